@@ -1,0 +1,28 @@
+"""The errors that the program knows, grouped by who must act on them.
+
+One of these carries a message that says what to do next. Any other exception is a fault of the program.
+"""
+
+
+class LeadbridgeError(Exception):
+    """Base of all errors with a message meant for a person."""
+
+
+class SenderError(LeadbridgeError):
+    """The sender must act: the request cannot be accepted. `status` is the HTTP status of the answer."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OperatorError(LeadbridgeError):
+    """The operator must act: the surroundings (a disk, a port, a lock, a database) do not let the program work."""
+
+
+class StoreUnavailableError(OperatorError):
+    """The store could not commit, so nothing of the change was kept. The same call may succeed later."""
+
+
+class LeaseLostError(OperatorError):
+    """The lane belongs to another process by now: nothing of the change was kept, and the lane must stop."""

@@ -1,0 +1,197 @@
+"""The values that travel from the receiver to the store and on to the lane, and the identity of an event. Pure.
+
+What the sender posts is described on the vendor's page "Leads Webhook": ten fields, two types, `""` for unknown,
+`SessionID` an integer, `CreateTime` in UTC.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from bridge import json_form
+
+EVENT_FIELDS = (
+    "SerialNumber",
+    "Type",
+    "FirstName",
+    "LastName",
+    "Email",
+    "PhoneNumber",
+    "CreateTime",
+    "Content",
+    "SessionID",
+    "URI",
+)
+EVENT_TYPES = ("Lead", "Appointment")
+
+_FIRST_SECONDS = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)", re.ASCII)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_DIGITS = re.compile(r"\d+", re.ASCII)
+
+
+class Form(StrEnum):
+    """Which form of the body the signature covers; see `signature`."""
+
+    RAW = "raw"
+    JSON = "json"
+    UNSIGNED = "unsigned"
+
+
+class EventState(StrEnum):
+    """What an authentic event turned out to be when it was received. Never changes, but see `UNRECOGNISED`."""
+
+    ACCEPTED = "accepted"
+    TEST = "test"
+    UNRECOGNISED = "unrecognised"
+    """Not JSON, of unknown shape or type, or of a chatbot that is not configured: kept for a person to look at, and
+    routed again (then `ACCEPTED`) by `deliveries replay` once the configuration knows it."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Verified:
+    """A body whose signature holds. Only this can become an event."""
+
+    payload: bytes
+    """The bytes that the signature covers: the body, or its JSON form where that is what was signed."""
+    document: Any
+    """The payload's JSON value; None where it is not JSON (`null` is no event either)."""
+    form: Form
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Event:
+    """One authentic payload. Stored as it is here, and never changed."""
+
+    id: str
+    """32 hexadecimal digits, made from the event itself (`identity`): the same event has the same id everywhere."""
+    payload: bytes
+    form: Form
+    received_at: float
+    """Seconds since the epoch."""
+    chatbot: str | None
+    """Name of the chatbot in the configuration; None where the payload does not lead to one."""
+    state: EventState
+    type: str | None
+    """One of `EVENT_TYPES`; None for an event that is not `ACCEPTED`."""
+    contact: int
+    """Equal for events of one person: the key that deliveries stay in order by. 63 bits, no personal data in it."""
+    fields: Mapping[str, Any]
+    """All of `EVENT_FIELDS` for a recognised shape, missing ones as `""`; else empty."""
+
+    def __repr__(self) -> str:
+        """Name the event without a value of it: a repr ends up in logs."""
+        return f"Event(id={self.id!r}, state={self.state.value!r})"
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read JSON as a lenient but exact reader does; raises ValueError for what JavaScript's JSON.parse refuses too.
+
+    orjson reads nearly everything; what it refuses although JavaScript does not (a lone surrogate, as a sender that
+    cuts a text in the middle of an emoji makes it; broken UTF-8; a byte order mark) goes the slow way, and comes out
+    with U+FFFD in place of what cannot be encoded.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _encodable(json_form.parse(body))
+
+
+def event_fields(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value
+    """Give the ten fields of a document of the sender's shape, unknown ones as `""`; None for any other shape.
+
+    The shape is: an object whose `Type` is one of `EVENT_TYPES` and whose fields are no objects or arrays. Fields
+    that the vendor adds later are left to the payload.
+    """
+    if not isinstance(document, dict) or str(document.get("Type", "")).strip() not in EVENT_TYPES:
+        return None
+    fields = {}
+    for name in EVENT_FIELDS:
+        value = document.get(name)
+        if value is None:
+            value = ""
+        elif isinstance(value, dict | list):
+            return None
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        fields[name] = value
+    fields["Type"] = fields["Type"].strip()
+    return fields
+
+
+def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Give the chatbot's serial number that a document names, trimmed; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    value = document.get("SerialNumber")
+    return (value.strip() or None) if isinstance(value, str) else None
+
+
+def identity(fields: Mapping[str, Any]) -> str:
+    """Make the id of a recognised event.
+
+    Equal for requests that agree, after trimming, in chatbot (its serial number), `Type`, `SessionID`, `CreateTime`,
+    `Email` and `PhoneNumber`. It begins with the time of creation, so that new events lie side by side in the unique
+    index: a random beginning dirties a page of its own for each event (docs/architecture.md, "Identity").
+    """
+    created = _text(fields["CreateTime"])
+    parts = (
+        _text(fields["SerialNumber"]),
+        fields["Type"],
+        _text(fields["SessionID"]),
+        created,
+        _text(fields["Email"]),
+        _text(fields["PhoneNumber"]),
+    )
+    return _identity(created, orjson.dumps(parts))
+
+
+def unrecognised_identity(payload: bytes, document: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Make the id of an event that is not recognised: equal where the canonical JSON (or else the bytes) is."""
+    canonical = payload if document is None else json_form.stringify(document, sort_keys=True)
+    return _identity("", b"?" + canonical)
+
+
+def contact_key(fields: Mapping[str, Any]) -> int:
+    """Give the key that is equal for events of one person: by e-mail, else by phone, else by chat session."""
+    email = _text(fields["Email"]).casefold()
+    digits = "" if email else "".join(_DIGITS.findall(_text(fields["PhoneNumber"])))
+    who = email or digits or f"{_text(fields['SerialNumber'])}/{_text(fields['SessionID'])}"
+    return int.from_bytes(hashlib.blake2b(who.encode(), digest_size=8).digest()) >> 1
+
+
+def timestamp(seconds: float) -> str:
+    """Write seconds since the epoch as ISO 8601 in UTC, to the millisecond: `2026-11-24T10:00:00.250Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _identity(created: str, digested: bytes) -> str:
+    """Give 5 bytes of the creation time (seconds, 0 where it cannot be read) and 11 bytes of a hash, as hex."""
+    found = _FIRST_SECONDS.match(created)
+    seconds = 0
+    if found:
+        try:
+            seconds = int(datetime(*map(int, found.groups()), tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
+        except ValueError:
+            seconds = 0
+    seconds = min(max(seconds, 0), (1 << 40) - 1)
+    return seconds.to_bytes(5).hex() + hashlib.sha256(digested).hexdigest()[:22]
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar
+    return value.strip() if isinstance(value, str) else str(value)
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return value

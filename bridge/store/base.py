@@ -1,0 +1,198 @@
+"""What the receiver and the lanes ask of the store, and the values that pass.
+
+Every call that changes something is one transaction, committed together with whatever else waits at that moment; it
+returns after the commit, or raises with nothing changed. A crash therefore leaves either the whole change or nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from bridge.event import Event
+from connectors.base import Reason
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands. Only `PENDING` is in the queue."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    """A dead letter: given up with a reason; an operator may replay or discard it."""
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A delivery that an event gets when it is accepted."""
+
+    route: str
+    destination: str
+    problem: str | None = None
+    """Set where the delivery cannot be made (its `when` failed): then it is born a dead letter with this detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An event with the deliveries that the configuration gives it: what `Store.accept` takes."""
+
+    event: Event
+    deliveries: tuple[NewDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A pending delivery, as little of it as a lane needs to decide the order."""
+
+    id: int
+    contact: int
+    due_at: float
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Delivery:
+    """A pending delivery with its event: all that is needed to try it."""
+
+    id: int
+    event_id: str
+    chatbot: str
+    payload: bytes
+    received_at: float
+    route: str
+    attempts: int
+    failures: int
+    failing_since: float | None
+    memo: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """Name the delivery without a value of its event."""
+        return f"Delivery(id={self.id}, route={self.route!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a delivery, as it is kept."""
+
+    number: int
+    started_at: float
+    duration: float
+    outcome: str
+    """`delivered`, `retry` or `rejected`."""
+    reason: Reason | None
+    status: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of a delivery after an attempt: its new state, and the attempt if there was one."""
+
+    delivery: int
+    event_id: str
+    state: DeliveryState
+    due_at: float | None
+    attempts: int
+    failures: int
+    failing_since: float | None
+    settled_at: float | None
+    reason: Reason | None = None
+    detail: str | None = None
+    warning: str | None = None
+    remote_id: str | None = None
+    remote_url: str | None = None
+    memo: Mapping[str, str] = field(default_factory=dict)
+    attempt: Attempt | None = None
+    """None where no call was made: the mapping failed, or the route is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a lane does not deliver."""
+
+    by: str
+    """`operator` (until resumed) or `lane` (until `until`, then it probes)."""
+    reason: str
+    detail: str | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work a lane. Valid as long as nobody has raised the fence since."""
+
+    lane: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Quarantined:
+    """A request whose signature did not hold although it names a configured chatbot."""
+
+    received_at: float
+    chatbot: str
+    signature: str
+    """The signature header as it came, so that it can be verified again after the key is corrected."""
+    body: bytes
+
+
+class Store(Protocol):
+    """The durable queue. All calls may be made at any time and in parallel from the event loop's thread."""
+
+    on_accepted: Callable[[frozenset[str]], None]
+    """Called after each commit that brought new deliveries, with the destinations that have some."""
+    on_settled: Callable[[frozenset[str]], None]
+    """Called after each commit that settled deliveries, with the ids of their events."""
+    on_changed: Callable[[], None]
+    """Called when another process changed something: everything read before may be out of date."""
+
+    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+        """Keep the events with their deliveries, all or none; say of each whether it is new.
+
+        An event that is there already stays as it is, and its deliveries too. Raises StoreUnavailableError.
+        """
+        ...
+
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Write what became of deliveries, all or none. One that is not pending any more keeps its state.
+
+        Raises LeaseLostError if the lane has another owner by now, StoreUnavailableError if it cannot commit.
+        """
+        ...
+
+    async def due(self, destination: str, after: int, limit: int) -> list[Due]:
+        """Read the pending deliveries of a destination with ids above `after`, oldest first."""
+        ...
+
+    async def read(self, ids: Sequence[int]) -> list[Delivery]:
+        """Read those of the deliveries that are still pending, with their events, in order of id."""
+        ...
+
+    async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
+        """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """Give up the owner's lanes at once."""
+        ...
+
+    async def pause(self, lease: Lease, pause: Pause | None) -> None:
+        """Write why the lane has paused, or that it has not. An operator's pause is not overwritten."""
+        ...
+
+    async def paused(self, name: str) -> Pause | None:
+        """Read why a lane is paused."""
+        ...
+
+    async def undelivered(self, event_ids: Sequence[str]) -> int:
+        """Count the deliveries of these events that are not delivered."""
+        ...
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        """Keep a refused request, unless its chatbot's place is full (then False)."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what waits, then close. Calls made later raise StoreUnavailableError."""
+        ...

@@ -1,0 +1,155 @@
+"""The tables, for both engines: what is kept, and which states the database itself forbids.
+
+All times are seconds since the epoch. The migrations in `migrations/` build exactly these tables (a test compares
+them). SQLite and PostgreSQL differ in two places: SQLite's row ids need a plain INTEGER and the word AUTOINCREMENT
+(without it the id of a deleted newest row would be given again, and a lane that has read past it would not see the
+new row), and its `attempts` table is stored in the order of its key.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    # Order of receipt.
+    Column("seq", _ROW_ID, primary_key=True, autoincrement=True),
+    # `Event.id` as 16 bytes. The unique index is what makes a repeated request a duplicate.
+    Column("id", LargeBinary(16), nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("chatbot", String, nullable=True),
+    Column("state", String, nullable=False),
+    Column("type", String, nullable=True),
+    Column("form", String, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    UniqueConstraint("id"),
+    CheckConstraint("length(id) = 16", name="id_size"),
+    CheckConstraint("state IN ('accepted', 'test', 'unrecognised')", name="state"),
+    CheckConstraint("form IN ('raw', 'json', 'unsigned')", name="form"),
+    CheckConstraint("state != 'accepted' OR (chatbot IS NOT NULL AND type IS NOT NULL)", name="accepted_is_known"),
+    # What needs a person's eye, found without reading all events.
+    Index("ix_events_unrecognised", "seq", sqlite_where=text("state = 'unrecognised'"),
+          postgresql_where=text("state = 'unrecognised'")),
+    sqlite_autoincrement=True,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    # Order of receipt, within one event the order of its routes.
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("event_seq", _ROW_ID, ForeignKey("events.seq", ondelete="CASCADE"), nullable=False),
+    Column("route", String, nullable=False),
+    Column("destination", String, nullable=False),
+    # `Event.contact`: deliveries of one contact to one destination go in order of their ids.
+    Column("contact", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    # When it may be tried; only pending deliveries have one.
+    Column("due_at", Double, nullable=True),
+    # Tries so far, as numbered in `attempts`.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Tries that were this delivery's own failure; those that were the destination's trouble do not count.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Double, nullable=True),
+    Column("settled_at", Double, nullable=True),
+    # The last attempt's reason (`connectors.base.Reason`) and one line about it.
+    Column("reason", String, nullable=True),
+    Column("detail", Text, nullable=True),
+    Column("warning", Text, nullable=True),
+    Column("remote_id", Text, nullable=True),
+    Column("remote_url", Text, nullable=True),
+    # What the connector asked to remember (`connectors.base.Record.memo`), as JSON.
+    Column("memo", Text, nullable=True),
+    UniqueConstraint("event_seq", "route"),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead', 'discarded')", name="state"),
+    CheckConstraint("(state = 'pending') = (due_at IS NOT NULL)", name="pending_is_due"),
+    CheckConstraint("(state = 'pending') = (settled_at IS NULL)", name="settled_is_over"),
+    CheckConstraint("state != 'dead' OR reason IS NOT NULL", name="dead_has_reason"),
+    CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
+    CheckConstraint("(failures = 0) = (failing_since IS NULL)", name="failing"),
+    # The queue: a lane reads its pending deliveries in order of receipt, whatever else the table holds.
+    Index("ix_deliveries_due", "destination", "id", sqlite_where=text("state = 'pending'"),
+          postgresql_where=text("state = 'pending'")),
+    Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
+    sqlite_autoincrement=True,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", _ROW_ID, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("duration", Double, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", String, nullable=True),
+    Column("status", Integer, nullable=True),
+    Column("detail", Text, nullable=True),
+    PrimaryKeyConstraint("delivery_id", "number"),
+    CheckConstraint("outcome IN ('delivered', 'retry', 'rejected')", name="outcome"),
+    CheckConstraint("(outcome = 'delivered') = (reason IS NULL)", name="failed_has_reason"),
+    sqlite_with_rowid=False,
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    # The destination's name.
+    Column("name", String, primary_key=True),
+    # The process that works the lane, and until when. Whoever takes it over adds one to the fence; a settle that
+    # comes with an older fence is refused.
+    Column("owner", String, nullable=True),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("lease_until", Double, nullable=True),
+    # A pause by an operator lasts until `resume`; one by the lane itself is probed when it is over.
+    Column("paused_by", String, nullable=True),
+    Column("pause_reason", String, nullable=True),
+    Column("pause_detail", Text, nullable=True),
+    Column("paused_until", Double, nullable=True),
+    CheckConstraint("paused_by IS NULL OR paused_by IN ('operator', 'lane')", name="paused_by"),
+    CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("(paused_by IS NULL) = (pause_reason IS NULL)", name="pause"),
+    CheckConstraint("paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name="paused_until"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("received_at", Double, nullable=False),
+    Column("chatbot", String, nullable=False),
+    # SHA-256 of the body: the sender's three tries take one place.
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("chatbot", "digest"),
+    CheckConstraint("length(digest) = 32", name="digest_size"),
+    sqlite_autoincrement=True,
+)

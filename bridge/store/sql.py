@@ -1,0 +1,213 @@
+"""The store in SQL: the calls of the receiver and the lanes, carried to the writer's and the readers' threads."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from bridge.errors import StoreUnavailableError
+from bridge.store import changes, lease, quarantine
+from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Quarantined, Routed, Settlement
+from bridge.store.changes import Accept, Call, Change, Settle
+from bridge.store.driver import Driver, raw
+from bridge.store.schema import deliveries, events
+from bridge.store.statements import Statements
+from bridge.store.writer import Writer
+
+READERS = 2
+"""Threads that read: one slow question does not keep the lanes from their next batch."""
+
+T = TypeVar("T")
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+class SqlStore:
+    """Implements `bridge.store.base.Store` on any engine that has a driver. Made inside the running loop."""
+
+    def __init__(self, driver: Driver, observe: Callable[[int, float], None] = _nothing) -> None:
+        """Open it; the tables must be there. `observe` is told the size and the seconds of each commit."""
+        self.on_accepted: Callable[[frozenset[str]], None] = _nothing
+        self.on_settled: Callable[[frozenset[str]], None] = _nothing
+        self.on_changed: Callable[[], None] = _nothing
+        self._driver = driver
+        self._observe = observe
+        self._statements = Statements(driver.dialect)
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = driver.connect()
+        self._local = threading.local()
+        self._read_connections: list[Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._writer: Writer[Change] = Writer(self._commit, self._committed, self._look)
+
+    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+        """Keep the events with their deliveries; see `Store.accept`."""
+        return cast("list[bool]", await self._writer.submit(Accept(routed)))
+
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Write what became of deliveries; see `Store.settle`."""
+        await self._writer.submit(Settle(lease, settlements))
+
+    async def due(self, destination: str, after: int, limit: int) -> list[Due]:
+        """Read the pending deliveries of a destination; see `Store.due`."""
+        # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
+        rows = await self._read(lambda c: raw(c).execute(self._statements.due, (destination, after, limit, 0)).fetchall())
+        return [Due(*row) for row in rows]
+
+    async def read(self, ids: Sequence[int]) -> list[Delivery]:
+        """Read deliveries with their events; see `Store.read`."""
+        if not ids:
+            return []
+        rows = await self._read(lambda c: raw(c).execute(self._statements.read.rows(len(ids)), list(ids)).fetchall())
+        return [_delivery(row) for row in rows]
+
+    async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
+        """Take or renew lanes; see `Store.claim`."""
+        return await self._call(lambda c: lease.claim(c, owner, names, now, ttl))
+
+    async def release(self, owner: str) -> None:
+        """Give up the owner's lanes; see `Store.release`."""
+        await self._call(lambda c: lease.release(c, owner))
+
+    async def pause(self, lease_: Lease, pause: Pause | None) -> None:
+        """Write a lane's own pause; see `Store.pause`."""
+        await self._call(lambda c: lease.pause(c, lease_, pause))
+
+    async def paused(self, name: str) -> Pause | None:
+        """Read a lane's pause; see `Store.paused`."""
+        return await self._read(lambda c: lease.paused(c, name))
+
+    async def undelivered(self, event_ids: Sequence[str]) -> int:
+        """Count what is not delivered yet of events; see `Store.undelivered`."""
+        ids = [bytes.fromhex(each) for each in event_ids]
+        return await self._read(lambda c: _undelivered(c, ids))
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        """Keep a refused request in its bounded place; see `Store.quarantine`."""
+        return await self._call(lambda c: quarantine.keep(c, request))
+
+    async def close(self) -> None:
+        """Commit what waits, then close; see `Store.close`."""
+        await self._writer.close()
+        await asyncio.to_thread(self._readers.shutdown)
+        self._driver.close()
+        for connection in (*self._read_connections, self._connection):
+            if connection:
+                connection.close()
+
+    async def _call(self, function: Callable[[Connection], T]) -> T:
+        return cast("T", await self._writer.submit(Call(function)))
+
+    async def _read(self, question: Callable[[Connection], T]) -> T:
+        return await self._loop.run_in_executor(self._readers, self._ask, question)
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        """Run in a reader's thread, on a connection of that thread's own."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._driver.connect()
+                self._local.connection = connection
+                self._read_connections.append(connection)
+            return question(connection)
+        except self._driver.errors as error:
+            self._local.connection = None
+            if connection is not None:
+                self._read_connections.remove(connection)
+                connection.close()
+            raise StoreUnavailableError(f"the store cannot be read: {error}") from error
+
+    def _commit(self, group: Sequence[Change]) -> Sequence[object]:
+        """Run in the writer's thread: one transaction for the group."""
+        try:
+            if self._connection is None:
+                self._connection = self._driver.connect()
+            connection = self._connection
+            raw(connection).execute(self._driver.begin)
+            results = changes.write(connection, self._statements, group)
+            raw(connection).execute("COMMIT")
+        except self._driver.refusals:
+            self._roll_back()
+            raise
+        except self._driver.errors as error:
+            self._roll_back()
+            raise StoreUnavailableError(f"the store cannot commit: {error}") from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return results
+
+    def _roll_back(self) -> None:
+        """Leave no transaction open; a connection that cannot even do that is replaced before the next group."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if raw(connection).in_transaction:
+                raw(connection).execute("ROLLBACK")
+        except self._driver.errors:
+            self._connection = None
+            with contextlib.suppress(*self._driver.errors):
+                connection.close()
+
+    def _look(self) -> None:
+        """Run in the writer's thread, now and then: upkeep, and what other processes have changed."""
+        if self._connection is None:
+            return
+        try:
+            self._driver.tidy(self._connection)
+            changed = self._driver.changed_elsewhere(self._connection)
+        except self._driver.errors:
+            self._roll_back()
+            return
+        if changed:
+            self._loop.call_soon_threadsafe(lambda: self.on_changed())
+
+    def _committed(self, group: Sequence[Change], results: Sequence[object], took: float) -> None:
+        """Run in the loop after a commit: wake whoever waits for what it brought."""
+        destinations: set[str] = set()
+        settled: set[str] = set()
+        for change, result in zip(group, results, strict=True):
+            if isinstance(result, Exception) or result is None and not isinstance(change, Settle):
+                continue
+            if isinstance(change, Accept):
+                destinations.update(each.destination for routed in change.routed for each in routed.deliveries)
+            elif isinstance(change, Settle):
+                settled.update(each.event_id for each in change.settlements)
+        self._observe(len(group), took)
+        if destinations:
+            self.on_accepted(frozenset(destinations))
+        if settled:
+            self.on_settled(frozenset(settled))
+
+
+def _delivery(row: Sequence[Any]) -> Delivery:
+    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo = row
+    return Delivery(
+        id=identity,
+        event_id=event_id.hex(),
+        chatbot=chatbot,
+        payload=bytes(payload),
+        received_at=received_at,
+        route=route,
+        attempts=attempts,
+        failures=failures,
+        failing_since=since,
+        memo=orjson.loads(memo) if memo else {},
+    )
+
+
+def _undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
+    question = (
+        select(func.count())
+        .select_from(deliveries.join(events))
+        .where(events.c.id.in_(ids), deliveries.c.state != DeliveryState.DELIVERED.value)
+    )
+    return int(connection.execute(question).scalar_one())

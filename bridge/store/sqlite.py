@@ -1,0 +1,185 @@
+"""The embedded engine: how its connections are opened, who may serve the file, and its write-ahead log.
+
+`synchronous=FULL` in WAL mode syncs the log at each commit, so that a commit survives a power cut
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from bridge.errors import OperatorError, StoreUnavailableError
+
+BUSY_SECONDS = 2.0
+"""How long a write waits for another process's lock before the sender is told to come again."""
+LONG_LOG_PAGES = 8_192
+"""Pages in the write-ahead log (32 MiB) from which the writer itself copies the rest of it into the database file,
+because the copying beside the traffic does not catch up."""
+
+_PRAGMAS = (
+    # Free pages go back to the file system in small steps; can only be chosen before the first table is made.
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # Checkpoints are taken off the commit path; see `_Checkpointer`.
+    "PRAGMA wal_autocheckpoint = 0",
+    f"PRAGMA journal_size_limit = {2 * LONG_LOG_PAGES * 4096}",
+    "PRAGMA cache_size = -8000",
+)
+
+
+class SqliteDriver:
+    """The embedded engine, for one database file."""
+
+    begin = "BEGIN IMMEDIATE"
+    errors = (sqlite3.Error, exc.DBAPIError)
+    refusals = (sqlite3.IntegrityError, sqlite3.ProgrammingError, exc.IntegrityError, exc.ProgrammingError)
+
+    def __init__(self, url: URL) -> None:
+        """Take the file that a `sqlite:///` URL names. Raises OperatorError for a database in memory."""
+        if not url.database or url.database == ":memory:":
+            raise OperatorError(
+                "store.url: a store in memory would lose leads; name a file, as in sqlite:///leadbridge.db"
+            )
+        self.path = Path(url.database)
+        self.dialect = sqlite.dialect(paramstyle="qmark")
+        self._lock: _FileLock | None = None
+        self._checkpointer: _Checkpointer | None = None
+        self._version: int | None = None
+
+    def lock(self) -> None:
+        """Take the right to serve the file. Raises OperatorError, naming the process that has it."""
+        self._lock = _FileLock(self.path)
+
+    def unlock(self) -> None:
+        """Give the right back."""
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
+    def connect(self) -> Connection:
+        """Open a connection in autocommit mode; see `Driver.connect`."""
+        engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        return engine.connect()
+
+    def engine(self) -> Engine:
+        """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
+        engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool)
+
+        # sqlite3 would begin transactions by its own rules and leave DDL out of them; this is SQLAlchemy's documented
+        # way to have BEGIN mean BEGIN.
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        return engine
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+            )
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(
+                f"{self.path}: {error}; check that its folder exists, is writable and has room"
+            ) from error
+        return connection
+
+    def changed_elsewhere(self, writer: Connection) -> bool:
+        """Tell whether another connection than the writer's has committed since the last call.
+
+        https://www.sqlite.org/pragma.html#pragma_data_version: the number differs after such a commit only.
+        """
+        version = writer.exec_driver_sql("PRAGMA data_version").scalar_one()
+        changed = self._version is not None and version != self._version
+        self._version = version
+        return changed
+
+    def tidy(self, writer: Connection) -> None:
+        """Have the log copied into the database beside the traffic, and the rest of a long one here and now."""
+        if self._checkpointer is None:
+            self._checkpointer = _Checkpointer(self)
+        if self._checkpointer.pages > LONG_LOG_PAGES:
+            # With no write going on the copy is complete, so the next write begins the log anew.
+            self._checkpointer.pages = _checkpoint(writer)
+        self._checkpointer.wake.set()
+
+    def close(self) -> None:
+        """End the copying of the log."""
+        if self._checkpointer:
+            self._checkpointer.close()
+            self._checkpointer = None
+
+
+def _checkpoint(connection: Connection) -> int:
+    """Copy what can be copied without waiting for anybody; give the number of pages that the log had."""
+    return int(connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()[1])
+
+
+class _Checkpointer:
+    """A thread that copies the write-ahead log into the database file, so that no commit waits for it."""
+
+    def __init__(self, driver: SqliteDriver) -> None:
+        self.pages = 0
+        """Pages in the log when it last looked."""
+        self.wake = threading.Event()
+        self._closed = False
+        self._driver = driver
+        self._thread = threading.Thread(target=self._run, name="store-checkpointer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed = True
+        self.wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection: Connection | None = None
+        while self.wake.wait() and not self._closed:
+            self.wake.clear()
+            try:
+                connection = connection or self._driver.connect()
+                self.pages = _checkpoint(connection)
+            except (*SqliteDriver.errors, StoreUnavailableError):
+                # Nothing is lost by it: what is in the log stays there until a later copy succeeds, and the writer
+                # meets the same trouble where somebody is told of it.
+                connection = None
+        if connection:
+            connection.close()
+
+
+class _FileLock:
+    """The right to serve a database file: held by one process, given back by the kernel when that process ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock. Raises OperatorError if another process has it, naming that process."""
+        self._path = path.with_name(path.name + ".lock")
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OperatorError(f"{self._path}: {error.strerror}; the store's folder must exist and be writable") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._fd)
+            raise OperatorError(
+                f"{path}: another leadbridge (process {holder}) serves this store; stop it first. "
+                "An embedded store is served by one process"
+            ) from error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back. The file stays: deleting it could let two processes lock two files of one name."""
+        os.close(self._fd)

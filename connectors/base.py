@@ -1,0 +1,260 @@
+"""The contract between the bridge and a connector: what a connector is given, and what it answers.
+
+A connector only classifies. It says of each record what came of it (`Delivered`, `Retry`, `Rejected`) and whose
+trouble a failure is (`Blame`); when to try again, when to pause and when to give up is decided in one place of the
+bridge, for all connectors alike.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Blame(StrEnum):
+    """Whose trouble a failure is. The bridge reacts to this alone, never to a status code.
+
+    `RECORD`: this record only; the others of the same destination go on.
+    `BATCH`: the call was refused as a whole because of a record that the answer does not name; the bridge splits the
+    batch until that record stands alone. For a call of one record it means `RECORD`.
+    `UNCLEAR`: a fault that may lie on either side (a 5xx, a time-out). Several in a row pause the lane.
+    `DESTINATION`: the account, its credentials, its quota or its network. The lane pauses and no delivery spends an
+    attempt on it.
+    """
+
+    RECORD = "record"
+    BATCH = "batch"
+    UNCLEAR = "unclear"
+    DESTINATION = "destination"
+
+
+class Reason(StrEnum):
+    """Why a record was not delivered: a closed list, because it is also the label of a metric."""
+
+    BAD_ANSWER = "bad_answer"
+    """The answer could not be read, or does not say what became of the record."""
+    CONFLICT = "conflict"
+    """Another write is in progress, or the record exists and could not be updated."""
+    CONNECTOR_ERROR = "connector_error"
+    """The connector itself failed: an exception, or an answer of the wrong shape."""
+    FORBIDDEN = "forbidden"
+    """The credentials are good but do not allow this."""
+    GONE = "gone"
+    """The address has been retired (410)."""
+    MAPPING = "mapping"
+    """The mapping could not make a record of the event: a required field is empty, or a template failed."""
+    NOT_FOUND = "not_found"
+    """The address, or the thing the record refers to, does not exist."""
+    RATE_LIMITED = "rate_limited"
+    """Too many requests for now, or the quota is used up."""
+    REDIRECT = "redirect"
+    """The destination points elsewhere; redirects are never followed, for they turn a POST into a GET."""
+    REFUSED = "refused"
+    """The destination refused the record itself (a wrong or missing value)."""
+    SERVER_ERROR = "server_error"
+    """The destination failed (5xx)."""
+    TIMEOUT = "timeout"
+    """No complete answer in time: the record may or may not have been written."""
+    TOO_LARGE = "too_large"
+    """The request, or the answer, is larger than what is allowed."""
+    UNAUTHORIZED = "unauthorized"
+    """The credentials were refused."""
+    UNREACHABLE = "unreachable"
+    """No connection: name, network, TLS, or an address that is not allowed."""
+    UNROUTED = "unrouted"
+    """The route or destination of the delivery is not in the configuration any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination has the record: said only when its answer accounts for this very record."""
+
+    remote_id: str | None = None
+    """The id that the destination gave the record."""
+    remote_url: str | None = None
+    """Where a person can look at it."""
+    warning: str | None = None
+    """What the operator should know although it went well (an optional field was left out)."""
+    status: int | None = None
+    """The HTTP status of the call."""
+    memo: Mapping[str, str] = field(default_factory=dict)
+    """What a later attempt or replay must know; see `Record.memo`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not delivered, or not known to be: the same record is to be tried again later."""
+
+    reason: Reason
+    detail: str
+    """One line for the operator, free of secrets and of the record's values unless the destination's own words."""
+    blame: Blame = Blame.UNCLEAR
+    after: float | None = None
+    """Seconds that the destination asked to wait, not capped; None where it said nothing."""
+    status: int | None = None
+    memo: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Refused for good: trying the same record again cannot help until somebody changes something."""
+
+    reason: Reason
+    detail: str
+    blame: Blame = Blame.RECORD
+    """`RECORD` or `BATCH`."""
+    status: int | None = None
+    memo: Mapping[str, str] = field(default_factory=dict)
+
+
+Outcome = Delivered | Retry | Rejected
+
+
+class DestinationSettings(BaseModel):
+    """A connector's own keys of a destination. Secrets are `SecretStr`; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RouteSettings(BaseModel):
+    """A connector's own keys of a route."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Record:
+    """What a connector is asked to write: one event under one route's mapping."""
+
+    id: str
+    """The same on every attempt of this delivery and of no other: the idempotency key."""
+    fields: Mapping[str, Any]
+    """The mapped fields by the destination's names, in the order of the configuration; empty ones are left out."""
+    event: Mapping[str, Any]
+    """The event's fields by the sender's names (`Email`, ...), plus `event` (`id`, `received_at`) and `chatbot`."""
+    payload: bytes
+    """The event as JSON, as it was received."""
+    route: RouteSettings
+    """The connector's own settings of the route, an instance of its `route_settings`."""
+    memo: Mapping[str, str] = field(default_factory=dict)
+    """What the outcomes of earlier attempts asked to keep: ids of things created along the way, so that an attempt
+    after a crash or a lost answer does not create them twice."""
+
+    def __repr__(self) -> str:
+        """Name the record without a value of it: a repr ends up in logs."""
+        return f"Record(id={self.id!r})"
+
+
+class ExpressionError(ValueError):
+    """A template or expression that cannot be compiled, or that failed on the values it was given."""
+
+    def __init__(self, message: str, line: int = 1, column: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        """Line inside the expression's own text, from 1."""
+        self.column = column
+        """Column in that line, from 1, where known."""
+
+
+class Expressions(Protocol):
+    """Compiles the text of the configuration's expressions, all in one language (Jinja, sandboxed, strict).
+
+    `names` are the variables that the text may use; any other is an error. None allows all, for text over an answer
+    whose shape is the destination's.
+    """
+
+    def template(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], str]:
+        """Compile a text with `{{ }}` in it. Raises `ExpressionError`; so does the returned function."""
+        ...
+
+    def expression(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], Any]:
+        """Compile a bare expression. A name that the values lack is empty. Raises as `template` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SettingError(Exception):
+    """A setting that the connector cannot work with. `path` leads to it from the destination, as keys."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a connector is given besides its settings."""
+
+    destination: str
+    """The destination's name, for logs."""
+    expressions: Expressions
+    event_names: frozenset[str]
+    """The names that a template over an event may use: the keys of `Record.event`."""
+    timeout: float
+    """Seconds that one `deliver` may take; the bridge cuts it off then."""
+    concurrency: int
+    """How many `deliver` calls run at once at the most: how many connections are worth keeping."""
+    now: Callable[[], float]
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The request that `deliver` would send, with secrets masked."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+
+
+class Connector(ABC):
+    """Speaks one API for one destination.
+
+    Made once per destination when the configuration goes live, used by one lane, closed once when it goes away.
+    The constructor does no I/O and raises `SettingError` for what the settings' own types cannot check, so that a
+    configuration is checked by making its connectors.
+    """
+
+    destination_settings: ClassVar[type[DestinationSettings]]
+    route_settings: ClassVar[type[RouteSettings]] = RouteSettings
+    max_batch: ClassVar[int] = 1
+    """The most records that the API takes in one call; the configuration may ask for less."""
+
+    @abstractmethod
+    def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - each connector names its own model
+        ...
+
+    def batches(self) -> bool:
+        """Whether `deliver` may be given more than one record, under these settings."""
+        return self.max_batch > 1
+
+    def batch_group(self, record: Record) -> Hashable:  # noqa: ARG002 - most connectors have one group
+        """Only records of an equal group share a call (the object they are bound for)."""
+        return None
+
+    def batch_key(self, record: Record) -> Hashable:
+        """Two records with an equal key never share a call (they would write the same thing)."""
+        return record.id
+
+    @abstractmethod
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Write the records in one call, and say of each, in the order given, what came of it.
+
+        Called up to `concurrency` times in parallel, never twice at once with the same record or the same contact.
+        May be cancelled at any await (time-out, stop): the records then count as of unknown outcome and come again,
+        so what cannot be written twice must be looked up first, or remembered through `memo`.
+        Failures are outcomes, not exceptions; an exception that escapes is taken as `Retry` with
+        `Reason.CONNECTOR_ERROR`, and so is an answer of another length.
+        """
+
+    @abstractmethod
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request that `deliver` would send, without sending it. Secrets are masked."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give back connections. Called once after the last `deliver` has ended; a second call does nothing."""
