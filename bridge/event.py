@@ -55,13 +55,15 @@ class EventState(StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Verified:
-    """A body whose signature holds. Only this can become an event."""
+    """A payload whose signature holds, for the chatbot that it names. Only this can become an event."""
 
     payload: bytes
-    """The bytes that the signature covers: the body, or its JSON form where that is what was signed."""
+    """What the signature covers: the body, its JSON form where that is what was signed, or an element of it."""
     document: Any
     """The payload's JSON value; None where it is not JSON (`null` is no event either)."""
     form: Form
+    chatbot: str | None
+    """The chatbot that it names, or that was addressed; None where that is not in the configuration."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,7 +84,7 @@ class Event:
     contact: int
     """Equal for events of one person: the key that deliveries stay in order by. 63 bits, no personal data in it."""
     fields: Mapping[str, Any]
-    """All of `EVENT_FIELDS` for a recognised shape, missing ones as `""`; else empty."""
+    """All of `EVENT_FIELDS`, missing ones as `""`; empty where the payload is no object of plain values."""
 
     def __repr__(self) -> str:
         """Name the event without a value of it: a repr ends up in logs."""
@@ -102,13 +104,12 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
         return _encodable(json_form.parse(body))
 
 
-def event_fields(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value
-    """Give the ten fields of a document of the sender's shape, unknown ones as `""`; None for any other shape.
+def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value
+    """Give the sender's ten fields of a document, unknown ones as `""`; None if it is no object of plain values.
 
-    The shape is: an object whose `Type` is one of `EVENT_TYPES` and whose fields are no objects or arrays. Fields
-    that the vendor adds later are left to the payload.
+    Fields that the vendor adds later are left to the payload.
     """
-    if not isinstance(document, dict) or str(document.get("Type", "")).strip() not in EVENT_TYPES:
+    if not isinstance(document, dict):
         return None
     fields = {}
     for name in EVENT_FIELDS:
@@ -120,8 +121,27 @@ def event_fields(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any 
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
         fields[name] = value
-    fields["Type"] = fields["Type"].strip()
+    if isinstance(fields["Type"], str):
+        fields["Type"] = fields["Type"].strip()
     return fields
+
+
+def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> Event:
+    """Make an accepted event again from what the store keeps of it. Raises ValueError for a payload that is none."""
+    fields = fields_of(decode(payload))
+    if fields is None or fields["Type"] not in EVENT_TYPES:
+        raise ValueError("the payload is not of the sender's shape")
+    return Event(
+        id=event_id,
+        payload=payload,
+        form=Form.RAW,
+        received_at=received_at,
+        chatbot=chatbot,
+        state=EventState.ACCEPTED,
+        type=fields["Type"],
+        contact=contact_key(fields),
+        fields=fields,
+    )
 
 
 def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value

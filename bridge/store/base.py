@@ -173,8 +173,12 @@ class Store(Protocol):
         """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`."""
         ...
 
-    async def release(self, owner: str) -> None:
-        """Give up the owner's lanes at once."""
+    async def release(self, owner: str | None) -> None:
+        """Give up the owner's lanes at once; None stands for everybody, where this process alone may serve."""
+        ...
+
+    async def check(self) -> None:
+        """Make sure that the store can commit. Raises StoreUnavailableError."""
         ...
 
     async def pause(self, lease: Lease, pause: Pause | None) -> None:

@@ -62,7 +62,11 @@ def write(connection: Connection, statements: Statements, changes: Sequence[Chan
     return results
 
 
-def _accept(driver: Any, statements: Statements, accepts: Sequence[Accept]) -> list[list[bool]]:
+def _accept(
+    driver: Any,  # noqa: ANN401 - the driver's own type
+    statements: Statements,
+    accepts: Sequence[Accept],
+) -> list[list[bool]]:
     if not accepts:
         return []
     routed = [each for accept in accepts for each in accept.routed]
@@ -105,7 +109,11 @@ def _delivery_row(seq: int, routed: Routed, delivery: NewDelivery) -> tuple[Any,
     return (*row, DeliveryState.DEAD.value, None, now, Reason.MAPPING.value, delivery.problem)
 
 
-def _settle(driver: Any, statements: Statements, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
+def _settle(
+    driver: Any,  # noqa: ANN401 - the driver's own type
+    statements: Statements,
+    settles: Sequence[Settle],
+) -> list[LeaseLostError | None]:
     if not settles:
         return []
     names = sorted({settle.lease.lane for settle in settles})

@@ -16,6 +16,9 @@ class Driver(Protocol):
     refusals: tuple[type[Exception], ...]
     """Those of them that mean the change itself breaks a rule, not that the store is in trouble."""
 
+    exclusive: bool
+    """Whether `lock` keeps every other process from serving the store."""
+
     def lock(self) -> None:
         """Make sure that this process may serve the store. Raises OperatorError."""
         ...

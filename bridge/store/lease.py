@@ -30,9 +30,10 @@ def claim(connection: Connection, owner: str, names: Sequence[str], now: float, 
     return held
 
 
-def release(connection: Connection, owner: str) -> None:
-    """Give up all lanes of the owner: the next one need not wait for the leases to end."""
-    connection.execute(update(lanes).where(lanes.c.owner == owner).values(owner=None, lease_until=None))
+def release(connection: Connection, owner: str | None) -> None:
+    """Give up all lanes of the owner, or of everybody: the next one need not wait for the leases to end."""
+    held = lanes.c.owner.is_not(None) if owner is None else lanes.c.owner == owner
+    connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:

@@ -8,10 +8,10 @@ not send again, and a flood must not wash it out.
 import hashlib
 
 from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
 
 from bridge.store.base import Quarantined
 from bridge.store.schema import quarantine
-from sqlalchemy.dialects.sqlite import insert
 
 REQUESTS_LIMIT = 200
 BYTES_LIMIT = 8 * 1024 * 1024

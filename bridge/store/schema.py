@@ -55,8 +55,12 @@ events = Table(
     CheckConstraint("form IN ('raw', 'json', 'unsigned')", name="form"),
     CheckConstraint("state != 'accepted' OR (chatbot IS NOT NULL AND type IS NOT NULL)", name="accepted_is_known"),
     # What needs a person's eye, found without reading all events.
-    Index("ix_events_unrecognised", "seq", sqlite_where=text("state = 'unrecognised'"),
-          postgresql_where=text("state = 'unrecognised'")),
+    Index(
+        "ix_events_unrecognised",
+        "seq",
+        sqlite_where=text("state = 'unrecognised'"),
+        postgresql_where=text("state = 'unrecognised'"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -95,8 +99,13 @@ deliveries = Table(
     CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
     CheckConstraint("(failures = 0) = (failing_since IS NULL)", name="failing"),
     # The queue: a lane reads its pending deliveries in order of receipt, whatever else the table holds.
-    Index("ix_deliveries_due", "destination", "id", sqlite_where=text("state = 'pending'"),
-          postgresql_where=text("state = 'pending'")),
+    Index(
+        "ix_deliveries_due",
+        "destination",
+        "id",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
     Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
     sqlite_autoincrement=True,
 )

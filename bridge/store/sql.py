@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from bridge.errors import StoreUnavailableError
 from bridge.store import changes, lease, quarantine
@@ -58,7 +58,9 @@ class SqlStore:
     async def due(self, destination: str, after: int, limit: int) -> list[Due]:
         """Read the pending deliveries of a destination; see `Store.due`."""
         # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
-        rows = await self._read(lambda c: raw(c).execute(self._statements.due, (destination, after, limit, 0)).fetchall())
+        rows = await self._read(
+            lambda c: raw(c).execute(self._statements.due, (destination, after, limit, 0)).fetchall()
+        )
         return [Due(*row) for row in rows]
 
     async def read(self, ids: Sequence[int]) -> list[Delivery]:
@@ -72,9 +74,13 @@ class SqlStore:
         """Take or renew lanes; see `Store.claim`."""
         return await self._call(lambda c: lease.claim(c, owner, names, now, ttl))
 
-    async def release(self, owner: str) -> None:
+    async def release(self, owner: str | None) -> None:
         """Give up the owner's lanes; see `Store.release`."""
         await self._call(lambda c: lease.release(c, owner))
+
+    async def check(self) -> None:
+        """Make sure that the store can commit; see `Store.check`."""
+        await self._call(lambda c: c.execute(update(deliveries).where(deliveries.c.id == 0).values(attempts=0)))
 
     async def pause(self, lease_: Lease, pause: Pause | None) -> None:
         """Write a lane's own pause; see `Store.pause`."""
@@ -168,14 +174,14 @@ class SqlStore:
             self._roll_back()
             return
         if changed:
-            self._loop.call_soon_threadsafe(lambda: self.on_changed())
+            self._loop.call_soon_threadsafe(self.on_changed)
 
     def _committed(self, group: Sequence[Change], results: Sequence[object], took: float) -> None:
         """Run in the loop after a commit: wake whoever waits for what it brought."""
         destinations: set[str] = set()
         settled: set[str] = set()
         for change, result in zip(group, results, strict=True):
-            if isinstance(result, Exception) or result is None and not isinstance(change, Settle):
+            if isinstance(result, Exception):
                 continue
             if isinstance(change, Accept):
                 destinations.update(each.destination for routed in change.routed for each in routed.deliveries)

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -39,9 +39,15 @@ _PRAGMAS = (
 class SqliteDriver:
     """The embedded engine, for one database file."""
 
-    begin = "BEGIN IMMEDIATE"
-    errors = (sqlite3.Error, exc.DBAPIError)
-    refusals = (sqlite3.IntegrityError, sqlite3.ProgrammingError, exc.IntegrityError, exc.ProgrammingError)
+    begin: str = "BEGIN IMMEDIATE"
+    exclusive: bool = True
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.DBAPIError)
+    refusals: tuple[type[Exception], ...] = (
+        sqlite3.IntegrityError,
+        sqlite3.ProgrammingError,
+        exc.IntegrityError,
+        exc.ProgrammingError,
+    )
 
     def __init__(self, url: URL) -> None:
         """Take the file that a `sqlite:///` URL names. Raises OperatorError for a database in memory."""
@@ -50,7 +56,7 @@ class SqliteDriver:
                 "store.url: a store in memory would lose leads; name a file, as in sqlite:///leadbridge.db"
             )
         self.path = Path(url.database)
-        self.dialect = sqlite.dialect(paramstyle="qmark")
+        self.dialect: Dialect = sqlite.dialect(paramstyle="qmark")
         self._lock: _FileLock | None = None
         self._checkpointer: _Checkpointer | None = None
         self._version: int | None = None
@@ -150,7 +156,7 @@ class _Checkpointer:
             try:
                 connection = connection or self._driver.connect()
                 self.pages = _checkpoint(connection)
-            except (*SqliteDriver.errors, StoreUnavailableError):
+            except (sqlite3.Error, exc.DBAPIError, StoreUnavailableError):
                 # Nothing is lost by it: what is in the log stays there until a later copy succeeds, and the writer
                 # meets the same trouble where somebody is told of it.
                 connection = None
@@ -167,7 +173,9 @@ class _FileLock:
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise OperatorError(f"{self._path}: {error.strerror}; the store's folder must exist and be writable") from error
+            raise OperatorError(
+                f"{self._path}: {error.strerror}; the store's folder must exist and be writable"
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -140,6 +140,6 @@ def _settle() -> ClauseElement:
 
 
 def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
-    """Give a list of rows as a table to join with, in the form that both engines read: WITH name(...) AS (VALUES ...)."""
+    """Give a list of rows as a table to join with, in the form that both engines read."""
     names = [column(each.name, each.type) for each in columns]
     return values(*names, name=name).data([tuple(bindparam(f"{each.name}_") for each in columns)]).cte(name)

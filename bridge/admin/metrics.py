@@ -1,0 +1,61 @@
+"""What is counted, for Prometheus.
+
+Labels are names from the configuration and closed lists, so that their number is bounded.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from bridge.retry import Call
+from connectors.base import Delivered, Outcome
+
+
+class Metrics:
+    """All metrics of the process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._events = Counter(
+            "leadbridge_events", "Requests to the webhook by result.", ["chatbot", "result"], registry=self._registry
+        )
+        self._attempts = Counter(
+            "leadbridge_attempts",
+            "Attempts to deliver by outcome; the reason is empty where it was delivered.",
+            ["destination", "outcome", "reason"],
+            registry=self._registry,
+        )
+        self._delivery = Histogram(
+            "leadbridge_delivery_seconds",
+            "From receipt to the destination's answer, of delivered leads.",
+            ["destination"],
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600, 86400),
+            registry=self._registry,
+        )
+        self._commit_seconds = Histogram(
+            "leadbridge_store_commit_seconds",
+            "A commit of the store.",
+            buckets=(0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+            registry=self._registry,
+        )
+        self._commit_changes = Counter(
+            "leadbridge_store_changes", "Changes that the commits carried.", registry=self._registry
+        )
+
+    def received(self, chatbot: str, result: str) -> None:
+        """Count a request."""
+        self._events.labels(chatbot, result).inc()
+
+    def attempted(self, destination: str, outcome: Outcome, call: Call, received_at: float) -> None:
+        """Count an attempt."""
+        reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
+        self._attempts.labels(destination, type(outcome).__name__.lower(), reason).inc()
+        if isinstance(outcome, Delivered):
+            self._delivery.labels(destination).observe(max(0.0, call.ended_at - received_at))
+
+    def committed(self, changes: int, seconds: float) -> None:
+        """Count a commit of the store."""
+        self._commit_seconds.observe(seconds)
+        self._commit_changes.inc(changes)
+
+    def text(self) -> bytes:
+        """Give all of it in Prometheus's text format."""
+        return generate_latest(self._registry)

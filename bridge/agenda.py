@@ -1,0 +1,101 @@
+"""The order of a lane: which of its deliveries may go now. Pure, and kept in memory by the lane's one owner.
+
+The queue itself is the table; this holds what the lane has read of it so far: everything up to `cursor`. It can be
+thrown away and read again at any time, so nothing here needs to be saved.
+
+Two rules: deliveries of one contact go one at a time in order of receipt, through retries; and those that never
+failed go before those that did.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from bridge.store.base import Due
+
+
+class Agenda:
+    """Knows of each delivery it was told whether it is ready, waits for its time or its contact, or is out.
+
+    Costs about 150 bytes for each delivery known; the lane bounds their number by `len`.
+    """
+
+    def __init__(self) -> None:
+        self.cursor = 0
+        """The highest id it was told: where to read on."""
+        self._fresh: deque[Due] = deque()
+        self._retries: list[tuple[float, int, Due]] = []
+        self._out: dict[int, Due] = {}
+        # For each contact with a delivery that is known and not done: those that wait behind it, oldest first.
+        self._behind: dict[int, deque[Due] | None] = {}
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        """Count the deliveries known and not out."""
+        return len(self._fresh) + len(self._retries) + self._waiting
+
+    def tell(self, dues: Sequence[Due]) -> None:
+        """Learn of pending deliveries, in order of id; those that are out already are known."""
+        for due in dues:
+            self.cursor = max(self.cursor, due.id)
+            if due.id in self._out:
+                continue
+            if due.contact in self._behind:
+                behind = self._behind[due.contact]
+                if behind is None:
+                    behind = self._behind[due.contact] = deque()
+                behind.append(due)
+                self._waiting += 1
+            else:
+                self._behind[due.contact] = None
+                self._offer(due)
+
+    def ready(self, now: float) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self._fresh) or bool(self._retries and self._retries[0][0] <= now)
+
+    def take(self, now: float, fresh: int, retries: int) -> list[int]:
+        """Take up to `fresh` deliveries that never failed, and if there are none, up to `retries` that did.
+
+        Each is out until `done`, `again` or `forget`.
+        """
+        taken = [self._fresh.popleft() for _ in range(min(fresh, len(self._fresh)))]
+        while not self._fresh and len(taken) < retries and self._retries and self._retries[0][0] <= now:
+            taken.append(heapq.heappop(self._retries)[2])
+        self._out.update((due.id, due) for due in taken)
+        return [due.id for due in taken]
+
+    def done(self, delivery: int) -> None:
+        """A delivery that was out has left the queue: the next one of its contact may go."""
+        due = self._out.pop(delivery)
+        behind = self._behind[due.contact]
+        if behind:
+            self._waiting -= 1
+            self._offer(behind.popleft())
+        else:
+            del self._behind[due.contact]
+
+    def again(self, delivery: int, due_at: float, failures: int) -> None:
+        """A delivery that was out is to be tried again; those behind it go on waiting."""
+        due = self._out.pop(delivery)
+        self._offer(Due(due.id, due.contact, due_at, failures))
+
+    def next_due(self) -> float | None:
+        """When the next retry is due; None if none waits for its time."""
+        return self._retries[0][0] if self._retries else None
+
+    def forget(self, out: AbstractSet[int]) -> None:
+        """Drop everything but those that are `out`, to read the queue anew: somebody has changed it."""
+        self.cursor = 0
+        self._out = {delivery: self._out[delivery] for delivery in out}
+        self._fresh.clear()
+        self._retries.clear()
+        self._waiting = 0
+        self._behind = {due.contact: None for due in self._out.values()}
+
+    def _offer(self, due: Due) -> None:
+        if due.failures:
+            heapq.heappush(self._retries, (due.due_at, due.id, due))
+        else:
+            self._fresh.append(due)

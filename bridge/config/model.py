@@ -1,0 +1,179 @@
+"""The configuration as the program uses it: checked, merged, compiled, frozen.
+
+Durations are seconds, sizes are bytes. Nothing here shows a secret in its repr.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from bridge.config.problems import Problem
+from bridge.mapping import Mapping as FieldMapping
+from connectors.base import Connector, RouteSettings
+
+Condition = Callable[[Mapping[str, Any]], Any]
+"""A compiled `when` or `test_when`: given `bridge.mapping.variables(event)`, its truth is the answer.
+
+Raises `connectors.base.ExpressionError` where the event's values do not suit the expression.
+"""
+
+
+class Ack(StrEnum):
+    """When the sender is told that an event has been taken."""
+
+    QUEUED = "queued"
+    """As soon as the event is stored."""
+    RELAYED = "relayed"
+    """Only when all its deliveries have been delivered within `ack_within`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens."""
+
+    host: str
+    """A name or an IP address, without brackets."""
+    port: int
+    """0 lets the system choose."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The two listeners."""
+
+    listen: Address
+    """The webhook endpoint."""
+    admin: Address
+    """Health, metrics, API, dashboard."""
+    admin_token: str | None = field(repr=False)
+    """What an admin request must show; None only where the admin listener is bound to loopback."""
+    max_body: int
+    """Bytes of a request's body, at most."""
+    read_timeout: float
+    """Seconds in which a request's headers and body must have arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where events and deliveries are kept, and for how long."""
+
+    url: str = field(repr=False)
+    """`sqlite:///PATH` (a relative PATH starts at the working directory) or `postgresql://…`; may hold a password."""
+    retention_delivered: float
+    """Seconds that an event is kept after its last delivery has ended well."""
+    retention_dead: float
+    """Seconds that a dead letter is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `requests` calls in any `per` seconds, all chatbots of the destination together."""
+
+    requests: int
+    per: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySchedule:
+    """When a delivery that failed is due again."""
+
+    initial: float
+    """Seconds after the first failure."""
+    max: float
+    """Seconds between two attempts, at most."""
+    multiplier: float
+    """Each wait is that many times the one before."""
+    jitter: float
+    """The share of a wait, 0 to 1, by which it is made longer or shorter at random."""
+    give_up_after: float
+    """Seconds from acceptance after which a failing delivery becomes a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A configured connector: one account, its credentials and its limits."""
+
+    name: str
+    connector_name: str
+    """The entry point's name, such as `http`."""
+    connector: Connector
+    rate_limit: RateLimit | None
+    concurrency: int
+    """Calls under way at once, at most."""
+    batch_size: int
+    """Records in one call, at most; 1 where the connector does not batch."""
+    batch_linger: float
+    """Seconds that a record may wait for others to share its call."""
+    timeout: float
+    """Seconds that one call may take."""
+    retry: RetrySchedule
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which events of a chatbot go to which destination, under which mapping."""
+
+    name: str
+    """Stored with each delivery: the destination's name, and `NAME#2`, `NAME#3`, … for further routes of the same
+    chatbot to the same destination, in the order of the file."""
+    destination: str
+    events: frozenset[str]
+    """Those of `bridge.event.EVENT_TYPES` that the route takes."""
+    when: Condition | None
+    """None takes all."""
+    mapping: FieldMapping
+    settings: RouteSettings
+    """The connector's own settings, an instance of its `route_settings`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chatbot:
+    """A source of events."""
+
+    name: str
+    serial_number: str
+    signing_keys: tuple[bytes, ...] = field(repr=False)
+    """The keys as UTF-8, the first is the current one; empty only with `insecure_skip_verify`."""
+    signature_tolerance: float
+    """Seconds that a signature's time may be off; 0 does not look at it."""
+    ack: Ack
+    ack_within: float
+    """Seconds to wait for the deliveries under `Ack.RELAYED`."""
+    test_when: Condition | None
+    """True for an event that is only a test; None where no event is."""
+    insecure_skip_verify: bool
+    """Whether events are taken without looking at their signature."""
+    routes: tuple[Route, ...]
+    tests: tuple[Mapping[str, Any], ...] = field(repr=False)
+    """As written: each with `event` (fields by the sender's names) and `expect` (per destination its fields)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration without errors."""
+
+    server: Server
+    store: Store
+    destinations: Mapping[str, Destination]
+    chatbots: Mapping[str, Chatbot]
+    warnings: tuple[Problem, ...] = ()
+    """What works but is likely not meant, in the order of the files."""
+    chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
+    """The same chatbots by serial number."""
+    signing_keys: Mapping[bytes, tuple[Chatbot, ...]] = field(init=False, repr=False)
+    """Every key with the chatbots that have it."""
+
+    def __post_init__(self) -> None:
+        """Index the chatbots; a frozen dataclass sets a derived field only this way."""
+        by_serial = {chatbot.serial_number: chatbot for chatbot in self.chatbots.values()}
+        object.__setattr__(self, "chatbot_by_serial", MappingProxyType(by_serial))
+        by_key: dict[bytes, tuple[Chatbot, ...]] = {}
+        for chatbot in self.chatbots.values():
+            for key in chatbot.signing_keys:
+                by_key[key] = (*by_key.get(key, ()), chatbot)
+        object.__setattr__(self, "signing_keys", MappingProxyType(by_key))

@@ -1,0 +1,375 @@
+"""One destination's loop: read what is due, map it, batch it, deliver it, settle it.
+
+One of the two conductors: it calls the steps in their order and decides nothing itself (`agenda` decides the order,
+`retry` what becomes of a delivery and of the lane). It is the only owner of its lane, by a lease in the store.
+
+A crash at any point leaves the deliveries pending as they were: those whose call was on its way are tried again, which
+is why connectors write idempotently. A new delivery wakes the lane on commit; the lane never polls.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+from aiolimiter import AsyncLimiter
+
+from bridge import retry
+from bridge.agenda import Agenda
+from bridge.batching import Ready, next_batch
+from bridge.config.model import Chatbot, Destination, RateLimit
+from bridge.errors import LeaseLostError, StoreUnavailableError
+from bridge.record import Spoiled, make_record
+from bridge.store.base import DeliveryState, Lease, Pause, Settlement, Store
+from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
+
+READ_AHEAD = 4
+"""How many times what can be on its way at once the lane keeps read and mapped for the next calls."""
+KNOWN_LIMIT = 100_000
+"""The most deliveries that the agenda knows of, about 15 MB; beyond it the lane reads on when some are done."""
+UNSETTLED_LIMIT = 8
+"""How many times what can be on its way at once may wait for its outcome to be committed."""
+STORE_TROUBLE_SECONDS = 1.0
+"""How long a lane waits before it asks a store that is in trouble again."""
+
+log = structlog.get_logger()
+
+Observe = Callable[[str, Outcome, retry.Call, float], None]
+"""Told of each attempt: the destination, its outcome, the call, and when the event had been received."""
+
+
+class Lane:
+    """Works the queue of one destination until it is stopped or its lease is lost.
+
+    `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since the epoch, `chance`
+    a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        chatbots: Callable[[str], Chatbot | None],
+        store: Store,
+        lease: Lease,
+        *,
+        clock: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+        observe: Observe = lambda *_: None,
+    ) -> None:
+        self.name = destination.name
+        self._destination = destination
+        self._chatbots = chatbots
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._chance = chance
+        self._observe = observe
+        self._agenda = Agenda()
+        self._ready: deque[Ready] = deque()
+        self._out: set[int] = set()
+        """Deliveries in a call, or called and not settled yet."""
+        self._calls = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._health = retry.Health()
+        self._held: Pause | None = None
+        """A pause by an operator."""
+        self._more = True
+        """Whether the store may hold deliveries beyond the agenda's cursor."""
+        self._changed = True
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._limiter = _limiter(destination.rate_limit)
+        self._log = log.bind(destination=destination.name)
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why the lane does not deliver; None while it does."""
+        return self._held or self._health.pause
+
+    def wake(self) -> None:
+        """Tell the lane that new deliveries have been committed."""
+        self._more = True
+        self._wake.set()
+
+    def change(self) -> None:
+        """Tell the lane that somebody else has changed something: it reads its queue and its pause anew."""
+        self._changed = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Begin no more calls; `run` returns when those on their way are settled."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work the lane. Returns after `stop` or when the lease is lost; cancelled, it cuts off the calls."""
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                await self._reload()
+                await self._begin_calls()
+                self._read_ahead()
+                await self._sleep()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- what to do next
+
+    async def _reload(self) -> None:
+        if not self._changed or (self._reading and not self._reading.done()):
+            return
+        try:
+            pause = await self._store.paused(self.name)
+        except StoreUnavailableError as error:
+            await self._store_trouble(error)
+            return
+        self._changed = False
+        self._held = pause if pause and pause.by == "operator" else None
+        if pause is None or self._health.pause is None:
+            self._health = retry.Health(pause=None if self._held else pause)
+        self._ready.clear()
+        self._agenda.forget(self._out)
+        self._more = True
+
+    async def _begin_calls(self) -> None:
+        while self._may_call() and self._ready:
+            if self._limiter and not await self._capacity(self._limiter):
+                return
+            batch = next_batch(self._ready, self._batch_size(), self._linger_until(), self._destination.connector)
+            if not batch or not self._may_call():
+                self._ready.extendleft(reversed(batch))
+                return
+            self._calls += 1
+            self._out.update(each.delivery.id for each in batch)
+            self._track(self._call(batch))
+
+    def _may_call(self) -> bool:
+        if self._stopping or self._held or self._changed:
+            return False
+        concurrency = self._destination.concurrency
+        if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:
+            return False
+        pause = self._health.pause
+        if pause is None:
+            return self._calls < concurrency
+        # A probe: one call, when the pause is over.
+        return self._calls == 0 and (pause.until is None or self._clock() >= pause.until)
+
+    def _batch_size(self) -> int:
+        return 1 if self._health.pause else self._destination.batch_size
+
+    def _linger_until(self) -> float:
+        """Give the time before which a record must have been read to go in a batch that is not full."""
+        return self._clock() - self._destination.batch_linger
+
+    async def _capacity(self, limiter: AsyncLimiter) -> bool:
+        """Wait for the rate limit; False if the lane is stopped meanwhile."""
+        if limiter.has_capacity():
+            await limiter.acquire()
+            return True
+        acquired = asyncio.ensure_future(limiter.acquire())
+        try:
+            while not acquired.done() and not self._stopping:
+                self._wake.clear()
+                woken = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait({acquired, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+        finally:
+            acquired.cancel()
+        return not self._stopping
+
+    async def _sleep(self) -> None:
+        """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""
+        times = [self._agenda.next_due(), self._health.pause.until if self._health.pause else None]
+        if self._ready and self._destination.batch_linger:
+            times.append(self._ready[0].loaded_at + self._destination.batch_linger)
+        now = self._clock()
+        waits = [time - now for time in times if time is not None and time > now]
+        try:
+            async with asyncio.timeout(min(waits) if waits else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # -- reading
+
+    def _read_ahead(self) -> None:
+        """See to it, beside the calls, that the next ones are read and mapped."""
+        if self._changed or self._stopping or self._held or (self._reading and not self._reading.done()):
+            return
+        at_once = self._destination.concurrency * self._destination.batch_size
+        if len(self._ready) > at_once * READ_AHEAD // 2:
+            return
+        if not self._agenda.ready(self._clock()) and (not self._more or len(self._agenda) >= KNOWN_LIMIT):
+            return
+        self._reading = self._track(self._read(at_once * READ_AHEAD - len(self._ready), at_once))
+
+    async def _read(self, fresh: int, retries: int) -> None:
+        try:
+            if self._more and len(self._agenda) < KNOWN_LIMIT:
+                self._more = False
+                dues = await self._store.due(self.name, self._agenda.cursor, fresh)
+                self._agenda.tell(dues)
+                self._more |= len(dues) == fresh
+            ids = self._agenda.take(self._clock(), fresh, max(0, retries - len(self._ready)))
+            await self._load(ids)
+        except StoreUnavailableError as error:
+            self._changed = True
+            await self._store_trouble(error)
+        self._wake.set()
+
+    async def _load(self, ids: Sequence[int]) -> None:
+        """Turn deliveries into records; those that cannot be become dead letters here, and nothing is sent."""
+        spoiled = []
+        now = self._clock()
+        deliveries = await self._store.read(ids)
+        for delivery in deliveries:
+            try:
+                self._ready.append(Ready(delivery, make_record(delivery, self._chatbots), now))
+            except Spoiled as error:
+                spoiled.append(retry.spoiled(delivery, error.reason, error.detail, now))
+                self._log.warning("delivery_spoiled", delivery=delivery.id, reason=error.reason.value)
+        for gone in set(ids) - {delivery.id for delivery in deliveries}:
+            self._agenda.done(gone)
+        if spoiled:
+            self._out.update(each.delivery for each in spoiled)
+            await self._settle(spoiled)
+
+    # -- one call
+
+    async def _call(self, batch: list[Ready]) -> None:
+        """Deliver a batch; one that is refused as a whole is split until the poisoned record stands alone."""
+        parts = [batch]
+        settlements: list[Settlement] = []
+        try:
+            while parts:
+                part = parts.pop()
+                outcomes, call = await self._deliver([each.record for each in part])
+                if len(part) > 1 and _refused_whole(outcomes):
+                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                    if self._limiter:
+                        await self._limiter.acquire()
+                    continue
+                settlements = self._decide(part, outcomes, call)
+                if parts:
+                    self._track(self._settle(settlements))
+        finally:
+            self._calls -= 1
+            self._wake.set()
+        await self._settle(settlements)
+
+    async def _deliver(self, records: list[Record]) -> tuple[Sequence[Outcome], retry.Call]:
+        started = self._clock()
+        outcomes: Sequence[Outcome]
+        try:
+            async with asyncio.timeout(self._destination.timeout):
+                outcomes = await self._destination.connector.deliver(records)
+        except TimeoutError:
+            outcomes = [Retry(Reason.TIMEOUT, f"no answer within {self._destination.timeout:g} s")] * len(records)
+        except Exception as error:  # noqa: BLE001 - a connector may be anybody's code; its fault must not end the lane
+            self._log.exception("connector_failed", error=type(error).__name__)
+            detail = f"the connector raised {type(error).__name__}; see the log"
+            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
+            detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
+            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        return outcomes, retry.Call(started, max(0.0, self._clock() - started))
+
+    def _decide(self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call) -> list[Settlement]:
+        schedule = self._destination.retry
+        before = self._health.pause
+        self._health = self._health.after(outcomes, call.ended_at, schedule, self._chance())
+        excused = self._health.pause is not None
+        if self._health.pause != before:
+            self._track(self._write_pause(self._health.pause))
+        settlements = []
+        for each, outcome in zip(batch, outcomes, strict=True):
+            settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
+            self._observe(self.name, outcome, call, each.delivery.received_at)
+            self._log_attempt(each, outcome, call)
+        return settlements
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> None:
+        """Write the outcomes, however long the store takes: an outcome that is known must not be forgotten."""
+        while True:
+            try:
+                await self._store.settle(self._lease, settlements)
+                break
+            except LeaseLostError as error:
+                self._log.warning("lane_lost", error=str(error))
+                self.stop()
+                return
+            except StoreUnavailableError as error:
+                await self._store_trouble(error)
+        for each in settlements:
+            self._out.discard(each.delivery)
+            if each.state is DeliveryState.PENDING and each.due_at is not None:
+                self._agenda.again(each.delivery, each.due_at, each.failures)
+            else:
+                self._agenda.done(each.delivery)
+        self._wake.set()
+
+    async def _write_pause(self, pause: Pause | None) -> None:
+        if pause:
+            self._log.warning("lane_paused", reason=pause.reason, detail=pause.detail, until=pause.until)
+        else:
+            self._log.info("lane_resumed")
+        try:
+            await self._store.pause(self._lease, pause)
+        except (StoreUnavailableError, LeaseLostError) as error:
+            # Only what `lanes list` shows depends on it; the settle that follows meets the same trouble.
+            self._log.warning("pause_not_written", error=str(error))
+
+    # -- beside
+
+    def _log_attempt(self, each: Ready, outcome: Outcome, call: retry.Call) -> None:
+        failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value, "detail": outcome.detail}
+        self._log.info(
+            "attempt",
+            delivery=each.delivery.id,
+            event_id=each.delivery.event_id,
+            outcome=type(outcome).__name__.lower(),
+            status=outcome.status,
+            seconds=round(call.duration, 4),
+            **failed,
+        )
+
+    async def _store_trouble(self, error: StoreUnavailableError) -> None:
+        self._log.warning("lane_waits_for_store", error=str(error))
+        await asyncio.sleep(STORE_TROUBLE_SECONDS)
+
+    def _track(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()):
+            self._log.error("lane_fault", exc_info=error)
+
+
+def _refused_whole(outcomes: Sequence[Outcome]) -> bool:
+    return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
+
+
+def _limiter(limit: RateLimit | None) -> AsyncLimiter | None:
+    """Make a limiter under which no window of `per` seconds sees more than `requests` calls.
+
+    A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a twentieth of
+    the limit is the burst, and the rest the rate; a small limit is paced evenly.
+    """
+    if limit is None:
+        return None
+    burst = max(1, limit.requests // 20)
+    rate = (limit.requests - burst if burst > 1 else limit.requests) / limit.per
+    return AsyncLimiter(burst, burst / rate)

@@ -1,0 +1,113 @@
+"""All lanes of this process: it takes their leases, keeps them, and gives them up.
+
+A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
+settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
+"""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from bridge.config.model import Chatbot, Config, Destination
+from bridge.errors import StoreUnavailableError
+from bridge.lane import Lane, Observe
+from bridge.store.base import Lease, Store
+
+LEASE_SECONDS = 9.0
+RENEW_SECONDS = 3.0
+"""Three tries to renew before the lease is over."""
+
+log = structlog.get_logger()
+
+
+class Lanes:
+    """Runs a lane for each destination that this process owns."""
+
+    def __init__(
+        self, config: Callable[[], Config], store: Store, clock: Callable[[], float], observe: Observe
+    ) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+        self._lanes: dict[str, Lane] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        store.on_accepted = self._accepted
+        store.on_changed = self._changed
+
+    @property
+    def running(self) -> Mapping[str, Lane]:
+        """The lanes that are being worked here, by destination."""
+        return self._lanes
+
+    def complete(self) -> bool:
+        """Whether every destination's lane is being worked here."""
+        return self._lanes.keys() == self._config().destinations.keys()
+
+    async def run(self) -> None:
+        """Own lanes until `stop`; returns when what was on its way is settled and the leases are given up."""
+        while not self._stopping.is_set():
+            await self._claim()
+            try:
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        for lane in self._lanes.values():
+            lane.stop()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        try:
+            await self._store.release(self.owner)
+        except StoreUnavailableError as error:
+            log.warning("leases_not_released", error=str(error))
+
+    def stop(self) -> None:
+        """Begin no more calls."""
+        self._stopping.set()
+
+    async def _claim(self) -> None:
+        destinations = self._config().destinations
+        try:
+            leases = await self._store.claim(self.owner, list(destinations), self._clock(), LEASE_SECONDS)
+        except StoreUnavailableError as error:
+            # The lanes go on: their settles are refused if somebody else takes them over meanwhile.
+            log.warning("leases_not_renewed", error=str(error))
+            return
+        for name, lane in self._lanes.items():
+            if name not in leases:
+                lane.stop()
+        for name, lease in leases.items():
+            if name not in self._lanes:
+                self._begin(destinations[name], lease)
+
+    def _begin(self, destination: Destination, lease: Lease) -> None:
+        lane = Lane(destination, self._chatbot, self._store, lease, clock=self._clock, observe=self._observe)
+        self._lanes[destination.name] = lane
+        task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {destination.name}")
+        self._running[destination.name] = task
+        task.add_done_callback(lambda done: self._ended(destination.name, done))
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        """A lane has ended: stopped, or lost, or by a fault. The next claim begins it anew if it is still ours."""
+        del self._lanes[name]
+        del self._running[name]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("lane_fault", destination=name, exc_info=error)
+
+    def _chatbot(self, name: str) -> Chatbot | None:
+        return self._config().chatbots.get(name)
+
+    def _accepted(self, destinations: frozenset[str]) -> None:
+        for name in destinations:
+            if lane := self._lanes.get(name):
+                lane.wake()
+
+    def _changed(self) -> None:
+        for lane in self._lanes.values():
+            lane.change()

@@ -1,0 +1,236 @@
+"""The webhook endpoint: read, verify, route, store, answer.
+
+One of the two conductors: it calls the steps in their order and decides nothing itself. The sender reads only the
+`status` of the answer and tries three times in about four minutes, so success is answered after the commit and never
+before, and whatever can become right by itself is answered so that the sender comes again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+
+from bridge.config.model import Ack, Chatbot, Config
+from bridge.errors import SenderError, StoreUnavailableError
+from bridge.event import EventState, Verified
+from bridge.relay import Relay
+from bridge.routing import route
+from bridge.signature import HEADER, SignatureError
+from bridge.store.base import Quarantined, Routed, Store
+from bridge.verification import Claim, read_claim, verify
+
+INLINE_BODY = 16 * 1024
+"""Bytes of a body that is read in the event loop; a larger one is read in a thread, for a hostile one takes long."""
+INLINE_COST = 256 * 1024
+"""Bytes that are hashed in the event loop to refuse a body; what costs more is verified in a thread."""
+SLOW_LIMIT = 64
+"""The most large bodies that wait for that thread; more are told to come again."""
+QUARANTINE_LIMIT = 8
+"""The most refused requests that are being written down at once; more are refused without."""
+IDLE_SECONDS = 75.0
+"""How long a connection may go without a complete request header: longer than proxies keep theirs (nginx: 60 s)."""
+HEADER_BYTES = 8_190
+"""The most bytes of a header line; aiohttp answers 400 to more, and to more than 128 headers."""
+RETRY_AFTER = "30"
+
+_SUCCESS = b'{"status":"success"}'
+_TEST = b'{"status":"Success: test request received"}'
+_READY = b'{"status":"ready"}'
+_ERRORS = {
+    404: b'{"status":"error","error":"no such chatbot or path; the webhook is at /webhook"}',
+    405: b'{"status":"error","error":"POST events here"}',
+    408: b'{"status":"error","error":"the body did not arrive in time"}',
+    413: b'{"status":"error","error":"the body is larger than server.max_body allows"}',
+    415: b'{"status":"error","error":"send the body as plain JSON, without Content-Encoding"}',
+    503: b'{"status":"error","error":"the event could not be stored; send it again"}',
+}
+_NOT_RELAYED = b'{"status":"error","error":"the event is queued but not delivered yet; send it again"}'
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Observe = Callable[[str, str], None]
+"""Told of each request: the chatbot's name or an empty text, and what came of it."""
+
+
+class Receiver:
+    """Answers the sender's requests; any number in parallel. `config` gives the configuration in use.
+
+    Made inside the running loop.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        store: Store,
+        relay: Relay,
+        clock: Callable[[], float],
+        observe: Observe = lambda *_: None,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._relay = relay
+        self._clock = clock
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
+        self._slow_waiting = 0
+        self._quarantining = 0
+
+    def server(self) -> web.Server:
+        """Make the HTTP server below a listener; call it inside the running loop."""
+        return web.Server(
+            self.answer,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+            auto_decompress=False,
+        )
+
+    def close(self) -> None:
+        """End the thread; call it when no request is being answered any more."""
+        self._slow.shutdown()
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        config = self._config()
+        found, addressed = _addressed(request.path, config)
+        if not found:
+            return self._error(404, "unknown_path", addressed)
+        if request.method != "POST":
+            ready = request.method in {"GET", "HEAD"}
+            return _response(_READY) if ready else self._error(405, "wrong_method", addressed)
+        try:
+            body = await self._read(request, config)
+        except SenderError as error:
+            return self._error(error.status, str(error), addressed)
+        try:
+            return await self._receive(body, request, addressed, config)
+        except StoreUnavailableError as error:
+            log.warning("store_unavailable", error=str(error))
+            return self._error(503, "unavailable", addressed)
+
+    async def _read(self, request: web.BaseRequest, config: Config) -> bytes:
+        """Read the body within the bounds of size and time. Raises SenderError with the result's name."""
+        limit = config.server.max_body
+        if (request.content_length or 0) > limit:
+            raise SenderError("too_large", 413)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise SenderError("encoded", 415)
+        try:
+            if request.content.is_eof():
+                return await request.read()
+            async with asyncio.timeout(config.server.read_timeout):
+                return await request.read()
+        except TimeoutError as error:
+            raise SenderError("too_slow", 408) from error
+        except web.HTTPRequestEntityTooLarge as error:
+            raise SenderError("too_large", 413) from error
+
+    async def _receive(
+        self, body: bytes, request: web.BaseRequest, addressed: Chatbot | None, config: Config
+    ) -> web.Response:
+        now = self._clock()
+        header = request.headers.getall(HEADER, ())
+        claim = await self._aside(len(body) > INLINE_BODY, partial(read_claim, body, addressed, config))
+        try:
+            verified = await self._aside(claim.cost > INLINE_COST, partial(verify, claim, header, now, config))
+        except SignatureError as error:
+            return await self._refuse(claim, header, error, now)
+        routed = [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
+        new = await self._store.accept(routed)
+        self._log(verified, routed, new, len(body))
+        if not await self._relayed(routed, config):
+            return _response(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
+        tests = all(each.event.state is EventState.TEST for each in routed)
+        return _response(_TEST if tests else _SUCCESS)
+
+    async def _aside(self, slow: bool, step: Callable[[], T]) -> T:  # noqa: FBT001 - which of two ways to run a step
+        """Run a pure step here, or in the thread for large bodies, so that one cannot hold up the others."""
+        if not slow:
+            return step()
+        if self._slow_waiting >= SLOW_LIMIT:
+            raise StoreUnavailableError("too many large bodies wait to be verified")
+        self._slow_waiting += 1
+        try:
+            return await self._loop.run_in_executor(self._slow, step)
+        finally:
+            self._slow_waiting -= 1
+
+    async def _refuse(self, claim: Claim, header: Sequence[str], error: SignatureError, now: float) -> web.Response:
+        """Answer 401, and keep the request aside if it names a chatbot: the key may be mistyped on this side."""
+        name = claim.chatbots[0].name if claim.chatbots else ""
+        kept = False
+        if name and self._quarantining < QUARANTINE_LIMIT:
+            self._quarantining += 1
+            try:
+                kept = await self._store.quarantine(Quarantined(now, name, ",".join(header), claim.body))
+            finally:
+                self._quarantining -= 1
+        self._observe(name, error.code.value)
+        log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
+        return _error_response(str(error))
+
+    async def _relayed(self, routed: Sequence[Routed], config: Config) -> bool:
+        chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
+        waits = [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
+        return not waits or await self._relay.delivered([each.event.id for each in routed], max(waits))
+
+    def _log(self, verified: Sequence[Verified], routed: Sequence[Routed], new: Sequence[bool], size: int) -> None:
+        for each, made, is_new in zip(verified, routed, new, strict=True):
+            event = made.event
+            result = event.state.value if is_new else "duplicate"
+            self._observe(event.chatbot or "", result)
+            log.info(
+                "received",
+                event_id=event.id,
+                chatbot=event.chatbot,
+                result=result,
+                form=each.form.value,
+                deliveries=len(made.deliveries),
+                bytes=size,
+            )
+
+    def _error(self, status: int, result: str, addressed: Chatbot | None) -> web.Response:
+        name = addressed.name if addressed else ""
+        self._observe(name, result)
+        log.warning("not_received", chatbot=name or None, result=result, status=status)
+        headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
+        return _response(_ERRORS[status], status, headers)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        """Make aiohttp's request object with the configured bound on the body's size."""
+        size = self._config().server.max_body
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+
+
+def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
+    """Say whether the path is one of the endpoint's, and which chatbot it names."""
+    if path == "/webhook":
+        return True, None
+    start, _, name = path.rpartition("/")
+    chatbot = config.chatbots.get(name) if start == "/webhooks" else None
+    return chatbot is not None, chatbot
+
+
+def _response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def _error_response(message: str) -> web.Response:
+    return web.json_response({"status": "error", "error": message}, status=401)

@@ -1,0 +1,72 @@
+"""How a stored delivery becomes the record that a connector is asked to write. Pure."""
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+
+from bridge import event
+from bridge.config.model import Chatbot, Route
+from bridge.mapping import MappingError, variables
+from bridge.store.base import Delivery
+from connectors.base import Reason, Record
+
+
+class Spoiled(Exception):  # noqa: N818 - says what has become of the delivery; its cause is the error
+    """A delivery that cannot become a record until somebody changes the configuration."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def make_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Record:
+    """Map the delivery's event as its route in the configuration in use says. Raises `Spoiled`."""
+    route = _route(delivery, chatbots)
+    try:
+        restored = event.restore(delivery.event_id, delivery.chatbot, delivery.payload, delivery.received_at)
+    except ValueError as error:
+        raise Spoiled(Reason.MAPPING, f"the stored payload cannot be read: {error}") from error
+    values = variables(restored)
+    try:
+        fields = route.mapping.apply(values)
+    except MappingError as error:
+        raise Spoiled(Reason.MAPPING, str(error)) from error
+    return Record(
+        id=record_id(delivery.event_id, delivery.route),
+        fields=fields,
+        event=values,
+        payload=delivery.payload,
+        route=route.settings,
+        memo=delivery.memo,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _route_mark(route: str) -> str:
+    return hashlib.sha256(route.encode()).hexdigest()[:8]
+
+
+def record_id(event_id: str, route: str) -> str:
+    """Give the idempotency key of an event on a route.
+
+    Made of the event itself, so that it stays the same even if the event is sent and stored anew after the store was
+    lost.
+    """
+    return f"{event_id}-{_route_mark(route)}"
+
+
+def _route(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Route:
+    chatbot = chatbots(delivery.chatbot)
+    if chatbot is None:
+        raise Spoiled(
+            Reason.UNROUTED,
+            f"chatbot {delivery.chatbot} is not in the configuration any more; put it back and replay, or discard",
+        )
+    for route in chatbot.routes:
+        if route.name == delivery.route:
+            return route
+    raise Spoiled(
+        Reason.UNROUTED,
+        f"chatbot {delivery.chatbot} has no route {delivery.route} any more; put it back and replay, or discard",
+    )

@@ -1,0 +1,181 @@
+"""What becomes of a delivery after an attempt, and of its lane. Pure: time and chance are passed in.
+
+The one place that decides about trying again. A connector only says what happened and whose trouble it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential
+
+from bridge.config.model import RetrySchedule
+from bridge.store.base import Attempt, Delivery, DeliveryState, Pause, Settlement
+from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
+
+UNCLEAR_LIMIT = 3
+"""So many calls in a row that failed without it being clear on which side, and the destination is taken to be down."""
+LONGEST_PROBE = 300.0
+"""Seconds after which a paused lane probes at the latest, unless the destination asked for more."""
+
+_RETRYING = Retrying()
+
+
+def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
+    """Give the seconds to wait after that many failures in a row, at least one; `chance` is in [0, 1).
+
+    Exponential, and shortened by up to the schedule's `jitter`, so that what failed together does not return together.
+    """
+    state = RetryCallState(_RETRYING, None, (), {})
+    state.attempt_number = failures
+    # tenacity waits multiplier * exp_base ** (attempt_number - 1), and survives an overflow of it.
+    longest = wait_exponential(multiplier=schedule.initial, exp_base=schedule.multiplier, max=schedule.max)(state)
+    return longest * (1.0 - schedule.jitter * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that was made for a delivery: when, and how long it took, in seconds."""
+
+    started_at: float
+    duration: float
+
+    @property
+    def ended_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.started_at + self.duration
+
+
+def decide(
+    delivery: Delivery, outcome: Outcome, call: Call, schedule: RetrySchedule, chance: float, *, excused: bool
+) -> Settlement:
+    """Say what becomes of a delivery after a call.
+
+    `excused`: the lane is paused, so that what is not clearly the record's own failure is not counted against it.
+    """
+    settled = _unsettled(delivery, outcome, call)
+    if isinstance(outcome, Delivered):
+        return replace(
+            settled,
+            state=DeliveryState.DELIVERED,
+            due_at=None,
+            settled_at=call.ended_at,
+            failures=0,
+            failing_since=None,
+            remote_id=outcome.remote_id,
+            remote_url=outcome.remote_url,
+            warning=outcome.warning,
+        )
+    if isinstance(outcome, Rejected):
+        return _dead(settled, call.ended_at)
+    blameless = outcome.blame is Blame.DESTINATION or (excused and outcome.blame is Blame.UNCLEAR)
+    if blameless:
+        return settled
+    return _postponed(settled, outcome, call.ended_at, schedule, chance)
+
+
+def spoiled(delivery: Delivery, reason: Reason, detail: str, now: float) -> Settlement:
+    """Say what becomes of a delivery for which no call could be made: its mapping failed, or its route is gone."""
+    return Settlement(
+        delivery=delivery.id,
+        event_id=delivery.event_id,
+        state=DeliveryState.DEAD,
+        due_at=None,
+        attempts=delivery.attempts,
+        failures=delivery.failures,
+        failing_since=delivery.failing_since,
+        settled_at=now,
+        reason=reason,
+        detail=detail,
+        memo=delivery.memo,
+    )
+
+
+def _unsettled(delivery: Delivery, outcome: Outcome, call: Call) -> Settlement:
+    """Give the delivery with this attempt written down, still pending and due at once."""
+    failure = None if isinstance(outcome, Delivered) else outcome
+    number = delivery.attempts + 1
+    return Settlement(
+        delivery=delivery.id,
+        event_id=delivery.event_id,
+        state=DeliveryState.PENDING,
+        due_at=call.ended_at,
+        attempts=number,
+        failures=delivery.failures,
+        failing_since=delivery.failing_since,
+        settled_at=None,
+        reason=failure.reason if failure else None,
+        detail=failure.detail if failure else None,
+        memo={**delivery.memo, **outcome.memo},
+        attempt=Attempt(
+            number=number,
+            started_at=call.started_at,
+            duration=call.duration,
+            outcome=_WORDS[type(outcome)],
+            reason=failure.reason if failure else None,
+            status=outcome.status,
+            detail=failure.detail if failure else None,
+        ),
+    )
+
+
+_WORDS = {Delivered: "delivered", Retry: "retry", Rejected: "rejected"}
+
+
+def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetrySchedule, chance: float) -> Settlement:
+    failures = settled.failures + 1
+    since = settled.failing_since if settled.failing_since is not None else now
+    counted = replace(settled, failures=failures, failing_since=since)
+    if now - since >= schedule.give_up_after:
+        return _dead(counted, now)
+    pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
+    return replace(counted, due_at=now + pause)
+
+
+def _dead(settled: Settlement, now: float) -> Settlement:
+    return replace(settled, state=DeliveryState.DEAD, due_at=None, settled_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a destination is doing, as its calls tell. Give it each call's outcomes, and keep what it gives back."""
+
+    unclear: int = 0
+    """Calls in a row that failed without it being clear whose trouble it was."""
+    probes: int = 0
+    """Calls that failed since the pause began, the one that began it among them."""
+    pause: Pause | None = None
+
+    def after(self, outcomes: Sequence[Outcome], now: float, schedule: RetrySchedule, chance: float) -> "Health":
+        """Say how the destination is doing after a call.
+
+        A call that shows that the destination works (it took or refused a record by itself) ends a pause. A call that
+        was on its way when the pause began does not lengthen it.
+        """
+        trouble = _trouble(outcomes)
+        if trouble is None:
+            return Health()
+        if self.pause and self.pause.until is not None and now < self.pause.until and trouble.after is None:
+            return self
+        unclear = self.unclear + 1
+        if trouble.blame is Blame.UNCLEAR and unclear < UNCLEAR_LIMIT and self.pause is None:
+            return Health(unclear=unclear)
+        return Health(unclear, self.probes + 1, self._paused(trouble, now, schedule, chance))
+
+    def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
+        seconds = trouble.after
+        if seconds is None:
+            seconds = min(wait(schedule, self.probes + 1, chance), LONGEST_PROBE)
+        until = now + seconds
+        if self.pause and self.pause.until is not None:
+            until = max(until, self.pause.until)
+        return Pause("lane", trouble.reason.value, trouble.detail, until)
+
+
+def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:
+    """Give the failure that puts the destination in doubt; None if a record shows that it works."""
+    doubts = [each for each in outcomes if isinstance(each, Retry) and each.blame in {Blame.DESTINATION, Blame.UNCLEAR}]
+    certain = [each for each in doubts if each.blame is Blame.DESTINATION]
+    if certain:
+        return certain[0]
+    return doubts[0] if len(doubts) == len(outcomes) and doubts else None

@@ -1,0 +1,93 @@
+"""What a verified payload is, and which deliveries it gets. Pure."""
+
+from typing import Any
+
+from bridge.config.model import Chatbot, Condition
+from bridge.event import (
+    EVENT_TYPES,
+    Event,
+    EventState,
+    Verified,
+    contact_key,
+    fields_of,
+    identity,
+    serial_number,
+    unrecognised_identity,
+)
+from bridge.mapping import variables
+from bridge.store.base import NewDelivery, Routed
+from connectors.base import ExpressionError
+
+
+def route(verified: Verified, chatbot: Chatbot | None, now: float) -> Routed:
+    """Make the event of a verified payload, and give it a delivery for each route that takes it.
+
+    `chatbot` is the configured one of the payload's name. Nothing that is authentic is refused: what is not
+    recognised becomes an event without deliveries, for a person to look at.
+    """
+    event = _event(verified, chatbot, now)
+    if event.state is not EventState.ACCEPTED or chatbot is None:
+        return Routed(event)
+    deliveries = []
+    for each in chatbot.routes:
+        if event.type in each.events:
+            taken, problem = _holds(each.when, event)
+            if taken:
+                deliveries.append(NewDelivery(each.name, each.destination, problem))
+    return Routed(event, tuple(deliveries))
+
+
+def _event(verified: Verified, chatbot: Chatbot | None, now: float) -> Event:
+    fields = fields_of(verified.document) or {}
+    known = (
+        chatbot is not None
+        and fields.get("Type") in EVENT_TYPES
+        and serial_number(verified.document) == chatbot.serial_number
+    )
+    event = Event(
+        id=identity(fields) if known else unrecognised_identity(verified.payload, verified.document),
+        payload=verified.payload,
+        form=verified.form,
+        received_at=now,
+        chatbot=verified.chatbot,
+        state=EventState.ACCEPTED if known else EventState.UNRECOGNISED,
+        type=fields["Type"] if known else None,
+        contact=contact_key(fields) if known else 0,
+        fields=fields,
+    )
+    return _as_test(event) if _is_test(verified.document, chatbot, event) else event
+
+
+def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # noqa: ANN401 - any JSON value
+    """Tell whether the sender only tries the connection: an empty object, or what `test_when` describes."""
+    if document == {}:
+        return True
+    if chatbot is None or chatbot.test_when is None or not event.fields:
+        return False
+    # An expression that fails says nothing; then it is a lead, for a lead taken for a test would be lost.
+    taken, problem = _holds(chatbot.test_when, event)
+    return taken and problem is None
+
+
+def _as_test(event: Event) -> Event:
+    return Event(
+        id=event.id,
+        payload=event.payload,
+        form=event.form,
+        received_at=event.received_at,
+        chatbot=event.chatbot,
+        state=EventState.TEST,
+        type=event.type,
+        contact=event.contact,
+        fields=event.fields,
+    )
+
+
+def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]:
+    """Tell whether a condition holds; where it fails, it holds with a problem, so that nothing is dropped by it."""
+    if condition is None:
+        return True, None
+    try:
+        return bool(condition(variables(event))), None
+    except ExpressionError as error:
+        return True, f"`when` failed on this event: {error.message}; mend it, then replay"

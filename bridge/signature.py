@@ -1,0 +1,151 @@
+"""The sender's signature over a request: read from its header, checked for its age, matched with a key. Pure.
+
+The form is the vendor's: `X-Webhook-Signature: t=<unix time>,v1=<hex>`, where the digest is HMAC-SHA256 over the
+time as written, a full stop and the payload. Which payload (the body as sent or its JSON form, see `json_form`) is
+tried by the caller; here it is bytes.
+"""
+
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bridge.errors import SenderError
+
+HEADER = "X-Webhook-Signature"
+"""Name of the header that carries the signature."""
+
+# Not `int()` and `bytes.fromhex()` alone: they also take `1_700`, ` 17`, `+17`, full-width digits and inner spaces.
+_TIMESTAMP = re.compile("[0-9]{10}(?:[0-9]{3})?")
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
+_SECONDS_DIGITS = 10
+_SPACES = " \t"
+
+
+class SignatureFault(StrEnum):
+    """Why a request is not authentic: the label that refusals are counted under."""
+
+    MISSING = "missing"
+    """No header, or nothing in it: perhaps no key is set at the sender, or a proxy drops the header."""
+    MALFORMED = "malformed"
+    """A header that is not of the form: no `t` or several different, not 10 or 13 digits, no usable `v1`."""
+    STALE = "stale"
+    """Signed outside of the tolerance, before or after: a replay, or a clock that is wrong."""
+    MISMATCH = "mismatch"
+    """A signature, but of another key or of another payload."""
+
+
+class SignatureError(SenderError):
+    """The request is not authentic. The message is safe to answer and to log: it holds nothing of the request."""
+
+    def __init__(self, code: SignatureFault, message: str) -> None:
+        super().__init__(message, status=401)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the header says, well-formed but not yet verified."""
+
+    timestamp: str
+    """`t` as it was received, since these characters are signed: 10 ASCII digits (seconds) or 13 (milliseconds)."""
+    digests: tuple[bytes, ...] = field(repr=False)
+    """Each `v1`, 32 bytes; one at least. Several while the sender changes its key."""
+
+    @property
+    def signed_at(self) -> float:
+        """When the sender says it signed: seconds since the epoch."""
+        return int(self.timestamp) if len(self.timestamp) == _SECONDS_DIGITS else int(self.timestamp) / 1000
+
+
+def parse_header(values: Sequence[str]) -> Signature:
+    """Read the signature header.
+
+    Parts may come in any order, with spaces or tabs around them, next to parts of unknown names, and in several
+    headers, which are one list then (RFC 9110, 5.3). A `v1` that is not 64 hexadecimal digits, in either case, can
+    never match and is left out.
+
+    Args:
+        values: The header's values in the order received; empty where there is none.
+
+    Raises:
+        SignatureError: `MISSING` or `MALFORMED`. Nothing else, whatever the values hold.
+    """
+    times: set[str] = set()
+    digests: list[bytes] = []
+    for value in values:
+        for part in value.split(","):
+            name, _, text = part.partition("=")
+            name = name.strip(_SPACES)
+            if name == "t":
+                times.add(text.strip(_SPACES))
+            elif name == "v1" and _DIGEST.fullmatch(digest := text.strip(_SPACES)):
+                digests.append(bytes.fromhex(digest))
+    if len(times) == 1 and digests:
+        (timestamp,) = times
+        if _TIMESTAMP.fullmatch(timestamp):
+            return Signature(timestamp, tuple(digests))
+    raise _fault(values, times)
+
+
+def check_age(signature: Signature, now: float, tolerance: float) -> None:
+    """Refuse a signature made longer ago than the tolerance, or as far in the future.
+
+    Args:
+        signature: As read from the header. Only `t` decides, and it means nothing until a key has matched.
+        now: Seconds since the epoch.
+        tolerance: Seconds; exactly so old is still good. 0 takes a signature of any age.
+
+    Raises:
+        SignatureError: `STALE`.
+    """
+    if not tolerance:
+        return
+    age = now - signature.signed_at
+    if age > tolerance:
+        raise SignatureError(SignatureFault.STALE, "the signature is too old")
+    if age < -tolerance:
+        raise SignatureError(SignatureFault.STALE, "the signature's time lies in the future")
+
+
+def matching_key(signature: Signature, payload: bytes, keys: Iterable[bytes]) -> bytes | None:
+    """Find the key under which one of the digests is that of the payload; None where there is none.
+
+    Compared in constant time: how long it takes tells how many keys there are, and nothing about them.
+    """
+    message = _signed_bytes(signature.timestamp, payload)
+    for key in keys:
+        expected = hmac.digest(key, message, "sha256")
+        for digest in signature.digests:
+            if hmac.compare_digest(expected, digest):
+                return key
+    return None
+
+
+def sign(key: bytes, timestamp: str, payload: bytes) -> str:
+    """Make the header's value for a payload, as the sender does.
+
+    Args:
+        key: The signing key's bytes (its text in UTF-8).
+        timestamp: What `t` is to be; signed and written as it stands, even where `parse_header` would refuse it.
+        payload: The bytes to sign.
+    """
+    digest = hmac.digest(key, _signed_bytes(timestamp, payload), "sha256")
+    return f"t={timestamp},v1={digest.hex()}"
+
+
+def _signed_bytes(timestamp: str, payload: bytes) -> bytes:
+    return b"%b.%b" % (timestamp.encode(), payload)
+
+
+def _fault(values: Sequence[str], times: set[str]) -> SignatureError:
+    if not any(value.strip(_SPACES) for value in values):
+        return SignatureError(SignatureFault.MISSING, f"no {HEADER} header")
+    if len(times) > 1:
+        return SignatureError(SignatureFault.MALFORMED, f"{HEADER}: more than one t")
+    if not times:
+        return SignatureError(SignatureFault.MALFORMED, f"{HEADER}: no t")
+    if not all(map(_TIMESTAMP.fullmatch, times)):
+        return SignatureError(SignatureFault.MALFORMED, f"{HEADER}: t is not a UNIX time of 10 or 13 digits")
+    return SignatureError(SignatureFault.MALFORMED, f"{HEADER}: no v1 of 64 hexadecimal digits")

@@ -1,0 +1,108 @@
+"""What a transform is, and how its arguments are checked. Pure.
+
+The transforms themselves are in `transforms`; one of a plugin's is made of the same parts.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from bridge.spelling import did_you_mean
+
+Step = Callable[[Any], Any]
+"""A transform with its arguments filled in."""
+
+_REQUIRED: Final = object()
+_KINDS: Final = {str: "text", int: "a whole number", dict: "a table"}
+
+
+class TransformError(ValueError):
+    """A transform that is asked for wrongly. The message says how it is asked for rightly, and holds no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument that a transform takes."""
+
+    name: str
+    kinds: tuple[type, ...]
+    """What it may be: of `str`, `int` and `dict`."""
+    description: str
+    default: Any = _REQUIRED
+    constant: bool = False
+    """Whether a template must write it out: computed from an event's values it would be a stranger's to choose."""
+
+    def check(self, value: Any) -> Any:  # noqa: ANN401 - arguments are whatever the author wrote
+        """Give the value in one of the kinds, digits in a text being a number; raises `TransformError`."""
+        if isinstance(value, bool) or not isinstance(value, self.kinds):
+            if int in self.kinds and isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+                return int(value)
+            kinds = " or ".join(_KINDS[kind] for kind in self.kinds)
+            raise TransformError(f"`{self.name}` must be {kinds}: {self.description}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A transform as the configuration knows it."""
+
+    name: str
+    description: str
+    make: Callable[..., Step]
+    """Given the checked arguments in the order of `parameters`, makes the step; may raise `TransformError`."""
+    parameters: tuple[Parameter, ...] = ()
+
+    def bind(self, arguments: Sequence[Any] = (), named: Mapping[str, Any] = MappingProxyType({})) -> Step:
+        """Fill in the arguments, by position and by name, and give the step.
+
+        Raises:
+            TransformError: an argument is missing, unknown, of the wrong kind, or of no use.
+        """
+        self.check_names(arguments, named)
+        given = dict(zip((parameter.name for parameter in self.parameters), arguments, strict=False)) | dict(named)
+        return self.make(*(self._argument(parameter, given) for parameter in self.parameters))
+
+    def check_names(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
+        """Check how many arguments there are and what they are called; raises `TransformError`."""
+        names = [parameter.name for parameter in self.parameters]
+        if len(arguments) > len(names):
+            takes = ", ".join(f"`{name}`" for name in names) or "no arguments"
+            raise TransformError(f"transform `{self.name}` takes {takes}, not {len(arguments)} arguments")
+        for name in named:
+            if name not in names:
+                raise TransformError(f"transform `{self.name}` has no argument `{name}`{did_you_mean(name, names)}")
+            if name in names[: len(arguments)]:
+                raise TransformError(f"transform `{self.name}` is given `{name}` twice")
+
+    def _argument(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see Parameter.check
+        value = given.get(parameter.name, parameter.default)
+        if value is _REQUIRED:
+            raise TransformError(f"transform `{self.name}` needs `{parameter.name}`: {parameter.description}")
+        if value is parameter.default:
+            return value
+        try:
+            return parameter.check(value)
+        except TransformError as error:
+            raise TransformError(f"transform `{self.name}`: {error}") from None
+
+
+def as_text(value: object) -> str:
+    """Write a value as text: nothing for None, `true` and `false`, JSON for lists and objects."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return to_json(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+def to_json(value: object) -> str:
+    """Write a value as compact JSON; an empty text is `""` with its quotes, as a body needs it."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number beyond 64 bits, a lone surrogate
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

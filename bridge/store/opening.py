@@ -1,0 +1,21 @@
+"""From `store.url` to a store."""
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bridge.errors import OperatorError
+from bridge.store.driver import Driver
+from bridge.store.sqlite import SqliteDriver
+
+
+def driver_for(url: str) -> Driver:
+    """Choose the engine that the URL names. Raises OperatorError; its message does not hold the URL's password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise OperatorError("store.url: not a database URL; write sqlite:///leadbridge.db") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise OperatorError(
+            f"store.url: {parsed.get_backend_name()} is not an engine of this version; write sqlite:///leadbridge.db"
+        )
+    return SqliteDriver(parsed)

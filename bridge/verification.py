@@ -1,0 +1,121 @@
+"""Whether a request is authentic, and for which chatbots. Pure: the keys of the configuration, no clock, no I/O.
+
+A key speaks only for its own chatbots. What a body says of itself is used before it is verified for one thing only:
+to choose whose keys must match.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import json_form
+from bridge.config.model import Chatbot, Config
+from bridge.event import Form, Verified, decode, serial_number
+from bridge.signature import (
+    SignatureError,
+    SignatureFault,
+    check_age,
+    matching_key,
+    parse_header,
+)
+
+EVENTS_LIMIT = 1_000
+"""The most events of one body; a longer array is kept whole, as one unrecognised event."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claim:
+    """A body, and what it claims to be: not verified."""
+
+    body: bytes
+    document: Any
+    """Its JSON value; None where it is not JSON."""
+    chatbots: tuple[Chatbot, ...]
+    """The configured chatbots that it names, or else the one that was addressed; each must have the key."""
+    keys: tuple[bytes, ...]
+    """The keys that can make it authentic."""
+    addressed: Chatbot | None
+    """The chatbot whose own path was called."""
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether the configuration takes it without looking at its signature."""
+        return bool(self.chatbots) and all(chatbot.insecure_skip_verify for chatbot in self.chatbots)
+
+    @property
+    def cost(self) -> int:
+        """Bytes that must be hashed to refuse it, about."""
+        return len(self.body) * (1 + 2 * len(self.keys))
+
+
+def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
+    """Read what a body claims. Never raises."""
+    try:
+        document = decode(body)
+    except ValueError:
+        document = None
+    serials = dict.fromkeys(serial_number(each) or "" for each in _documents(document))
+    named = tuple(config.chatbot_by_serial[serial] for serial in serials if serial in config.chatbot_by_serial)
+    if not named and addressed:
+        named = (addressed,)
+    return Claim(body, document, named, _keys(named, config), addressed)
+
+
+def verify(claim: Claim, header: Sequence[str], now: float, config: Config) -> list[Verified]:
+    """Give the body's events, each verified for the chatbot that it names.
+
+    `header` holds the values of the signature header; `now` is in seconds since the epoch. Raises SignatureError.
+    """
+    if claim.unsigned:
+        return _events(claim.body, claim.document, Form.UNSIGNED, claim, config)
+    signature = parse_header(header)
+    payload, document, form = claim.body, claim.document, Form.RAW
+    key = matching_key(signature, payload, claim.keys)
+    if key is None:
+        rewritten = json_form.json_form(claim.body)
+        if rewritten is not None and rewritten != claim.body:
+            payload, form = rewritten, Form.JSON
+            key = matching_key(signature, payload, claim.keys)
+            document = decode(payload) if key else None
+    if key is None:
+        raise SignatureError(SignatureFault.MISMATCH, "the signature is not that of this body under this chatbot's key")
+    check_age(signature, now, _tolerance(key, claim, config))
+    return _events(payload, document, form, claim, config)
+
+
+def _documents(document: Any) -> Sequence[Any]:  # noqa: ANN401 - any JSON value
+    if isinstance(document, list) and 0 < len(document) <= EVENTS_LIMIT:
+        return document
+    return [document]
+
+
+def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
+    """Give the keys that all the named chatbots have, or every key where none is named (then no chatbot gets it)."""
+    signed = [chatbot for chatbot in named if not chatbot.insecure_skip_verify]
+    if not signed:
+        return tuple(config.signing_keys)
+    return tuple(key for key in signed[0].signing_keys if all(key in other.signing_keys for other in signed[1:]))
+
+
+def _tolerance(key: bytes, claim: Claim, config: Config) -> float:
+    """Give the strictest tolerance of the chatbots concerned; 0 (any age) only if all of them say so."""
+    concerned = claim.chatbots or config.signing_keys[key]
+    return min((chatbot.signature_tolerance for chatbot in concerned if chatbot.signature_tolerance), default=0.0)
+
+
+def _events(
+    payload: bytes,
+    document: Any,  # noqa: ANN401 - any JSON value
+    form: Form,
+    claim: Claim,
+    config: Config,
+) -> list[Verified]:
+    documents = _documents(document)
+    if documents is not document:
+        return [Verified(payload, document, form, _chatbot(document, claim, config))]
+    return [Verified(json_form.stringify(each), each, form, _chatbot(each, claim, config)) for each in documents]
+
+
+def _chatbot(document: Any, claim: Claim, config: Config) -> str | None:  # noqa: ANN401 - any JSON value
+    named = config.chatbot_by_serial.get(serial_number(document) or "", claim.addressed)
+    return named.name if named else None
