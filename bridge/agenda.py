@@ -51,9 +51,11 @@ class Agenda:
                 self._behind[due.contact] = None
                 self._offer(due)
 
-    def ready(self, now: float) -> bool:
+    def ready(self, now: float, fresh: int, retries: int) -> bool:
         """Whether `take` would give anything."""
-        return bool(self._fresh) or bool(self._retries and self._retries[0][0] <= now)
+        if self._fresh:
+            return fresh > 0
+        return retries > 0 and self._due(now)
 
     def take(self, now: float, fresh: int, retries: int) -> list[int]:
         """Take up to `fresh` deliveries that never failed, and if there are none, up to `retries` that did.
@@ -61,7 +63,7 @@ class Agenda:
         Each is out until `done`, `again` or `forget`.
         """
         taken = [self._fresh.popleft() for _ in range(min(fresh, len(self._fresh)))]
-        while not self._fresh and len(taken) < retries and self._retries and self._retries[0][0] <= now:
+        while not self._fresh and len(taken) < retries and self._due(now):
             taken.append(heapq.heappop(self._retries)[2])
         self._out.update((due.id, due) for due in taken)
         return [due.id for due in taken]
@@ -79,7 +81,11 @@ class Agenda:
     def again(self, delivery: int, due_at: float, failures: int) -> None:
         """A delivery that was out is to be tried again; those behind it go on waiting."""
         due = self._out.pop(delivery)
-        self._offer(Due(due.id, due.contact, due_at, failures))
+        if due.id > self.cursor:
+            # Forgotten meanwhile and not read again yet: the reading will come to it.
+            del self._behind[due.contact]
+        else:
+            self._offer(Due(due.id, due.contact, due_at, failures))
 
     def next_due(self) -> float | None:
         """When the next retry is due; None if none waits for its time."""
@@ -93,6 +99,9 @@ class Agenda:
         self._retries.clear()
         self._waiting = 0
         self._behind = {due.contact: None for due in self._out.values()}
+
+    def _due(self, now: float) -> bool:
+        return bool(self._retries) and self._retries[0][0] <= now
 
     def _offer(self, due: Due) -> None:
         if due.failures:

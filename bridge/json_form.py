@@ -1,11 +1,10 @@
 """JSON as JavaScript reads and writes it: what `JSON.stringify(JSON.parse(body))` gives, byte for byte. Pure.
 
 The sender documents its signature over `JSON.stringify(req.body)`, so a body that was signed in that form can only be
-verified by making the same bytes that V8 (Node 20) makes. Three ways lead through the same rules:
-
-- `parse` reads a body to Python values; `stringify` writes any such value;
-- `json_form` does both in one, for the body that a stranger may have sent. There the scanner and the encoder of the
-  standard library, both in C, do all but the members' order and unusual numbers: see `_prepared`.
+verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values and `stringify` writes
+any such value; `json_form` does both in one, and quicker, because anybody may send a body that it has to be tried on:
+there the scanner and the encoder of the standard library, both in C, do all but the order of members and the numbers
+that Python writes otherwise (`_prepared`).
 
 The rules are those of ECMA-262, sections "JSON.parse", "SerializeJSONProperty", "QuoteJSONString",
 "OrdinaryOwnPropertyKeys" and "Number::toString"; `tests/test_json_form.py` compares them with Node.
@@ -31,7 +30,7 @@ MAX_DEPTH = 200
 
 V8 reads any depth. CPython's scanner goes one C call deeper for each level, and how many it has depends on the
 version, the platform and what is on the stack already. No known serialiser of such senders writes nearly as deep
-(System.Text.Json stops at 64, Ruby's json at 100), and a body of two fields needs 1.
+(System.Text.Json stops at 64, Ruby's json at 100), and an event needs 1.
 """
 
 _Result = TypeVar("_Result")
@@ -117,7 +116,7 @@ def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
 def json_form(body: bytes) -> bytes | None:
     """Give what `JSON.stringify(JSON.parse(body))` gives, in UTF-8; None where the body is not JSON (see `parse`).
 
-    The same as `stringify(parse(body))` in about half the time. Linear in the body's size, whatever it holds.
+    The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the body's size, whatever it holds.
     """
     try:
         _check_depth(body)
@@ -183,7 +182,7 @@ def _number(literal: str) -> int | float:
 
 
 def _integer(literal: str) -> int | float:
-    # 15 digits and a sign are below 2**53, and far from where `int` refuses (4300 digits) or takes quadratic time.
+    # 15 digits are below 2**53, and far from where `int` refuses (4300 digits) or takes quadratic time.
     return int(literal) if len(literal) <= 15 else _number(literal)  # noqa: PLR2004 - explained above
 
 

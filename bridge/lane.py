@@ -204,21 +204,25 @@ class Lane:
         """See to it, beside the calls, that the next ones are read and mapped."""
         if self._changed or self._stopping or self._held or (self._reading and not self._reading.done()):
             return
-        at_once = self._destination.concurrency * self._destination.batch_size
-        if len(self._ready) > at_once * READ_AHEAD // 2:
+        size = self._destination.batch_size
+        ahead = self._destination.concurrency * size * READ_AHEAD
+        if len(self._ready) > ahead // 2:
             return
-        if not self._agenda.ready(self._clock()) and (not self._more or len(self._agenda) >= KNOWN_LIMIT):
-            return
-        self._reading = self._track(self._read(at_once * READ_AHEAD - len(self._ready), at_once))
+        fresh = ahead - len(self._ready)
+        # No retry is taken before it can go: a new lead that comes meanwhile goes first.
+        retries = (self._destination.concurrency - self._calls) * size - len(self._ready)
+        more = self._more and len(self._agenda) < KNOWN_LIMIT
+        if more or self._agenda.ready(self._clock(), fresh, retries):
+            self._reading = self._track(self._read(fresh, retries, more=more))
 
-    async def _read(self, fresh: int, retries: int) -> None:
+    async def _read(self, fresh: int, retries: int, *, more: bool) -> None:
         try:
-            if self._more and len(self._agenda) < KNOWN_LIMIT:
+            if more:
                 self._more = False
                 dues = await self._store.due(self.name, self._agenda.cursor, fresh)
                 self._agenda.tell(dues)
                 self._more |= len(dues) == fresh
-            ids = self._agenda.take(self._clock(), fresh, max(0, retries - len(self._ready)))
+            ids = self._agenda.take(self._clock(), fresh, retries)
             await self._load(ids)
         except StoreUnavailableError as error:
             self._changed = True

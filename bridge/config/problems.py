@@ -1,9 +1,8 @@
 """What is wrong with a configuration, and where. Pure."""
 
-import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.errors import LeadbridgeError
 
@@ -45,11 +44,41 @@ class Problem:
 
 
 class ConfigError(LeadbridgeError):
-    """The configuration cannot be used: the author must change it. Carries every problem found, not the first."""
+    """The configuration cannot be used: its author must change it. Carries every problem found, not the first."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(problems))
+        """In the order of the files and lines."""
+        self.warnings: tuple[Problem, ...] = tuple(sorted(warnings))
+        """What else was noticed, so far as the problems let it be seen."""
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Collects problems and warnings while a configuration is read and checked."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    _spoilt: set[Path] = field(default_factory=set)
+    _told: set[Path] = field(default_factory=set)
+
+    def error(self, path: Path, place: Place, message: str) -> None:
+        """Note a problem. Only the first one of a path counts: the others tend to follow from it."""
+        inside_spoilt = any(path[:length] in self._spoilt for length in range(1, len(path) + 1))
+        if path and (inside_spoilt or path in self._told):
+            return
+        self._told.add(path)
+        self.problems.append(Problem(place.file, place.line, place.column, written(path), message))
+
+    def spoil(self, path: Path, place: Place, message: str) -> None:
+        """Note a problem that leaves nothing to check at the path or below it."""
+        self.error(path, place, message)
+        self._spoilt.add(path)
+
+    def warn(self, path: Path, place: Place, message: str) -> None:
+        """Note what works but is likely not meant."""
+        self.warnings.append(Problem(place.file, place.line, place.column, written(path), message))
 
 
 def written(path: Path) -> str:
@@ -62,10 +91,3 @@ def written(path: Path) -> str:
             name = key if _PLAIN_KEY.fullmatch(key) else f'"{key}"'
             text += f".{name}" if text else name
     return text or "(file)"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Give ` (did you mean `x`?)` for the known name that is nearest, or nothing where none is near."""
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    return f" (did you mean `{by_folded[near[0]]}`?)" if near else ""

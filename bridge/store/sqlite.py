@@ -9,6 +9,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc
 from sqlalchemy.dialects import sqlite
@@ -23,9 +24,10 @@ LONG_LOG_PAGES = 8_192
 """Pages in the write-ahead log (32 MiB) from which the writer itself copies the rest of it into the database file,
 because the copying beside the traffic does not catch up."""
 
+_NEW_FILE: Final = "PRAGMA auto_vacuum = INCREMENTAL"
+"""Free pages go back to the file system in small steps. Can only be chosen before the first table is made, and asked
+for later it would look to the others like a change (`changed_elsewhere`)."""
 _PRAGMAS = (
-    # Free pages go back to the file system in small steps; can only be chosen before the first table is made.
-    "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -93,7 +95,8 @@ class SqliteDriver:
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
             )
-            for pragma in _PRAGMAS:
+            is_new = connection.execute("PRAGMA page_count").fetchone() == (0,)
+            for pragma in (_NEW_FILE, *_PRAGMAS) if is_new else _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error as error:
             raise StoreUnavailableError(

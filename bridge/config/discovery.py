@@ -1,0 +1,28 @@
+"""Finding connectors: by their entry points, never by importing them."""
+
+import importlib.metadata
+from collections.abc import Mapping
+
+from connectors.base import Connector
+
+GROUP = "leadbridge.connectors"
+
+
+def connector_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
+    """Give the entry points of all installed connectors by name; none of them is loaded."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def connector_class(entry: importlib.metadata.EntryPoint) -> type[Connector]:
+    """Load a connector.
+
+    Raises:
+        ImportError: it cannot be loaded, or what is there is no connector; the message is meant for a person.
+    """
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever a foreign module does while it is imported
+        raise ImportError(f"the connector `{entry.name}` ({entry.value}) cannot be loaded: {error!r}") from error
+    if not (isinstance(found, type) and issubclass(found, Connector)):
+        raise ImportError(f"`{entry.value}` is not a subclass of connectors.base.Connector")  # noqa: TRY004 - see Raises
+    return found

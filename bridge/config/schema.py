@@ -1,0 +1,193 @@
+"""What may stand in a configuration: the models that its documentation and its JSON Schema are made from as well.
+
+Each model checks one part on its own, so that a mistake in one part does not hide those in another. What concerns
+several parts is checked where they come together (`destinations`, `chatbots`, `load`).
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+from bridge.config.model import Ack, Address
+from bridge.config.units import Duration, Listener, Size, SomeTime
+from bridge.mapping import FieldForm
+
+_ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the webhook endpoint is there to be reached
+_STORES: Final = ("sqlite:///", "postgresql://")
+
+
+def _listed(value: object) -> object:
+    """Take a single text for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _as_written(value: object) -> object:
+    """Take a number for the text that it was written as; numbers are read only where the two are the same."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_written)]
+Texts = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class Part(BaseModel):
+    """A part of the configuration. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerPart(Part):
+    """The two listeners: the webhook endpoint, and the one for operators."""
+
+    listen: Listener = Field(
+        default=Address(_ALL_ADDRESSES, 8080), description="Address and port of the webhook endpoint."
+    )
+    admin: Listener = Field(
+        default=Address("127.0.0.1", 8081),
+        description="Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
+        "`admin_token`.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None, description="What an operator shows to the admin listener; at least 16 characters."
+    )
+    max_body: Size = Field(default=1024**2, description="The largest request body that is taken.")
+    read_timeout: SomeTime = Field(
+        default=10.0, description="In what time a request's headers and body must have arrived."
+    )
+
+
+class RetentionPart(Part):
+    """How long events are kept."""
+
+    delivered: SomeTime = Field(default=30 * 86_400.0, description="How long after its last delivery an event is kept.")
+    dead: SomeTime = Field(default=180 * 86_400.0, description="How long a dead letter is kept.")
+
+
+class StorePart(Part):
+    """Where events and deliveries are kept."""
+
+    url: SecretStr = Field(
+        default=SecretStr("sqlite:///leadbridge.db"),
+        description="`sqlite:///PATH`, a relative path starting at the working directory, or "
+        "`postgresql://user:password@host/database`.",
+    )
+    retention: RetentionPart = Field(default=RetentionPart(), description="How long events are kept.")
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text.startswith("postgres://"):
+            raise ValueError("must begin with postgresql:// (not postgres://)")
+        if not text.startswith(_STORES) or text in _STORES:
+            raise ValueError("must be sqlite:///PATH or postgresql://user:password@host/database")
+        return url
+
+
+class RateLimitPart(Part):
+    """A limit on calls, shared by all chatbots that use the destination."""
+
+    requests: int = Field(ge=1, le=1_000_000, description="How many calls are made at most …")
+    per: SomeTime = Field(description="… in any span of this length.")
+
+
+class BatchPart(Part):
+    """How records share a call, where the connector can do that."""
+
+    size: int | None = Field(
+        default=None, ge=1, description="How many records share a call at most; by default as many as the API takes."
+    )
+    linger: Duration = Field(default=0.0, description="How long a record may wait for others to share its call.")
+
+
+class RetryPart(Part):
+    """When a delivery that failed is tried again."""
+
+    initial: SomeTime = Field(default=10.0, description="The wait after the first failure.")
+    max: SomeTime = Field(default=3_600.0, description="The longest wait between two attempts.")
+    multiplier: float = Field(default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.")
+    jitter: float = Field(
+        default=0.2, ge=0, le=1, description="The share of a wait by which it is made longer or shorter at random."
+    )
+    give_up_after: SomeTime = Field(
+        default=3 * 86_400.0, description="When a delivery that still fails becomes a dead letter."
+    )
+
+    @field_validator("max")
+    @classmethod
+    def _check_max(cls, longest: float, info: Any) -> float:  # noqa: ANN401 - pydantic's own
+        if longest < info.data.get("initial", 0):
+            raise ValueError("must not be shorter than `initial`")
+        return longest
+
+
+class DestinationPart(Part):
+    """One account to deliver to. The settings of its connector stand beside these keys."""
+
+    connector: Text = Field(description="Which connector speaks to it, such as `http`.")
+    rate_limit: RateLimitPart | None = Field(default=None, description="At most so many calls in a span of time.")
+    concurrency: int = Field(default=10, ge=1, le=1_000, description="How many calls are under way at once at most.")
+    batch: BatchPart = Field(default=BatchPart(), description="How records share a call.")
+    timeout: SomeTime = Field(default=30.0, description="How long one call may take.")
+    retry: RetryPart = Field(default=RetryPart(), description="When a delivery that failed is tried again.")
+
+
+class RoutePart(Part):
+    """Which events go to which destination, as what. The route settings of its connector stand beside these keys."""
+
+    to: Text = Field(description="The name of a destination.")
+    events: Annotated[list[Literal["Lead", "Appointment"]], BeforeValidator(_listed)] = Field(
+        default=["Lead", "Appointment"], min_length=1, description="Which types of events take this route."
+    )
+    when: str | None = Field(
+        default=None, description="An expression; only events for which it is true take this route."
+    )
+    fields: dict[str, FieldForm] = Field(
+        default={}, description="The fields of the record, by the destination's names; empty ones are left out."
+    )
+
+
+class TestPart(Part):
+    """One test of a chatbot's routes."""
+
+    __test__ = False  # pytest takes any class of such a name for its own
+
+    event: dict[str, Any] = Field(description="An event's fields by the sender's names.")
+    expect: dict[str, dict[str, Any]] = Field(description="Of each destination, the fields that it is to get.")
+
+
+class ChatbotPart(Part):
+    """One chatbot: a source of events."""
+
+    serial_number: Text = Field(min_length=1, description="The chatbot's id, `SerialNumber` in its events.")
+    signing_keys: Annotated[list[SecretStr], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="The vendor's Sign Key; several while a key is being changed, the current one first.",
+    )
+    signature_tolerance: Duration = Field(
+        default=900.0, description="How far a signature's time may be off; 0s does not look at it."
+    )
+    ack: Ack = Field(
+        default=Ack.QUEUED,
+        description="Whether the sender is told success when an event is stored (`queued`), or when all its "
+        "deliveries have arrived (`relayed`).",
+    )
+    ack_within: SomeTime = Field(default=10.0, description="How long `ack: relayed` waits for the deliveries.")
+    test_when: str | None = Field(
+        default=None,
+        description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",
+    )
+    insecure_skip_verify: bool = Field(
+        default=False, description="Whether events are taken without a signature: anybody can then send leads."
+    )
+    routes: list[RoutePart] = Field(default=[], description="Where its events go.")
+    tests: list[TestPart] = Field(default=[], description="What is expected of its routes; see `leadbridge test`.")
+
+
+class ConfigPart(Part):
+    """The whole configuration. With a folder of files, each section is merged by name."""
+
+    server: ServerPart = Field(default=ServerPart(), description="The two listeners.")
+    store: StorePart = Field(default=StorePart(), description="Where events and deliveries are kept.")
+    destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")
+    chatbots: dict[str, ChatbotPart] = Field(default={}, description="The sources of events, by name.")

@@ -1,0 +1,56 @@
+"""Secrets in the configuration: whether they can be real, and whether they are where secrets should be. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pydantic import BaseModel, SecretStr
+
+from bridge.config.problems import Findings, Path
+from bridge.config.tree import Node, Origin, Scalar, find
+
+SHORTEST: Final = 16
+"""Characters that a key or token must have: fewer can be guessed."""
+_PLACEHOLDER: Final = re.compile(
+    r"(.)\1*|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|my[-_ ](secret|key|token).*|<.*>|\[.*\]|\{.*\}|to[-_ ]?do.*"
+    r"|(the|a|some|put|insert|enter|paste)[-_ ].*|(sign(ing)?[-_ ]?)?(key|secret|token|password)|place-?holder.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def key_fault(secret: str) -> str | None:
+    """Say what is wrong with a key or token that somebody else holds too, or None. Never shows it."""
+    if secret != secret.strip():
+        return "has white space at its ends: remove it"
+    if _PLACEHOLDER.fullmatch(secret):
+        return "is a placeholder: put the real one in its place"
+    if len(secret) < SHORTEST:
+        return f"is too short: at least {SHORTEST} characters are needed"
+    return None
+
+
+def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:
+    """Warn about a secret that anybody who sees the configuration file can read."""
+    followed, node = find(root, path)
+    if not isinstance(node, Scalar) or node.value in {None, ""}:
+        return
+    if node.origin is Origin.WRITTEN:
+        findings.warn(followed, node.place, "a secret in clear: put it in an environment variable and write ${NAME}")
+    elif node.origin is Origin.DEFAULT:
+        names = " and ".join(node.variables)
+        findings.warn(followed, node.place, f"a secret from the default in this file, which is no secret: set {names}")
+
+
+def secret_paths(value: object, path: Path = ()) -> Iterator[Path]:
+    """Find the secrets in a connector's settings, by the keys that the configuration uses."""
+    if isinstance(value, SecretStr):
+        yield path
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from secret_paths(getattr(value, name), (*path, field.alias or name))
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from secret_paths(each, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for at, each in enumerate(value):
+            yield from secret_paths(each, (*path, at))

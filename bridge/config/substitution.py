@@ -1,0 +1,113 @@
+"""`${VAR}`, `${VAR:-default}` and `${file:PATH}` in the values of a configuration file.
+
+They are filled in after the YAML has been read, in texts only: whatever a secret holds, it cannot change the structure
+of the file. `$${` stands for a plain `${`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Final
+
+from bridge.config.problems import Findings, Path
+from bridge.config.tree import ListNode, MapNode, Node, Origin, Scalar, place_inside
+
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
+_NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)
+_FILE_LIMIT: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _FilledIn:
+    text: str
+    origin: Origin
+    variable: str = ""
+
+
+class _ReferenceError(ValueError):
+    """A `${…}` that cannot be filled in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """Fills in the references of one file."""
+
+    environ: Mapping[str, str]
+    folder: FilePath
+    """Where relative paths of `${file:PATH}` start."""
+    findings: Findings
+
+    def fill(self, node: Node, path: Path = ()) -> Node:
+        """Give the tree with its references filled in; what cannot be filled in is noted and left empty."""
+        if isinstance(node, MapNode):
+            return replace(node, items={key: self.fill(value, (*path, key)) for key, value in node.items.items()})
+        if isinstance(node, ListNode):
+            return replace(node, items=[self.fill(item, (*path, at)) for at, item in enumerate(node.items)])
+        return self._scalar(node, path)
+
+    def _scalar(self, scalar: Scalar, path: Path) -> Scalar:
+        text = scalar.value
+        if not isinstance(text, str) or "${" not in text:
+            return scalar
+        parts: list[_FilledIn] = []
+        end = 0
+        for found in _REFERENCE.finditer(text):
+            parts.append(_FilledIn(text[end : found.start()], Origin.WRITTEN))
+            end = found.end()
+            try:
+                parts.append(self._reference(found))
+            except _ReferenceError as error:
+                line = text.count("\n", 0, found.start()) + 1
+                column = found.start() - text.rfind("\n", 0, found.start())
+                self.findings.spoil(path, place_inside(scalar, line, column), str(error))
+                return replace(scalar, value="", origin=Origin.OUTSIDE)
+        parts.append(_FilledIn(text[end:], Origin.WRITTEN))
+        return _joined(scalar, parts)
+
+    def _reference(self, found: re.Match[str]) -> _FilledIn:
+        inside, closed = found[1], found[2]
+        if inside is None:
+            return _FilledIn("${", Origin.WRITTEN)
+        if not closed:
+            raise _ReferenceError("`${` is never closed; a plain `${` is written `$${`")
+        if inside.startswith("file:"):
+            return _FilledIn(self._read(inside.removeprefix("file:").strip()), Origin.OUTSIDE)
+        name = _NAME.fullmatch(inside)
+        if not name:
+            raise _ReferenceError("`${…}` holds NAME, NAME:-default or file:PATH; a plain `${` is written `$${`")
+        value = self.environ.get(name[1])
+        if value or (value is not None and not name[2]):
+            return _FilledIn(value, Origin.OUTSIDE)
+        if not name[2]:
+            raise _ReferenceError(
+                f"the environment variable {name[1]} is not set: set it, or give a default: ${{{name[1]}:-…}}"
+            )
+        return _FilledIn(name[3], Origin.DEFAULT, name[1])
+
+    def _read(self, name: str) -> str:
+        """Read a mounted secret, without the line break at its end that editors leave."""
+        path = self.folder / name
+        try:
+            if not path.is_file():  # a device or a pipe could be read for ever
+                raise _ReferenceError(f"there is no file {name}")
+            with path.open("rb") as file:
+                content = file.read(_FILE_LIMIT + 1)
+        except (OSError, ValueError) as error:
+            if isinstance(error, _ReferenceError):
+                raise
+            reason = getattr(error, "strerror", None) or "not a path"
+            raise _ReferenceError(f"the file {name} cannot be read: {reason}") from None
+        if len(content) > _FILE_LIMIT:
+            raise _ReferenceError(f"the file {name} is larger than {_FILE_LIMIT:,} bytes")
+        try:
+            return content.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise _ReferenceError(f"the file {name} is not text in UTF-8") from None
+
+
+def _joined(scalar: Scalar, parts: list[_FilledIn]) -> Scalar:
+    origins = {part.origin for part in parts if part.text or part.variable}
+    origin = next((each for each in (Origin.OUTSIDE, Origin.DEFAULT) if each in origins), Origin.WRITTEN)
+    variables = tuple(part.variable for part in parts if part.variable)
+    return replace(scalar, value="".join(part.text for part in parts), origin=origin, variables=variables)

@@ -1,0 +1,330 @@
+import asyncio
+import dataclasses
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import exc, inspect, select, text
+from sqlalchemy.engine import make_url
+
+from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
+from bridge.store import writer
+from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Quarantined, Routed, Settlement
+from bridge.store.driver import Driver
+from bridge.store.migrate import HEAD, migrate, revision
+from bridge.store.quarantine import AGE_LIMIT, REQUESTS_LIMIT
+from bridge.store.schema import attempts, deliveries, events, metadata
+from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
+from connectors.base import Reason
+from tests.building import NOW, event, routed
+
+
+def rows(driver: Driver, table: Any) -> list[Any]:
+    with driver.engine().connect() as connection:
+        return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+def delivered(delivery: int, event_id: str = "", number: int = 1) -> Settlement:
+    attempt = Attempt(number, NOW, 0.1, "delivered", None, 200, None)
+    return Settlement(
+        delivery, event_id, DeliveryState.DELIVERED, None, number, 0, None, NOW, remote_id="r", attempt=attempt
+    )
+
+
+async def lease(store: SqlStore, name: str = "crm") -> Lease:
+    return (await store.claim("me", [name], NOW, 10))[name]
+
+
+async def test_keeps_an_event_with_its_deliveries(store: SqlStore, driver: Driver) -> None:
+    accepted = routed("crm", "mail")
+    assert await store.accept([accepted]) == [True]
+    (kept,) = rows(driver, events)
+    assert kept.id.hex() == accepted.event.id
+    assert kept.payload == accepted.event.payload
+    assert [(row.destination, row.state) for row in rows(driver, deliveries)] == [("crm", "pending"), ("mail", "pending")]
+
+
+async def test_the_same_event_is_kept_once_however_it_comes(store: SqlStore, driver: Driver) -> None:
+    same = routed("crm")
+    at_once = await asyncio.gather(*[store.accept([same]) for _ in range(5)])
+    assert sorted(at_once) == [[False]] * 4 + [[True]]
+    assert await store.accept([same, routed("crm"), same]) == [False, True, False]
+    assert len(rows(driver, events)) == len(rows(driver, deliveries)) == 2
+
+
+async def test_many_at_once_are_all_kept(store: SqlStore, driver: Driver) -> None:
+    await asyncio.gather(*[store.accept([routed("crm") for _ in range(3)]) for _ in range(100)])
+    assert len(rows(driver, events)) == 300
+
+
+async def test_one_bad_change_does_not_spoil_the_others_of_its_group(store: SqlStore, driver: Driver) -> None:
+    twice = NewDelivery("crm", "crm")
+    broken = Routed(event(), (twice, twice))
+    results = await asyncio.gather(
+        store.accept([routed("crm")]), store.accept([broken]), store.accept([routed("crm")]), return_exceptions=True
+    )
+    assert results[0] == results[2] == [True]
+    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert len(rows(driver, events)) == 2
+
+
+async def test_a_delivery_that_cannot_be_made_is_born_a_dead_letter(store: SqlStore, driver: Driver) -> None:
+    await store.accept([Routed(event(), (NewDelivery("crm", "crm", "when failed"),))])
+    (row,) = rows(driver, deliveries)
+    assert (row.state, row.reason, row.detail) == ("dead", "mapping", "when failed")
+    assert await store.due("crm", 0, 10) == []
+
+
+async def test_due_pages_through_the_queue_of_one_destination(store: SqlStore) -> None:
+    await store.accept([routed("crm", "mail") for _ in range(5)])
+    first = await store.due("crm", 0, 3)
+    rest = await store.due("crm", first[-1].id, 3)
+    assert [due.id for due in first + rest] == [1, 3, 5, 7, 9]
+
+
+async def test_reading_leaves_out_what_is_not_pending_any_more(store: SqlStore) -> None:
+    await store.accept([routed("crm"), routed("crm")])
+    await store.settle(await lease(store), [delivered(1)])
+    (left,) = await store.read([1, 2, 99])
+    assert (left.id, left.chatbot, left.memo) == (2, "acme", {})
+
+
+async def test_settles_the_delivery_and_its_attempt_together(store: SqlStore, driver: Driver) -> None:
+    await store.accept([routed("crm")])
+    settled = dataclasses.replace(delivered(1), memo={"note": "7"}, warning="left out a field")
+    await store.settle(await lease(store), [settled])
+    (row,) = rows(driver, deliveries)
+    assert (row.state, row.due_at, row.remote_id, row.memo) == ("delivered", None, "r", '{"note":"7"}')
+    assert [(each.delivery_id, each.number, each.status) for each in rows(driver, attempts)] == [(1, 1, 200)]
+
+
+async def test_what_an_operator_has_ended_keeps_its_state_but_the_attempt_is_kept(
+    store: SqlStore, driver: Driver
+) -> None:
+    await store.accept([routed("crm")])
+    held = await lease(store)
+    with driver.engine().begin() as connection:
+        connection.execute(text("UPDATE deliveries SET state = 'discarded', due_at = NULL, settled_at = 1"))
+    await store.settle(held, [delivered(1)])
+    assert [row.state for row in rows(driver, deliveries)] == ["discarded"]
+    assert len(rows(driver, attempts)) == 1
+
+
+async def test_an_owner_that_lost_its_lane_settles_nothing(store: SqlStore, driver: Driver) -> None:
+    await store.accept([routed("crm")])
+    old = await lease(store)
+    assert await store.claim("other", ["crm"], NOW + 9, 10) == {}
+    new = (await store.claim("other", ["crm"], NOW + 10, 10))["crm"]
+    assert new.fence == old.fence + 1
+    with pytest.raises(LeaseLostError):
+        await store.settle(old, [delivered(1)])
+    with pytest.raises(LeaseLostError):
+        await store.pause(old, None)
+    assert [row.state for row in rows(driver, deliveries)] == ["pending"]
+    await store.settle(new, [delivered(1)])
+
+
+async def test_renewing_keeps_the_fence_and_releasing_frees_the_lane(store: SqlStore) -> None:
+    first = await lease(store)
+    assert (await store.claim("me", ["crm"], NOW + 5, 10))["crm"] == first
+    await store.release("me")
+    assert (await store.claim("other", ["crm"], NOW + 5, 10))["crm"].fence == first.fence + 1
+    await store.release(None)
+    assert "crm" in await store.claim("me", ["crm"], NOW + 5, 10)
+
+
+async def test_a_lanes_own_pause_does_not_overwrite_an_operators(store: SqlStore, driver: Driver) -> None:
+    held = await lease(store)
+    await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60))
+    assert await store.paused("crm") == Pause("lane", "timeout", "no answer", NOW + 60)
+    with driver.engine().begin() as connection:
+        connection.execute(text("UPDATE lanes SET paused_by = 'operator', pause_reason = 'stop', paused_until = NULL"))
+    await store.pause(held, None)
+    paused = await store.paused("crm")
+    assert paused is not None
+    assert paused.by == "operator"
+
+
+async def test_counts_what_is_not_delivered(store: SqlStore) -> None:
+    both = routed("crm", "mail")
+    await store.accept([both])
+    held = await lease(store)
+    assert await store.undelivered([both.event.id]) == 2
+    await store.settle(held, [delivered(1)])
+    assert await store.undelivered([both.event.id]) == 1
+
+
+async def test_tells_which_destinations_and_events_a_commit_was_about(store: SqlStore) -> None:
+    accepted: list[Any] = []
+    settled: list[Any] = []
+    store.on_accepted = accepted.append
+    store.on_settled = settled.append
+    both = routed("crm", "mail")
+    await store.accept([both])
+    await store.settle(await lease(store), [delivered(1, both.event.id)])
+    assert accepted == [{"crm", "mail"}]
+    assert settled == [{both.event.id}]
+
+
+async def test_notices_what_another_connection_changes_but_not_its_own(store: SqlStore, driver: Driver) -> None:
+    noticed = asyncio.Event()
+    store.on_changed = noticed.set
+    await store.accept([routed("crm")])
+    await asyncio.sleep(2.5 * writer.IDLE_SECONDS)
+    assert not noticed.is_set()
+    with driver.engine().begin() as connection:
+        connection.execute(text("UPDATE deliveries SET due_at = due_at + 1"))
+    await asyncio.wait_for(noticed.wait(), 5)
+
+
+async def test_quarantine_is_bounded_in_number_and_age_and_takes_a_body_once(store: SqlStore, driver: Driver) -> None:
+    def request(number: int, at: float = NOW) -> Quarantined:
+        return Quarantined(at, "acme", "t=1,v1=00", b"body %d" % number)
+
+    kept = [await store.quarantine(request(number)) for number in (*range(REQUESTS_LIMIT), 0, 1_000)]
+    assert kept == [True] * REQUESTS_LIMIT + [False] * 2
+    with driver.engine().connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM quarantine")).scalar() == REQUESTS_LIMIT
+    assert await store.quarantine(dataclasses.replace(request(1), chatbot="other"))
+    assert await store.quarantine(request(2_000, NOW + AGE_LIMIT + 1))
+    with driver.engine().connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM quarantine WHERE chatbot = 'acme'")).scalar() == 1
+
+
+async def test_a_closed_store_takes_nothing(driver: Driver) -> None:
+    store = SqlStore(driver)
+    await store.close()
+    with pytest.raises(StoreUnavailableError):
+        await store.accept([routed("crm")])
+    await store.close()
+
+
+async def test_what_waits_is_committed_before_it_closes(driver: Driver) -> None:
+    store = SqlStore(driver)
+    waiting = [asyncio.ensure_future(store.accept([routed("crm")])) for _ in range(20)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asyncio.gather(*waiting) == [[True]] * 20
+
+
+async def test_refuses_more_than_it_can_commit_in_time(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "WAITING_LIMIT", 0)
+    with pytest.raises(StoreUnavailableError):
+        await store.accept([routed("crm")])
+
+
+async def test_a_locked_store_is_trouble_that_passes(
+    store: SqlStore, driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.check()
+    blocker = sqlite3.connect(driver.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        await store.accept([routed("crm")])
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert await store.accept([routed("crm")]) == [True]
+
+
+async def test_a_full_disk_is_trouble_that_passes(store: SqlStore, driver: SqliteDriver) -> None:
+    pages = await store._call(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await store._call(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one())
+    big = [routed("crm", Content="x" * 5_000) for _ in range(3)]
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await store.accept(big)
+    assert rows(driver, events) == []
+    await store._call(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar_one())
+    assert await store.accept(big) == [True] * 3
+
+
+async def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
+    await store.check()
+    assert store._connection is not None
+    store._connection.connection.driver_connection.close()
+    with pytest.raises((StoreUnavailableError, sqlite3.ProgrammingError)):
+        await store.accept([routed("crm")])
+    assert await store.accept([routed("crm")]) == [True]
+
+
+def test_a_second_process_is_refused_by_name(tmp_path: Path) -> None:
+    url = make_url(f"sqlite:///{tmp_path}/leadbridge.db")
+    first, second = SqliteDriver(url), SqliteDriver(url)
+    first.lock()
+    with pytest.raises(OperatorError, match="another leadbridge \\(process \\d+\\) serves this store"):
+        second.lock()
+    first.unlock()
+    second.lock()
+    second.unlock()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_store_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(OperatorError, match="would lose leads"):
+        SqliteDriver(make_url(url))
+
+
+def test_the_migrations_build_exactly_the_tables_that_the_code_works_on(driver: Driver) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with driver.engine().connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        found = {
+            table: {check["name"] for check in inspect(connection).get_check_constraints(table)}
+            for table in metadata.tables
+        }
+    declared = {
+        name: {str(each.name) for each in table.constraints if type(each).__name__ == "CheckConstraint"}
+        for name, table in metadata.tables.items()
+    }
+    assert found == declared
+    assert revision(driver.engine()) == HEAD
+    assert not migrate(driver.engine())
+
+
+def test_a_store_of_a_newer_version_is_refused(driver: Driver) -> None:
+    with driver.engine().begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(OperatorError, match="written by a newer"):
+        migrate(driver.engine())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE deliveries SET due_at = NULL",
+        "UPDATE deliveries SET state = 'delivered', settled_at = 1",
+        "UPDATE deliveries SET state = 'dead', due_at = NULL, settled_at = 1",
+        "UPDATE deliveries SET state = 'gone'",
+        "UPDATE deliveries SET failures = 1, failing_since = 1",
+        "UPDATE deliveries SET attempts = 1, failures = 1",
+        "UPDATE deliveries SET event_seq = 99",
+        "UPDATE events SET chatbot = NULL",
+        "UPDATE events SET id = x'00'",
+        "UPDATE lanes SET owner = NULL",
+        "UPDATE lanes SET paused_by = 'lane', pause_reason = 'x'",
+        "UPDATE lanes SET paused_by = 'operator'",
+    ],
+)
+async def test_the_database_itself_forbids_impossible_states(store: SqlStore, driver: Driver, statement: str) -> None:
+    await store.accept([routed("crm")])
+    await lease(store)
+    with pytest.raises(exc.IntegrityError), driver.engine().begin() as connection:
+        connection.execute(text(statement))
+
+
+async def test_the_queue_is_read_through_its_partial_index(store: SqlStore, driver: SqliteDriver) -> None:
+    connection = sqlite3.connect(driver.path)
+    plan = connection.execute("EXPLAIN QUERY PLAN " + store._statements.due, ("crm", 0, 10, 0)).fetchall()
+    connection.close()
+    assert [row[3] for row in plan] == ["SEARCH deliveries USING INDEX ix_deliveries_due (destination=? AND id>?)"]
+
+
+async def test_the_log_is_copied_into_the_database_beside_the_traffic(store: SqlStore, driver: SqliteDriver) -> None:
+    await asyncio.gather(*[store.accept([routed("crm", Content="x" * 3_000)]) for _ in range(200)])
+    async with asyncio.timeout(10):
+        while driver.path.stat().st_size < 500_000:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,441 @@
+"""The lane with a real store, a connector that answers as told, and a clock that only tests move."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from bridge.lane import Lane
+from bridge.store.base import DeliveryState, Lease, Pause
+from bridge.store.driver import Driver
+from bridge.store.schema import attempts, deliveries, lanes
+from bridge.store.sql import SqlStore
+from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
+from tests.building import Clock, FakeConnector, chatbot, destination, route, routed
+
+
+class Rig:
+    """One lane at work."""
+
+    def __init__(self, store: SqlStore, driver: Driver, **options: Any) -> None:
+        self.store = store
+        self.driver = driver
+        self.clock = Clock()
+        self.connector = FakeConnector()
+        self.destination = destination("crm", self.connector, **options)
+        self.bots = {"acme": chatbot("acme", route("crm"))}
+        self.lease = Lease("crm", 0)
+        self.lane: Lane | None = None
+        self.run: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.lease = (await self.store.claim("me", ["crm"], self.clock(), 1e9))["crm"]
+        self.lane = Lane(
+            self.destination, self.bots.get, self.store, self.lease, clock=self.clock, chance=lambda: 0.0
+        )
+        self.store.on_accepted = lambda _: self.lane.wake() if self.lane else None
+        self.run = asyncio.create_task(self.lane.run())
+
+    async def stop(self) -> None:
+        if self.lane and self.run:
+            self.lane.stop()
+            await asyncio.wait_for(self.run, 5)
+
+    async def accept(self, count: int = 1, **fields: Any) -> None:
+        await self.store.accept([routed("crm", **fields) for _ in range(count)])
+
+    def rows(self, table: Any = deliveries) -> Sequence[Any]:
+        with self.driver.engine().connect() as connection:
+            return connection.execute(select(table).order_by(*table.primary_key.columns)).all()
+
+    def states(self) -> list[str]:
+        return [row.state for row in self.rows()]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def calls(self, count: int) -> None:
+        await self.until(lambda: len(self.connector.calls) >= count)
+
+    async def settled(self, count: int) -> None:
+        """Wait until so many attempts are written down."""
+        await self.until(lambda: len(self.rows(attempts)) >= count)
+
+    def advance(self, seconds: float) -> None:
+        assert self.lane
+        self.clock.now += seconds
+        self.lane.wake()
+
+
+@pytest.fixture
+async def rig(store: SqlStore, driver: Driver) -> AsyncIterator[Callable[..., Rig]]:
+    made: list[Rig] = []
+
+    def make(**options: Any) -> Rig:
+        made.append(Rig(store, driver, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.stop()
+
+
+def refuse(*emails: str, blame: Blame = Blame.RECORD) -> Callable[[Sequence[Record]], Sequence[Outcome]]:
+    """Answer that refuses the records with these e-mails; with BATCH the whole call, if one of them is in it."""
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        bad = [record.fields["email"] in emails for record in records]
+        if blame is Blame.BATCH and any(bad):
+            return [Rejected(Reason.REFUSED, "no", blame)] * len(records)
+        return [Rejected(Reason.REFUSED, "no", blame) if each else Delivered() for each in bad]
+
+    return answer
+
+
+async def test_delivers_what_is_accepted_and_writes_it_down(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.start()
+    await lane.accept(3)
+    await lane.settled(3)
+    assert lane.states() == ["delivered"] * 3
+    row = lane.rows()[0]
+    assert (row.attempts, row.failures, row.remote_id is not None) == (1, 0, True)
+    assert [each.outcome for each in lane.rows(attempts)] == ["delivered"] * 3
+
+
+async def test_delivers_what_was_pending_before_it_started(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=2)
+    await lane.accept(50)
+    await lane.start()
+    await lane.settled(50)
+    assert lane.states() == ["delivered"] * 50
+
+
+async def test_retries_after_the_wait_and_not_before(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    (row,) = lane.rows()
+    assert (row.state, row.failures, row.due_at) == ("pending", 1, lane.clock() + 10)
+    lane.advance(9)
+    await asyncio.sleep(0.02)
+    assert len(lane.connector.calls) == 1
+    lane.connector.answer = lambda records: [Delivered()]
+    lane.advance(1)
+    await lane.settled(2)
+    assert lane.states() == ["delivered"]
+
+
+async def test_retry_after_is_obeyed_without_a_cap(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD, after=86_400 * 2)]
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    assert lane.rows()[0].due_at == lane.clock() + 86_400 * 2
+
+
+async def test_gives_up_after_the_schedule_and_keeps_the_reason(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    lane.advance(3 * 86_400)
+    await lane.settled(2)
+    (row,) = lane.rows()
+    assert (row.state, row.reason, row.detail) == ("dead", "conflict", "busy")
+
+
+async def test_a_rejected_record_is_dead_at_once_and_the_others_go_on(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.answer = refuse("bad@example.com")
+    await lane.start()
+    await lane.accept(Email="bad@example.com")
+    await lane.accept(2)
+    await lane.settled(3)
+    assert lane.states() == ["dead", "delivered", "delivered"]
+
+
+async def test_a_contact_keeps_its_order_through_retries_and_others_do_not_wait(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=5)
+    failing = True
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        if failing and records[0].fields["session"] == 1:
+            return [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
+        return [Delivered()]
+
+    lane.connector.answer = answer
+    await lane.start()
+    await lane.accept(Email="ann@example.com", SessionID=1)
+    await lane.accept(Email="Ann@Example.com ", SessionID=2)
+    await lane.accept(Email="bob@example.com", SessionID=3)
+    await lane.settled(2)
+    assert lane.states() == ["pending", "pending", "delivered"]
+    failing = False
+    lane.advance(10)
+    await lane.settled(4)
+    sessions = [record.fields["session"] for call in lane.connector.calls for record in call]
+    assert sessions == [1, 3, 1, 2]
+
+
+async def test_new_leads_go_before_retries(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1)
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
+    await lane.accept(3)
+    await lane.start()
+    await lane.settled(3)
+    gate = asyncio.Event()
+    lane.connector.before = lambda records: gate.wait()
+    lane.connector.answer = lambda records: [Delivered()]
+    lane.advance(10)
+    await lane.calls(4)
+    await lane.accept(Email="new@example.com")
+    gate.set()
+    await lane.settled(7)
+    assert lane.connector.emails[4] == "new@example.com"
+
+
+async def test_batches_up_to_the_size_without_two_of_one_key(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1, batch=4)
+    await lane.accept(6)
+    await lane.accept(PhoneNumber="1", Email="")
+    await lane.start()
+    await lane.settled(7)
+    assert [len(call) for call in lane.connector.calls] == [4, 3]
+    assert lane.states() == ["delivered"] * 7
+
+
+async def test_a_refused_batch_is_split_until_the_poisoned_record_stands_alone(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1, batch=100)
+    lane.connector.answer = refuse("poison@example.com", blame=Blame.BATCH)
+    await lane.accept(49)
+    await lane.accept(Email="poison@example.com")
+    await lane.accept(50)
+    await lane.start()
+    await lane.settled(100)
+    assert sorted(lane.states()) == ["dead"] + ["delivered"] * 99
+    assert len(lane.connector.calls) <= 15
+    assert all(row.attempts == 1 for row in lane.rows())
+
+
+async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1, batch=10, linger=5.0)
+    await lane.start()
+    await lane.accept(2)
+    await asyncio.sleep(0.03)
+    assert lane.connector.calls == []
+    lane.advance(5)
+    await lane.settled(2)
+    assert [len(call) for call in lane.connector.calls] == [2]
+
+
+async def test_trouble_of_the_destination_pauses_the_lane_and_costs_no_delivery_an_attempt(
+    rig: Callable[..., Rig], store: SqlStore
+) -> None:
+    lane = rig(concurrency=1)
+    lane.connector.answer = lambda records: [Retry(Reason.UNAUTHORIZED, "key refused", Blame.DESTINATION, status=401)]
+    await lane.start()
+    await lane.accept(5)
+    await lane.settled(1)
+    await asyncio.sleep(0.02)
+    assert len(lane.connector.calls) == 1
+    assert all(row.failures == 0 and row.state == "pending" for row in lane.rows())
+    paused = await store.paused("crm")
+    assert paused == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
+    lane.connector.answer = lambda records: [Delivered()]
+    lane.advance(10)
+    await lane.settled(6)
+    assert lane.states() == ["delivered"] * 5
+    await lane.until(lambda: lane.rows(lanes)[0].paused_by is None)
+
+
+async def test_a_pause_lasts_as_long_as_the_destination_asks(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1)
+    lane.connector.answer = lambda records: [Retry(Reason.RATE_LIMITED, "slow", Blame.DESTINATION, after=3600)]
+    await lane.start()
+    await lane.accept(2)
+    await lane.settled(1)
+    lane.advance(3599)
+    await asyncio.sleep(0.02)
+    assert len(lane.connector.calls) == 1
+    lane.connector.answer = lambda records: [Delivered()]
+    lane.advance(1)
+    await lane.settled(3)
+
+
+async def test_unclear_failures_in_a_row_pause_the_lane_and_probes_take_turns(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1)
+    poison = "poison@example.com"
+    down = True
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        if down or records[0].fields["email"] == poison:
+            return [Retry(Reason.SERVER_ERROR, "500", status=500)]
+        return [Delivered()]
+
+    lane.connector.answer = answer
+    await lane.accept(Email=poison)
+    await lane.accept(4)
+    await lane.start()
+    await lane.settled(3)
+    await asyncio.sleep(0.02)
+    assert len(lane.connector.calls) == 3
+    assert sorted(row.failures for row in lane.rows()) == [0, 0, 0, 1, 1]
+    down = False
+    # However often the poisoned one is the probe, a good one gets its turn, and the lane comes back.
+    for _ in range(6):
+        lane.advance(300)
+        await asyncio.sleep(0.02)
+    await lane.until(lambda: lane.states().count("delivered") == 4)
+    assert lane.states()[0] == "pending"
+
+
+async def test_a_call_that_takes_too_long_is_of_unknown_outcome_and_comes_again(rig: Callable[..., Rig]) -> None:
+    lane = rig(timeout=0.02)
+    lane.connector.before = lambda records: asyncio.sleep(60)
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    (row,) = lane.rows()
+    assert (row.state, row.reason, row.failures) == ("pending", "timeout", 1)
+
+
+@pytest.mark.parametrize("answer", [lambda records: [], lambda records: [None], lambda records: 1 / 0])
+async def test_a_faulty_connector_loses_nothing_and_does_not_end_the_lane(
+    rig: Callable[..., Rig], answer: Callable[[Any], Any]
+) -> None:
+    lane = rig()
+    lane.connector.answer = answer
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    (row,) = lane.rows()
+    assert (row.state, row.reason) == ("pending", "connector_error")
+    lane.connector.answer = lambda records: [Delivered()]
+    lane.advance(10)
+    await lane.settled(2)
+    assert lane.states() == ["delivered"]
+
+
+async def test_a_mapping_that_fails_makes_a_dead_letter_without_a_call(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.bots["acme"] = chatbot("acme", route("crm", {"phone": {"from": "PhoneNumber", "required": True}}))
+    await lane.start()
+    await lane.accept()
+    await lane.until(lambda: lane.states() == ["dead"])
+    (row,) = lane.rows()
+    assert row.reason == "mapping"
+    assert "phone" in row.detail
+    assert lane.connector.calls == []
+
+
+async def test_a_route_that_is_gone_makes_a_dead_letter_that_says_so(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.bots.clear()
+    await lane.start()
+    await lane.accept()
+    await lane.until(lambda: lane.states() == ["dead"])
+    assert lane.rows()[0].reason == "unrouted"
+
+
+async def test_stop_finishes_what_is_on_its_way_and_begins_no_more(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1)
+    gate = asyncio.Event()
+    lane.connector.before = lambda records: gate.wait()
+    await lane.start()
+    await lane.accept(2)
+    await lane.calls(1)
+    assert lane.lane
+    lane.lane.stop()
+    gate.set()
+    await lane.stop()
+    assert lane.states() == ["delivered", "pending"]
+
+
+async def test_cancelled_calls_stay_pending(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.before = lambda records: asyncio.sleep(60)
+    await lane.start()
+    await lane.accept()
+    await lane.calls(1)
+    assert lane.run
+    lane.run.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await lane.run
+    assert lane.states() == ["pending"]
+    lane.run = None
+    lane.lane = None
+
+
+async def test_a_lane_that_lost_its_lease_settles_nothing_and_ends(rig: Callable[..., Rig], store: SqlStore) -> None:
+    lane = rig()
+    gate = asyncio.Event()
+    lane.connector.before = lambda records: gate.wait()
+    await lane.start()
+    await lane.accept()
+    await lane.calls(1)
+    await store.claim("somebody else", ["crm"], lane.clock() + 2e9, 10)
+    gate.set()
+    assert lane.run
+    await asyncio.wait_for(lane.run, 5)
+    assert lane.states() == ["pending"]
+    assert lane.rows(attempts) == []
+
+
+async def test_an_operators_pause_holds_until_it_is_resumed(rig: Callable[..., Rig], driver: Driver) -> None:
+    lane = rig()
+    await lane.start()
+    assert lane.lane
+    with driver.engine().begin() as connection:
+        connection.execute(update(lanes).values(paused_by="operator", pause_reason="maintenance"))
+    lane.lane.change()
+    await lane.until(lambda: lane.lane is not None and lane.lane.pause is not None)
+    await lane.accept(2)
+    lane.advance(1e6)
+    await asyncio.sleep(0.02)
+    assert lane.connector.calls == []
+    with driver.engine().begin() as connection:
+        connection.execute(update(lanes).values(paused_by=None, pause_reason=None))
+    lane.lane.change()
+    await lane.settled(2)
+
+
+async def test_notices_what_an_operator_replays_and_discards(rig: Callable[..., Rig], driver: Driver) -> None:
+    lane = rig()
+    lane.connector.answer = refuse("bad@example.com")
+    await lane.start()
+    assert lane.lane
+    await lane.accept(Email="bad@example.com")
+    await lane.settled(1)
+    lane.connector.answer = lambda records: [Delivered()]
+    with driver.engine().begin() as connection:
+        connection.execute(
+            update(deliveries).values(
+                state=DeliveryState.PENDING.value, due_at=lane.clock(), settled_at=None, failures=0, failing_since=None
+            )
+        )
+    lane.lane.change()
+    await lane.settled(2)
+    assert lane.states() == ["delivered"]
+
+
+async def test_remembers_what_the_connector_asked_to_keep(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "x", Blame.RECORD, memo={"note": "17"})]
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    lane.connector.answer = lambda records: [Delivered(memo={"meeting": "18"})]
+    lane.advance(10)
+    await lane.settled(2)
+    assert lane.connector.calls[1][0].memo == {"note": "17"}
+    assert lane.rows()[0].memo == '{"note":"17","meeting":"18"}'
