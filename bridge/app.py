@@ -69,9 +69,9 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
         receiver = Receiver(lambda: config, store, relay, clock, metrics.received)
         stack.callback(receiver.close)
         admin = Admin(store, lanes, metrics, lambda: config.server.admin_token)
-        admin_address = await _listen(stack, web.AppRunner(admin.application(), access_log=None), config.server.admin)
+        admin_address = await _listen(stack, web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS), config.server.admin)
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
-        address = await _listen(stack, web.ServerRunner(receiver.server()), config.server.listen)
+        address = await _listen(stack, web.ServerRunner(receiver.server(), shutdown_timeout=GRACE_SECONDS), config.server.listen)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
         yield Running(address, admin_address, lanes)
         log.info("stopping")
@@ -117,7 +117,7 @@ async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, addr
     """Begin to listen; answers the address with the port that was taken. Raises OperatorError."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, address.host, address.port, shutdown_timeout=GRACE_SECONDS)
+    site = web.TCPSite(runner, address.host, address.port)
     try:
         await site.start()
     except OSError as error:

@@ -116,7 +116,8 @@ def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
 def json_form(body: bytes) -> bytes | None:
     """Give what `JSON.stringify(JSON.parse(body))` gives, in UTF-8; None where the body is not JSON (see `parse`).
 
-    The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the body's size, whatever it holds.
+    The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the
+    body's size, whatever it holds.
     """
     try:
         _check_depth(body)

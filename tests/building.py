@@ -6,7 +6,18 @@ from typing import Any
 
 import orjson
 
-from bridge.config.model import Ack, Address, Chatbot, Config, Destination, RateLimit, RetrySchedule, Route, Server, Store
+from bridge.config.model import (
+    Ack,
+    Address,
+    Chatbot,
+    Config,
+    Destination,
+    RateLimit,
+    RetrySchedule,
+    Route,
+    Server,
+    Store,
+)
 from bridge.event import Event, EventState, Form, contact_key, fields_of, identity
 from bridge.expressions import JinjaExpressions
 from bridge.mapping import MEMBERS, FieldForm, compile_mapping

@@ -33,9 +33,7 @@ class Rig:
 
     async def start(self) -> None:
         self.lease = (await self.store.claim("me", ["crm"], self.clock(), 1e9))["crm"]
-        self.lane = Lane(
-            self.destination, self.bots.get, self.store, self.lease, clock=self.clock, chance=lambda: 0.0
-        )
+        self.lane = Lane(self.destination, self.bots.get, self.store, self.lease, clock=self.clock, chance=lambda: 0.0)
         self.store.on_accepted = lambda _: self.lane.wake() if self.lane else None
         self.run = asyncio.create_task(self.lane.run())
 

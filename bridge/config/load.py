@@ -1,15 +1,180 @@
-"""Loading a configuration."""
+"""Loading a configuration: read the files, merge them, check every part, and say all that is wrong at once."""
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
 
-from bridge.config.model import Config
+from bridge.config.chatbots import build_chatbots, used_destinations
+from bridge.config.destinations import build_destinations, destinations_of
+from bridge.config.draft import Draft, Model
+from bridge.config.model import Config, Server, Store
+from bridge.config.positions import FILE_LIMIT, read
+from bridge.config.problems import ConfigError, Findings, Place
+from bridge.config.schema import ConfigPart, ServerPart, StorePart
+from bridge.config.secrets import key_fault, warn_if_readable
+from bridge.config.substitution import Substitution
+from bridge.config.tree import MapNode, Scalar, plain
+from bridge.config.wording import known_keys
+from bridge.expressions import JinjaExpressions
+from bridge.mapping import MEMBERS
+from bridge.spelling import did_you_mean
+
+_LOCALHOST: Final = "localhost"
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read, check and compile the configuration at `path`, a YAML file or a folder of `*.yaml`.
+    """Read, check and compile the configuration at `path`.
+
+    Reads files and nothing else: no connection is opened, and the connectors are made without I/O. The same files and
+    environment give the same configuration.
+
+    Args:
+        path: A YAML file, or a folder whose `*.yaml` are merged in the order of their names.
+        environ: The variables that `${NAME}` may name.
 
     Raises:
-        ConfigError: with all problems found.
+        ConfigError: with everything that is wrong, in the order of files and lines.
     """
-    raise NotImplementedError
+    findings = Findings()
+    trees = [_read(file, environ, findings) for file in _files(path, findings)]
+    root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
+    draft = Draft(root, findings, JinjaExpressions(members=MEMBERS), whole=None not in trees)
+    server = _server(draft)
+    store = _store(draft)
+    destinations = build_destinations(draft)
+    chatbots = build_chatbots(draft, destinations)
+    _warn_of_gaps(draft)
+    if findings.problems or server is None or store is None:
+        raise ConfigError(findings.problems, findings.warnings)
+    return Config(
+        server=server,
+        store=store,
+        destinations=MappingProxyType(destinations_of(destinations)),
+        chatbots=MappingProxyType(chatbots),
+        warnings=tuple(sorted(findings.warnings)),
+    )
+
+
+def _files(path: Path, findings: Findings) -> list[Path]:
+    """Give the files of a configuration in the order in which they are merged."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.glob("*.yaml") if not file.name.startswith("."))
+    if not files:
+        findings.error((), Place(str(path), 1, 1), "there is no *.yaml file in this folder")
+    for other in sorted(path.glob("*.yml")):
+        findings.warn((), Place(str(other), 1, 1), "not read: rename it to *.yaml")
+    return files
+
+
+def _read(file: Path, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
+    name = str(file)
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(FILE_LIMIT + 1)
+    except OSError as error:
+        findings.error((), Place(name, 1, 1), f"cannot be read: {error.strerror}")
+        return None
+    if len(content) > FILE_LIMIT:
+        findings.error((), Place(name, 1, 1), f"larger than {FILE_LIMIT:,} bytes: split it into a folder of files")
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        findings.error((), Place(name, line, column), "not text in UTF-8: save the file in that encoding")
+        return None
+    tree = read(name, text, findings)
+    if tree is None:
+        return None
+    filled = Substitution(environ, file.parent, findings).fill(tree)
+    return filled if isinstance(filled, MapNode) else None
+
+
+def _merge(trees: list[MapNode], top: Place, findings: Findings) -> MapNode:
+    """Put the top-level sections of all files together, name by name."""
+    root = MapNode(top, {}, {})
+    known = known_keys(ConfigPart)
+    for tree in trees:
+        for section in tree.items:
+            if section not in known:
+                hint = did_you_mean(section, known) or f"; there are {', '.join(known)}"
+                findings.error((section,), tree.keys[section], f"unknown key{hint}")
+            else:
+                _merge_section(root, section, tree, findings)
+    return root
+
+
+def _merge_section(root: MapNode, section: str, tree: MapNode, findings: Findings) -> None:
+    place, node = tree.keys[section], tree.items[section]
+    if not isinstance(node, MapNode):
+        if not (isinstance(node, Scalar) and node.value is None):
+            findings.error((section,), place, "must be a map of keys and values")
+        return
+    merged = root.items.setdefault(section, MapNode(node.place, {}, {}))
+    root.keys.setdefault(section, place)
+    if not isinstance(merged, MapNode):
+        return
+    for name, value in node.items.items():
+        if name in merged.items:
+            findings.error((section, name), node.keys[name], f"given twice: the first is at {merged.keys[name]}")
+        else:
+            merged.items[name] = value
+            merged.keys[name] = node.keys[name]
+
+
+def _section(draft: Draft, model: type[Model], name: str) -> Model | None:
+    return draft.model(model, (name,), {key: plain(node) for key, node in draft.section(name).items()})
+
+
+def _server(draft: Draft) -> Server | None:
+    part = _section(draft, ServerPart, "server")
+    if part is None:
+        return None
+    where = ("server", "admin_token")
+    token = part.admin_token.get_secret_value() if part.admin_token else ""
+    fault = key_fault(token) if token else None
+    if fault:
+        draft.value_error(where, fault)
+    elif not token and not _is_loopback(part.admin.host):
+        draft.error(where, f"is missing: `admin` listens on {part.admin}, where others can reach it")
+    warn_if_readable(draft.findings, draft.root, where)
+    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == _LOCALHOST
+
+
+def _store(draft: Draft) -> Store | None:
+    part = _section(draft, StorePart, "store")
+    if part is None:
+        return None
+    url = part.url.get_secret_value()
+    if _has_password(url):
+        warn_if_readable(draft.findings, draft.root, ("store", "url"))
+    return Store(url, part.retention.delivered, part.retention.dead)
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).password)
+    except ValueError:
+        return False
+
+
+def _warn_of_gaps(draft: Draft) -> None:
+    """Warn of what is not there although the configuration makes little sense without it."""
+    if not draft.section("chatbots"):
+        if draft.whole:
+            draft.warn(("chatbots",), "no chatbots: every event will be stored as unrecognised")
+        return
+    for name in draft.section("destinations").keys() - used_destinations(draft):
+        draft.warn(("destinations", name), "no route leads to this destination")

@@ -92,6 +92,15 @@ def _child(node: Node, key: str | int) -> Node | None:
     return None
 
 
+def key_place(root: Node, path: Path) -> Place:
+    """Find where the key at a path stands; where it is missing, the last key on the way to it."""
+    followed, node = find(root, path)
+    parent = find(root, followed[:-1])[1]
+    if followed and isinstance(parent, MapNode):
+        return parent.keys[str(followed[-1])]
+    return node.place
+
+
 def place_inside(scalar: Scalar, line: int, column: int | None) -> Place:
     """Find where in the file a position inside a scalar's text is; the scalar's own place where that cannot be told.
 

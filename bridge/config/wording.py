@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from bridge.config.problems import Findings, Path, Place
-from bridge.config.tree import MapNode, Node, Scalar, find
+from bridge.config.problems import Findings, Path
+from bridge.config.tree import Node, Scalar, find, key_place
 from bridge.spelling import did_you_mean
 
 _SHAPES: Final[Mapping[str, str]] = {
@@ -82,9 +82,9 @@ class Wording:
         if kind == "missing":
             field = self._fields(location[:-1]).get(last)
             what = _sentence(field.description if field else None)
-            self.findings.error((*followed, last), self._key_place(followed), f"is missing{what}")
+            self.findings.error((*followed, last), key_place(self.root, followed), f"is missing{what}")
         elif kind == "extra_forbidden":
-            self.findings.error(followed, self._key_place(followed), self._unknown(location, last))
+            self.findings.error(followed, key_place(self.root, followed), self._unknown(location, last))
         else:
             has_no_value = isinstance(node, Scalar) and node.value is None
             message = "has no value: give it one, or remove the key" if has_no_value else _message(error)
@@ -96,13 +96,6 @@ class Wording:
         if hint or not known or len(known) > _SHOWN_KEYS:
             return f"unknown key{hint}"
         return f"unknown key; there are {', '.join(sorted(known))}"
-
-    def _key_place(self, path: Path) -> Place:
-        """Find where the key of a value stands; a list's entry stands at its own place."""
-        _, parent = find(self.root, path[:-1])
-        if path and isinstance(parent, MapNode) and path[-1] in parent.keys:
-            return parent.keys[str(path[-1])]
-        return find(self.root, path)[1].place
 
     def _fields(self, location: Path) -> dict[str, FieldInfo]:
         """Give the fields, by the names that the configuration uses, of the models at a location."""

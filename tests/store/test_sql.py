@@ -17,7 +17,6 @@ from bridge.store.quarantine import AGE_LIMIT, REQUESTS_LIMIT
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from connectors.base import Reason
 from tests.building import NOW, event, routed
 
 
@@ -43,7 +42,10 @@ async def test_keeps_an_event_with_its_deliveries(store: SqlStore, driver: Drive
     (kept,) = rows(driver, events)
     assert kept.id.hex() == accepted.event.id
     assert kept.payload == accepted.event.payload
-    assert [(row.destination, row.state) for row in rows(driver, deliveries)] == [("crm", "pending"), ("mail", "pending")]
+    assert [(row.destination, row.state) for row in rows(driver, deliveries)] == [
+        ("crm", "pending"),
+        ("mail", "pending"),
+    ]
 
 
 async def test_the_same_event_is_kept_once_however_it_comes(store: SqlStore, driver: Driver) -> None:
@@ -252,7 +254,7 @@ def test_a_second_process_is_refused_by_name(tmp_path: Path) -> None:
     url = make_url(f"sqlite:///{tmp_path}/leadbridge.db")
     first, second = SqliteDriver(url), SqliteDriver(url)
     first.lock()
-    with pytest.raises(OperatorError, match="another leadbridge \\(process \\d+\\) serves this store"):
+    with pytest.raises(OperatorError, match=r"another leadbridge \(process \d+\) serves this store"):
         second.lock()
     first.unlock()
     second.lock()

@@ -1,0 +1,37 @@
+# Needs Python 3.11 or newer with its venv module, and make. Everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check bench lock clean
+
+demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
+	$(BIN)/leadbridge demo
+
+test: $(READY)  ## All tests.
+	$(BIN)/python -m pytest $(TEST)
+
+check: $(READY)  ## What a machine can see in the code without running it.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+lock: $(READY)  ## Pin the newest versions that pyproject.toml allows.
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+	  --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
+	  --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

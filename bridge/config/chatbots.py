@@ -1,0 +1,153 @@
+"""From the section `chatbots` to chatbots with their routes compiled."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from bridge.config.destinations import Built
+from bridge.config.draft import Draft, split
+from bridge.config.model import Chatbot, Route
+from bridge.config.problems import Path
+from bridge.config.schema import ChatbotPart, RoutePart
+from bridge.config.secrets import key_fault, warn_if_readable
+from bridge.config.tree import find, plain
+from bridge.config.wording import known_keys
+from bridge.mapping import FieldForm, FieldsError, compile_mapping
+from bridge.mapping import Mapping as FieldMapping
+from bridge.spelling import did_you_mean
+
+
+def build_chatbots(draft: Draft, destinations: Mapping[str, Built]) -> dict[str, Chatbot]:
+    """Check all chatbots and compile their routes; notes what is wrong."""
+    chatbots = {}
+    for name in draft.section("chatbots"):
+        chatbot = _build(draft, name, destinations)
+        if chatbot:
+            chatbots[name] = chatbot
+    _check_serial_numbers(draft)
+    return chatbots
+
+
+def used_destinations(draft: Draft) -> set[str]:
+    """Give the names that routes deliver to."""
+    names = set()
+    for name in draft.section("chatbots"):
+        path = ("chatbots", name, "routes")
+        names |= {draft.text((*path, at, "to")) for at in range(draft.items(path, "a list"))}
+    return {name for name in names if name}
+
+
+def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbot | None:
+    path = ("chatbots", name)
+    values = draft.entry(*path)
+    if values is None:
+        return None
+    part = draft.model(ChatbotPart, path, {key: plain(node) for key, node in values.items() if key != "routes"})
+    test_when = draft.condition((*path, "test_when"))
+    routes = _routes(draft, (*path, "routes"), destinations)
+    if part is None:
+        return None
+    _check_keys(draft, path, part)
+    return Chatbot(
+        name=name,
+        serial_number=part.serial_number,
+        signing_keys=tuple(key.get_secret_value().encode() for key in part.signing_keys),
+        signature_tolerance=part.signature_tolerance,
+        ack=part.ack,
+        ack_within=part.ack_within,
+        test_when=test_when,
+        insecure_skip_verify=part.insecure_skip_verify,
+        routes=routes,
+        tests=tuple(test.model_dump() for test in part.tests),
+    )
+
+
+def _check_keys(draft: Draft, path: Path, part: ChatbotPart) -> None:
+    for at, key in enumerate(part.signing_keys):
+        where = (*path, "signing_keys", at)
+        fault = key_fault(key.get_secret_value())
+        if fault:
+            followed, _ = find(draft.root, where)
+            draft.value_error(followed, fault)
+        warn_if_readable(draft.findings, draft.root, where)
+    if part.insecure_skip_verify:
+        draft.warn((*path, "insecure_skip_verify"), "signatures are not looked at: anybody can send leads")
+    elif not part.signing_keys:
+        draft.error((*path, "signing_keys"), "is missing: the Sign Key that the vendor shows beside the webhook's URL")
+
+
+def _check_serial_numbers(draft: Draft) -> None:
+    first: dict[str, tuple[str, Path]] = {}
+    for name in draft.section("chatbots"):
+        path = ("chatbots", name, "serial_number")
+        serial = (draft.text(path) or "").strip()
+        if serial in first:
+            other, there = first[serial]
+            place = find(draft.root, there)[1].place
+            draft.value_error(path, f"the same as that of chatbot `{other}` at {place}")
+        elif serial:
+            first[serial] = name, path
+
+
+def _routes(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> tuple[Route, ...]:
+    count = draft.items(path, "a list of routes: `- to: …`")
+    if not count:
+        draft.warn(path, "no routes: events are stored and go nowhere")
+    seen: Counter[str] = Counter()
+    routes = []
+    for at in range(count):
+        target = draft.text((*path, at, "to")) or ""
+        seen[target] += 1
+        name = target if seen[target] == 1 else f"{target}#{seen[target]}"
+        route = _route(draft, (*path, at), name, destinations)
+        if route:
+            routes.append(route)
+    return tuple(routes)
+
+
+def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built]) -> Route | None:
+    values = draft.entries(path, "a map such as `{to: …, fields: …}`")
+    if values is None:
+        return None
+    ours, own = split(RoutePart, values)
+    part = draft.model(RoutePart, path, {key: value for key, value in ours.items() if key != "fields"})
+    when = draft.condition((*path, "when"))
+    mapping = _mapping(draft, (*path, "fields"))
+    built = _target(draft, (*path, "to"), destinations)
+    if built is None or built.connector is None:
+        return None
+    settings = draft.model(built.connector.route_settings, path, own, known_keys(RoutePart))
+    if part is None or settings is None:
+        return None
+    return Route(
+        name=name,
+        destination=part.to,
+        events=frozenset(part.events),
+        when=when,
+        mapping=mapping,
+        settings=settings,
+    )
+
+
+def _target(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> Built | None:
+    name = draft.text(path)
+    if name is not None and name not in destinations and draft.whole:
+        hint = did_you_mean(name, destinations)
+        names = f"there are {', '.join(sorted(destinations))}" if destinations else "there are none"
+        draft.value_error(path, f"there is no such destination{hint or f'; {names}'}")
+    return destinations.get(name or "")
+
+
+def _mapping(draft: Draft, path: Path) -> FieldMapping:
+    """Compile a route's fields, each on its own, so that a mistake in one does not hide another."""
+    values = draft.entries(path, "a map from the destination's fields to the event's") or {}
+    forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
+    try:
+        return compile_mapping({name: form for name, form in forms.items() if form}, draft.expressions)
+    except FieldsError as error:
+        for problem in error.problems:
+            where = find(draft.root, (*path, *problem.path))[0]
+            if problem.cause:
+                draft.expression_error(where, problem.cause)
+            else:
+                draft.value_error(where, problem.message)
+        return FieldMapping()

@@ -1,0 +1,125 @@
+"""From the section `destinations` to destinations with their connectors made."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+
+from bridge.config import discovery
+from bridge.config.draft import Draft, split
+from bridge.config.model import Destination, RateLimit, RetrySchedule
+from bridge.config.problems import Path
+from bridge.config.schema import DestinationPart
+from bridge.config.secrets import secret_paths, warn_if_readable
+from bridge.config.wording import known_keys
+from bridge.mapping import NAMES
+from bridge.spelling import did_you_mean
+from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of a destination's settings."""
+
+    connector: type[Connector] | None
+    """None where it is not known which connector is meant."""
+    destination: Destination | None
+    """None where something is wrong with it; what is wrong has been noted."""
+
+
+def build_destinations(draft: Draft) -> dict[str, Built]:
+    """Check all destinations and make their connectors; notes what is wrong."""
+    names = draft.section("destinations")
+    entries = discovery.connector_entries() if names else {}
+    return {name: _build(draft, name, entries) for name in names}
+
+
+def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
+    path = ("destinations", name)
+    values = draft.entry(*path)
+    if values is None:
+        return Built(None, None)
+    ours, own = split(DestinationPart, values)
+    part = draft.model(DestinationPart, path, ours)
+    kind = _kind(draft, (*path, "connector"), entries)
+    if kind is None:
+        return Built(None, None)
+    settings = draft.model(kind.destination_settings, path, own, known_keys(DestinationPart))
+    if settings is None:
+        return Built(kind, None)
+    for secret in secret_paths(settings):
+        warn_if_readable(draft.findings, draft.root, (*path, *secret))
+    connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"))
+    if connector is None or part is None:
+        return Built(kind, None)
+    return Built(kind, _destination(name, part, connector, _batch_size(draft, path, part, connector)))
+
+
+def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
+    name = draft.text(path)
+    if name is None:
+        return None
+    if name not in entries:
+        installed = f"installed are {', '.join(sorted(entries))}" if entries else "none is installed"
+        draft.value_error(path, f"there is no such connector{did_you_mean(name, entries) or f'; {installed}'}")
+        return None
+    try:
+        return discovery.connector_class(entries[name])
+    except ImportError as error:
+        draft.value_error(path, str(error))
+        return None
+
+
+def _connector(
+    draft: Draft, path: Path, kind: type[Connector], settings: DestinationSettings, part: DestinationPart
+) -> Connector | None:
+    context = Context(
+        destination=str(path[-1]),
+        expressions=draft.expressions,
+        event_names=NAMES,
+        timeout=part.timeout,
+        concurrency=part.concurrency,
+        now=time.time,
+    )
+    try:
+        return kind(settings, context)
+    except SettingError as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, ExpressionError):  # it knows the line and column, the setting's error only the path
+            draft.expression_error((*path, *error.path), cause)
+        else:
+            draft.value_error((*path, *error.path), error.message)
+    except ExpressionError as error:
+        draft.error(path, error.message)
+    except Exception as error:  # noqa: BLE001 - a connector is foreign code; its message may hold a secret
+        draft.error(path, f"its connector cannot be made of these settings ({type(error).__name__})")
+    return None
+
+
+def _batch_size(draft: Draft, path: Path, part: DestinationPart, connector: Connector) -> int:
+    most = connector.max_batch if connector.batches() else 1
+    size = part.batch.size
+    if size is not None and size > most:
+        why = f"the API takes {most} records in a call" if most > 1 else "with these settings a call takes one record"
+        draft.value_error((*path, "batch", "size"), f"must be at most {most}: {why}")
+    return size or most
+
+
+def _destination(name: str, part: DestinationPart, connector: Connector, batch_size: int) -> Destination:
+    limit = part.rate_limit
+    return Destination(
+        name=name,
+        connector_name=part.connector,
+        connector=connector,
+        rate_limit=RateLimit(limit.requests, limit.per) if limit else None,
+        concurrency=part.concurrency,
+        batch_size=batch_size,
+        batch_linger=part.batch.linger,
+        timeout=part.timeout,
+        retry=RetrySchedule(**part.retry.model_dump()),
+    )
+
+
+def destinations_of(built: Mapping[str, Built]) -> dict[str, Destination]:
+    """Give those that could be made."""
+    return {name: each.destination for name, each in built.items() if each.destination}

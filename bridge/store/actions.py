@@ -1,0 +1,112 @@
+"""What operators change in the store: deliveries put back or given up, lanes held and let go, requests released.
+
+Each call is made inside a transaction that its caller has begun for writing and commits; a process that serves the
+same store notices the commit and reads its queue anew. Doing a thing twice does no harm.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Update, delete, insert, select, update
+
+from bridge.store.base import DeliveryState, Pause, Routed
+from bridge.store.changes import Accept, write
+from bridge.store.schema import deliveries, events, lanes, quarantine
+from bridge.store.statements import Statements
+
+IDS_LIMIT = 500
+"""The most deliveries of one call: keeps the transaction short, and below the engines' limit of parameters."""
+
+_UNPAUSED: Mapping[str, Any] = {"paused_by": None, "pause_reason": None, "pause_detail": None, "paused_until": None}
+
+
+def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
+    """Put deliveries into the queue, due now; give the state that each was in, without those that do not exist.
+
+    One that had ended gets its whole patience again: its failures are forgotten, its attempts and its memo are not.
+    One that is pending becomes due, and stays as patient as it was.
+    """
+    found = _locked(connection, ids)
+    ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
+    waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
+    connection.execute(
+        _update(ended).values(
+            state=DeliveryState.PENDING.value, due_at=now, settled_at=None, failures=0, failing_since=None
+        )
+    )
+    connection.execute(_update(waiting).values(due_at=now))
+    return found
+
+
+def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
+    """End pending and dead deliveries for good; give the state that each was in, as `replay` does.
+
+    What has been delivered stays delivered. A call that is under way is not called back: its outcome is not written.
+    """
+    found = _locked(connection, ids)
+    open_ = [each for each, state in found.items() if state in {DeliveryState.PENDING, DeliveryState.DEAD}]
+    connection.execute(_update(open_).values(state=DeliveryState.DISCARDED.value, due_at=None, settled_at=now))
+    return found
+
+
+def accept_again(connection: Connection, statements: Statements, seq: int, routed: Routed) -> bool:
+    """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
+
+    A recognised event has another identity, so it is accepted like one that has just come, but with its first time of
+    receipt, and the unrecognised copy goes. If the sender has brought the event again meanwhile it is there already,
+    with its deliveries: then nothing is added, as for any repeated request, and the copy goes all the same.
+    """
+    ((new,),) = _accepted(connection, statements, [routed])
+    connection.execute(delete(events).where(events.c.seq == seq))
+    return new
+
+
+def release(
+    connection: Connection, statements: Statements, request: int, routed: Sequence[Routed]
+) -> list[bool] | None:
+    """Accept the events of a refused request that has proved authentic, and take it out of the quarantine.
+
+    Says of each event whether it is new; None, and nothing is done, if the request is not there any more.
+    """
+    gone = connection.execute(delete(quarantine).where(quarantine.c.id == request))
+    if not gone.rowcount:
+        return None
+    return _accepted(connection, statements, routed)[0]
+
+
+def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
+    """Hold a lane, whether a process has worked it before or not."""
+    held = {
+        "paused_by": pause.by,
+        "pause_reason": pause.reason,
+        "pause_detail": pause.detail,
+        "paused_until": pause.until,
+    }
+    if not connection.execute(update(lanes).where(lanes.c.name == name).values(held)).rowcount:
+        connection.execute(insert(lanes).values(name=name, **held))
+
+
+def resume_lane(connection: Connection, name: str) -> bool:
+    """Let a lane go, whoever has paused it; False if it was not paused."""
+    paused = update(lanes).where(lanes.c.name == name, lanes.c.paused_by.is_not(None))
+    return bool(connection.execute(paused.values(_UNPAUSED)).rowcount)
+
+
+def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:
+    """Read the states, and keep others from changing them before the commit (SQLite's transaction does so anyway)."""
+    asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
+    return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
+
+
+def _update(ids: Sequence[int]) -> Update:
+    return update(deliveries).where(_among(ids))
+
+
+def _among(ids: Sequence[int]) -> ColumnElement[bool]:
+    if len(ids) > IDS_LIMIT:
+        raise ValueError(f"at most {IDS_LIMIT} deliveries in one transaction")
+    return deliveries.c.id.in_(ids)
+
+
+def _accepted(connection: Connection, statements: Statements, routed: Sequence[Routed]) -> list[list[bool]]:
+    return [result for result in write(connection, statements, [Accept(routed)]) if isinstance(result, list)]

@@ -1,0 +1,391 @@
+"""What people ask of the store: pages of events, deliveries and refused requests, the lanes, and one of them in full.
+
+Reads only, on a connection that is open. A page is bounded by its limit and continued from a cursor, newest first, so
+that it costs the same however much the store holds.
+
+States stand in these statements as literals, not as parameters: a partial index is only considered for a literal. The
+pages choose their ids first and look up the rest for those alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, func, literal, select
+
+from bridge.event import EventState, Form
+from bridge.store.base import DeliveryState, Pause, Quarantined
+from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+
+PAGE = 100
+"""Rows of a page, unless another limit is asked for."""
+ATTEMPTS_LIMIT = 1_000
+"""The most attempts that are shown of one delivery: the latest ones."""
+ID_DIGITS = 32
+"""Hexadecimal digits of an event's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows are asked for. What is None does not choose."""
+
+    chatbot: str | None = None
+    destination: str | None = None
+    """Of deliveries only."""
+    before: int | None = None
+    """The cursor: only rows older than the one with this number (`EventRow.seq`, otherwise the id)."""
+    limit: int = PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event without its payload."""
+
+    seq: int
+    id: str
+    received_at: float
+    chatbot: str | None
+    state: EventState
+    type: str | None
+    form: Form
+    deliveries: Mapping[DeliveryState, int] = field(default_factory=dict)
+    """How many deliveries of it are in which state."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery without anything that its event or the destination said."""
+
+    id: int
+    event_id: str
+    chatbot: str | None
+    route: str
+    destination: str
+    state: DeliveryState
+    received_at: float
+    due_at: float | None
+    settled_at: float | None
+    attempts: int
+    failures: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AttemptRow:
+    """One try of a delivery."""
+
+    number: int
+    started_at: float
+    duration: float
+    outcome: str
+    reason: str | None
+    status: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveryStory:
+    """All that is known of a delivery but its event's payload."""
+
+    row: DeliveryRow
+    failing_since: float | None
+    detail: str | None
+    warning: str | None
+    remote_id: str | None
+    remote_url: str | None
+    memo: Mapping[str, str]
+    tries: Sequence[AttemptRow]
+    """In order; of very many only the latest `ATTEMPTS_LIMIT`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A lane, and what waits in it."""
+
+    name: str
+    owner: str | None
+    """The process that works it; None where none does, or its lease is over."""
+    pause: Pause | None
+    pending: int
+    oldest_pending_at: float | None
+    """When the event of its oldest pending delivery was received."""
+    dead: int
+
+    @property
+    def state(self) -> str:
+        """One word: `paused`, else `running` where a process works it, else `unowned`."""
+        if self.pause:
+            return "paused"
+        return "running" if self.owner else "unowned"
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A refused request without its body."""
+
+    id: int
+    chatbot: str
+    received_at: float
+    size: int
+    """Bytes of its body."""
+
+
+_Row: TypeAlias = Row[*tuple[Any, ...]]
+
+_EVENT = tuple(column for column in events.c if column is not events.c.payload)
+_DELIVERY = (
+    deliveries.c.id,
+    events.c.id.label("event_id"),
+    events.c.chatbot,
+    deliveries.c.route,
+    deliveries.c.destination,
+    deliveries.c.state,
+    events.c.received_at,
+    deliveries.c.due_at,
+    deliveries.c.settled_at,
+    deliveries.c.attempts,
+    deliveries.c.failures,
+    deliveries.c.reason,
+)
+
+
+def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
+    """Compare with a literal, so that the state's partial index is considered."""
+    return column == literal(state, String, literal_execute=True)
+
+
+# -- events
+
+
+def event_page(connection: Connection, page: Page, state: EventState | None = None) -> list[EventRow]:
+    """Read a page of events, newest first."""
+    asked = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
+    if state is not None:
+        asked = asked.where(in_state(events.c.state, state.value))
+    if page.chatbot is not None:
+        asked = asked.where(events.c.chatbot == page.chatbot)
+    if page.before is not None:
+        asked = asked.where(events.c.seq < page.before)
+    return _counted(connection, connection.execute(asked).all())
+
+
+def events_like(connection: Connection, beginning: str) -> list[EventRow]:
+    """Find the events whose id begins so; two at the most, which says that the beginning is not unique.
+
+    `beginning` is 1 to `ID_DIGITS` hexadecimal digits.
+    """
+    low = bytes.fromhex(beginning.ljust(ID_DIGITS, "0"))
+    high = bytes.fromhex(beginning.ljust(ID_DIGITS, "f"))
+    asked = select(*_EVENT).where(events.c.id.between(low, high)).order_by(events.c.id).limit(2)
+    return _counted(connection, connection.execute(asked).all())
+
+
+def payload(connection: Connection, seq: int) -> bytes:
+    """Read what the sender sent."""
+    return bytes(connection.execute(select(events.c.payload).where(events.c.seq == seq)).scalar_one())
+
+
+def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
+    """Make the events, with the states of their deliveries, which the unique index over event and route finds."""
+    states = (
+        select(deliveries.c.event_seq, deliveries.c.state, func.count())
+        .where(deliveries.c.event_seq.in_([row.seq for row in rows]))
+        .group_by(deliveries.c.event_seq, deliveries.c.state)
+    )
+    counts: dict[int, dict[DeliveryState, int]] = {}
+    for seq, state, count in connection.execute(states) if rows else ():
+        counts.setdefault(seq, {})[DeliveryState(state)] = count
+    return [
+        EventRow(
+            row.seq,
+            row.id.hex(),
+            row.received_at,
+            row.chatbot,
+            EventState(row.state),
+            row.type,
+            Form(row.form),
+            counts.get(row.seq, {}),
+        )
+        for row in rows
+    ]
+
+
+# -- deliveries
+
+
+def delivery_page(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[DeliveryRow]:
+    """Read a page of deliveries, newest first."""
+    ids = delivery_ids(connection, page, state)
+    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
+    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id.desc()))]
+
+
+def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[int]:
+    """Read the ids of a page of deliveries, newest first."""
+    chosen = _chosen(connection, page, state)
+    if page.before is not None:
+        chosen = chosen.where(deliveries.c.id < page.before)
+    return list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(page.limit)).scalars())
+
+
+def count_deliveries(connection: Connection, page: Page, state: DeliveryState) -> int:
+    """Count the deliveries that a page would choose from, whatever its limit and cursor."""
+    chosen = _chosen(connection, page, state).subquery("chosen")
+    return int(connection.execute(select(func.count()).select_from(chosen)).scalar_one())
+
+
+def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
+    """Read the deliveries of an event, in the order of its routes."""
+    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)
+    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id))]
+
+
+def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | None:
+    """Read all about one delivery; None if there is none of that id."""
+    asked = (
+        select(
+            *_DELIVERY,
+            deliveries.c.failing_since,
+            deliveries.c.detail,
+            deliveries.c.warning,
+            deliveries.c.remote_id,
+            deliveries.c.remote_url,
+            deliveries.c.memo,
+        )
+        .select_from(deliveries.join(events))
+        .where(deliveries.c.id == delivery)
+    )
+    row = connection.execute(asked).one_or_none()
+    if row is None:
+        return None
+    return DeliveryStory(
+        _delivery(row),
+        row.failing_since,
+        row.detail,
+        row.warning,
+        row.remote_id,
+        row.remote_url,
+        orjson.loads(row.memo) if row.memo else {},
+        _tries(connection, delivery),
+    )
+
+
+def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> Select[int]:
+    """Select the ids of the deliveries that the page chooses from."""
+    chosen = select(deliveries.c.id)
+    if page.chatbot is not None:
+        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == page.chatbot)
+    if state is not None:
+        chosen = chosen.where(in_state(deliveries.c.state, state.value))
+    if page.destination is not None:
+        return chosen.where(deliveries.c.destination == page.destination)
+    if state is DeliveryState.PENDING:
+        # Named, they let the index over destination and id answer; without, the few pending ones would be looked for
+        # among all deliveries.
+        return chosen.where(deliveries.c.destination.in_(list(_pending_destinations(connection))))
+    return chosen
+
+
+def _pending_destinations(connection: Connection) -> Iterator[str]:
+    """Give the destinations that have pending deliveries: one step in the index for each, however many wait."""
+    name = connection.execute(_next_destination("")).scalar()
+    while name is not None:
+        yield name
+        name = connection.execute(_next_destination(name)).scalar()
+
+
+def _next_destination(after: str) -> Select[str | None]:
+    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    return select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > after)
+
+
+def _delivery(row: _Row) -> DeliveryRow:
+    return DeliveryRow(
+        row.id,
+        row.event_id.hex(),
+        row.chatbot,
+        row.route,
+        row.destination,
+        DeliveryState(row.state),
+        row.received_at,
+        row.due_at,
+        row.settled_at,
+        row.attempts,
+        row.failures,
+        row.reason,
+    )
+
+
+def _tries(connection: Connection, delivery: int) -> list[AttemptRow]:
+    asked = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
+    asked = asked.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
+    return [AttemptRow(*row) for row in reversed(connection.execute(asked).all())]
+
+
+# -- lanes
+
+
+def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> list[LaneRow]:
+    """Read every lane by name: the configured ones, and those that once were, where something is left of them."""
+    rows = {row.name: row for row in connection.execute(select(lanes))}
+    pending = _pending(connection)
+    dead = _dead(connection)
+    return [
+        _lane(name, rows.get(name), pending.get(name, (0, None)), dead.get(name, 0), now)
+        for name in sorted({*configured, *rows, *pending, *dead})
+    ]
+
+
+def _lane(name: str, row: _Row | None, pending: tuple[int, float | None], dead: int, now: float) -> LaneRow:
+    if row is None:
+        return LaneRow(name, None, None, *pending, dead)
+    owned = row.owner is not None and row.lease_until > now
+    pause = Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until) if row.paused_by else None
+    return LaneRow(name, row.owner if owned else None, pause, *pending, dead)
+
+
+def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
+    """Give how many deliveries wait for each destination, and since when the oldest does."""
+    waiting = (
+        select(deliveries.c.destination, func.count().label("count"), func.min(deliveries.c.id).label("oldest"))
+        .where(in_state(deliveries.c.state, DeliveryState.PENDING.value))
+        .group_by(deliveries.c.destination)
+        .subquery("waiting")
+    )
+    oldest = deliveries.alias("oldest")
+    asked = (
+        select(waiting.c.destination, waiting.c.count, events.c.received_at)
+        .join(oldest, oldest.c.id == waiting.c.oldest)
+        .join(events, events.c.seq == oldest.c.event_seq)
+    )
+    return {name: (count, received_at) for name, count, received_at in connection.execute(asked)}
+
+
+def _dead(connection: Connection) -> dict[str, int]:
+    asked = (
+        select(deliveries.c.destination, func.count())
+        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
+        .group_by(deliveries.c.destination)
+    )
+    return dict(connection.execute(asked).tuples().all())
+
+
+# -- quarantine
+
+
+def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
+    """Read a page of refused requests, newest first."""
+    asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, func.length(quarantine.c.body))
+    if page.chatbot is not None:
+        asked = asked.where(quarantine.c.chatbot == page.chatbot)
+    if page.before is not None:
+        asked = asked.where(quarantine.c.id < page.before)
+    rows = connection.execute(asked.order_by(quarantine.c.id.desc()).limit(page.limit))
+    return [QuarantineRow(*row) for row in rows]
+
+
+def quarantined(connection: Connection, request: int) -> Quarantined | None:
+    """Read a refused request as it came; None if there is none of that id."""
+    row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
+    return Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body)) if row else None

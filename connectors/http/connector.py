@@ -1,0 +1,146 @@
+"""The generic HTTP connector: the calls, between the pure parts that make requests and read answers."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from connectors.answers import Answer, Failure
+from connectors.base import (
+    Connector,
+    Context,
+    ExpressionError,
+    Outcome,
+    Preview,
+    Reason,
+    Record,
+    Rejected,
+)
+from connectors.client import Session
+from connectors.http.auth import ClientCredentials, check_token_url
+from connectors.http.preview import preview, secrets_of
+from connectors.http.reading import Reader
+from connectors.http.results import ResultsReader
+from connectors.http.settings import HttpSettings, setting
+from connectors.http.wire import Request, Wire
+
+_UNAUTHORIZED = 401
+
+
+class HttpConnector(Connector):
+    """Writes records into any HTTP API: one request for each record, or in batch mode one for several.
+
+    Idempotency is the destination's: its key (an upsert), `idempotency_key`, or `webhook-id` where it is looked at.
+    """
+
+    destination_settings = HttpSettings
+    max_batch = 100
+
+    def __init__(self, settings: HttpSettings, context: Context) -> None:
+        self._now = context.now
+        self._secrets = secrets_of(settings)
+        self._wire = Wire(settings, context)
+        self._reader = Reader(settings, context, self._wire.asked, self._secrets)
+        self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
+        self._session = Session(settings, context)
+        self._auth: ClientCredentials | None = None
+        if settings.auth and settings.auth.oauth2:
+            with setting("auth", "oauth2", "token_url"):
+                check_token_url(settings.auth.oauth2, allow_private=settings.allow_private)
+            self._auth = ClientCredentials(settings.auth.oauth2, self._session, self._now, self._secrets)
+
+    def batches(self) -> bool:
+        """Whether the settings say how to read an answer to several records."""
+        return self._results is not None
+
+    def batch_key(self, record: Record) -> Hashable:
+        """Give the value by which results are matched to records, for two with the same could not be told apart."""
+        return (self._results and self._results.key_of(record)) or record.id
+
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Send the records, one call for all in batch mode, else one after the other."""
+        if self._results is not None:
+            return await self._deliver_batch(self._results, records)
+        return [await self._deliver_one(record) for record in records]
+
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request for the records (for the first one, if not in batch mode).
+
+        Raises:
+            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+        """
+        now = self._now()
+        if self._results is None:
+            return preview(self._wire.request(records[0], now), self._secrets, bearer=self._auth is not None)
+        parts = [self._wire.part(record) for record in records]
+        request = self._wire.batch([record.id for record in records], parts, now)
+        return preview(request, self._secrets, bearer=self._auth is not None)
+
+    async def close(self) -> None:
+        """Close the connections; a token that is being fetched is given up."""
+        if self._auth is not None:
+            await self._auth.close()
+        await self._session.close()
+
+    async def _deliver_one(self, record: Record) -> Outcome:
+        try:
+            request = self._wire.request(record, self._now())
+        except ExpressionError as error:
+            return self._unsendable(error)
+        result = await self._call(request)
+        return result.outcome if isinstance(result, Failure) else self._reader.one(result, self._now())
+
+    async def _deliver_batch(self, results: ResultsReader, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Send what can be sent; a record that cannot be stands alone and does not keep the others."""
+        sendable = [self._sendable(results, record) for record in records]
+        sent = [each for each in sendable if isinstance(each, _Part)]
+        outcomes = iter(await self._send_batch(results, sent) if sent else ())
+        return [next(outcomes) if isinstance(each, _Part) else each for each in sendable]
+
+    async def _send_batch(self, results: ResultsReader, parts: Sequence["_Part"]) -> Sequence[Outcome]:
+        records = [part.record for part in parts]
+        try:
+            request = self._wire.batch([record.id for record in records], [part.body for part in parts], self._now())
+        except ExpressionError as error:
+            return [self._unsendable(error)] * len(parts)
+        result = await self._call(request)
+        if isinstance(result, Failure):
+            return [result.outcome] * len(parts)
+        return results.outcomes(result, records, self._now())
+
+    def _sendable(self, results: ResultsReader, record: Record) -> "_Part | Rejected":
+        try:
+            part = _Part(record, self._wire.part(record))
+        except ExpressionError as error:
+            return self._unsendable(error)
+        if results.is_matching() and results.key_of(record) is None:
+            return Rejected(Reason.MAPPING, "results.match.record gives no value, so its result could not be found")
+        return part
+
+    async def _call(self, request: Request) -> Answer | Failure:
+        """Send a request, with a token where one is needed; after a 401 once more with a new one.
+
+        That cannot write a record twice: a 401 says that nothing was done.
+        """
+        if self._auth is None:
+            return await self._session.send(request.method, request.url, request.headers, request.body)
+        token = await self._auth.token()
+        if isinstance(token, Failure):
+            return token
+        result = await self._send(request.authorized(token))
+        if isinstance(result, Failure) or result.status != _UNAUTHORIZED:
+            return result
+        token = await self._auth.renewed(token)
+        return token if isinstance(token, Failure) else await self._send(request.authorized(token))
+
+    async def _send(self, request: Request) -> Answer | Failure:
+        return await self._session.send(request.method, request.url, request.headers, request.body)
+
+    def _unsendable(self, error: ExpressionError) -> Rejected:
+        return Rejected(Reason.MAPPING, self._secrets.mask(error.message))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Part:
+    """A record of a batch, and its part of the body."""
+
+    record: Record
+    body: bytes

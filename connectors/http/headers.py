@@ -1,0 +1,161 @@
+"""The headers of requests: fixed ones, templates, credentials, the idempotency key and the signature. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import encode_basic_auth
+from multidict import CIMultiDict
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+
+from connectors.base import Context, SettingError
+from connectors.http.address import UnsendableError
+from connectors.http.settings import Auth, HttpSettings, Sign, setting
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5; a line break would begin a header
+_SENSITIVE = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
+_SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_KEY = "Idempotency-Key"
+_OF_THE_CONNECTION = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+NO_VARIABLES: Mapping[str, Any] = {}
+
+
+class Headers:
+    """Makes a request's headers. What is the same for each record is made once.
+
+    Args:
+        settings: The destination's.
+        context: For compiling templates.
+        names: The names that templates may use.
+        content_type: The body's, unless the settings name another; None for no body.
+
+    Raises:
+        SettingError: for a header that cannot be sent, or that something else sets already.
+    """
+
+    def __init__(
+        self, settings: HttpSettings, context: Context, names: frozenset[str], content_type: str | None
+    ) -> None:
+        self._fixed = CIMultiDict(_auth_headers(settings.auth))
+        if content_type is not None:
+            with setting("body", "content_type"):
+                self._fixed["Content-Type"] = _sendable("Content-Type", content_type)
+        self._key = settings.idempotency_key
+        self._signers = _signers(settings.sign)
+        self.templates: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+        """Those whose values depend on the record, by name."""
+        taken = self._taken(settings.auth)
+        for name, value in settings.headers.items():
+            with setting("headers", name):
+                _check_name(name, taken)
+                self._add(name, value.get_secret_value(), context, names)
+        self._same = not (self.templates or self._signers or self._key)
+
+    def make(
+        self, message_id: str, body: bytes | None, now: float, variables: Mapping[str, Any] = NO_VARIABLES
+    ) -> CIMultiDict[str]:
+        """Give the headers of a request; not to be changed, for requests may share them.
+
+        Args:
+            message_id: The same whenever the same is sent again.
+            body: What is sent, for the signature.
+            now: Seconds since the epoch, for the signature.
+            variables: The record's, for templates.
+
+        Raises:
+            ExpressionError: the record's values do not suit a template, or cannot be sent.
+        """
+        if self._same:
+            return self._fixed
+        headers = self._fixed.copy()
+        for name, template in self.templates.items():
+            headers[name] = _sendable(name, template(variables))
+        if self._key:
+            headers[_KEY] = message_id if self._key == "bare" else _quoted(message_id)
+        if self._signers:
+            headers.update(_signature(self._signers, message_id, body or b"", now))
+        return headers
+
+    def _taken(self, auth: Auth | None) -> frozenset[str]:
+        taken = {name.lower() for name in self._fixed} - {"content-type"}
+        taken |= {"authorization"} if auth and auth.oauth2 else set()
+        taken |= {_KEY.lower()} if self._key else set()
+        return frozenset(taken | set(_SIGNED if self._signers else ()))
+
+    def _add(self, name: str, value: str, context: Context, names: frozenset[str]) -> None:
+        if "{{" in value or "{%" in value:
+            self.templates[name] = context.expressions.template(value, names)
+        else:
+            self._fixed[name] = _sendable(name, value)
+
+
+def is_sensitive(name: str) -> bool:
+    """Tell whether a header or a parameter of this name is likely to hold a secret."""
+    return _SENSITIVE.search(name) is not None
+
+
+def _auth_headers(auth: Auth | None) -> dict[str, str]:
+    """Give the credentials that do not change; those of OAuth 2 are added to each request."""
+    if auth is None or auth.oauth2 is not None:
+        return {}
+    if auth.basic is not None:
+        return {"Authorization": encode_basic_auth(auth.basic.username, auth.basic.password.get_secret_value())}
+    if auth.bearer is not None:
+        with setting("auth", "bearer"):
+            return {"Authorization": _sendable("Authorization", f"Bearer {auth.bearer.get_secret_value()}")}
+    return _own_header(auth)
+
+
+def _own_header(auth: Auth) -> dict[str, str]:
+    if auth.header is None:
+        return {}
+    with setting("auth", "header", "name"):
+        _check_name(auth.header.name, frozenset())
+    with setting("auth", "header", "value"):
+        return {auth.header.name: _sendable(auth.header.name, auth.header.value.get_secret_value())}
+
+
+def _check_name(name: str, taken: frozenset[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError("is not a name that a header can have")
+    if name.lower() in _OF_THE_CONNECTION:
+        raise ValueError("belongs to the connection and cannot be set")
+    if name.lower() in taken:
+        raise ValueError("is set by auth, sign or idempotency_key already")
+
+
+def _sendable(name: str, value: str) -> str:
+    if _FORBIDDEN.search(value):
+        raise UnsendableError(f"the value of the header {name} has a line break or a control character")
+    return value.strip()
+
+
+def _quoted(text: str) -> str:
+    """Write a string of a structured field (RFC 8941 section 3.3.3)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _signers(sign: Sign | None) -> list[Webhook]:
+    signers = []
+    for number, secret in enumerate(sign.secrets if sign else ()):
+        try:
+            signers.append(Webhook(secret.get_secret_value()))
+        except (ValueError, EmptyWebhookSecretError):
+            raise SettingError(("sign", "secrets", number), "must be whsec_ and base64") from None
+    return signers
+
+
+def _signature(signers: list[Webhook], message_id: str, body: bytes, now: float) -> dict[str, str]:
+    """Sign as Standard Webhooks says: id, time and body under each secret, the signatures separated by blanks."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise UnsendableError("the body is not UTF-8, so it cannot be signed") from None
+    sent = datetime.fromtimestamp(int(now), UTC)
+    signatures = " ".join(signer.sign(message_id, sent, text) for signer in signers)
+    return dict(zip(_SIGNED, (message_id, str(int(now)), signatures), strict=True))

@@ -1,0 +1,61 @@
+"""Durable acks per second, flat out, beside a handler that only reads the body and answers."""
+
+import statistics
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.children import own
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.ledger import Ledger
+from tests.benchmarks.load import Burst, Load
+from tests.benchmarks.program import NOWHERE, setup
+
+MOST_PER_SECOND = 60_000
+"""Requests made for the first burst of a side; each later burst gets twice what the one before has used."""
+WARM_SECONDS = 0.5
+
+
+class _Side:
+    """One of the two, and what its bursts have seen."""
+
+    def __init__(self, bench: Bench, load: Load, name: str) -> None:
+        self._bench = bench
+        self._load = load
+        self._name = name
+        self._expected = float(MOST_PER_SECOND)
+        self.bursts: list[Burst] = []
+        self.acknowledged: list[int] = []
+
+    async def burst(self, seconds: float) -> Burst:
+        requests = self._bench.sender.requests(int(self._expected * seconds) + 1_000)
+        burst = self._bench.check(self._name, await self._load.flat_out(requests, seconds))
+        self._expected = 2.0 * burst.rate
+        self.acknowledged += burst.acknowledged
+        return burst
+
+
+async def measure(bench: Bench) -> list[Figure]:
+    """Measure it while an operator's pause keeps both lanes from delivering.
+
+    So the figure is the ack path's alone; what deliveries cost it is measured in `latency`. The pause spares the ack
+    path nothing: each event is stored with its two deliveries, and both lanes are woken by each commit.
+    """
+    with setup({"first": NOWHERE, "second": NOWHERE}) as made, own("bare") as bare:
+        ledger = Ledger(made)
+        ledger.pause()
+        with bench.serve(made, "ack path, flat out") as served:
+            sides = {
+                "product": _Side(bench, await Load.connect(made.port), "throughput"),
+                "bare": _Side(bench, await Load.connect(bare.port), "bare handler"),
+            }
+            for side in sides.values():
+                await side.burst(WARM_SECONDS)
+            used = served.cpu()
+            for turn in bench.turns(tuple(sides)):
+                for name in turn:
+                    sides[name].bursts.append(await sides[name].burst(bench.seconds))
+            used = served.cpu() - used
+        product, bare_side = sides["product"], sides["bare"]
+        if missing := ledger.missing(product.acknowledged):
+            bench.faults.append(f"throughput: {missing} acknowledged leads are not in the store")
+        ...
+    return []

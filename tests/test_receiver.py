@@ -1,0 +1,290 @@
+"""The webhook endpoint over real HTTP, with a real store: every row of its table of answers."""
+
+import asyncio
+import contextlib
+import io
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+from sqlalchemy import select, text
+
+from bridge.config.model import Ack, Config
+from bridge.mapping import NAMES
+from bridge.receiver import Receiver
+from bridge.relay import Relay
+from bridge.signature import sign
+from bridge.store.driver import Driver
+from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.sql import SqlStore
+from tests.building import EXPRESSIONS, KEY, NOW, Clock, chatbot, config, lead, route
+
+SUCCESS = b'{"status":"success"}'
+TEST = b'{"status":"Success: test request received"}'
+
+
+class Endpoint:
+    """A receiver that listens, and a client of it."""
+
+    def __init__(self, store: SqlStore, driver: Driver, session: aiohttp.ClientSession) -> None:
+        self.store = store
+        self.driver = driver
+        self.session = session
+        self.config: Config = config(
+            [
+                chatbot("acme", route("crm"), test_when=EXPRESSIONS.expression('Content == "ping"', NAMES)),
+                chatbot("other", serial_number="other", signing_keys=(b"the-other-chatbots-key",)),
+            ]
+        )
+        self.clock = Clock()
+        self.results: list[tuple[str, str]] = []
+        self.relay = Relay(store)
+        store.on_settled = self.relay.settled
+        self.receiver = Receiver(
+            lambda: self.config, store, self.relay, self.clock, lambda *result: self.results.append(result)
+        )
+        self.port = 0
+
+    async def post(
+        self, document: Any, *, path: str = "/webhook", key: bytes = KEY, header: str | None = None, **options: Any
+    ) -> tuple[int, bytes]:
+        body = document if isinstance(document, bytes) else orjson.dumps(document)
+        signature = sign(key, str(int(self.clock())), body) if header is None else header
+        headers = {"X-Webhook-Signature": signature, **options.pop("headers", {})}
+        async with self.session.post(self.url(path), data=io.BytesIO(body), headers=headers, **options) as answer:
+            return answer.status, await answer.read()
+
+    def url(self, path: str = "/webhook") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.driver.engine().connect() as connection:
+            return list(connection.execute(select(table)))
+
+
+@pytest.fixture
+async def endpoint(store: SqlStore, driver: Driver) -> AsyncIterator[Endpoint]:
+    async with aiohttp.ClientSession() as session:
+        made = Endpoint(store, driver, session)
+        runner = web.ServerRunner(made.receiver.server(), shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        made.port = runner.addresses[0][1]
+        yield made
+        await runner.cleanup()
+        made.receiver.close()
+
+
+async def test_an_authentic_event_is_stored_and_answered_with_the_documented_bytes(endpoint: Endpoint) -> None:
+    body = orjson.dumps(lead(FirstName="明", PhoneNumber="+49"))
+    headers = {"X-Webhook-Signature": sign(KEY, str(int(NOW)), body)}
+    async with endpoint.session.post(endpoint.url(), data=body, headers=headers) as answer:
+        assert answer.status == 200
+        assert await answer.read() == SUCCESS
+        assert answer.headers["Content-Type"] == "application/json"
+    (kept,) = endpoint.rows(events)
+    assert (kept.payload, kept.state, kept.chatbot, kept.form) == (body, "accepted", "acme", "raw")
+    assert [row.destination for row in endpoint.rows(deliveries)] == ["crm"]
+    assert endpoint.results == [("acme", "accepted")]
+
+
+async def test_the_same_event_again_is_a_success_and_nothing_new(endpoint: Endpoint) -> None:
+    event = lead()
+    assert [await endpoint.post(event) for _ in range(3)] == [(200, SUCCESS)] * 3
+    at_once = [endpoint.post(lead(Email="once@b.co", SessionID=1)) for _ in range(10)]
+    assert await asyncio.gather(*at_once) == [(200, SUCCESS)] * 10
+    assert len(endpoint.rows(events)) == len(endpoint.rows(deliveries)) == 2
+    assert ("acme", "duplicate") in endpoint.results
+
+
+async def test_an_array_is_kept_as_events(endpoint: Endpoint) -> None:
+    assert await endpoint.post([lead(), lead(), lead()]) == (200, SUCCESS)
+    assert len(endpoint.rows(events)) == len(endpoint.rows(deliveries)) == 3
+    assert all(orjson.loads(row.payload)["Type"] == "Lead" for row in endpoint.rows(events))
+
+
+@pytest.mark.parametrize("document", [{}, lead(Content="ping")])
+async def test_a_test_is_answered_as_a_test(endpoint: Endpoint, document: Any) -> None:
+    assert await endpoint.post(document) == (200, TEST)
+    assert [row.state for row in endpoint.rows(events)] == ["test"]
+    assert endpoint.rows(deliveries) == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"", b"no json", b"NaN", b"\xff\xfe", b"[]", lead(Type="Conversation"), lead(SerialNumber="unknown"), [1]],
+)
+async def test_what_is_authentic_but_not_recognised_is_kept(endpoint: Endpoint, document: Any) -> None:
+    assert await endpoint.post(document) == (200, SUCCESS)
+    assert await endpoint.post(document) == (200, SUCCESS)
+    assert [row.state for row in endpoint.rows(events)] == ["unrecognised"]
+    assert endpoint.rows(deliveries) == []
+
+
+@pytest.mark.parametrize(
+    "header", ["", "t=1,v1=00", "nonsense", f"t={int(NOW)}", f"t={int(NOW)},v1={'0' * 64}", "t=²,v1=ÿ", "\x80,=,,==;"]
+)
+async def test_a_signature_that_does_not_hold_is_refused_and_the_body_kept_aside(
+    endpoint: Endpoint, header: str
+) -> None:
+    status, answer = await endpoint.post(lead(), header=header)
+    assert (status, orjson.loads(answer)["status"]) == (401, "error")
+    assert endpoint.rows(events) == []
+    assert len(endpoint.rows(quarantine)) == 1
+
+
+async def test_a_stale_signature_is_refused(endpoint: Endpoint) -> None:
+    body = orjson.dumps(lead())
+    header = sign(KEY, str(int(NOW - 901)), body)
+    assert (await endpoint.post(body, header=header))[0] == 401
+    assert endpoint.results == [("acme", "stale")]
+
+
+async def test_another_chatbots_key_is_refused(endpoint: Endpoint) -> None:
+    assert (await endpoint.post(lead(SerialNumber="other")))[0] == 401
+    assert (await endpoint.post(lead(SerialNumber="other"), path="/webhooks/other"))[0] == 401
+    assert (await endpoint.post(lead(SerialNumber="other"), key=b"the-other-chatbots-key"))[0] == 200
+
+
+async def test_each_chatbot_has_a_path_of_its_own(endpoint: Endpoint) -> None:
+    assert await endpoint.post(lead(), path="/webhooks/acme") == (200, SUCCESS)
+
+
+@pytest.mark.parametrize("path", ["/", "/webhooks/nobody", "/webhooks/", "/webhook/", "/webhooks/acme/x", "/metrics"])
+async def test_unknown_paths_are_not_found(endpoint: Endpoint, path: str) -> None:
+    assert (await endpoint.post(lead(), path=path))[0] == 404
+    assert endpoint.rows(events) == []
+
+
+@pytest.mark.parametrize("path", ["/webhook", "/webhooks/acme"])
+async def test_tells_that_it_is_ready(endpoint: Endpoint, path: str) -> None:
+    async with endpoint.session.get(endpoint.url(path)) as answer:
+        assert (answer.status, await answer.read()) == (200, b'{"status":"ready"}')
+    async with endpoint.session.head(endpoint.url(path)) as answer:
+        assert answer.status == 200
+    async with endpoint.session.put(endpoint.url(path)) as answer:
+        assert answer.status == 405
+
+
+async def test_a_body_that_is_too_large_is_refused(endpoint: Endpoint) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65_536
+
+    assert (await endpoint.post(b"x" * (1024 * 1024 + 1), header=""))[0] == 413
+    async with endpoint.session.post(endpoint.url(), data=chunks()) as answer:
+        assert answer.status == 413
+    assert (await endpoint.post(lead(Content="x" * 900_000)))[0] == 200
+
+
+async def test_a_body_that_comes_too_slowly_is_refused(endpoint: Endpoint) -> None:
+    endpoint.config = config(list(endpoint.config.chatbots.values()), read_timeout=0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert b"408" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_compressed_body_is_refused(endpoint: Endpoint) -> None:
+    assert (await endpoint.post(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}))[0] == 415
+
+
+@pytest.mark.parametrize("header", [b"X-Long: " + b"x" * 10_000, b"\r\n".join(b"X-%d: x" % n for n in range(200))])
+async def test_headers_are_bounded(endpoint: Endpoint, header: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(b"POST /webhook HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_no_success_while_the_store_cannot_commit_and_success_when_it_can(
+    endpoint: Endpoint, driver: Driver
+) -> None:
+    with driver.engine().begin() as connection:
+        connection.execute(text("ALTER TABLE events RENAME TO away"))
+    event = lead()
+    body = orjson.dumps(event)
+    headers = {"X-Webhook-Signature": sign(KEY, str(int(NOW)), body)}
+    async with endpoint.session.post(endpoint.url(), data=body, headers=headers) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert b"success" not in await answer.read()
+    with driver.engine().begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO events"))
+    assert await endpoint.post(event) == (200, SUCCESS)
+
+
+def relayed(within: float) -> Config:
+    return config([chatbot("acme", route("crm"), ack=Ack.RELAYED, ack_within=within)])
+
+
+async def deliver_all(store: SqlStore, settle: Callable[[int, str], Any]) -> None:
+    held = (await store.claim("me", ["crm"], NOW, 10))["crm"]
+    async with asyncio.timeout(5):
+        while not (due := await store.due("crm", 0, 10)):
+            await asyncio.sleep(0.005)
+    for each in await store.read([one.id for one in due]):
+        await store.settle(held, [settle(each.id, each.event_id)])
+
+
+async def test_relayed_answers_success_when_everything_is_delivered(endpoint: Endpoint, store: SqlStore) -> None:
+    from tests.store.test_sql import delivered
+
+    endpoint.config = relayed(5.0)
+    answer, _ = await asyncio.gather(endpoint.post(lead()), deliver_all(store, delivered))
+    assert answer == (200, SUCCESS)
+
+
+async def test_relayed_answers_503_while_not_delivered_and_success_to_a_later_try(
+    endpoint: Endpoint, store: SqlStore
+) -> None:
+    from tests.store.test_sql import delivered
+
+    endpoint.config = relayed(0.05)
+    event = lead()
+    assert (await endpoint.post(event))[0] == 503
+    assert [row.state for row in endpoint.rows(deliveries)] == ["pending"]
+    await deliver_all(store, delivered)
+    assert await endpoint.post(event) == (200, SUCCESS)
+    assert endpoint.relay._waiting == {}
+
+
+HOSTILE = {
+    "depth": b'{"a":' * 150_000 + b"1",
+    "array depth": b"[" * 1_000_000,
+    "digits": b"[" + b"9" * 1_000_000 + b"]",
+    "numbers": b"[" + b"1.5e5," * 170_000 + b"1]",
+    "escapes": b'["' + b"\\u0041" * 170_000 + b'"]',
+    "objects": b"[" + b'{"a":1},' * 125_000 + b"1]",
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+async def test_a_hostile_body_does_not_hold_up_honest_requests(endpoint: Endpoint, body: bytes) -> None:
+    worst = 0.0
+
+    async def honest() -> None:
+        nonlocal worst
+        for _ in range(20):
+            started = time.perf_counter()
+            assert await endpoint.post(lead()) == (200, SUCCESS)
+            worst = max(worst, time.perf_counter() - started)
+
+    attack = [endpoint.post(body, header=f"t={int(NOW)},v1={'0' * 64}") for _ in range(3)]
+    answers = await asyncio.gather(*attack, honest())
+    assert [answer[0] for answer in answers if answer] == [401] * 3
+    assert worst < 1.0
+
+
+async def test_a_flood_of_forged_requests_fills_only_the_quarantine(endpoint: Endpoint) -> None:
+    answers = await asyncio.gather(*[endpoint.post(lead(), header="t=1,v1=0") for _ in range(400)])
+    assert {status for status, _ in answers} == {401}
+    assert len(endpoint.rows(quarantine)) <= 200
+    assert await endpoint.post(lead()) == (200, SUCCESS)

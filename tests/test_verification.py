@@ -1,0 +1,118 @@
+"""Who may speak for whom: `verification`, without a server."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from bridge.config.model import Chatbot, Config
+from bridge.event import Form, Verified
+from bridge.signature import SignatureError, SignatureFault, sign
+from bridge.verification import EVENTS_LIMIT, read_claim, verify
+from tests.building import KEY, NOW, SERIAL, chatbot, config, lead
+
+OTHER_KEY = b"the-key-of-the-other-chatbot"
+BOTS = config(
+    [
+        chatbot("acme"),
+        chatbot("other", serial_number="other", signing_keys=(OTHER_KEY,)),
+        chatbot("sister", serial_number="sister", signing_keys=(b"an-old-key-being-replaced", KEY)),
+        chatbot("open", serial_number="open", signing_keys=(), insecure_skip_verify=True),
+    ]
+)
+
+
+def check(
+    document: Any, key: bytes = KEY, *, path: str | None = None, at: float = NOW, using: Config = BOTS
+) -> list[Verified]:
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    addressed: Chatbot | None = using.chatbots[path] if path else None
+    claim = read_claim(body, addressed, using)
+    return verify(claim, [sign(key, str(int(NOW)), body)], at, using)
+
+
+def refused(document: Any, key: bytes = KEY, **options: Any) -> SignatureFault:
+    with pytest.raises(SignatureError) as caught:
+        check(document, key, **options)
+    return caught.value.code
+
+
+def test_a_chatbots_key_speaks_for_it() -> None:
+    (verified,) = check(lead())
+    assert (verified.chatbot, verified.form) == ("acme", Form.RAW)
+
+
+def test_each_of_several_keys_holds() -> None:
+    for key in BOTS.chatbots["sister"].signing_keys:
+        assert check(lead(SerialNumber="sister"), key)[0].chatbot == "sister"
+
+
+@pytest.mark.parametrize("path", [None, "acme", "other"])
+def test_a_key_never_speaks_for_a_chatbot_that_does_not_have_it(path: str | None) -> None:
+    assert refused(lead(SerialNumber="other"), KEY, path=path) is SignatureFault.MISMATCH
+    assert refused(lead(), OTHER_KEY, path=path) is SignatureFault.MISMATCH
+
+
+def test_an_event_posted_to_a_chatbots_own_path_is_of_the_chatbot_that_it_names() -> None:
+    assert check(lead(SerialNumber="sister"), path="acme")[0].chatbot == "sister"
+
+
+def test_an_unknown_serial_number_is_authentic_under_any_key_and_of_no_chatbot() -> None:
+    assert check(lead(SerialNumber="unknown"), OTHER_KEY)[0].chatbot is None
+    assert check(lead(SerialNumber="unknown"), KEY, path="acme")[0].chatbot == "acme"
+    assert refused(lead(SerialNumber="unknown"), OTHER_KEY, path="acme") is SignatureFault.MISMATCH
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"{}", b"[]", b"null", b'"x"', b"[" * 100_000, b"9" * 5_000])
+def test_what_is_no_event_is_authentic_all_the_same(body: bytes) -> None:
+    (verified,) = check(body)
+    assert (verified.payload, verified.chatbot) == (body, None)
+
+
+def test_an_array_is_verified_for_each_of_its_chatbots() -> None:
+    both = [lead(), lead(SerialNumber="sister"), lead(SerialNumber="unknown"), 5]
+    assert [each.chatbot for each in check(both)] == ["acme", "sister", None, None]
+    assert refused([lead(), lead(SerialNumber="other")]) is SignatureFault.MISMATCH
+    assert refused([lead(SerialNumber="other"), lead()], OTHER_KEY) is SignatureFault.MISMATCH
+
+
+def test_a_chatbot_without_verification_does_not_open_the_others() -> None:
+    assert check(lead(SerialNumber="open"), b"any key")[0].form is Form.UNSIGNED
+    assert refused([lead(SerialNumber="open"), lead()], b"any key") is SignatureFault.MISMATCH
+    assert [each.chatbot for each in check([lead(SerialNumber="open"), lead()])] == ["open", "acme"]
+
+
+def test_a_very_long_array_is_kept_whole() -> None:
+    assert len(check([1] * EVENTS_LIMIT)) == EVENTS_LIMIT
+    assert len(check([1] * (EVENTS_LIMIT + 1))) == 1
+
+
+def test_the_values_come_from_the_form_that_was_signed() -> None:
+    body = b'{"SerialNumber": "%s", "Email": "x", "Email": "\\u002By"}' % SERIAL.encode()
+    form = b'{"SerialNumber":"%s","Email":"+y"}' % SERIAL.encode()
+    claim = read_claim(body, None, BOTS)
+    (verified,) = verify(claim, [sign(KEY, str(int(NOW)), form)], NOW, BOTS)
+    assert (verified.form, verified.payload, verified.document["Email"]) == (Form.JSON, form, "+y")
+
+
+def test_the_strictest_tolerance_of_the_chatbots_concerned_counts() -> None:
+    using = config(
+        [
+            chatbot("acme", signature_tolerance=60.0),
+            chatbot("sister", serial_number="sister", signature_tolerance=0.0),
+        ]
+    )
+    assert check(lead(SerialNumber="sister"), at=NOW + 1e6, using=using)
+    assert check(lead(), at=NOW + 60, using=using)
+    assert refused(lead(), at=NOW + 61, using=using) is SignatureFault.STALE
+    assert refused(lead(), at=NOW - 61, using=using) is SignatureFault.STALE
+    assert refused([lead(), lead(SerialNumber="sister")], at=NOW + 61, using=using) is SignatureFault.STALE
+    assert refused(lead(SerialNumber="unknown"), at=NOW + 61, using=using) is SignatureFault.STALE
+
+
+def test_a_claims_cost_grows_with_the_keys_that_must_be_tried() -> None:
+    named = read_claim(orjson.dumps(lead()), None, BOTS)
+    unnamed = read_claim(orjson.dumps(lead(SerialNumber="unknown")), None, BOTS)
+    assert len(named.keys) == 1
+    assert len(unnamed.keys) == 3
+    assert unnamed.cost > named.cost
