@@ -193,7 +193,7 @@ class Check:
         if not isinstance(method, nodes.Getattr):
             name = method.name if isinstance(method, nodes.Name) else ""
             instead = f"; there is a filter: `… | {name}`" if name in self.sandbox.filters else ""
-            raise self._error(f"there is no function to call here{instead}", node, name)
+            raise self._error(f"there is no function `{name}` here{instead}", node, name)
         if method.attr not in METHODS:
             hint = did_you_mean(method.attr, METHODS)
             raise self._error(f"there is no method `{method.attr}` here{hint}", node, method.attr, ".")

@@ -197,7 +197,7 @@ class _Field:
         if not _is_empty(value):
             return value
         if self.required:
-            sources = ", ".join(f"`{label}`" for label, _ in self.sources) or "its value"
+            sources = ", ".join(_named(label) for label, _ in self.sources) or "its value"
             raise MappingError(
                 self.name,
                 f"required, but empty in this event (from {sources}): give it another source or a default, then "
@@ -211,7 +211,7 @@ class _Field:
         elif isinstance(error, TransformError):
             what = str(error)
         else:
-            what = f"`{label}` fails with {type(error).__name__}"
+            what = f"{_named(label)} fails with {type(error).__name__}"
         return MappingError(self.name, f"{what}; correct the mapping, then replay the delivery")
 
 
@@ -250,6 +250,11 @@ def _trace(field: _Field, variables: abc.Mapping[str, Any]) -> FieldTrace:
         return FieldTrace(field.name, sources, tuple(steps), None, left_out=True, error=error.message)
     left_out = value is _LEFT_OUT
     return FieldTrace(field.name, sources, tuple(steps), None if left_out else value, left_out)
+
+
+def _named(label: str) -> str:
+    """Name a step in a message, which is kept and logged: without what the author put into templates and arguments."""
+    return "a template" if "{" in label else f"`{label.partition('(')[0]}`"
 
 
 def _is_empty(value: object) -> bool:

@@ -70,12 +70,13 @@ class Transform:
     def check_names(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
         """Check how many arguments there are and what they are called; raises `TransformError`."""
         names = [parameter.name for parameter in self.parameters]
+        takes = ", ".join(f"`{name}`" for name in names) or "no arguments"
         if len(arguments) > len(names):
-            takes = ", ".join(f"`{name}`" for name in names) or "no arguments"
             raise TransformError(f"transform `{self.name}` takes {takes}, not {len(arguments)} arguments")
         for name in named:
             if name not in names:
-                raise TransformError(f"transform `{self.name}` has no argument `{name}`{did_you_mean(name, names)}")
+                hint = did_you_mean(name, names) or f": it takes {takes}"
+                raise TransformError(f"transform `{self.name}` has no argument `{name}`{hint}")
             if name in names[: len(arguments)]:
                 raise TransformError(f"transform `{self.name}` is given `{name}` twice")
 

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -67,12 +68,12 @@ def test_the_destinations_trouble_never_kills_a_delivery_however_long_it_lasts()
 
 
 def test_gives_up_only_after_the_schedule() -> None:
-    old = {"failures": 5, "attempts": 5}
+    old: dict[str, Any] = {"failures": 5, "attempts": 5}
     assert settle(BUSY, failing_since=NOW - 3 * 86_400 + 1, **old).state is DeliveryState.PENDING
     assert settle(BUSY, failing_since=NOW - 3 * 86_400, **old).state is DeliveryState.DEAD
 
 
-def health(*calls: tuple[float, list[Outcome]], start: Health | None = None) -> Health:
+def health(*calls: tuple[float, Sequence[Outcome]], start: Health | None = None) -> Health:
     current = start or Health()
     for at, outcomes in calls:
         current = current.after(outcomes, at, SCHEDULE, 0.0)

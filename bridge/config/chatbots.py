@@ -9,7 +9,7 @@ from bridge.config.model import Chatbot, Route
 from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
-from bridge.config.tree import find, plain
+from bridge.config.tree import ListNode, find, plain
 from bridge.config.wording import known_keys
 from bridge.mapping import FieldForm, FieldsError, compile_mapping
 from bridge.mapping import Mapping as FieldMapping
@@ -44,9 +44,9 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
     part = draft.model(ChatbotPart, path, {key: plain(node) for key, node in values.items() if key != "routes"})
     test_when = draft.condition((*path, "test_when"))
     routes = _routes(draft, (*path, "routes"), destinations)
+    _check_keys(draft, path, part)
     if part is None:
         return None
-    _check_keys(draft, path, part)
     return Chatbot(
         name=name,
         serial_number=part.serial_number,
@@ -61,17 +61,15 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
     )
 
 
-def _check_keys(draft: Draft, path: Path, part: ChatbotPart) -> None:
-    for at, key in enumerate(part.signing_keys):
-        where = (*path, "signing_keys", at)
-        fault = key_fault(key.get_secret_value())
+def _check_keys(draft: Draft, path: Path, part: ChatbotPart | None) -> None:
+    for where, key in draft.texts((*path, "signing_keys")):
+        fault = key_fault(key)
         if fault:
-            followed, _ = find(draft.root, where)
-            draft.value_error(followed, fault)
+            draft.value_error(where, fault)
         warn_if_readable(draft.findings, draft.root, where)
-    if part.insecure_skip_verify:
+    if part and part.insecure_skip_verify:
         draft.warn((*path, "insecure_skip_verify"), "signatures are not looked at: anybody can send leads")
-    elif not part.signing_keys:
+    elif part and not part.signing_keys:
         draft.error((*path, "signing_keys"), "is missing: the Sign Key that the vendor shows beside the webhook's URL")
 
 
@@ -90,7 +88,8 @@ def _check_serial_numbers(draft: Draft) -> None:
 
 def _routes(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> tuple[Route, ...]:
     count = draft.items(path, "a list of routes: `- to: …`")
-    if not count:
+    followed, node = find(draft.root, path)
+    if followed != path or (isinstance(node, ListNode) and not count):
         draft.warn(path, "no routes: events are stored and go nowhere")
     seen: Counter[str] = Counter()
     routes = []
@@ -132,7 +131,7 @@ def _target(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> Buil
     name = draft.text(path)
     if name is not None and name not in destinations and draft.whole:
         hint = did_you_mean(name, destinations)
-        names = f"there are {', '.join(sorted(destinations))}" if destinations else "there are none"
+        names = f"known here: {', '.join(sorted(destinations))}" if destinations else "there are none"
         draft.value_error(path, f"there is no such destination{hint or f'; {names}'}")
     return destinations.get(name or "")
 
@@ -149,5 +148,5 @@ def _mapping(draft: Draft, path: Path) -> FieldMapping:
             if problem.cause:
                 draft.expression_error(where, problem.cause)
             else:
-                draft.value_error(where, problem.message)
+                draft.text_error(where, problem.message)
         return FieldMapping()

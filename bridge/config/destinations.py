@@ -60,7 +60,7 @@ def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[C
     if name is None:
         return None
     if name not in entries:
-        installed = f"installed are {', '.join(sorted(entries))}" if entries else "none is installed"
+        installed = f"installed: {', '.join(sorted(entries))}" if entries else "none is installed"
         draft.value_error(path, f"there is no such connector{did_you_mean(name, entries) or f'; {installed}'}")
         return None
     try:

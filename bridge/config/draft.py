@@ -52,12 +52,13 @@ class Draft:
         return None
 
     def items(self, path: Path, shape: str) -> int:
-        """Count what is in the list at a path; 0 where there is none, which is a problem unless nothing is there."""
+        """Count what is in the list at a path; 0 where there is none. What is there and is no list is a problem."""
         followed, node = find(self.root, path)
-        if followed == path and isinstance(node, ListNode):
+        if followed != path:
+            return 0
+        if isinstance(node, ListNode):
             return len(node.items)
-        if followed == path and not _has_no_value(node):
-            self.value_error(path, f"must be {shape}")
+        self.value_error(path, f"must be {shape}")
         return 0
 
     def model(self, model: type[Model], path: Path, given: object, also_known: Iterable[str] = ()) -> Model | None:
@@ -92,6 +93,12 @@ class Draft:
         known = followed == path and isinstance(node, Scalar) and isinstance(node.value, str | int)
         return str(plain(node)) if known else None
 
+    def texts(self, path: Path) -> list[tuple[Path, str]]:
+        """Give the texts of the list at a path, or the one text that stands there, each with its path."""
+        node = find(self.root, path)[1]
+        paths = [(*path, at) for at in range(len(node.items))] if isinstance(node, ListNode) else [path]
+        return [(each, text) for each in paths if (text := self.text(each)) is not None]
+
     def error(self, path: Path, message: str) -> None:
         """Note a problem at a key."""
         self.findings.error(path, key_place(self.root, path), message)
@@ -105,15 +112,22 @@ class Draft:
         """Note at a key what is likely not meant."""
         self.findings.warn(path, key_place(self.root, path), message)
 
-    def expression_error(self, path: Path, error: ExpressionError) -> None:
-        """Note a problem inside a text, at the place in the file; not what variables have put into it."""
+    def text_error(self, path: Path, message: str, line: int = 1, column: int | None = None) -> None:
+        """Note a problem with what a text says, at the place in the file.
+
+        Where variables have put something into the text, the message is left out: it may repeat what they hold.
+        """
         followed, node = find(self.root, path)
         if not isinstance(node, Scalar):
-            self.findings.error(followed, node.place, error.message)
+            self.findings.error(followed, node.place, message)
             return
-        hidden = node.origin is Origin.OUTSIDE
-        message = "is no valid expression once its variables are filled in" if hidden else error.message
-        self.findings.error(followed, place_inside(node, error.line, error.column), message)
+        if node.origin is Origin.OUTSIDE:
+            message = "cannot be used once its variables are filled in"
+        self.findings.error(followed, place_inside(node, line, column), message)
+
+    def expression_error(self, path: Path, error: ExpressionError) -> None:
+        """Note a problem with an expression, at the place in the file."""
+        self.text_error(path, error.message, error.line, error.column)
 
 
 def split(common: type[BaseModel], values: Mapping[str, Node]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,7 +135,3 @@ def split(common: type[BaseModel], values: Mapping[str, Node]) -> tuple[dict[str
     known = known_keys(common)
     ours = {key: plain(node) for key, node in values.items() if key in known}
     return ours, {key: plain(node) for key, node in values.items() if key not in known}
-
-
-def _has_no_value(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None

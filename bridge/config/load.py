@@ -102,7 +102,7 @@ def _merge(trees: list[MapNode], top: Place, findings: Findings) -> MapNode:
     for tree in trees:
         for section in tree.items:
             if section not in known:
-                hint = did_you_mean(section, known) or f"; there are {', '.join(known)}"
+                hint = did_you_mean(section, known) or f"; known here: {', '.join(known)}"
                 findings.error((section,), tree.keys[section], f"unknown key{hint}")
             else:
                 _merge_section(root, section, tree, findings)

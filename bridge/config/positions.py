@@ -37,7 +37,6 @@ _KEY_EXPECTED: Final = (
 _WORDINGS: Final = (
     ("mapping values are not allowed", "a `: ` where none can be: put the text in quotes, or check the indentation"),
     ("that cannot start any token", "a text cannot begin with this character: put it in quotes"),
-    ("found unexpected end of stream", "this quote is never closed"),
     ("unknown escape character", "`\\` before this character means nothing in double quotes: use single quotes"),
     ("could not find expected ':'", "a key without its `:`, or a line that is indented too little"),
     ("did not find expected key", _KEY_EXPECTED),
@@ -51,12 +50,13 @@ _WORDINGS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class _UnreadableError(Exception):
     """A fault after which the rest of a file cannot be read."""
 
-    place: Place
-    message: str
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
 
 
 def read(file: str, text: str, findings: Findings) -> MapNode | None:
@@ -223,8 +223,9 @@ def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Place, str]:
     """Say what PyYAML found in the words of somebody who writes YAML now and then."""
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
-    if mark is None or "unexpected end of stream" in problem:
-        mark = getattr(error, "context_mark", None) or mark
+    opened = getattr(error, "context_mark", None)
+    if opened and (mark is None or mark.index >= len(text.rstrip())):
+        return Place(file, opened.line + 1, opened.column + 1), "what is opened here is never closed"
     if mark is None:
         return Place(file, 1, 1), problem
     lines = text.split("\n")

@@ -27,7 +27,7 @@ def _as_written(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_as_written)]
-Texts = Annotated[list[str], BeforeValidator(_listed)]
+SecretText = Annotated[SecretStr, BeforeValidator(_as_written)]
 
 
 class Part(BaseModel):
@@ -47,7 +47,7 @@ class ServerPart(Part):
         description="Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
         "`admin_token`.",
     )
-    admin_token: SecretStr | None = Field(
+    admin_token: SecretText | None = Field(
         default=None, description="What an operator shows to the admin listener; at least 16 characters."
     )
     max_body: Size = Field(default=1024**2, description="The largest request body that is taken.")
@@ -160,7 +160,7 @@ class ChatbotPart(Part):
     """One chatbot: a source of events."""
 
     serial_number: Text = Field(min_length=1, description="The chatbot's id, `SerialNumber` in its events.")
-    signing_keys: Annotated[list[SecretStr], BeforeValidator(_listed)] = Field(
+    signing_keys: Annotated[list[SecretText], BeforeValidator(_listed)] = Field(
         default=[],
         description="The vendor's Sign Key; several while a key is being changed, the current one first.",
     )

@@ -12,8 +12,8 @@ from bridge.config.tree import Node, Origin, Scalar, find
 SHORTEST: Final = 16
 """Characters that a key or token must have: fewer can be guessed."""
 _PLACEHOLDER: Final = re.compile(
-    r"(.)\1*|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|my[-_ ](secret|key|token).*|<.*>|\[.*\]|\{.*\}|to[-_ ]?do.*"
-    r"|(the|a|some|put|insert|enter|paste)[-_ ].*|(sign(ing)?[-_ ]?)?(key|secret|token|password)|place-?holder.*",
+    r"(.)\1*|x{3,}[-_ ].*|(change|replace)[-_ ]?me.*|(your|put|insert|enter|paste)[-_ ].*|<.*>|\[.*\]|\{.*\}"
+    r"|to[-_ ]?do.*|place-?holder.*|(my[-_ ]?)?(sign(ing)?[-_ ]?)?(key|secret|token|password)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -95,7 +95,7 @@ class Wording:
         hint = did_you_mean(key, known)
         if hint or not known or len(known) > _SHOWN_KEYS:
             return f"unknown key{hint}"
-        return f"unknown key; there are {', '.join(sorted(known))}"
+        return f"unknown key; known here: {', '.join(sorted(known))}"
 
     def _fields(self, location: Path) -> dict[str, FieldInfo]:
         """Give the fields, by the names that the configuration uses, of the models at a location."""

@@ -65,6 +65,8 @@ def _marked(source: str) -> tuple[URL, list[str]]:
     values = _VALUE.findall(source)
     for number in range(len(values)):
         source = _VALUE.sub(_MARK.format(number), source, count=1)
+    if "{{" in source or "}}" in source:
+        raise ValueError("has {{ without }}, or the other way round")
     if "#" in source:
         raise ValueError("must not have a fragment (#), which is never sent")
     authority = _AUTHORITY.match(source)

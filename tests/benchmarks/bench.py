@@ -1,15 +1,30 @@
-"""What all measures share: how many rounds, the leads, and what went wrong on the way."""
+"""What all measures share: how many rounds, the program, the leads, and what went wrong on the way."""
 
-import subprocess
+import contextlib
+import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from tests.benchmarks import program
+from tests.benchmarks import children, program
 from tests.benchmarks.leads import Sender
 from tests.benchmarks.load import Burst
 from tests.benchmarks.program import Setup
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The program under test, running."""
+
+    pid: int
+
+    def cpu(self) -> float:
+        """Give the seconds of processor that it has used."""
+        return children.cpu(self.pid)
 
 
 @dataclass(slots=True)
@@ -20,18 +35,21 @@ class Bench:
     seconds: float
     """Length of a burst."""
     program: Path
+    profiles_folder: Path | None = None
+    """Where profiles are put; None unless they are wanted."""
+    profiles: list[tuple[str, Path]] = field(default_factory=list)
+    """What each profile shows, and its file."""
     sender: Sender = field(default_factory=Sender)
     faults: list[str] = field(default_factory=list)
     """What must not be: a wrong answer, an acknowledged lead that is not in the store. Any fails the run."""
-    profiled: list[str] = field(default_factory=list)
-    """Where the time went, one report per measure; empty unless asked for."""
-    profile: bool = False
 
-    @contextmanager
-    def serve(self, made: Setup) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the program under test on a configuration."""
-        with program.started(made, self.program) as process:
-            yield process
+    @contextlib.contextmanager
+    def serve(self, made: Setup, what: str) -> Iterator[Served]:
+        """Run the program on a configuration, once it answers; `what` is what a profile of it shows."""
+        with program.started(made, [*self._sampled(what), str(self.program)]) as process:
+            if self.profiles_folder:
+                process.send_signal(signal.SIGUSR1)
+            yield Served(process.pid)
 
     def check(self, what: str, burst: Burst) -> Burst:
         """Note every answer that was not exactly success."""
@@ -39,7 +57,20 @@ class Bench:
             self.faults.append(f"{what}: {len(burst.wrong)} wrong answers, the first: {burst.wrong[0]!r}")
         return burst
 
-    def turns(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+    def turns(self, sides: Sequence[T]) -> Iterator[Sequence[T]]:
         """Give the sides in the order in which each round has them: every other round begins with the other one."""
         for number in range(self.rounds):
-            yield names if number % 2 == 0 else names[::-1]
+            yield sides if number % 2 == 0 else sides[::-1]
+
+    @contextlib.contextmanager
+    def launch(self, made: Setup) -> Iterator[Served]:
+        """Start the program on a configuration, and do not wait for it."""
+        with program.launched(made, [str(self.program)]) as process:
+            yield Served(process.pid)
+
+    def _sampled(self, what: str) -> Sequence[str]:
+        if self.profiles_folder is None:
+            return ()
+        path = self.profiles_folder / f"{len(self.profiles)}.json"
+        self.profiles.append((what, path))
+        return (sys.executable, str(Path(__file__).with_name("sampled.py")), str(path))

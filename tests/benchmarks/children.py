@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import selectors
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from typing import IO
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 15.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
+"""How long a child may take to end; then it is killed."""
 
 
 class ChildError(Exception):
@@ -24,6 +26,11 @@ class Child:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         self.port = int(self.line(START_SECONDS))
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def ask(self, line: str) -> None:
         """Send a line."""
@@ -39,6 +46,19 @@ class Child:
         if not line:
             raise ChildError(f"{self._process.args!r} has ended")
         return line.decode().strip()
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Give a process's RSS and PSS (shared pages divided among those that share them), in MB (10**6 bytes)."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    sizes = dict(re.findall(r"^(Rss|Pss): +(\d+) kB$", rollup, re.MULTILINE))
+    return int(sizes["Rss"]) * 1024 / 1e6, int(sizes["Pss"]) * 1024 / 1e6
+
+
+def cpu(pid: int) -> float:
+    """Give the seconds of processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

@@ -1,21 +1,55 @@
 """A destination: answers every request after a fixed delay, and knows when each one arrived.
 
 Run as `python -m tests.benchmarks.destination SECONDS`; it prints its port and takes lines: `count` gives the number of
-requests answered, `take` gives a JSON object of what came since the last `take`.
+requests answered, `take` gives what came since the last `take`. `answered` and `take` ask such a child.
 """
 
 import asyncio
 import re
 import sys
 import time
+from dataclasses import dataclass
 from typing import cast
 
 import orjson
 import uvloop
 
+from tests.benchmarks.children import Child
+
+Arrivals = list[tuple[int, float]]
+"""Each request's `SessionID` and the time of its arrival, in seconds since the epoch."""
+
+ASK_SECONDS = 5.0
+
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"ok":true}'
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SESSION = re.compile(rb'"session": ?(\d+)')
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came to a destination since it was last asked."""
+
+    arrivals: Arrivals
+    last_answer: float
+
+    @property
+    def began(self) -> float:
+        """When the first request arrived."""
+        return self.arrivals[0][1]
+
+
+def answered(target: Child) -> int:
+    """Count the requests that a destination has answered."""
+    target.ask("count")
+    return int(target.line(ASK_SECONDS))
+
+
+def take(target: Child) -> Taken:
+    """Have what came to a destination since it was last asked."""
+    target.ask("take")
+    arrivals, last_answer = orjson.loads(target.line(ASK_SECONDS))
+    return Taken([(session, at) for session, at in arrivals], last_answer)
 
 
 class _Book:
@@ -23,17 +57,13 @@ class _Book:
 
     def __init__(self) -> None:
         self.answered = 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self.arrivals: list[tuple[int, float]] = []
+        self.arrivals: Arrivals = []
         self.last_answer = 0.0
-        self.sample = b""
 
     def take(self) -> bytes:
-        taken = {"arrivals": self.arrivals, "last_answer": self.last_answer, "sample": self.sample.decode("latin-1")}
-        self._clear()
-        return orjson.dumps(taken)
+        taken = orjson.dumps([self.arrivals, self.last_answer])
+        self.arrivals = []
+        return taken
 
 
 class _Connection(asyncio.Protocol):
@@ -58,7 +88,6 @@ class _Connection(asyncio.Protocol):
         self._received = b""
         session = _SESSION.search(data, head_end)
         self._book.arrivals.append((int(session[1]) if session else 0, now))
-        self._book.sample = data
         if self._delay:
             self._loop.call_later(self._delay, self._answer)
         else:

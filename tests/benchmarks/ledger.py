@@ -22,8 +22,6 @@ from bridge.store.sqlite import SqliteDriver
 from bridge.store.statements import Statements
 from tests.benchmarks.program import Setup
 
-GROUP = 5_000
-"""Events in one transaction of a backlog."""
 
 
 class Ledger:
@@ -38,15 +36,14 @@ class Ledger:
         self._statements = Statements(self._driver.dialect)
 
     def fill(self, payloads: Sequence[bytes]) -> None:
-        """Accept the leads as the receiver does, with all their deliveries pending."""
+        """Accept the leads as the receiver does, in one transaction, with all their deliveries pending."""
         now = time.time()
         verified = [Verified(each, decode(each), Form.RAW, self._chatbot.name) for each in payloads]
         routed = [route(each, self._chatbot, now) for each in verified]
         with contextlib.closing(self._driver.connect()) as connection:
-            for start in range(0, len(routed), GROUP):
-                raw(connection).execute(self._driver.begin)
-                write(connection, self._statements, [Accept(routed[start : start + GROUP])])
-                raw(connection).execute("COMMIT")
+            raw(connection).execute(self._driver.begin)
+            write(connection, self._statements, [Accept(routed)])
+            raw(connection).execute("COMMIT")
 
     def pause(self) -> None:
         """Pause all lanes as an operator does: they stay so until `resume`."""

@@ -5,7 +5,6 @@ import http.client
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +14,11 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.children import START_SECONDS, ChildError, program
+from tests.benchmarks.children import START_SECONDS, STOP_SECONDS, ChildError, program
 from tests.benchmarks.leads import KEY, SERIAL
 
+NOWHERE = 9
+"""A port where nobody listens."""
 FIELDS = {
     "email": "Email",
     "name": "{{ FirstName }} {{ LastName }}",
@@ -99,39 +100,36 @@ def _free_ports(count: int) -> Sequence[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def command(config: Path) -> Sequence[str]:
-    """Give the command that serves a configuration: the one that is installed beside this Python."""
-    installed = Path(sys.executable).with_name("leadbridge")
-    if not installed.exists():
-        raise ChildError(f"{installed} is not there: install the project first")
-    return [str(installed), "serve", str(config)]
+@contextlib.contextmanager
+def launched(made: Setup, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `command` on the configuration until the context ends, and make sure that it then ends in order."""
+    with program([*command, "serve", str(made.config)], made.folder) as process:
+        yield process
+        process.terminate()
+        if process.wait(STOP_SECONDS) != 0:
+            raise ChildError(f"the program ended with status {process.returncode}: {_last_log(made)}")
 
 
 @contextlib.contextmanager
-def started(made: Setup, wrapper: Sequence[str] = ()) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the program until the context ends, and make sure that it then ended in order."""
-    with program([*wrapper, *command(made.config)], made.folder) as process:
-        _wait_for_answer(made, process)
+def started(made: Setup, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Do the same, and wait until it answers."""
+    with launched(made, command) as process:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(made):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ChildError(f"the program does not answer: {_last_log(made)}")
+            time.sleep(0.01)
         yield process
-        process.terminate()
-        if process.wait(30) != 0:
-            raise ChildError(f"the program ended with status {process.returncode}: {last_log(made)}")
 
 
-def _wait_for_answer(made: Setup, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ChildError(f"the program does not start: {last_log(made)}")
-        connection = http.client.HTTPConnection("127.0.0.1", made.port, timeout=START_SECONDS)
-        with contextlib.suppress(OSError), contextlib.closing(connection):
+def _answers(made: Setup) -> bool:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", made.port, timeout=START_SECONDS)) as connection:
+        try:
             connection.request("GET", "/webhook")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        time.sleep(0.01)
-    raise ChildError(f"the program does not answer: {last_log(made)}")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
 
 
-def last_log(made: Setup) -> str:
-    """Give the end of the program's log."""
+def _last_log(made: Setup) -> str:
     return (made.folder / "log").read_text(errors="replace")[-1500:]

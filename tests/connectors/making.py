@@ -105,17 +105,21 @@ Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 async def raw_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Raw]:
     """Serve: `behaviour` gets each request, head and body, and writes what it likes."""
     raw = Raw()
+    serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raw.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
         try:
             while not writer.is_closing():
                 request = await _read_request(reader)
                 raw.requests.append(request)
                 await behaviour(request, writer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # asyncio's streams complain in 3.11 when the task is left cancelled
         finally:
             writer.close()
 
@@ -125,6 +129,9 @@ async def raw_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) ->
         yield raw
     finally:
         server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.store import writer
 from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Quarantined, Routed, Settlement
-from bridge.store.driver import Driver
+from bridge.store.driver import Driver, raw
 from bridge.store.migrate import HEAD, migrate, revision
 from bridge.store.quarantine import AGE_LIMIT, REQUESTS_LIMIT
 from bridge.store.schema import attempts, deliveries, events, metadata
@@ -244,7 +244,7 @@ async def test_a_full_disk_is_trouble_that_passes(store: SqlStore, driver: Sqlit
 async def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
     await store.check()
     assert store._connection is not None
-    store._connection.connection.driver_connection.close()
+    raw(store._connection).close()
     with pytest.raises((StoreUnavailableError, sqlite3.ProgrammingError)):
         await store.accept([routed("crm")])
     assert await store.accept([routed("crm")]) == [True]

@@ -1,0 +1,100 @@
+"""The command line `leadbridge`: one module for each command or group of commands, imported when it is asked for.
+
+What a command needs (SQL, HTTP, the configuration's schema) takes hundreds of milliseconds to import; `--version`,
+`--help` and the completion of the shell come without.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from bridge.cli import output
+from bridge.errors import LeadbridgeError
+
+if TYPE_CHECKING:
+    # Typer keeps Click's class to itself, but it is what its public classes take.
+    from typer._click.core import Context
+
+COMMANDS = {
+    "serve": "Run the bridge: take events in, deliver them.",
+    "check": "Say all that is wrong with a configuration.",
+    "explain": "Show what would be sent where for an event; nothing is sent.",
+    "send": "Send a signed event to the webhook, as the vendor would.",
+    "events": "Look at the events that have been received.",
+    "deliveries": "Look at deliveries; replay or discard dead letters.",
+    "lanes": "See how each destination is doing; pause and resume it.",
+    "quarantine": "Look at requests with a wrong signature; release them.",
+    "db": "Make, migrate and check the store.",
+}
+"""Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""
+
+
+class _Deferred(TyperCommand):
+    """A command whose module is imported when it is called."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: "Context | None" = None,
+        **extra: Any,  # noqa: ANN401 - handed on as it came
+    ) -> "Context":
+        """Parse the arguments as the real command does, which the context then carries."""
+        command = get_command(importlib.import_module(f"bridge.cli.{self.name}").app)
+        return command.make_context(info_name, args, parent, **extra)
+
+
+class Commands(TyperGroup):
+    """The commands of `leadbridge`. What a person must mend becomes one line and exit status 1."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - handed on as they came
+        super().__init__(**attributes)
+        for name, line in COMMANDS.items():
+            self.add_command(_Deferred(name, help=line, rich_markup_mode=None))
+
+    def invoke(self, ctx: "Context") -> Any:  # noqa: ANN401 - whatever a command returns
+        """Run the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except LeadbridgeError as error:
+            output.complain(str(error))
+            raise typer.Exit(1) from error
+
+
+app = output.application(cls=Commands, add_completion=True, no_args_is_help=True)
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - how Typer calls it
+    if not asked:
+        return
+    from importlib import metadata  # noqa: PLC0415 - costs more than the rest of the start
+
+    try:
+        output.say(f"leadbridge {metadata.version('leadbridge')}")
+    except metadata.PackageNotFoundError:
+        output.say("leadbridge, not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Carry every lead of an AI Agent chatbot into the CRM.
+
+    Start with `leadbridge check`, then `leadbridge serve`. The configuration is the PATH that a command is given,
+    else $LEADBRIDGE_CONFIG, else config.yaml in the working directory: a YAML file, or a folder of them.
+
+    Exit status: 0 good, 1 a finding, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Run the command line of this process, and end it with its exit status."""
+    app(prog_name="leadbridge")

@@ -1,0 +1,276 @@
+"""`leadbridge deliveries`: what became of each event on each route, and what an operator can do about it."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from bridge.cli import configuration, output
+from bridge.cli.again import route_again
+from bridge.cli.ids import delivery_id, find_event
+from bridge.cli.options import (
+    PAGE_ROWS,
+    BeforeOption,
+    ChatbotOption,
+    ConfigOption,
+    DestinationOption,
+    JsonOption,
+    LimitOption,
+)
+from bridge.cli.rows import attempt_row, delivery_row, moment
+from bridge.cli.store import OpenStore, open_store
+from bridge.config import Config
+from bridge.errors import OperatorError
+from bridge.event import EventState
+from bridge.store import actions, questions
+from bridge.store.base import DeliveryState
+from bridge.store.questions import DeliveryStory, EventRow, Page
+
+BULK_LIMIT = 1_000_000
+"""The most deliveries of one `--all`."""
+
+_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "attempts", "reason", "due_at")
+_ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
+
+Act = Callable[[Connection, Sequence[int], float], dict[int, DeliveryState]]
+"""`actions.replay` or `actions.discard`."""
+
+StateOption = Annotated[DeliveryState | None, typer.Option("--state", help="Only those in this state.")]
+IdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of deliveries, or of events.", show_default=False),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: all that the options choose.")]
+BulkStateOption = Annotated[DeliveryState, typer.Option("--state", help="With --all: those in this state.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")]
+
+app = output.application(no_args_is_help=True)
+
+
+@app.callback()
+def deliveries() -> None:
+    """Look at deliveries; replay or discard dead letters.
+
+    A delivery is one event on one route. It is `pending` (in the queue), `delivered`, `dead` (given up, with a
+    reason) or `discarded` (by an operator). A dead one waits for a person: see why with `deliveries show`, mend the
+    cause, then replay it; or discard it.
+    """
+
+
+@app.command("list")
+def list_(
+    *,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    chatbot: ChatbotOption = None,
+    destination: DestinationOption = None,
+    before: BeforeOption = None,
+    limit: LimitOption = PAGE_ROWS,
+    json: JsonOption = False,
+) -> None:
+    """List deliveries, newest first."""
+    with open_store(configuration.read(config)).reading() as connection:
+        rows = questions.delivery_page(connection, Page(chatbot, destination, before, limit), state)
+    output.show_rows([delivery_row(each) for each in rows], _COLUMNS, as_json=json)
+    if not json and len(rows) == limit:
+        output.complain(f"For older ones: --before {rows[-1].id}")
+
+
+@app.command()
+def show(
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of deliveries.")],
+    *,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show all about deliveries: each attempt, what the destination said, what came of it.
+
+    What the destination said may hold personal data. With --json, one object for each ID.
+    """
+    store = open_store(configuration.read(config))
+    for each in ids:
+        with store.reading() as connection:
+            story = questions.delivery_story(connection, each)
+        if story is None:
+            raise OperatorError(f"{each}: no delivery has this id; see `leadbridge deliveries list`")
+        _show(story, as_json=json)
+
+
+@app.command()
+def replay(
+    ids: IdsArgument = None,
+    *,
+    config: ConfigOption = None,
+    everything: AllOption = False,
+    state: BulkStateOption = DeliveryState.DEAD,
+    chatbot: ChatbotOption = None,
+    destination: DestinationOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Put deliveries into the queue, due now.
+
+    A dead, discarded or delivered one begins anew: its failures are forgotten, its attempts are kept. A pending one
+    does not wait any longer. For the ID of an event, its dead deliveries are replayed; an unrecognised event is routed
+    again with the configuration as it is on disk now, and gets its deliveries if it is recognised.
+    """
+    page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
+    settings = configuration.read(config)
+    store = open_store(settings)
+    if page:
+        _act_on_all(store, page, state, "replay", actions.replay, yes=yes)
+    else:
+        _each(ids or (), lambda each: _replay(each, store, settings))
+
+
+@app.command()
+def discard(
+    ids: IdsArgument = None,
+    *,
+    config: ConfigOption = None,
+    everything: AllOption = False,
+    state: BulkStateOption = DeliveryState.DEAD,
+    chatbot: ChatbotOption = None,
+    destination: DestinationOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Give up pending and dead deliveries for good. They can still be replayed.
+
+    For the ID of an event, all its pending and dead deliveries are discarded.
+    """
+    page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
+    store = open_store(configuration.read(config))
+    if page:
+        _act_on_all(store, page, state, "discard", actions.discard, yes=yes)
+    else:
+        _each(ids or (), lambda each: _discard(each, store))
+
+
+# -- one by one
+
+
+def _each(ids: Sequence[str], act: Callable[[str], None]) -> None:
+    """Do something for each id, say what cannot be done, and go on with the others; then exit status 1."""
+    failed = False
+    for each in ids:
+        try:
+            act(each)
+        except OperatorError as error:
+            output.complain(str(error))
+            failed = True
+    if failed:
+        raise typer.Exit(1)
+
+
+def _replay(text: str, store: OpenStore, config: Config) -> None:
+    delivery = delivery_id(text)
+    if delivery is not None:
+        _replay_one(store, delivery)
+        return
+    with store.reading() as connection:
+        event = find_event(connection, text)
+    if event.state is EventState.UNRECOGNISED:
+        output.say(route_again(store, event, config))
+        return
+    dead = _deliveries_of(store, event, {DeliveryState.DEAD})
+    if not dead:
+        raise OperatorError(f"event {event.id}: no dead delivery to replay; name a delivery to replay another one")
+    for each in dead:
+        _replay_one(store, each)
+
+
+def _replay_one(store: OpenStore, delivery: int) -> None:
+    with store.writing() as connection:
+        before = actions.replay(connection, [delivery], time.time()).get(delivery)
+    if before is None:
+        raise OperatorError(f"{delivery}: no delivery has this id; see `leadbridge deliveries list`")
+    output.say(f"delivery {delivery}: was {before.value}, is pending and due now")
+
+
+def _discard(text: str, store: OpenStore) -> None:
+    delivery = delivery_id(text)
+    if delivery is not None:
+        _discard_one(store, delivery)
+        return
+    with store.reading() as connection:
+        event = find_event(connection, text)
+    open_ = _deliveries_of(store, event, {DeliveryState.PENDING, DeliveryState.DEAD})
+    if not open_:
+        raise OperatorError(f"event {event.id}: no pending or dead delivery to discard")
+    for each in open_:
+        _discard_one(store, each)
+
+
+def _discard_one(store: OpenStore, delivery: int) -> None:
+    with store.writing() as connection:
+        before = actions.discard(connection, [delivery], time.time()).get(delivery)
+    if before is None:
+        raise OperatorError(f"{delivery}: no delivery has this id; see `leadbridge deliveries list`")
+    if before is DeliveryState.DELIVERED:
+        raise OperatorError(f"delivery {delivery}: delivered already, and stays so")
+    output.say(f"delivery {delivery}: was {before.value}, is discarded")
+
+
+def _deliveries_of(store: OpenStore, event: EventRow, states: set[DeliveryState]) -> list[int]:
+    with store.reading() as connection:
+        rows = questions.deliveries_of(connection, event.seq)
+    return [row.id for row in rows if row.state in states]
+
+
+# -- all at once
+
+
+def _bulk(ids: Sequence[str] | None, everything: bool, page: Page) -> Page | None:  # noqa: FBT001 - as it was given
+    """Check that either ids or --all are given; answers what --all chooses."""
+    if bool(ids) == everything:
+        raise typer.BadParameter("give either IDs, or --all with what it is to choose")
+    if not everything and (page.chatbot or page.destination):
+        raise typer.BadParameter("--chatbot and --destination choose among --all")
+    return page if everything else None
+
+
+def _act_on_all(store: OpenStore, page: Page, state: DeliveryState, verb: str, act: Act, *, yes: bool) -> None:
+    """Do it in transactions of a few hundred, oldest first, so that each contact's deliveries stay in order."""
+    with store.reading() as connection:
+        ids = questions.delivery_ids(connection, page, state)[::-1]
+    what = f"{len(ids)} {state.value} {'delivery' if len(ids) == 1 else 'deliveries'}"
+    if not ids:
+        output.say(f"nothing to {verb}: {what}")
+        return
+    _confirm(f"{verb.capitalize()} {what}?", yes=yes)
+    for start in range(0, len(ids), actions.IDS_LIMIT):
+        with store.writing() as connection:
+            act(connection, ids[start : start + actions.IDS_LIMIT], time.time())
+    output.say(f"{verb}ed {what}")
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{question} Say so with --yes: there is nobody to ask")
+    typer.confirm(question, abort=True)
+
+
+# -- showing
+
+
+def _show(story: DeliveryStory, *, as_json: bool) -> None:
+    facts = {
+        **delivery_row(story.row),
+        "failing_since": moment(story.failing_since),
+        "detail": story.detail,
+        "warning": story.warning,
+        "remote_id": story.remote_id,
+        "remote_url": story.remote_url,
+        "memo": dict(story.memo),
+    }
+    tries = [attempt_row(each) for each in story.tries]
+    if as_json:
+        output.write_json({**facts, "attempts": tries})
+        return
+    output.show_facts(facts)
+    output.say()
+    output.show_rows(tries, _ATTEMPT_COLUMNS, as_json=False)

@@ -1,0 +1,95 @@
+"""`leadbridge events`: what has been received."""
+
+import json as json_text
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli import configuration, output
+from bridge.cli.ids import find_event
+from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli.rows import delivery_row, event_row
+from bridge.cli.store import open_store
+from bridge.event import EventState, decode
+from bridge.store import questions
+from bridge.store.questions import DeliveryRow, EventRow, Page
+
+_COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
+_DELIVERY_COLUMNS = ("id", "state", "destination", "route", "attempts", "reason", "due_at", "settled_at")
+
+app = output.application(no_args_is_help=True)
+
+
+@app.callback()
+def events() -> None:
+    """Look at the events that have been received.
+
+    An event is `accepted` (it has a delivery for each route that takes it), a `test` (answered, and not delivered), or
+    `unrecognised`: authentic, but of an unknown chatbot or shape. See what it holds with `events show`, mend the
+    configuration, then `deliveries replay` it.
+    """
+
+
+@app.command("list")
+def list_(
+    *,
+    config: ConfigOption = None,
+    state: Annotated[EventState | None, typer.Option("--state", help="Only those in this state.")] = None,
+    chatbot: ChatbotOption = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="ID", help="Only those older than this one: the next page.")
+    ] = None,
+    limit: LimitOption = PAGE_ROWS,
+    json: JsonOption = False,
+) -> None:
+    """List events, newest first, without what they hold."""
+    with open_store(configuration.read(config)).reading() as connection:
+        cursor = find_event(connection, before).seq if before else None
+        rows = questions.event_page(connection, Page(chatbot, None, cursor, limit), state)
+    output.show_rows([event_row(each) for each in rows], _COLUMNS, as_json=json)
+    if not json and len(rows) == limit:
+        output.complain(f"For older ones: --before {rows[-1].id}")
+
+
+@app.command()
+def show(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or unique beginnings of them.")],
+    *,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show events with all that they hold, and their deliveries.
+
+    This shows personal data. With --json, one object for each ID.
+    """
+    store = open_store(configuration.read(config))
+    for each in ids:
+        with store.reading() as connection:
+            event = find_event(connection, each)
+            payload = questions.payload(connection, event.seq)
+            deliveries = questions.deliveries_of(connection, event.seq)
+        if json:
+            rows = [delivery_row(delivery) for delivery in deliveries]
+            output.write_json({**event_row(event), "payload": _value(payload), "deliveries": rows})
+        else:
+            _show(event, _value(payload), deliveries)
+
+
+def _show(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value
+    output.show_facts({name: fact for name, fact in event_row(event).items() if name != "deliveries"})
+    output.say()
+    output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))
+    output.say()
+    if deliveries:
+        output.show_rows([delivery_row(each) for each in deliveries], _DELIVERY_COLUMNS, as_json=False)
+
+
+def _value(payload: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Give the payload's JSON value, or its text where it is no JSON that can be written again."""
+    try:
+        value = decode(payload)
+        json_text.dumps(value, allow_nan=False)
+    except ValueError:
+        return payload.decode("utf-8", "replace")
+    return value

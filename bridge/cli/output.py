@@ -1,0 +1,132 @@
+"""What a command shows: tables and colours in a terminal, plain text in a pipe, JSON where it is asked for.
+
+What is shown comes from strangers in part. In text for people its control characters are written as escapes, so that
+no event can steer the terminal of the person who looks at it.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+Shown = Mapping[str, Any]
+"""A row of a listing, or the facts of one thing: JSON values by their names."""
+
+_COLOURS = {
+    "pending": "yellow",
+    "delivered": "green",
+    "dead": "red",
+    "discarded": "dim",
+    "unrecognised": "red",
+    "test": "dim",
+    "running": "green",
+    "paused": "red",
+    "unowned": "yellow",
+    "quarantined": "red",
+    "matches": "green",
+    "skipped": "dim",
+    "fails": "red",
+}
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_LATER_CONTROLS = re.compile("[\x7f-\x9f]")
+
+
+def application(
+    cls: type[TyperGroup] = TyperGroup, *, add_completion: bool = False, no_args_is_help: bool = False
+) -> typer.Typer:
+    """Make a Typer application in this program's manner.
+
+    Plain help, since Rich's costs a tenth of a second; and Python's own tracebacks, since Typer's show local
+    variables, and those hold secrets.
+    """
+    return typer.Typer(
+        cls=cls,
+        add_completion=add_completion,
+        no_args_is_help=no_args_is_help,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+def say(text: str = "") -> None:
+    """Write lines to standard output."""
+    typer.echo(visible(text))
+
+
+def complain(text: str) -> None:
+    """Write lines to standard error: an error, a warning, or a hint that is no part of the answer."""
+    typer.echo(visible(text), err=True)
+
+
+def visible(text: str) -> str:
+    """Write control characters, but line ends and tabs, as escapes."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def write_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a JSON document to standard output, as UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # A lone surrogate cannot be written as UTF-8, and JSON leaves these controls to the terminal.
+    text = _LATER_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    typer.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -> None:
+    """Show a listing: all of the rows as JSON, or the named columns as a table."""
+    if as_json:
+        write_json(list(rows))
+    elif sys.stdout.isatty():
+        _show_table(rows, columns)
+    else:
+        for line in _aligned([[name.upper() for name in columns], *(_cells(row, columns) for row in rows)]):
+            say(line)
+
+
+def show_facts(facts: Shown) -> None:
+    """Show one thing: a line for each fact that there is, the names in a column of their own."""
+    lines = [[name, _text(value)] for name, value in facts.items() if value not in (None, "", {}, [])]
+    for line in _aligned(lines):
+        say(line)
+
+
+def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name.upper(), overflow="fold", no_wrap=name in {"id", "event"})
+    for row in rows:
+        # Text, not a string: nothing in it is markup.
+        table.add_row(*(Text(visible(cell), style=_COLOURS.get(cell, "")) for cell in _cells(row, columns)))
+    Console().print(table)
+
+
+def _cells(row: Shown, columns: Sequence[str]) -> list[str]:
+    return [_text(row.get(name)) for name in columns]
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lay cells out in columns, with nothing cut off."""
+    flat = [[" ".join(cell.splitlines()) for cell in line] for line in lines]
+    widths = [max(map(len, cells)) for cells in zip(*flat, strict=True)]
+    for line in flat:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{_text(each)} {name}" for name, each in value.items())
+    return str(value)

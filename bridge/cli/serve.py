@@ -1,0 +1,37 @@
+"""`leadbridge serve`: the bridge itself."""
+
+import asyncio
+from collections.abc import Callable
+
+from bridge import app as bridge_app
+from bridge import log
+from bridge.cli import configuration, output
+from bridge.cli.check import warning_line
+from bridge.cli.options import PathArgument
+
+app = output.application()
+
+
+@app.command()
+def serve(path: PathArgument = None) -> None:
+    """Run the bridge until it is told to stop (SIGTERM, or Ctrl-C).
+
+    Takes events in at the webhook and delivers them to the destinations. On a stop it takes no more, lets the calls
+    end that are on their way, and writes down what came of them; a second signal ends it at once, and loses nothing
+    either. The log goes to standard output: JSON, or text for people in a terminal.
+    """
+    config = configuration.read(path)
+    for warning in config.warnings:
+        output.complain(warning_line(warning))
+    log.configure()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(bridge_app.serve(config))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give uvloop's event loop where it runs, else None, which is Python's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
