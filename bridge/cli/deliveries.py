@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bridge.cli import configuration, output
 from bridge.cli.again import route_again
-from bridge.cli.ids import delivery_id, find_event
+from bridge.cli.ids import delivery_id, find_event, for_each
 from bridge.cli.options import (
     PAGE_ROWS,
     BeforeOption,
@@ -32,7 +32,8 @@ from bridge.store.questions import DeliveryStory, EventRow, Page
 BULK_LIMIT = 1_000_000
 """The most deliveries of one `--all`."""
 
-_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "attempts", "reason", "due_at")
+_OPEN = {DeliveryState.PENDING, DeliveryState.DEAD}
+_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "due_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
 
 Act = Callable[[Connection, Sequence[int], float], dict[int, DeliveryState]]
@@ -91,12 +92,7 @@ def show(
     What the destination said may hold personal data. With --json, one object for each ID.
     """
     store = open_store(configuration.read(config))
-    for each in ids:
-        with store.reading() as connection:
-            story = questions.delivery_story(connection, each)
-        if story is None:
-            raise OperatorError(f"{each}: no delivery has this id; see `leadbridge deliveries list`")
-        _show(story, as_json=json)
+    for_each(ids, lambda each: _show(_story(store, each), as_json=json))
 
 
 @app.command()
@@ -122,7 +118,7 @@ def replay(
     if page:
         _act_on_all(store, page, state, "replay", actions.replay, yes=yes)
     else:
-        _each(ids or (), lambda each: _replay(each, store, settings))
+        for_each(ids or (), lambda each: _replay(each, store, settings))
 
 
 @app.command()
@@ -140,28 +136,17 @@ def discard(
 
     For the ID of an event, all its pending and dead deliveries are discarded.
     """
+    if state not in _OPEN:
+        raise typer.BadParameter("only pending and dead deliveries are discarded", param_hint="--state")
     page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
     store = open_store(configuration.read(config))
     if page:
         _act_on_all(store, page, state, "discard", actions.discard, yes=yes)
     else:
-        _each(ids or (), lambda each: _discard(each, store))
+        for_each(ids or (), lambda each: _discard(each, store))
 
 
 # -- one by one
-
-
-def _each(ids: Sequence[str], act: Callable[[str], None]) -> None:
-    """Do something for each id, say what cannot be done, and go on with the others; then exit status 1."""
-    failed = False
-    for each in ids:
-        try:
-            act(each)
-        except OperatorError as error:
-            output.complain(str(error))
-            failed = True
-    if failed:
-        raise typer.Exit(1)
 
 
 def _replay(text: str, store: OpenStore, config: Config) -> None:
@@ -185,7 +170,7 @@ def _replay_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
         before = actions.replay(connection, [delivery], time.time()).get(delivery)
     if before is None:
-        raise OperatorError(f"{delivery}: no delivery has this id; see `leadbridge deliveries list`")
+        raise _unknown(delivery)
     output.say(f"delivery {delivery}: was {before.value}, is pending and due now")
 
 
@@ -196,7 +181,7 @@ def _discard(text: str, store: OpenStore) -> None:
         return
     with store.reading() as connection:
         event = find_event(connection, text)
-    open_ = _deliveries_of(store, event, {DeliveryState.PENDING, DeliveryState.DEAD})
+    open_ = _deliveries_of(store, event, _OPEN)
     if not open_:
         raise OperatorError(f"event {event.id}: no pending or dead delivery to discard")
     for each in open_:
@@ -207,7 +192,7 @@ def _discard_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
         before = actions.discard(connection, [delivery], time.time()).get(delivery)
     if before is None:
-        raise OperatorError(f"{delivery}: no delivery has this id; see `leadbridge deliveries list`")
+        raise _unknown(delivery)
     if before is DeliveryState.DELIVERED:
         raise OperatorError(f"delivery {delivery}: delivered already, and stays so")
     output.say(f"delivery {delivery}: was {before.value}, is discarded")
@@ -255,6 +240,18 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 
 # -- showing
+
+
+def _story(store: OpenStore, delivery: int) -> DeliveryStory:
+    with store.reading() as connection:
+        story = questions.delivery_story(connection, delivery)
+    if story is None:
+        raise _unknown(delivery)
+    return story
+
+
+def _unknown(delivery: int) -> OperatorError:
+    return OperatorError(f"{delivery}: no delivery has this id; see `leadbridge deliveries list`")
 
 
 def _show(story: DeliveryStory, *, as_json: bool) -> None:

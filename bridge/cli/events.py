@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli import configuration, output
-from bridge.cli.ids import find_event
+from bridge.cli.ids import find_event, for_each
 from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
 from bridge.cli.rows import delivery_row, event_row
-from bridge.cli.store import open_store
+from bridge.cli.store import OpenStore, open_store
 from bridge.event import EventState, decode
 from bridge.store import questions
 from bridge.store.questions import DeliveryRow, EventRow, Page
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
-_DELIVERY_COLUMNS = ("id", "state", "destination", "route", "attempts", "reason", "due_at", "settled_at")
+_DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
 
 app = output.application(no_args_is_help=True)
 
@@ -64,19 +64,22 @@ def show(
     This shows personal data. With --json, one object for each ID.
     """
     store = open_store(configuration.read(config))
-    for each in ids:
-        with store.reading() as connection:
-            event = find_event(connection, each)
-            payload = questions.payload(connection, event.seq)
-            deliveries = questions.deliveries_of(connection, event.seq)
-        if json:
-            rows = [delivery_row(delivery) for delivery in deliveries]
-            output.write_json({**event_row(event), "payload": _value(payload), "deliveries": rows})
-        else:
-            _show(event, _value(payload), deliveries)
+    for_each(ids, lambda each: _show(store, each, as_json=json))
 
 
-def _show(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value
+def _show(store: OpenStore, text: str, *, as_json: bool) -> None:
+    with store.reading() as connection:
+        event = find_event(connection, text)
+        payload = questions.payload(connection, event.seq)
+        deliveries = questions.deliveries_of(connection, event.seq)
+    if as_json:
+        rows = [delivery_row(each) for each in deliveries]
+        output.write_json({**event_row(event), "payload": _value(payload), "deliveries": rows})
+    else:
+        _show_text(event, _value(payload), deliveries)
+
+
+def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value
     output.show_facts({name: fact for name, fact in event_row(event).items() if name != "deliveries"})
     output.say()
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))

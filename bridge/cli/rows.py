@@ -31,7 +31,7 @@ def delivery_row(row: DeliveryRow) -> dict[str, Any]:
         "received_at": timestamp(row.received_at),
         "due_at": moment(row.due_at),
         "settled_at": moment(row.settled_at),
-        "attempts": row.attempts,
+        "tries": row.attempts,
         "failures": row.failures,
         "reason": row.reason,
     }

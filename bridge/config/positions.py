@@ -19,7 +19,7 @@ from bridge.config.tree import ListNode, MapNode, Node, Scalar, Span
 FILE_LIMIT: Final = 1024 * 1024
 """Bytes of one file."""
 _SCALAR_LIMIT: Final = 65_536
-_NODE_LIMIT: Final = 100_000  # 1,000 chatbots in one file take about 40,000
+_NODE_LIMIT: Final = 60_000  # 1,000 chatbots in one file take about 35,000
 _DEPTH_LIMIT: Final = 32
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast

@@ -229,12 +229,6 @@ def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None
     return list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(page.limit)).scalars())
 
 
-def count_deliveries(connection: Connection, page: Page, state: DeliveryState) -> int:
-    """Count the deliveries that a page would choose from, whatever its limit and cursor."""
-    chosen = _chosen(connection, page, state).subquery("chosen")
-    return int(connection.execute(select(func.count()).select_from(chosen)).scalar_one())
-
-
 def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
     """Read the deliveries of an event, in the order of its routes."""
     asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)

@@ -19,6 +19,7 @@ from connectors.base import (
     RouteSettings,
     SettingError,
 )
+from connectors.http import HttpConnector
 
 
 class Login(BaseModel, extra="forbid"):
@@ -94,6 +95,7 @@ class Entry:
 @pytest.fixture(autouse=True)
 def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
+        "http": Entry("http", HttpConnector),
         "crm": Entry("crm", CrmConnector),
         "clumsy": Entry("clumsy", Clumsy),
         "broken": Entry("broken", ImportError("No module named 'gone'")),
@@ -113,3 +115,8 @@ ENVIRON = {
     "SHORT": "hush",
     "EMPTY": "",
 }
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    return dict(ENVIRON)

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Mapping
+import time
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from yarl import URL
 
 from connectors.base import ExpressionError, Record
 from connectors.http.settings import HttpSettings
@@ -85,7 +84,7 @@ def test_no_value_changes_anything_but_its_own_place(value: str) -> None:
     assert unquote(segment) == "x" + expected
     assert parse_qs(made.url.raw_query_string, keep_blank_values=True) == {"q": [expected], "r": ["1"]}
     assert str(made.url).isascii()
-    assert URL(str(made.url)) == made.url
+    assert str(made.url) == f"{HOST}{made.url.raw_path_qs}"
 
 
 json_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -167,7 +166,7 @@ def test_headers_and_credentials() -> None:
         "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617 section 2's own example
     )
     assert request(auth={"header": {"name": "X-Api-Key", "value": "k"}}).headers["X-Api-Key"] == "k"
-    made = request(headers={"X-Bot": "{{ chatbot }} ", "X-Name": "{{ LastName }}", "content-type": "application/x+json"})
+    made = request(headers={"X-Bot": "{{ chatbot }} ", "X-Name": "{{ LastName }}", "Content-Type": "application/x+json"})
     assert dict(made.headers) == {"X-Bot": "acme", "X-Name": "García", "Content-Type": "application/x+json"}
 
 
@@ -201,21 +200,21 @@ def test_the_idempotency_key_is_the_records_id(form: str, record_id: str, expect
 
 
 def verified(made: Request, secret: str) -> bool:
-    """Ask the reference implementation, which compares the time with its own clock: give it the time of signing."""
-    webhook = Webhook(secret)
-    headers: Mapping[str, str] = {name.lower(): value for name, value in made.headers.items()}
+    """Ask the reference implementation, which also compares the time of signing with the clock."""
     try:
-        webhook._Webhook__verify_timestamp = lambda _: __import__("datetime").datetime.fromtimestamp(NOW, __import__("datetime").UTC)  # type: ignore[attr-defined]  # noqa: E501
-        webhook.verify(body(made), dict(headers), json_parse=False)
+        Webhook(secret).verify(body(made), dict(made.headers), json_parse=False)
     except WebhookVerificationError:
         return False
     return True
 
 
+def signed(made: Record, *secrets: str) -> Request:
+    return wire(sign={"secrets": secrets}).request(made, time.time())
+
+
 def test_each_of_several_secrets_signs() -> None:
-    made = request(record(record_id="msg_1"), sign={"secrets": [SECRET, OTHER]})
+    made = signed(record(record_id="msg_1"), SECRET, OTHER)
     assert made.headers["webhook-id"] == "msg_1"
-    assert made.headers["webhook-timestamp"] == str(int(NOW))
     assert len(made.headers["webhook-signature"].split(" ")) == 2
     assert verified(made, SECRET)
     assert verified(made, OTHER)
@@ -225,12 +224,13 @@ def test_each_of_several_secrets_signs() -> None:
 def test_the_id_stays_and_the_time_moves_when_a_record_is_sent_again() -> None:
     made, again = (wire(sign={"secrets": [SECRET]}).request(record(record_id="r"), NOW + later) for later in (0, 60))
     assert made.headers["webhook-id"] == again.headers["webhook-id"]
-    assert made.headers["webhook-timestamp"] != again.headers["webhook-timestamp"]
+    assert made.headers["webhook-timestamp"] == str(int(NOW))
+    assert again.headers["webhook-timestamp"] == str(int(NOW) + 60)
 
 
 @given(st.text())
 def test_any_text_can_be_signed(text: str) -> None:
-    assert verified(request(record({"x": text}), sign={"secrets": [SECRET]}), SECRET)
+    assert verified(signed(record({"x": text}), SECRET), SECRET)
 
 
 def test_a_body_that_is_no_text_cannot_be_signed() -> None:
@@ -257,7 +257,7 @@ def test_a_batch_has_the_same_id_when_it_is_sent_again_and_another_one_when_it_i
     assert id_of("a") == "a"
     assert id_of("a", "b") == id_of("a", "b")
     assert len({id_of("a", "b"), id_of("a", "c"), id_of("b", "a"), id_of("a", "b", "c")}) == 4
-    assert verified(made.batch(["a", "b"], [b"{}", b"{}"], NOW), SECRET)
+    assert verified(made.batch(["a", "b"], [b"{}", b"{}"], time.time()), SECRET)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""What would become of an event, worked out by the same steps that a real one goes through. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import json_form
+from bridge.config import Chatbot, Config, Route
+from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
+from bridge.mapping import FieldTrace, variables
+from bridge.record import Spoiled, make_record
+from bridge.routing import route as route_event
+from bridge.store.base import Delivery, NewDelivery
+from connectors.base import Connector, ExpressionError, Preview, Record
+
+MATCHES = "matches"
+SKIPPED = "skipped"
+FAILS = "fails"
+"""The delivery would be a dead letter."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RouteFate:
+    """What one route makes of an event."""
+
+    route: str
+    destination: str
+    state: str
+    """`MATCHES`, `SKIPPED` or `FAILS`."""
+    why: str | None = None
+    """Why it is skipped or fails."""
+    fields: Sequence[FieldTrace] = ()
+    request: Preview | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fate:
+    """What becomes of one event."""
+
+    event: Event
+    why: str | None
+    """Why it is unrecognised, or why no route gets it."""
+    routes: Sequence[RouteFate]
+    """In the order of the configuration; empty for an event that is not recognised."""
+
+
+def foretell(body: bytes, config: Config, now: float) -> list[Fate]:
+    """Say what becomes of each event of a body, were it authentic."""
+    try:
+        document = decode(body)
+    except ValueError:
+        document = None
+    if isinstance(document, list) and document:
+        return [_fate(json_form.stringify(each), each, config, now) for each in document]
+    return [_fate(body, document, config, now)]
+
+
+def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
+    """Say why an event is not recognised, and what would help."""
+    if document is None:
+        return "it is not JSON"
+    serial = serial_number(document)
+    if serial is None:
+        return "it has no SerialNumber"
+    if chatbot is None or chatbot.serial_number != serial:
+        return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
+    return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
+
+
+def _fate(payload: bytes, document: Any, config: Config, now: float) -> Fate:  # noqa: ANN401 - any JSON value
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "")
+    verified = Verified(payload, document, Form.RAW, chatbot.name if chatbot else None)
+    routed = route_event(verified, chatbot, now)
+    if routed.event.state is EventState.TEST:
+        return Fate(routed.event, "it is a test: it would be stored and answered as one, and not delivered", ())
+    if routed.event.state is not EventState.ACCEPTED or chatbot is None:
+        return Fate(routed.event, why_unrecognised(document, chatbot), ())
+    made = {each.route: each for each in routed.deliveries}
+    fates = [_route_fate(each, made.get(each.name), routed.event, config) for each in chatbot.routes]
+    return Fate(routed.event, None if made else "no route takes it: it would be stored, and not delivered", fates)
+
+
+def _route_fate(route: Route, made: NewDelivery | None, event: Event, config: Config) -> RouteFate:
+    if made is None:
+        return RouteFate(route.name, route.destination, SKIPPED, _why_skipped(route, event))
+    if made.problem is not None:
+        return RouteFate(route.name, route.destination, FAILS, made.problem)
+    fields = route.mapping.trace(variables(event))
+    try:
+        record = make_record(_delivery(event, route), config.chatbots.get)
+        request = _preview(config.destinations[route.destination].connector, record)
+    except Spoiled as error:
+        return RouteFate(route.name, route.destination, FAILS, error.detail, fields)
+    except ExpressionError as error:
+        return RouteFate(route.name, route.destination, FAILS, error.message, fields)
+    return RouteFate(route.name, route.destination, MATCHES, None, fields, request)
+
+
+def _preview(connector: Connector, record: Record) -> Preview:
+    """Have the connector show its request. Raises ExpressionError, for whatever is wrong with it."""
+    try:
+        return connector.preview([record])
+    except ExpressionError:
+        raise
+    except Exception as error:  # a connector may be anybody's code
+        raise ExpressionError(f"the connector raised {type(error).__name__} instead of showing its request") from error
+
+
+def _why_skipped(route: Route, event: Event) -> str:
+    if event.type not in route.events:
+        return f"it takes only {', '.join(sorted(route.events))}"
+    return "its `when` does not hold"
+
+
+def _delivery(event: Event, route: Route) -> Delivery:
+    """Make the delivery as the store would give it to the lane."""
+    memo: Mapping[str, str] = {}
+    return Delivery(0, event.id, event.chatbot or "", event.payload, event.received_at, route.name, 0, 0, None, memo)
