@@ -20,6 +20,7 @@ from bridge.errors import OperatorError
 from bridge.lanes import Lanes
 from bridge.receiver import Receiver
 from bridge.relay import Relay
+from bridge.retention import prune_for_ever
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
 from bridge.store.sql import SqlStore
@@ -64,14 +65,22 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
             await store.release(None)
         lanes = Lanes(lambda: config, store, clock, metrics.attempted)
         await stack.enter_async_context(_lanes(lanes))
+        pruning = asyncio.get_running_loop().create_task(prune_for_ever(lambda: config, store, clock), name="pruning")
+        stack.push_async_callback(_cancel, pruning)
         relay = Relay(store)
         store.on_settled = relay.settled
         receiver = Receiver(lambda: config, store, relay, clock, metrics.received)
         stack.callback(receiver.close)
         admin = Admin(store, lanes, metrics, lambda: config.server.admin_token)
-        admin_address = await _listen(stack, web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS), config.server.admin)
+        admin_address = await _listen(
+            stack,
+            web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS),
+            config.server.admin,
+        )
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
-        address = await _listen(stack, web.ServerRunner(receiver.server(), shutdown_timeout=GRACE_SECONDS), config.server.listen)
+        address = await _listen(
+            stack, web.ServerRunner(receiver.server(), shutdown_timeout=GRACE_SECONDS), config.server.listen
+        )
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
         yield Running(address, admin_address, lanes)
         log.info("stopping")
@@ -111,6 +120,11 @@ async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
             log.warning("calls_cut_off", after=GRACE_SECONDS)
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: Address) -> Address:

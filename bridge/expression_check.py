@@ -40,7 +40,6 @@ _WORDINGS: Final = (
     ("'end of template'", "the end"),
 )
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
-_PER_ITEM: Final = frozenset({"map"})
 
 
 _COMPUTED: Final = object()
@@ -212,14 +211,16 @@ class Check:
         transform = self.transforms.get(name)
         if transform:
             self._check_transform(node, transform, args)
-        elif name in _PER_ITEM and args:
+        elif name == "map" and not args and not node.dyn_args and not node.dyn_kwargs:
+            self._check_arguments(node, name, args)
+        elif name == "map":
             self._check_per_item(node, args)
         else:
             self._check_arguments(node, name, args)
 
     def _check_per_item(self, node: nodes.Filter, args: list[nodes.Expr]) -> None:
         """Check `map("truncate", 5)` as if it were `truncate(5)`."""
-        name = self._constant(args[0])
+        name = self._constant(args[0]) if args else _COMPUTED
         if not isinstance(name, str):
             raise self._error("`map` needs a filter's name in quotes, or `attribute=…`", node, node.name, "|")
         self._check_filter(node, name, args[1:])

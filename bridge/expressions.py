@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import TemplateError, Undefined, nodes
 
 from bridge.expression_check import BARE, Check, parse
-from bridge.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded
+from bridge.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded, settled
 from bridge.steps import Transform, TransformError
 from bridge.transforms import BUILTIN
 from connectors.base import ExpressionError
@@ -21,6 +21,7 @@ from connectors.base import ExpressionError
 TEXT_LIMIT: Final = 65_536
 """Characters of one expression or template."""
 _CACHED: Final = 4_096  # chatbots often share their templates; a compiled one takes some 5 kB
+_JSON_TYPES: Final = frozenset({str, int, float, bool, type(None), list, dict})
 _SPEAKING: Final = (TransformError, LimitError, TemplateError, TypeError)
 """Errors whose text tells what is wrong and holds names and types, no values."""
 
@@ -95,13 +96,9 @@ class JinjaExpressions:
         def evaluate(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
             try:
                 value = next(root(Run(values, sandbox)))
+                return value if type(value) in _JSON_TYPES else _result(value)
             except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
                 raise _failure(error, root, lines) from None
-            if isinstance(value, Undefined):
-                return None
-            if callable(value):
-                raise ExpressionError("gives a method: write it with `()`")
-            return value
 
         return evaluate
 
@@ -117,6 +114,15 @@ class JinjaExpressions:
         except (RecursionError, ValueError) as error:
             raise _readable(error) from None
         return tree
+
+
+def _result(value: object) -> object:
+    """Make a value of JSON's types of what an expression can give besides."""
+    if isinstance(value, Undefined):
+        return None
+    if callable(value):
+        raise TypeError("gives a method: write it with `()`")
+    return settled(value)
 
 
 def _load(sandbox: Sandbox, tree: nodes.Template) -> tuple[_Root, list[tuple[int, int]]]:

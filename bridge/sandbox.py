@@ -7,7 +7,7 @@ over long texts, and every method that is not on a list.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -73,7 +73,12 @@ def _written(value: object) -> object:
         return value
     if callable(value):
         raise TypeError("a method is written without its `()`")
-    return as_text(value)
+    return as_text(settled(value))
+
+
+def settled(value: object) -> object:
+    """Give a list for what is only a way to make one (`map` and `select` work when they are asked)."""
+    return list(value) if isinstance(value, Iterator | ItemsView | KeysView | ValuesView) else value
 
 
 class Run(Context):

@@ -61,6 +61,7 @@ def test_it_is_what_connectors_are_promised() -> None:
         ("{{ FirstName.replace('A', 'O') }}{{ FirstName | replace('a', 'o') }}", "OdaAdo"),
         ("{{ 2.5 | round }}{{ 1.234 | round(1) }}", "2.01.2"),
         ("{{ none }}{{ true }}", "true"),
+        ("{{ [FirstName, LastName] | map('upper') }}", '["ADA","LOVELACE"]'),
         ("{{ FirstName -}}   \n", "Ada"),
         ("<b>{{ '<i>' }}</b>", "<b><i></b>"),
         ("ends\n", "ends"),
@@ -113,6 +114,9 @@ ANSWER = {"ok": True, "none": None, "items": {"items": [{"id": 5}], "keys": "k"}
         ("ok and not error", True),
         ("items.items | length", 1),
         ("items.items | map(attribute='id') | list", [5]),
+        ("items.items | map(attribute='id')", [5]),
+        ("items.items | selectattr('id', 'eq', 7)", []),
+        ("_links.keys()", ["self"]),
         ("none is none and count == 0", True),
     ],
 )
@@ -138,6 +142,8 @@ def test_of_an_answer_what_is_missing_is_empty(source: str, expected: Any) -> No
         ("{{ Email | regex_extract(Content) }}", 1, 12, "must be written out"),
         ("{{ [Email] | map('regex_extract', Content) | list }}", 1, 14, "must be written out"),
         ("{{ [Email] | map(Content) | list }}", 1, 14, "name in quotes"),
+        ("{{ [Email] | map(*['hash']) | list }}", 1, 14, "name in quotes"),
+        ("{{ [Email] | map('map', 'regex_extract', Content) | list }}", 1, 14, "must be written out"),
         ("{{ [Email] | map('nothing') | list }}", 1, None, "unknown transform or filter `nothing`"),
         ("{{ Email | default(1, 2, 3) }}", 1, 12, "filter `default`: too many positional arguments"),
         ("{{ Email.domain() }}", 1, 10, "there is no method `domain`"),
@@ -329,5 +335,5 @@ def test_it_costs_microseconds() -> None:
         for _ in range(1_000):
             condition(EVENT)
             template(EVENT)
-        times.append((time.perf_counter() - started) / 2_000)
+        times.append((time.process_time() - started) / 2_000)
     assert min(times) < 20e-6  # some 1 µs on an idle machine

@@ -32,6 +32,7 @@ _COLOURS = {
     "fails": "red",
 }
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MILLISECONDS = re.compile(r"\.\d{3}Z$")
 _LATER_CONTROLS = re.compile("[\x7f-\x9f]")
 
 
@@ -82,7 +83,7 @@ def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -
     elif sys.stdout.isatty():
         _show_table(rows, columns)
     else:
-        for line in _aligned([[name.upper() for name in columns], *(_cells(row, columns) for row in rows)]):
+        for line in _aligned([[_heading(name) for name in columns], *(_cells(row, columns) for row in rows)]):
             say(line)
 
 
@@ -101,7 +102,7 @@ def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(name.upper(), overflow="fold", no_wrap=name in {"id", "event"})
+        table.add_column(_heading(name), overflow="fold")
     for row in rows:
         # Text, not a string: nothing in it is markup.
         table.add_row(*(Text(visible(cell), style=_COLOURS.get(cell, "")) for cell in _cells(row, columns)))
@@ -109,7 +110,11 @@ def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:
 
 
 def _cells(row: Shown, columns: Sequence[str]) -> list[str]:
-    return [_text(row.get(name)) for name in columns]
+    return [_MILLISECONDS.sub("Z", _text(row.get(name))) for name in columns]
+
+
+def _heading(name: str) -> str:
+    return name.removesuffix("_at").replace("_", " ").upper()
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:

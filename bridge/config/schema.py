@@ -4,15 +4,15 @@ Each model checks one part on its own, so that a mistake in one part does not hi
 several parts is checked where they come together (`destinations`, `chatbots`, `load`).
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
-from bridge.config.model import Ack, Address
-from bridge.config.units import Duration, Listener, Size, SomeTime
+from bridge.config.model import Ack
+from bridge.config.units import Duration, Listener, Size, SomeTime, parse_address, parse_duration, parse_size
 from bridge.mapping import FieldForm
 
-_ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - the webhook endpoint is there to be reached
 _STORES: Final = ("sqlite:///", "postgresql://")
 
 
@@ -24,6 +24,11 @@ def _listed(value: object) -> object:
 def _as_written(value: object) -> object:
     """Take a number for the text that it was written as; numbers are read only where the two are the same."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _setting(default: str, parse: Callable[[str], Any], description: str) -> Any:  # noqa: ANN401 - a pydantic field
+    """Declare a setting whose default is parsed, and shown in the JSON Schema as one would write it."""
+    return Field(default=parse(default), description=description, json_schema_extra={"default": default})
 
 
 Text = Annotated[str, BeforeValidator(_as_written)]
@@ -39,28 +44,27 @@ class Part(BaseModel):
 class ServerPart(Part):
     """The two listeners: the webhook endpoint, and the one for operators."""
 
-    listen: Listener = Field(
-        default=Address(_ALL_ADDRESSES, 8080), description="Address and port of the webhook endpoint."
-    )
-    admin: Listener = Field(
-        default=Address("127.0.0.1", 8081),
-        description="Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
+    listen: Listener = _setting("0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.")
+    admin: Listener = _setting(
+        "127.0.0.1:8081",
+        parse_address,
+        "Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
         "`admin_token`.",
     )
     admin_token: SecretText | None = Field(
         default=None, description="What an operator shows to the admin listener; at least 16 characters."
     )
-    max_body: Size = Field(default=1024**2, description="The largest request body that is taken.")
-    read_timeout: SomeTime = Field(
-        default=10.0, description="In what time a request's headers and body must have arrived."
+    max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.")
+    read_timeout: SomeTime = _setting(
+        "10s", parse_duration, "In what time a request's headers and body must have arrived."
     )
 
 
 class RetentionPart(Part):
     """How long events are kept."""
 
-    delivered: SomeTime = Field(default=30 * 86_400.0, description="How long after its last delivery an event is kept.")
-    dead: SomeTime = Field(default=180 * 86_400.0, description="How long a dead letter is kept.")
+    delivered: SomeTime = _setting("30d", parse_duration, "How long after its last delivery an event is kept.")
+    dead: SomeTime = _setting("180d", parse_duration, "How long a dead letter is kept.")
 
 
 class StorePart(Part):
@@ -71,7 +75,7 @@ class StorePart(Part):
         description="`sqlite:///PATH`, a relative path starting at the working directory, or "
         "`postgresql://user:password@host/database`.",
     )
-    retention: RetentionPart = Field(default=RetentionPart(), description="How long events are kept.")
+    retention: RetentionPart = Field(default_factory=RetentionPart, description="How long events are kept.")
 
     @field_validator("url")
     @classmethod
@@ -97,21 +101,19 @@ class BatchPart(Part):
     size: int | None = Field(
         default=None, ge=1, description="How many records share a call at most; by default as many as the API takes."
     )
-    linger: Duration = Field(default=0.0, description="How long a record may wait for others to share its call.")
+    linger: Duration = _setting("0s", parse_duration, "How long a record may wait for others to share its call.")
 
 
 class RetryPart(Part):
     """When a delivery that failed is tried again."""
 
-    initial: SomeTime = Field(default=10.0, description="The wait after the first failure.")
-    max: SomeTime = Field(default=3_600.0, description="The longest wait between two attempts.")
+    initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.")
+    max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.")
     multiplier: float = Field(default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.")
     jitter: float = Field(
         default=0.2, ge=0, le=1, description="The share of a wait by which it is made longer or shorter at random."
     )
-    give_up_after: SomeTime = Field(
-        default=3 * 86_400.0, description="When a delivery that still fails becomes a dead letter."
-    )
+    give_up_after: SomeTime = _setting("3d", parse_duration, "When a delivery that still fails becomes a dead letter.")
 
     @field_validator("max")
     @classmethod
@@ -127,9 +129,9 @@ class DestinationPart(Part):
     connector: Text = Field(description="Which connector speaks to it, such as `http`.")
     rate_limit: RateLimitPart | None = Field(default=None, description="At most so many calls in a span of time.")
     concurrency: int = Field(default=10, ge=1, le=1_000, description="How many calls are under way at once at most.")
-    batch: BatchPart = Field(default=BatchPart(), description="How records share a call.")
-    timeout: SomeTime = Field(default=30.0, description="How long one call may take.")
-    retry: RetryPart = Field(default=RetryPart(), description="When a delivery that failed is tried again.")
+    batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
+    timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.")
+    retry: RetryPart = Field(default_factory=RetryPart, description="When a delivery that failed is tried again.")
 
 
 class RoutePart(Part):
@@ -159,20 +161,22 @@ class TestPart(Part):
 class ChatbotPart(Part):
     """One chatbot: a source of events."""
 
-    serial_number: Text = Field(min_length=1, description="The chatbot's id, `SerialNumber` in its events.")
+    serial_number: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="The chatbot's id, `SerialNumber` in its events."
+    )
     signing_keys: Annotated[list[SecretText], BeforeValidator(_listed)] = Field(
         default=[],
         description="The vendor's Sign Key; several while a key is being changed, the current one first.",
     )
-    signature_tolerance: Duration = Field(
-        default=900.0, description="How far a signature's time may be off; 0s does not look at it."
+    signature_tolerance: Duration = _setting(
+        "15m", parse_duration, "How far a signature's time may be off; 0s does not look at it."
     )
     ack: Ack = Field(
         default=Ack.QUEUED,
         description="Whether the sender is told success when an event is stored (`queued`), or when all its "
         "deliveries have arrived (`relayed`).",
     )
-    ack_within: SomeTime = Field(default=10.0, description="How long `ack: relayed` waits for the deliveries.")
+    ack_within: SomeTime = _setting("10s", parse_duration, "How long `ack: relayed` waits for the deliveries.")
     test_when: str | None = Field(
         default=None,
         description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",
@@ -187,7 +191,7 @@ class ChatbotPart(Part):
 class ConfigPart(Part):
     """The whole configuration. With a folder of files, each section is merged by name."""
 
-    server: ServerPart = Field(default=ServerPart(), description="The two listeners.")
-    store: StorePart = Field(default=StorePart(), description="Where events and deliveries are kept.")
+    server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")
+    store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
     destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")
     chatbots: dict[str, ChatbotPart] = Field(default={}, description="The sources of events, by name.")

@@ -16,6 +16,7 @@ _PLACEHOLDER: Final = re.compile(
     r"|to[-_ ]?do.*|place-?holder.*|(my[-_ ]?)?(sign(ing)?[-_ ]?)?(key|secret|token|password)",
     re.IGNORECASE | re.DOTALL,
 )
+_TELLING_NAME: Final = re.compile(r"auth|cookie|credential|key|pass|secret|signature|token", re.IGNORECASE)
 
 
 def key_fault(secret: str) -> str | None:
@@ -42,7 +43,11 @@ def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:
 
 
 def secret_paths(value: object, path: Path = ()) -> Iterator[Path]:
-    """Find the secrets in a connector's settings, by the keys that the configuration uses."""
+    """Find the secrets in a connector's settings, by the keys that the configuration uses.
+
+    In a map of free names (headers) all values may be typed as secrets, so that none is ever shown; there only those
+    count whose name says so.
+    """
     if isinstance(value, SecretStr):
         yield path
     elif isinstance(value, BaseModel):
@@ -50,7 +55,8 @@ def secret_paths(value: object, path: Path = ()) -> Iterator[Path]:
             yield from secret_paths(getattr(value, name), (*path, field.alias or name))
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from secret_paths(each, (*path, str(key)))
+            if not isinstance(each, SecretStr) or _TELLING_NAME.search(str(key)):
+                yield from secret_paths(each, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for at, each in enumerate(value):
             yield from secret_paths(each, (*path, at))

@@ -7,11 +7,11 @@ same store notices the commit and reads its queue anew. Doing a thing twice does
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, insert, select, update
 
 from bridge.store.base import DeliveryState, Pause, Routed
 from bridge.store.changes import Accept, write
-from bridge.store.schema import deliveries, events, lanes, quarantine
+from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.statements import Statements
 
 IDS_LIMIT = 500
@@ -31,7 +31,12 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
     waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
     connection.execute(
         _update(ended).values(
-            state=DeliveryState.PENDING.value, due_at=now, settled_at=None, failures=0, failing_since=None
+            state=DeliveryState.PENDING.value,
+            due_at=now,
+            settled_at=None,
+            attempts=_tried(),
+            failures=0,
+            failing_since=None,
         )
     )
     connection.execute(_update(waiting).values(due_at=now))
@@ -96,6 +101,15 @@ def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliverySta
     """Read the states, and keep others from changing them before the commit (SQLite's transaction does so anyway)."""
     asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
     return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
+
+
+def _tried() -> ColumnElement[int]:
+    """Give the number of the last try, which the next one must not take again.
+
+    That of a call that ended after its delivery had been discarded stands in `attempts` alone.
+    """
+    last = select(func.max(attempts.c.number)).where(attempts.c.delivery_id == deliveries.c.id).scalar_subquery()
+    return case((last > deliveries.c.attempts, last), else_=deliveries.c.attempts)
 
 
 def _update(ids: Sequence[int]) -> Update:

@@ -197,6 +197,10 @@ class Store(Protocol):
         """Keep a refused request, unless its chatbot's place is full (then False)."""
         ...
 
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
+        """Delete what is kept no longer among the next events after a `seq`; give where to go on, None at the end."""
+        ...
+
     async def close(self) -> None:
         """Commit what waits, then close. Calls made later raise StoreUnavailableError."""
         ...

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, func, select, update
 
 from bridge.errors import StoreUnavailableError
-from bridge.store import changes, lease, quarantine
+from bridge.store import changes, lease, quarantine, retention
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, raw
@@ -99,6 +99,10 @@ class SqlStore:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
         return await self._call(lambda c: quarantine.keep(c, request))
 
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
+        """Delete what is kept no longer, a step at a time; see `Store.prune`."""
+        return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
+
     async def close(self) -> None:
         """Commit what waits, then close; see `Store.close`."""
         await self._writer.close()
@@ -128,7 +132,7 @@ class SqlStore:
             if connection is not None:
                 self._read_connections.remove(connection)
                 connection.close()
-            raise StoreUnavailableError(f"the store cannot be read: {error}") from error
+            raise StoreUnavailableError(f"the store cannot be read: {_plain(error)}") from error
 
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
@@ -144,7 +148,7 @@ class SqlStore:
             raise
         except self._driver.errors as error:
             self._roll_back()
-            raise StoreUnavailableError(f"the store cannot commit: {error}") from error
+            raise StoreUnavailableError(f"the store cannot commit: {_plain(error)}") from error
         except BaseException:
             self._roll_back()
             raise
@@ -192,6 +196,11 @@ class SqlStore:
             self.on_accepted(frozenset(destinations))
         if settled:
             self.on_settled(frozenset(settled))
+
+
+def _plain(error: Exception) -> object:
+    """Give the driver's own error: SQLAlchemy's text adds the statement and a web address to it."""
+    return getattr(error, "orig", None) or error
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:

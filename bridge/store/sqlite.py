@@ -17,12 +17,15 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store.driver import raw
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's lock before the sender is told to come again."""
 LONG_LOG_PAGES = 8_192
 """Pages in the write-ahead log (32 MiB) from which the writer itself copies the rest of it into the database file,
 because the copying beside the traffic does not catch up."""
+SPARE_PAGES = 2_048
+"""Free pages (8 MiB) that the file keeps for what comes next; more are given back, an eighth of it at a time."""
 
 _NEW_FILE: Final = "PRAGMA auto_vacuum = INCREMENTAL"
 """Free pages go back to the file system in small steps. Can only be chosen before the first table is made, and asked
@@ -122,6 +125,9 @@ class SqliteDriver:
             # With no write going on the copy is complete, so the next write begins the log anew.
             self._checkpointer.pages = _checkpoint(writer)
         self._checkpointer.wake.set()
+        if writer.exec_driver_sql("PRAGMA freelist_count").scalar_one() > SPARE_PAGES:
+            # SQLite does a page for each step of this statement, and SQLAlchemy takes none: it has no columns.
+            raw(writer).execute(f"PRAGMA incremental_vacuum({SPARE_PAGES // 8})").fetchall()
 
     def close(self) -> None:
         """End the copying of the log."""

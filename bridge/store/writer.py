@@ -83,8 +83,12 @@ class Writer(Generic[ChangeT]):
                 took = time.perf_counter() - started
                 self._loop.call_soon_threadsafe(self._answer, group, results, took)
             if time.monotonic() - self._looked_at >= IDLE_SECONDS:
-                self._look()
                 self._looked_at = time.monotonic()
+                try:
+                    self._look()
+                except Exception:
+                    # Upkeep can wait; a thread that has ended commits nothing any more.
+                    log.exception("store_upkeep_failed")
 
     def _next_group(self) -> tuple[list[tuple[ChangeT, "asyncio.Future[Result]"]], bool]:
         """Take what waits, at least one change unless nothing comes; False when there will be no more."""

@@ -24,7 +24,7 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class LoadError(Exception):
-    """A burst that measured nothing: a connection was lost, an answer never came, the requests ran out."""
+    """A burst that measured nothing: a connection was lost, or an answer never came."""
 
 
 @dataclass(slots=True)
@@ -120,12 +120,14 @@ class Load:
             connection.transport.close()
 
     async def flat_out(self, requests: Sequence[Request], seconds: float) -> Burst:
-        """Keep every connection busy for so long: the next request goes when an answer has come."""
+        """Keep every connection busy for so long, or until the requests run out: the next one goes when an answer has
+        come. Answers that come after the end are awaited and checked, but not counted in the rate.
+        """
         burst = Burst(seconds)
         waiting = iter(requests)
         idle = asyncio.Event()
         out = 0
-        ends = 0.0
+        began = ends = 0.0
 
         def answered(connection: _Connection, wrong: bytes | None) -> None:
             nonlocal out
@@ -136,24 +138,25 @@ class Load:
                 burst.answered += 1
                 burst.latencies.append(now - connection.due)
                 send(connection, now)
-            elif not out:
+            if not out:
                 idle.set()
 
         def send(connection: _Connection, now: float) -> None:
-            nonlocal out
+            nonlocal out, ends
             request = next(waiting, None)
-            if request is not None and not connection.lost:
+            if request is None:
+                ends = now
+                burst.seconds = now - began
+            elif not connection.lost:
                 out += 1
                 connection.send(request, now)
 
         async with self._measured(burst, answered):
-            now = time.perf_counter()
-            ends = now + seconds
+            began = time.perf_counter()
+            ends = began + seconds
             for connection in self._connections:
-                send(connection, now)
+                send(connection, began)
             await _within(idle.wait(), seconds + STRAGGLER_SECONDS)
-        if next(waiting, None) is None:
-            raise LoadError("the prepared requests ran out within a burst")
         return burst
 
     async def steady(self, requests: Sequence[Request], rate: float) -> Burst:

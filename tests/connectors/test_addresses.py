@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from connectors.addresses import AddressRefused, GuardedResolver, Reach, check_address, check_url, guarded_sockets, reach
+from connectors.addresses import (
+    AddressRefused,
+    GuardedResolver,
+    Reach,
+    check_address,
+    check_url,
+    guarded_sockets,
+    reach,
+)
 from connectors.answers import Answer, Failure
 from connectors.base import Blame, Reason, SettingError
 from connectors.client import Session
@@ -119,7 +127,7 @@ def test_private_addresses_need_the_setting(address: str) -> None:
         ("https://[fe80::1%25eth0]/", "private address"),
         ("https://[::ffff:127.0.0.1]/", "private address"),
         ("https://169.254.169.254/latest", "no destination"),
-        ("https://１２７.0.0.1/", "private address"),
+        ("https://\uff11\uff12\uff17.0.0.1/", "private address"),
         ("https://①②⑦.⓪.⓪.①/", "private address"),
         ("https://127.1/", "four decimal numbers"),
         ("https://2130706433/", "four decimal numbers"),

@@ -22,7 +22,7 @@ from tests.connectors.test_addresses import Names
 
 @asynccontextmanager
 async def session(
-    resolver: AbstractResolver | None = None, slept: list[float] | None = None, timeout: float = 5.0, **settings: Any
+    resolver: AbstractResolver | None = None, slept: list[float] | None = None, within: float = 5.0, **settings: Any
 ) -> AsyncIterator[Session]:
     async def sleep(seconds: float) -> None:
         if slept is not None:
@@ -30,7 +30,7 @@ async def session(
 
     made = Session(
         NetworkSettings.model_validate({"allow_private": True, **settings}),
-        context(timeout=timeout),
+        context(timeout=within),
         resolver=resolver,
         sleep=sleep,
     )
@@ -40,8 +40,8 @@ async def session(
         await made.close()
 
 
-async def send(behaviour: Behaviour, method: str = "POST", timeout: float = 5.0, **settings: Any) -> Answer | Failure:
-    async with raw_server(behaviour) as raw, session(timeout=timeout, **settings) as made:
+async def send(behaviour: Behaviour, method: str = "POST", within: float = 5.0, **settings: Any) -> Answer | Failure:
+    async with raw_server(behaviour) as raw, session(within=within, **settings) as made:
         result = await made.send(method, URL(raw.url), {}, b"{}")
         assert len(raw.requests) == 1  # whatever went wrong: sent once
         return result
@@ -145,13 +145,13 @@ async def test_no_answer_in_time() -> None:
     async def behave(_: bytes, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    failure = failed(await send(behave, timeout=0.1))
+    failure = failed(await send(behave, within=0.1))
     assert failure.sent
     assert (failure.outcome.reason, failure.outcome.blame) == (Reason.TIMEOUT, Blame.UNCLEAR)
 
 
 async def test_an_answer_that_drips_is_not_waited_for() -> None:
-    async with Sandbox() as crm, session(timeout=0.2) as made:
+    async with Sandbox() as crm, session(within=0.2) as made:
         crm.faults.next(Fault.drips(0.05))
         failure = failed(await made.send("POST", URL(crm.url), {"Content-Type": "application/json"}, b"{}"))
         assert len(crm.records) == 1
@@ -284,7 +284,7 @@ async def test_a_connection_that_is_not_made_in_time_was_not_sent() -> None:
             await asyncio.Event().wait()
 
     slept: list[float] = []
-    async with session(Slow(), slept, timeout=0.1) as made:
+    async with session(Slow(), slept, within=0.1) as made:
         failure = failed(await made.send("POST", URL("http://crm.internal/"), {}, b"{}"))
     assert not failure.sent
     assert not slept
@@ -347,6 +347,6 @@ async def test_closing_after_calls_twice_is_fine(crm: Sandbox) -> None:
 
 async def test_a_header_with_a_line_break_is_never_sent(crm: Sandbox) -> None:
     async with session() as made:
-        with pytest.raises(ValueError, match="[Nn]ewline|[Hh]eader|injection"):
+        with pytest.raises(ValueError, match=r"[Nn]ewline|[Hh]eader|injection"):
             await made.send("POST", URL(crm.url), {"X-Name": "a\r\nX-Other: b"}, b"{}")
     assert not crm.ledger

@@ -134,7 +134,10 @@ async def test_a_server_that_hangs_up_in_the_handshake() -> None:
     ("tls", "problem"),
     [
         ({"ca": "/nowhere/ca.pem"}, "tls.ca cannot be read: No such file or directory"),
-        ({"certificate": "/nowhere/client.pem"}, "tls.certificate or tls.key cannot be read: No such file or directory"),
+        (
+            {"certificate": "/nowhere/client.pem"},
+            "tls.certificate or tls.key cannot be read: No such file or directory",
+        ),
     ],
 )
 async def test_files_that_are_not_there_are_an_outcome_of_the_call(tls: dict[str, str], problem: str) -> None:

@@ -35,7 +35,7 @@ def test_what_was_packed_comes_out(encoding: str, encode: object, data: bytes) -
 @given(data=st.binary(min_size=20, max_size=200), cut=st.integers(1, 15))
 def test_a_part_of_it_is_never_taken_for_all(encoding: str, encode: object, data: bytes, cut: int) -> None:
     assert callable(encode)
-    with pytest.raises(ValueError, match="complete|decoded"):
+    with pytest.raises(ValueError, match=r"complete|decoded"):
         decode(encode(data)[:-cut], encoding, 1000)
 
 

@@ -114,7 +114,12 @@ async def test_a_token_is_renewed_before_it_expires(lifetime: float, kept: float
 @pytest.mark.parametrize(
     ("fault", "reason", "after", "words"),
     [
-        (Fault.answers(400, {"Content-Type": "application/json"}, b'{"error": "invalid_scope"}'), "unauthorized", None, "invalid_scope"),  # noqa: E501 - one row of a table
+        (
+            Fault.answers(400, {"Content-Type": "application/json"}, b'{"error": "invalid_scope"}'),
+            "unauthorized",
+            None,
+            "invalid_scope",
+        ),
         (Fault.answers(401), "unauthorized", None, "401"),
         (Fault.answers(404), "not_found", None, "404"),
         (Fault.answers(429, {"Retry-After": "30"}), "rate_limited", 30.0, "429"),

@@ -42,7 +42,10 @@ async def test_a_record_that_is_refused_does_not_touch_the_others() -> None:
         outcomes = await deliver(crm, made, results=BY_POSITION)
     assert [type(outcome) for outcome in outcomes] == [Delivered, Delivered, Rejected, Delivered]
     assert outcomes[2] == Rejected(
-        Reason.REFUSED, 'it answered 200, but results.ok is not true for this record ("required: email")', Blame.RECORD, 200
+        Reason.REFUSED,
+        'it answered 200, but results.ok is not true for this record ("required: email")',
+        Blame.RECORD,
+        200,
     )
 
 
@@ -70,11 +73,18 @@ async def test_what_is_wrong_with_one_record_alone_keeps_it_from_the_call() -> N
 async def test_a_call_that_is_refused_as_a_whole_is_to_be_split() -> None:
     async with Sandbox(max_batch=2) as crm:
         outcomes = await deliver(crm, records(3), results=BY_POSITION)
-    assert outcomes == [
-        Rejected(
-            Reason.REFUSED, 'it answered 400: it refuses the request ("1 to 2 records are allowed, got 3")', Blame.BATCH, 400
-        )
-    ] * 3
+    assert (
+        outcomes
+        == [
+            Rejected(
+                Reason.REFUSED,
+                'it answered 400: it refuses the request ("1 to 2 records are allowed, got 3")',
+                Blame.BATCH,
+                400,
+            )
+        ]
+        * 3
+    )
 
 
 async def test_a_call_without_a_whole_answer_leaves_all_of_them_open() -> None:
@@ -147,7 +157,9 @@ def test_two_results_for_one_record_are_none() -> None:
 
 
 def test_results_without_a_key_belong_to_nobody() -> None:
-    document = {"results": [{"ok": True, "key": None}, {"ok": True}, {"ok": True, "key": True}, {"ok": True, "key": []}]}
+    document = {
+        "results": [{"ok": True, "key": None}, {"ok": True}, {"ok": True, "key": True}, {"ok": True, "key": []}]
+    }
     assert all(isinstance(outcome, Retry) for outcome in read(document, records(4), results=BY_KEY))
 
 
@@ -209,11 +221,13 @@ json_values = st.recursive(
 
 
 @given(json_values | st.builds(lambda results: {"results": results}, st.lists(json_values, max_size=4)), st.booleans())
-def test_whatever_the_answer_there_is_one_outcome_for_each_record(document: Any, by_key: bool) -> None:  # noqa: FBT001 - hypothesis gives arguments by position
+def test_whatever_the_answer_there_is_one_outcome_for_each_record(document: Any, by_key: bool) -> None:
     made = records(3)
     outcomes = read(document, made, results=BY_KEY if by_key else BY_POSITION)
     assert len(outcomes) == 3
     delivered = sum(isinstance(outcome, Delivered) for outcome in outcomes)
     results = document.get("results") if isinstance(document, dict) else None
-    said_ok = [each for each in results if isinstance(each, dict) and each.get("ok")] if isinstance(results, list) else []
+    said_ok = (
+        [each for each in results if isinstance(each, dict) and each.get("ok")] if isinstance(results, list) else []
+    )
     assert delivered <= len(said_ok)

@@ -22,7 +22,10 @@ async def test_a_lead_is_written(crm: Sandbox) -> None:
 
 async def test_id_and_link_are_read_from_the_answer(crm: Sandbox) -> None:
     outcome = await deliver(
-        crm.url, remote_id="answer.id", remote_url='"https://crm.example/contacts/" ~ answer.id', success={"when": "answer.ok"}
+        crm.url,
+        remote_id="answer.id",
+        remote_url='"https://crm.example/contacts/" ~ answer.id',
+        success={"when": "answer.ok"},
     )
     assert outcome == Delivered(remote_id="1", remote_url="https://crm.example/contacts/1", status=201)
 

@@ -154,8 +154,7 @@ def test_a_template_for_json_that_gives_none_is_found_before_it_is_sent() -> Non
 
 
 def test_no_body() -> None:
-    for settings in ({"method": "GET"}, {"body": "none"}):
-        made = request(**settings)
+    for made in (request(method="GET"), request(body="none")):
         assert made.body is None
         assert not made.headers
 
@@ -166,7 +165,9 @@ def test_headers_and_credentials() -> None:
         "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="  # RFC 7617 section 2's own example
     )
     assert request(auth={"header": {"name": "X-Api-Key", "value": "k"}}).headers["X-Api-Key"] == "k"
-    made = request(headers={"X-Bot": "{{ chatbot }} ", "X-Name": "{{ LastName }}", "Content-Type": "application/x+json"})
+    made = request(
+        headers={"X-Bot": "{{ chatbot }} ", "X-Name": "{{ LastName }}", "Content-Type": "application/x+json"}
+    )
     assert dict(made.headers) == {"X-Bot": "acme", "X-Name": "García", "Content-Type": "application/x+json"}
 
 

@@ -330,3 +330,18 @@ async def test_the_log_is_copied_into_the_database_beside_the_traffic(store: Sql
     async with asyncio.timeout(10):
         while driver.path.stat().st_size < 500_000:
             await asyncio.sleep(0.02)
+
+
+async def test_a_fault_in_the_upkeep_does_not_end_the_writer(
+    store: SqlStore, driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(_: object) -> None:
+        loop.call_soon_threadsafe(looked.set)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(driver, "tidy", fail)
+    await asyncio.wait_for(looked.wait(), 5)
+    assert await store.accept([routed("crm")]) == [True]

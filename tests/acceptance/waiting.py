@@ -1,0 +1,19 @@
+"""Waiting for what happens outside of this process: for a condition with a deadline, never for a fixed time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+SECONDS = 30.0
+"""How long anything may take where time is not the point: the machine may be busy with other things."""
+
+
+async def until(condition: Callable[[], object], what: Callable[[], str] | str, seconds: float = SECONDS) -> None:
+    """Wait until the condition holds; after the deadline the test fails with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
+        await asyncio.sleep(0.01)

@@ -1,0 +1,134 @@
+"""`leadbridge explain`."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.cli import explanation
+from connectors.base import ExpressionError, Preview, Record
+from tests.building import FakeConnector, chatbot, config, destination, lead, route
+from tests.cli.conftest import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.cli.conftest import Place
+
+CREATED = {"Email": "Jo@Example.com", "SessionID": 7}
+
+
+def explained(place: "Place", *documents: Any, status: int = 0) -> list[dict[str, Any]]:
+    body = json.dumps(documents[0] if len(documents) == 1 else list(documents))
+    result = place("explain", "-", "--json", stdin=body)
+    assert result.exit_code == status, result.output
+    found = json.loads(result.stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def test_each_route_says_whether_it_takes_the_event_and_what_would_be_sent(place: "Place") -> None:
+    crm, mail = explained(place, lead(**CREATED))
+
+    assert (crm["state"], crm["destination"], crm["chatbot"]) == ("matches", "crm", "acme")
+    assert crm["fields"] == {"email": "Jo@Example.com", "name": "David García"}
+    assert crm["request"]["method"] == "POST"
+    assert crm["request"]["url"] == "http://127.0.0.1:9/leads"
+    assert json.loads(crm["request"]["body"]) == crm["fields"]
+    assert (mail["state"], mail["why"], mail["request"]) == ("skipped", "its `when` does not hold", None)
+    assert len(mail["id"]) == 32
+
+
+def test_an_event_of_another_type_is_skipped_by_name(place: "Place") -> None:
+    crm, _ = explained(place, lead(Type="Appointment"))
+
+    assert (crm["state"], crm["why"]) == ("skipped", "it takes only Lead")
+
+
+def test_the_secret_is_masked(place: "Place") -> None:
+    text = place("explain", "-", stdin=json.dumps(lead()))
+    as_json = place("explain", "-", "--json", stdin=json.dumps(lead()))
+
+    for result in (text, as_json):
+        assert SECRET not in result.output
+        assert "Bearer ***" in result.output
+
+
+def test_a_dead_letter_is_foretold_and_is_a_finding(place: "Place") -> None:
+    _, mail = explained(place, lead(Content="mail me", URI=""), status=1)
+
+    assert mail["state"] == "fails"
+    assert "required" in mail["why"]
+
+
+def test_the_text_shows_the_way_of_each_field(place: "Place") -> None:
+    event = place.folder / "event.json"
+    event.write_text(json.dumps(lead(**CREATED, Content="mail me")))
+
+    result = place("explain", "config.yaml", "event.json")
+
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "route crm: matches" in lines
+    assert "email jo@example.com Email > lower" in lines
+    assert "phone (left out: empty) PhoneNumber" in lines
+    assert "POST http://127.0.0.1:9/mail" in lines
+    assert '{"email":"jo@example.com","company":"www.example.com"}' in lines
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"not json", "it is not JSON"),
+        (b'{"Type": "Lead"}', "it has no SerialNumber"),
+        (b'{"Type": "Lead", "SerialNumber": "abc"}', "no chatbot has its SerialNumber abc"),
+        (json.dumps(lead(Type="Call")).encode(), "its Type is none of Lead, Appointment"),
+    ],
+)
+def test_an_unrecognised_event_says_so(place: "Place", body: bytes, why: str) -> None:
+    text = place("explain", "-", stdin=body)
+    rows = json.loads(place("explain", "-", "--json", stdin=body).stdout)
+
+    assert text.exit_code == 1
+    assert why in text.stderr
+    assert rows[0]["state"] == "unrecognised"
+    assert why in rows[0]["why"]
+
+
+def test_a_test_event_is_no_finding(place: "Place") -> None:
+    (row,) = explained(place, lead(Email="test@example.com"))
+
+    assert (row["state"], row["destination"]) == ("test", None)
+
+
+def test_an_array_is_explained_event_by_event(place: "Place") -> None:
+    rows = explained(place, lead(), lead())
+
+    assert len(rows) == 4
+    assert len({row["id"] for row in rows}) == 2
+
+
+def test_a_file_that_is_not_there_is_an_error(place: "Place") -> None:
+    result = place("explain", "nowhere.json")
+
+    assert result.exit_code == 1
+    assert result.stderr == "nowhere.json: No such file or directory; name a file that holds the event as JSON\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ExpressionError("the path is empty"), "the path is empty"),
+        (RuntimeError("a-secret"), "the connector raised RuntimeError instead of showing its request"),
+    ],
+)
+def test_a_connector_that_fails_is_a_dead_letter_without_its_words(error: Exception, why: str) -> None:
+    class Failing(FakeConnector):
+        def preview(self, records: "Sequence[Record]") -> Preview:
+            raise error
+
+    settings = config([chatbot("acme", route("crm"))], [destination("crm", Failing())])
+
+    (fate,) = explanation.foretell(json.dumps(lead()).encode(), settings, 0.0)
+
+    assert (fate.routes[0].state, fate.routes[0].why) == (explanation.FAILS, why)
