@@ -176,12 +176,15 @@ class Expressions(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class SettingError(Exception):
-    """A setting that the connector cannot work with. `path` leads to it from the destination, as keys."""
+    """A setting that the connector cannot work with."""
 
-    path: tuple[str | int, ...]
-    message: str
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(path, message)
+        self.path = path
+        """Leads to the setting from the destination, as keys and list indexes."""
+        self.message = message
+        """What is wrong with it and what would be right, without a secret."""
 
 
 @dataclass(frozen=True, slots=True)

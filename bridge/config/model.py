@@ -89,9 +89,9 @@ class RetrySchedule:
     multiplier: float
     """Each wait is that many times the one before."""
     jitter: float
-    """The share of a wait, 0 to 1, by which it is made longer or shorter at random."""
+    """The share of a wait, 0 to 1, by which chance may shorten it, so that what failed together comes apart."""
     give_up_after: float
-    """Seconds from acceptance after which a failing delivery becomes a dead letter."""
+    """Seconds from a delivery's first failure of its own after which it becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

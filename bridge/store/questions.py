@@ -362,7 +362,7 @@ def _dead(connection: Connection) -> dict[str, int]:
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
         .group_by(deliveries.c.destination)
     )
-    return dict(connection.execute(asked).tuples().all())
+    return {name: count for name, count in connection.execute(asked)}
 
 
 # -- quarantine

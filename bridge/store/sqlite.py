@@ -126,8 +126,8 @@ class SqliteDriver:
             self._checkpointer.pages = _checkpoint(writer)
         self._checkpointer.wake.set()
         if writer.exec_driver_sql("PRAGMA freelist_count").scalar_one() > SPARE_PAGES:
-            # SQLite does a page for each step of this statement, and SQLAlchemy takes none: it has no columns.
-            raw(writer).execute(f"PRAGMA incremental_vacuum({SPARE_PAGES // 8})").fetchall()
+            # SQLite does a page for each step of this statement; `execute` takes one step of what has no columns.
+            raw(writer).executescript(f"PRAGMA incremental_vacuum({SPARE_PAGES // 8})")
 
     def close(self) -> None:
         """End the copying of the log."""

@@ -72,9 +72,10 @@ class Place:
         self.driver = SqliteDriver(make_url(f"sqlite:///{folder}/leadbridge.db"))
 
     def __call__(self, *arguments: object, stdin: str | bytes | None = None) -> Result:
-        """Run a command in this process."""
+        """Run a command in this process; what would be a traceback is raised here."""
         runner = CliRunner(env=self.environ)
-        return runner.invoke(app, [str(each) for each in arguments], input=stdin, prog_name="leadbridge")
+        texts = [str(each) for each in arguments]
+        return runner.invoke(app, texts, input=stdin, prog_name="leadbridge", catch_exceptions=False)
 
     def rows(self, *arguments: object) -> list[dict[str, Any]]:
         """Run a listing that must succeed, and read its JSON."""

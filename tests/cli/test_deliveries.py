@@ -193,7 +193,7 @@ def test_an_unrecognised_event_is_routed_again_with_the_configuration_on_disk(le
     assert result.exit_code == 0, result.output
     (row,) = leadbridge.rows("events", "list")
     assert (row["state"], row["chatbot"], row["type"]) == ("accepted", "other", "Lead")
-    assert row["received_at"] == "2026-11-25T10:53:20.000Z"
+    assert row["received_at"] == "2026-11-25T09:46:40.000Z"
     assert result.stdout == f"event {event}: accepted as event {row['id']}, for crm\n"
     assert states(leadbridge.rows("deliveries", "list")) == {1: "pending"}
     # Its id is now that of a recognised event: sent again, it is a duplicate.

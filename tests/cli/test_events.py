@@ -24,7 +24,7 @@ def test_the_list_is_newest_first_and_holds_no_personal_data(filled: "Place") ->
         "chatbot": None,
         "type": None,
         "form": "raw",
-        "received_at": "2026-11-25T10:53:21.000Z",
+        "received_at": "2026-11-25T09:46:41.000Z",
         "deliveries": {},
     }
     assert rows[2]["chatbot"] == "acme"

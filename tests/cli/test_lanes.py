@@ -43,7 +43,7 @@ def test_what_waits_is_counted(filled: "Place") -> None:
     crm = lanes(filled)["crm"]
 
     assert (crm["pending"], crm["dead"]) == (2, 1)
-    assert crm["oldest_pending_at"] == "2026-11-25T10:53:20.000Z"
+    assert crm["oldest_pending_at"] == "2026-11-25T09:46:40.000Z"
 
 
 def test_a_lane_that_is_worked_is_running_until_its_lease_is_over(leadbridge: "Place") -> None:
@@ -110,7 +110,7 @@ def test_resume_ends_a_lanes_own_pause_too(leadbridge: "Place") -> None:
     assert (crm["paused_by"], crm["detail"], crm["paused_until"]) == (
         "lane",
         "no connection",
-        "2026-11-25T10:58:20.000Z",
+        "2026-11-25T09:51:40.000Z",
     )
 
     assert leadbridge("lanes", "resume", "crm").exit_code == 0

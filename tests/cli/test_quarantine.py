@@ -29,7 +29,7 @@ def test_the_list_is_newest_first_without_what_the_requests_hold(leadbridge: "Pl
         (1, "quarantined", "acme"),
     ]
     assert rows[0]["bytes"] > 100
-    assert rows[0]["received_at"] == "2026-11-25T10:53:20.000Z"
+    assert rows[0]["received_at"] == "2026-11-25T09:46:40.000Z"
     assert [row["id"] for row in leadbridge.rows("quarantine", "list", "--chatbot", "acme")] == [1]
     assert [row["id"] for row in leadbridge.rows("quarantine", "list", "--before", "2", "--limit", "1")] == [1]
     assert "example.com" not in leadbridge("quarantine", "list").output
@@ -57,7 +57,7 @@ def test_a_request_is_released_once_the_key_is_right(leadbridge: "Place") -> Non
 
 def test_those_that_do_not_hold_stay_and_are_named(leadbridge: "Place") -> None:
     leadbridge.quarantine(
-        refused(lead(), key=KEY), refused(lead(), key="anybody"), refused(lead(), signed_at=NOW - 1e5)
+        refused(lead(), key=KEY), refused(lead(), key="anybody"), refused(lead(), KEY, signed_at=NOW - 1e5)
     )
 
     result = leadbridge("quarantine", "release", "--all")
