@@ -247,8 +247,8 @@ async def test_trouble_of_the_destination_pauses_the_lane_and_costs_no_delivery_
     await asyncio.sleep(0.02)
     assert len(lane.connector.calls) == 1
     assert all(row.failures == 0 and row.state == "pending" for row in lane.rows())
-    paused = await store.paused("crm")
-    assert paused == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
+    await lane.until(lambda: lane.rows(lanes)[0].paused_by == "lane")
+    assert await store.paused("crm") == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
     lane.connector.answer = lambda records: [Delivered()]
     lane.advance(10)
     await lane.settled(6)

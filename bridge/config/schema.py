@@ -111,7 +111,7 @@ class RetryPart(Part):
     max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.")
     multiplier: float = Field(default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.")
     jitter: float = Field(
-        default=0.2, ge=0, le=1, description="The share of a wait by which it is made longer or shorter at random."
+        default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it."
     )
     give_up_after: SomeTime = _setting("3d", parse_duration, "When a delivery that still fails becomes a dead letter.")
 

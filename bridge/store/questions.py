@@ -358,11 +358,11 @@ def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
 
 def _dead(connection: Connection) -> dict[str, int]:
     asked = (
-        select(deliveries.c.destination, func.count())
+        select(deliveries.c.destination, func.count().label("dead"))
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
         .group_by(deliveries.c.destination)
     )
-    return {name: count for name, count in connection.execute(asked)}
+    return {row.destination: row.dead for row in connection.execute(asked)}
 
 
 # -- quarantine

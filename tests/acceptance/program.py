@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,16 @@ class Program:
     async def deliveries(self, *options: str) -> list[dict[str, Any]]:
         """Give the deliveries as `leadbridge deliveries list` shows them, newest first."""
         return list((await self.run("deliveries", "list", "--json", "--limit", "10000", *options)).json())
+
+    async def settled(self, seconds: float = SECONDS) -> list[dict[str, Any]]:
+        """Wait until no delivery is pending any more; give them all."""
+        deadline = time.monotonic() + seconds
+        while True:
+            rows = await self.deliveries()
+            pending = [row for row in rows if row["state"] == "pending"]
+            if not pending:
+                return rows
+            assert time.monotonic() < deadline, f"pending after {seconds:g} s: {pending[:3]}; {self.told()}"
 
     async def stories(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """Give all about some deliveries, as `leadbridge deliveries show` does, in the order of the ids."""

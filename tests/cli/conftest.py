@@ -167,10 +167,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated store with nothing in it."""
+    path = tmp_path_factory.mktemp("empty") / "leadbridge.db"
+    migrate(SqliteDriver(make_url(f"sqlite:///{path}")).engine())
+    return path.read_bytes()
+
+
 @pytest.fixture
-def leadbridge(place: Place) -> Place:
+def leadbridge(place: Place, empty_store: bytes) -> Place:
     """A folder with a configuration and an empty store."""
-    migrate(place.driver.engine())
+    place.driver.path.write_bytes(empty_store)
     return place
 
 

@@ -89,8 +89,8 @@ def test_an_unknown_id_is_named(leadbridge: "Place") -> None:
 
 
 def test_all_goes_through_more_than_a_page(leadbridge: "Place") -> None:
-    leadbridge.quarantine(*(refused(lead(), key=KEY) for _ in range(120)))
+    leadbridge.quarantine(*(refused(lead(), key=KEY) for _ in range(101)))
 
     assert leadbridge("quarantine", "release", "--all").exit_code == 0
     assert leadbridge.rows("quarantine", "list") == []
-    assert len(leadbridge.rows("events", "list", "--limit", "1000")) == 120
+    assert len(leadbridge.rows("events", "list", "--limit", "1000")) == 101

@@ -1,0 +1,109 @@
+"""`leadbridge serve` as a process of its own, and the other commands beside it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.conftest import CONFIGURATION, KEY, SECRET, states
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Place
+
+
+class Serving:
+    """A running `serve`, and its log."""
+
+    def __init__(self, place: "Place") -> None:
+        environ = {**os.environ, **place.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bridge.cli", "serve"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environ,
+            cwd=place.folder,
+        )
+        self.lines: list[dict[str, Any]] = []
+
+    def until(self, event: str, **values: object) -> dict[str, Any]:
+        """Read the log up to a line of this event with these values."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event and values.items() <= self.lines[-1].items():
+                return self.lines[-1]
+        raise AssertionError(f"the log ended without {event}: {self.lines}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def serving(place: "Place") -> Iterator[Serving]:
+    serving = Serving(place)
+    with serving.process:
+        yield serving
+        serving.process.kill()
+
+
+def test_the_commands_work_beside_it_and_it_notices_what_they_change(place: "Place", serving: Serving) -> None:
+    listen = serving.until("ready")["listen"]
+    place("lanes", "pause", "crm")
+
+    sent = place("send", "--to", f"http://{listen}")
+    assert (sent.exit_code, sent.stdout) == (0, '200 {"status":"success"}\n')
+    assert states(place.rows("deliveries", "list")) == {1: "pending"}
+    lanes = {row["id"]: row for row in place.rows("lanes", "list")}
+    assert (lanes["crm"]["state"], lanes["mail"]["state"]) == ("paused", "running")
+    assert lanes["crm"]["owner"].split(":")[1] == str(serving.process.pid)
+
+    # Nothing listens at the destination: the lane tries once it is resumed, and pauses by itself.
+    place("lanes", "resume", "crm")
+    assert serving.until("attempt", delivery=1)["reason"] == "unreachable"
+    assert serving.stop() == 0
+    assert place.rows("deliveries", "list")[0]["tries"] == 1
+    log = json.dumps(serving.lines)
+    assert SECRET not in log
+    assert KEY not in log
+
+
+def test_what_cannot_be_served_is_one_line(place: "Place") -> None:
+    place.configure(CONFIGURATION.replace("sqlite:///leadbridge.db", "sqlite:///nowhere/leadbridge.db"))
+
+    result = place("serve")
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "folder" in result.stderr
+
+
+def test_a_second_one_is_refused_by_name(place: "Place", serving: Serving) -> None:
+    serving.until("ready")
+
+    with Serving(place).process as second:
+        assert second.wait(30) == 1
+        assert second.stderr
+        error = second.stderr.read().decode()
+
+    assert f"another leadbridge (process {serving.process.pid}) serves this store" in error
+    assert len(error.splitlines()) == 1
+    assert serving.stop() == 0
+
+
+def test_warnings_are_shown_and_it_starts(place: "Place") -> None:
+    place.configure(CONFIGURATION.replace("${TOKEN}", "${TOKEN:-default-token}"))
+    del place.environ["TOKEN"]
+
+    serving = Serving(place)
+    with serving.process:
+        serving.until("ready")
+        assert serving.stop() == 0
+        assert serving.process.stderr
+        assert b"destinations.crm.auth.bearer: warning: " in serving.process.stderr.read()
