@@ -149,6 +149,7 @@ def destination(
     return Destination(
         name=name,
         connector_name="fake",
+        settings=DestinationSettings(),
         connector=connector,
         rate_limit=rate_limit,
         concurrency=concurrency,

@@ -52,7 +52,8 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
     connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"))
     if connector is None or part is None:
         return Built(kind, None)
-    return Built(kind, _destination(name, part, connector, _batch_size(draft, path, part, connector)))
+    batch_size = _batch_size(draft, path, part, connector)
+    return Built(kind, _destination(name, part, settings, connector, batch_size))
 
 
 def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
@@ -105,11 +106,14 @@ def _batch_size(draft: Draft, path: Path, part: DestinationPart, connector: Conn
     return size or most
 
 
-def _destination(name: str, part: DestinationPart, connector: Connector, batch_size: int) -> Destination:
+def _destination(
+    name: str, part: DestinationPart, settings: DestinationSettings, connector: Connector, batch_size: int
+) -> Destination:
     limit = part.rate_limit
     return Destination(
         name=name,
         connector_name=part.connector,
+        settings=settings,
         connector=connector,
         rate_limit=RateLimit(limit.requests, limit.per) if limit else None,
         concurrency=part.concurrency,

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,7 +13,7 @@ from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.draft import Draft, Model
 from bridge.config.model import Config, Server, Store
 from bridge.config.positions import FILE_LIMIT, read
-from bridge.config.problems import ConfigError, Findings, Place
+from bridge.config.problems import ConfigError, Findings, Place, Problem
 from bridge.config.schema import ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.substitution import Substitution
@@ -39,7 +40,29 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         ConfigError: with everything that is wrong, in the order of files and lines.
     """
     findings = Findings()
-    trees = [_read(file, environ, findings) for file in _files(path, findings)]
+    return build(path, read_files(path, findings), environ, findings)
+
+
+def read_files(path: Path, findings: Findings) -> dict[Path, bytes | None]:
+    """Read the files of a configuration, in the order in which they are merged; None for one that cannot be read."""
+    return {file: _content(file, findings) for file in _files(path, findings)}
+
+
+def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str], findings: Findings) -> Config:
+    """Check and compile the configuration that the contents of files make; see `load`.
+
+    Args:
+        path: What the user gave: where problems of no file in particular are shown.
+        contents: What is in each file; None for one that could not be read, which is among the findings.
+        environ: The variables that `${NAME}` may name.
+        findings: What has been found so far.
+
+    Raises:
+        ConfigError: with everything that is wrong, in the order of files and lines.
+    """
+    trees = [
+        None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()
+    ]
     root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
     draft = Draft(root, findings, JinjaExpressions(members=MEMBERS), whole=None not in trees)
     server = _server(draft)
@@ -70,14 +93,35 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     return files
 
 
-def _read(file: Path, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
-    name = str(file)
+def _content(file: Path, findings: Findings) -> bytes | None:
     try:
         with file.open("rb") as opened:
-            content = opened.read(FILE_LIMIT + 1)
+            return opened.read(FILE_LIMIT + 1)
     except OSError as error:
-        findings.error((), Place(name, 1, 1), f"cannot be read: {error.strerror}")
+        findings.error((), Place(str(file), 1, 1), f"cannot be read: {error.strerror}")
         return None
+
+
+def _tree(file: Path, content: bytes, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
+    name = str(file)
+    parsed, found = _parsed(name, content)
+    for problem in found:
+        findings.problems.append(problem)
+    if parsed is None:
+        return None
+    filled = Substitution(environ, file.parent, findings).fill(parsed)
+    return filled if isinstance(filled, MapNode) else None
+
+
+@lru_cache(maxsize=4_096)
+def _parsed(name: str, content: bytes) -> tuple[MapNode | None, tuple[Problem, ...]]:
+    """Parse a file; remembered, because a reload reads a thousand files again of which one has changed."""
+    findings = Findings()
+    tree = _parse(name, content, findings)
+    return tree, tuple(findings.problems)
+
+
+def _parse(name: str, content: bytes, findings: Findings) -> MapNode | None:
     if len(content) > FILE_LIMIT:
         findings.error((), Place(name, 1, 1), f"larger than {FILE_LIMIT:,} bytes: split it into a folder of files")
         return None
@@ -88,11 +132,7 @@ def _read(file: Path, environ: Mapping[str, str], findings: Findings) -> MapNode
         column = error.start - content.rfind(b"\n", 0, error.start)
         findings.error((), Place(name, line, column), "not text in UTF-8: save the file in that encoding")
         return None
-    tree = read(name, text, findings)
-    if tree is None:
-        return None
-    filled = Substitution(environ, file.parent, findings).fill(tree)
-    return filled if isinstance(filled, MapNode) else None
+    return read(name, text, findings)
 
 
 def _merge(trees: list[MapNode], top: Place, findings: Findings) -> MapNode:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.config.problems import Problem
 from bridge.mapping import Mapping as FieldMapping
-from connectors.base import Connector, RouteSettings
+from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
 """A compiled `when` or `test_when`: given `bridge.mapping.variables(event)`, its truth is the answer.
@@ -101,7 +101,10 @@ class Destination:
     name: str
     connector_name: str
     """The entry point's name, such as `http`."""
-    connector: Connector
+    settings: DestinationSettings = field(repr=False)
+    """The connector's own settings."""
+    connector: Connector = field(compare=False)
+    """Made of the settings: two destinations that are configured alike are equal."""
     rate_limit: RateLimit | None
     concurrency: int
     """Calls under way at once, at most."""

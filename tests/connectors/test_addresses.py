@@ -185,6 +185,13 @@ async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -
     assert "allow_private" in result.outcome.detail
 
 
+async def test_of_such_a_name_not_even_the_public_addresses_are_used() -> None:
+    with pytest.raises(AddressRefused):
+        await GuardedResolver(Names("8.8.8.8", "10.0.0.1"), allow_private=False).resolve("crm.example")
+    found = await GuardedResolver(Names("8.8.8.8"), allow_private=False).resolve("crm.example", 443)
+    assert [each["host"] for each in found] == ["8.8.8.8"]
+
+
 async def test_a_name_is_looked_up_by_the_system_and_then_checked() -> None:
     result = await send("https://localhost/")
     assert isinstance(result, Failure)

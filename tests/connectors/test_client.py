@@ -91,6 +91,12 @@ async def test_half_an_answer_is_no_answer(data: bytes) -> None:
     assert (failure.outcome.reason, failure.outcome.blame) == (Reason.BAD_ANSWER, Blame.UNCLEAR)
 
 
+async def test_a_packed_answer_is_unpacked() -> None:
+    result = await send(answers(b"200 OK\r\nContent-Encoding: gzip", gzip.compress(b'{"ok": true}')))
+    assert isinstance(result, Answer)
+    assert result.json() == {"ok": True}
+
+
 async def test_half_of_a_gzipped_answer_is_no_answer() -> None:
     body = gzip.compress(b"x" * 1000)[:-10]
     failure = failed(await send(answers(b"200 OK\r\nContent-Encoding: gzip", body, close=True)))

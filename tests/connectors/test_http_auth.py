@@ -77,6 +77,17 @@ async def test_fifty_calls_that_find_the_token_expired_renew_it_once() -> None:
     assert len(crm.ledger) == 1 + 50 + 50
 
 
+async def test_a_refusal_that_comes_late_does_not_throw_away_the_new_token() -> None:
+    async with Sandbox(client=CLIENT) as crm:
+        target = connector(crm.url, auth=oauth2(crm))
+        auth = target._auth
+        assert auth is not None
+        assert await auth.token() == "token-1"
+        assert [await auth.renewed("token-1") for _ in range(3)] == ["token-2"] * 3
+        await target.close()
+        assert token_requests(crm) == 2
+
+
 async def test_after_a_401_the_call_is_made_once_more_and_no_more() -> None:
     async with Sandbox(client=CLIENT) as crm:
         crm.faults.share(Fault.answers(401), 1)
