@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -16,6 +17,8 @@ from aiohttp import web
 from bridge.admin.health import Admin
 from bridge.admin.metrics import Metrics
 from bridge.config.model import Address, Config
+from bridge.config.reload import Files
+from bridge.configuration import Configuration
 from bridge.errors import OperatorError
 from bridge.lanes import Lanes
 from bridge.receiver import Receiver
@@ -42,15 +45,19 @@ class Running:
     """Where the webhook endpoint really listens: the port is chosen where 0 was asked for."""
     admin: Address
     lanes: Lanes
+    configuration: Configuration
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[Running]:
+async def running(
+    config: Config, files: Files | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Running]:
     """Run a bridge inside the current loop: everything is up when the context begins, and settled when it ends.
 
-    Raises OperatorError if the store, its lock or a port is not to be had.
+    With `files` it follows their changes. Raises OperatorError if the store, its lock or a port is not to be had.
     """
     metrics = Metrics()
+    in_use = Configuration(config, files, metrics.reloaded)
     async with contextlib.AsyncExitStack() as stack:
         driver = driver_for(config.store.url)
         driver.lock()
@@ -58,20 +65,18 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
         await asyncio.to_thread(migrate, driver.engine())
         store = SqlStore(driver, metrics.committed)
         stack.push_async_callback(store.close)
-        for destination in config.destinations.values():
-            stack.push_async_callback(destination.connector.close)
         if driver.exclusive:
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
-        lanes = Lanes(lambda: config, store, clock, metrics.attempted)
+        lanes = Lanes(in_use, store, clock, metrics.attempted)
         await stack.enter_async_context(_lanes(lanes))
-        pruning = asyncio.get_running_loop().create_task(prune_for_ever(lambda: config, store, clock), name="pruning")
-        stack.push_async_callback(_cancel, pruning)
+        _beside(stack, "pruning", prune_for_ever(in_use, store, clock))
+        _beside(stack, "reloading", in_use.run(store, lanes.reconfigure))
         relay = Relay(store)
         store.on_settled = relay.settled
-        receiver = Receiver(lambda: config, store, relay, clock, metrics.received)
+        receiver = Receiver(in_use, store, relay, clock, metrics.received)
         stack.callback(receiver.close)
-        admin = Admin(store, lanes, metrics, lambda: config.server.admin_token)
+        admin = Admin(store, lanes, metrics, lambda: in_use().server.admin_token)
         admin_address = await _listen(
             stack,
             web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS),
@@ -82,13 +87,16 @@ async def running(config: Config, clock: Callable[[], float] = time.time) -> Asy
             stack, web.ServerRunner(receiver.server(), shutdown_timeout=GRACE_SECONDS), config.server.listen
         )
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
-        yield Running(address, admin_address, lanes)
+        yield Running(address, admin_address, lanes, in_use)
         log.info("stopping")
     log.info("stopped")
 
 
-async def serve(config: Config) -> None:
-    """Run a bridge until SIGTERM or SIGINT: then it ends in order, and a second signal ends it at once."""
+async def serve(config: Config, files: Files) -> None:
+    """Run a bridge until SIGTERM or SIGINT: then it ends in order, and a second signal ends it at once.
+
+    SIGHUP has the configuration read again.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -102,7 +110,8 @@ async def serve(config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    async with running(config):
+    async with running(config, files) as bridge:
+        loop.add_signal_handler(signal.SIGHUP, bridge.configuration.ask)
         gc.collect()
         gc.freeze()
         await stop.wait()
@@ -122,9 +131,20 @@ async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def _beside(stack: contextlib.AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Do some work until the stack ends. A fault in it is logged; the bridge goes on without it."""
+
+    def ended(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (error := done.exception()):
+            log.error("fault", work=name, exc_info=error)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    task.add_done_callback(ended)
+    stack.push_async_callback(end)
 
 
 async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: Address) -> Address:

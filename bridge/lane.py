@@ -59,7 +59,7 @@ class Lane:
         observe: Observe = lambda *_: None,
     ) -> None:
         self.name = destination.name
-        self._destination = destination
+        self.destination = destination
         self._chatbots = chatbots
         self._store = store
         self._lease = lease
@@ -142,7 +142,7 @@ class Lane:
         while self._may_call() and self._ready:
             if self._limiter and not await self._capacity(self._limiter):
                 return
-            batch = next_batch(self._ready, self._batch_size(), self._linger_until(), self._destination.connector)
+            batch = next_batch(self._ready, self._batch_size(), self._linger_until(), self.destination.connector)
             if not batch or not self._may_call():
                 self._ready.extendleft(reversed(batch))
                 return
@@ -153,7 +153,7 @@ class Lane:
     def _may_call(self) -> bool:
         if self._stopping or self._held or self._changed:
             return False
-        concurrency = self._destination.concurrency
+        concurrency = self.destination.concurrency
         if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:
             return False
         pause = self._health.pause
@@ -163,11 +163,11 @@ class Lane:
         return self._calls == 0 and (pause.until is None or self._clock() >= pause.until)
 
     def _batch_size(self) -> int:
-        return 1 if self._health.pause else self._destination.batch_size
+        return 1 if self._health.pause else self.destination.batch_size
 
     def _linger_until(self) -> float:
         """Give the time before which a record must have been read to go in a batch that is not full."""
-        return self._clock() - self._destination.batch_linger
+        return self._clock() - self.destination.batch_linger
 
     async def _capacity(self, limiter: AsyncLimiter) -> bool:
         """Wait for the rate limit; False if the lane is stopped meanwhile."""
@@ -188,8 +188,8 @@ class Lane:
     async def _sleep(self) -> None:
         """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""
         times = [self._agenda.next_due(), self._health.pause.until if self._health.pause else None]
-        if self._ready and self._destination.batch_linger:
-            times.append(self._ready[0].loaded_at + self._destination.batch_linger)
+        if self._ready and self.destination.batch_linger:
+            times.append(self._ready[0].loaded_at + self.destination.batch_linger)
         now = self._clock()
         waits = [time - now for time in times if time is not None and time > now]
         try:
@@ -204,13 +204,13 @@ class Lane:
         """See to it, beside the calls, that the next ones are read and mapped."""
         if self._changed or self._stopping or self._held or (self._reading and not self._reading.done()):
             return
-        size = self._destination.batch_size
-        ahead = self._destination.concurrency * size * READ_AHEAD
+        size = self.destination.batch_size
+        ahead = self.destination.concurrency * size * READ_AHEAD
         if len(self._ready) > ahead // 2:
             return
         fresh = ahead - len(self._ready)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
-        retries = (self._destination.concurrency - self._calls) * size - len(self._ready)
+        retries = (self.destination.concurrency - self._calls) * size - len(self._ready)
         more = self._more and len(self._agenda) < KNOWN_LIMIT
         if more or self._agenda.ready(self._clock(), fresh, retries):
             self._reading = self._track(self._read(fresh, retries, more=more))
@@ -273,10 +273,10 @@ class Lane:
         started = self._clock()
         outcomes: Sequence[Outcome]
         try:
-            async with asyncio.timeout(self._destination.timeout):
-                outcomes = await self._destination.connector.deliver(records)
+            async with asyncio.timeout(self.destination.timeout):
+                outcomes = await self.destination.connector.deliver(records)
         except TimeoutError:
-            outcomes = [Retry(Reason.TIMEOUT, f"no answer within {self._destination.timeout:g} s")] * len(records)
+            outcomes = [Retry(Reason.TIMEOUT, f"no answer within {self.destination.timeout:g} s")] * len(records)
         except Exception as error:  # noqa: BLE001 - a connector may be anybody's code; its fault must not end the lane
             self._log.exception("connector_failed", error=type(error).__name__)
             detail = f"the connector raised {type(error).__name__}; see the log"
@@ -287,7 +287,7 @@ class Lane:
         return outcomes, retry.Call(started, max(0.0, self._clock() - started))
 
     def _decide(self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call) -> list[Settlement]:
-        schedule = self._destination.retry
+        schedule = self.destination.retry
         before = self._health.pause
         self._health = self._health.after(outcomes, call.ended_at, schedule, self._chance())
         excused = self._health.pause is not None

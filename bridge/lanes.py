@@ -5,6 +5,7 @@ settle under an older fence is refused. So a process that was stopped for a whil
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
@@ -37,7 +38,10 @@ class Lanes:
         self._observe = observe
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._stopping = asyncio.Event()
+        self._leases: dict[str, Lease] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._wake = asyncio.Event()
         store.on_accepted = self._accepted
         store.on_changed = self._changed
 
@@ -47,21 +51,26 @@ class Lanes:
         return self._lanes
 
     def complete(self) -> bool:
-        """Whether every destination's lane is being worked here."""
-        return self._lanes.keys() == self._config().destinations.keys()
+        """Whether this process owns every destination's lane."""
+        return self._leases.keys() >= self._config().destinations.keys()
 
     async def run(self) -> None:
-        """Own lanes until `stop`; returns when what was on its way is settled and the leases are given up."""
-        while not self._stopping.is_set():
+        """Own lanes until `stop`.
+
+        Returns when what was on its way is settled, the leases are given up, and the connectors closed.
+        """
+        while not self._stopping:
+            self._wake.clear()
             await self._claim()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_SECONDS):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+                    await self._wake.wait()
         for lane in self._lanes.values():
             lane.stop()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        for destination in self._config().destinations.values():
+            self._close(destination)
+        await asyncio.gather(*self._closing, return_exceptions=True)
         try:
             await self._store.release(self.owner)
         except StoreUnavailableError as error:
@@ -69,36 +78,64 @@ class Lanes:
 
     def stop(self) -> None:
         """Begin no more calls."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
+
+    def reconfigure(self) -> None:
+        """Take over a changed configuration: a destination that has changed ends its calls and begins anew."""
+        destinations = self._config().destinations
+        for name, lane in self._lanes.items():
+            if destinations.get(name) is lane.destination:
+                # What it has mapped already was mapped as it used to be.
+                lane.change()
+            else:
+                lane.stop()
+        self._wake.set()
 
     async def _claim(self) -> None:
-        destinations = self._config().destinations
+        names = list(self._config().destinations)
         try:
-            leases = await self._store.claim(self.owner, list(destinations), self._clock(), LEASE_SECONDS)
+            leases = await self._store.claim(self.owner, names, self._clock(), LEASE_SECONDS)
         except StoreUnavailableError as error:
             # The lanes go on: their settles are refused if somebody else takes them over meanwhile.
             log.warning("leases_not_renewed", error=str(error))
             return
+        self._leases = leases
         for name, lane in self._lanes.items():
             if name not in leases:
                 lane.stop()
-        for name, lease in leases.items():
-            if name not in self._lanes:
-                self._begin(destinations[name], lease)
+        # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
+        for name, destination in self._config().destinations.items():
+            if name in leases and name not in self._lanes:
+                self._begin(destination, leases[name])
 
     def _begin(self, destination: Destination, lease: Lease) -> None:
         lane = Lane(destination, self._chatbot, self._store, lease, clock=self._clock, observe=self._observe)
         self._lanes[destination.name] = lane
         task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {destination.name}")
         self._running[destination.name] = task
-        task.add_done_callback(lambda done: self._ended(destination.name, done))
+        task.add_done_callback(lambda done: self._ended(destination, done))
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, destination: Destination, task: asyncio.Task[None]) -> None:
         """A lane has ended: stopped, or lost, or by a fault. The next claim begins it anew if it is still ours."""
+        name = destination.name
         del self._lanes[name]
         del self._running[name]
         if not task.cancelled() and (error := task.exception()):
             log.error("lane_fault", destination=name, exc_info=error)
+        if self._config().destinations.get(name) is not destination:
+            self._close(destination)
+            self._wake.set()
+
+    def _close(self, destination: Destination) -> None:
+        task = asyncio.get_running_loop().create_task(destination.connector.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("connector_not_closed", exc_info=error)
 
     def _chatbot(self, name: str) -> Chatbot | None:
         return self._config().chatbots.get(name)

@@ -4,7 +4,9 @@ Lines hold ids, names, sizes and reasons; never a value of an event, and never a
 """
 
 import sys
-from typing import BinaryIO
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
@@ -15,7 +17,7 @@ def configure(lines: BinaryIO | None = None) -> None:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     if lines is None and sys.stdout.isatty():
         structlog.configure(
-            processors=[structlog.processors.add_log_level, stamp, structlog.dev.ConsoleRenderer()],
+            processors=[structlog.processors.add_log_level, stamp, _frames, structlog.dev.ConsoleRenderer()],
             cache_logger_on_first_use=True,
         )
         return
@@ -23,9 +25,23 @@ def configure(lines: BinaryIO | None = None) -> None:
         processors=[
             structlog.processors.add_log_level,
             stamp,
-            structlog.processors.format_exc_info,
+            _frames,
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
         logger_factory=structlog.BytesLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
+
+
+def _frames(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write an exception as its type and the lines of code that it went through.
+
+    Without its message and without local variables: both may hold a lead's data, or a secret.
+    """
+    given = entry.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given
+    if isinstance(error, BaseException):
+        frames = traceback.extract_tb(error.__traceback__)
+        entry["exception"] = type(error).__qualname__
+        entry["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return entry

@@ -337,10 +337,13 @@ class _Compiler:
         transform = self.transforms.get(name)
         if transform is None:
             raise TransformError(f"unknown transform `{name}`{did_you_mean(name, self.transforms)}")
-        takes_table = [parameter.kinds for parameter in transform.parameters] == [(dict,)]
-        if isinstance(given, dict) and not takes_table:
+        if given is None:
+            return name, transform, [], {}
+        if [parameter.kinds for parameter in transform.parameters] == [(type(given),)]:  # its one table, or list
+            return name, transform, [given], {}
+        if isinstance(given, dict):
             return name, transform, [], given
-        return name, transform, given if isinstance(given, list) else [] if given is None else [given], {}
+        return name, transform, given if isinstance(given, list) else [given], {}
 
 
 def _nothing(_: object) -> str:

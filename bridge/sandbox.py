@@ -179,7 +179,7 @@ def _as_filter(transform: Transform) -> Step:
     bind: Callable[..., Step] = lru_cache(maxsize=256, typed=True)(lambda *args, **named: transform.bind(args, named))
 
     def apply(value: object, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as the author wrote them
-        if any(isinstance(argument, dict) for argument in args) or named:
+        if any(isinstance(argument, dict | list) for argument in args) or named:
             return transform.bind(args, named)(value)
         return bind(*args)(value)
 

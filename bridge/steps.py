@@ -17,8 +17,17 @@ from bridge.spelling import did_you_mean
 Step = Callable[[Any], Any]
 """A transform with its arguments filled in."""
 
-_REQUIRED: Final = object()
-_KINDS: Final = {str: "text", int: "a whole number", dict: "a table"}
+REQUIRED: Final = object()
+"""The default of an argument that must be given."""
+_KINDS: Final = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+_BOOLEANS: Final = {"true": True, "false": False}
 
 
 class TransformError(ValueError):
@@ -31,20 +40,36 @@ class Parameter:
 
     name: str
     kinds: tuple[type, ...]
-    """What it may be: of `str`, `int` and `dict`."""
+    """What it may be: of `str`, `int`, `float`, `bool`, `list` and `dict`."""
     description: str
-    default: Any = _REQUIRED
+    default: Any = REQUIRED
     constant: bool = False
     """Whether a template must write it out: computed from an event's values it would be a stranger's to choose."""
+    pattern: bool = False
+    """Whether it is a regular expression, to look for one that can run without end."""
 
     def check(self, value: Any) -> Any:  # noqa: ANN401 - arguments are whatever the author wrote
-        """Give the value in one of the kinds, digits in a text being a number; raises `TransformError`."""
-        if isinstance(value, bool) or not isinstance(value, self.kinds):
-            if int in self.kinds and isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
-                return int(value)
+        """Give the value in one of the kinds, a text being read as what it says; raises `TransformError`."""
+        fits = bool in self.kinds if isinstance(value, bool) else isinstance(value, self.kinds)
+        if fits:
+            return value
+        read = self._read(value)
+        if read is None:
             kinds = " or ".join(_KINDS[kind] for kind in self.kinds)
-            raise TransformError(f"`{self.name}` must be {kinds}: {self.description}")
-        return value
+            why = f": {self.description}" if self.description else ""
+            raise TransformError(f"`{self.name}` must be {kinds}{why}")
+        return read
+
+    def _read(self, value: object) -> float | None:
+        """Read what a variable can only give as text, and a whole number where any number will do."""
+        if bool in self.kinds and isinstance(value, str) and value in _BOOLEANS:
+            return _BOOLEANS[value]
+        if int in self.kinds and isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+            return int(value)
+        if float not in self.kinds or isinstance(value, bool):
+            return None
+        written = str(value) if isinstance(value, str | int) else ""
+        return float(written) if re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", written, re.ASCII) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +107,9 @@ class Transform:
 
     def _argument(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see Parameter.check
         value = given.get(parameter.name, parameter.default)
-        if value is _REQUIRED:
-            raise TransformError(f"transform `{self.name}` needs `{parameter.name}`: {parameter.description}")
+        if value is REQUIRED:
+            why = f": {parameter.description}" if parameter.description else ""
+            raise TransformError(f"transform `{self.name}` needs `{parameter.name}`{why}")
         if value is parameter.default:
             return value
         try:

@@ -212,7 +212,7 @@ def moment(value: object) -> datetime | None:
 @_register(
     "regex_extract",
     "The part of a text that a regular expression finds first.",
-    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True),
+    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True, pattern=True),
     Parameter("group", (int, str), "number or name of the group to give", default=None),
 )
 def regex_extract(pattern: str, group: int | str | None) -> Step:
@@ -236,7 +236,7 @@ def regex_extract(pattern: str, group: int | str | None) -> Step:
 @_register(
     "regex_replace",
     "Replaces all that a regular expression finds.",
-    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True),
+    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True, pattern=True),
     Parameter("with", (str,), "what comes in its place; \\1 is what the first group found", constant=True),
 )
 def regex_replace(pattern: str, replacement: str) -> Step:

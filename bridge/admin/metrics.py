@@ -3,7 +3,7 @@
 Labels are names from the configuration and closed lists, so that their number is bounded.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.retry import Call
 from connectors.base import Delivered, Outcome
@@ -39,6 +39,21 @@ class Metrics:
         self._commit_changes = Counter(
             "leadbridge_store_changes", "Changes that the commits carried.", registry=self._registry
         )
+
+        self._reloads = Counter(
+            "leadbridge_config_reloads", "Reloads of the configuration by result.", ["result"], registry=self._registry
+        )
+        self._problems = Gauge(
+            "leadbridge_config_problems",
+            "Problems of the configuration on disk at the last reload; while there are any, files are in use as they "
+            "were before.",
+            registry=self._registry,
+        )
+
+    def reloaded(self, result: str, problems: int) -> None:
+        """Count a reload: `complete`, or `partly` where files with problems stay as they were."""
+        self._reloads.labels(result).inc()
+        self._problems.set(problems)
 
     def received(self, chatbot: str, result: str) -> None:
         """Count a request."""

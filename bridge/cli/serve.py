@@ -1,6 +1,7 @@
 """`leadbridge serve`: the bridge itself."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
 from bridge import app as bridge_app
@@ -8,6 +9,7 @@ from bridge import log
 from bridge.cli import configuration, output
 from bridge.cli.check import warning_line
 from bridge.cli.options import PathArgument
+from bridge.config.reload import first
 
 app = output.application()
 
@@ -20,12 +22,12 @@ def serve(path: PathArgument = None) -> None:
     end that are on their way, and writes down what came of them; a second signal ends it at once, and loses nothing
     either. The log goes to standard output: JSON, or text for people in a terminal.
     """
-    config = configuration.read(path)
+    config, files = first(configuration.find(path), os.environ)
     for warning in config.warnings:
         output.complain(warning_line(warning))
     log.configure()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(bridge_app.serve(config))
+        runner.run(bridge_app.serve(config, files))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -141,7 +141,7 @@ def _mapping(draft: Draft, path: Path) -> FieldMapping:
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
     forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
     try:
-        return compile_mapping({name: form for name, form in forms.items() if form}, draft.expressions)
+        return compile_mapping({name: form for name, form in forms.items() if form}, draft.expressions, draft.transforms)
     except FieldsError as error:
         for problem in error.problems:
             where = find(draft.root, (*path, *problem.path))[0]

@@ -1,4 +1,4 @@
-"""Finding connectors: by their entry points, never by importing them."""
+"""Finding connectors and transforms: by their entry points, never by importing them."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from connectors.base import Connector
 
 GROUP = "leadbridge.connectors"
+TRANSFORMS = "leadbridge.transforms"
 
 
 def connector_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
@@ -26,3 +27,8 @@ def connector_class(entry: importlib.metadata.EntryPoint) -> type[Connector]:
     if not (isinstance(found, type) and issubclass(found, Connector)):
         raise ImportError(f"`{entry.value}` is not a subclass of connectors.base.Connector")  # noqa: TRY004 - see Raises
     return found
+
+
+def transform_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
+    """Give the entry points of all installed modules with transforms by name; none of them is loaded."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=TRANSFORMS)}

@@ -13,6 +13,7 @@ from bridge.config.tree import ListNode, MapNode, Node, Origin, Scalar, find, ke
 from bridge.config.wording import Wording, known_keys
 from bridge.expressions import JinjaExpressions
 from bridge.mapping import NAMES
+from bridge.steps import Transform
 from connectors.base import ExpressionError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -27,6 +28,8 @@ class Draft:
     root: MapNode
     findings: Findings
     expressions: JinjaExpressions
+    transforms: Mapping[str, Transform]
+    """Those that come with the bridge, and those of plugins."""
     whole: bool
     """Whether every file could be read: if not, what is missing may stand in one that could not."""
 

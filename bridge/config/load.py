@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from bridge.config import plugins
 from bridge.config.chatbots import build_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.draft import Draft, Model
@@ -29,8 +30,8 @@ _LOCALHOST: Final = "localhost"
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read, check and compile the configuration at `path`.
 
-    Reads files and nothing else: no connection is opened, and the connectors are made without I/O. The same files and
-    environment give the same configuration.
+    Reads files, imports plugins, and does nothing else: no connection is opened, and the connectors are made without
+    I/O. The same files and environment give the same configuration.
 
     Args:
         path: A YAML file, or a folder whose `*.yaml` are merged in the order of their names.
@@ -64,7 +65,9 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
         None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()
     ]
     root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
-    draft = Draft(root, findings, JinjaExpressions(members=MEMBERS), whole=None not in trees)
+    brought = plugins.load_plugins(root, findings)
+    expressions = JinjaExpressions(brought.transforms, MEMBERS)
+    draft = Draft(root, findings, expressions, brought.transforms, whole=None not in trees)
     server = _server(draft)
     store = _store(draft)
     destinations = build_destinations(draft)
@@ -78,6 +81,7 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
         destinations=MappingProxyType(destinations_of(destinations)),
         chatbots=MappingProxyType(chatbots),
         warnings=tuple(sorted(findings.warnings)),
+        plugins=tuple(brought.folders),
     )
 
 
@@ -91,6 +95,13 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     for other in sorted(path.glob("*.yml")):
         findings.warn((), Place(str(other), 1, 1), "not read: rename it to *.yaml")
     return files
+
+
+def names_in(file: Path, content: bytes, section: str) -> frozenset[str]:
+    """Give the names of a section's entries in one file; none where it cannot be read."""
+    tree = _parsed(str(file), content)[0]
+    entries = tree.items.get(section) if tree else None
+    return frozenset(entries.items) if isinstance(entries, MapNode) else frozenset()
 
 
 def _content(file: Path, findings: Findings) -> bytes | None:
@@ -141,7 +152,9 @@ def _merge(trees: list[MapNode], top: Place, findings: Findings) -> MapNode:
     known = known_keys(ConfigPart)
     for tree in trees:
         for section in tree.items:
-            if section not in known:
+            if section == plugins.SECTION:
+                plugins.merge_folders(root, tree)
+            elif section not in known:
                 hint = did_you_mean(section, known) or f"; known here: {', '.join(known)}"
                 findings.error((section,), tree.keys[section], f"unknown key{hint}")
             else:

@@ -6,6 +6,7 @@ Durations are seconds, sizes are bytes. Nothing here shows a secret in its repr.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -166,6 +167,8 @@ class Config:
     chatbots: Mapping[str, Chatbot]
     warnings: tuple[Problem, ...] = ()
     """What works but is likely not meant, in the order of the files."""
+    plugins: tuple[Path, ...] = ()
+    """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
     """The same chatbots by serial number."""
     signing_keys: Mapping[bytes, tuple[Chatbot, ...]] = field(init=False, repr=False)

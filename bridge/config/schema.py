@@ -193,5 +193,10 @@ class ConfigPart(Part):
 
     server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")
     store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
+    plugins: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Folders whose `*.py` files bring transforms of your own, relative to this file; a file whose name "
+        "begins with `_` is left to the others to import.",
+    )
     destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")
     chatbots: dict[str, ChatbotPart] = Field(default={}, description="The sources of events, by name.")

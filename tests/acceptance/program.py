@@ -73,7 +73,7 @@ class Program:
         """What it wrote to standard output since the first start, by lines."""
         self.errors: list[str] = []
         """The same of standard error."""
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
@@ -124,7 +124,7 @@ class Program:
             self._process = subprocess.Popen(
                 [*COMMAND, "serve", str(self.config)],
                 cwd=self.folder,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stack.enter_context(self._log.open("a")) if self._log else subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -175,16 +175,15 @@ class Program:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Give the lines of its log that tell of this kind of event."""
-        lines = self._log.read_text().splitlines() if self._log else list(self.output)
-        return [json.loads(line) for line in lines if f'"event":"{name}"' in line and line.endswith("}")]
+        return [json.loads(line) for line in self._lines() if f'"event":"{name}"' in line and line.endswith("}")]
 
     def told(self) -> str:
         """Give the end of what it said, for a failure's message."""
-        return "\n".join([*self.errors[-30:], *self.output[-10:]]) or "nothing"
+        return "\n".join([*self.errors[-12:], *self._lines()[-10:]]) or "nothing"
 
     async def run(self, *arguments: str) -> Finished:
         """Run another command in its folder, on its configuration unless the arguments name one."""
-        return await run(*arguments, folder=self.folder, environment=self._environment, config=self.config)
+        return await run(*arguments, folder=self.folder, environment=self.environment, config=self.config)
 
     async def deliveries(self, *options: str) -> list[dict[str, Any]]:
         """Give the deliveries as `leadbridge deliveries list` shows them, newest first."""
@@ -203,6 +202,9 @@ class Program:
     async def stories(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """Give all about some deliveries, as `leadbridge deliveries show` does, in the order of the ids."""
         return (await self.run("deliveries", "show", "--json", *map(str, ids))).documents()
+
+    def _lines(self) -> list[str]:
+        return self._log.read_text().splitlines() if self._log else list(self.output)
 
     async def _collected(self) -> None:
         for reader in self._readers:

@@ -22,7 +22,7 @@ def configured(tmp_path: Path) -> Config:
 
 @pytest.fixture
 async def bridge(configured: Config) -> AsyncIterator[app.Running]:
-    async with app.running(configured, Clock()) as running:
+    async with app.running(configured, clock=Clock()) as running:
         yield running
 
 
@@ -78,7 +78,7 @@ async def test_counts_what_arrives_and_what_is_delivered(bridge: app.Running, co
 
 async def test_metrics_ask_for_the_token_where_there_is_one(configured: Config) -> None:
     guarded = dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token="let-me-in"))
-    async with app.running(guarded, Clock()) as bridge:
+    async with app.running(guarded, clock=Clock()) as bridge:
         assert (await get(bridge.admin, "/metrics"))[0] == 401
         assert (await get(bridge.admin, "/metrics", headers={"Authorization": "Bearer wrong"}))[0] == 401
         assert (await get(bridge.admin, "/metrics", headers={"Authorization": "Bearer let-me-in"}))[0] == 200
@@ -87,7 +87,7 @@ async def test_metrics_ask_for_the_token_where_there_is_one(configured: Config) 
 
 async def test_closes_its_connectors_and_gives_back_the_store(configured: Config) -> None:
     for _ in range(2):
-        async with app.running(configured, Clock()):
+        async with app.running(configured, clock=Clock()):
             pass
     connector = configured.destinations["crm"].connector
     assert isinstance(connector, FakeConnector)
@@ -95,19 +95,19 @@ async def test_closes_its_connectors_and_gives_back_the_store(configured: Config
 
 
 async def test_a_taken_port_is_named_and_nothing_stays_open(configured: Config) -> None:
-    async with app.running(configured, Clock()) as bridge:
+    async with app.running(configured, clock=Clock()) as bridge:
         taken = dataclasses.replace(
             configured,
             server=dataclasses.replace(configured.server, listen=bridge.listen),
             store=Store(configured.store.url.replace("leadbridge.db", "other.db"), 1.0, 1.0),
         )
         with pytest.raises(OperatorError, match=f"cannot listen on {bridge.listen}"):
-            async with app.running(taken, Clock()):
+            async with app.running(taken, clock=Clock()):
                 pass
 
 
 async def test_a_store_that_another_bridge_serves_is_refused(configured: Config) -> None:
-    async with app.running(configured, Clock()):
+    async with app.running(configured, clock=Clock()):
         with pytest.raises(OperatorError, match="serves this store"):
-            async with app.running(configured, Clock()):
+            async with app.running(configured, clock=Clock()):
                 pass

@@ -1,0 +1,150 @@
+"""The section `plugins`: folders of Python files that bring transforms; and the transforms that are installed.
+
+A folder is imported as a package of its own, whose name is made of what is in it: a folder that has changed is
+imported anew when the configuration is read again, one that has not is the package that it was. What a package that
+went out of use holds is kept as long as the process, because functions of it may still be at work.
+"""
+
+import hashlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from bridge.config import discovery
+from bridge.config.problems import Findings, Place
+from bridge.config.problems import Path as ConfigPath
+from bridge.config.tree import ListNode, MapNode, Node, Scalar
+from bridge.plugins import transforms_in
+from bridge.sandbox import Sandbox
+from bridge.steps import Transform
+from bridge.transforms import BUILTIN
+
+SECTION: Final = "plugins"
+_SHOWN: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """What plugins bring, and what comes with the bridge."""
+
+    transforms: dict[str, Transform] = field(default_factory=lambda: dict(BUILTIN))
+    folders: list[Path] = field(default_factory=list)
+
+
+def merge_folders(root: MapNode, tree: MapNode) -> None:
+    """Add a file's list of folders to that of the files before it; what is no list is left for `load_plugins`."""
+    node = tree.items[SECTION]
+    root.keys.setdefault(SECTION, tree.keys[SECTION])
+    there = root.items.get(SECTION)
+    items = node.items if isinstance(node, ListNode) else [node]
+    root.items[SECTION] = ListNode(node.place, [*(there.items if isinstance(there, ListNode) else ()), *items])
+
+
+def load_plugins(root: MapNode, findings: Findings) -> Plugins:
+    """Import what the configuration names and what is installed; notes what is wrong."""
+    loading = _Loading(findings, Plugins())
+    for name, entry in sorted(discovery.transform_entries().items()):
+        path, place = (SECTION, name), root.place
+        with loading.faults(path, place, None, f"the installed transforms `{name}` ({entry.value})"):
+            loading.take(path, place, entry.load(), entry.value)
+    listed = root.items.get(SECTION)
+    for at, node in enumerate(listed.items if isinstance(listed, ListNode) else []):
+        if not (isinstance(node, Scalar) and node.value is None):
+            loading.folder((SECTION, at), node)
+    return loading.plugins
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    findings: Findings
+    plugins: Plugins
+    _taken: set[int] = field(default_factory=set)
+
+    def folder(self, path: ConfigPath, node: Node) -> None:
+        """Import each file of a folder, so that a mistake in one does not hide another."""
+        if not isinstance(node, Scalar) or not isinstance(node.value, str):
+            self.findings.error(path, node.place, "must be a list of folders: [./plugins]")
+            return
+        folder = Path(node.place.file).parent / node.value
+        if not folder.is_dir():
+            self.findings.error(path, node.place, f"there is no folder {folder}; a relative one starts at this file")
+            return
+        files = sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+        if not files:
+            self.findings.warn(path, node.place, f"there is no *.py file in {folder}")
+        self.plugins.folders.append(folder)
+        with self.faults(path, node.place, folder, str(folder)):
+            package = _package(folder)
+            for file in files:
+                self._file((*path, file.name), node.place, file, package)
+
+    def _file(self, path: ConfigPath, place: Place, file: Path, package: str) -> None:
+        if not file.stem.isidentifier():
+            self.findings.error(path, place, f"{file}: rename it: letters, digits and `_` only")
+            return
+        with self.faults(path, place, file.parent, str(file)), _no_bytecode():
+            self.take(path, place, importlib.import_module(f"{package}.{file.stem}"), str(file))
+
+    def take(self, path: ConfigPath, place: Place, found: object, source: str) -> None:
+        """Take over the transforms of a module. One that came before, by an import from elsewhere, is passed over."""
+        known = {**Sandbox({}).filters, **self.plugins.transforms}
+        for each in transforms_in(found):
+            if id(each) in self._taken:
+                continue
+            self._taken.add(id(each))
+            if each.name in known:
+                message = f"{source}: the name `{each.name}` is taken: give it another, `@transform(name=…)`"
+                self.findings.error((*path, each.name), place, message)
+            else:
+                self.plugins.transforms[each.name] = each
+
+    @contextmanager
+    def faults(self, path: ConfigPath, place: Place, folder: Path | None, what: str) -> Iterator[None]:
+        """Note what a foreign module does while it is imported."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - anything can come out of foreign code
+            where = _where(error, folder) if folder else ""
+            text = str(error).partition("\n")[0][:_SHOWN]
+            self.findings.error(path, place, f"{where or what}: cannot be imported: {type(error).__name__}: {text}")
+
+
+def _package(folder: Path) -> str:
+    """Make the package of a folder, unless there is one of just these contents, and give its name."""
+    digest = hashlib.sha256(os.path.abspath(folder).encode(errors="replace"))  # noqa: PTH100 - links stay as they are
+    for file in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
+        digest.update(f"\0{file.relative_to(folder)}\0".encode(errors="replace") + file.read_bytes())
+    name = f"leadbridge_plugins_{digest.hexdigest()[:16]}"
+    if name not in sys.modules:
+        package = ModuleType(name, f"The plugins in {folder}.")
+        package.__path__ = [os.path.abspath(folder)]  # noqa: PTH100 - see above
+        sys.modules[name] = package
+        importlib.invalidate_caches()  # a file may be newer than Python's list of the folder
+    return name
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Have Python write no `__pycache__` into somebody's configuration; it would also hide an edit within a second."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    """Give file and line of a fault, of the files in the folder the last that was at work."""
+    top = Path(os.path.abspath(folder))  # noqa: PTH100 - as `_package` does
+    places = [(frame.filename, frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno or 1))
+    inside = [(Path(name), line) for name, line in places if Path(name).is_relative_to(top)]
+    return f"{folder / inside[-1][0].relative_to(top)}:{inside[-1][1]}" if inside else ""

@@ -1,0 +1,51 @@
+"""What a start needs and somebody else has: the store, a port. A clear error, and nothing is disturbed."""
+
+from pathlib import Path
+
+import yaml
+
+from connectors.testing import Sandbox
+from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.program import Program, run
+from tests.acceptance.sending import Sender, lead
+from tests.acceptance.waiting import until
+
+
+async def test_a_second_serve_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with (
+        Sandbox() as crm,
+        Program(tmp_path, settings({"crm": http(crm.url)}), ENVIRONMENT) as program,
+        Sender(program) as sender,
+    ):
+        await program.start()
+        await sender.deliver(lead())
+        done = await run("serve", str(program.config), folder=tmp_path, environment=program.environment)
+        assert done.status == 1, f"exit status {done.status}: {done.output}{done.errors}"
+        assert "leadbridge.db" in done.errors, done.errors
+        assert str(program.pid) in done.errors, f"it does not say which process has the store: {done.errors}"
+        assert "Traceback" not in done.errors
+
+        await sender.deliver(lead())
+        await until(lambda: len(crm.records) == 2, f"the first program to go on delivering; {program.told()}")
+        assert [row["state"] for row in await program.settled()] == ["delivered"] * 2
+        assert not program.events("lane_lost"), "the first program's lane was taken away"
+
+        # The lock is the process's: after a SIGKILL nothing is in the way.
+        await program.kill()
+        await program.start()
+        await sender.deliver(lead())
+        await until(lambda: len(crm.records) == 3, f"a lead to arrive after the restart; {program.told()}")
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    async with Sandbox() as crm:
+        taken = crm.origin.removeprefix("http://")
+        for listener in ("listen", "admin"):
+            wanted = settings({"crm": http(crm.url)})
+            wanted["server"][listener] = taken
+            (tmp_path / "config.yaml").write_text(yaml.safe_dump(wanted))
+            environment = {**ENVIRONMENT, "LEADBRIDGE_CONFIG": "config.yaml"}
+            done = await run("serve", folder=tmp_path, environment=environment)
+            assert done.status == 1, f"{listener}: exit status {done.status}: {done.output}{done.errors}"
+            assert taken in done.errors, f"{listener}: {done.errors}"
+            assert "Traceback" not in done.errors, f"{listener}: {done.errors}"

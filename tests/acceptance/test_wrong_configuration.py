@@ -1,0 +1,123 @@
+"""Ten mistakes in three files are ten lines that an editor can jump to; with them nothing is started."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Finished, run
+
+FILES = {
+    "server.yaml": """\
+server:
+  listen: 127.0.0.1:99999
+  admin: 0.0.0.0:8081
+  max_bodi: 1MiB
+store:
+  url: sqlite:///never-made.db
+""",
+    "destinations.yaml": """\
+destinations:
+  crm:
+    connector: htpp
+    url: https://crm.example.com/leads
+  erp:
+    connector: http
+    url: https://erp.example.com/leads
+    timeout: 30 apples
+    auth: {bearer: "${LEADBRIDGE_TEST_NOT_SET}"}
+""",
+    "chatbots.yaml": """\
+chatbots:
+  acme:
+    serial_number: 59001dd73709417321c58b11693183a2
+    signing_keys: ["a-signing-key-of-good-length"]
+    signature_tolerance: never
+    routes:
+      - to: erpp
+        fields: {email: Email}
+      - to: erp
+        when: Type == "Lead
+        fields:
+          email: Emial
+          message: "{{ Content | trunkate(500) }}"
+""",
+}
+MISTAKES = {
+    ("server.yaml", 2, "server.listen"),
+    ("server.yaml", 3, "server.admin"),
+    ("server.yaml", 4, "server.max_bodi"),
+    ("destinations.yaml", 3, "destinations.crm.connector"),
+    ("destinations.yaml", 8, "destinations.erp.timeout"),
+    ("destinations.yaml", 9, "destinations.erp.auth.bearer"),
+    ("chatbots.yaml", 5, "chatbots.acme.signature_tolerance"),
+    ("chatbots.yaml", 7, "chatbots.acme.routes[0].to"),
+    ("chatbots.yaml", 10, "chatbots.acme.routes[1].when"),
+    ("chatbots.yaml", 12, "chatbots.acme.routes[1].fields.email"),
+}
+LINE = re.compile(r"(?P<file>[^:]+):(?P<line>\d+):(?P<column>\d+): (?P<path>\S+): (?P<message>.+)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "conf"
+    made.mkdir()
+    for name, text in FILES.items():
+        # The template is right but for the name of its filter, which would be the eleventh mistake.
+        (made / name).write_text(text.replace("trunkate", "truncate"))
+    return made
+
+
+def errors(text: str) -> list[re.Match[str]]:
+    found = [LINE.fullmatch(line) for line in text.splitlines() if ": warning: " not in line]
+    assert all(found), f"a line that is not FILE:LINE:COLUMN: PATH: …, in:\n{text}"
+    return [each for each in found if each]
+
+
+async def test_check_names_all_ten_mistakes(folder: Path) -> None:
+    done = await run("check", "conf", folder=folder.parent)
+    assert done.status == 1, f"exit status {done.status}: {done.output}{done.errors}"
+    found = errors(done.output)
+    assert {(Path(each["file"]).name, int(each["line"]), each["path"]) for each in found} == MISTAKES
+    assert len(found) == 10, done.output
+    assert {each["file"] for each in found} == {f"conf/{name}" for name in FILES}, "files are named as they were given"
+    by_path = {each["path"]: each["message"] for each in found}
+    for path, hint in {
+        "server.max_bodi": "max_body",
+        "destinations.crm.connector": "http",
+        "chatbots.acme.routes[0].to": "erp",
+        "chatbots.acme.routes[1].fields.email": "Email",
+        "destinations.erp.auth.bearer": "LEADBRIDGE_TEST_NOT_SET",
+    }.items():
+        assert hint in by_path[path], f"{path}: nothing of {hint}: {by_path[path]}"
+
+
+async def test_each_column_is_that_of_what_is_wrong(folder: Path) -> None:
+    done = await run("check", "conf", folder=folder.parent)
+    for each in errors(done.output):
+        line = (folder.parent / each["file"]).read_text().splitlines()[int(each["line"]) - 1]
+        name = each["path"].rpartition(".")[2]
+        value = line.split(": ", 1)[1] if ": " in line else line
+        columns = {line.index(name) + 1, line.index(value) + 1} if name in line else set()
+        columns |= {line.index(text) + 1 for text in ("erpp", '"Lead', '"${', "Emial") if text in line}
+        assert int(each["column"]) in columns | set(range(line.index(value) + 1, len(line) + 2)), each[0]
+
+
+async def test_serve_starts_nothing(folder: Path) -> None:
+    before = sorted(each.name for each in folder.parent.iterdir())
+    done = await run("serve", "conf", folder=folder.parent)
+    assert done.status == 1, f"exit status {done.status}: {done.output}{done.errors}"
+    assert len(errors(done.errors)) == 10, done.errors
+    assert '"ready"' not in done.output
+    assert sorted(each.name for each in folder.parent.iterdir()) == before, "something was made"
+
+
+async def test_wrong_usage_is_told_from_a_finding(tmp_path: Path) -> None:
+    def outcome(done: Finished) -> str:
+        return f"exit status {done.status}: {done.output}{done.errors}"
+
+    missing = await run("serve", "not-there.yaml", folder=tmp_path)
+    assert missing.status == 1, outcome(missing)
+    assert "not-there.yaml" in missing.errors
+    unknown = await run("serv", folder=tmp_path)
+    assert unknown.status == 2, outcome(unknown)
