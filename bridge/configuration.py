@@ -131,7 +131,7 @@ async def _watching(path: Path, changed: Callable[[], None]) -> AsyncIterator[No
 
 
 def _folder(path: Path) -> Path:
-    """Give what to watch: the folder, also for a single file, for editors replace it by another of its name."""
+    """Give what to watch: for a single file its folder too, since editors put a new file in its place."""
     return path if path.is_dir() else path.parent
 
 

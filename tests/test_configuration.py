@@ -63,14 +63,17 @@ class Site:
             while not condition():
                 await asyncio.sleep(0.01)
 
-    async def reloads(self) -> None:
-        """Wait until a reload has been counted since."""
+    async def reloads(self, problems: int = 0) -> None:
+        """Have the files read, until what is found is what is expected of them."""
         assert self.bridge
-        before = await self.metric("leadbridge_config_reloads_total")
-        self.bridge.configuration.ask()
         async with asyncio.timeout(20):
-            while await self.metric("leadbridge_config_reloads_total") == before:
-                await asyncio.sleep(0.01)
+            for _ in range(2):
+                # The first one counted may have begun before the files were written.
+                before = await self.metric("leadbridge_config_reloads_total")
+                self.bridge.configuration.ask()
+                while await self.metric("leadbridge_config_reloads_total") == before:
+                    await asyncio.sleep(0.01)
+        assert await self.metric("leadbridge_config_problems") == problems
 
     async def metric(self, name: str) -> float:
         assert self.bridge
@@ -110,14 +113,12 @@ async def test_a_changed_file_goes_live_by_itself(site: Site) -> None:
 async def test_a_broken_file_is_said_and_stays_as_it_was(site: Site) -> None:
     site.write("acme", "chatbots: {acme: {serial_number: x")
     site.write("other", "chatbots: {other: {serial_number: other, signing_keys: [a-good-key-for-the-other]}}\n")
-    await site.reloads()
+    await site.reloads(problems=1)
     assert site.chatbots == {"acme", "other"}
-    assert await site.metric("leadbridge_config_problems") == 1
     await site.send()
     await site.until(lambda: len(site.crm.records) == 1)
     site.chatbot()
     await site.reloads()
-    assert await site.metric("leadbridge_config_problems") == 0
 
 
 async def test_queued_deliveries_are_mapped_as_the_configuration_in_use_says(site: Site) -> None:
@@ -140,10 +141,9 @@ async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Si
     await site.send()
     site.chatbot("crm")
     (tmp_path / "dead-end.yaml").unlink()
-    await site.reloads()
+    await site.reloads(problems=1)
     assert site.bridge
     assert set(site.bridge.configuration().destinations) == {"crm", "dead"}
-    assert await site.metric("leadbridge_config_problems") == 1
     engine = driver_for(site.bridge.configuration().store.url).engine()
     with engine.begin() as connection:
         actions.discard(connection, [1], NOW)
@@ -181,4 +181,3 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
     await site.until(lambda: len(site.crm.records) == sent + 1)
     last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
     assert last.fields["name"] == "www.example.com"
-    assert await site.metric("leadbridge_config_problems") == 0

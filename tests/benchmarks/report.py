@@ -1,7 +1,7 @@
 """The report: a table in a terminal, plain lines elsewhere, JSON on request."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ from rich.table import Table
 from tests.benchmarks.figures import Figure
 
 _COLOURS = {"aim": "green", "mark": "yellow", "missed": "bold red", "": "dim"}
-_FUNCTIONS = 25
 _LEAST_SHARE = 0.01
-"""Of a thread's time, for a function to be shown."""
+"""Of the main thread's time, for a function to be shown."""
 
 
 def show(console: Console, figures: Sequence[Figure], faults: Sequence[str]) -> None:
@@ -29,31 +28,24 @@ def show(console: Console, figures: Sequence[Figure], faults: Sequence[str]) -> 
     else:
         _plain(console, [columns, *rows])
     for fault in faults:
-        console.print(f"fault: {fault}", markup=False, soft_wrap=True)
+        _print(console, f"fault: {fault}")
 
 
 def show_profile(console: Console, what: str, path: Path) -> None:
-    """Print where a measure's time went, thread by thread."""
-    threads: Mapping[str, Mapping[str, Mapping[str, float]]] = orjson.loads(path.read_bytes())
-    totals = {name: sum(kinds["own"].values()) for name, kinds in threads.items()}
-    everything = sum(totals.values()) or 1.0
-    for name, kinds in sorted(threads.items(), key=lambda item: -totals[item[0]]):
-        share = totals[name] / everything
-        if share < _LEAST_SHARE:
-            continue
-        console.print(f"\n{what}: thread {name}, {share:.0%} of the processor time", markup=False, soft_wrap=True)
-        rows = _top(kinds["with_callees"], kinds["own"], totals[name])
-        _plain(console, [("with callees", "itself", "function"), *rows])
-
-
-def _top(
-    with_callees: Mapping[str, float], own: Mapping[str, float], total: float
-) -> Iterable[tuple[str, str, str]]:
-    names = set(sorted(with_callees, key=with_callees.__getitem__, reverse=True)[:_FUNCTIONS])
-    names |= set(sorted(own, key=own.__getitem__, reverse=True)[:_FUNCTIONS])
-    for name in sorted(names, key=with_callees.__getitem__, reverse=True):
-        if with_callees[name] >= _LEAST_SHARE * total:
-            yield f"{with_callees[name] / total:.1%}", f"{own.get(name, 0.0) / total:.1%}", name
+    """Print where a measure's time went."""
+    profile = orjson.loads(path.read_bytes())
+    threads: Mapping[str, float] = profile["threads"]
+    functions: Mapping[str, tuple[float, float]] = profile["functions"]
+    total = sum(own for _, own in functions.values()) or 1.0
+    _print(console, f"\n{what}: processor time by thread")
+    _plain(console, [(f"{seconds:.2f} s", name) for name, seconds in threads.items()])
+    _print(console, f"{what}: the main thread's functions")
+    rows = [
+        (f"{with_callees / total:.1%}", f"{own / total:.1%}", name)
+        for name, (with_callees, own) in sorted(functions.items(), key=lambda item: -item[1][0])
+        if _LEAST_SHARE * total <= with_callees
+    ]
+    _plain(console, [("with callees", "itself", "function"), *rows])
 
 
 def write(path: Path, machine: Mapping[str, str], figures: Sequence[Figure], faults: Sequence[str]) -> None:
@@ -92,5 +84,8 @@ def _number(value: float) -> str:
 def _plain(console: Console, rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

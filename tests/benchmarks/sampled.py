@@ -1,8 +1,9 @@
 """Runs a Python program and notes where its time goes: `python sampled.py OUTPUT PROGRAM [ARGUMENTS]`.
 
-From SIGUSR1 on, a thread looks a thousand times a second at what each other thread is doing, and counts the processor
-time that the thread has used since the last look for the functions that it is in then. What runs in C is counted for the
-Python function that called it. Looking costs something itself, so figures taken meanwhile are worse than without.
+From SIGUSR1 on, a timer interrupts the main thread a thousand times a second, and the processor time that the thread has
+used since the last time is counted for the functions that it is in then. What runs in C is counted for the Python
+function that called it. Of the other threads only their processor time is known: a thread that looked at them would see
+them just where they give up the interpreter. All of this costs something, so figures taken meanwhile are worse.
 """
 
 import json
@@ -15,60 +16,67 @@ from pathlib import Path
 from types import FrameType
 
 INTERVAL_SECONDS = 0.001
+THREADS_EVERY = 100
+"""Looks after which the other threads' time is read again: threads that have ended cannot be asked any more."""
 LIBRARIES = "site-packages/"
 
 _Function = tuple[str, int, str]
 
 
-class Sampler(threading.Thread):
-    """Looks until the program ends."""
+class Sampler:
+    """Looks at the main thread, from `begin` until `write`."""
 
     def __init__(self) -> None:
-        super().__init__(name="sampler", daemon=True)
-        self._threads: dict[str, dict[str, dict[_Function, float]]] = {}
-        self._used: dict[int, float] = {}
-        self._over = threading.Event()
+        self._own: dict[_Function, float] = {}
+        self._with_callees: dict[_Function, float] = {}
+        self._used = 0.0
+        self._looks = 0
+        self._before: dict[str, float] = {}
+        self._after: dict[str, float] = {}
 
     def begin(self, *_: object) -> None:
-        """Begin to look, if it has not."""
-        if not self.is_alive():
-            self.start()
+        self._before = _thread_seconds()
+        self._used = time.thread_time()
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS, INTERVAL_SECONDS)
 
-    def run(self) -> None:
-        while not self._over.wait(INTERVAL_SECONDS):
-            frames = sys._current_frames()
-            names = {thread.ident: thread.name for thread in threading.enumerate()}
-            for ident, frame in frames.items():
-                if ident in names and ident != self.ident:
-                    self._count(ident, names[ident], frame)
-
-    def _count(self, ident: int, name: str, frame: FrameType | None) -> None:
-        try:
-            used = time.clock_gettime(time.pthread_getcpuclockid(ident))
-        except OSError:
-            return
-        spent = used - self._used.get(ident, used)
-        self._used[ident] = used
-        counts = self._threads.setdefault(name, {"own": {}, "with_callees": {}})
+    def _look(self, _: int, frame: FrameType | None) -> None:
+        used = time.thread_time()
+        spent, self._used = used - self._used, used
+        self._looks += 1
+        if self._looks % THREADS_EVERY == 0:
+            self._after = _thread_seconds()
+        if frame:
+            self._own[_function(frame)] = self._own.get(_function(frame), 0.0) + spent
         seen: set[_Function] = set()
         while frame:
-            function = (frame.f_code.co_filename, frame.f_code.co_firstlineno, frame.f_code.co_qualname)
-            for kind in ("with_callees",) if seen else ("own", "with_callees"):
-                if function not in seen:
-                    counts[kind][function] = counts[kind].get(function, 0.0) + spent
-            seen.add(function)
+            function = _function(frame)
+            if function not in seen:
+                seen.add(function)
+                self._with_callees[function] = self._with_callees.get(function, 0.0) + spent
             frame = frame.f_back
 
     def write(self, path: Path) -> None:
-        """Stop looking, and write all of it as JSON: for each thread its functions and their seconds."""
-        self._over.set()
-        if self.is_alive():
-            self.join()
-        threads = {
-            name: {kind: {_name(*function): spent for function, spent in counts[kind].items()} for kind in counts}
-            for name, counts in self._threads.items()
+        """Stop looking, and write all of it as JSON: seconds per thread, and per function of the main one."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        seconds = {name: used - self._before.get(name, 0.0) for name, used in self._after.items()}
+        functions = {
+            _name(*function): (spent, self._own.get(function, 0.0)) for function, spent in self._with_callees.items()
         }
-        path.write_text(json.dumps(threads))
+        path.write_text(json.dumps({"threads": seconds, "functions": functions}))
+
+
+def _thread_seconds() -> dict[str, float]:
+    """Give the processor time of each thread that runs now, and of the whole process."""
+    seconds = {"process": time.process_time()}
+    for thread in threading.enumerate():
+        if thread.ident is not None:
+            seconds[thread.name] = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    return seconds
+
+
+def _function(frame: FrameType) -> _Function:
+    return (frame.f_code.co_filename, frame.f_code.co_firstlineno, frame.f_code.co_qualname)
 
 
 def _name(file: str, line: int, function: str) -> str:
