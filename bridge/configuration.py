@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from bridge.config.model import Config
 from bridge.config.problems import Problem
@@ -118,8 +118,12 @@ class Configuration:
 @contextlib.asynccontextmanager
 async def _watching(path: Path, changed: Callable[[], None]) -> AsyncIterator[None]:
     """Call `changed` after each change of the files, for as long as the context lasts."""
+
+    def concerns(_: Change, name: str) -> bool:
+        return _is_configuration(path, name)
+
     async def watch() -> None:
-        async for _ in awatch(_folder(path), recursive=False, watch_filter=lambda _, name: _is_configuration(path, name)):
+        async for _ in awatch(_folder(path), recursive=False, watch_filter=concerns):
             changed()
 
     task = asyncio.get_running_loop().create_task(watch(), name="watch")
