@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from jinja2 import TemplateError, Undefined, nodes
 
+from bridge.certainty import OPEN, certain_value
 from bridge.expression_check import BARE, Check, parse
 from bridge.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded, settled
 from bridge.steps import Transform, TransformError
@@ -50,6 +51,7 @@ class JinjaExpressions:
         self._bare_sandbox = BareSandbox(transforms)
         self._template = lru_cache(_CACHED)(self._compile_template)
         self._expression = lru_cache(_CACHED)(self._compile_expression)
+        self._tree = lru_cache(_CACHED)(self._parse)
 
     def template(self, source: str, names: frozenset[str] | None = None) -> Template:
         """Compile a text with `{{ }}` in it, over variables of these names (None allows any).
@@ -72,6 +74,30 @@ class JinjaExpressions:
             ExpressionError: as for `template`.
         """
         return self._expression(source, names)
+
+    def certain_truth(self, source: str, known: Mapping[str, Any]) -> bool | None:
+        """Say whether a bare expression is true, or false, of every event in which these names have these values.
+
+        None where that depends on the event, or where the text cannot be read.
+        """
+        tree = self._tree(source, BARE)
+        bare = next(tree.find_all(nodes.Output)).nodes[0] if tree else None
+        try:
+            value = certain_value(bare, known) if bare else OPEN
+        except RecursionError:
+            return None
+        return None if value is OPEN else bool(value)
+
+    def filters(self, source: str) -> list[nodes.Filter]:
+        """Give the filters in a template, with their arguments as written; none where it cannot be read."""
+        tree = self._tree(source, None)
+        return list(tree.find_all(nodes.Filter)) if tree else []
+
+    def _parse(self, source: str, state: str | None) -> nodes.Template | None:
+        try:
+            return parse(self._bare_sandbox if state else self._sandbox, source, state)
+        except (ExpressionError, RecursionError, ValueError):
+            return None
 
     def _compile_template(self, source: str, names: frozenset[str] | None) -> Template:
         sandbox = self._sandbox

@@ -22,7 +22,7 @@ from bridge.batching import Ready, next_batch
 from bridge.config.model import Chatbot, Destination, RateLimit
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.record import Spoiled, make_record
-from bridge.store.base import DeliveryState, Lease, Pause, Settlement, Store
+from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
 
 READ_AHEAD = 4
@@ -80,6 +80,7 @@ class Lane:
         """Whether the store may hold deliveries beyond the agenda's cursor."""
         self._changed = True
         self._stopping = False
+        self._fault: BaseException | None = None
         self._wake = asyncio.Event()
         self._limiter = _limiter(destination.rate_limit)
         self._log = log.bind(destination=destination.name)
@@ -105,9 +106,15 @@ class Lane:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work the lane. Returns after `stop` or when the lease is lost; cancelled, it cuts off the calls."""
+        """Work the lane. Returns after `stop` or when the lease is lost; cancelled, it cuts off the calls.
+
+        Raises what has gone wrong inside the lane itself: then its memory is not to be trusted any more, and it is
+        for its owner to begin anew from the store.
+        """
         try:
             while not self._stopping:
+                if self._fault:
+                    raise self._fault
                 self._wake.clear()
                 await self._reload()
                 await self._begin_calls()
@@ -238,13 +245,21 @@ class Lane:
             try:
                 self._ready.append(Ready(delivery, make_record(delivery, self._chatbots), now))
             except Spoiled as error:
-                spoiled.append(retry.spoiled(delivery, error.reason, error.detail, now))
-                self._log.warning("delivery_spoiled", delivery=delivery.id, reason=error.reason.value)
+                spoiled.append(self._spoiled(delivery, error.reason, error.detail))
+            except Exception as error:  # noqa: BLE001 - see below
+                # A transform may be anybody's code; its fault must not keep the others from their records.
+                self._log.exception("mapping_fault", delivery=delivery.id)
+                detail = f"the mapping raised {type(error).__name__}; see the log, mend it, then replay"
+                spoiled.append(self._spoiled(delivery, Reason.MAPPING, detail))
         for gone in set(ids) - {delivery.id for delivery in deliveries}:
             self._agenda.done(gone)
         if spoiled:
             self._out.update(each.delivery for each in spoiled)
             await self._settle(spoiled)
+
+    def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
+        self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
+        return retry.spoiled(delivery, reason, detail, self._clock())
 
     # -- one call
 
@@ -348,6 +363,7 @@ class Lane:
     async def _store_trouble(self, error: StoreUnavailableError) -> None:
         self._log.warning("lane_waits_for_store", error=str(error))
         await asyncio.sleep(STORE_TROUBLE_SECONDS)
+        self._wake.set()
 
     def _track(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -358,8 +374,8 @@ class Lane:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()):
-            self._log.error("lane_fault", exc_info=error)
+        if not task.cancelled():
+            self._fault = self._fault or task.exception()
 
 
 def _refused_whole(outcomes: Sequence[Outcome]) -> bool:

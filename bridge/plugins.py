@@ -69,7 +69,11 @@ def transforms_in(found: object) -> list[Transform]:
 
 
 def _made(function: Callable[..., Any], name: str) -> Transform:
-    if not inspect.isfunction(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if (
+        not inspect.isfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+    ):
         raise TypeError(f"@transform: `{name}` must be a plain function, neither async nor a generator")
     if not _NAME.fullmatch(name):
         raise TypeError(f"@transform: `{name}` must be a name of letters, digits and `_`: @transform(name=…)")

@@ -219,7 +219,7 @@ class Connector(ABC):
 
     Made once per destination when the configuration goes live, used by one lane, closed once when it goes away.
     The constructor does no I/O and raises `SettingError` for what the settings' own types cannot check, so that a
-    configuration is checked by making its connectors.
+    configuration is checked by making its connectors. Several of them go in an `ExceptionGroup`, and all are shown.
     """
 
     destination_settings: ClassVar[type[DestinationSettings]]

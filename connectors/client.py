@@ -2,7 +2,7 @@
 
 What it takes care of, so that no connector has to: time-outs, bounded answers, TLS settings, private addresses,
 redirects (never followed: most turn a POST into a GET), proxies of the environment (never used), cookies (never
-kept), masking of secrets, and the network's faults, which become values (`Failure`) and never exceptions.
+kept), and the network's faults, which become values (`Failure`) and never exceptions.
 
 A request that may have reached the destination is never sent again by this module, for that could write a lead twice.
 Only when it certainly was not sent (no name, no connection, no TLS) it is tried again, twice within about a second.
@@ -103,6 +103,8 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections. A second call does nothing."""
+        if self._closed:
+            return
         self._closed = True
         if self._http is not None:
             await self._http.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
 from bridge.store.base import DeliveryState, Lease, Pause
 from bridge.store.driver import Driver
@@ -437,3 +438,61 @@ async def test_remembers_what_the_connector_asked_to_keep(rig: Callable[..., Rig
     await lane.settled(2)
     assert lane.connector.calls[1][0].memo == {"note": "17"}
     assert lane.rows()[0].memo == '{"note":"17","meeting":"18"}'
+
+
+async def test_a_fault_of_a_mapping_spoils_its_own_delivery_only(rig: Callable[..., Rig]) -> None:
+    class Faulty:
+        def apply(self, values: Any) -> dict[str, Any]:
+            if values["Email"] == "bad@example.com":
+                raise ZeroDivisionError
+            return {"email": values["Email"]}
+
+    lane = rig()
+    lane.bots["acme"] = chatbot("acme", route("crm", mapping=Faulty()))
+    await lane.accept(Email="bad@example.com")
+    await lane.accept()
+    await lane.start()
+    await lane.until(lambda: lane.states() == ["dead", "delivered"])
+    assert "ZeroDivisionError" in lane.rows()[0].detail
+
+
+async def test_goes_on_when_the_store_is_back(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.lane.STORE_TROUBLE_SECONDS", 0.01)
+    lane = rig()
+    real = {name: getattr(lane.store, name) for name in ("paused", "due", "read", "settle")}
+    down = set(real)
+
+    def failing(name: str) -> Callable[..., Any]:
+        async def call(*arguments: Any) -> Any:
+            if name in down:
+                down.discard(name)
+                raise StoreUnavailableError("away")
+            return await real[name](*arguments)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(lane.store, name, failing(name))
+    await lane.accept()
+    await lane.start()
+    await lane.settled(1)
+    assert lane.states() == ["delivered"]
+    assert len(lane.connector.calls) == 1
+    assert down == set()
+
+
+async def test_a_fault_of_the_lane_itself_ends_it_so_that_it_can_begin_anew(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bridge.retry.decide", fail)
+    lane = rig()
+    await lane.start()
+    await lane.accept()
+    assert lane.run
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(lane.run, 5)
+    lane.run = None
+    assert lane.states() == ["pending"]

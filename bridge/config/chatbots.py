@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from bridge.config.destinations import Built
 from bridge.config.draft import Draft, split
+from bridge.config.lint import check_test_when, check_when, warn_of_patterns
 from bridge.config.model import Chatbot, Route
 from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart, RoutePart
@@ -43,6 +44,7 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
         return None
     part = draft.model(ChatbotPart, path, {key: plain(node) for key, node in values.items() if key != "routes"})
     test_when = draft.condition((*path, "test_when"))
+    check_test_when(draft, (*path, "test_when"))
     routes = _routes(draft, (*path, "routes"), destinations)
     _check_keys(draft, path, part)
     if part is None:
@@ -110,6 +112,8 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
     ours, own = split(RoutePart, values)
     part = draft.model(RoutePart, path, {key: value for key, value in ours.items() if key != "fields"})
     when = draft.condition((*path, "when"))
+    if when and part:
+        check_when(draft, (*path, "when"), part.events)
     mapping = _mapping(draft, (*path, "fields"))
     built = _target(draft, (*path, "to"), destinations)
     if built is None or built.connector is None:
@@ -140,8 +144,11 @@ def _mapping(draft: Draft, path: Path) -> FieldMapping:
     """Compile a route's fields, each on its own, so that a mistake in one does not hide another."""
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
     forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
+    warn_of_patterns(draft, path, forms)
     try:
-        return compile_mapping({name: form for name, form in forms.items() if form}, draft.expressions, draft.transforms)
+        return compile_mapping(
+            {name: form for name, form in forms.items() if form}, draft.expressions, draft.transforms
+        )
     except FieldsError as error:
         for problem in error.problems:
             where = find(draft.root, (*path, *problem.path))[0]

@@ -46,14 +46,16 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
         return Built(None, None)
     settings = draft.model(kind.destination_settings, path, own, known_keys(DestinationPart))
     if settings is None:
+        _check_batch_size(draft, path, kind.max_batch)
         return Built(kind, None)
     for secret in secret_paths(settings):
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
     connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"))
+    most = kind.max_batch if connector is None else connector.max_batch if connector.batches() else 1
+    _check_batch_size(draft, path, most)
     if connector is None or part is None:
         return Built(kind, None)
-    batch_size = _batch_size(draft, path, part, connector)
-    return Built(kind, _destination(name, part, settings, connector, batch_size))
+    return Built(kind, _destination(name, part, settings, connector, part.batch.size or most))
 
 
 def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
@@ -84,26 +86,35 @@ def _connector(
     )
     try:
         return kind(settings, context)
-    except SettingError as error:
+    except Exception as error:  # noqa: BLE001 - a connector is foreign code
+        _unmade(draft, path, error)
+    return None
+
+
+def _unmade(draft: Draft, path: Path, error: Exception) -> None:
+    """Note why a connector cannot be made. What it did not mean to say is left out, for that may hold a secret."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            _unmade(draft, path, each)
+    elif isinstance(error, SettingError):
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ExpressionError):  # it knows the line and column, the setting's error only the path
             draft.expression_error((*path, *error.path), cause)
         else:
             draft.value_error((*path, *error.path), error.message)
-    except ExpressionError as error:
+    elif isinstance(error, ExpressionError):
         draft.error(path, error.message)
-    except Exception as error:  # noqa: BLE001 - a connector is foreign code; its message may hold a secret
+    else:
         draft.error(path, f"its connector cannot be made of these settings ({type(error).__name__})")
-    return None
 
 
-def _batch_size(draft: Draft, path: Path, part: DestinationPart, connector: Connector) -> int:
-    most = connector.max_batch if connector.batches() else 1
-    size = part.batch.size
-    if size is not None and size > most:
+def _check_batch_size(draft: Draft, path: Path, most: int) -> None:
+    """Look at the size as it is written, whatever else is wrong with the destination."""
+    where = (*path, "batch", "size")
+    size = draft.text(where) or ""
+    if size.isdecimal() and int(size) > most:
         why = f"the API takes {most} records in a call" if most > 1 else "with these settings a call takes one record"
-        draft.value_error((*path, "batch", "size"), f"must be at most {most}: {why}")
-    return size or most
+        draft.value_error(where, f"must be at most {most}: {why}")
 
 
 def _destination(

@@ -16,7 +16,8 @@ from bridge.mapping import NAMES
 from bridge.steps import Transform
 from connectors.base import ExpressionError
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+"""What the author may call a destination or a chatbot."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,7 +41,7 @@ class Draft:
     def entry(self, section: str, name: str) -> dict[str, Node] | None:
         """Give the settings of a named entry, after a look at its name; None where they are no map."""
         path = (section, name)
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             self.error(path, "a name has letters, digits, `-`, `_` and `.` only, 64 at most")
         return self.entries(path, "a map of settings")
 
@@ -114,6 +115,11 @@ class Draft:
     def warn(self, path: Path, message: str) -> None:
         """Note at a key what is likely not meant."""
         self.findings.warn(path, key_place(self.root, path), message)
+
+    def text_warning(self, path: Path, message: str) -> None:
+        """Note at a text, or at what is there in its place, what is likely not meant."""
+        followed, node = find(self.root, path)
+        self.findings.warn(followed, node.place, message)
 
     def text_error(self, path: Path, message: str, line: int = 1, column: int | None = None) -> None:
         """Note a problem with what a text says, at the place in the file.

@@ -61,9 +61,7 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
     Raises:
         ConfigError: with everything that is wrong, in the order of files and lines.
     """
-    trees = [
-        None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()
-    ]
+    trees = [None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()]
     root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
     brought = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(brought.transforms, MEMBERS)

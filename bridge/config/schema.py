@@ -31,8 +31,9 @@ def _setting(default: str, parse: Callable[[str], Any], description: str) -> Any
     return Field(default=parse(default), description=description, json_schema_extra={"default": default})
 
 
-Text = Annotated[str, BeforeValidator(_as_written)]
-SecretText = Annotated[SecretStr, BeforeValidator(_as_written)]
+Text = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+EventType = Literal["Lead", "Appointment"]
 
 
 class Part(BaseModel):
@@ -72,6 +73,7 @@ class StorePart(Part):
 
     url: SecretStr = Field(
         default=SecretStr("sqlite:///leadbridge.db"),
+        json_schema_extra={"default": "sqlite:///leadbridge.db"},
         description="`sqlite:///PATH`, a relative path starting at the working directory, or "
         "`postgresql://user:password@host/database`.",
     )
@@ -110,9 +112,7 @@ class RetryPart(Part):
     initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.")
     max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.")
     multiplier: float = Field(default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.")
-    jitter: float = Field(
-        default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it."
-    )
+    jitter: float = Field(default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.")
     give_up_after: SomeTime = _setting("3d", parse_duration, "When a delivery that still fails becomes a dead letter.")
 
     @field_validator("max")
@@ -138,8 +138,8 @@ class RoutePart(Part):
     """Which events go to which destination, as what. The route settings of its connector stand beside these keys."""
 
     to: Text = Field(description="The name of a destination.")
-    events: Annotated[list[Literal["Lead", "Appointment"]], BeforeValidator(_listed)] = Field(
-        default=["Lead", "Appointment"], min_length=1, description="Which types of events take this route."
+    events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
+        Field(default=["Lead", "Appointment"], min_length=1, description="Which types of events take this route.")
     )
     when: str | None = Field(
         default=None, description="An expression; only events for which it is true take this route."
@@ -164,7 +164,9 @@ class ChatbotPart(Part):
     serial_number: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="The chatbot's id, `SerialNumber` in its events."
     )
-    signing_keys: Annotated[list[SecretText], BeforeValidator(_listed)] = Field(
+    signing_keys: Annotated[
+        list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
+    ] = Field(
         default=[],
         description="The vendor's Sign Key; several while a key is being changed, the current one first.",
     )
@@ -193,7 +195,7 @@ class ConfigPart(Part):
 
     server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")
     store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
-    plugins: Annotated[list[str], BeforeValidator(_listed)] = Field(
+    plugins: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = Field(
         default=[],
         description="Folders whose `*.py` files bring transforms of your own, relative to this file; a file whose name "
         "begins with `_` is left to the others to import.",

@@ -47,24 +47,29 @@ def _some_time(seconds: float) -> float:
     return seconds
 
 
-Duration = Annotated[
-    float,
-    PlainValidator(parse_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|m|h|d)$", "examples": ["30s", "5m", "12h", "30d"]}
-    ),
-]
+_WRITTEN: Final = {
+    "type": "string",
+    "pattern": r"^\d{1,9}(\.\d{1,6})? ?(ms|s|m|h|d)$",
+    "examples": ["30s", "5m", "12h", "30d"],
+}
+Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema({"anyOf": [_WRITTEN, {"const": 0}]})]
 """Seconds; 0 is allowed."""
-SomeTime = Annotated[Duration, AfterValidator(_some_time)]
+SomeTime = Annotated[float, PlainValidator(parse_duration), AfterValidator(_some_time), WithJsonSchema({**_WRITTEN})]
 """Seconds, more than 0."""
 Size = Annotated[
     int,
     PlainValidator(parse_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+ ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
 ]
 """Bytes, more than 0."""
 Listener = Annotated[
     Address,
     PlainValidator(parse_address),
-    WithJsonSchema({"type": "string", "examples": ["0.0.0.0:8080", "127.0.0.1:8081", "[::1]:8081"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(\[[^\]]+\]|[^\s\[\]:/@]*):\d{1,5}$",
+            "examples": ["0.0.0.0:8080", "127.0.0.1:8081", "[::1]:8081"],
+        }
+    ),
 ]

@@ -28,7 +28,20 @@ _UNAUTHORIZED = 401
 class HttpConnector(Connector):
     """Writes records into any HTTP API: one request for each record, or in batch mode one for several.
 
-    Idempotency is the destination's: its key (an upsert), `idempotency_key`, or `webhook-id` where it is looked at.
+    Idempotency is the destination's: its key (an upsert), `idempotency_key`, or `webhook-id` where it is looked at. A
+    crash or a lost answer leaves the record open, and the same request with the same ids comes again.
+
+    A whole destination:
+        ```yaml
+        crm:
+          connector: http
+          url: https://api.example.com/contacts/{{ Email }}
+          method: PUT
+          headers: {X-Source: "{{ chatbot }}"}
+          auth: {bearer: "${CRM_TOKEN}"}
+          success: {status: [200-299], when: answer.ok}
+          remote_id: answer.id
+        ```
     """
 
     destination_settings = HttpSettings

@@ -4,9 +4,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import Connection
 
 from bridge.cli import store as cli_store
 from bridge.store import sqlite as engine
+from bridge.store.driver import raw
 from tests.building import lead
 
 if TYPE_CHECKING:
@@ -102,11 +104,10 @@ def test_a_short_lock_is_waited_for(filled: "Place", monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.01)
     other = sqlite3.connect(filled.driver.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    begin = cli_store.raw
-    tries = []
+    tries: list[str] = []
 
-    def release_at_the_third_try(connection: "cli_store.Connection") -> object:
-        driver = begin(connection)
+    def release_at_the_third_try(connection: Connection) -> object:
+        driver = raw(connection)
 
         class Counting:
             def execute(self, text: str) -> object:

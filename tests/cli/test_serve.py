@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -40,6 +40,13 @@ class Serving:
                 return self.lines[-1]
         raise AssertionError(f"the log ended without {event}: {self.lines}")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
@@ -47,10 +54,8 @@ class Serving:
 
 @pytest.fixture
 def serving(place: "Place") -> Iterator[Serving]:
-    serving = Serving(place)
-    with serving.process:
+    with Serving(place) as serving:
         yield serving
-        serving.process.kill()
 
 
 def test_the_commands_work_beside_it_and_it_notices_what_they_change(place: "Place", serving: Serving) -> None:
@@ -87,10 +92,10 @@ def test_what_cannot_be_served_is_one_line(place: "Place") -> None:
 def test_a_second_one_is_refused_by_name(place: "Place", serving: Serving) -> None:
     serving.until("ready")
 
-    with Serving(place).process as second:
-        assert second.wait(30) == 1
-        assert second.stderr
-        error = second.stderr.read().decode()
+    with Serving(place) as second:
+        assert second.process.wait(30) == 1
+        assert second.process.stderr
+        error = second.process.stderr.read().decode()
 
     assert f"another leadbridge (process {serving.process.pid}) serves this store" in error
     assert len(error.splitlines()) == 1
@@ -101,8 +106,7 @@ def test_warnings_are_shown_and_it_starts(place: "Place") -> None:
     place.configure(CONFIGURATION.replace("${TOKEN}", "${TOKEN:-default-token}"))
     del place.environ["TOKEN"]
 
-    serving = Serving(place)
-    with serving.process:
+    with Serving(place) as serving:
         serving.until("ready")
         assert serving.stop() == 0
         assert serving.process.stderr
