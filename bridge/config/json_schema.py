@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge.config.draft import NAME
@@ -26,6 +25,7 @@ _WRITTEN_OUT: Final = {
     "boolean": r"^([Tt]rue|TRUE|[Ff]alse|FALSE|[Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$|\$\{",
 }
 """How a value that is no text may be written as one: in quotes, or by a variable."""
+_REFERENCE: Final = re.compile(r"#/\$defs/(\w+)")
 _VARIABLE: Final[Json] = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -56,8 +56,18 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
         "title": "Leadbridge configuration",
         **top,
         "properties": {name: _section(name, each) for name, each in top["properties"].items()},
-        "$defs": dict(sorted(definitions.items())),
+        "$defs": _in_use(top, definitions),
     }
+
+
+def _in_use(top: Json, definitions: Mapping[str, Json]) -> dict[str, Json]:
+    """Give the definitions that are referred to, by way of others too."""
+    found: set[str] = set()
+    new = set(_REFERENCE.findall(str(top)))
+    while new:
+        found |= new
+        new = set(_REFERENCE.findall(str([definitions[name] for name in new]))) - found
+    return {name: definitions[name] for name in sorted(found)}
 
 
 def _section(name: str, schema: Json) -> Json:
@@ -77,7 +87,6 @@ def _destination(common: Json, by_connector: Mapping[str, Json]) -> Json:
         {
             "if": {"properties": {"connector": {"const": name}}, "required": ["connector"]},
             "then": {
-                "description": own.get("description", ""),
                 "properties": {**shared, **own.get("properties", {})},
                 "required": own.get("required", []),
                 "additionalProperties": False,
@@ -120,11 +129,17 @@ def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _without_null(schema: Json) -> Json:
     """Leave out that a key may be there and have no value."""
-    choices = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    choices = [inner for each in schema.get("anyOf", []) for inner in _choices(each) if inner != {"type": "null"}]
+    if {"type": "string"} in choices:  # then any other text is one as well
+        choices = [each for each in choices if each == {"type": "string"} or each.get("type") != "string"]
     if not choices:
         return schema
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
     return {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
+
+
+def _choices(schema: Json) -> list[Json]:
+    return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
 
 
 def _as_written(schema: Json) -> Json:
@@ -137,9 +152,3 @@ def _as_written(schema: Json) -> Json:
     about = {key: value for key, value in schema.items() if key in outside}
     strict = {key: value for key, value in schema.items() if key not in outside}
     return {**about, "anyOf": [strict, {"type": "string", "pattern": written} if written else _VARIABLE]}
-
-
-def described_models(model: type[BaseModel]) -> Json:
-    """Give the cleaned schema of one model, with its definitions, for the documentation."""
-    made = models_json_schema([(model, "validation")], ref_template="#/$defs/{model}")
-    return {name: _cleaned(each) for name, each in made[1]["$defs"].items()}

@@ -53,7 +53,9 @@ class ServerPart(Part):
         "`admin_token`.",
     )
     admin_token: SecretText | None = Field(
-        default=None, description="What an operator shows to the admin listener; at least 16 characters."
+        default=None,
+        description="What an operator shows to the admin listener; at least 16 characters.",
+        examples=["${LEADBRIDGE_ADMIN_TOKEN}"],
     )
     max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.")
     read_timeout: SomeTime = _setting(
@@ -74,6 +76,7 @@ class StorePart(Part):
     url: SecretStr = Field(
         default=SecretStr("sqlite:///leadbridge.db"),
         json_schema_extra={"default": "sqlite:///leadbridge.db"},
+        examples=["postgresql://leadbridge:${DB_PASSWORD}@db/leads"],
         description="`sqlite:///PATH`, a relative path starting at the working directory, or "
         "`postgresql://user:password@host/database`.",
     )
@@ -93,15 +96,18 @@ class StorePart(Part):
 class RateLimitPart(Part):
     """A limit on calls, shared by all chatbots that use the destination."""
 
-    requests: int = Field(ge=1, le=1_000_000, description="How many calls are made at most …")
-    per: SomeTime = Field(description="… in any span of this length.")
+    requests: int = Field(ge=1, le=1_000_000, description="How many calls are made at most …", examples=[100])
+    per: SomeTime = Field(description="… in any span of this length.", examples=["10s"])
 
 
 class BatchPart(Part):
     """How records share a call, where the connector can do that."""
 
     size: int | None = Field(
-        default=None, ge=1, description="How many records share a call at most; by default as many as the API takes."
+        default=None,
+        ge=1,
+        examples=[50],
+        description="How many records share a call at most; by default as many as the API takes.",
     )
     linger: Duration = _setting("0s", parse_duration, "How long a record may wait for others to share its call.")
 
@@ -111,8 +117,12 @@ class RetryPart(Part):
 
     initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.")
     max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.")
-    multiplier: float = Field(default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.")
-    jitter: float = Field(default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.")
+    multiplier: float = Field(
+        default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.", examples=[3]
+    )
+    jitter: float = Field(
+        default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.", examples=[0.5]
+    )
     give_up_after: SomeTime = _setting("3d", parse_duration, "When a delivery that still fails becomes a dead letter.")
 
     @field_validator("max")
@@ -126,9 +136,11 @@ class RetryPart(Part):
 class DestinationPart(Part):
     """One account to deliver to. The settings of its connector stand beside these keys."""
 
-    connector: Text = Field(description="Which connector speaks to it, such as `http`.")
+    connector: Text = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(default=None, description="At most so many calls in a span of time.")
-    concurrency: int = Field(default=10, ge=1, le=1_000, description="How many calls are under way at once at most.")
+    concurrency: int = Field(
+        default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
+    )
     batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
     timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.")
     retry: RetryPart = Field(default_factory=RetryPart, description="When a delivery that failed is tried again.")
@@ -137,12 +149,19 @@ class DestinationPart(Part):
 class RoutePart(Part):
     """Which events go to which destination, as what. The route settings of its connector stand beside these keys."""
 
-    to: Text = Field(description="The name of a destination.")
+    to: Text = Field(description="The name of a destination.", examples=["crm"])
     events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
-        Field(default=["Lead", "Appointment"], min_length=1, description="Which types of events take this route.")
+        Field(
+            default=["Lead", "Appointment"],
+            min_length=1,
+            examples=[["Lead"]],
+            description="Which types of events take this route.",
+        )
     )
     when: str | None = Field(
-        default=None, description="An expression; only events for which it is true take this route."
+        default=None,
+        description="An expression; only events for which it is true take this route.",
+        examples=["Email or PhoneNumber"],
     )
     fields: dict[str, FieldForm] = Field(
         default={}, description="The fields of the record, by the destination's names; empty ones are left out."
@@ -162,13 +181,14 @@ class ChatbotPart(Part):
     """One chatbot: a source of events."""
 
     serial_number: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="The chatbot's id, `SerialNumber` in its events."
+        description="The chatbot's id, `SerialNumber` in its events.", examples=["59001dd73709417321c58b11693183a2"]
     )
     signing_keys: Annotated[
         list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         default=[],
         description="The vendor's Sign Key; several while a key is being changed, the current one first.",
+        examples=[["${ACME_SIGN_KEY}"]],
     )
     signature_tolerance: Duration = _setting(
         "15m", parse_duration, "How far a signature's time may be off; 0s does not look at it."
@@ -182,6 +202,7 @@ class ChatbotPart(Part):
     test_when: str | None = Field(
         default=None,
         description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",
+        examples=['Email.endswith("@example.org")'],
     )
     insecure_skip_verify: bool = Field(
         default=False, description="Whether events are taken without a signature: anybody can then send leads."
@@ -199,6 +220,7 @@ class ConfigPart(Part):
         default=[],
         description="Folders whose `*.py` files bring transforms of your own, relative to this file; a file whose name "
         "begins with `_` is left to the others to import.",
+        examples=[["./plugins"]],
     )
     destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")
     chatbots: dict[str, ChatbotPart] = Field(default={}, description="The sources of events, by name.")

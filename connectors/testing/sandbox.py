@@ -155,9 +155,9 @@ class Sandbox:
     def _serve(
         self, faults: Faults, answer: Callable[[web.Request, bytes], Reply]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Make the handler of a path: it notes the arrival, and does what the fault of the call wants."""
+        """Make what serves a path: it notes the arrival, and does what the fault of the call wants."""
 
-        async def handler(request: web.Request) -> web.StreamResponse:
+        async def serve(request: web.Request) -> web.StreamResponse:
             try:
                 body = await request.read()
             except web.HTTPRequestEntityTooLarge:
@@ -169,7 +169,7 @@ class Sandbox:
                 return _response(self._reply(answer, request, body))
             return await self._fail(fault, answer, request, body)
 
-        return handler
+        return serve
 
     def _reply(self, answer: Callable[[web.Request, bytes], Reply], request: web.Request, body: bytes) -> Reply:
         try:
