@@ -38,7 +38,9 @@ _WORDINGS: Final = (
     ("'end of print statement'", "`}}`"),
     ("'end of statement block'", "`%}`"),
     ("'end of template'", "the end"),
+    ("expected token 'name'", "expected a name"),
 )
+_WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` between two values", ";": "remove it"}
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
 
@@ -107,7 +109,8 @@ def _plain_words(message: str) -> str:
     if unclosed:
         return f"`{{% {unclosed[1]} %}}` is never closed: add `{{% end{unclosed[1]} %}}`"
     if message.startswith("unexpected char"):
-        return f"unexpected {message[16:].partition(' at ')[0]}: a quote may not be closed"
+        found = message[16:].partition(" at ")[0]
+        return f"unexpected {found}: {_WORDS_FOR.get(found.strip(chr(39)), 'a quote may not be closed')}"
     for theirs, ours in _WORDINGS:
         message = message.replace(theirs, ours)
     return message[:1].lower() + message[1:].rstrip(".")

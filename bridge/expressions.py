@@ -168,6 +168,8 @@ def _readable(error: BaseException) -> ExpressionError:
         return error
     if isinstance(error, TemplateError):
         return ExpressionError(error.message or "cannot be compiled", getattr(error, "lineno", 1))
+    if isinstance(error, SyntaxError) and "repeated" in error.msg:
+        return ExpressionError("an argument is given twice: leave one of the two out")
     return ExpressionError("is nested too deeply or holds a number that is too long: write it in simpler parts")
 
 

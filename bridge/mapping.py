@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bridge.errors import LeadbridgeError
 from bridge.event import EVENT_FIELDS, Event, timestamp
+from bridge.sandbox import TEXT_METHODS
 from bridge.spelling import did_you_mean
 from bridge.steps import Step, Transform, TransformError, to_json
 from bridge.transforms import BUILTIN
@@ -21,7 +22,10 @@ from connectors.base import ExpressionError, Expressions
 EVENT_MEMBERS: Final = frozenset({"id", "received_at"})
 NAMES: Final = frozenset(EVENT_FIELDS) | {"event", "chatbot"}
 """What an expression over an event may use."""
-MEMBERS: Final[abc.Mapping[str, frozenset[str]]] = {"event": EVENT_MEMBERS}
+MEMBERS: Final[abc.Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys((*EVENT_FIELDS, "chatbot"), TEXT_METHODS),
+    "event": EVENT_MEMBERS,
+}
 """What some of `NAMES` have in them; for `expressions.JinjaExpressions`."""
 _SOURCES: Final = (*EVENT_FIELDS, "chatbot", *(f"event.{name}" for name in sorted(EVENT_MEMBERS)))
 _LABEL: Final = 80

@@ -1,7 +1,7 @@
-"""Regular expressions that can run without end on an unlucky text. Pure.
+r"""Regular expressions that can run without end on an unlucky text. Pure.
 
 Python's engine goes back and tries another way when a pattern does not fit in the end. Where a repetition without an
-upper bound repeats another, with nothing in between that must be there (`(a+)+`, `(\\w+\\s?)*`, `(x|y+)*`), the ways to
+upper bound repeats another, with nothing in between that must be there (`(a+)+`, `(\w+\s?)*`, `(x|y+)*`), the ways to
 part a text among the two double with each character. That one shape is looked for and no other: it is by far the most
 frequent, and hardly ever meant.
 """

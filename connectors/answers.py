@@ -43,6 +43,8 @@ class Failure:
     """Whether the request may have reached the destination: then the records may or may not have been written."""
     momentary: bool = False
     """Nothing was sent, and another try right away may do better."""
+    setting: tuple[str | int, ...] = ()
+    """The setting of `NetworkSettings` that it is about, where it is known to be one."""
 
 
 class Stale(aiohttp.ClientConnectionError):
@@ -61,7 +63,8 @@ def failure(fault: Exception, url: URL) -> Failure:
         if isinstance(fault, kind):
             return unreached(detail.format(place), momentary=momentary)
     if _is_tls(fault):
-        return Failure(_unreachable(f"{place} broke off TLS, as one does that refuses a client certificate"), sent=True)
+        broken = _unreachable(f"{place} broke off TLS, as one does that refuses a client certificate")
+        return Failure(broken, sent=True, setting=("tls", "certificate"))
     for kind, reason, detail in _SENT:
         if isinstance(fault, kind):
             return Failure(Retry(reason, detail.format(place)), sent=True)
@@ -80,9 +83,9 @@ _SENT: tuple[tuple[type[Exception], Reason, str], ...] = (
 )
 
 
-def unreached(detail: str, *, momentary: bool = False) -> Failure:
+def unreached(detail: str, *, momentary: bool = False, setting: tuple[str | int, ...] = ()) -> Failure:
     """Say that there was no connection, so that nothing has been sent. Every call would end so."""
-    return Failure(_unreachable(detail), sent=False, momentary=momentary)
+    return Failure(_unreachable(detail), sent=False, momentary=momentary, setting=setting)
 
 
 def _unconnected(fault: aiohttp.ClientConnectorError, place: str) -> Failure:

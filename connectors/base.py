@@ -214,6 +214,60 @@ class Preview:
     body: str
 
 
+class Severity(StrEnum):
+    """How much a finding of a probe matters."""
+
+    ERROR = "error"
+    """Leads will not arrive, all of them or some, until somebody changes something."""
+    WARNING = "warning"
+    """It may work, and is likely not meant; or it does not work for now."""
+    NOTE = "note"
+    """Nothing is wrong; what the operator should know all the same."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WantedField:
+    """What is known of one mapped field before there is an event."""
+
+    name: str
+    """As the destination calls it."""
+    always: bool = False
+    """Whether no record goes without it: it is required, or has a constant or a default."""
+    text: bool = False
+    """Whether it is text in every record that has it."""
+    longest: int | None = None
+    """Characters of its text at most, where the mapping sees to that (a `truncate`, a constant)."""
+    values: tuple[Any, ...] = ()
+    """Values that it is known to take: its constant, what its lookup gives, its default."""
+    closed: bool = False
+    """Whether it takes no others than `values`."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Wanted:
+    """What one route is going to ask of the destination."""
+
+    settings: RouteSettings
+    """The connector's own settings of the route, an instance of its `route_settings`."""
+    fields: tuple[WantedField, ...]
+    """The mapped fields, in the order of the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a probe has found, and what in the configuration it is about."""
+
+    severity: Severity
+    message: str
+    """What is wrong and what to do about it, in one line without a secret; `no such field (did you mean `phone`?)`."""
+    route: int | None = None
+    """Index in the `wanted` that the probe was given; None for the destination itself."""
+    field: str | None = None
+    """With `route`: the field. One that the route does not map may be named too: it is what is missing."""
+    setting: tuple[str | int, ...] = ()
+    """The setting that is to blame, as keys and list indexes, of the route if there is one, else of the destination."""
+
+
 class Connector(ABC):
     """Speaks one API for one destination.
 
@@ -258,6 +312,23 @@ class Connector(ABC):
     def preview(self, records: Sequence[Record]) -> Preview:
         """Show the request that `deliver` would send, without sending it. Secrets are masked."""
 
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - nobody is asked here
+        """Ask the destination whether it would take what its routes are going to send.
+
+        That is whether it is there and takes the credentials, and whether it knows the fields: their names, types,
+        lengths and allowed values, whether they can be written, and which others it requires. No finding at all says
+        that all of this is well; a probe that cannot tell some of it says so in a `Severity.NOTE`.
+
+        Called for `leadbridge check --online` only, once and before anything else, in a process that delivers
+        nothing. It must not write: only requests that cannot change anything may be sent, in no way that leads are.
+        It is cut off after `Context.timeout` seconds, all its calls together. What goes wrong on the way is a
+        finding, not an exception; of one that escapes only the type is shown.
+
+        Args:
+            wanted: What each route to this destination is going to send, those of all chatbots.
+        """
+        return (Finding(Severity.NOTE, "not asked: its connector has no probe"),)
+
     @abstractmethod
     async def close(self) -> None:
-        """Give back connections. Called once after the last `deliver` has ended; a second call does nothing."""
+        """Give back connections. Called once, after the last other call has ended; a second time does nothing."""

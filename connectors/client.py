@@ -22,7 +22,7 @@ from yarl import URL
 
 from connectors.addresses import GuardedResolver, guarded_sockets
 from connectors.answers import Answer, Failure, Stale, failure, unreached
-from connectors.base import Blame, Context, Reason, Retry
+from connectors.base import Blame, Context, Reason, Retry, SettingError
 from connectors.classify import classify
 from connectors.decoding import TooLargeError, decode
 from connectors.network import NetworkSettings, TlsSettings
@@ -119,8 +119,8 @@ class Session:
             if self._http is None:
                 try:
                     context = await asyncio.to_thread(_tls_context, self._settings.tls)
-                except OSError as error:
-                    return unreached(str(error))
+                except SettingError as error:
+                    return unreached(error.message, setting=error.path)
                 self._http = self._make(context)
             return self._http
 
@@ -241,14 +241,17 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
     """Load certificates and keys, if there are any; None stands for the system's certificate authorities.
 
-    Reads files, so it runs off the event loop. Raises OSError with a line for the operator as its text.
+    Reads files, so it runs off the event loop.
+
+    Raises:
+        SettingError: one of them cannot be read.
     """
     if tls is None:
         return None
     try:
         context = ssl.create_default_context(cafile=tls.ca)
     except OSError as error:
-        raise OSError(f"tls.ca cannot be read: {error.strerror}") from None
+        raise SettingError(("tls", "ca"), f"tls.ca cannot be read: {error.strerror}") from None
     context.set_alpn_protocols(["http/1.1"])
     if tls.certificate:
         # Never None: OpenSSL would ask for the password at the terminal.
@@ -256,7 +259,8 @@ def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(tls.certificate, tls.key, password=lambda: password)
         except OSError as error:
-            raise OSError(f"tls.certificate or tls.key cannot be read: {error.strerror}") from None
+            what = f"tls.certificate or tls.key cannot be read: {error.strerror}"
+            raise SettingError(("tls", "certificate"), what) from None
     return context
 
 

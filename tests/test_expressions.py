@@ -14,7 +14,7 @@ from bridge.mapping import MEMBERS, NAMES
 from bridge.sandbox import METHODS
 from connectors.base import ExpressionError, Expressions
 
-EXPRESSIONS = JinjaExpressions(members=MEMBERS)
+EXPRESSIONS = JinjaExpressions(members={"event": MEMBERS["event"]})  # the names hold values of all types here
 EVENT: Mapping[str, Any] = {
     **dict.fromkeys(NAMES, ""),
     "Type": "Lead",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typer._click.core import Context
 
 COMMANDS = {
+    "init": "Write a configuration to begin with.",
     "serve": "Run the bridge: take events in, deliver them.",
     "check": "Say all that is wrong with a configuration.",
     "explain": "Show what would be sent where for an event; nothing is sent.",
@@ -28,6 +29,8 @@ COMMANDS = {
     "deliveries": "Look at deliveries; replay or discard dead letters.",
     "lanes": "See how each destination is doing; pause and resume it.",
     "quarantine": "Look at requests with a wrong signature; release them.",
+    "schema": "Print the JSON Schema of the configuration, for editors.",
+    "connectors": "See which connectors there are, and their settings.",
     "db": "Make, migrate and check the store.",
 }
 """Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""
@@ -89,8 +92,9 @@ def options(
 ) -> None:
     """Carry every lead of an AI Agent chatbot into the CRM.
 
-    Start with `leadbridge check`, then `leadbridge serve`. The configuration is the PATH that a command is given,
-    else $LEADBRIDGE_CONFIG, else config.yaml in the working directory: a YAML file, or a folder of them.
+    Start with `leadbridge init`, then `leadbridge check`, then `leadbridge serve`. The configuration is the PATH that a
+    command is given, else $LEADBRIDGE_CONFIG, else config.yaml in the working directory: a YAML file, or a folder of
+    them.
 
     Exit status: 0 good, 1 a finding, 2 wrong usage.
     """

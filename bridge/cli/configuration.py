@@ -1,5 +1,6 @@
 """Finding the configuration and reading it; the one place of the commands that does."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,4 +24,9 @@ def find(path: Path | None) -> Path:
 
 def read(path: Path | None) -> Config:
     """Find and read the configuration. Raises ConfigError with all that is wrong with it, or OperatorError."""
-    return load(find(path), os.environ)
+    found = find(path)
+    gc.disable()  # a thousand files are a million objects, all of which stay: looking for garbage takes a fifth of it
+    try:
+        return load(found, os.environ)
+    finally:
+        gc.enable()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from bridge.config.destinations import Built
 from bridge.config.draft import Draft, split
+from bridge.config.expected import build_tests
 from bridge.config.lint import check_test_when, check_when, warn_of_patterns
 from bridge.config.model import Chatbot, Route
 from bridge.config.problems import Path
@@ -46,6 +47,7 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
     test_when = draft.condition((*path, "test_when"))
     check_test_when(draft, (*path, "test_when"))
     routes = _routes(draft, (*path, "routes"), destinations)
+    tests = build_tests(draft, (*path, "tests"), part, _route_names(draft, (*path, "routes")))
     _check_keys(draft, path, part)
     if part is None:
         return None
@@ -59,7 +61,7 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
         test_when=test_when,
         insecure_skip_verify=part.insecure_skip_verify,
         routes=routes,
-        tests=tuple(test.model_dump() for test in part.tests),
+        tests=tests,
     )
 
 
@@ -93,16 +95,19 @@ def _routes(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> tupl
     followed, node = find(draft.root, path)
     if followed != path or (isinstance(node, ListNode) and not count):
         draft.warn(path, "no routes: events are stored and go nowhere")
+    made = [_route(draft, (*path, at), name, destinations) for at, (_, name) in enumerate(_route_names(draft, path))]
+    return tuple(route for route in made if route)
+
+
+def _route_names(draft: Draft, path: Path) -> list[tuple[str, str]]:
+    """Give the destination and the name of each route: further routes to the same destination are numbered."""
     seen: Counter[str] = Counter()
-    routes = []
-    for at in range(count):
+    names = []
+    for at in range(draft.items(path, "a list of routes: `- to: …`")):
         target = draft.text((*path, at, "to")) or ""
         seen[target] += 1
-        name = target if seen[target] == 1 else f"{target}#{seen[target]}"
-        route = _route(draft, (*path, at), name, destinations)
-        if route:
-            routes.append(route)
-    return tuple(routes)
+        names.append((target, target if seen[target] == 1 else f"{target}#{seen[target]}"))
+    return names
 
 
 def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built]) -> Route | None:
@@ -128,6 +133,7 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
         when=when,
         mapping=mapping,
         settings=settings,
+        when_source=draft.text((*path, "when")),
     )
 
 

@@ -7,7 +7,7 @@ that the program understands. What an editor cannot know (variables, names in ot
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
@@ -17,6 +17,9 @@ from bridge.config.schema import ConfigPart
 from bridge.steps import Transform
 from bridge.transforms import BUILTIN
 from connectors.base import Connector
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _LEFT_OUT: Final = frozenset({"title", "format", "writeOnly"})
 _WRITTEN_OUT: Final = {
@@ -38,7 +41,7 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     """
     settings = {name: kind.destination_settings for name, kind in connectors.items()}
     route_settings = {name: kind.route_settings for name, kind in connectors.items()}
-    models = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
+    models: "list[type[BaseModel]]" = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
     made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in made[0].items()}
     definitions = {name: _cleaned(each) for name, each in made[1]["$defs"].items()}
@@ -73,7 +76,7 @@ def _in_use(top: Json, definitions: Mapping[str, Json]) -> dict[str, Json]:
 def _section(name: str, schema: Json) -> Json:
     """Let a section have no value, and its names be what names can be."""
     named = {"propertyNames": {"pattern": f"^(?:{NAME.pattern})$"}} if name in {"destinations", "chatbots"} else {}
-    described = {key: schema[key] for key in ("description", "default") if key in schema}
+    described: Json = {key: schema[key] for key in ("description", "default") if key in schema}
     kept = {key: value for key, value in schema.items() if key not in described}
     return {**described, "anyOf": [{**kept, **named}, {"type": "null"}]}
 

@@ -22,7 +22,7 @@ def check_when(draft: Draft, path: Path, events: Iterable[str]) -> None:
     """Refuse a condition under which no event of these types can take the route."""
     types = [each for each in EVENT_TYPES if each in events]
     if types and _certain(draft, path, types) is False:
-        which = " and ".join(f"`{each}`" for each in types)
+        which = " or ".join(f"`{each}`" for each in types)
         why = f": `Type` is {which} here, in just this spelling" if _certain(draft, path, [None]) is None else ""
         draft.value_error(path, f"is never true, so no event takes this route{why}; correct it, or remove the route")
 
@@ -38,7 +38,8 @@ def _certain(draft: Draft, path: Path, types: Sequence[str | None]) -> bool | No
     text = draft.text(path)
     if text is None:
         return None
-    known: list[Mapping[str, Any]] = [{_TYPE: each} if each else {} for each in types]
+    asked = types if _TYPE in text else [None]
+    known: list[Mapping[str, Any]] = [{_TYPE: each} if each else {} for each in asked]
     truths = {draft.expressions.certain_truth(text, each) for each in known}
     return truths.pop() if len(truths) == 1 else None
 

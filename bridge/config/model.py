@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bridge.config.problems import Problem
+from bridge.config.problems import Place, Problem
 from bridge.mapping import Mapping as FieldMapping
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
@@ -133,6 +133,33 @@ class Route:
     mapping: FieldMapping
     settings: RouteSettings
     """The connector's own settings, an instance of its `route_settings`."""
+    when_source: str | None = None
+    """The text that `when` was compiled of, to show to a person."""
+
+
+class Ending(StrEnum):
+    """What a test can expect of a destination besides a record."""
+
+    NOT_SENT = "not_sent"
+    """No route takes the event there."""
+    DEAD = "dead"
+    """The delivery becomes a dead letter before anything is sent: no record can be made of the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTest:
+    """An event, and what is expected of a chatbot's routes for it."""
+
+    name: str
+    """What it shows, in its author's words; may be empty."""
+    place: Place
+    event: Mapping[str, Any] = field(repr=False)
+    """Fields by the sender's names; the others have a default."""
+    expect: Mapping[str, Mapping[str, Any] | Ending] = field(repr=False)
+    """By destination, or by one of several routes to it (`NAME#1`, `NAME#2`): the fields of the record, of which None
+    says that it goes without; or how it ends otherwise."""
+    exact: bool
+    """Whether the records have no other fields than those that are expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +180,7 @@ class Chatbot:
     insecure_skip_verify: bool
     """Whether events are taken without looking at their signature."""
     routes: tuple[Route, ...]
-    tests: tuple[Mapping[str, Any], ...] = field(repr=False)
-    """As written: each with `event` (fields by the sender's names) and `expect` (per destination its fields)."""
+    tests: tuple[RouteTest, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Final
 
 from bridge.config import discovery
-from bridge.config.problems import Findings, Place
+from bridge.config.problems import ConfigError, Findings, Place
 from bridge.config.problems import Path as ConfigPath
-from bridge.config.tree import ListNode, MapNode, Node, Scalar
+from bridge.config.tree import ListNode, MapNode, Node, Scalar, Span
 from bridge.plugins import transforms_in
 from bridge.sandbox import Sandbox
 from bridge.steps import Transform
@@ -148,3 +148,15 @@ def _where(error: BaseException, folder: Path) -> str:
         places.append((error.filename, error.lineno or 1))
     inside = [(Path(name), line) for name, line in places if Path(name).is_relative_to(top)]
     return f"{folder / inside[-1][0].relative_to(top)}:{inside[-1][1]}" if inside else ""
+
+
+def plugins_in(folders: Iterable[Path]) -> Plugins:
+    """Import folders that a command is given, and what is installed. Raises ConfigError with what is wrong."""
+    place = Place("--plugins", 1, 1)
+    span = Span("", 0, 0)
+    items: list[Node] = [Scalar(place, str(folder), span) for folder in folders]
+    findings = Findings()
+    found = load_plugins(MapNode(place, {SECTION: ListNode(place, items)}, {SECTION: place}), findings)
+    if findings.problems:
+        raise ConfigError(findings.problems, findings.warnings)
+    return found

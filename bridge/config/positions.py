@@ -22,7 +22,9 @@ _SCALAR_LIMIT: Final = 65_536
 _NODE_LIMIT: Final = 60_000  # 1,000 chatbots in one file take about 35,000
 _DEPTH_LIMIT: Final = 32
 
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times as fast
+# The C one is ten times as fast. All wheels of PyYAML have it; a build of one's own without libyaml falls back to the
+# other, under which the same limits hold and the worst file takes some two seconds.
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE: Final = re.compile(
     "[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
-from bridge.config.model import Ack
+from bridge.config.model import Ack, Ending
 from bridge.config.units import Duration, Listener, Size, SomeTime, parse_address, parse_duration, parse_size
 from bridge.mapping import FieldForm
 
@@ -26,9 +26,11 @@ def _as_written(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _setting(default: str, parse: Callable[[str], Any], description: str) -> Any:  # noqa: ANN401 - a pydantic field
+def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:  # noqa: ANN401 - a pydantic field
     """Declare a setting whose default is parsed, and shown in the JSON Schema as one would write it."""
-    return Field(default=parse(default), description=description, json_schema_extra={"default": default})
+    return Field(
+        default=parse(default), description=description, examples=[example], json_schema_extra={"default": default}
+    )
 
 
 Text = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
@@ -45,29 +47,32 @@ class Part(BaseModel):
 class ServerPart(Part):
     """The two listeners: the webhook endpoint, and the one for operators."""
 
-    listen: Listener = _setting("0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.")
+    listen: Listener = _setting(
+        "0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.", "127.0.0.1:9000"
+    )
     admin: Listener = _setting(
         "127.0.0.1:8081",
         parse_address,
         "Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
         "`admin_token`.",
+        "0.0.0.0:8081",
     )
     admin_token: SecretText | None = Field(
         default=None,
         description="What an operator shows to the admin listener; at least 16 characters.",
         examples=["${LEADBRIDGE_ADMIN_TOKEN}"],
     )
-    max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.")
+    max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.", "256KiB")
     read_timeout: SomeTime = _setting(
-        "10s", parse_duration, "In what time a request's headers and body must have arrived."
+        "10s", parse_duration, "In what time a request's headers and body must have arrived.", "30s"
     )
 
 
 class RetentionPart(Part):
     """How long events are kept."""
 
-    delivered: SomeTime = _setting("30d", parse_duration, "How long after its last delivery an event is kept.")
-    dead: SomeTime = _setting("180d", parse_duration, "How long a dead letter is kept.")
+    delivered: SomeTime = _setting("30d", parse_duration, "How long after its last delivery an event is kept.", "90d")
+    dead: SomeTime = _setting("180d", parse_duration, "How long a dead letter is kept.", "365d")
 
 
 class StorePart(Part):
@@ -109,21 +114,25 @@ class BatchPart(Part):
         examples=[50],
         description="How many records share a call at most; by default as many as the API takes.",
     )
-    linger: Duration = _setting("0s", parse_duration, "How long a record may wait for others to share its call.")
+    linger: Duration = _setting(
+        "0s", parse_duration, "How long a record may wait for others to share its call.", "250ms"
+    )
 
 
 class RetryPart(Part):
     """When a delivery that failed is tried again."""
 
-    initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.")
-    max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.")
+    initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.", "1m")
+    max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.", "30m")
     multiplier: float = Field(
         default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.", examples=[3]
     )
     jitter: float = Field(
         default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.", examples=[0.5]
     )
-    give_up_after: SomeTime = _setting("3d", parse_duration, "When a delivery that still fails becomes a dead letter.")
+    give_up_after: SomeTime = _setting(
+        "3d", parse_duration, "When a delivery that still fails becomes a dead letter.", "7d"
+    )
 
     @field_validator("max")
     @classmethod
@@ -142,7 +151,7 @@ class DestinationPart(Part):
         default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
     )
     batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
-    timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.")
+    timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.", "60s")
     retry: RetryPart = Field(default_factory=RetryPart, description="When a delivery that failed is tried again.")
 
 
@@ -168,13 +177,43 @@ class RoutePart(Part):
     )
 
 
+def _expected(value: object) -> object:
+    """Read what is expected of one destination."""
+    if value is None:
+        return Ending.NOT_SENT
+    if isinstance(value, dict) or value in list(Ending):
+        return value
+    raise ValueError("must be a map of the fields that are expected, `not_sent`, or `dead` for a dead letter")
+
+
+Expected = Annotated[
+    dict[str, Any] | Ending,
+    BeforeValidator(_expected, json_schema_input_type=dict[str, Any] | Literal["not_sent", "dead"]),
+]
+
+
 class TestPart(Part):
     """One test of a chatbot's routes."""
 
     __test__ = False  # pytest takes any class of such a name for its own
 
-    event: dict[str, Any] = Field(description="An event's fields by the sender's names.")
-    expect: dict[str, dict[str, Any]] = Field(description="Of each destination, the fields that it is to get.")
+    name: str = Field(
+        default="", description="What it shows, for the report.", examples=["a phone number becomes international"]
+    )
+    event: dict[str, Any] = Field(
+        description="An event's fields by the sender's names. What is left out: `Type` is Lead, `SerialNumber` is the "
+        "chatbot's, all else is empty.",
+        examples=[{"FirstName": "Ada", "Email": "Ada@Example.com"}],
+    )
+    expect: dict[str, Expected] = Field(
+        description="Of each destination the fields that it is to get, whatever others it gets (a field without a "
+        "value: it is left out); or `not_sent`, or `dead` for a dead letter. One that is not named is not looked at. "
+        "Of several routes to one destination any may be meant, or one: `NAME#1`, `NAME#2`.",
+        examples=[{"crm": {"email": "ada@example.com"}}],
+    )
+    exact: bool = Field(
+        default=False, description="Whether a destination is to get no other fields than those that are expected."
+    )
 
 
 class ChatbotPart(Part):
@@ -191,14 +230,14 @@ class ChatbotPart(Part):
         examples=[["${ACME_SIGN_KEY}"]],
     )
     signature_tolerance: Duration = _setting(
-        "15m", parse_duration, "How far a signature's time may be off; 0s does not look at it."
+        "15m", parse_duration, "How far a signature's time may be off; 0s does not look at it.", "0s"
     )
     ack: Ack = Field(
         default=Ack.QUEUED,
         description="Whether the sender is told success when an event is stored (`queued`), or when all its "
         "deliveries have arrived (`relayed`).",
     )
-    ack_within: SomeTime = _setting("10s", parse_duration, "How long `ack: relayed` waits for the deliveries.")
+    ack_within: SomeTime = _setting("10s", parse_duration, "How long `ack: relayed` waits for the deliveries.", "5s")
     test_when: str | None = Field(
         default=None,
         description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",

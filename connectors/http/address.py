@@ -43,6 +43,8 @@ class Address:
         check_url(url, allow_private=allow_private)
         self.fixed = None if values else url
         """The URL, where it is the same for each record; else None."""
+        self.root = url.with_path("/").with_query(None)
+        """The root of its server; no value can be in it."""
         marks = "|".join(re.escape(_MARK.format(number)) for number in range(len(values)))
         self._texts = re.split(marks, str(url)) if values else [str(url)]
         self._values = [expressions.template(value, names) for value in values]

@@ -118,7 +118,7 @@ def read_token(result: Answer | Failure, now: float, secrets: Secrets) -> Token 
     """
     if isinstance(result, Failure):
         outcome = result.outcome
-        return _failed(replace(outcome, detail=f"no access token: {outcome.detail}"))
+        return _failed(replace(outcome, detail=f"no access token: {outcome.detail}"), result.setting)
     try:
         document = result.json()
     except ValueError:
@@ -156,5 +156,5 @@ def _lifetime(expires_in: object) -> float:
     return seconds - min(_MARGIN, seconds * _SHARE) if seconds > 0 else float("inf")
 
 
-def _failed(outcome: Retry) -> Failure:
-    return Failure(replace(outcome, blame=Blame.DESTINATION), sent=False)
+def _failed(outcome: Retry, setting: tuple[str | int, ...] = ()) -> Failure:
+    return Failure(replace(outcome, blame=Blame.DESTINATION), sent=False, setting=setting)

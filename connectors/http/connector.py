@@ -8,15 +8,18 @@ from connectors.base import (
     Connector,
     Context,
     ExpressionError,
+    Finding,
     Outcome,
     Preview,
     Reason,
     Record,
     Rejected,
+    Wanted,
 )
 from connectors.client import Session
 from connectors.http.auth import ClientCredentials, check_token_url
 from connectors.http.preview import preview, secrets_of
+from connectors.http.probe import Asked, credentials_in, no_token, trouble, unreached, well
 from connectors.http.reading import Reader
 from connectors.http.results import ResultsReader
 from connectors.http.settings import HttpSettings, setting
@@ -54,6 +57,7 @@ class HttpConnector(Connector):
         self._reader = Reader(settings, context, self._wire.asked, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
         self._session = Session(settings, context)
+        self._credentials_in = credentials_in(settings)
         self._auth: ClientCredentials | None = None
         if settings.auth and settings.auth.oauth2:
             with setting("auth", "oauth2", "token_url"):
@@ -86,6 +90,19 @@ class HttpConnector(Connector):
         parts = [self._wire.part(record) for record in records]
         request = self._wire.batch([record.id for record in records], parts, now)
         return preview(request, self._secrets, bearer=self._auth is not None)
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP has no fields to ask for
+        """Ask with HEAD, which cannot write, whether the destination is there and takes the credentials."""
+        token = await self._auth.token() if self._auth else None
+        if isinstance(token, Failure):
+            return (no_token(token),)
+        request = self._wire.harmless(self._now())
+        asked = Asked(request.url, self._wire.probes_address, self._credentials_in)
+        result = await (self._call(request) if asked.whole else self._send(request))
+        if isinstance(result, Failure):
+            return (unreached(result),)
+        found = trouble(asked, result, self._secrets)
+        return (found or well(asked, result, await self._without_credentials(asked), token=token is not None),)
 
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
@@ -143,6 +160,12 @@ class HttpConnector(Connector):
             return result
         token = await self._auth.renewed(token)
         return token if isinstance(token, Failure) else await self._send(request.authorized(token))
+
+    async def _without_credentials(self, asked: Asked) -> Answer | Failure | None:
+        """Ask the same without credentials, to learn whether they are looked at; a token's giver has done so."""
+        if not asked.whole or asked.credentials is None or self._auth is not None:
+            return None
+        return await self._send(self._wire.harmless(self._now(), credentials=False))
 
     async def _send(self, request: Request) -> Answer | Failure:
         return await self._session.send(request.method, request.url, request.headers, request.body)

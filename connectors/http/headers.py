@@ -42,6 +42,8 @@ class Headers:
         self, settings: HttpSettings, context: Context, names: frozenset[str], content_type: str | None
     ) -> None:
         self._fixed = CIMultiDict(_auth_headers(settings.auth))
+        self._credentials = {name.lower() for name in (*self._fixed, *settings.headers) if is_sensitive(name)}
+        self._credentials |= {name.lower() for name in self._fixed}
         if content_type is not None:
             with setting("body", "content_type"):
                 self._fixed["Content-Type"] = _sendable("Content-Type", content_type)
@@ -79,6 +81,17 @@ class Headers:
             headers[_KEY] = message_id if self._key == "bare" else _quoted(message_id)
         if self._signers:
             headers.update(_signature(self._signers, message_id, body or b"", now))
+        return headers
+
+    def without_record(self, now: float, *, credentials: bool) -> CIMultiDict[str]:
+        """Give the headers of a request that is about no record and has no body, with the credentials or without.
+
+        Those that are templates are left out.
+        """
+        left_out = {"content-type"} if credentials else {"content-type", *self._credentials}
+        headers = CIMultiDict((name, value) for name, value in self._fixed.items() if name.lower() not in left_out)
+        if self._signers and credentials:
+            headers.update(_signature(self._signers, "probe", b"", now))
         return headers
 
     def _taken(self, auth: Auth | None) -> frozenset[str]:

@@ -12,7 +12,7 @@ from connectors.base import Context, Record, SettingError
 from connectors.classify import Asked
 from connectors.http.address import Address
 from connectors.http.body import Body
-from connectors.http.headers import NO_VARIABLES, Headers
+from connectors.http.headers import NO_VARIABLES, Headers, is_sensitive
 from connectors.http.settings import HttpSettings, setting
 
 
@@ -50,6 +50,9 @@ class Wire:
         per_record = self._address.fixed is None or bool(self._headers.templates)
         self.asked = Asked(per_record, keyed=settings.idempotency_key is not False)
         """What about these requests changes the meaning of an answer."""
+        told = not any(map(is_sensitive, self._headers.templates))
+        self.probes_address = self._address.fixed is not None and self._method != "GET" and told
+        """Whether `harmless` asks the address that leads go to; else the root of its server."""
         self._needs_variables = per_record or self._body.template is not None
         if settings.results is not None:
             self._check_batches(settings)
@@ -78,6 +81,13 @@ class Wire:
         body = self._body.array(parts)
         headers = self._headers.make(_batch_id(ids), body, now)
         return Request(self._method, self._address.url(NO_VARIABLES), headers, body)
+
+    def harmless(self, now: float, *, credentials: bool = True) -> Request:
+        """Make a request that cannot write, about no record: a HEAD (`connectors.http.probe` says of what)."""
+        if not self.probes_address:
+            return Request("HEAD", self._address.root, CIMultiDict(), None)
+        headers = self._headers.without_record(now, credentials=credentials)
+        return Request("HEAD", self._address.url(NO_VARIABLES), headers, None)
 
     def _check_batches(self, settings: HttpSettings) -> None:
         """Refuse what depends on one record where a call carries several."""

@@ -10,8 +10,10 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-Decide = Callable[[Any], Awaitable[tuple[int, Any]] | tuple[int, Any]]
-"""Given a request's JSON, says which status and which JSON it is answered with."""
+Decision = tuple[int, Any] | tuple[int, Any, dict[str, str]]
+"""A status, the JSON of an answer, and its headers."""
+Decide = Callable[[Any], Awaitable[Decision] | Decision]
+"""Given a request's JSON, says what it is answered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class Deciding:
         at = time.time()
         document = orjson.loads(await request.read())
         decided = self._decide(document)
-        status, answer = decided if isinstance(decided, tuple) else await decided
+        status, answer, *headers = decided if isinstance(decided, tuple) else await decided
         self.received.append(Received(at, document, status))
-        return web.json_response(answer, status=status)
+        return web.json_response(answer, status=status, headers=headers[0] if headers else None)
 
 
 Misbehave = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]

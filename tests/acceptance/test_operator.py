@@ -80,6 +80,26 @@ async def test_a_pause_outlives_a_restart(tmp_path: Path) -> None:
         await until(lambda: len(crm.records) == 1, f"the lead to arrive after `lanes resume`; {program.told()}")
 
 
+async def test_a_command_does_not_stop_a_lane_that_waits_for_its_rate_limit(tmp_path: Path) -> None:
+    limit = {"requests": 1, "per": "300ms"}
+    async with (
+        Sandbox() as crm,
+        Program(tmp_path, settings({"crm": http(crm.url, rate_limit=limit)}), ENVIRONMENT) as program,
+        Sender(program) as sender,
+    ):
+        await program.start()
+        leads = [lead() for _ in range(25)]
+        for each in leads:
+            await sender.deliver(each)
+        (dead, *_) = await program.deliveries("--state", "pending")
+        assert (await program.run("deliveries", "discard", str(dead["id"]))).status == 0
+        await until(
+            lambda: len(crm.records) == len(leads) - 1,
+            lambda: f"the others to arrive: {len(crm.records)} have; {program.told()}",
+            seconds=15,
+        )
+
+
 async def test_a_discarded_delivery_is_not_sent(tmp_path: Path) -> None:
     async with (
         Sandbox() as crm,

@@ -1,10 +1,13 @@
 """A lane that has paused comes back by itself, each time, with nobody sending anything more."""
 
+import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 from connectors.testing import Fault, Sandbox
 from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.destination import Deciding
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
@@ -34,6 +37,35 @@ async def test_a_retry_comes_at_its_time_each_time(tmp_path: Path) -> None:
         async with Sender(program) as sender:
             await sender.deliver(lead())
         await _goes_on(crm, program, PAUSES)
+
+
+async def test_nothing_is_sent_until_the_time_that_was_asked_for(tmp_path: Path) -> None:
+    """Calls that were on their way already, and end well, say nothing about the time that was asked for."""
+    asked = 2.0
+    others = asyncio.Event()
+    calls = 0
+
+    async def decide(_: Any) -> tuple[int, Any, dict[str, str]]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            asyncio.get_running_loop().call_later(0.2, others.set)
+            return 429, {}, {"Retry-After": f"{asked:g}"}
+        await others.wait()
+        return 201, {}, {}
+
+    async with (
+        Deciding(decide) as crm,
+        Program(tmp_path, settings({"crm": http(crm.url, concurrency=4)}), ENVIRONMENT) as program,
+        Sender(program) as sender,
+    ):
+        await program.start()
+        leads = [lead() for _ in range(12)]
+        await asyncio.gather(*map(sender.deliver, leads))
+        await until(lambda: len(crm.taken()) == len(leads), lambda: f"all to arrive; {program.told()}")
+        refused = next(each.at for each in crm.received if each.status == 429)
+        early = [each.at - refused for each in crm.received if 0.1 < each.at - refused < asked - 0.1]
+        assert not early, f"{len(early)} calls came {[round(each, 2) for each in early]} s after it asked for {asked:g} s"
 
 
 async def _goes_on(crm: Sandbox, program: Program, calls: int) -> None:

@@ -16,6 +16,9 @@ STOP_SECONDS = 30.0
 """How long a child may take to end; then it is killed."""
 
 
+Process = subprocess.Popen[bytes]
+
+
 class ChildError(Exception):
     """A child that did not start, or ended too early."""
 
@@ -23,7 +26,7 @@ class ChildError(Exception):
 class Child:
     """One of the benchmark's own programs: it prints its port, takes lines, answers lines, ends with its input."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
         self.port = int(self.line(START_SECONDS))
 
@@ -70,7 +73,7 @@ def own(module: str, *arguments: str) -> Iterator[Child]:
 
 
 @contextlib.contextmanager
-def program(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def program(command: Sequence[str], folder: Path) -> Iterator[Process]:
     """Run the program under test; its log goes to a file, as everything it writes."""
     with (
         (folder / "log").open("ab") as log,
@@ -82,7 +85,7 @@ def program(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[
 
 
 @contextlib.contextmanager
-def _ended(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+def _ended(process: Process) -> Iterator[Process]:
     try:
         yield process
     finally:

@@ -67,12 +67,13 @@ class _Book:
 
 
 class _Connection(asyncio.Protocol):
+    _transport: asyncio.Transport
+
     def __init__(self, book: _Book, delay: float) -> None:
         self._book = book
         self._delay = delay
         self._loop = asyncio.get_running_loop()
         self._received = b""
-        self._transport: asyncio.Transport = None  # type: ignore[assignment] - set before anything is received
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

@@ -23,7 +23,6 @@ from bridge.store.statements import Statements
 from tests.benchmarks.program import Setup
 
 
-
 class Ledger:
     """Looks into one store, and writes what an operator or a receiver would have written."""
 
@@ -76,9 +75,7 @@ class Ledger:
             rows = connection.execute(
                 "SELECT payload, (SELECT count(*) FROM deliveries WHERE event_seq = seq) FROM events"
             )
-            kept = {
-                orjson.loads(payload)["SessionID"] for payload, count in rows if count == len(self._destinations)
-            }
+            kept = {orjson.loads(payload)["SessionID"] for payload, count in rows if count == len(self._destinations)}
         return len(set(sessions) - kept)
 
     def received(self) -> Mapping[int, float]:

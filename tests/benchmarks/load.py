@@ -51,10 +51,11 @@ class Burst:
 class _Connection(asyncio.Protocol):
     """One keep-alive connection, with at most one request on its way."""
 
+    transport: asyncio.Transport
+
     def __init__(self, expected: bytes) -> None:
         self._tail = _HEAD_END + expected
         self._received = b""
-        self.transport: asyncio.Transport = None  # type: ignore[assignment] - set before anything is sent
         self.session = 0
         self.due = 0.0
         self.answered: Callable[[_Connection, bytes | None], None] = _unasked
@@ -110,7 +111,9 @@ class Load:
     async def connect(cls, port: int, connections: int = CONNECTIONS, expected: bytes = SUCCESS) -> "Load":
         """Open the connections. `expected` is the body that every answer must have."""
         loop = asyncio.get_running_loop()
-        made = [await loop.create_connection(lambda: _Connection(expected), "127.0.0.1", port) for _ in range(connections)]
+        made = [
+            await loop.create_connection(lambda: _Connection(expected), "127.0.0.1", port) for _ in range(connections)
+        ]
         return cls([protocol for _, protocol in made])
 
     def close(self) -> None:

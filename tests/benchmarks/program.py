@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.children import START_SECONDS, STOP_SECONDS, ChildError, program
+from tests.benchmarks.children import START_SECONDS, STOP_SECONDS, ChildError, Process, program
 from tests.benchmarks.leads import KEY, SERIAL
 
 NOWHERE = 9
@@ -101,7 +100,7 @@ def _free_ports(count: int) -> Sequence[int]:
 
 
 @contextlib.contextmanager
-def launched(made: Setup, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+def launched(made: Setup, command: Sequence[str]) -> Iterator[Process]:
     """Run `command` on the configuration until the context ends, and make sure that it then ends in order."""
     with program([*command, "serve", str(made.config)], made.folder) as process:
         yield process
@@ -111,7 +110,7 @@ def launched(made: Setup, command: Sequence[str]) -> Iterator["subprocess.Popen[
 
 
 @contextlib.contextmanager
-def started(made: Setup, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+def started(made: Setup, command: Sequence[str]) -> Iterator[Process]:
     """Do the same, and wait until it answers."""
     with launched(made, command) as process:
         deadline = time.monotonic() + START_SECONDS

@@ -1,7 +1,7 @@
 """Runs a Python program and notes where its time goes: `python sampled.py OUTPUT PROGRAM [ARGUMENTS]`.
 
-From SIGUSR1 on, a timer interrupts the main thread a thousand times a second, and the processor time that the thread has
-used since the last time is counted for the functions that it is in then. What runs in C is counted for the Python
+From SIGUSR1 on, a timer interrupts the main thread a thousand times a second, and the processor time that it has
+used since the last time is counted for the functions that it is in. What runs in C is counted for the Python
 function that called it. Of the other threads only their processor time is known: a thread that looked at them would see
 them just where they give up the interpreter. All of this costs something, so figures taken meanwhile are worse.
 """

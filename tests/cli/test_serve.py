@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +16,9 @@ from tests.cli.conftest import CONFIGURATION, KEY, SECRET, states
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Place
+
+PATIENCE = 60.0
+"""Seconds after which a process that does not say what is waited for is ended, and the test with it."""
 
 
 class Serving:
@@ -30,6 +34,8 @@ class Serving:
             cwd=place.folder,
         )
         self.lines: list[dict[str, Any]] = []
+        self.limit = threading.Timer(PATIENCE, self.process.kill)
+        self.limit.start()
 
     def until(self, event: str, **values: object) -> dict[str, Any]:
         """Read the log up to a line of this event with these values."""
@@ -44,12 +50,13 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.limit.cancel()
         self.process.kill()
         self.process.communicate()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_a_second_one_is_refused_by_name(place: "Place", serving: Serving) -> No
     serving.until("ready")
 
     with Serving(place) as second:
-        assert second.process.wait(30) == 1
+        assert second.process.wait(PATIENCE) == 1
         assert second.process.stderr
         error = second.process.stderr.read().decode()
 

@@ -73,6 +73,18 @@ class CrmConnector(Connector):
         pass
 
 
+class Thorough(CrmConnector):
+    """Tells of all settings at once."""
+
+    def __init__(self, settings: CrmSettings, context: Context) -> None:
+        faults: list[Exception] = [SettingError((name,), f"is {getattr(settings, name)!r}") for name in ("mode", "single")]
+        try:
+            context.expressions.template(settings.greeting or "", context.event_names)
+        except ExpressionError as error:
+            faults.append(SettingError(("greeting",), error.message))
+        raise ExceptionGroup("settings", faults)
+
+
 class Clumsy(CrmConnector):
     def __init__(self, settings: CrmSettings, context: Context) -> None:
         raise KeyError(settings.url)
@@ -97,6 +109,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
         "http": Entry("http", HttpConnector),
         "crm": Entry("crm", CrmConnector),
+        "thorough": Entry("thorough", Thorough),
         "clumsy": Entry("clumsy", Clumsy),
         "broken": Entry("broken", ImportError("No module named 'gone'")),
         "impostor": Entry("impostor", dict),

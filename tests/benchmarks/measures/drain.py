@@ -33,12 +33,13 @@ async def _measure(bench: Bench, concurrency: int) -> Figure:
             product = _Product(bench, ledger, target)
             reference = _Reference(client, target)
             count = int(bench.seconds * concurrency * 30)
-            for side in (product, reference):
+            sides: tuple[_Product | _Reference, ...] = (product, reference)
+            for side in sides:
                 await side.drain(count)
             count = int(bench.seconds * product.rates.pop())
             reference.rates.clear()
             cpu = 0.0
-            for turn in bench.turns((product, reference)):
+            for turn in bench.turns(sides):
                 for side in turn:
                     began = served.cpu()
                     await side.drain(count)

@@ -1,0 +1,109 @@
+"""`leadbridge init`: a configuration to begin with."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli import output, scaffold
+from bridge.cli.check import warning_line
+from bridge.cli.installed import connector as find_connector
+from bridge.cli.installed import connectors
+from bridge.cli.scaffold import Wanted
+from bridge.config import ConfigError, load
+from bridge.config.json_schema import json_schema
+from bridge.errors import OperatorError
+
+app = output.application()
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.", show_default="here")] = Path(),
+    *,
+    chatbot: Annotated[str | None, typer.Option(metavar="NAME", help="Your name for the chatbot.")] = None,
+    serial_number: Annotated[
+        str | None, typer.Option(metavar="ID", help="The chatbot's `SerialNumber`, as the vendor shows it.")
+    ] = None,
+    destination: Annotated[str | None, typer.Option(metavar="NAME", help="Your name for where leads go.")] = None,
+    connector: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What speaks to it; `leadbridge connectors list` shows which.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is, for connectors that ask.")] = None,
+) -> None:
+    """Write a configuration to begin with: config.yaml, commented, .env.example and config.schema.json.
+
+    In a terminal you are asked for what no option says. The configuration passes `leadbridge check` as it is, with a
+    warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there, nothing is
+    written, and the exit status is 1.
+    """
+    named = connector or _ask("Connector", "--connector", "http")
+    kind = find_connector(named)
+    wanted = Wanted(
+        chatbot=chatbot or _ask("Name of the chatbot", "--chatbot", "website"),
+        serial_number=serial_number or _ask("Its SerialNumber", "--serial-number", None),
+        destination=destination or _ask("Name of the destination", "--destination", "crm"),
+        connector=named,
+        url=url or (_ask("URL of the destination", "--url", None) if scaffold.wants_url(kind) else None),
+    )
+    faults = wanted.faults()
+    if faults:
+        raise typer.BadParameter("; ".join(faults))
+    _write(
+        folder,
+        {
+            "config.yaml": scaffold.configuration(wanted, kind),
+            ".env.example": scaffold.variables(wanted, kind),
+            "config.schema.json": json.dumps(json_schema(connectors()), ensure_ascii=False, indent=2) + "\n",
+        },
+    )
+    _check(folder / "config.yaml")
+    _say_what_is_next(folder)
+
+
+def _ask(question: str, option: str, default: str | None) -> str:
+    """Ask for what no option says; without a terminal take the default, or refuse."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(question, default=default))
+    if default is None:
+        raise typer.BadParameter(f"{option} is missing, and there is nobody to ask")
+    return default
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    there = [str(folder / name) for name in files if (folder / name).exists()]
+    if there:
+        raise OperatorError(f"{', '.join(there)}: there already, and nothing is overwritten; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            with (folder / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+            output.say(f"wrote {folder / name}")
+    except OSError as error:
+        raise OperatorError(f"{folder}: cannot be written: {error.strerror}; name another folder") from error
+
+
+def _check(path: Path) -> None:
+    """Show what is left to do: the secrets, and whatever a connector wants besides."""
+    try:
+        warnings = load(path, os.environ).warnings
+    except ConfigError as error:
+        output.complain(f"{error}\nThe files are written; correct these lines, then run `leadbridge check`.")
+        raise typer.Exit(1) from error
+    for warning in warnings:
+        output.say(warning_line(warning))
+
+
+def _say_what_is_next(folder: Path) -> None:
+    enter = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    output.say()
+    output.say("Next:")
+    output.say(f"  {enter}cp .env.example .env    # then fill it in")
+    output.say("  set -a; . ./.env; set +a; leadbridge check")
+    output.say("  leadbridge serve")

@@ -1,0 +1,124 @@
+"""The files that `leadbridge init` writes. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Final, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from bridge.config.draft import NAME
+from connectors.base import Connector
+
+_PLAIN: Final = re.compile(r"(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
+_MARK: Final = re.compile(r"@([a-z_]+)@")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of the person who begins."""
+
+    chatbot: str
+    serial_number: str
+    destination: str
+    connector: str
+    url: str | None
+    """Where the destination is, for a connector that wants to know."""
+
+    def faults(self) -> list[str]:
+        """Say what cannot be written like this."""
+        names = {"chatbot": self.chatbot, "destination": self.destination}
+        found = [
+            f"--{option} `{name}`: a name has letters, digits, `-`, `_` and `.` only, 64 at most"
+            for option, name in names.items()
+            if not NAME.fullmatch(name)
+        ]
+        return found if self.serial_number.strip() else [*found, "--serial-number is empty"]
+
+
+def wants_url(kind: type[Connector]) -> bool:
+    """Say whether a destination of this connector cannot be without a `url`."""
+    field = kind.destination_settings.model_fields.get("url")
+    return field is not None and field.is_required()
+
+
+def configuration(wanted: Wanted, kind: type[Connector]) -> str:
+    """Write `config.yaml`."""
+    values = {
+        "chatbot": wanted.chatbot,
+        "serial_number": _scalar(wanted.serial_number.strip()),
+        "destination": wanted.destination,
+        "connector": _scalar(wanted.connector),
+        "to": _scalar(wanted.destination),
+        "sign_key": _variable(wanted.chatbot, "SIGN_KEY"),
+        "settings": "".join(f"    {line}\n" for line in _settings(wanted, kind)),
+    }
+    text = Path(__file__).with_name("scaffold.yaml").read_text("utf-8")
+    return _MARK.sub(lambda found: values[found[1]], text)
+
+
+def variables(wanted: Wanted, kind: type[Connector]) -> str:
+    """Write `.env.example`."""
+    lines = ["# Copy this to .env, fill it in, and keep it to yourself: it holds secrets.", ""]
+    lines += [f"# The Sign Key of {wanted.chatbot}, which the vendor shows under Workspace > Webhook."]
+    lines += [f"{_variable(wanted.chatbot, 'SIGN_KEY')}="]
+    for name, description in _needed(wanted, kind).items():
+        lines += ["", f"# {wanted.destination}: {description}", f"{name}="]
+    return "\n".join([*lines, ""])
+
+
+def _settings(wanted: Wanted, kind: type[Connector]) -> Iterable[str]:
+    """Give the lines of the settings that the connector cannot be without, and of its credentials."""
+    for name, field in _fields(kind).items():
+        variable = _variable(wanted.destination, name)
+        if name == "url" and wanted.url:
+            yield f"url: {_scalar(wanted.url)}"
+        elif name == "auth":
+            token = _variable(wanted.destination, "TOKEN")
+            yield "# Or basic, header, oauth2; remove the line if no credentials are needed."
+            yield f'auth: {{bearer: "${{{token}:-no-token-set-see-{token}}}"}}'
+        else:
+            yield f"# {field.description}"
+            yield f'{name}: "${{{variable}:-not-set-see-{variable}}}"'
+
+
+def _needed(wanted: Wanted, kind: type[Connector]) -> Mapping[str, str]:
+    """Give the variables of the settings, with what they are for."""
+    found = {}
+    for name, field in _fields(kind).items():
+        if name == "auth":
+            found[_variable(wanted.destination, "TOKEN")] = "the token for `Authorization: Bearer …`."
+        elif name != "url" or not wanted.url:
+            found[_variable(wanted.destination, name)] = f"{field.description}"
+    return found
+
+
+def _fields(kind: type[Connector]) -> dict[str, FieldInfo]:
+    """Give the settings that a destination cannot be without, and the first that holds a secret."""
+    fields = {field.alias or name: field for name, field in kind.destination_settings.model_fields.items()}
+    chosen = {name: field for name, field in fields.items() if field.is_required()}
+    secret = next((name for name, field in fields.items() if _is_credential(name, field)), None)
+    return chosen if secret is None else {**chosen, secret: fields[secret]}
+
+
+def _is_credential(name: str, field: FieldInfo) -> bool:
+    one_of = get_origin(field.annotation) in {Union, UnionType}
+    types = {field.annotation, *(get_args(field.annotation) if one_of else ())}
+    ways = [each for each in types if isinstance(each, type) and issubclass(each, BaseModel)]
+    return SecretStr in types or (name == "auth" and any("bearer" in way.model_fields for way in ways))
+
+
+def _variable(owner: str, what: str) -> str:
+    name = re.sub(r"[^A-Z0-9]+", "_", f"{owner}_{what}".upper()).strip("_")
+    return f"X_{name}" if name[:1].isdigit() else name
+
+
+def _scalar(text: str) -> str:
+    """Write a text so that YAML reads it as that text, and no variable in it."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=False).replace("${", "$${")

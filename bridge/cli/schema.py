@@ -1,0 +1,33 @@
+"""`leadbridge schema`: the JSON Schema of the configuration, for editors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli import output
+from bridge.cli.installed import connectors
+from bridge.config.json_schema import json_schema
+from bridge.config.plugins import plugins_in
+
+app = output.application()
+
+
+@app.command()
+def schema(
+    plugins: Annotated[
+        list[Path] | None,
+        typer.Option("--plugins", metavar="FOLDER", help="Know the transforms of this plugin folder too; repeatable."),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of the configuration: completion, hover texts and error marks for editors.
+
+    Write it beside the configuration, and name it in the first line of each YAML file:
+
+    leadbridge schema > config.schema.json
+
+    # yaml-language-server: $schema=./config.schema.json
+
+    It knows the connectors that are installed. Exit status 1 if a plugin cannot be imported.
+    """
+    output.write_json(json_schema(connectors(), plugins_in(plugins or ()).transforms))

@@ -1,0 +1,57 @@
+"""From a chatbot's section `tests` to tests, and what can be told of them before they run."""
+
+from collections.abc import Sequence
+
+from bridge.config.draft import Draft
+from bridge.config.model import RouteTest
+from bridge.config.problems import Path
+from bridge.config.schema import ChatbotPart
+from bridge.config.tree import find
+from bridge.event import EVENT_FIELDS
+from bridge.spelling import did_you_mean
+
+
+def build_tests(
+    draft: Draft, path: Path, part: ChatbotPart | None, routes: Sequence[tuple[str, str]]
+) -> tuple[RouteTest, ...]:
+    """Check the tests at a path; notes what is wrong.
+
+    Args:
+        draft: The whole configuration.
+        path: Where the list of tests stands.
+        part: The chatbot's values; None where some of them cannot be read.
+        routes: The destination and the name of each of its routes.
+    """
+    known = _places(routes)
+    made = []
+    for at, test in enumerate(part.tests if part else ()):
+        where = (*path, at)
+        for name, value in test.event.items():
+            _check_event_field(draft, (*where, "event", name), value)
+        for name in test.expect:
+            _check_expected(draft, (*where, "expect", name), known)
+        place = find(draft.root, where)[1].place
+        made.append(RouteTest(test.name, place, test.event, test.expect, test.exact))
+    return tuple(made)
+
+
+def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
+    """Give the names that a test can expect something of."""
+    destinations = list(dict.fromkeys(destination for destination, _ in routes if destination))
+    return [*destinations, *(f"{each}#1" for each in destinations), *(name for _, name in routes if "#" in name)]
+
+
+def _check_event_field(draft: Draft, path: Path, value: object) -> None:
+    name = str(path[-1])
+    if name not in EVENT_FIELDS:
+        hint = did_you_mean(name, EVENT_FIELDS) or f"; it has {', '.join(EVENT_FIELDS)}"
+        draft.error(path, f"unknown field `{name}` of the event{hint}")
+    elif isinstance(value, dict | list):
+        draft.value_error(path, "must be a single value: the fields of an event are")
+
+
+def _check_expected(draft: Draft, path: Path, known: Sequence[str]) -> None:
+    name = str(path[-1])
+    if name not in known:
+        names = f"its routes lead to {', '.join(each for each in known if '#' not in each)}" if known else "it has none"
+        draft.error(path, f"no route of this chatbot leads there{did_you_mean(name, known) or f'; {names}'}")

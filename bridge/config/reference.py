@@ -1,0 +1,147 @@
+"""Writes docs/configuration.md: `python -m bridge.config.reference > docs/configuration.md`.
+
+The text around the tables is in `reference.md`, where a comment such as `<!-- keys ServerPart -->` stands for a table
+that is made here: of the models that check a configuration, of the transforms, and of what these give when they run.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bridge.config import discovery
+from bridge.config.glossary import EXAMPLES, SOURCES
+from bridge.config.json_fields import Json
+from bridge.config.json_schema import json_schema
+from bridge.expressions import JinjaExpressions
+from bridge.mapping import FieldForm, compile_mapping
+from bridge.steps import REQUIRED
+from bridge.transforms import BUILTIN
+
+_TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
+_HEAD: Final = ("key", "meaning", "default", "example")
+
+
+def installed_schema() -> Json:
+    """Give the JSON Schema of a configuration with the connectors that are installed. May raise ImportError."""
+    entries = discovery.connector_entries()
+    return json_schema({name: discovery.connector_class(entry) for name, entry in sorted(entries.items())})
+
+
+def reference(schema: Json) -> str:
+    """Write the documentation of the configuration.
+
+    Args:
+        schema: Its JSON Schema.
+    """
+    text = Path(__file__).with_name("reference.md").read_text("utf-8")
+    return _TABLE.sub(lambda found: "\n".join(_made(schema, found[1], found[2])), text)
+
+
+def _made(schema: Json, what: str, name: str) -> Iterator[str]:
+    definitions = schema["$defs"]
+    if what == "keys":
+        yield from table(_HEAD, keys(definitions[name], definitions))
+    elif what == "sources":
+        yield from table(("name", "what it is"), ([_code(each), about] for each, about in SOURCES.items()))
+    elif what == "transforms":
+        yield from table(("transform", "what it does", "example", "gives"), map(_transform, sorted(BUILTIN)))
+    elif what == "connectors":
+        for branch in definitions["DestinationPart"]["allOf"]:
+            yield from _connector(branch, definitions)
+
+
+def _connector(branch: Json, definitions: Mapping[str, Json]) -> Iterator[str]:
+    yield f"### `connector: {branch['if']['properties']['connector']['const']}`"
+    yield ""
+    yield from table(_HEAD, keys(branch["then"], definitions))
+    yield ""
+
+
+def keys(part: Json, definitions: Mapping[str, Json], before: str = "") -> Iterator[list[str]]:
+    """Give a row for each key of a part, and for those below it: `retention`, `retention.delivered`, …."""
+    for name, written in part.get("properties", {}).items():
+        if written is True:  # a key that is described elsewhere
+            continue
+        schema = {**_resolved(written, definitions), **written}
+        default = "required" if name in part.get("required", []) else _value(schema.get("default"))
+        yield [_code(before + name), _line(schema.get("description", "")), default, _example(schema)]
+        for each in _parts(written, definitions):
+            yield from keys(each, definitions, f"{before}{name}.")
+
+
+def _parts(schema: Json, definitions: Mapping[str, Json]) -> Iterator[Json]:
+    """Give the maps with keys of their own that can stand somewhere. Fields have a chapter of their own."""
+    for each in [schema, *schema.get("anyOf", [])]:
+        name = each.get("$ref", "").rpartition("/")[2]
+        if name and name not in {"FieldForm", "RoutePart"}:
+            yield definitions[name]
+
+
+def _resolved(schema: Json, definitions: Mapping[str, Json]) -> Json:
+    return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+
+
+def _example(schema: Json) -> str:
+    choices = [each for each in schema.get("anyOf", []) if isinstance(each, dict)]
+    for each in (schema, *choices):
+        if each.get("examples"):
+            examples = [given for given in each["examples"] if given != schema.get("default")]
+            return _value(examples[0])
+    for each in (schema, *choices):
+        if each.get("enum"):
+            return " ".join(_value(given) for given in each["enum"])
+        if each.get("type") == "boolean":
+            return _value(not schema.get("default"))
+    return ""
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Write a value as it stands in YAML; nothing for none."""
+    if value in (None, []) or isinstance(value, dict):
+        return ""
+    written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+    return _code(written.removesuffix("...\n").strip())
+
+
+def _transform(name: str) -> list[str]:
+    transform, (asked, value) = BUILTIN[name], EXAMPLES[name]
+    arguments = "".join(
+        f"<br>`{part.name}`: {part.description}"
+        + ("" if part.default is REQUIRED else f" (default {_value(part.default)})" if part.default else " (optional)")
+        for part in transform.parameters
+    )
+    form = FieldForm.model_validate({"from": "Content", "transform": yaml.safe_load(f"[{asked}]")})
+    made = compile_mapping({name: form}, JinjaExpressions()).apply({"Content": value})
+    shown = f"{_code(asked)}<br>of {_code(json.dumps(value, ensure_ascii=False))}"
+    return [_code(name), _line(transform.description) + arguments, shown, _given(made[name])]
+
+
+def _given(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return _code(text if len(text) <= 40 else f'{text[:32]}…"')  # noqa: PLR2004 - the width of a column
+
+
+def table(head: tuple[str, ...], rows: Iterable[list[str]]) -> Iterator[str]:
+    """Write a table in Markdown."""
+    yield f"| {' | '.join(head)} |"
+    yield f"| {' | '.join('---' for _ in head)} |"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference(installed_schema()))

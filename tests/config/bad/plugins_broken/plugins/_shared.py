@@ -1,0 +1,2 @@
+def divide(by: int) -> float:
+    return 1 / by

@@ -1,0 +1,3 @@
+"""Imports what is not there."""
+
+from _no_such_module import anything

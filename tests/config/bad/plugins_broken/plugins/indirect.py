@@ -1,0 +1,3 @@
+from ._shared import divide
+
+divide(0)

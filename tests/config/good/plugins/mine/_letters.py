@@ -1,0 +1,2 @@
+def first(word: str) -> str:
+    return word[0]
