@@ -7,6 +7,7 @@ configuration that is in use when they are sent.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class Configuration:
                     changed()
 
     async def _reload(self, files: Files, store: Store) -> None:
+        started = time.perf_counter()
         held: dict[Path, Problem] = {}
         while True:
             # In a thread: reading a thousand files takes most of a second, and the loop has events to answer.
@@ -74,7 +76,7 @@ class Configuration:
             if not blocked.keys() - held.keys():
                 break
             held |= blocked
-        self._put_in_use(made)
+        self._put_in_use(made, time.perf_counter() - started)
 
     async def _still_needed(self, made: Reloaded, files: Files, store: Store) -> dict[Path, Problem]:
         """Give the files whose change would take a destination away that deliveries wait for."""
@@ -94,7 +96,7 @@ class Configuration:
                 )
         return held
 
-    def _put_in_use(self, made: Reloaded) -> None:
+    def _put_in_use(self, made: Reloaded, seconds: float) -> None:
         before, self._config, self._files = self._config, made.config, made.files
         if (before.server.listen, before.server.admin, before.store.url) != (
             made.config.server.listen,
@@ -109,6 +111,7 @@ class Configuration:
         log.info(
             "reloaded",
             result=result,
+            seconds=round(seconds, 3),
             kept=[str(file) for file in made.kept],
             chatbots=len(made.config.chatbots),
             destinations=len(made.config.destinations),

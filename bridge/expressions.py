@@ -93,6 +93,15 @@ class JinjaExpressions:
         tree = self._tree(source, None)
         return list(tree.find_all(nodes.Filter)) if tree else []
 
+    def last_filter(self, source: str) -> nodes.Filter | None:
+        """Give the filter whose result is all of a template's text; None where there is no such."""
+        tree = self._tree(source, None)
+        outputs = tree.body if tree else []
+        if len(outputs) != 1 or not isinstance(outputs[0], nodes.Output) or len(outputs[0].nodes) != 1:
+            return None
+        only = outputs[0].nodes[0]
+        return only if isinstance(only, nodes.Filter) else None
+
     def _parse(self, source: str, state: str | None) -> nodes.Template | None:
         try:
             return parse(self._bare_sandbox if state else self._sandbox, source, state)

@@ -13,6 +13,7 @@ from bridge.config.chatbots import build_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.draft import Draft, Model
 from bridge.config.model import Config, Server, Store
+from bridge.config.places import Places
 from bridge.config.positions import FILE_LIMIT, read
 from bridge.config.problems import ConfigError, Findings, Place, Problem
 from bridge.config.schema import ConfigPart, ServerPart, StorePart
@@ -40,8 +41,13 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: with everything that is wrong, in the order of files and lines.
     """
+    return load_placed(path, environ)[0]
+
+
+def load_placed(path: Path, environ: Mapping[str, str]) -> tuple[Config, Places]:
+    """Do what `load` does, and tell beside it where everything stands."""
     findings = Findings()
-    return build(path, read_files(path, findings), environ, findings)
+    return _build(path, read_files(path, findings), environ, findings)
 
 
 def read_files(path: Path, findings: Findings) -> dict[Path, bytes | None]:
@@ -61,6 +67,12 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
     Raises:
         ConfigError: with everything that is wrong, in the order of files and lines.
     """
+    return _build(path, contents, environ, findings)[0]
+
+
+def _build(
+    path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str], findings: Findings
+) -> tuple[Config, Places]:
     trees = [None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()]
     root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
     brought = plugins.load_plugins(root, findings)
@@ -73,7 +85,7 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
     _warn_of_gaps(draft)
     if findings.problems or server is None or store is None:
         raise ConfigError(findings.problems, findings.warnings)
-    return Config(
+    config = Config(
         server=server,
         store=store,
         destinations=MappingProxyType(destinations_of(destinations)),
@@ -81,6 +93,7 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
         warnings=tuple(sorted(findings.warnings)),
         plugins=tuple(brought.folders),
     )
+    return config, Places(root)
 
 
 def _files(path: Path, findings: Findings) -> list[Path]:

@@ -201,14 +201,11 @@ class TestPart(Part):
         default="", description="What it shows, for the report.", examples=["a phone number becomes international"]
     )
     event: dict[str, Any] = Field(
-        description="An event's fields by the sender's names. What is left out: `Type` is Lead, `SerialNumber` is the "
-        "chatbot's, all else is empty.",
+        description="An event's fields by the sender's names.",
         examples=[{"FirstName": "Ada", "Email": "Ada@Example.com"}],
     )
     expect: dict[str, Expected] = Field(
-        description="Of each destination the fields that it is to get, whatever others it gets (a field without a "
-        "value: it is left out); or `not_sent`, or `dead` for a dead letter. One that is not named is not looked at. "
-        "Of several routes to one destination any may be meant, or one: `NAME#1`, `NAME#2`.",
+        description="Of each destination, the fields that it is to get, or `not_sent`, or `dead`.",
         examples=[{"crm": {"email": "ada@example.com"}}],
     )
     exact: bool = Field(

@@ -42,8 +42,7 @@ class Headers:
         self, settings: HttpSettings, context: Context, names: frozenset[str], content_type: str | None
     ) -> None:
         self._fixed = CIMultiDict(_auth_headers(settings.auth))
-        self._credentials = {name.lower() for name in (*self._fixed, *settings.headers) if is_sensitive(name)}
-        self._credentials |= {name.lower() for name in self._fixed}
+        self._credentials = {name.lower() for name in (*self._fixed, *filter(is_sensitive, settings.headers))}
         if content_type is not None:
             with setting("body", "content_type"):
                 self._fixed["Content-Type"] = _sendable("Content-Type", content_type)

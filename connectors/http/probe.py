@@ -23,9 +23,9 @@ from connectors.http.settings import HttpSettings
 from connectors.masking import Secrets
 
 _REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN})
-_PASSING = frozenset({Reason.SERVER_ERROR, Reason.RATE_LIMITED, Reason.TIMEOUT, Reason.UNREACHABLE, Reason.BAD_ANSWER})
+_LOOKED_AT = _REFUSALS | {Reason.REDIRECT}  # to a page for logging in
+_PASSING = frozenset({Reason.SERVER_ERROR, Reason.RATE_LIMITED, Reason.TIMEOUT, Reason.UNREACHABLE})
 _UNKNOWN_METHOD = 501
-_OK = range(200, 300)
 _REACH = "correct url, or let this machine reach it (name, firewall, certificate)"
 _ADVICE: Mapping[tuple[str | int, ...], str] = MappingProxyType(
     {
@@ -53,7 +53,9 @@ def credentials_in(settings: HttpSettings) -> tuple[str, ...] | None:
         return ("auth",)
     if settings.sign is not None:
         return ("sign",)
-    return ("headers",) if any(map(is_sensitive, settings.headers)) else None
+    if any(map(is_sensitive, settings.headers)):
+        return ("headers",)
+    return ("url",) if any(map(is_sensitive, URL(settings.url).query)) else None
 
 
 def no_token(failed: Failure) -> Finding:

@@ -86,8 +86,10 @@ class Wire:
         """Make a request that cannot write, about no record: a HEAD (`connectors.http.probe` says of what)."""
         if not self.probes_address:
             return Request("HEAD", self._address.root, CIMultiDict(), None)
-        headers = self._headers.without_record(now, credentials=credentials)
-        return Request("HEAD", self._address.url(NO_VARIABLES), headers, None)
+        url = self._address.url(NO_VARIABLES)
+        if not credentials:
+            url = url.without_query_params(*filter(is_sensitive, url.query))
+        return Request("HEAD", url, self._headers.without_record(now, credentials=credentials), None)
 
     def _check_batches(self, settings: HttpSettings) -> None:
         """Refuse what depends on one record where a call carries several."""

@@ -1,7 +1,7 @@
 """Whole configurations: the good ones and what they become, the bad ones and what is told of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def test_every_setting_arrives(good: Load) -> None:
     assert (acme.signature_tolerance, acme.ack, acme.ack_within) == (0, Ack.RELAYED, 5)
     assert acme.test_when is not None
     assert acme.test_when({"Email": "me@example.org"}) is True
-    assert acme.tests == ({"event": {"Type": "Lead"}, "expect": {"crm": {"email": "a@b.co"}}},)
+    (test,) = acme.tests
+    assert (test.event, test.expect) == ({"Type": "Lead"}, {"crm": {"email": "a@b.co"}})
+    assert (test.name, test.place.line, test.exact) == ("", 44, False)
     assert config.chatbot_by_serial == {"59001737": acme}
 
 
@@ -243,9 +245,11 @@ def test_the_example_needs_no_environment() -> None:
     }
     acme = config.chatbots["acme-website"]
     (test,) = acme.tests
-    variables = {**dict.fromkeys(("LastName", "CreateTime", "Content", "URI"), ""), **test["event"]}
+    variables = {**dict.fromkeys(("LastName", "CreateTime", "Content", "URI"), ""), **test.event}
     record = acme.routes[0].mapping.apply(variables)
-    assert {name: record.get(name) for name in test["expect"]["crm"]} == test["expect"]["crm"]
+    expected = test.expect["crm"]
+    assert isinstance(expected, Mapping)
+    assert {name: record.get(name) for name in expected} == expected
 
 
 def test_the_example_warns_of_nothing_once_it_is_set() -> None:
