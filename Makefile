@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench docs lock clean
 
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
@@ -19,6 +19,10 @@ check: $(READY)  ## What a machine can see in the code without running it.
 
 bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+docs: $(READY)  ## What is generated from the code: the editor's schema and the reference of the configuration.
+	$(BIN)/leadbridge schema > config.schema.json
+	$(BIN)/python -m bridge.config.reference > docs/configuration.md
 
 lock: $(READY)  ## Pin the newest versions that pyproject.toml allows.
 	$(BIN)/pip install --quiet uv

@@ -57,7 +57,7 @@ async def running(
     With `files` it follows their changes. Raises OperatorError if the store, its lock or a port is not to be had.
     """
     metrics = Metrics()
-    in_use = Configuration(config, files, metrics.reloaded)
+    in_use = Configuration(config, files, metrics.reloaded, clock)
     async with contextlib.AsyncExitStack() as stack:
         driver = driver_for(config.store.url)
         driver.lock()
@@ -68,6 +68,7 @@ async def running(
         if driver.exclusive:
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
+        await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, metrics.attempted)
         await stack.enter_async_context(_lanes(lanes))
         _beside(stack, "pruning", prune_for_ever(in_use, store, clock))

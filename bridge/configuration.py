@@ -34,11 +34,13 @@ class Configuration:
         config: Config,
         files: Files | None,
         observe: Callable[[str, int], None] = lambda *_: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Make it; without files it stays as it is. `observe` is told each reload's result and number of problems."""
         self._config = config
         self._files = files
         self._observe = observe
+        self._clock = clock
         self._asked = asyncio.Event()
 
     def __call__(self) -> Config:
@@ -65,6 +67,17 @@ class Configuration:
                     self._asked.set()
                 else:
                     changed()
+                    await self.keep(store)
+
+    async def keep(self, store: Store) -> None:
+        """Leave a copy of the files in the store, for `leadbridge explain --stored`. Nothing here depends on it."""
+        if self._files is None:
+            return
+        contents = {str(file.absolute()): content for file, content in self._files.contents.items()}
+        try:
+            await store.keep_configuration(contents, self._clock())
+        except StoreUnavailableError as error:
+            log.warning("configuration_not_kept", error=str(error))
 
     async def _reload(self, files: Files, store: Store) -> None:
         started = time.perf_counter()

@@ -88,6 +88,11 @@ class JinjaExpressions:
             return None
         return None if value is OPEN else bool(value)
 
+    def names(self, source: str) -> list[str]:
+        """Give the variables that a bare expression uses, each once; none where it cannot be read."""
+        tree = self._tree(source, BARE)
+        return list(dict.fromkeys(node.name for node in tree.find_all(nodes.Name))) if tree else []
+
     def filters(self, source: str) -> list[nodes.Filter]:
         """Give the filters in a template, with their arguments as written; none where it cannot be read."""
         tree = self._tree(source, None)

@@ -225,6 +225,11 @@ class Mapping:
 
     _fields: tuple[_Field, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The record's fields, in the order of the configuration."""
+        return tuple(field.name for field in self._fields)
+
     def apply(self, variables: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Make a record's fields of the variables that `variables` gives. Empty ones are left out.
 

@@ -8,6 +8,7 @@ frequent, and hardly ever meant.
 
 import importlib
 import re
+import warnings
 from typing import Any, Final
 
 _parser: Final[Any] = importlib.import_module("re._parser")  # Python's own reading of patterns has no public name
@@ -18,7 +19,8 @@ _WIDTHLESS: Final = frozenset({"AT", "ASSERT", "ASSERT_NOT"})
 def nested_repetition(pattern: str) -> bool:
     """Say whether a repetition in a pattern repeats another one with nothing between; False if it is no pattern."""
     try:
-        return _has_nested(_parser.parse(pattern))
+        with warnings.catch_warnings(action="ignore"):  # what Python has to say of it, it says when it is compiled
+            return _has_nested(_parser.parse(pattern))
     except (re.error, RecursionError, OverflowError):
         return False
 

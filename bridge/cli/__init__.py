@@ -22,6 +22,7 @@ COMMANDS = {
     "init": "Write a configuration to begin with.",
     "serve": "Run the bridge: take events in, deliver them.",
     "check": "Say all that is wrong with a configuration.",
+    "test": "Run the tests that stand in a configuration.",
     "explain": "Show what would be sent where for an event; nothing is sent.",
     "send": "Send a signed event to the webhook, as the vendor would.",
     "demo": "Show the main job on this machine: sandbox CRM, bridge and sender.",

@@ -1,45 +1,87 @@
 """`leadbridge check`: all that is wrong with a configuration, at once."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from bridge.cli import configuration, output
 from bridge.cli.options import JsonOption, PathArgument
 from bridge.config import Config, ConfigError, Problem
+from bridge.config.places import Places
+from bridge.probing import probe_all
+from connectors.base import Severity
 
 app = output.application()
 
+Row = tuple[Severity, Problem]
+
+_NAMED = 5  # destinations that are waited for, in one line
+
 
 @app.command()
-def check(path: PathArgument = None, *, json: JsonOption = False) -> None:
+def check(
+    path: PathArgument = None,
+    *,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the destinations too, if there is no error so far.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Say all that is wrong with a configuration, one line each, as FILE:LINE:COLUMN: PATH: what is wrong.
 
-    What works but is likely not meant is shown as a warning. Nothing is started, and nothing is sent. The exit status
-    is 1 if there is an error, 0 otherwise.
+    What works but is likely not meant is shown as a warning. Nothing is started, and nothing is sent. With --online
+    each destination is asked, without writing anything, whether it is there, takes the credentials, and knows the
+    fields. The exit status is 1 if there is an error, 0 otherwise.
     """
     found = configuration.find(path)
     try:
-        config = configuration.read(found)
+        config, places = configuration.read_placed(found)
     except ConfigError as error:
-        _show(error.problems, error.warnings, as_json=json)
+        _show([*_rows(Severity.ERROR, error.problems), *_rows(Severity.WARNING, error.warnings)], as_json=json)
         raise typer.Exit(1) from error
-    _show((), config.warnings, as_json=json)
+    rows, well = _rows(Severity.WARNING, config.warnings), list[str]()
+    if online:
+        more, well = _ask(config, places, as_json=json)
+        rows = sorted([*rows, *more], key=lambda row: row[1])
+    _show(rows, as_json=json)
+    for line in well:
+        output.say(line)
+    if any(severity is Severity.ERROR for severity, _ in rows):
+        raise typer.Exit(1)
     if not json:
         output.say(f"{found}: good. {_summary(config)}")
 
 
-def _show(problems: Iterable[Problem], warnings: Iterable[Problem], *, as_json: bool) -> None:
+def _ask(config: Config, places: Places, *, as_json: bool) -> tuple[list[Row], list[str]]:
+    """Ask the destinations; gives what was found, and a line for each that is well, which JSON has among the rows."""
+    with output.waiting() as show:
+        count = len(config.destinations)
+
+        def waiting_for(names: Sequence[str]) -> None:
+            more = ", …" if len(names) > _NAMED else ""
+            awaited = f"; waiting for {', '.join(names[:_NAMED])}{more}" if names else ""
+            show(f"{count - len(names)} of {count} destinations have answered{awaited}")
+
+        seen = asyncio.run(probe_all(config, places, waiting_for))
+    rows = [(each.severity, each.problem) for each in seen if as_json or each.severity is not Severity.NOTE]
+    notes = [f"{each.destination}: {each.problem.message}" for each in seen if each.severity is Severity.NOTE]
+    return rows, [] if as_json else notes
+
+
+def _rows(severity: Severity, problems: Iterable[Problem]) -> list[Row]:
+    return [(severity, problem) for problem in problems]
+
+
+def _show(rows: Iterable[Row], *, as_json: bool) -> None:
     """Write the findings to standard output: they are what was asked for, and what an editor reads."""
     if as_json:
-        rows = [("error", each) for each in problems] + [("warning", each) for each in warnings]
-        output.write_json([{"severity": severity, **asdict(problem)} for severity, problem in rows])
+        output.write_json([{"severity": severity.value, **asdict(problem)} for severity, problem in rows])
         return
-    for problem in problems:
-        output.say(str(problem))
-    for warning in warnings:
-        output.say(warning_line(warning))
+    for severity, problem in rows:
+        output.say(str(problem) if severity is Severity.ERROR else warning_line(problem))
 
 
 def warning_line(warning: Problem) -> str:

@@ -4,7 +4,9 @@ import gc
 import os
 from pathlib import Path
 
-from bridge.config import Config, load
+from bridge.config import Config
+from bridge.config.load import load_placed
+from bridge.config.places import Places
 from bridge.errors import OperatorError
 
 VARIABLE = "LEADBRIDGE_CONFIG"
@@ -24,9 +26,17 @@ def find(path: Path | None) -> Path:
 
 def read(path: Path | None) -> Config:
     """Find and read the configuration. Raises ConfigError with all that is wrong with it, or OperatorError."""
+    return read_placed(path)[0]
+
+
+def read_placed(path: Path | None) -> tuple[Config, Places]:
+    """Do what `read` does, and tell beside it where everything stands."""
     found = find(path)
-    gc.disable()  # a thousand files are a million objects, all of which stay: looking for garbage takes a fifth of it
+    # A thousand files are a million objects, all of which stay. To look for garbage among them takes a fifth of the
+    # time while they are made, and as much again each time, the last when the process ends.
+    gc.disable()
     try:
-        return load(found, os.environ)
+        return load_placed(found, os.environ)
     finally:
+        gc.freeze()
         gc.enable()

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from bridge.cli import configuration, output
 from bridge.cli.options import ConfigOption
-from bridge.cli.store import driver_of, open_store
+from bridge.cli.store import cause, driver_of, open_store
+from bridge.errors import StoreUnavailableError
 from bridge.store import migrate as migration
 from bridge.store.opening import driver_for
 
@@ -28,8 +29,12 @@ def migrate(*, config: ConfigOption = None) -> None:
 
     `leadbridge serve` does the same when it starts. Before an upgrade make a backup: there is no way back.
     """
-    engine = driver_for(configuration.read(config).store.url).engine()
-    if migration.migrate(engine):
+    driver = driver_for(configuration.read(config).store.url)
+    try:
+        migrated = migration.migrate(driver.engine())
+    except driver.errors as error:
+        raise StoreUnavailableError(f"the store cannot be migrated: {cause(error)}; it is as it was") from error
+    if migrated:
         output.say(f"the store has been brought to revision {migration.HEAD}")
     else:
         output.say(f"the store is at revision {migration.HEAD} already; nothing to do")

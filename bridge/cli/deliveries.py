@@ -42,7 +42,7 @@ Act = Callable[[Connection, Sequence[int], float], dict[int, DeliveryState]]
 StateOption = Annotated[DeliveryState | None, typer.Option("--state", help="Only those in this state.")]
 IdsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Ids of deliveries, or of events.", show_default=False),
+    typer.Argument(metavar="ID", help="Ids of deliveries, or of events.", show_default=False),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: all that the options choose.")]
 BulkStateOption = Annotated[DeliveryState, typer.Option("--state", help="With --all: those in this state.")]
@@ -82,7 +82,7 @@ def list_(
 
 @app.command()
 def show(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of deliveries.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids of deliveries.")],
     *,
     config: ConfigOption = None,
     json: JsonOption = False,

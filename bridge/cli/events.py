@@ -54,7 +54,7 @@ def list_(
 
 @app.command()
 def show(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or unique beginnings of them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids, or unique beginnings of them.")],
     *,
     config: ConfigOption = None,
     json: JsonOption = False,

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from bridge import json_form
 from bridge.config import Chatbot, Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
+from bridge.expressions import JinjaExpressions
 from bridge.mapping import FieldTrace, variables
 from bridge.record import Spoiled, make_record
 from bridge.routing import route as route_event
@@ -17,6 +19,18 @@ MATCHES = "matches"
 SKIPPED = "skipped"
 FAILS = "fails"
 """The delivery would be a dead letter."""
+
+
+_EXPRESSIONS: Final = JinjaExpressions()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Asked:
+    """A route's `when`, and what it is about in one event."""
+
+    source: str
+    values: Mapping[str, Any]
+    """The value of each variable that it uses."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,7 +44,13 @@ class RouteFate:
     why: str | None = None
     """Why it is skipped or fails."""
     fields: Sequence[FieldTrace] = ()
+    record: Mapping[str, Any] | None = None
+    """What the connector is given: the fields that have a value; None where nothing is sent."""
     request: Preview | None = None
+    events: Sequence[str] = ()
+    """The types of events that it takes."""
+    when: Asked | None = None
+    """What it asks besides; None where it asks nothing."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,8 +71,8 @@ def foretell(body: bytes, config: Config, now: float) -> list[Fate]:
     except ValueError:
         document = None
     if isinstance(document, list) and document:
-        return [_fate(json_form.stringify(each), each, config, now) for each in document]
-    return [_fate(body, document, config, now)]
+        return [foretell_one(json_form.stringify(each), each, config, now) for each in document]
+    return [foretell_one(body, document, config, now)]
 
 
 def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
@@ -67,7 +87,8 @@ def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: AN
     return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 
-def _fate(payload: bytes, document: Any, config: Config, now: float) -> Fate:  # noqa: ANN401 - any JSON value
+def foretell_one(payload: bytes, document: Any, config: Config, now: float) -> Fate:  # noqa: ANN401 - any JSON value
+    """Say what becomes of one event; `document` is the payload's JSON value, None where it is not JSON."""
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "")
     verified = Verified(payload, document, Form.RAW, chatbot.name if chatbot else None)
     routed = route_event(verified, chatbot, now)
@@ -81,19 +102,29 @@ def _fate(payload: bytes, document: Any, config: Config, now: float) -> Fate:  #
 
 
 def _route_fate(route: Route, made: NewDelivery | None, event: Event, config: Config) -> RouteFate:
+    values = variables(event)
+    events = tuple(each for each in EVENT_TYPES if each in route.events)
+    fate = partial(RouteFate, route.name, route.destination, events=events, when=_asked(route, values))
     if made is None:
-        return RouteFate(route.name, route.destination, SKIPPED, _why_skipped(route, event))
+        return fate(state=SKIPPED, why=_why_skipped(route, event))
     if made.problem is not None:
-        return RouteFate(route.name, route.destination, FAILS, made.problem)
-    fields = route.mapping.trace(variables(event))
+        return fate(state=FAILS, why=made.problem)
+    fields = route.mapping.trace(values)
     try:
         record = make_record(_delivery(event, route), config.chatbots.get)
         request = _preview(config.destinations[route.destination].connector, record)
     except Spoiled as error:
-        return RouteFate(route.name, route.destination, FAILS, error.detail, fields)
+        return fate(state=FAILS, why=error.detail, fields=fields)
     except ExpressionError as error:
-        return RouteFate(route.name, route.destination, FAILS, error.message, fields)
-    return RouteFate(route.name, route.destination, MATCHES, None, fields, request)
+        return fate(state=FAILS, why=error.message, fields=fields)
+    return fate(state=MATCHES, fields=fields, record=record.fields, request=request)
+
+
+def _asked(route: Route, values: Mapping[str, Any]) -> Asked | None:
+    if route.when_source is None:
+        return None
+    names = _EXPRESSIONS.names(route.when_source)
+    return Asked(route.when_source, {name: values[name] for name in names if name in values})
 
 
 def _preview(connector: Connector, record: Record) -> Preview:

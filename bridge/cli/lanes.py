@@ -24,7 +24,7 @@ REASON = "by an operator"
 
 _COLUMNS = ("destination", "state", "pending", "oldest_pending_at", "dead", "owner", "reason", "detail", "paused_until")
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of destinations.")]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of destinations.")]
 
 app = output.application(no_args_is_help=True)
 

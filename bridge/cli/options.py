@@ -13,7 +13,7 @@ LIMIT = 10_000
 
 _CONFIGURATION = f"The configuration: a YAML file, or a folder of them. Default: ${VARIABLE}, then {DEFAULT}."
 
-PathArgument = Annotated[Path | None, typer.Argument(metavar="[PATH]", show_default=False, help=_CONFIGURATION)]
+PathArgument = Annotated[Path | None, typer.Argument(metavar="PATH", show_default=False, help=_CONFIGURATION)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="PATH", show_default=False, help=_CONFIGURATION)
 ]

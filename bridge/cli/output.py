@@ -4,10 +4,11 @@ What is shown comes from strangers in part. In text for people its control chara
 no event can steer the terminal of the person who looks at it.
 """
 
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -53,9 +54,10 @@ def application(
     )
 
 
-def say(text: str = "") -> None:
-    """Write lines to standard output."""
-    typer.echo(visible(text))
+def say(text: str = "", colour: str | None = None) -> None:
+    """Write lines to standard output; in a terminal in a colour, if one is given."""
+    shown = visible(text)
+    typer.echo(typer.style(shown, fg=colour) if colour else shown)
 
 
 def complain(text: str) -> None:
@@ -76,6 +78,19 @@ def write_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     typer.echo(text.encode("utf-8", "backslashreplace"))
 
 
+@contextlib.contextmanager
+def waiting() -> Iterator[Callable[[str], None]]:
+    """Give what shows in a terminal, until the context ends, what is waited for; elsewhere it does nothing."""
+    if not sys.stdout.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    with Console().status("") as status:
+        yield lambda text: status.update(Text(visible(text)))
+
+
 def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -> None:
     """Show a listing: all of the rows as JSON, or the named columns as a table."""
     if as_json:
@@ -92,6 +107,12 @@ def show_facts(facts: Shown) -> None:
     lines = [[name, _text(value)] for name, value in facts.items() if value not in (None, "", {}, [])]
     for line in _aligned(lines):
         say(line)
+
+
+def show_columns(lines: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Show lines of cells without a heading, the cells below each other."""
+    for line in _aligned(lines):
+        say(f"{indent}{line}")
 
 
 def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:

@@ -46,9 +46,7 @@ def list_(
 
 @app.command()
 def release(
-    ids: Annotated[
-        list[int] | None, typer.Argument(metavar="ID...", show_default=False, help="Ids of requests.")
-    ] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Ids of requests.")] = None,
     *,
     config: ConfigOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Instead of IDs: every request.")] = False,

@@ -39,7 +39,7 @@ class OpenStore:
             with self._engine.connect() as connection:
                 yield connection
         except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {_cause(error)}") from error
+            raise StoreUnavailableError(f"the store cannot be read: {cause(error)}") from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -51,7 +51,7 @@ class OpenStore:
             raw(connection).execute("COMMIT")
         except self._driver.errors as error:
             raise StoreUnavailableError(
-                f"the store cannot be changed: {_cause(error)}; nothing of this change was kept"
+                f"the store cannot be changed: {cause(error)}; nothing of this change was kept"
             ) from error
         finally:
             # Rolls back what is not committed.
@@ -64,7 +64,7 @@ class OpenStore:
             )(raw(connection).execute, self._driver.begin)
         except self._driver.errors as error:
             raise StoreUnavailableError(
-                f"the store does not let a change begin: {_cause(error)}; nothing was changed. See what else uses it "
+                f"the store does not let a change begin: {cause(error)}; nothing was changed. See what else uses it "
                 "(a backup, a shell), then try again"
             ) from error
 
@@ -88,7 +88,7 @@ def open_store(config: Config) -> OpenStore:
     return OpenStore(driver)
 
 
-def _cause(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """Give the driver's own words: SQLAlchemy adds the statement and its parameters, which hold personal data."""
     return str(error.orig if isinstance(error, DBAPIError) else error)
 

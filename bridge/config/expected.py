@@ -1,12 +1,12 @@
 """From a chatbot's section `tests` to tests, and what can be told of them before they run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bridge.config.draft import Draft
 from bridge.config.model import RouteTest
 from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart
-from bridge.config.tree import find
+from bridge.config.tree import ListNode, MapNode, Node, Scalar, find
 from bridge.event import EVENT_FIELDS
 from bridge.spelling import did_you_mean
 
@@ -23,16 +23,22 @@ def build_tests(
         routes: The destination and the name of each of its routes.
     """
     known = _places(routes)
-    made = []
-    for at, test in enumerate(part.tests if part else ()):
-        where = (*path, at)
-        for name, value in test.event.items():
-            _check_event_field(draft, (*where, "event", name), value)
-        for name in test.expect:
-            _check_expected(draft, (*where, "expect", name), known)
-        place = find(draft.root, where)[1].place
-        made.append(RouteTest(test.name, place, test.event, test.expect, test.exact))
-    return tuple(made)
+    written = find(draft.root, path)[1]
+    for at in range(len(written.items) if isinstance(written, ListNode) else 0):
+        for name, value in _entries(draft, (*path, at, "event")).items():
+            _check_event_field(draft, (*path, at, "event", name), value)
+        for name in _entries(draft, (*path, at, "expect")):
+            _check_expected(draft, (*path, at, "expect", name), known)
+    return tuple(
+        RouteTest(test.name, find(draft.root, (*path, at))[1].place, test.event, test.expect, test.exact)
+        for at, test in enumerate(part.tests if part else ())
+    )
+
+
+def _entries(draft: Draft, path: Path) -> Mapping[str, Node]:
+    """Give what is in the map at a path; nothing where there is none, which has been noted already."""
+    followed, node = find(draft.root, path)
+    return node.items if followed == path and isinstance(node, MapNode) else {}
 
 
 def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
@@ -41,12 +47,12 @@ def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
     return [*destinations, *(f"{each}#1" for each in destinations), *(name for _, name in routes if "#" in name)]
 
 
-def _check_event_field(draft: Draft, path: Path, value: object) -> None:
+def _check_event_field(draft: Draft, path: Path, value: Node) -> None:
     name = str(path[-1])
     if name not in EVENT_FIELDS:
         hint = did_you_mean(name, EVENT_FIELDS) or f"; it has {', '.join(EVENT_FIELDS)}"
         draft.error(path, f"unknown field `{name}` of the event{hint}")
-    elif isinstance(value, dict | list):
+    elif not isinstance(value, Scalar):
         draft.value_error(path, "must be a single value: the fields of an event are")
 
 

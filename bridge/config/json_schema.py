@@ -41,7 +41,7 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     """
     settings = {name: kind.destination_settings for name, kind in connectors.items()}
     route_settings = {name: kind.route_settings for name, kind in connectors.items()}
-    models: "list[type[BaseModel]]" = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
+    models: list[type[BaseModel]] = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
     made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in made[0].items()}
     definitions = {name: _cleaned(each) for name, each in made[1]["$defs"].items()}

@@ -65,8 +65,10 @@ def _asked_for(transforms: Mapping[str, Transform], asked: object) -> Iterator[s
 
 
 def _in_template(draft: Draft, text: str) -> Iterator[str]:
+    if "{" not in text:
+        return
     names = [each.name for each in draft.transforms.values() if any(part.pattern for part in each.parameters)]
-    if "{" not in text or not any(name in text for name in names):
+    if not any(name in text for name in names):
         return
     for node in draft.expressions.filters(text):
         named = {keyword.key: _constant(keyword.value) for keyword in node.kwargs}

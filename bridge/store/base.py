@@ -197,6 +197,10 @@ class Store(Protocol):
         """Keep a refused request, unless its chatbot's place is full (then False)."""
         ...
 
+    async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
+        """Keep the files of the configuration in use, by their absolute paths, instead of those kept before."""
+        ...
+
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer among the next events after a `seq`; give where to go on, None at the end."""
         ...

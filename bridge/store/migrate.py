@@ -11,7 +11,7 @@ from bridge.errors import OperatorError, StoreUnavailableError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
 up-to-date store the import of Alembic."""
 

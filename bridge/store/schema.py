@@ -162,3 +162,13 @@ quarantine = Table(
     CheckConstraint("length(digest) = 32", name="digest_size"),
     sqlite_autoincrement=True,
 )
+
+configuration = Table(
+    "configuration",
+    metadata,
+    # The file's absolute path.
+    Column("name", String, primary_key=True),
+    # What was in it when it was taken into use; variables are not filled in.
+    Column("content", LargeBinary, nullable=False),
+    Column("taken_at", Double, nullable=False),
+)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, func, select, update
 
 from bridge.errors import StoreUnavailableError
-from bridge.store import changes, lease, quarantine, retention
+from bridge.store import changes, configuration, lease, quarantine, retention
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, raw
@@ -98,6 +98,10 @@ class SqlStore:
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
         return await self._call(lambda c: quarantine.keep(c, request))
+
+    async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
+        """Keep the files of the configuration in use; see `Store.keep_configuration`."""
+        await self._call(lambda c: configuration.keep(c, contents, now))
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""

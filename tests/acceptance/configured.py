@@ -42,3 +42,8 @@ def settings(destinations: Mapping[str, Any], website: Mapping[str, Any] | None 
         "destinations": dict(destinations),
         "chatbots": {"website": website or chatbot(list(destinations))},
     }
+
+
+def marked(destination: str, fields: Mapping[str, Any] = FIELDS) -> dict[str, Any]:
+    """Give a route that only leads take whose content is the destination's name: several tests, one program."""
+    return {"to": destination, "when": f'Content == "{destination}"', "fields": dict(fields)}

@@ -30,7 +30,10 @@ class Deciding:
     """A destination whose answers the test decides, each by what is in the request."""
 
     def __init__(self, decide: Decide) -> None:
+        self.calls = 0
+        """How many requests have come."""
         self.received: list[Received] = []
+        """Those that have been answered."""
         self._decide = decide
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -56,6 +59,7 @@ class Deciding:
 
     async def _answer(self, request: web.Request) -> web.Response:
         at = time.time()
+        self.calls += 1
         document = orjson.loads(await request.read())
         decided = self._decide(document)
         status, answer, *headers = decided if isinstance(decided, tuple) else await decided

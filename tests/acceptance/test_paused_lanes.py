@@ -1,71 +1,82 @@
-"""A lane that has paused comes back by itself, each time, with nobody sending anything more."""
+"""When a lane goes on: by itself when a wait is over, each time, with nobody sending anything more; and not before."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+import pytest_asyncio
+
 from connectors.testing import Fault, Sandbox
-from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.configured import ENVIRONMENT, chatbot, http, marked, settings
 from tests.acceptance.destination import Deciding
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PAUSES = 80
+ASKED = 2.0
+LIMITED = 25
 
 
-async def test_it_comes_back_from_each_of_many_pauses(tmp_path: Path) -> None:
-    """Each call is refused for a moment: whether the lane wakes must not hang on what else happens."""
-    async with Sandbox() as crm, Program(tmp_path, settings({"crm": http(crm.url)}), ENVIRONMENT) as program:
-        crm.faults.next(Fault.answers(429, {"Retry-After": "0.03"}), times=PAUSES)
-        await program.start()
-        async with Sender(program) as sender:
-            await sender.deliver(lead())
-        await _goes_on(crm, program, PAUSES + 1)
+class Bridge:
+    """A program that is up, with a destination for each of the tests."""
 
+    def __init__(self) -> None:
+        self.paused = Sandbox()
+        self.retried = Sandbox(key=None, required=["never"])
+        self.limited = Sandbox()
+        self.asking = Deciding(self._ask)
+        self.program: Program
+        self.sender: Sender
+        self._others = asyncio.Event()
 
-async def test_a_retry_comes_at_its_time_each_time(tmp_path: Path) -> None:
-    """The same for a record that is tried again without a pause of the lane."""
-    retry = {"initial": "30ms", "max": "30ms", "jitter": 0}
-    destination = {"results": {"ok": "result.ok", "each": "answer.results", "otherwise": "retry"}, "retry": retry}
-    async with (
-        Sandbox(key=None, required=["never"]) as crm,
-        Program(tmp_path, settings({"crm": http(crm.url, **destination)}), ENVIRONMENT) as program,
-    ):
-        await program.start()
-        async with Sender(program) as sender:
-            await sender.deliver(lead())
-        await _goes_on(crm, program, PAUSES)
+    def settings(self) -> dict[str, Any]:
+        retry = {"initial": "30ms", "max": "30ms", "jitter": 0}
+        results = {"each": "answer.results", "ok": "result.ok", "otherwise": "retry"}
+        destinations = {
+            "paused": http(self.paused.url),
+            "retried": http(self.retried.url, results=results, retry=retry),
+            "limited": http(self.limited.url, rate_limit={"requests": 1, "per": "200ms"}),
+            "asking": http(self.asking.url, concurrency=4),
+        }
+        return settings(destinations, chatbot([marked(name) for name in destinations]))
 
-
-async def test_nothing_is_sent_until_the_time_that_was_asked_for(tmp_path: Path) -> None:
-    """Calls that were on their way already, and end well, say nothing about the time that was asked for."""
-    asked = 2.0
-    others = asyncio.Event()
-    calls = 0
-
-    async def decide(_: Any) -> tuple[int, Any, dict[str, str]]:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            asyncio.get_running_loop().call_later(0.2, others.set)
-            return 429, {}, {"Retry-After": f"{asked:g}"}
-        await others.wait()
+    async def _ask(self, _: Any) -> tuple[int, Any, dict[str, str]]:
+        """Ask to be left alone at the first call; the others that came with it are answered well a moment later."""
+        if not self.asking.received:
+            asyncio.get_running_loop().call_later(0.2, self._others.set)
+            return 429, {}, {"Retry-After": f"{ASKED:g}"}
+        await self._others.wait()
         return 201, {}, {}
 
-    async with (
-        Deciding(decide) as crm,
-        Program(tmp_path, settings({"crm": http(crm.url, concurrency=4)}), ENVIRONMENT) as program,
-        Sender(program) as sender,
-    ):
-        await program.start()
-        leads = [lead() for _ in range(12)]
-        await asyncio.gather(*map(sender.deliver, leads))
-        await until(lambda: len(crm.taken()) == len(leads), lambda: f"all to arrive; {program.told()}")
-        refused = next(each.at for each in crm.received if each.status == 429)
-        early = [each.at - refused for each in crm.received if 0.1 < each.at - refused < asked - 0.1]
-        assert not early, f"{len(early)} calls came {[round(each, 2) for each in early]} s after it asked for {asked:g} s"
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
+    folder: Path = tmp_path_factory.mktemp("lanes")
+    made = Bridge()
+    async with made.paused, made.retried, made.limited, made.asking:
+        async with Program(folder, made.settings(), ENVIRONMENT) as program, Sender(program) as sender:
+            made.program, made.sender = program, sender
+            await program.start()
+            yield made
+
+
+async def test_a_lane_comes_back_from_each_of_many_pauses(bridge: Bridge) -> None:
+    """Each call is told to come again in a moment: that the lane wakes must not hang on what else happens."""
+    bridge.paused.faults.next(Fault.answers(429, {"Retry-After": "0.03"}), times=PAUSES)
+    await bridge.sender.deliver(lead(Content="paused"))
+    await _goes_on(bridge.paused, bridge.program, PAUSES + 1)
+
+
+async def test_a_retry_comes_at_its_time_each_time(bridge: Bridge) -> None:
+    """The same for a record that is tried again without a pause of the lane."""
+    await bridge.sender.deliver(lead(Content="retried"))
+    await _goes_on(bridge.retried, bridge.program, PAUSES)
 
 
 async def _goes_on(crm: Sandbox, program: Program, calls: int) -> None:
@@ -76,6 +87,29 @@ async def _goes_on(crm: Sandbox, program: Program, calls: int) -> None:
         since = crm.ledger[-1].at if crm.ledger else began
         await until(
             lambda: len(crm.ledger) > before,  # noqa: B023 - is called before the next round
-            lambda: f"call {before + 1}; the lane stands still since {time.time() - since:.1f} s: {program.told()}",  # noqa: B023 - see above
+            lambda: f"call {before + 1}; the lane stands still for {time.time() - since:.1f} s: {program.told()}",  # noqa: B023 - see above
             seconds=5,
         )
+
+
+async def test_nothing_is_sent_until_the_time_that_was_asked_for(bridge: Bridge) -> None:
+    """Calls that were on their way already, and end well, say nothing about the time that was asked for."""
+    leads = [lead(Content="asking") for _ in range(12)]
+    await asyncio.gather(*map(bridge.sender.deliver, leads))
+    await until(lambda: len(bridge.asking.taken()) == len(leads), lambda: f"all to arrive; {bridge.program.told()}")
+    refused = next(each.at for each in bridge.asking.received if each.status == 429)
+    early = [each.at - refused for each in bridge.asking.received if 0.1 < each.at - refused < ASKED - 0.1]
+    assert not early, f"{len(early)} calls came {[round(each, 2) for each in early]} s after it asked for {ASKED:g} s"
+
+
+async def test_a_command_does_not_stop_a_lane_that_waits_for_its_rate_limit(bridge: Bridge) -> None:
+    leads = [lead(Content="limited") for _ in range(LIMITED)]
+    for each in leads:
+        await bridge.sender.deliver(each)
+    await until(lambda: len(bridge.limited.records) > 2, "the first to arrive")
+    assert (await bridge.program.run("lanes", "pause", "retried")).status == 0, "any command that changes something"
+    await until(
+        lambda: len(bridge.limited.records) == len(leads),
+        lambda: f"all to arrive: {len(bridge.limited.records)} of {len(leads)} have; {bridge.program.told()}",
+        seconds=15,
+    )

@@ -76,16 +76,3 @@ async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - began < 3
         await program.start()
         await until(lambda: len(crm.records) == 1, f"the lead to arrive after the restart; {program.told()}")
-
-
-async def test_an_idle_program_stops_at_once(tmp_path: Path) -> None:
-    async with (
-        Program(tmp_path, settings({"crm": http("http://127.0.0.1:9/")}), ENVIRONMENT) as program,
-        Sender(program) as sender,
-    ):
-        await program.start()
-        await sender.deliver(lead())  # the connection stays open
-        await until(lambda: program.events("lane_paused"), f"the lane to pause; {program.told()}")
-        began = time.monotonic()
-        assert await program.stop() == 0
-        assert time.monotonic() - began < 5

@@ -90,8 +90,8 @@ def _privileged(*command: str) -> None:
 
 
 TROUBLES: dict[str, Trouble] = {
-    "the disk is full": lambda program: full_disk(program.folder),
     "every write fails": refused_writes,
     "the store is read-only": read_only,
     "the store is locked by another process": locked,
 }
+"""Those that a store can have on any disk."""

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.benchmarks.load import Burst
 from tests.benchmarks.program import Setup
 
 T = TypeVar("T")
+SETTLE_SECONDS = 1.0
+"""How long the program has for itself after its first answer, before it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Bench:
 
     @contextlib.contextmanager
     def serve(self, made: Setup, what: str) -> Iterator[Served]:
-        """Run the program on a configuration, once it answers; `what` is what a profile of it shows."""
+        """Run the program on a configuration, and wait until its start is over; `what` is what a profile shows."""
         with program.started(made, [*self._sampled(what), str(self.program)]) as process:
+            time.sleep(SETTLE_SECONDS)
             if self.profiles_folder:
                 process.send_signal(signal.SIGUSR1)
             yield Served(process.pid)

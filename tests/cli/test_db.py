@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from bridge.cli import store as cli_store
 from bridge.store import sqlite as engine
 from bridge.store.driver import raw
+from bridge.store.migrate import HEAD
 from tests.building import lead
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ def test_migrate_makes_the_store_and_a_second_time_does_nothing(place: "Place") 
     first = place("db", "migrate")
     second = place("db", "migrate")
 
-    assert (first.exit_code, first.stdout) == (0, "the store has been brought to revision 0001\n")
-    assert (second.exit_code, second.stdout) == (0, "the store is at revision 0001 already; nothing to do\n")
+    assert (first.exit_code, first.stdout) == (0, f"the store has been brought to revision {HEAD}\n")
+    assert (second.exit_code, second.stdout) == (0, f"the store is at revision {HEAD} already; nothing to do\n")
     assert place.rows("events", "list") == []
 
 
 def test_a_good_store_is_checked(filled: "Place") -> None:
     result = filled("db", "check")
 
-    assert (result.exit_code, result.stdout) == (0, "good: revision 0001, sqlite, undamaged, can be written\n")
+    assert (result.exit_code, result.stdout) == (0, f"good: revision {HEAD}, sqlite, undamaged, can be written\n")
 
 
 def test_a_store_that_is_not_there_is_not_made(place: "Place") -> None:
@@ -98,6 +99,19 @@ def test_a_store_that_stays_locked_is_one_line_and_nothing_is_changed(
     other.execute("ROLLBACK")
     other.close()
     assert filled("deliveries", "replay", 3).exit_code == 0
+
+
+def test_a_locked_store_is_not_migrated(leadbridge: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.01)
+    other = sqlite3.connect(leadbridge.driver.path, isolation_level=None)
+    other.execute("DROP TABLE alembic_version")
+    other.execute("BEGIN IMMEDIATE")
+
+    result = leadbridge("db", "migrate")
+    other.close()
+
+    assert result.exit_code == 1
+    assert result.stderr == "the store cannot be migrated: database is locked; it is as it was\n"
 
 
 def test_a_short_lock_is_waited_for(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:

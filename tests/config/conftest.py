@@ -77,7 +77,9 @@ class Thorough(CrmConnector):
     """Tells of all settings at once."""
 
     def __init__(self, settings: CrmSettings, context: Context) -> None:
-        faults: list[Exception] = [SettingError((name,), f"is {getattr(settings, name)!r}") for name in ("mode", "single")]
+        faults: list[Exception] = [
+            SettingError((name,), f"is {getattr(settings, name)!r}") for name in ("mode", "single")
+        ]
         try:
             context.expressions.template(settings.greeting or "", context.event_names)
         except ExpressionError as error:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from bridge.config import Ack, Address, Config, ConfigError, RateLimit, RetrySchedule, load
+from bridge.config import Ack, Address, Config, ConfigError, RateLimit, RetrySchedule, load, positions
+from bridge.config.problems import Findings
 from bridge.event import EVENT_TYPES
 
 HERE = Path(__file__).parent
@@ -45,8 +47,8 @@ def test_what_is_good_is_taken(case: str, environ: dict[str, str], monkeypatch: 
 
 
 def test_there_are_enough_of_both() -> None:
-    assert len(cases("bad")) >= 40
-    assert len(cases("good")) >= 10
+    assert len(cases("bad")) >= 60
+    assert len(cases("good")) >= 15
 
 
 def test_a_file_is_named_as_it_was_given(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +225,14 @@ def test_a_hostile_file_is_refused_quickly(case: str, tmp_path: Path) -> None:
     except ConfigError as error:
         assert error.problems  # noqa: PT017 - what matters here is the time; some of these files are only odd
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_without_libyaml_the_same_limits_hold(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "_LOADER", yaml.SafeLoader)
+    started = time.process_time()
+    positions.read("config.yaml", HOSTILE[case][: positions.FILE_LIMIT], Findings())
+    assert time.process_time() - started < 5
 
 
 def test_a_file_that_is_not_there() -> None:

@@ -28,23 +28,21 @@ async def _measure(bench: Bench, concurrency: int) -> Figure:
         own("bare_client", str(target.port), str(concurrency)) as client,
         setup({"paced": target.port}, concurrency) as made,
     ):
-        ledger = Ledger(made)
+        product, reference = _Product(bench, Ledger(made), target), _Reference(client, target)
+        sides: tuple[_Product | _Reference, ...] = (product, reference)
+        # The first backlog, to get warm on, is there before the program is.
+        warm = int(bench.seconds * concurrency * 30)
+        product.fill(warm)
         with bench.serve(made, f"a lane, {concurrency} calls at once") as served:
-            product = _Product(bench, ledger, target)
-            reference = _Reference(client, target)
-            count = int(bench.seconds * concurrency * 30)
-            sides: tuple[_Product | _Reference, ...] = (product, reference)
-            for side in sides:
-                await side.drain(count)
+            await product.work_off(warm)
+            await reference.drain(warm)
             count = int(bench.seconds * product.rates.pop())
             reference.rates.clear()
-            cpu = 0.0
+            began = served.cpu()
             for turn in bench.turns(sides):
                 for side in turn:
-                    began = served.cpu()
                     await side.drain(count)
-                    cpu += served.cpu() - began
-            cpu /= count * bench.rounds
+            cpu = (served.cpu() - began) / (count * bench.rounds)
     return Figure(
         name=f"drain into a {1e3 * ANSWER_SECONDS:.0f} ms destination, {concurrency} at once",
         unit="1/s",
@@ -67,13 +65,21 @@ class _Product:
     ledger: Ledger
     target: Child
     rates: list[float] = field(default_factory=list)
+    goal: int = 0
+    """How many requests the destination has answered once the backlog is worked off."""
 
     async def drain(self, count: int) -> None:
-        goal = answered(self.target) + count
+        self.fill(count)
+        await self.work_off(count)
+
+    def fill(self, count: int) -> None:
+        self.goal = answered(self.target) + count
         self.ledger.fill(self.bench.sender.payloads(count))
+
+    async def work_off(self, count: int) -> None:
         deadline = time.monotonic() + DRAIN_SECONDS
         # The store is asked only at the end, so that asking takes nothing from the lane.
-        while answered(self.target) < goal or self.ledger.pending():
+        while answered(self.target) < self.goal or self.ledger.pending():
             if time.monotonic() > deadline:
                 raise TimeoutError("the lane does not work its backlog off")
             await asyncio.sleep(0.005)

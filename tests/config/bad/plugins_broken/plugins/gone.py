@@ -1,3 +1,5 @@
 """Imports what is not there."""
 
-from _no_such_module import anything
+import importlib
+
+importlib.import_module("_no_such_module")

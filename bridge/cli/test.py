@@ -1,0 +1,165 @@
+"""`leadbridge test`: the tests that stand in a configuration."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli import configuration, output
+from bridge.cli.coverage import RouteCoverage, cover, percent, totals
+from bridge.cli.expectations import NOTHING, Difference, Mismatch, Result, run_tests
+from bridge.cli.junit import junit, mismatch_lines
+from bridge.cli.options import JsonOption, PathArgument
+from bridge.cli.values import shown, shown_change
+from bridge.errors import OperatorError
+
+app = output.application()
+
+_COLUMNS = ("chatbot", "route", "tests", "fields", "expected by no test")
+
+
+@app.command("test")
+def run(
+    path: PathArgument = None,
+    *,
+    junit_file: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write the results to FILE too, as JUnit XML for build servers."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run the tests that stand in a configuration, under `chatbots.NAME.tests`. Nothing is sent.
+
+    Each test has an event and what its destinations are expected to get. The event goes through the same routing and
+    mapping as a real one. What is not as expected is shown field by field, then which routes no test reaches and which
+    fields no test expects.
+
+    The exit status is 1 if a test fails, 0 otherwise, also without any test.
+    """
+    config = configuration.read(path)
+    results = run_tests(config)
+    covered = cover(config, results)
+    if junit_file:
+        _write(junit_file, junit(results))
+    if json:
+        output.write_json(
+            {"tests": [_row(each) for each in results], "coverage": [_coverage(each) for each in covered]}
+        )
+    elif not results:
+        output.say("There are no tests yet: write what you expect under chatbots.NAME.tests (docs/configuration.md).")
+    else:
+        _show(results, covered)
+    if any(each.mismatches for each in results):
+        raise typer.Exit(1)
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise OperatorError(f"{file}: {error.strerror}; name a file that can be written for --junit") from error
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        "chatbot": result.chatbot,
+        "number": result.number,
+        "name": result.test.name,
+        "file": result.test.place.file,
+        "line": result.test.place.line,
+        "state": "failed" if result.mismatches else "passed",
+        "event": result.fate.event.state.value,
+        "mismatches": [_mismatch(each) for each in result.mismatches],
+    }
+
+
+def _mismatch(mismatch: Mismatch) -> dict[str, Any]:
+    return {
+        "destination": mismatch.destination,
+        "problem": mismatch.problem or None,
+        "differences": [_difference(each) for each in mismatch.differences],
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    """Give a difference; `expected` and `got` are there only where there is a value."""
+    sides = {"expected": difference.expected, "got": difference.got}
+    values = {side: value for side, value in sides.items() if value is not NOTHING}
+    return {"field": difference.field, "what": difference.what, **values}
+
+
+def _coverage(covered: RouteCoverage) -> dict[str, Any]:
+    return {
+        "chatbot": covered.chatbot,
+        "route": covered.route,
+        "tests": covered.tests,
+        "fields": covered.fields,
+        "fields_expected": covered.expected,
+        "expected_by_no_test": list(covered.unexpected),
+    }
+
+
+def _show(results: Sequence[Result], covered: Sequence[RouteCoverage]) -> None:
+    for each in results:
+        _show_result(each)
+    failed = sum(1 for each in results if each.mismatches)
+    output.say()
+    count = "1 test" if len(results) == 1 else f"{len(results)} tests"
+    output.say(f"{count}, {failed} failed" if failed else f"{count}, none failed")
+    _show_coverage(covered)
+
+
+def _show_result(result: Result) -> None:
+    place = f"{result.test.place.file}:{result.test.place.line}"
+    mark, colour = (_mark("✗", "FAILED"), "red") if result.mismatches else (_mark("✓", "ok"), "green")
+    output.say(f"{mark} {result.title} ({place})", colour)
+    for mismatch in result.mismatches:
+        if mismatch.problem:
+            output.say("\n".join(f"    {line}" for line in mismatch_lines(mismatch)))
+        else:
+            output.say(f"    {mismatch.destination}")
+            output.show_columns([_cells(each) for each in mismatch.differences], " " * 6)
+
+
+def _mark(sign: str, word: str) -> str:
+    """Give a sign, or the word for it where the terminal's encoding does not have it."""
+    try:
+        sign.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return word
+    return sign
+
+
+def _cells(difference: Difference) -> tuple[str, str, str, str]:
+    expected, got = difference.expected, difference.got
+    if got is NOTHING:
+        return difference.what, difference.field, f"expected {shown(expected)}{difference.hint}", ""
+    if expected is NOTHING:
+        return difference.what, difference.field, "", f"got {shown(got)}"
+    one, other = shown_change(expected, got)
+    return difference.what, difference.field, f"expected {one}", f"got {other}"
+
+
+def _show_coverage(covered: Sequence[RouteCoverage]) -> None:
+    rows = [
+        {
+            "chatbot": each.chatbot,
+            "route": each.route,
+            "tests": each.tests or "none",
+            "fields": f"{each.expected} of {each.fields} ({percent(each.expected, each.fields)}%)",
+            "expected by no test": list(each.unexpected),
+        }
+        for each in covered
+    ]
+    output.say()
+    output.show_rows(rows, _COLUMNS, as_json=False)
+    sums = totals(covered)
+    output.say()
+    reached, expected = _share("routes", sums.reached, sums.routes), _share("fields", sums.expected, sums.fields)
+    output.say(f"{reached} reached, {expected} expected")
+
+
+def _share(what: str, part: int, whole: int) -> str:
+    return f"{part} of {whole} {what} ({percent(part, whole)}%)"

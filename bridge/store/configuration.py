@@ -1,0 +1,40 @@
+"""The files of the configuration in use, kept so that commands can compare another one with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from bridge.store.schema import configuration
+
+_NAME = configuration.c.name
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ConfigurationInUse:
+    """The files that `serve` has made its configuration of."""
+
+    contents: Mapping[str, bytes]
+    """By their absolute paths."""
+    since: float
+    """When the last of them was taken into use."""
+
+
+def keep(connection: Connection, contents: Mapping[str, bytes], now: float) -> None:
+    """Keep the files by name instead of those that were kept before; one that is the same keeps its time."""
+    before = {name: bytes(content) for name, content in connection.execute(select(_NAME, configuration.c.content))}
+    changed = [name for name, content in contents.items() if before.get(name) != content]
+    outdated = [{"outdated": name} for name in before if name not in contents or name in changed]
+    if outdated:
+        connection.execute(delete(configuration).where(bindparam("outdated") == _NAME), outdated)
+    if changed:
+        rows = [{"name": name, "content": contents[name], "taken_at": now} for name in changed]
+        connection.execute(insert(configuration), rows)
+
+
+def configuration_in_use(connection: Connection) -> ConfigurationInUse | None:
+    """Read the configuration that `serve` uses, or has used last; None if it has never run on this store."""
+    rows = connection.execute(select(configuration).order_by(_NAME)).all()
+    if not rows:
+        return None
+    return ConfigurationInUse({row.name: bytes(row.content) for row in rows}, max(row.taken_at for row in rows))

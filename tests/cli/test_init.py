@@ -1,0 +1,157 @@
+"""`leadbridge init`, and the two commands that it names: `schema` and `connectors`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.cli import init
+from bridge.config import load
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Place
+
+FLAGS = ("--serial-number", "59001dd7", "--url", "https://crm.example.com/leads")
+FILES = {"config.yaml", ".env.example", "config.schema.json"}
+
+
+def test_flags_say_it_all(place: "Place") -> None:
+    result = place("init", "new", "--chatbot", "acme-shop", "--destination", "sales", "--connector", "http", *FLAGS)
+
+    assert result.exit_code == 0, result.output
+    assert {each.name for each in (place.folder / "new").iterdir()} == FILES
+    assert result.stdout.splitlines()[-3:] == [
+        "  cd new && cp .env.example .env    # then fill it in",
+        "  set -a; . ./.env; set +a; leadbridge check",
+        "  leadbridge serve",
+    ]
+    config = load(place.folder / "new/config.yaml", {})
+    assert config.chatbots["acme-shop"].routes[0].destination == "sales"
+    assert config.chatbots["acme-shop"].serial_number == "59001dd7"
+
+
+def test_what_it_writes_passes_check_before_and_after_the_secrets_are_set(place: "Place") -> None:
+    place.path.unlink()
+    assert place("init", *FLAGS).exit_code == 0
+
+    before = place("check")
+    names = [line[:-1] for line in Path(".env.example").read_text().splitlines() if line.endswith("=")]
+    place.environ |= dict.fromkeys(names, "s0me-real-secret-0123456789")
+    after = place("check")
+
+    assert (before.exit_code, before.stdout.count("warning")) == (0, 2)
+    assert names == ["WEBSITE_SIGN_KEY", "CRM_TOKEN"]
+    assert (after.exit_code, after.stdout.count("warning")) == (0, 0)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_nothing_is_overwritten(place: "Place", name: str) -> None:
+    folder = place.folder / "new"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+
+    result = place("init", "new", *FLAGS)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"new/{name}: there already, and nothing is overwritten")
+    assert [each.name for each in folder.iterdir()] == [name]
+    assert (folder / name).read_text() == "mine"
+
+
+def test_in_a_terminal_it_asks(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        @staticmethod
+        def isatty() -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    answers = iter(["http", "acme", "0049", "crm.eu", "https://crm.example.com/${x}"])
+    asked = []
+
+    def prompt(question: str, default: str | None) -> str:
+        asked.append((question, default))
+        return next(answers)
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    init.init(Path("new"), chatbot=None, serial_number=None, destination=None, connector=None, url=None)
+
+    assert [question for question, _ in asked] == [
+        "Connector",
+        "Name of the chatbot",
+        "Its SerialNumber",
+        "Name of the destination",
+        "URL of the destination",
+    ]
+    config = load(place.folder / "new/config.yaml", {})
+    assert config.chatbots["acme"].serial_number == "0049"
+    assert 'url: "https://crm.example.com/$${x}"' in Path("new/config.yaml").read_text()
+    assert config.chatbots["acme"].routes[0].destination == "crm.eu"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ((), 2, "--serial-number is missing"),
+        (("--serial-number", "x"), 2, "--url is missing"),
+        (("--chatbot", "a b", *FLAGS), 2, "--chatbot `a b`"),
+        (("--serial-number", " ", *FLAGS[2:]), 2, "--serial-number is empty"),
+        (("--connector", "htpt", *FLAGS), 1, "did you mean `http`?"),
+    ],
+)
+def test_what_cannot_be_is_told(place: "Place", arguments: tuple[str, ...], status: int, told: str) -> None:
+    result = place("init", "new", *arguments)
+
+    assert result.exit_code == status, result.output
+    assert told in " ".join(result.stderr.split())
+    assert not (place.folder / "new").exists()
+
+
+def test_what_the_connector_refuses_is_told_and_left_to_be_corrected(place: "Place") -> None:
+    result = place("init", "new", "--serial-number", "x", "--url", "ftp://crm.example.com")
+
+    assert result.exit_code == 1
+    assert "new/config.yaml:" in result.stderr
+    assert "run `leadbridge check`" in result.stderr
+
+
+def test_the_schema_is_json(place: "Place") -> None:
+    result = place("schema")
+
+    assert result.exit_code == 0
+    schema = json.loads(result.stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "http" in str(schema["$defs"]["DestinationPart"]["properties"]["connector"])
+
+
+def test_the_schema_knows_plugins(place: "Place") -> None:
+    (place.folder / "plugins").mkdir()
+    (place.folder / "plugins/names.py").write_text(
+        "from bridge.plugins import transform\n\n@transform\ndef initials(value: str) -> str:\n    return value[0]\n"
+    )
+    assert "initials" in place("schema", "--plugins", "plugins").stdout
+    assert place("schema", "--plugins", "nowhere").exit_code == 1
+
+
+def test_connectors_are_listed(place: "Place") -> None:
+    (http,) = [each for each in place.rows("connectors", "list") if each["name"] == "http"]
+    assert http["does"].startswith("Writes records into any HTTP API")
+    assert "http" in place("connectors", "list").stdout
+
+
+def test_the_settings_of_a_connector_are_shown(place: "Place") -> None:
+    shown = json.loads(place("connectors", "show", "http", "--json").stdout)
+    settings = {each["setting"]: each for each in shown["destination"]}
+    assert settings["url"]["default"] == "required"
+    assert settings["auth.bearer"]["meaning"] == "Token for Authorization: Bearer …."
+    assert "connector" not in settings
+    assert shown["route"] == []
+    text = place("connectors", "show", "http").stdout
+    assert "auth.oauth2.client_id" in text
+    assert "no settings of its own" in text
+
+
+def test_a_connector_that_is_not_there(place: "Place") -> None:
+    result = place("connectors", "show", "htp")
+    assert result.exit_code == 1
+    assert result.stderr == "there is no connector `htp` (did you mean `http`?)\n"

@@ -1,0 +1,90 @@
+"""The listings stay quick however much the store holds: each page is found by an index, none is sorted together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from bridge.event import EventState
+from bridge.store import questions
+from bridge.store.base import DeliveryState
+from bridge.store.driver import Driver
+from bridge.store.questions import Page
+
+PENDING = DeliveryState.PENDING
+DEAD = DeliveryState.DEAD
+
+
+@pytest.fixture
+def engine(driver: Driver) -> Engine:
+    made = driver.engine()
+    with made.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO events (id, received_at, chatbot, state, type, form, payload) "
+            "VALUES (randomblob(16), 1.0, 'acme', 'accepted', 'Lead', 'raw', x'7b7d')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO deliveries (event_seq, route, destination, contact, state, due_at) "
+            "VALUES (1, 'crm', 'crm', 1, 'pending', 1.0), (1, 'mail', 'mail', 1, 'pending', 1.0)"
+        )
+    return made
+
+
+def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
+    """Ask, and give the steps of the engine's plans for it."""
+    steps: list[str] = []
+
+    def explain(connection: Connection, _: object, statement: str, parameters: Any, *__: object) -> None:
+        driver = connection.connection.driver_connection
+        assert driver
+        steps.extend(row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    with engine.connect() as connection:
+        ask(connection)
+    return [step for step in steps if step]
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda c: questions.event_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: questions.event_page(c, Page(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
+        (lambda c: questions.events_like(c, "0069"), "(id>? AND id<?)"),
+        (lambda c: questions.delivery_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: questions.delivery_page(c, Page(), DEAD), "ix_deliveries_dead"),
+        (lambda c: questions.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_dead"),
+        (lambda c: questions.delivery_page(c, Page(), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: questions.delivery_page(c, Page(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: questions.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: questions.deliveries_of(c, 1), "(event_seq=?)"),
+        (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
+        (lambda c: questions.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
+        (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+    ],
+)
+def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], index: str) -> None:
+    steps = plans(engine, ask)
+
+    assert any(index in step for step in steps), steps
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda c: questions.event_page(c, Page(chatbot="acme")),
+        lambda c: questions.delivery_page(c, Page()),
+        lambda c: questions.delivery_page(c, Page(chatbot="acme", destination="crm")),
+        lambda c: questions.delivery_page(c, Page(chatbot="acme"), DEAD),
+    ],
+)
+def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callable[[Connection], object]) -> None:
+    assert not [step for step in plans(engine, ask) if "ORDER BY" in step]
+
+
+def test_every_destination_that_something_waits_for_is_listed(engine: Engine) -> None:
+    with engine.connect() as connection:
+        found = questions.delivery_page(connection, Page(), PENDING)
+
+    assert [(row.id, row.destination) for row in found] == [(2, "mail"), (1, "crm")]

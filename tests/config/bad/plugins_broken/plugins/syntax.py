@@ -1,2 +1,0 @@
-def initials(value:
-    return value
