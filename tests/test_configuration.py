@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from bridge import app
 from bridge.config.reload import first
+from bridge.configuration import Configuration
+from bridge.errors import StoreUnavailableError
 from bridge.signature import sign
 from bridge.store import actions
+from bridge.store.configuration import configuration_in_use
 from bridge.store.opening import driver_for
 from connectors.testing import Sandbox
 from tests.building import KEY, NOW, SERIAL, Clock, lead
@@ -181,3 +185,35 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
     await site.until(lambda: len(site.crm.records) == sent + 1)
     last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
     assert last.fields["name"] == "www.example.com"
+
+
+async def test_the_files_in_use_are_kept_in_the_store(site: Site, tmp_path: Path) -> None:
+    def kept() -> dict[str, bytes]:
+        assert site.bridge
+        with driver_for(site.bridge.configuration().store.url).engine().connect() as connection:
+            found = configuration_in_use(connection)
+        assert found
+        return dict(found.contents)
+
+    files = [tmp_path / f"{name}.yaml" for name in ("acme", "crm", "server", "store")]
+    assert kept() == {str(each): each.read_bytes() for each in files}
+    before = files[0].read_bytes()
+    site.write("acme", "chatbots: [broken")
+    await site.reloads(problems=1)
+    assert kept()[str(files[0])] == before
+    site.chatbot(name="LastName")
+    await site.reloads()
+    await site.until(lambda: kept()[str(files[0])] == files[0].read_bytes() != before)
+
+
+async def test_a_store_in_trouble_does_not_keep_a_configuration_from_use(tmp_path: Path) -> None:
+    class Full:
+        async def keep_configuration(self, contents: object, now: float) -> None:
+            raise StoreUnavailableError("the disk is full")
+
+    (tmp_path / "config.yaml").write_text("server: {listen: 127.0.0.1:0}\n")
+    config, files = first(tmp_path / "config.yaml", {})
+    with capture_logs() as logs:
+        await Configuration(config, files).keep(cast("Any", Full()))
+        await Configuration(config, None).keep(cast("Any", Full()))
+    assert [each["event"] for each in logs] == ["configuration_not_kept"]

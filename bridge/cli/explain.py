@@ -1,4 +1,4 @@
-"""`leadbridge explain`: what would be sent where for an event."""
+"""`leadbridge explain`: what would be sent where for an event, and what a change of the configuration would change."""
 
 import time
 from dataclasses import asdict
@@ -7,47 +7,91 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli import configuration, output
-from bridge.cli.eventfile import read_event, split_required
-from bridge.cli.explanation import FAILS, Fate, RouteFate, foretell
-from bridge.cli.options import JsonOption
+from bridge.cli import configuration, output, stored
+from bridge.cli.eventfile import STANDARD_INPUT, read_event, split_required
+from bridge.cli.explanation import FAILS, MATCHES, Asked, Fate, RouteFate, foretell
+from bridge.cli.options import LIMIT, ChatbotOption, JsonOption
+from bridge.cli.values import shown
 from bridge.event import EventState
 from bridge.mapping import FieldTrace
 from connectors.base import Preview
 
 app = output.application()
 
+_STEP = 40  # characters of a value on the way, at most
+_COLOURS = {MATCHES: "green", FAILS: "red"}
+
 
 @app.command()
 def explain(
     arguments: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="[PATH] EVENT.json",
-            help="The configuration, if it is not the default one, and a file with the event (- for standard input).",
+            help="The configuration, if it is not the default one, and a file with the event (- for standard input). "
+            "With --stored no event.",
             show_default=False,
         ),
-    ],
+    ] = None,
     *,
+    stored_events: Annotated[
+        int | None,
+        typer.Option(
+            "--stored",
+            metavar="N",
+            min=1,
+            max=LIMIT,
+            help="Take the last N events of the store, and show what the configuration would change for them.",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="PATH", help="With --stored: compare with this configuration, not the one in use."
+        ),
+    ] = None,
+    chatbot: ChatbotOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what would be sent where for an event. Nothing is sent, and nothing is stored.
 
-    For each route of the event's chatbot: whether it takes the event, how each field comes to its value, and the
-    request that the connector would send, with its secrets masked. No signature is needed.
+    For each route of the event's chatbot: whether it takes the event and why not, how each field comes to its value
+    step by step, and the request that the connector would send, with its secrets masked. No signature is needed. The
+    exit status is 1 if the event is not recognised, or if a delivery of it would be a dead letter.
 
-    The exit status is 1 if the event is not recognised, or if a delivery of it would be a dead letter. With --json,
-    one object for each route.
+    With --stored: judge an edit before it is live. The last N events run through the configuration on disk and through
+    the one that `leadbridge serve` uses, and what differs is shown, alike changes together. Both are filled in from
+    this command's environment variables. This shows personal data. The exit status is 1 if a delivery would become a
+    dead letter that was none.
     """
+    given = arguments or []
+    if stored_events is None:
+        if against or chatbot:
+            raise typer.BadParameter("--against and --chatbot go with --stored N")
+        finding = _explain(given, as_json=json)
+    else:
+        asked = stored.Asked(stored_events, chatbot, _only_path(given), against)
+        finding = stored.compare(asked, as_json=json)
+    if finding:
+        raise typer.Exit(1)
+
+
+def _only_path(arguments: list[Path]) -> Path | None:
+    if len(arguments) > 1 or any(each == STANDARD_INPUT or each.suffix == ".json" for each in arguments):
+        raise typer.BadParameter("--stored takes the events from the store: name the configuration only, if anything")
+    return arguments[0] if arguments else None
+
+
+def _explain(arguments: list[Path], *, as_json: bool) -> bool:
+    """Explain an event; says whether there is a finding."""
     path, event = split_required(arguments)
     fates = foretell(read_event(event), configuration.read(path), time.time())
-    if json:
+    if as_json:
         output.write_json([row for fate in fates for row in _rows(fate)])
     else:
         for fate in fates:
             _show(fate)
-    if any(_is_finding(fate) for fate in fates):
-        raise typer.Exit(1)
+    return any(_is_finding(fate) for fate in fates)
 
 
 def _is_finding(fate: Fate) -> bool:
@@ -66,7 +110,10 @@ def _rows(fate: Fate) -> list[dict[str, Any]]:
             "destination": each.destination,
             "route": each.route,
             "why": each.why,
+            "events": list(each.events),
+            "when": asdict(each.when) if each.when else None,
             "fields": {trace.field: trace.value for trace in each.fields if not trace.left_out},
+            "trace": [asdict(trace) for trace in each.fields],
             "request": _request(each.request) if each.request else None,
         }
         for each in fate.routes
@@ -90,23 +137,38 @@ def _show(fate: Fate) -> None:
 
 def _show_route(fate: RouteFate) -> None:
     where = fate.route if fate.route == fate.destination else f"{fate.route} (to {fate.destination})"
-    output.say(f"route {where}: {fate.state}{f': {fate.why}' if fate.why else ''}")
+    why = f": {fate.why}" if fate.why else ""
+    output.say(f"route {where}: {fate.state}{why}", _COLOURS.get(fate.state))
+    if fate.when:
+        output.show_columns([["when", _condition(fate.when)]], "  ")
     if fate.fields:
         output.say()
-        output.show_rows([_field(trace) for trace in fate.fields], ("field", "value", "from"), as_json=False)
+        output.show_rows([_field(trace) for trace in fate.fields], ("field", "from", "value"), as_json=False)
     if fate.request:
         output.say()
         _show_request(fate.request)
 
 
+def _condition(when: Asked) -> str:
+    """Write a condition with what its variables are in this event."""
+    values = ", ".join(f"{name} is {shown(value, _STEP)}" for name, value in when.values.items())
+    return f"{when.source}  ({values})" if values else when.source
+
+
 def _field(trace: FieldTrace) -> dict[str, Any]:
     value = trace.error or ("(left out: empty)" if trace.left_out else trace.value)
-    return {"field": trace.field, "value": value, "from": _path(trace)}
+    return {"field": trace.field, "from": path_of(trace), "value": value}
 
 
-def _path(trace: FieldTrace) -> str:
-    """Write the steps on the way to the value."""
-    return " > ".join(step.label for step in trace.steps)
+def path_of(trace: FieldTrace) -> str:
+    """Write the steps on the way to a value, each with what it gives; the last one gives the value itself."""
+    text = ""
+    for at, step in enumerate(trace.steps):
+        is_source = at < len(trace.sources) and step.label == trace.sources[at]
+        joint = "" if at == 0 else " else " if is_source else " > "
+        is_last = at == len(trace.steps) - 1 and not trace.error
+        text += f"{joint}{step.label}{'' if is_last else f' {shown(step.value, _STEP)}'}"
+    return text
 
 
 def _show_request(request: Preview) -> None:

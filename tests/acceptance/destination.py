@@ -110,7 +110,9 @@ class Broken:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-l"))
+            length = next(
+                int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-l")
+            )
             self.received.append(orjson.loads(await reader.readexactly(length)))
             self._left -= 1
             if self._left >= 0:

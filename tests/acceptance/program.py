@@ -78,7 +78,6 @@ class Program:
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
         self._ready: dict[str, Any] = {}
-        self._starts = 0
 
     async def __aenter__(self) -> Self:
         """Do nothing yet: what is to be started is the test's to say."""
@@ -119,7 +118,6 @@ class Program:
     def launch(self) -> None:
         """Start it, and do not wait. It gets a process group of its own, so that nothing of it can be left behind."""
         assert not self.alive, "it runs already"
-        self._starts += 1
         with contextlib.ExitStack() as stack:
             self._process = subprocess.Popen(
                 [*COMMAND, "serve", str(self.config)],
@@ -139,13 +137,14 @@ class Program:
 
     async def start(self) -> Self:
         """Start it and wait until it says that it is ready."""
+        before = len(self.events("ready"))
         self.launch()
         await until(
-            lambda: len(self.events("ready")) == self._starts or not self.alive,
+            lambda: len(self.events("ready")) > before or not self.alive,
             lambda: f"the program to be ready; it says {self.told()}",
         )
         ready = self.events("ready")
-        if len(ready) < self._starts:
+        if len(ready) == before:
             await self._collected()
             raise AssertionError(f"it ended with status {self._process and self._process.returncode}: {self.told()}")
         self._ready = ready[-1]
@@ -204,7 +203,9 @@ class Program:
         return (await self.run("deliveries", "show", "--json", *map(str, ids))).documents()
 
     def _lines(self) -> list[str]:
-        return self._log.read_text().splitlines() if self._log else list(self.output)
+        if self._log is None:
+            return list(self.output)
+        return self._log.read_text().splitlines() if self._log.exists() else []
 
     async def _collected(self) -> None:
         for reader in self._readers:

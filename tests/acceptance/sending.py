@@ -107,7 +107,9 @@ class Sender:
         """Send a lead that is to be taken at once; fails the test if it is not."""
         answer = await self.send(document)
         if answer is None or not answer.succeeded:
-            pytest.fail(f"a lead was answered with {answer} instead of success; the program says {self._program.told()}")
+            pytest.fail(
+                f"a lead was answered with {answer} instead of success; the program says {self._program.told()}"
+            )
 
     async def insist(self, document: Mapping[str, Any], pause: float = 0.2, seconds: float = 60.0) -> None:
         """Send a lead again and again, as the sender does in its own time, until it is answered with success."""

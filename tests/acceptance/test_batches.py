@@ -7,7 +7,6 @@ in another order, and one that refuses a batch as a whole without saying for whi
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -57,7 +56,7 @@ def _refuse_whole(records: Any) -> tuple[int, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ended(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ended]:
-    folder: Path = tmp_path_factory.mktemp("batches")
+    folder = tmp_path_factory.mktemp("batches")
     async with (
         Sandbox(required=["stage"]) as ordered,
         Sandbox(required=["stage"], shuffled=True) as shuffled,
@@ -90,7 +89,10 @@ async def ended(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ended
             "as a whole": [each.document for each in whole.received],
         }
         taken = {
-            **{name: [record["lead"] for batch in calls[name] for record in batch if "stage" in record] for name in calls},
+            **{
+                name: [record["lead"] for batch in calls[name] for record in batch if "stage" in record]
+                for name in calls
+            },
             "as a whole": [record["lead"] for batch in whole.taken() for record in batch],
         }
         yield Ended(

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +96,7 @@ class Ended:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ended(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ended]:
     """Send one lead to all of them, and wait until each has answered it rightly."""
-    folder: Path = tmp_path_factory.mktemp("broken")
+    folder = tmp_path_factory.mktemp("broken")
     async with AsyncExitStack() as stack:
         broken = {
             name: await stack.enter_async_context(Broken(misbehave, TIMES)) for name, misbehave in MISBEHAVIOURS.items()

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -66,12 +65,8 @@ LATE = calls(Fault.slow(2 * TIMEOUT), 2)
 TROUBLES = {
     "it is down": Trouble(reasons=frozenset({"unreachable"})),
     "500": Trouble(answers(500, times=5), frozenset({"server_error"}), frozenset({500})),
-    "502 with a page for people": Trouble(
-        calls(Fault.html_error()), frozenset({"server_error"}), frozenset({502})
-    ),
-    "503 with Retry-After": Trouble(
-        answers(503, WAIT), frozenset({"server_error"}), frozenset({503}), waits=True
-    ),
+    "502 with a page for people": Trouble(calls(Fault.html_error()), frozenset({"server_error"}), frozenset({502})),
+    "503 with Retry-After": Trouble(answers(503, WAIT), frozenset({"server_error"}), frozenset({503}), waits=True),
     "429 with Retry-After in seconds": Trouble(
         answers(429, WAIT), frozenset({"rate_limited"}), frozenset({429}), waits=True
     ),
@@ -85,8 +80,10 @@ TROUBLES = {
     "404 for a while": Trouble(answers(404, times=3), frozenset({"not_found"}), frozenset({404})),
     "a slow drip": Trouble(calls(Fault.drips(0.2), 2), frozenset({"timeout"}), frozenset({None, 201, 200})),
     "half a body": Trouble(calls(Fault.half_an_answer(), 2), frozenset({"bad_answer"}), frozenset({None, 201, 200})),
-    "a redirect": Trouble([lambda url: Fault.redirects(url)], frozenset({"redirect"}), frozenset({302})),
-    "a redirect that keeps the method": Trouble([lambda url: Fault.redirects(url, 307)], frozenset({"redirect"}), frozenset({307})),
+    "a redirect": Trouble([Fault.redirects], frozenset({"redirect"}), frozenset({302})),
+    "a redirect that keeps the method": Trouble(
+        [lambda url: Fault.redirects(url, 307)], frozenset({"redirect"}), frozenset({307})
+    ),
     "it hangs up before it writes": Trouble(
         calls(Fault.disconnects(written=False), 2), frozenset({"bad_answer", "unreachable"})
     ),
@@ -95,11 +92,12 @@ TROUBLES = {
         AFTER_WRITE, frozenset({"bad_answer", "unreachable"}), by_key=True
     ),
     "it writes, and answers too late": Trouble(LATE, frozenset({"timeout"})),
-    "it writes, and answers too late, told by key": Trouble(
-        LATE, frozenset({"timeout"}), by_key=True
-    ),
+    "it writes, and answers too late, told by key": Trouble(LATE, frozenset({"timeout"}), by_key=True),
     "200 with an error inside": Trouble(
-        calls(Fault.error_inside(), 2), frozenset({"refused"}), frozenset({200}), settings={"success": {"when": "answer.ok"}}
+        calls(Fault.error_inside(), 2),
+        frozenset({"refused"}),
+        frozenset({200}),
+        settings={"success": {"when": "answer.ok"}},
     ),
 }
 
@@ -131,7 +129,7 @@ def _free_port() -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ended(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ended]:
     """Send a few leads to all the destinations while they are in trouble, and wait until all have got them."""
-    folder: Path = tmp_path_factory.mktemp("faults")
+    folder = tmp_path_factory.mktemp("faults")
     crms = {
         name: Sandbox(key=None if trouble.by_key else "email", port=_free_port()) for name, trouble in TROUBLES.items()
     }

@@ -62,9 +62,14 @@ async def _load_and_kills(program: Program, sender: Sender) -> set[int]:
     over = asyncio.Event()
     contacts = [asyncio.create_task(_contact(number, sender, over, SEED + number)) for number in range(CONTACTS)]
     try:
-        for _ in range(KILLS):
+        for number in range(KILLS):
             await asyncio.sleep(chance.uniform(0.1, 0.9))
             await program.kill()
+            if number % 4 == 3:
+                # And before it is ready again.
+                program.launch()
+                await asyncio.sleep(chance.uniform(0.1, 1.0))
+                await program.kill()
             await program.start()
         over.set()
         return set().union(*await asyncio.gather(*contacts))

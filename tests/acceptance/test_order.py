@@ -39,7 +39,8 @@ async def test_a_contacts_leads_stay_in_order_and_others_do_not_wait(tmp_path: P
             poisoned = await _beside_a_stuck_contact(picky, program, sender)
             stuck = False
             await until(
-                lambda: len(picky.taken()) == OTHERS + len(poisoned), lambda: f"the stuck contact's leads; {program.told()}"
+                lambda: len(picky.taken()) == OTHERS + len(poisoned),
+                lambda: f"the stuck contact's leads; {program.told()}",
             )
             assert [record["lead"] for record in picky.taken()[OTHERS:]] == [each["SessionID"] for each in poisoned]
 

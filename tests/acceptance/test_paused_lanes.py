@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAUSES = 80
 ASKED = 2.0
+CONCURRENCY = 4
 LIMITED = 25
 
 
@@ -42,28 +43,32 @@ class Bridge:
             "paused": http(self.paused.url),
             "retried": http(self.retried.url, results=results, retry=retry),
             "limited": http(self.limited.url, rate_limit={"requests": 1, "per": "200ms"}),
-            "asking": http(self.asking.url, concurrency=4),
+            "asking": http(self.asking.url, concurrency=CONCURRENCY),
         }
         return settings(destinations, chatbot([marked(name) for name in destinations]))
 
     async def _ask(self, _: Any) -> tuple[int, Any, dict[str, str]]:
         """Ask to be left alone at the first call; the others that came with it are answered well a moment later."""
-        if not self.asking.received:
-            asyncio.get_running_loop().call_later(0.2, self._others.set)
-            return 429, {}, {"Retry-After": f"{ASKED:g}"}
-        await self._others.wait()
-        return 201, {}, {}
+        if self.asking.calls > 1:
+            await self._others.wait()
+            return 201, {}, {}
+        await until(lambda: self.asking.calls == CONCURRENCY, "other calls to be on their way beside the first")
+        asyncio.get_running_loop().call_later(0.2, self._others.set)
+        return 429, {}, {"Retry-After": f"{ASKED:g}"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
-    folder: Path = tmp_path_factory.mktemp("lanes")
+    folder = tmp_path_factory.mktemp("lanes")
     made = Bridge()
-    async with made.paused, made.retried, made.limited, made.asking:
-        async with Program(folder, made.settings(), ENVIRONMENT) as program, Sender(program) as sender:
-            made.program, made.sender = program, sender
-            await program.start()
-            yield made
+    async with AsyncExitStack() as stack:
+        for crm in (made.paused, made.retried, made.limited, made.asking):
+            await stack.enter_async_context(crm)
+        # Only now it is known where they listen.
+        made.program = await stack.enter_async_context(Program(folder, made.settings(), ENVIRONMENT))
+        await made.program.start()
+        made.sender = await stack.enter_async_context(Sender(made.program))
+        yield made
 
 
 async def test_a_lane_comes_back_from_each_of_many_pauses(bridge: Bridge) -> None:

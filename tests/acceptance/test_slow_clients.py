@@ -20,7 +20,7 @@ BEGINNINGS = (
     b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n",
     b'POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n{"SerialNumber":',
 )
-READ_TIMEOUT = 3.0
+READ_TIMEOUT = 2.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -73,10 +73,11 @@ async def _are_served(sender: Sender, crm: Sandbox, program: Program) -> None:
 
 async def _are_given_up(opened: list[Streams]) -> None:
     """Read the answers to those whose body does not come."""
-    for at, (reader, _) in enumerate(opened):
+    for at, (reader, writer) in enumerate(opened):
         if at % len(BEGINNINGS) >= 2:
             status = await asyncio.wait_for(reader.readline(), READ_TIMEOUT + 20)
             assert status.split()[1] == b"408", status
+            await _close(writer)
 
 
 async def _header_without_end(port: int) -> None:

@@ -96,7 +96,8 @@ async def _through(bridge: Bridge, trouble: AbstractContextManager[None]) -> Non
 
 async def _until_refused(sender: Sender) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Send until the store has refused enough; give the leads that it took all the same, and those it refused."""
-    taken, refused = [], []
+    taken: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     while len(refused) < REFUSALS:
         leads = [lead() for _ in range(REFUSALS)]
         for document, answer in zip(leads, await asyncio.gather(*map(sender.send, leads)), strict=True):
@@ -138,8 +139,9 @@ async def test_a_call_that_ends_while_the_store_cannot_commit_is_not_made_again(
     with locked(program):
         # A fast machine may have written all outcomes before the lock was taken; then there is nothing to see here.
         await until(
-            lambda: len(program.events("lane_waits_for_store")) > waits
-            or len(program.events("attempt")) == calls + LEADS,
+            lambda: (
+                len(program.events("lane_waits_for_store")) > waits or len(program.events("attempt")) == calls + LEADS
+            ),
             lambda: f"the lane to notice; {program.told()}",
         )
     assert {row["state"] for row in await program.settled()} == {"delivered"}
@@ -161,7 +163,9 @@ async def test_a_log_that_cannot_be_written_costs_no_lead(tmp_path: Path) -> Non
                 lambda: f"all leads to arrive: {len(crm.records)} of {len(leads)}; {program.told()}",
                 seconds=10,
             )
-            assert not failed, f"{len(failed)} of {len(leads)} were not answered with success, the first with {failed[0]}"
+            assert not failed, (
+                f"{len(failed)} of {len(leads)} were not answered with success, the first with {failed[0]}"
+            )
             assert {row["state"] for row in await program.settled(10)} == {"delivered"}
             assert len(crm.ledger) == len(leads), "calls were made twice"
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.cli import explanation
+from bridge.cli.explain import path_of
 from connectors.base import ExpressionError, Preview, Record
-from tests.building import FakeConnector, chatbot, config, destination, lead, route
+from tests.building import FakeConnector, chatbot, config, destination, lead, mapping, route
 from tests.cli.conftest import SECRET
 
 if TYPE_CHECKING:
@@ -70,10 +71,57 @@ def test_the_text_shows_the_way_of_each_field(place: "Place") -> None:
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "route crm: matches" in lines
-    assert "email jo@example.com Email > lower" in lines
-    assert "phone (left out: empty) PhoneNumber" in lines
+    assert 'email Email "Jo@Example.com" > lower jo@example.com' in lines
+    assert "phone PhoneNumber (left out: empty)" in lines
     assert "POST http://127.0.0.1:9/mail" in lines
     assert '{"email":"jo@example.com","company":"www.example.com"}' in lines
+
+
+def test_a_condition_is_shown_with_what_it_asks_for(place: "Place") -> None:
+    event = lead(Content="mail us\x1b[2J")
+
+    _, mail = explained(place, event)
+    text = place("explain", "-", stdin=json.dumps(event)).stdout
+
+    assert mail["when"] == {"source": 'Content == "mail me"', "values": {"Content": "mail us\x1b[2J"}}
+    assert 'when  Content == "mail me"  (Content is "mail us\\u001b[2J")' in text
+
+
+def test_each_route_says_which_events_it_takes(place: "Place") -> None:
+    crm, mail = explained(place, lead())
+
+    assert (crm["events"], crm["when"], mail["events"]) == (["Lead"], None, ["Lead", "Appointment"])
+
+
+def test_json_has_every_step(place: "Place") -> None:
+    _, mail = explained(place, lead(**CREATED, Content="mail me"))
+
+    assert mail["trace"][0] == {
+        "field": "email",
+        "sources": ["Email"],
+        "steps": [{"label": "Email", "value": "Jo@Example.com"}, {"label": "lower", "value": "jo@example.com"}],
+        "value": "jo@example.com",
+        "left_out": False,
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "variables", "path"),
+    [
+        ("Email", {"Email": "a"}, "Email"),
+        ({"from": ["Email", "URI"]}, {"Email": " ", "URI": "x"}, 'Email " " else URI'),
+        ({"from": ["Email", "URI"], "default": "d"}, {"Email": "", "URI": ""}, 'Email "" else URI "" > default'),
+        ({"from": "Email", "transform": ["trim", "lower"]}, {"Email": " A"}, 'Email " A" > trim "A" > lower'),
+        ({"value": 7}, {}, "value"),
+        ({"from": "Email", "required": True}, {"Email": ""}, 'Email ""'),
+        ("{{ Email }}!", {"Email": "a"}, "{{ Email }}!"),
+    ],
+)
+def test_the_way_to_a_value_is_told_step_by_step(form: Any, variables: dict[str, Any], path: str) -> None:
+    (trace,) = mapping({"field": form}).trace(variables)
+
+    assert path_of(trace) == path
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, inspect, select, text
+from sqlalchemy import exc, insert, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
+from bridge.event import EventState
 from bridge.store import writer
 from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Quarantined, Routed, Settlement
+from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import Driver, raw
 from bridge.store.migrate import HEAD, migrate, revision
 from bridge.store.quarantine import AGE_LIMIT, REQUESTS_LIMIT
-from bridge.store.schema import attempts, deliveries, events, metadata
+from bridge.store.recent import recent_events
+from bridge.store.schema import attempts, deliveries, events, lanes, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from tests.building import NOW, event, routed
@@ -287,6 +290,25 @@ def test_the_migrations_build_exactly_the_tables_that_the_code_works_on(driver: 
     assert not migrate(driver.engine())
 
 
+def test_a_store_of_the_first_version_keeps_what_it_holds(tmp_path: Path) -> None:
+    from alembic import command
+
+    from bridge.store.migrate import _config
+
+    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/old.db"))
+    with driver.engine().begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(insert(lanes).values(name="crm", paused_by="operator", pause_reason="asked"))
+    assert revision(driver.engine()) == "0001"
+
+    assert migrate(driver.engine())
+
+    assert revision(driver.engine()) == HEAD
+    assert [each.name for each in rows(driver, lanes)] == ["crm"]
+
+
 def test_a_store_of_a_newer_version_is_refused(driver: Driver) -> None:
     with driver.engine().begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -345,3 +367,34 @@ async def test_a_fault_in_the_upkeep_does_not_end_the_writer(
     monkeypatch.setattr(driver, "tidy", fail)
     await asyncio.wait_for(looked.wait(), 5)
     assert await store.accept([routed("crm")]) == [True]
+
+
+async def test_keeps_the_files_of_the_configuration_in_use(store: SqlStore, driver: Driver) -> None:
+    def kept() -> ConfigurationInUse | None:
+        with driver.engine().connect() as connection:
+            return configuration_in_use(connection)
+
+    assert kept() is None
+    await store.keep_configuration({"/b.yaml": b"b", "/a.yaml": b"a"}, NOW)
+    await store.keep_configuration({"/b.yaml": b"b", "/a.yaml": b"a"}, NOW + 1)
+    assert kept() == ConfigurationInUse({"/a.yaml": b"a", "/b.yaml": b"b"}, NOW)
+
+    await store.keep_configuration({"/a.yaml": b"another", "/c.yaml": b"c"}, NOW + 2)
+    assert kept() == ConfigurationInUse({"/a.yaml": b"another", "/c.yaml": b"c"}, NOW + 2)
+
+    await store.keep_configuration({}, NOW + 3)
+    assert kept() is None
+
+
+async def test_gives_the_last_accepted_events(store: SqlStore, driver: Driver) -> None:
+    accepted = [routed("crm", Email=f"{number}@example.com") for number in range(4)]
+    unknown = Routed(dataclasses.replace(event(), state=EventState.UNRECOGNISED, chatbot=None, type=None))
+    await store.accept([*accepted, unknown])
+
+    with driver.engine().connect() as connection:
+        recent = recent_events(connection, 3)
+        assert recent_events(connection, 3, "acme") == recent
+        assert recent_events(connection, 3, "other") == []
+
+    assert [each.payload for each in recent] == [each.event.payload for each in reversed(accepted[1:])]
+    assert [each.id for each in recent] == [each.event.id for each in reversed(accepted[1:])]

@@ -1,0 +1,171 @@
+"""What another configuration would change for the same events. Pure.
+
+Both sides are foretold by `explanation`; here they are compared route by route, and what is alike for many events is
+told once, with how many they are and a few examples.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from bridge.cli.explanation import FAILS, MATCHES, Fate, RouteFate
+from connectors.base import Preview
+
+NOTHING: Final = object()
+"""Stands where there is no value."""
+EXAMPLES: Final = 3
+"""Examples of one kind of change, at most."""
+_MOMENTARY: Final = frozenset({"webhook-timestamp", "webhook-signature"})
+"""Headers that differ from one moment to the next (https://www.standardwebhooks.com)."""
+
+
+class Kind(StrEnum):
+    """What changes on a route; in the order in which it is told."""
+
+    DEAD = "a dead letter now"
+    STOPS = "not sent any more"
+    STARTS = "sent now"
+    MENDED = "no dead letter any more"
+    LEFT_OUT = "left out now"
+    """A field of the record has no value any more."""
+    CHANGED = "changed"
+    """A field has another value."""
+    ADDED = "there now"
+    """A field has a value, and had none."""
+    REQUEST = "sent in another way"
+    """The record is the same, and the request is not."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Change:
+    """What changes for one event on one route."""
+
+    chatbot: str
+    route: str
+    kind: Kind
+    part: str = ""
+    """The field, or the part of the request."""
+    before: Any = NOTHING
+    after: Any = NOTHING
+    """Of a field or a part of the request, its value; of what is sent now, the record."""
+    why: str | None = None
+    """Why it is not sent, or becomes a dead letter, or was one."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Example:
+    """One event that a change concerns."""
+
+    event: str
+    """The event's id."""
+    change: Change
+
+
+@dataclass(slots=True, repr=False)
+class Group:
+    """The same change for several events."""
+
+    chatbot: str
+    route: str
+    kind: Kind
+    part: str
+    types: Counter[str] = field(default_factory=Counter)
+    """How many events of which type."""
+    examples: list[Example] = field(default_factory=list)
+    """The first ones that differ from each other."""
+
+    @property
+    def count(self) -> int:
+        """How many events it concerns."""
+        return self.types.total()
+
+    def add(self, fate: Fate, change: Change) -> None:
+        """Count one more event; it becomes an example if there are few, and none is like it."""
+        self.types[fate.event.type or "event"] += 1
+        if len(self.examples) < EXAMPLES and not any(_alike(each.change, change) for each in self.examples):
+            self.examples.append(Example(fate.event.id, change))
+
+
+def group(pairs: Iterable[tuple[Fate | None, Fate]]) -> list[Group]:
+    """Compare what becomes of each event on the two sides; the first is None where there is no other configuration.
+
+    Gives the changes route by route, in the order of `Kind`, those of most events first.
+    """
+    groups: dict[tuple[str, str, Kind, str], Group] = {}
+    for before, after in pairs:
+        for change in changes(before, after):
+            key = (change.chatbot, change.route, change.kind, change.part)
+            groups.setdefault(key, Group(*key)).add(after if after.event.type else before or after, change)
+    kinds = list(Kind)
+    return sorted(groups.values(), key=lambda each: (each.chatbot, each.route, kinds.index(each.kind), -each.count))
+
+
+def changes(before: Fate | None, after: Fate) -> list[Change]:
+    """Compare what becomes of one event."""
+    chatbot = after.event.chatbot or (before.event.chatbot if before else None) or ""
+    was = {each.route: each for each in before.routes} if before else {}
+    now = {each.route: each for each in after.routes}
+    gone = after.why or "there is no such route any more"
+    return [
+        change
+        for route in dict.fromkeys([*now, *was])
+        for change in _route_changes(chatbot, was.get(route), now.get(route), gone)
+    ]
+
+
+def _route_changes(chatbot: str, was: RouteFate | None, now: RouteFate | None, gone: str) -> Iterator[Change]:
+    route = now.route if now else was.route if was else ""
+    before, after = was.state if was else None, now.state if now else None
+    if before == MATCHES == after and was and now:
+        for kind, part, old, new in _differences(was, now):
+            yield Change(chatbot, route, kind, part, old, new)
+    elif after == MATCHES:
+        mended, record = before == FAILS, now.record if now else None
+        why = was.why if was and mended else None
+        yield Change(chatbot, route, Kind.MENDED if mended else Kind.STARTS, after=dict(record or {}), why=why)
+    elif after == FAILS and before != FAILS:
+        yield Change(chatbot, route, Kind.DEAD, why=now.why if now else None)
+    elif before in {MATCHES, FAILS} and after != FAILS:
+        yield Change(chatbot, route, Kind.STOPS, why=now.why if now else gone)
+
+
+def _differences(was: RouteFate, now: RouteFate) -> Iterator[tuple[Kind, str, Any, Any]]:
+    """Compare the records, or the requests where the records are the same: a request repeats what is in its record."""
+    old, new = was.record or {}, now.record or {}
+    found = list(_different(old, new))
+    if found:
+        yield from ((_kind(before, after), name, before, after) for name, before, after in found)
+    elif was.request and now.request:
+        yield from ((Kind.REQUEST, *each) for each in _different(_parts(was.request), _parts(now.request)))
+
+
+def _kind(before: object, after: object) -> Kind:
+    if after is NOTHING:
+        return Kind.LEFT_OUT
+    return Kind.ADDED if before is NOTHING else Kind.CHANGED
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in dict.fromkeys([*new, *old]):
+        before, after = old.get(name, NOTHING), new.get(name, NOTHING)
+        # `True == 1`, and a field that turns from one into the other does change.
+        if before != after or type(before) is not type(after):
+            yield name, before, after
+
+
+def _parts(request: Preview) -> dict[str, str]:
+    headers = {f"header {name}": text for name, text in request.headers.items() if name.lower() not in _MOMENTARY}
+    return {"method": request.method, "URL": request.url, **headers, "body": request.body}
+
+
+def _alike(one: Change, other: Change) -> bool:
+    return (one.before, one.after, one.why) == (other.before, other.after, other.why)
+
+
+def counted(types: Mapping[str, int]) -> str:
+    """Write how many events there are: `38 leads`, `1 appointment`, `40 events`."""
+    count = sum(types.values())
+    what = next(iter(types)).lower() if len(types) == 1 else "event"
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,150 @@
+"""What the configuration on disk would change for the events that are stored: `leadbridge explain --stored`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from bridge.cli import configuration, output
+from bridge.cli.comparison import NOTHING, Change, Group, Kind, counted, group
+from bridge.cli.explanation import Fate, foretell_one
+from bridge.cli.store import open_store
+from bridge.cli.values import shown, shown_change
+from bridge.config import Config, ConfigError
+from bridge.config.load import build
+from bridge.config.problems import Findings
+from bridge.errors import OperatorError
+from bridge.event import decode, timestamp
+from bridge.store.configuration import ConfigurationInUse, configuration_in_use
+from bridge.store.recent import StoredEvent, recent_events
+
+_VALUE = 40  # characters of an example, at most
+_OF_A_PART = frozenset({Kind.LEFT_OUT, Kind.CHANGED, Kind.ADDED, Kind.REQUEST})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be compared."""
+
+    limit: int
+    """How many of the last events."""
+    chatbot: str | None
+    path: Path | None
+    against: Path | None
+    """The configuration to compare with; None for the one in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """The configuration that is compared with."""
+
+    config: Config | None
+    """None where there is none: then all counts as new."""
+    description: str
+
+
+def compare(asked: Asked, *, as_json: bool) -> bool:
+    """Compare and show it; says whether a delivery would become a dead letter that was none."""
+    config = configuration.read(asked.path)
+    with open_store(config).reading() as connection:
+        events = recent_events(connection, asked.limit, asked.chatbot)
+        in_use = None if asked.against else configuration_in_use(connection)
+    other = _other(asked, in_use)
+    groups = group(_foretold(each, other.config, config) for each in events)
+    if as_json:
+        changes = [_row(each) for each in groups]
+        output.write_json({"events": len(events), "compared_with": other.description, "changes": changes})
+    else:
+        _show(groups, len(events), other, asked)
+    return any(each.kind is Kind.DEAD for each in groups)
+
+
+def _other(asked: Asked, in_use: ConfigurationInUse | None) -> Other:
+    if asked.against:
+        return Other(configuration.read(asked.against), str(asked.against))
+    if in_use is None:
+        return Other(None, "nothing, since `leadbridge serve` has not run on this store yet")
+    contents: dict[Path, bytes | None] = {Path(name): in_use.contents[name] for name in sorted(in_use.contents)}
+    try:
+        made = build(next(iter(contents)).parent, contents, os.environ, Findings())
+    except ConfigError as error:
+        raise OperatorError(
+            f"the configuration in use cannot be read from here: {error.problems[0]}; set the variables and mount the "
+            "files that `leadbridge serve` has, or name another configuration with --against"
+        ) from error
+    return Other(made, f"the configuration in use since {timestamp(in_use.since)}")
+
+
+def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[Fate | None, Fate]:
+    """Foretell both sides, as if the event came now as it came then."""
+    try:
+        document = decode(event.payload)
+    except ValueError:
+        document = None
+    before = foretell_one(event.payload, document, other, event.received_at) if other else None
+    return before, foretell_one(event.payload, document, config, event.received_at)
+
+
+def _row(each: Group) -> dict[str, Any]:
+    return {
+        "chatbot": each.chatbot,
+        "route": each.route,
+        "kind": each.kind.name.lower(),
+        "part": each.part or None,
+        "count": each.count,
+        "types": dict(each.types),
+        "examples": [{"event": example.event, **_sides(example.change)} for example in each.examples],
+    }
+
+
+def _sides(change: Change) -> dict[str, Any]:
+    """Give what an example says; `before` and `after` are there only where there is a value."""
+    sides = {"before": change.before, "after": change.after}
+    why = {"why": change.why} if change.why else {}
+    return {side: value for side, value in sides.items() if value is not NOTHING} | why
+
+
+def _show(groups: Sequence[Group], events: int, other: Other, asked: Asked) -> None:
+    whose = f" of chatbot {asked.chatbot}" if asked.chatbot else ""
+    if not events:
+        output.say(f"There are no accepted events{whose} in the store yet: nothing to compare.")
+        return
+    what = f"the last {events} events{whose}" if events > 1 else f"the last event{whose}"
+    output.say(f"Compared with {other.description}:")
+    if not groups:
+        output.say(f"nothing changes for {what}")
+        return
+    output.say(f"for {what}")
+    for (chatbot, route), changes in groupby(groups, key=lambda each: (each.chatbot, each.route)):
+        output.say()
+        output.say(f"{chatbot}, route {route}")
+        for each in changes:
+            _show_group(each)
+
+
+def _show_group(each: Group) -> None:
+    if each.kind in _OF_A_PART:
+        lines = [_change_line(example.change) for example in each.examples]
+    else:
+        lines = [_ending_line(example.change) for example in each.examples]
+    count = counted(each.types)
+    output.say(f"  {count}: {lines[0]}", "red" if each.kind in {Kind.DEAD, Kind.STOPS} else None)
+    for line in lines[1:]:
+        output.say(f"  {'':{len(count)}}  {line}")
+
+
+def _change_line(change: Change) -> str:
+    part = f"`{change.part}`" if change.kind is not Kind.REQUEST else f"the request's {change.part}"
+    if change.before is NOTHING:
+        return f"{part} is there now: {shown(change.after, _VALUE)}"
+    if change.after is NOTHING:
+        return f"{part} is left out now, and was {shown(change.before, _VALUE)}"
+    before, after = shown_change(change.before, change.after, _VALUE)
+    return f"{part} {before} → {after}"
+
+
+def _ending_line(change: Change) -> str:
+    record = f": {shown(change.after, 2 * _VALUE)}" if change.kind is Kind.STARTS else ""
+    return f"{change.kind.value}{record}{f' ({change.why})' if change.why else ''}"

@@ -1,0 +1,106 @@
+"""What it costs to map an event onto ten fields, three of them templates, beside a function written by hand."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import phonenumbers
+
+from bridge.event import Event, restore
+from bridge.expressions import JinjaExpressions
+from bridge.mapping import MEMBERS, FieldForm, compile_mapping, variables
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.figures import Figure
+
+EVENTS = 2_000
+"""Different leads of one burst."""
+FIELDS: Mapping[str, Any] = {
+    "first_name": "FirstName",
+    "last_name": {"from": ["LastName", "FirstName"], "default": "Unknown"},
+    "email": {"from": "Email", "transform": ["trim", "lower"]},
+    "phone": "PhoneNumber",
+    "name": "{{ FirstName }} {{ LastName }}",
+    "message": "{{ Content | truncate(500) }}",
+    "page": "{{ URI | url_host }}",
+    "created_at": {"from": "CreateTime", "transform": ["epoch_ms"]},
+    "stage": {"from": "Type", "lookup": {"Lead": "new", "Appointment": "booked"}},
+    "source": {"value": "chatbot"},
+}
+"""The ten."""
+WITH_PHONE: Mapping[str, Any] = {**FIELDS, "phone": {"from": "PhoneNumber", "transform": [{"e164": "US"}]}}
+"""The same with a phone number that is parsed, which costs either side more than all the rest."""
+
+Side = Callable[[Event], Mapping[str, Any]]
+
+
+async def measure(bench: Bench) -> list[Figure]:
+    """Measure both mappings; what the two sides make of a lead must be the same."""
+    events = [restore(f"{at:032x}", "acme", each, 0.0) for at, each in enumerate(bench.sender.payloads(EVENTS))]
+    return [
+        _figure(bench, "mapping: 10 fields, 3 of them templates", events, FIELDS, _by_hand, 50.0, 25.0),
+        _figure(bench, "mapping: the same with e164", events, WITH_PHONE, _by_hand_with_phone),
+    ]
+
+
+def _figure(
+    bench: Bench,
+    name: str,
+    events: Sequence[Event],
+    fields: Mapping[str, Any],
+    by_hand: Side,
+    mark: float | None = None,
+    aim: float | None = None,
+) -> Figure:
+    mapping = compile_mapping(
+        {field: FieldForm.model_validate(form) for field, form in fields.items()}, JinjaExpressions(members=MEMBERS)
+    )
+
+    def mapped(event: Event) -> Mapping[str, Any]:
+        return mapping.apply(variables(event))
+
+    if any(mapped(event) != by_hand(event) for event in events):
+        bench.faults.append(f"{name}: the two sides do not make the same record")
+    took: dict[Side, list[float]] = {mapped: [], by_hand: []}
+    for turn in bench.turns((mapped, by_hand)):
+        for side in turn:
+            took[side].append(_burst(side, events))
+    ours, reference = (statistics.median(each) for each in took.values())
+    ratio = statistics.median(one / other for one, other in zip(took[mapped], took[by_hand], strict=True))
+    note = "for one event, on one core; the reference is a function written by hand"
+    return Figure(name, "µs", ours, reference, ratio, mark, aim, note=note)
+
+
+def _burst(side: Side, events: Sequence[Event]) -> float:
+    """Give the microseconds that one event takes."""
+    began = time.perf_counter()
+    for event in events:
+        side(event)
+    return (time.perf_counter() - began) / len(events) * 1e6
+
+
+def _by_hand(event: Event) -> Mapping[str, Any]:
+    """Do what `FIELDS` says, for this chatbot and CRM alone."""
+    given = event.fields
+    record = {
+        "first_name": given["FirstName"],
+        "last_name": given["LastName"] or given["FirstName"] or "Unknown",
+        "email": given["Email"].strip().lower(),
+        "phone": given["PhoneNumber"],
+        "name": f"{given['FirstName']} {given['LastName']}",
+        "message": given["Content"][:500],
+        "page": urlsplit(given["URI"]).hostname,
+        "created_at": int(datetime.fromisoformat(given["CreateTime"]).timestamp() * 1000),
+        "stage": {"Lead": "new", "Appointment": "booked"}.get(given["Type"]),
+        "source": "chatbot",
+    }
+    return {name: value for name, value in record.items() if value not in ("", None)}
+
+
+def _by_hand_with_phone(event: Event) -> Mapping[str, Any]:
+    record = dict(_by_hand(event))
+    number = phonenumbers.parse(record["phone"], "US")
+    record["phone"] = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return record
