@@ -30,7 +30,6 @@ EVENT_FIELDS = (
 )
 EVENT_TYPES = ("Lead", "Appointment")
 
-_FIRST_SECONDS = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)", re.ASCII)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 
@@ -192,13 +191,11 @@ def timestamp(seconds: float) -> str:
 
 def _identity(created: str, digested: bytes) -> str:
     """Give 5 bytes of the creation time (seconds, 0 where it cannot be read) and 11 bytes of a hash, as hex."""
-    found = _FIRST_SECONDS.match(created)
-    seconds = 0
-    if found:
-        try:
-            seconds = int(datetime(*map(int, found.groups()), tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
-        except ValueError:
-            seconds = 0
+    try:
+        # To the second, and without a zone: the vendor writes UTC, with and without a Z.
+        seconds = int(datetime.fromisoformat(created[:19]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        seconds = 0
     seconds = min(max(seconds, 0), (1 << 40) - 1)
     return seconds.to_bytes(5).hex() + hashlib.sha256(digested).hexdigest()[:22]
 

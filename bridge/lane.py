@@ -93,7 +93,8 @@ class Lane:
     def wake(self) -> None:
         """Tell the lane that new deliveries have been committed."""
         self._more = True
-        self._wake.set()
+        if self.pause is None:
+            self._wake.set()
 
     def change(self) -> None:
         """Tell the lane that somebody else has changed something: it reads its queue and its pause anew."""

@@ -3,6 +3,7 @@
 Lines hold ids, names, sizes and reasons; never a value of an event, and never a secret.
 """
 
+import asyncio
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -28,7 +29,7 @@ def configure(lines: BinaryIO | None = None) -> None:
             _frames,
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
-        logger_factory=structlog.BytesLoggerFactory(lines),
+        logger_factory=_Lines(lines or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
 
@@ -45,3 +46,32 @@ def _frames(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMappi
         entry["exception"] = type(error).__qualname__
         entry["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return entry
+
+
+class _Lines:
+    """Writes the lines of one turn of the event loop in one go: a write for each costs more than making it.
+
+    A logger and its own factory, as structlog wants them. Outside of a loop a line is written at once.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lines: list[bytes] = []
+
+    def __call__(self, *_: object) -> "_Lines":
+        return self
+
+    def msg(self, line: bytes) -> None:
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self._write)
+            except RuntimeError:
+                self._write()
+
+    debug = info = warning = error = critical = exception = msg
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        self._file.write(b"\n".join([*lines, b""]))
+        self._file.flush()

@@ -68,7 +68,7 @@ class Rig:
     def advance(self, seconds: float) -> None:
         assert self.lane
         self.clock.now += seconds
-        self.lane.wake()
+        self.lane._wake.set()
 
 
 @pytest.fixture

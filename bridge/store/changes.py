@@ -67,31 +67,37 @@ def _accept(
     statements: Statements,
     accepts: Sequence[Accept],
 ) -> list[list[bool]]:
+    """Write events and deliveries.
+
+    Which events are known is asked first and the rows get consecutive ids, instead of having them returned by the
+    insert: sqlite3 gives up and retakes the interpreter lock for each returned row. The write transaction keeps others
+    out meanwhile, and the unique index is there all the same.
+    """
     if not accepts:
         return []
-    routed = [each for accept in accepts for each in accept.routed]
-    seqs: dict[bytes, int] = {}
-    for rows in _chunks([_event_row(each) for each in routed]):
-        found = driver.execute(statements.accept_events.rows(len(rows)), _flat(rows)).fetchall()
-        seqs.update((event_id, seq) for seq, event_id in found)
-    # Of an event that stands in the group twice, the first is the new one.
-    news = [seqs.pop(bytes.fromhex(each.event.id), None) for each in routed]
-    deliveries = [
-        _delivery_row(seq, each, delivery)
-        for seq, each in zip(news, routed, strict=True)
-        if seq is not None
-        for delivery in each.deliveries
-    ]
-    for rows in _chunks(deliveries):
-        driver.execute(statements.accept_deliveries.rows(len(rows)), _flat(rows))
-    answers = iter(news)
-    return [[next(answers) is not None for _ in accept.routed] for accept in accepts]
+    routed: dict[bytes, Routed] = {}
+    for accept in accepts:
+        for each in accept.routed:
+            # Of an event that stands in the group twice, the first is the new one.
+            routed.setdefault(bytes.fromhex(each.event.id), each)
+    for ids in _chunks(list(routed)):
+        for (known,) in driver.execute(statements.known_events.rows(len(ids)), ids).fetchall():
+            del routed[known]
+    deliveries: list[tuple[Any, ...]] = []
+    for new in _chunks(list(routed.items())):
+        rows = [_event_row(event_id, each) for event_id, each in new]
+        last = driver.execute(statements.accept_events.rows(len(rows)), _flat(rows)).lastrowid
+        for seq, (_, each) in enumerate(new, last - len(new) + 1):
+            deliveries += [_delivery_row(seq, each, delivery) for delivery in each.deliveries]
+    for part in _chunks(deliveries):
+        driver.execute(statements.accept_deliveries.rows(len(part)), _flat(part))
+    return [[routed.pop(bytes.fromhex(each.event.id), None) is each for each in accept.routed] for accept in accepts]
 
 
-def _event_row(routed: Routed) -> tuple[Any, ...]:
+def _event_row(event_id: bytes, routed: Routed) -> tuple[Any, ...]:
     event = routed.event
     return (
-        bytes.fromhex(event.id),
+        event_id,
         event.received_at,
         event.chatbot,
         event.state.value,

@@ -42,6 +42,8 @@ class SqlStore:
         self._statements = Statements(driver.dialect)
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = driver.connect()
+        # From here on the changes of others are noticed.
+        driver.changed_elsewhere(self._connection)
         self._local = threading.local()
         self._read_connections: list[Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -143,6 +145,9 @@ class SqlStore:
         try:
             if self._connection is None:
                 self._connection = self._driver.connect()
+                # Others may have changed something while there was none that would have noticed it.
+                self._driver.changed_elsewhere(self._connection)
+                self._loop.call_soon_threadsafe(self.on_changed)
             connection = self._connection
             raw(connection).execute(self._driver.begin)
             results = changes.write(connection, self._statements, group)

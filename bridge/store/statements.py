@@ -91,13 +91,9 @@ class Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         """Compile them all: some milliseconds, once per process."""
-        self.accept_events = Repeated(
-            _insert(events, EVENT_COLUMNS)
-            .on_conflict_do_nothing(index_elements=["id"])
-            .returning(events.c.seq, events.c.id),
-            dialect,
-            len(EVENT_COLUMNS),
-        )
+        wanted = _rows("wanted", [events.c.id])
+        self.known_events = Repeated(select(events.c.id).join(wanted, events.c.id == wanted.c.id), dialect, 1)
+        self.accept_events = Repeated(_insert(events, EVENT_COLUMNS), dialect, len(EVENT_COLUMNS))
         self.accept_deliveries = Repeated(_insert(deliveries, DELIVERY_COLUMNS), dialect, len(DELIVERY_COLUMNS))
         self.settle_deliveries = Repeated(_settle(), dialect, len(SETTLE_COLUMNS))
         self.settle_attempts = Repeated(_insert(attempts, ATTEMPT_COLUMNS), dialect, len(ATTEMPT_COLUMNS))

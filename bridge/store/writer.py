@@ -27,6 +27,7 @@ log = structlog.get_logger()
 ChangeT = TypeVar("ChangeT")
 Result = object
 """What came of a change: its value, or the exception that its caller gets."""
+_Entry = tuple[ChangeT, asyncio.Future[Result]]
 
 
 class Writer(Generic[ChangeT]):
@@ -47,9 +48,13 @@ class Writer(Generic[ChangeT]):
         self._committed = committed
         self._look = look
         self._loop = asyncio.get_running_loop()
-        self._waiting: queue.SimpleQueue[tuple[ChangeT, asyncio.Future[Result]] | None] = queue.SimpleQueue()
+        self._waiting: list[_Entry[ChangeT]] = []
+        self._busy = False
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._closed = False
         self._looked_at = time.monotonic()
+        self._groups: queue.SimpleQueue[list[_Entry[ChangeT]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -60,23 +65,42 @@ class Writer(Generic[ChangeT]):
         """
         if self._closed:
             raise StoreUnavailableError("the store is closed")
-        if self._waiting.qsize() >= WAITING_LIMIT:
+        if len(self._waiting) >= WAITING_LIMIT:
             raise StoreUnavailableError("more changes wait for the store than it can commit in time")
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.put((change, future))
+        if not self._waiting and not self._busy:
+            # At the end of this turn of the loop: what else it brings goes along, and the two threads contend for the
+            # interpreter once per group instead of once per change.
+            self._drained.clear()
+            self._loop.call_soon(self._hand_over)
+        self._waiting.append((change, future))
         return future
 
     async def close(self) -> None:
         """Commit what waits, then end the thread."""
         if not self._closed:
             self._closed = True
-            self._waiting.put(None)
+            await self._drained.wait()
+            self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        """Give the thread its next group; in the loop, while the thread has none."""
+        if self._waiting:
+            self._busy = True
+            self._groups.put(self._waiting[:GROUP_LIMIT])
+            del self._waiting[:GROUP_LIMIT]
+        else:
+            self._drained.set()
 
     def _run(self) -> None:
         going = True
         while going:
-            group, going = self._next_group()
+            try:
+                group = self._groups.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                group = []
+            going = group is not None
             if group:
                 started = time.perf_counter()
                 results = self._commit_group([change for change, _ in group])
@@ -90,20 +114,6 @@ class Writer(Generic[ChangeT]):
                     # Upkeep can wait; a thread that has ended commits nothing any more.
                     log.exception("store_upkeep_failed")
 
-    def _next_group(self) -> tuple[list[tuple[ChangeT, "asyncio.Future[Result]"]], bool]:
-        """Take what waits, at least one change unless nothing comes; False when there will be no more."""
-        group: list[tuple[ChangeT, asyncio.Future[Result]]] = []
-        try:
-            entry = self._waiting.get(timeout=IDLE_SECONDS)
-            while entry is not None:
-                group.append(entry)
-                if len(group) == GROUP_LIMIT:
-                    return group, True
-                entry = self._waiting.get_nowait()
-        except queue.Empty:
-            return group, True
-        return group, False
-
     def _commit_group(self, changes: Sequence[ChangeT]) -> Sequence[Result]:
         try:
             return self._commit(changes)
@@ -115,9 +125,9 @@ class Writer(Generic[ChangeT]):
         # One change of the group is at fault, and the others must not fail with it.
         return [self._commit_group([change])[0] for change in changes]
 
-    def _answer(
-        self, group: Sequence[tuple[ChangeT, "asyncio.Future[Result]"]], results: Sequence[Result], took: float
-    ) -> None:
+    def _answer(self, group: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float) -> None:
+        self._busy = False
+        self._hand_over()
         for (_, future), result in zip(group, results, strict=True):
             if future.cancelled():
                 continue
