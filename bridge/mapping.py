@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bridge.errors import LeadbridgeError
 from bridge.event import EVENT_FIELDS, Event, timestamp
-from bridge.sandbox import TEXT_METHODS
+from bridge.expressions.sandbox import TEXT_METHODS
 from bridge.spelling import did_you_mean
 from bridge.steps import Step, Transform, TransformError, to_json
 from bridge.transforms import BUILTIN

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bridge.config.model import Config, Destination
 from bridge.config.places import Places
 from bridge.config.problems import Path, Problem
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldForm
 from bridge.wanted import wanted_field
 from connectors.base import Finding, Severity, Wanted

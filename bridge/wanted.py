@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldForm
 from bridge.steps import as_text
 from bridge.transforms import BUILTIN

@@ -19,7 +19,7 @@ from bridge.config.model import (
     Store,
 )
 from bridge.event import Event, EventState, Form, contact_key, fields_of, identity
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import MEMBERS, FieldForm, compile_mapping
 from bridge.mapping import Mapping as FieldMapping
 from bridge.store.base import NewDelivery, Routed

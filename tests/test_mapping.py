@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.event import EVENT_FIELDS, Event, EventState, Form
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import MEMBERS, NAMES, FieldForm, FieldsError, Mapping, MappingError, compile_mapping, variables
 from bridge.steps import Parameter, Transform
 from bridge.transforms import BUILTIN

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldForm
 from bridge.wanted import wanted_field
 from connectors.base import WantedField

@@ -8,7 +8,7 @@ from typing import Any, Final
 from bridge import json_form
 from bridge.config import Chatbot, Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldTrace, variables
 from bridge.record import Spoiled, make_record
 from bridge.routing import route as route_event

@@ -11,7 +11,7 @@ from bridge.config.model import Condition
 from bridge.config.problems import Findings, Path
 from bridge.config.tree import ListNode, MapNode, Node, Origin, Scalar, find, key_place, place_inside, plain
 from bridge.config.wording import Wording, known_keys
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import NAMES
 from bridge.steps import Transform
 from connectors.base import ExpressionError

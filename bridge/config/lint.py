@@ -8,8 +8,8 @@ from jinja2 import nodes
 from bridge.config.draft import Draft
 from bridge.config.problems import Path
 from bridge.event import EVENT_TYPES
+from bridge.expressions.regex_lint import nested_repetition
 from bridge.mapping import FieldForm
-from bridge.regex_lint import nested_repetition
 from bridge.steps import Transform
 
 _TYPE: Final = "Type"

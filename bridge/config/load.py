@@ -21,7 +21,7 @@ from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.substitution import Substitution
 from bridge.config.tree import MapNode, Scalar, plain
 from bridge.config.wording import known_keys
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import MEMBERS
 from bridge.spelling import did_you_mean
 

@@ -21,8 +21,8 @@ from bridge.config import discovery
 from bridge.config.problems import ConfigError, Findings, Place
 from bridge.config.problems import Path as ConfigPath
 from bridge.config.tree import ListNode, MapNode, Node, Scalar, Span
+from bridge.expressions.sandbox import Sandbox
 from bridge.plugins import transforms_in
-from bridge.sandbox import Sandbox
 from bridge.steps import Transform
 from bridge.transforms import BUILTIN
 

@@ -17,7 +17,7 @@ from bridge.config import discovery
 from bridge.config.glossary import EXAMPLES, SOURCES
 from bridge.config.json_fields import Json
 from bridge.config.json_schema import json_schema
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldForm, compile_mapping
 from bridge.steps import REQUIRED
 from bridge.transforms import BUILTIN

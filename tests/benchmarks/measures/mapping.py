@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import phonenumbers
 
 from bridge.event import Event, restore
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import MEMBERS, FieldForm, compile_mapping, variables
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.regex_lint import nested_repetition
+from bridge.expressions.regex_lint import nested_repetition
 
 
 @pytest.mark.parametrize(

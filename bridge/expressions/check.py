@@ -10,7 +10,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from jinja2.lexer import ignored_tokens
 from jinja2.parser import Parser
 
-from bridge.sandbox import METHODS, Sandbox
+from bridge.expressions.sandbox import METHODS, Sandbox
 from bridge.spelling import did_you_mean
 from bridge.steps import Transform, TransformError
 from connectors.base import ExpressionError

@@ -2,7 +2,7 @@
 
 Jinja turns a template into Python code, and that code is called here directly: rendering through a `Template` costs
 ten times as much, nearly all of it for things that a mapping does not have (globals, blocks, inheritance). What the
-code may reach is `sandbox`'s concern, what is wrong in a text is `expression_check`'s.
+code may reach is `sandbox`'s concern, what is wrong in a text is `check`'s.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from jinja2 import TemplateError, Undefined, nodes
 
-from bridge.certainty import OPEN, certain_value
-from bridge.expression_check import BARE, Check, parse
-from bridge.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded, settled
+from bridge.expressions.certainty import OPEN, certain_value
+from bridge.expressions.check import BARE, Check, parse
+from bridge.expressions.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded, settled
 from bridge.steps import Transform, TransformError
 from bridge.transforms import BUILTIN
 from connectors.base import ExpressionError

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
+from bridge.expressions.sandbox import METHODS
 from bridge.mapping import MEMBERS, NAMES
-from bridge.sandbox import METHODS
 from connectors.base import ExpressionError, Expressions
 
 EXPRESSIONS = JinjaExpressions(members={"event": MEMBERS["event"]})  # the names hold values of all types here

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.expressions import JinjaExpressions
+from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import NAMES
 from connectors.base import ExpressionError
 
