@@ -59,7 +59,6 @@ events = Table(
         "ix_events_unrecognised",
         "seq",
         sqlite_where=text("state = 'unrecognised'"),
-        postgresql_where=text("state = 'unrecognised'"),
     ),
     sqlite_autoincrement=True,
 )
@@ -104,9 +103,8 @@ deliveries = Table(
         "destination",
         "id",
         sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
     ),
-    Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
+    Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'")),
     sqlite_autoincrement=True,
 )
 

@@ -31,7 +31,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "footprint": footprint.measure,
     "mapping": mapping.measure,
 }
-QUICK_ROUNDS, QUICK_SECONDS = 3, 0.4
+QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3
 
 
 def main() -> int:
@@ -56,16 +56,18 @@ def main() -> int:
         for what, path in bench.profiles:
             report.show_profile(console, what, path)
         if options.json:
-            report.write(options.json, described, figures, bench.faults)
+            report.write(options.json, described, figures, bench)
     return 1 if bench.faults or any(figure.verdict == "missed" for figure in figures) else 0
 
 
 async def _measure(console: Console, bench: Bench, names: Sequence[str]) -> list[Figure]:
     figures = []
     for name in names:
-        began = time.monotonic()
+        began, others = time.monotonic(), machine.Others()
         figures += await MEASURES[name](bench)
-        console.print(f"{name}: measured in {time.monotonic() - began:.0f} s", highlight=False)
+        bench.others[name] = others.share()
+        took = f"{time.monotonic() - began:.0f} s; other processes took {bench.others[name]:.0%} of the cores"
+        console.print(f"{name}: {took}", highlight=False)
     return figures
 
 

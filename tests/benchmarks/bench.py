@@ -46,6 +46,9 @@ class Bench:
     faults: list[str] = field(default_factory=list)
     """What must not be: a wrong answer, an acknowledged lead that is not in the store. Any fails the run."""
 
+    others: dict[str, float] = field(default_factory=dict)
+    """For each measure, the share of the cores that other processes took meanwhile."""
+
     @contextlib.contextmanager
     def serve(self, made: Setup, what: str) -> Iterator[Served]:
         """Run the program on a configuration, and wait until its start is over; `what` is what a profile shows."""

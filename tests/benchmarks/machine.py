@@ -4,12 +4,15 @@ import importlib.metadata
 import os
 import platform
 import sqlite3
+import statistics
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 CORES = 2
 """The marks are set for two; of a larger machine two are used."""
+SYNCS = 100
 
 
 def confine() -> None:
@@ -19,6 +22,7 @@ def confine() -> None:
 
 def describe() -> Mapping[str, str]:
     """Say what it is."""
+    folder = Path(tempfile.gettempdir())
     return {
         "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}, {_processor()}",
         "kernel": f"{platform.system()} {platform.release()}",
@@ -26,8 +30,50 @@ def describe() -> Mapping[str, str]:
         "sqlite": sqlite3.sqlite_version,
         "aiohttp": importlib.metadata.version("aiohttp"),
         "uvloop": importlib.metadata.version("uvloop"),
-        "store on": _file_system(Path(tempfile.gettempdir())),
+        "store on": f"{_file_system(folder)}, where a sync takes {1e3 * _sync_seconds(folder):.2f} ms",
     }
+
+
+class Others:
+    """How much of the cores processes take that are no part of the benchmark: figures taken beside them are worse."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = _busy_seconds() - _own_seconds()
+
+    def share(self) -> float:
+        """Give it since the beginning; to be asked when all children of the benchmark have ended."""
+        elapsed = time.monotonic() - self._began
+        return max(0.0, _busy_seconds() - _own_seconds() - self._before) / elapsed / len(os.sched_getaffinity(0))
+
+
+def _busy_seconds() -> float:
+    """Give the time that the cores in use have been busy, since the machine started."""
+    wanted = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in wanted:
+            user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, fields[:8])
+            ticks += user + nice + system + interrupts + soft + stolen
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _sync_seconds(folder: Path) -> float:
+    """Measure what makes a small write durable, as each commit has to."""
+    seconds = []
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(SYNCS):
+            file.write(bytes(4_096))
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
 
 _COLOURS = {"aim": "green", "mark": "yellow", "missed": "bold red", "": "dim"}
@@ -48,12 +49,15 @@ def show_profile(console: Console, what: str, path: Path) -> None:
     _plain(console, [("with callees", "itself", "function"), *rows])
 
 
-def write(path: Path, machine: Mapping[str, str], figures: Sequence[Figure], faults: Sequence[str]) -> None:
+def write(path: Path, machine: Mapping[str, str], figures: Sequence[Figure], bench: Bench) -> None:
     """Write everything as JSON."""
     content: Mapping[str, Any] = {
         "machine": machine,
+        "rounds": bench.rounds,
+        "seconds": bench.seconds,
+        "others": bench.others,
         "figures": [figure.plain() for figure in figures],
-        "faults": list(faults),
+        "faults": bench.faults,
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
 

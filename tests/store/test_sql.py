@@ -1,11 +1,12 @@
 import asyncio
 import dataclasses
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, insert, inspect, select, text
+from sqlalchemy import Engine, exc, insert, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
@@ -307,6 +308,27 @@ def test_a_store_of_the_first_version_keeps_what_it_holds(tmp_path: Path) -> Non
 
     assert revision(driver.engine()) == HEAD
     assert [each.name for each in rows(driver, lanes)] == ["crm"]
+
+
+def tables(engine: Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+    # Alembic writes the same constraints in another order and with other white space.
+    return {row.name: " ".join(sorted(re.findall(r"[^\s,()]+", row.sql))) for row in found}
+
+
+def test_a_new_store_is_what_the_migrations_make_of_an_empty_one(driver: Driver, tmp_path: Path) -> None:
+    from alembic import command
+
+    from bridge.store.migrate import _config
+
+    migrated = SqliteDriver(make_url(f"sqlite:///{tmp_path}/migrated.db")).engine()
+    configured = _config()
+    with migrated.begin() as connection:
+        configured.attributes["connection"] = connection
+        command.upgrade(configured, "head")
+    assert revision(migrated) == revision(driver.engine()) == HEAD
+    assert tables(migrated) == tables(driver.engine())
 
 
 def test_a_store_of_a_newer_version_is_refused(driver: Driver) -> None:

@@ -12,7 +12,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.load import SUCCESS
 from tests.benchmarks.program import NOWHERE, Setup, setup
 
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 0.5
 START_SECONDS = 15.0
 
 

@@ -16,8 +16,9 @@ RATES = (200, 500, 1_000)
 BESIDE_RATE = 500
 DELIVERIES = 1_500
 """Deliveries per second that must be seen meanwhile, for that figure to count."""
-MOST_DELIVERIES = 6_000
+MOST_DELIVERIES = 2_000
 """Deliveries per second for which the backlog is made."""
+ANSWER_SECONDS = "0.010"
 NOTICE_SECONDS = 5.0
 """How long the program may take to notice that an operator has paused or resumed its lanes."""
 
@@ -41,15 +42,16 @@ async def measure(bench: Bench) -> list[Figure]:
 
 
 async def measure_beside_delivery(bench: Bench) -> list[Figure]:
-    """Measure it while the lanes work off a backlog as fast as they can; beside the same while they are paused.
+    """Measure it while two lanes work off a backlog, with ten calls at once each; beside the same while they are paused.
 
-    Each lead that comes adds to both backlogs; the destinations answer at once.
+    The destinations answer after 10 ms, so they can be given 2,000 leads per second at the most. Each lead that comes
+    meanwhile goes to both as well.
     """
-    with own("destination", "0") as first, own("destination", "0") as second:
+    with own("destination", ANSWER_SECONDS) as first, own("destination", ANSWER_SECONDS) as second:
         targets = (first, second)
         with setup({"first": first.port, "second": second.port}) as made:
             ledger = Ledger(made)
-            seconds = bench.rounds * (bench.seconds + 0.5)
+            seconds = bench.rounds * (bench.seconds + 1.0)
             ledger.fill(bench.sender.payloads(int(seconds * MOST_DELIVERIES / len(targets))))
             ledger.pause()
             with bench.serve(made, "ack path beside deliveries"):
