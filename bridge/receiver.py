@@ -79,6 +79,8 @@ class Receiver:
         self._clock = clock
         self._observe = observe
         self._loop = asyncio.get_running_loop()
+        # Bound once: structlog's proxy looks its configuration up at each call.
+        self._info = log.bind().info
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
         self._quarantining = 0
@@ -140,23 +142,29 @@ class Receiver:
     ) -> web.Response:
         now = self._clock()
         header = request.headers.getall(HEADER, ())
-        claim = await self._aside(len(body) > INLINE_BODY, partial(read_claim, body, addressed, config))
+        if len(body) <= INLINE_BODY:
+            claim = read_claim(body, addressed, config)
+        else:
+            claim = await self._aside(partial(read_claim, body, addressed, config))
         try:
-            verified = await self._aside(claim.cost > INLINE_COST, partial(verify, claim, header, now, config))
+            if claim.cost <= INLINE_COST:
+                verified = verify(claim, header, now, config)
+            else:
+                verified = await self._aside(partial(verify, claim, header, now, config))
         except SignatureError as error:
             return await self._refuse(claim, header, error, now)
         routed = [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
         new = await self._store.accept(routed)
         self._log(verified, routed, new, len(body))
-        if not await self._relayed(routed, config):
+        if (waits := _waits(routed, config)) and not await self._relay.delivered(
+            [each.event.id for each in routed], max(waits)
+        ):
             return _response(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
         tests = all(each.event.state is EventState.TEST for each in routed)
         return _response(_TEST if tests else _SUCCESS)
 
-    async def _aside(self, slow: bool, step: Callable[[], T]) -> T:  # noqa: FBT001 - which of two ways to run a step
-        """Run a pure step here, or in the thread for large bodies, so that one cannot hold up the others."""
-        if not slow:
-            return step()
+    async def _aside(self, step: Callable[[], T]) -> T:
+        """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""
         if self._slow_waiting >= SLOW_LIMIT:
             raise StoreUnavailableError("too many large bodies wait to be verified")
         self._slow_waiting += 1
@@ -179,17 +187,12 @@ class Receiver:
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
         return _error_response(str(error))
 
-    async def _relayed(self, routed: Sequence[Routed], config: Config) -> bool:
-        chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
-        waits = [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
-        return not waits or await self._relay.delivered([each.event.id for each in routed], max(waits))
-
     def _log(self, verified: Sequence[Verified], routed: Sequence[Routed], new: Sequence[bool], size: int) -> None:
         for each, made, is_new in zip(verified, routed, new, strict=True):
             event = made.event
             result = event.state.value if is_new else "duplicate"
             self._observe(event.chatbot or "", result)
-            log.info(
+            self._info(
                 "received",
                 event_id=event.id,
                 chatbot=event.chatbot,
@@ -217,6 +220,12 @@ class Receiver:
         """Make aiohttp's request object with the configured bound on the body's size."""
         size = self._config().server.max_body
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+
+
+def _waits(routed: Sequence[Routed], config: Config) -> list[float]:
+    """Give how long those of the events whose sender wants to hear of the relay may take."""
+    chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
+    return [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
 
 
 def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:

@@ -55,7 +55,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float) -> Event:
         contact=contact_key(fields) if known else 0,
         fields=fields,
     )
-    return _as_test(event) if _is_test(verified.document, chatbot, event) else event
+    return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
 
 
 def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # noqa: ANN401 - any JSON value
@@ -67,20 +67,6 @@ def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # n
     # An expression that fails says nothing; then it is a lead, for a lead taken for a test would be lost.
     taken, problem = _holds(chatbot.test_when, event)
     return taken and problem is None
-
-
-def _as_test(event: Event) -> Event:
-    return Event(
-        id=event.id,
-        payload=event.payload,
-        form=event.form,
-        received_at=event.received_at,
-        chatbot=event.chatbot,
-        state=EventState.TEST,
-        type=event.type,
-        contact=event.contact,
-        fields=event.fields,
-    )
 
 
 def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]:

@@ -17,6 +17,8 @@ class Metrics:
         self._events = Counter(
             "leadbridge_events", "Requests to the webhook by result.", ["chatbot", "result"], registry=self._registry
         )
+        self._received: dict[tuple[str, str], Counter] = {}
+        """Those of `_events` that were needed so far: looking one up by its labels costs more than counting."""
         self._attempts = Counter(
             "leadbridge_attempts",
             "Attempts to deliver by outcome; the reason is empty where it was delivered.",
@@ -57,7 +59,10 @@ class Metrics:
 
     def received(self, chatbot: str, result: str) -> None:
         """Count a request."""
-        self._events.labels(chatbot, result).inc()
+        counter = self._received.get((chatbot, result))
+        if counter is None:
+            counter = self._received[chatbot, result] = self._events.labels(chatbot, result)
+        counter.inc()
 
     def attempted(self, destination: str, outcome: Outcome, call: Call, received_at: float) -> None:
         """Count an attempt."""

@@ -7,7 +7,7 @@ returns after the commit, or raises with nothing changed. A crash therefore leav
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bridge.event import Event
 from connectors.base import Reason
@@ -23,8 +23,7 @@ class DeliveryState(StrEnum):
     DISCARDED = "discarded"
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """A delivery that an event gets when it is accepted."""
 
     route: str
@@ -33,8 +32,7 @@ class NewDelivery:
     """Set where the delivery cannot be made (its `when` failed): then it is born a dead letter with this detail."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """An event with the deliveries that the configuration gives it: what `Store.accept` takes."""
 
     event: Event

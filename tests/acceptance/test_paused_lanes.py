@@ -31,6 +31,7 @@ class Bridge:
         self.paused = Sandbox()
         self.retried = Sandbox(key=None, required=["never"])
         self.limited = Sandbox()
+        self.emptied = Sandbox()
         self.asking = Deciding(self._ask)
         self.program: Program
         self.sender: Sender
@@ -43,6 +44,7 @@ class Bridge:
             "paused": http(self.paused.url),
             "retried": http(self.retried.url, results=results, retry=retry),
             "limited": http(self.limited.url, rate_limit={"requests": 1, "per": "200ms"}),
+            "emptied": http(self.emptied.url),
             "asking": http(self.asking.url, concurrency=CONCURRENCY),
         }
         return settings(destinations, chatbot([marked(name) for name in destinations]))
@@ -62,7 +64,7 @@ async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brid
     folder = tmp_path_factory.mktemp("lanes")
     made = Bridge()
     async with AsyncExitStack() as stack:
-        for crm in (made.paused, made.retried, made.limited, made.asking):
+        for crm in (made.paused, made.retried, made.limited, made.emptied, made.asking):
             await stack.enter_async_context(crm)
         # Only now it is known where they listen.
         made.program = await stack.enter_async_context(Program(folder, made.settings(), ENVIRONMENT))
@@ -118,3 +120,20 @@ async def test_a_command_does_not_stop_a_lane_that_waits_for_its_rate_limit(brid
         lambda: f"all to arrive: {len(bridge.limited.records)} of {len(leads)} have; {bridge.program.told()}",
         seconds=15,
     )
+
+
+async def test_a_new_lead_goes_after_a_pause_in_which_the_queue_was_emptied(bridge: Bridge) -> None:
+    crm, program = bridge.emptied, bridge.program
+    crm.faults.share(Fault.answers(503, {"Retry-After": "2"}), 1.0)
+    await bridge.sender.deliver(lead(Content="emptied"))
+    await until(lambda: _paused(program, "emptied"), lambda: f"the lane to pause; {program.told()}")
+    (row,) = await program.deliveries("--destination", "emptied")
+    assert (await program.run("deliveries", "discard", str(row["id"]))).status == 0
+    crm.faults.clear()
+    await until(lambda: time.time() > _paused(program, "emptied")[-1]["until"] + 0.5, "the pause to be over")
+    await bridge.sender.deliver(lead(Content="emptied"))
+    await until(lambda: crm.records, lambda: f"the new lead to arrive; {program.told()}", seconds=10)
+
+
+def _paused(program: Program, destination: str) -> list[dict[str, Any]]:
+    return [line for line in program.events("lane_paused") if line["destination"] == destination]

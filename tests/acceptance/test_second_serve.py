@@ -30,12 +30,6 @@ async def test_a_second_serve_is_refused_and_the_first_goes_on(tmp_path: Path) -
         assert [row["state"] for row in await program.settled()] == ["delivered"] * 2
         assert not program.events("lane_lost"), "the first program's lane was taken away"
 
-        # The lock is the process's: after a SIGKILL nothing is in the way.
-        await program.kill()
-        await program.start()
-        await sender.deliver(lead())
-        await until(lambda: len(crm.records) == 3, f"a lead to arrive after the restart; {program.told()}")
-
 
 async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     async with Sandbox() as crm:

@@ -1,5 +1,6 @@
 """Nothing of what the program says holds a secret, or who somebody is: not its log, not its errors."""
 
+import asyncio
 import sqlite3
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -108,12 +109,12 @@ async def _all_kinds_of_traffic(program: Program, sender: Sender) -> None:
         await sender.post(orjson.dumps(odd), signature(orjson.dumps(odd)))
     with closing(sqlite3.connect(program.store, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        late = lead(**PERSON)
-        assert (answer := await sender.send(late)) is not None
-        assert answer.status == 503
-        await sender.post(written(late), signature(written(late), "wrong key"))
+        late = written(document := lead(**PERSON))
+        headers = signature(late), signature(late, "wrong key")
+        answers = await asyncio.gather(*(sender.post(late, header) for header in headers))
+        assert [answer and answer.status for answer in answers] == [503, 503]
         other.execute("ROLLBACK")
-    await sender.insist(late)
+    await sender.insist(document)
 
 
 @pytest.mark.parametrize("command", [("check",), ("serve",)])

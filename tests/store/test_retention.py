@@ -46,9 +46,7 @@ async def test_keeps_what_is_pending_and_removes_the_rest_in_its_time(store: Sql
 async def test_events_without_deliveries_have_their_time_too(
     store: SqlStore, driver: Driver, state: EventState, days: int
 ) -> None:
-    import dataclasses
-
-    await store.accept([Routed(dataclasses.replace(event(), state=state))])
+    await store.accept([Routed(event()._replace(state=state))])
     await prune(store, NOW + days * DAY - 1)
     assert len(rows(driver, events)) == 1
     await prune(store, NOW + days * DAY)

@@ -410,7 +410,7 @@ async def test_keeps_the_files_of_the_configuration_in_use(store: SqlStore, driv
 
 async def test_gives_the_last_accepted_events(store: SqlStore, driver: Driver) -> None:
     accepted = [routed("crm", Email=f"{number}@example.com") for number in range(4)]
-    unknown = Routed(dataclasses.replace(event(), state=EventState.UNRECOGNISED, chatbot=None, type=None))
+    unknown = Routed(event()._replace(state=EventState.UNRECOGNISED, chatbot=None, type=None))
     await store.accept([*accepted, unknown])
 
     with driver.engine().connect() as connection:

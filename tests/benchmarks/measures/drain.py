@@ -36,7 +36,7 @@ async def _measure(bench: Bench, concurrency: int) -> Figure:
         with bench.serve(made, f"a lane, {concurrency} calls at once") as served:
             await product.work_off(warm)
             await reference.drain(warm)
-            count = int(bench.seconds * product.rates.pop())
+            count = max(int(bench.seconds * product.rates.pop()), 10 * concurrency)
             reference.rates.clear()
             began = served.cpu()
             for turn in bench.turns(sides):

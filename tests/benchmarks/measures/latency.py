@@ -44,7 +44,7 @@ async def measure(bench: Bench) -> list[Figure]:
 async def measure_beside_delivery(bench: Bench) -> list[Figure]:
     """Measure it while two lanes work off a backlog, with ten calls at once each; beside the same while they are paused.
 
-    The destinations answer after 10 ms, so they can be given 2,000 leads per second at the most. Each lead that comes
+    The destinations answer after 10 ms: they can be given 2,000 leads per second at the most. Each lead that comes
     meanwhile goes to both as well.
     """
     with own("destination", ANSWER_SECONDS) as first, own("destination", ANSWER_SECONDS) as second:
