@@ -8,8 +8,9 @@ READY := .venv/.ready
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
 
-test: $(READY)  ## All tests.
-	$(BIN)/python -m pytest $(TEST)
+test: $(READY)  ## All tests; those that start the real program and look at the clock have the machine to themselves.
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/acceptance
+	$(BIN)/python -m pytest -q tests/acceptance
 
 check: $(READY)  ## What a machine can see in the code without running it.
 	$(BIN)/ruff format --check .

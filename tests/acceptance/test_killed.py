@@ -65,7 +65,7 @@ async def _load_and_kills(program: Program, sender: Sender) -> set[int]:
         for number in range(KILLS):
             await asyncio.sleep(chance.uniform(0.1, 0.9))
             await program.kill()
-            if number % 4 == 3:
+            if number % 5 == 4:
                 # And before it is ready again.
                 program.launch()
                 await asyncio.sleep(chance.uniform(0.1, 1.0))
