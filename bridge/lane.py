@@ -81,6 +81,7 @@ class Lane:
         self._changed = True
         self._stopping = False
         self._fault: BaseException | None = None
+        self._now = clock()
         self._wake = asyncio.Event()
         self._limiter = _limiter(destination.rate_limit)
         self._log = log.bind(destination=destination.name)
@@ -93,8 +94,11 @@ class Lane:
     def wake(self) -> None:
         """Tell the lane that new deliveries have been committed."""
         self._more = True
-        if self.pause is None:
-            self._wake.set()
+        pause = self._health.pause
+        if self._held or (pause and pause.until is not None and pause.until > self._now):
+            # Nothing may go yet; the end of the pause, or the operator's word, wakes the lane.
+            return
+        self._wake.set()
 
     def change(self) -> None:
         """Tell the lane that somebody else has changed something: it reads its queue and its pause anew."""
@@ -117,6 +121,8 @@ class Lane:
                 if self._fault:
                     raise self._fault
                 self._wake.clear()
+                # One time for the whole turn: what is not due yet for one step must not be past for the next one.
+                self._now = self._clock()
                 await self._reload()
                 await self._begin_calls()
                 self._read_ahead()
@@ -168,14 +174,14 @@ class Lane:
         if pause is None:
             return self._calls < concurrency
         # A probe: one call, when the pause is over.
-        return self._calls == 0 and (pause.until is None or self._clock() >= pause.until)
+        return self._calls == 0 and (pause.until is None or self._now >= pause.until)
 
     def _batch_size(self) -> int:
         return 1 if self._health.pause else self.destination.batch_size
 
     def _linger_until(self) -> float:
         """Give the time before which a record must have been read to go in a batch that is not full."""
-        return self._clock() - self.destination.batch_linger
+        return self._now - self.destination.batch_linger
 
     async def _capacity(self, limiter: AsyncLimiter) -> bool:
         """Wait for the rate limit; False if the lane is stopped meanwhile."""
@@ -191,6 +197,8 @@ class Lane:
                 woken.cancel()
         finally:
             acquired.cancel()
+            # What it was woken for meanwhile is still to be done.
+            self._wake.set()
         return not self._stopping
 
     async def _sleep(self) -> None:
@@ -198,10 +206,9 @@ class Lane:
         times = [self._agenda.next_due(), self._health.pause.until if self._health.pause else None]
         if self._ready and self.destination.batch_linger:
             times.append(self._ready[0].loaded_at + self.destination.batch_linger)
-        now = self._clock()
-        waits = [time - now for time in times if time is not None and time > now]
+        times_to_come = [time for time in times if time is not None and time > self._now]
         try:
-            async with asyncio.timeout(min(waits) if waits else None):
+            async with asyncio.timeout(max(0.0, min(times_to_come) - self._clock()) if times_to_come else None):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -220,7 +227,7 @@ class Lane:
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
         retries = (self.destination.concurrency - self._calls) * size - len(self._ready)
         more = self._more and len(self._agenda) < KNOWN_LIMIT
-        if more or self._agenda.ready(self._clock(), fresh, retries):
+        if more or self._agenda.ready(self._now, fresh, retries):
             self._reading = self._track(self._read(fresh, retries, more=more))
 
     async def _read(self, fresh: int, retries: int, *, more: bool) -> None:
@@ -305,7 +312,7 @@ class Lane:
     def _decide(self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call) -> list[Settlement]:
         schedule = self.destination.retry
         before = self._health.pause
-        self._health = self._health.after(outcomes, call.ended_at, schedule, self._chance())
+        self._health = self._health.after(outcomes, call, schedule, self._chance())
         excused = self._health.pause is not None
         if self._health.pause != before:
             self._track(self._write_pause(self._health.pause))
@@ -338,7 +345,7 @@ class Lane:
 
     async def _write_pause(self, pause: Pause | None) -> None:
         if pause:
-            self._log.warning("lane_paused", reason=pause.reason, detail=pause.detail, until=pause.until)
+            self._log.warning("lane_paused", reason=pause.reason, until=pause.until)
         else:
             self._log.info("lane_resumed")
         try:
@@ -350,7 +357,8 @@ class Lane:
     # -- beside
 
     def _log_attempt(self, each: Ready, outcome: Outcome, call: retry.Call) -> None:
-        failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value, "detail": outcome.detail}
+        # Not the detail: it may be the destination's own words, and they may hold the lead. `deliveries show` has it.
+        failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value}
         self._log.info(
             "attempt",
             delivery=each.delivery.id,

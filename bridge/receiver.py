@@ -180,7 +180,7 @@ class Receiver:
         if name and self._quarantining < QUARANTINE_LIMIT:
             self._quarantining += 1
             try:
-                kept = await self._store.quarantine(Quarantined(now, name, ",".join(header), claim.body))
+                kept = await self._store.quarantine(Quarantined(now, name, _text(header), claim.body))
             finally:
                 self._quarantining -= 1
         self._observe(name, error.code.value)
@@ -220,6 +220,11 @@ class Receiver:
         """Make aiohttp's request object with the configured bound on the body's size."""
         size = self._config().server.max_body
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+
+
+def _text(header: Sequence[str]) -> str:
+    """Give a header as text that can be stored: bytes that are no UTF-8 come as lone surrogates."""
+    return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _waits(routed: Sequence[Routed], config: Config) -> list[float]:

@@ -145,22 +145,25 @@ class Health:
     probes: int = 0
     """Calls that failed since the pause began, the one that began it among them."""
     pause: Pause | None = None
+    since: float = 0.0
+    """When the pause was last begun or prolonged."""
 
-    def after(self, outcomes: Sequence[Outcome], now: float, schedule: RetrySchedule, chance: float) -> "Health":
+    def after(self, outcomes: Sequence[Outcome], call: Call, schedule: RetrySchedule, chance: float) -> "Health":
         """Say how the destination is doing after a call.
 
-        A call that shows that the destination works (it took or refused a record by itself) ends a pause. A call that
-        was on its way when the pause began does not lengthen it.
+        A call that shows that the destination works (it took or refused a record by itself) ends a pause. What was on
+        its way already when the pause began neither ends it nor lengthens it, unless the destination asks for more.
         """
         trouble = _trouble(outcomes)
+        if self.pause and call.started_at < self.since and (trouble is None or trouble.after is None):
+            return self
         if trouble is None:
             return Health()
-        if self.pause and self.pause.until is not None and now < self.pause.until and trouble.after is None:
-            return self
         unclear = self.unclear + 1
         if trouble.blame is Blame.UNCLEAR and unclear < UNCLEAR_LIMIT and self.pause is None:
             return Health(unclear=unclear)
-        return Health(unclear, self.probes + 1, self._paused(trouble, now, schedule, chance))
+        now = call.ended_at
+        return Health(unclear, self.probes + 1, self._paused(trouble, now, schedule, chance), now)
 
     def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
         seconds = trouble.after

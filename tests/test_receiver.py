@@ -137,6 +137,19 @@ async def test_a_signature_that_does_not_hold_is_refused_and_the_body_kept_aside
     assert len(endpoint.rows(quarantine)) == 1
 
 
+async def test_a_header_that_is_no_text_is_refused_like_any_other(endpoint: Endpoint) -> None:
+    body = orjson.dumps(lead())
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(
+        b"POST /webhook HTTP/1.1\r\nHost: x\r\nX-Webhook-Signature: t=1795600000,v1=\xb5\xff\x80\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    assert b" 401 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert len(endpoint.rows(quarantine)) == 1
+
+
 async def test_a_stale_signature_is_refused(endpoint: Endpoint) -> None:
     body = orjson.dumps(lead())
     header = sign(KEY, str(int(NOW - 901)), body)

@@ -73,10 +73,10 @@ def test_gives_up_only_after_the_schedule() -> None:
     assert settle(BUSY, failing_since=NOW - 3 * 86_400, **old).state is DeliveryState.DEAD
 
 
-def health(*calls: tuple[float, Sequence[Outcome]], start: Health | None = None) -> Health:
+def health(*calls: tuple[float, Sequence[Outcome]], start: Health | None = None, took: float = 0.0) -> Health:
     current = start or Health()
-    for at, outcomes in calls:
-        current = current.after(outcomes, at, SCHEDULE, 0.0)
+    for ended, outcomes in calls:
+        current = current.after(outcomes, Call(ended - took, took), SCHEDULE, 0.0)
     return current
 
 
@@ -114,10 +114,10 @@ def test_probes_come_less_often_but_not_too_seldom() -> None:
     assert waits[-1] == LONGEST_PROBE
 
 
-def test_calls_on_their_way_when_the_pause_began_do_not_lengthen_it() -> None:
+def test_calls_on_their_way_when_the_pause_began_neither_lengthen_nor_end_it() -> None:
     paused = health((NOW, [DOWN]))
-    assert health((NOW + 1, [DOWN]), (NOW + 2, [UNCLEAR]), start=paused) == paused
-    longer = health((NOW + 1, [dataclasses.replace(DOWN, after=60.0)]), start=paused)
+    assert health((NOW + 1, [DOWN]), (NOW + 2, [UNCLEAR]), (NOW + 3, [Delivered()]), start=paused, took=9) == paused
+    longer = health((NOW + 1, [dataclasses.replace(DOWN, after=60.0)]), start=paused, took=9)
     assert longer.pause is not None
     assert longer.pause.until == NOW + 61
 

@@ -2,11 +2,14 @@
 
 import ipaddress
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from bridge.config import plugins
 from bridge.config.chatbots import build_chatbots, used_destinations
@@ -197,8 +200,26 @@ def _section(draft: Draft, model: type[Model], name: str) -> Model | None:
 
 def _server(draft: Draft) -> Server | None:
     part = _section(draft, ServerPart, "server")
+    # A mistake in another key must not hide that the admin listener is open.
+    admin = part or _only(draft, "server", {"admin", "admin_token"})
+    if admin:
+        _check_admin(draft, admin)
     if part is None:
         return None
+    token = part.admin_token.get_secret_value() if part.admin_token else ""
+    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout)
+
+
+def _only(draft: Draft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
+    """Make the model of some of a section's keys; None where they are wrong too, which has been noted already."""
+    values = {key: plain(node) for key, node in draft.section(section).items() if key in keys}
+    try:
+        return ServerPart.model_validate(values)
+    except ValidationError:
+        return None
+
+
+def _check_admin(draft: Draft, part: ServerPart) -> None:
     where = ("server", "admin_token")
     token = part.admin_token.get_secret_value() if part.admin_token else ""
     fault = key_fault(token) if token else None
@@ -207,7 +228,6 @@ def _server(draft: Draft) -> Server | None:
     elif not token and not _is_loopback(part.admin.host):
         draft.error(where, f"is missing: `admin` listens on {part.admin}, where others can reach it")
     warn_if_readable(draft.findings, draft.root, where)
-    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout)
 
 
 def _is_loopback(host: str) -> bool:

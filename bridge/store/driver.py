@@ -16,6 +16,8 @@ class Driver(Protocol):
     refusals: tuple[type[Exception], ...]
     """Those of them that mean the change itself breaks a rule, not that the store is in trouble."""
 
+    name: str
+    """What an operator knows the store by, without a secret."""
     exclusive: bool
     """Whether `lock` keeps every other process from serving the store."""
 

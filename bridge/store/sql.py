@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import orjson
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text
 
 from bridge.errors import StoreUnavailableError
 from bridge.store import changes, configuration, lease, quarantine, retention
@@ -82,7 +82,8 @@ class SqlStore:
 
     async def check(self) -> None:
         """Make sure that the store can commit; see `Store.check`."""
-        await self._call(lambda c: c.execute(update(deliveries).where(deliveries.c.id == 0).values(attempts=0)))
+        # A change that changes nothing but must be written: only that shows that there is room, and leave to write.
+        await self._call(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
 
     async def pause(self, lease_: Lease, pause: Pause | None) -> None:
         """Write a lane's own pause; see `Store.pause`."""
@@ -138,7 +139,7 @@ class SqlStore:
             if connection is not None:
                 self._read_connections.remove(connection)
                 connection.close()
-            raise StoreUnavailableError(f"the store cannot be read: {_plain(error)}") from error
+            raise StoreUnavailableError(f"{self._driver.name}: the store cannot be read: {_plain(error)}") from error
 
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
@@ -157,7 +158,7 @@ class SqlStore:
             raise
         except self._driver.errors as error:
             self._roll_back()
-            raise StoreUnavailableError(f"the store cannot commit: {_plain(error)}") from error
+            raise StoreUnavailableError(f"{self._driver.name}: the store cannot commit: {_plain(error)}") from error
         except BaseException:
             self._roll_back()
             raise

@@ -61,6 +61,7 @@ class SqliteDriver:
                 "store.url: a store in memory would lose leads; name a file, as in sqlite:///leadbridge.db"
             )
         self.path = Path(url.database)
+        self.name: str = url.database
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark")
         self._lock: _FileLock | None = None
         self._checkpointer: _Checkpointer | None = None
