@@ -12,11 +12,12 @@ test: $(READY)  ## All tests; those that start the real program and look at the 
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/acceptance
 	$(BIN)/python -m pytest -q tests/acceptance
 
-check: $(READY)  ## What a machine can see in the code without running it.
+check: $(READY)  ## What a machine can see in the code and the documents without running the product.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/config/test_schema.py
 
 bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
 	$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -42,7 +42,7 @@ async def measure(bench: Bench) -> list[Figure]:
 
 
 async def measure_beside_delivery(bench: Bench) -> list[Figure]:
-    """Measure it while two lanes work off a backlog, with ten calls at once each; beside the same while they are paused.
+    """Measure it while two lanes work off a backlog, ten calls at once each; beside the same while they are paused.
 
     The destinations answer after 10 ms: they can be given 2,000 leads per second at the most. Each lead that comes
     meanwhile goes to both as well.
