@@ -104,7 +104,7 @@ class Configuration:
                     1,
                     1,
                     f"destinations.{name}",
-                    "is gone, but deliveries wait for it: `leadbridge deliveries discard` or `move` them first; "
+                    "is gone, but deliveries wait for it: `leadbridge deliveries move` or `discard` them first; "
                     "until then this file stays in use as it was",
                 )
         return held

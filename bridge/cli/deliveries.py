@@ -53,7 +53,7 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def deliveries() -> None:
-    """Look at deliveries; replay or discard dead letters.
+    """Look at deliveries; replay, move or discard dead letters.
 
     A delivery is one event on one route. It is `pending` (in the queue), `delivered`, `dead` (given up, with a
     reason) or `discarded` (by an operator). A dead one waits for a person: see why with `deliveries show`, mend the
@@ -146,6 +146,36 @@ def discard(
         for_each(ids or (), lambda each: _discard(each, store))
 
 
+@app.command()
+def move(
+    ids: IdsArgument = None,
+    *,
+    to: Annotated[
+        str, typer.Option("--to", metavar="ROUTE", help="A route of the chatbot, by its destination's name.")
+    ],
+    config: ConfigOption = None,
+    everything: AllOption = False,
+    state: BulkStateOption = DeliveryState.PENDING,
+    chatbot: ChatbotOption = None,
+    destination: DestinationOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Give pending and dead deliveries another route, as when a destination is to be removed.
+
+    The route must be one of the chatbot's in the configuration on disk, and the event must not have a delivery there.
+    """
+    if state not in _OPEN:
+        raise typer.BadParameter("only pending and dead deliveries are moved", param_hint="--state")
+    page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
+    found = configuration.read(config)
+    store = open_store(found)
+    if page:
+        with store.reading() as connection:
+            ids = [str(each) for each in questions.delivery_ids(connection, page, state)[::-1]]
+        _confirm(f"Move {len(ids)} {state.value} deliveries to {to}?", yes=yes)
+    for_each(ids or (), lambda each: _move(each, to, store, found))
+
+
 # -- one by one
 
 
@@ -196,6 +226,24 @@ def _discard_one(store: OpenStore, delivery: int) -> None:
     if before is DeliveryState.DELIVERED:
         raise OperatorError(f"delivery {delivery}: delivered already, and stays so")
     output.say(f"delivery {delivery}: was {before.value}, is discarded")
+
+
+def _move(text: str, to: str, store: OpenStore, config: Config) -> None:
+    delivery = delivery_id(text)
+    if delivery is None:
+        raise OperatorError(f"{text}: name a delivery to move it; `deliveries list` shows their numbers")
+    row = _story(store, delivery).row
+    if row.state not in _OPEN:
+        raise OperatorError(f"delivery {delivery}: is {row.state.value}; only pending and dead ones are moved")
+    chatbot = config.chatbots.get(row.chatbot or "")
+    route = next((each for each in chatbot.routes if each.name == to), None) if chatbot else None
+    if route is None:
+        raise OperatorError(f"delivery {delivery}: chatbot {row.chatbot} has no route {to} in the configuration")
+    with store.writing() as connection:
+        moved = actions.move(connection, delivery, route.name, route.destination, time.time())
+    if not moved:
+        raise OperatorError(f"delivery {delivery}: its event goes to {to} already; discard this one instead")
+    output.say(f"delivery {delivery}: goes to {to} now, and is due")
 
 
 def _deliveries_of(store: OpenStore, event: EventRow, states: set[DeliveryState]) -> list[int]:

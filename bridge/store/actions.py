@@ -54,6 +54,33 @@ def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int,
     return found
 
 
+def move(connection: Connection, delivery: int, route: str, destination: str, now: float) -> bool:
+    """Give a delivery another route, due now as if it were new; False if its event has a delivery there already.
+
+    For a pending or dead one. What its old destination had said, and the connector's memo, stay behind.
+    """
+    moving = connection.execute(select(deliveries.c.event_seq).where(deliveries.c.id == delivery)).scalar_one()
+    taken = select(deliveries.c.id).where(deliveries.c.event_seq == moving, deliveries.c.route == route)
+    if connection.execute(taken).first():
+        return False
+    replay(connection, [delivery], now)
+    connection.execute(
+        _update([delivery]).values(
+            route=route,
+            destination=destination,
+            failures=0,
+            failing_since=None,
+            reason=None,
+            detail=None,
+            warning=None,
+            remote_id=None,
+            remote_url=None,
+            memo=None,
+        )
+    )
+    return True
+
+
 def accept_again(connection: Connection, statements: Statements, seq: int, routed: Routed) -> bool:
     """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
 

@@ -20,7 +20,7 @@ from connectors.testing import Arrival, Fault, Sandbox
 from tests.acceptance.configured import ENVIRONMENT, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
-from tests.acceptance.waiting import until
+from tests.acceptance.waiting import comes
 
 LEADS = 3
 TIMEOUT = 1.0
@@ -110,7 +110,6 @@ class Ended:
     elsewhere: Sandbox
     stories: dict[str, list[dict[str, Any]]]
     """All about the deliveries of each destination, oldest first."""
-    log: str
     leads: set[int]
 
 
@@ -150,26 +149,21 @@ async def ended(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ended
         leads = [lead() for _ in range(LEADS)]
         for each in leads:
             await sender.deliver(each)
-        await until(lambda: len(_delivered(program)) == LEADS * (len(TROUBLES) - 1), lambda: _missing(program))
+        # What is not delivered by then is for the tests to say, each of its own destination.
+        await comes(lambda: _delivered(program) == LEADS * (len(TROUBLES) - 1))
         await stack.enter_async_context(crms["it is down"])
-        await until(lambda: len(_delivered(program)) == LEADS * len(TROUBLES), lambda: _missing(program))
-        stories = await _stories(program)
+        complete = await comes(lambda: _delivered(program) == LEADS * len(TROUBLES), seconds=15)
+        stories = await _stories(program, complete=complete)
         assert await program.stop() == 0
-        yield Ended(crms, elsewhere, stories, "\n".join(program.output), {each["SessionID"] for each in leads})
+        yield Ended(crms, elsewhere, stories, {each["SessionID"] for each in leads})
 
 
-def _delivered(program: Program) -> list[Any]:
-    return [line for line in program.events("attempt") if line["outcome"] == "delivered"]
+def _delivered(program: Program) -> int:
+    return sum(line["outcome"] == "delivered" for line in program.events("attempt"))
 
 
-def _missing(program: Program) -> str:
-    got = [line["destination"] for line in _delivered(program)]
-    less = {name: got.count(f"crm{at}") for at, name in enumerate(TROUBLES) if got.count(f"crm{at}") < LEADS}
-    return f"all {LEADS} leads to be delivered in every kind of trouble; delivered are {less}; {program.told()}"
-
-
-async def _stories(program: Program) -> dict[str, list[dict[str, Any]]]:
-    rows = sorted(await program.settled(), key=lambda row: row["id"])
+async def _stories(program: Program, *, complete: bool) -> dict[str, list[dict[str, Any]]]:
+    rows = sorted(await (program.settled() if complete else program.deliveries()), key=lambda row: row["id"])
     stories = await program.stories([row["id"] for row in rows])
     return {
         name: [each for each in stories if each["destination"] == f"crm{number}"]
@@ -181,7 +175,8 @@ async def _stories(program: Program) -> dict[str, list[dict[str, Any]]]:
 def test_nothing_is_lost_and_nothing_doubled(name: str, ended: Ended) -> None:
     records = sorted(each.fields["lead"] for each in ended.crms[name].records)
     assert records == sorted(ended.leads), "what the destination holds in the end"
-    assert {each["state"] for each in ended.stories[name]} == {"delivered"}
+    pending = [each for each in ended.stories[name] if each["state"] != "delivered"]
+    assert not pending, f"{len(pending)} of {LEADS} are not delivered though the trouble is over, such as {pending[0]}"
 
 
 @pytest.mark.parametrize("name", TROUBLES)
@@ -190,7 +185,7 @@ def test_each_attempt_can_be_read(name: str, ended: Ended) -> None:
     assert len(stories) == LEADS
     for story in stories:
         assert [each["number"] for each in story["attempts"]] == list(range(1, story["tries"] + 1))
-        assert [each["outcome"] for each in story["attempts"]][-1] == "delivered"
+        assert [each["outcome"] for each in story["attempts"]][-1:] == ["delivered"]
     failed = [each for story in stories for each in story["attempts"] if each["outcome"] != "delivered"]
     assert failed, "no attempt failed, though the destination was in trouble"
     assert {each["reason"] for each in failed} <= trouble.reasons
@@ -211,6 +206,7 @@ def test_a_lead_goes_again_only_after_the_time_that_was_asked_for(name: str, end
         calls_of.setdefault(orjson.loads(call.body)["lead"], []).append(call)
     refused = [of_one for of_one in calls_of.values() if of_one[0].fault]
     assert len(refused) == 1, "one call was refused"
+    assert len(refused[0]) > 1, "it never came again"
     first, second = refused[0][:2]
     early = _asked(first) - second.at
     assert early < 0.1, f"it came again after {second.at - first.at:.2f} s, which is {early:.2f} s too early"

@@ -63,7 +63,7 @@ async def _load_and_kills(program: Program, sender: Sender) -> set[int]:
     contacts = [asyncio.create_task(_contact(number, sender, over, SEED + number)) for number in range(CONTACTS)]
     try:
         for number in range(KILLS):
-            await asyncio.sleep(chance.uniform(0.1, 0.9))
+            await asyncio.sleep(chance.uniform(0.1, 0.7))
             await program.kill()
             if number % 5 == 4:
                 # And before it is ready again.

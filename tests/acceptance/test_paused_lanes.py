@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAUSES = 80
 ASKED = 2.0
 CONCURRENCY = 4
-LIMITED = 25
+LIMITED = 20
 
 
 class Bridge:

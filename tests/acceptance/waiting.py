@@ -10,10 +10,17 @@ SECONDS = 30.0
 """How long anything may take where time is not the point: the machine may be busy with other things."""
 
 
-async def until(condition: Callable[[], object], what: Callable[[], str] | str, seconds: float = SECONDS) -> None:
-    """Wait until the condition holds; after the deadline the test fails with what was waited for."""
+async def comes(condition: Callable[[], object], seconds: float = SECONDS) -> bool:
+    """Wait until the condition holds; tell whether it did before the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
+            return False
         await asyncio.sleep(0.01)
+    return True
+
+
+async def until(condition: Callable[[], object], what: Callable[[], str] | str, seconds: float = SECONDS) -> None:
+    """Wait until the condition holds; after the deadline the test fails with what was waited for."""
+    if not await comes(condition, seconds):
+        pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")

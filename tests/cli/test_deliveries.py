@@ -274,3 +274,40 @@ def test_too_many_ids_in_one_transaction_are_a_fault(filled: "Place") -> None:
         actions.replay(connection, list(range(actions.IDS_LIMIT + 1)), 0.0)
     assert actions.IDS_LIMIT < 32_000
     assert DeliveryState("dead") is DeliveryState.DEAD
+
+
+# -- move
+
+
+def test_moves_what_waits_to_another_route_and_leaves_what_is_there_already(filled: "Place") -> None:
+    filled.receive(lead(Content="mail me"))
+    moved = filled("deliveries", "move", "4", "--to", "mail")
+    assert (moved.exit_code, moved.output) == (0, "delivery 4: goes to mail now, and is due\n")
+    found = shown(filled, 4)
+    assert (found["state"], found["route"], found["destination"]) == ("pending", "mail", "mail")
+
+    twice = filled("deliveries", "move", "6", "--to", "mail")
+    assert twice.exit_code == 1
+    assert "goes to mail already" in twice.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("1", "--to", "mail"), "only pending and dead ones are moved"),
+        (("4", "--to", "nowhere"), "has no route nowhere"),
+        (("99", "--to", "mail"), "99"),
+    ],
+)
+def test_says_what_cannot_be_moved(filled: "Place", arguments: tuple[str, ...], said: str) -> None:
+    result = filled("deliveries", "move", *arguments)
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_moves_all_that_wait_for_a_destination(filled: "Place") -> None:
+    result = filled("deliveries", "move", "--all", "--destination", "crm", "--to", "mail", "--yes")
+    assert result.exit_code == 0
+    rows = filled.rows("deliveries", "list", "--state", "pending")
+    assert rows
+    assert {row["destination"] for row in rows} == {"mail"}
