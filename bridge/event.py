@@ -29,6 +29,8 @@ EVENT_FIELDS = (
 )
 EVENT_TYPES = ("Lead", "Appointment")
 
+_USUAL = frozenset({str, int})
+"""The types of the fields of nearly every event."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 
@@ -114,16 +116,15 @@ def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSO
     """
     if not isinstance(document, dict):
         return None
-    fields = {}
-    for name in EVENT_FIELDS:
-        value = document.get(name)
-        if value is None:
-            value = ""
-        elif isinstance(value, dict | list):
-            return None
-        elif isinstance(value, float) and value.is_integer():
-            value = int(value)
-        fields[name] = value
+    fields = {name: document.get(name, "") for name in EVENT_FIELDS}
+    if not _USUAL.issuperset(map(type, fields.values())):
+        for name, value in fields.items():
+            if isinstance(value, dict | list):
+                return None
+            if value is None:
+                fields[name] = ""
+            elif isinstance(value, float) and value.is_integer():
+                fields[name] = int(value)
     if isinstance(fields["Type"], str):
         fields["Type"] = fields["Type"].strip()
     return fields

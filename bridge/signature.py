@@ -20,6 +20,8 @@ HEADER = "X-Webhook-Signature"
 # Not `int()` and `bytes.fromhex()` alone: they also take `1_700`, ` 17`, `+17`, full-width digits and inner spaces.
 _TIMESTAMP = re.compile("[0-9]{10}(?:[0-9]{3})?")
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
+_USUAL = re.compile("t=([0-9]{10}(?:[0-9]{3})?),v1=([0-9a-fA-F]{64})")
+"""What nearly every header is: read at once."""
 _SECONDS_DIGITS = 10
 _SPACES = " \t"
 
@@ -73,6 +75,8 @@ def parse_header(values: Sequence[str]) -> Signature:
     Raises:
         SignatureError: `MISSING` or `MALFORMED`. Nothing else, whatever the values hold.
     """
+    if len(values) == 1 and (usual := _USUAL.fullmatch(values[0])):
+        return Signature(usual[1], (bytes.fromhex(usual[2]),))
     times: set[str] = set()
     digests: list[bytes] = []
     for value in values:

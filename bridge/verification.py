@@ -104,6 +104,8 @@ def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
 
 def _tolerance(key: bytes, claim: Claim, config: Config) -> float:
     """Give the strictest tolerance of the chatbots concerned; 0 (any age) only if all of them say so."""
+    if len(claim.chatbots) == 1:
+        return claim.chatbots[0].signature_tolerance
     concerned = claim.chatbots or config.signing_keys[key]
     return min((chatbot.signature_tolerance for chatbot in concerned if chatbot.signature_tolerance), default=0.0)
 
