@@ -73,6 +73,7 @@ class Lane:
         self._calls = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._health = retry.Health()
         self._held: Pause | None = None
         """A pause by an operator."""
@@ -137,7 +138,8 @@ class Lane:
     # -- what to do next
 
     async def _reload(self) -> None:
-        if not self._changed or (self._reading and not self._reading.done()):
+        # Not before its own pause is written: else it would look as if an operator had ended it.
+        if not self._changed or any(task and not task.done() for task in (self._reading, self._writing)):
             return
         try:
             pause = await self._store.paused(self.name)
@@ -315,7 +317,7 @@ class Lane:
         self._health = self._health.after(outcomes, call, schedule, self._chance())
         excused = self._health.pause is not None
         if self._health.pause != before:
-            self._track(self._write_pause(self._health.pause))
+            self._writing = self._track(self._write_pause(self._health.pause))
         settlements = []
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
