@@ -141,10 +141,15 @@ class Lane:
         # Not before its own pause is written: else it would look as if an operator had ended it.
         if not self._changed or any(task and not task.done() for task in (self._reading, self._writing)):
             return
+        before = self._health
         try:
             pause = await self._store.paused(self.name)
         except StoreUnavailableError as error:
             await self._store_trouble(error)
+            return
+        if self._health.pause != before.pause:
+            # It has paused, or come back, during the question: the answer is out of date.
+            self._wake.set()
             return
         self._changed = False
         self._held = pause if pause and pause.by == "operator" else None
