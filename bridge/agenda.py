@@ -70,20 +70,15 @@ class Agenda:
 
     def done(self, delivery: int) -> None:
         """A delivery that was out has left the queue: the next one of its contact may go."""
-        due = self._out.pop(delivery)
-        behind = self._behind[due.contact]
-        if behind:
-            self._waiting -= 1
-            self._offer(behind.popleft())
-        else:
-            del self._behind[due.contact]
+        self._next_of(self._out.pop(delivery).contact)
 
     def again(self, delivery: int, due_at: float, failures: int) -> None:
         """A delivery that was out is to be tried again; those behind it go on waiting."""
         due = self._out.pop(delivery)
         if due.id > self.cursor:
-            # Forgotten meanwhile and not read again yet: the reading will come to it.
-            del self._behind[due.contact]
+            # Forgotten meanwhile and not read again yet: the reading will come to it. What has been read so far of
+            # its contact is older, and goes first.
+            self._next_of(due.contact)
         else:
             self._offer(Due(due.id, due.contact, due_at, failures))
 
@@ -99,6 +94,14 @@ class Agenda:
         self._retries.clear()
         self._waiting = 0
         self._behind = {due.contact: None for due in self._out.values()}
+
+    def _next_of(self, contact: int) -> None:
+        behind = self._behind[contact]
+        if behind:
+            self._waiting -= 1
+            self._offer(behind.popleft())
+        else:
+            del self._behind[contact]
 
     def _due(self, now: float) -> bool:
         return bool(self._retries) and self._retries[0][0] <= now

@@ -169,7 +169,7 @@ class Lane:
                 return
             self._calls += 1
             self._out.update(each.delivery.id for each in batch)
-            self._track(self._call(batch))
+            self._track(self._call(batch, self._clock()))
 
     def _may_call(self) -> bool:
         if self._stopping or self._held or self._changed:
@@ -278,8 +278,11 @@ class Lane:
 
     # -- one call
 
-    async def _call(self, batch: list[Ready]) -> None:
-        """Deliver a batch; one that is refused as a whole is split until the poisoned record stands alone."""
+    async def _call(self, batch: list[Ready], decided_at: float) -> None:
+        """Deliver a batch; one that is refused as a whole is split until the poisoned record stands alone.
+
+        `decided_at` is when it was taken up. Its task may begin later, and learn nothing of what happened meanwhile.
+        """
         parts = [batch]
         settlements: list[Settlement] = []
         try:
@@ -291,7 +294,7 @@ class Lane:
                     if self._limiter:
                         await self._limiter.acquire()
                     continue
-                settlements = self._decide(part, outcomes, call)
+                settlements = self._decide(part, outcomes, call, decided_at)
                 if parts:
                     self._track(self._settle(settlements))
         finally:
@@ -316,10 +319,12 @@ class Lane:
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
         return outcomes, retry.Call(started, max(0.0, self._clock() - started))
 
-    def _decide(self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call) -> list[Settlement]:
+    def _decide(
+        self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call, decided_at: float
+    ) -> list[Settlement]:
         schedule = self.destination.retry
         before = self._health.pause
-        self._health = self._health.after(outcomes, call, schedule, self._chance())
+        self._health = self._health.after(outcomes, call, schedule, self._chance(), decided_at=decided_at)
         excused = self._health.pause is not None
         if self._health.pause != before:
             self._writing = self._track(self._write_pause(self._health.pause))

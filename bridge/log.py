@@ -4,6 +4,7 @@ Lines hold ids, names, sizes and reasons; never a value of an event, and never a
 """
 
 import asyncio
+import contextlib
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -73,5 +74,7 @@ class _Lines:
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        self._file.write(b"\n".join([*lines, b""]))
-        self._file.flush()
+        # A log that cannot be written must not keep a lead from being stored or settled.
+        with contextlib.suppress(OSError):
+            self._file.write(b"\n".join([*lines, b""]))
+            self._file.flush()

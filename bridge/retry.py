@@ -147,23 +147,38 @@ class Health:
     pause: Pause | None = None
     since: float = 0.0
     """When the pause was last begun or prolonged."""
+    asked: bool = False
+    """Whether the destination itself asked for the pause."""
 
-    def after(self, outcomes: Sequence[Outcome], call: Call, schedule: RetrySchedule, chance: float) -> "Health":
-        """Say how the destination is doing after a call.
+    def after(
+        self,
+        outcomes: Sequence[Outcome],
+        call: Call,
+        schedule: RetrySchedule,
+        chance: float,
+        *,
+        decided_at: float | None = None,
+    ) -> "Health":
+        """Say how the destination is doing after a call that was taken up at `decided_at`, by default when it began.
 
         A call that shows that the destination works (it took or refused a record by itself) ends a pause. What was on
-        its way already when the pause began neither ends it nor lengthens it, unless the destination asks for more.
+        its way already when the pause began does not lengthen it, unless the destination asks for more; nor does it
+        end a pause that the destination asked for. One that was only concluded from failures it does end: else a
+        destination that fails now and then would stand still most of the time.
         """
         trouble = _trouble(outcomes)
-        if self.pause and call.started_at < self.since and (trouble is None or trouble.after is None):
-            return self
+        began = call.started_at if decided_at is None else decided_at
+        was_on_its_way = self.pause is not None and began < self.since
         if trouble is None:
-            return Health()
+            return self if was_on_its_way and self.asked else Health()
+        if was_on_its_way and trouble.after is None:
+            return self
         unclear = self.unclear + 1
         if trouble.blame is Blame.UNCLEAR and unclear < UNCLEAR_LIMIT and self.pause is None:
             return Health(unclear=unclear)
         now = call.ended_at
-        return Health(unclear, self.probes + 1, self._paused(trouble, now, schedule, chance), now)
+        pause = self._paused(trouble, now, schedule, chance)
+        return Health(unclear, self.probes + 1, pause, now, asked=trouble.after is not None)
 
     def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
         seconds = trouble.after

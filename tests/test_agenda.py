@@ -48,6 +48,19 @@ def test_what_is_out_is_not_given_again_when_the_queue_is_read_anew() -> None:
     assert agenda.take(0.0, 10, 10) == [2]
 
 
+def test_an_older_one_that_was_read_anew_goes_before_one_that_comes_again() -> None:
+    agenda = Agenda()
+    agenda.tell([due(10, contact=7)])
+    assert agenda.take(0.0, 1, 1) == [10]
+    agenda.forget({10})
+    agenda.tell([due(3, contact=7)])
+    agenda.again(10, due_at=0.0, failures=1)
+    assert agenda.take(0.0, 5, 5) == [3]
+    agenda.tell([due(10, contact=7, failures=1)])
+    agenda.done(3)
+    assert agenda.take(0.0, 5, 5) == [10]
+
+
 def test_probes_in_turn_so_that_a_poisoned_delivery_does_not_stay_first() -> None:
     agenda = Agenda()
     agenda.tell([due(1), due(2)])

@@ -114,12 +114,27 @@ def test_probes_come_less_often_but_not_too_seldom() -> None:
     assert waits[-1] == LONGEST_PROBE
 
 
-def test_calls_on_their_way_when_the_pause_began_neither_lengthen_nor_end_it() -> None:
+def test_calls_on_their_way_when_the_pause_began_do_not_lengthen_it() -> None:
     paused = health((NOW, [DOWN]))
-    assert health((NOW + 1, [DOWN]), (NOW + 2, [UNCLEAR]), (NOW + 3, [Delivered()]), start=paused, took=9) == paused
+    assert health((NOW + 1, [DOWN]), (NOW + 2, [UNCLEAR]), start=paused, took=9) == paused
     longer = health((NOW + 1, [dataclasses.replace(DOWN, after=60.0)]), start=paused, took=9)
     assert longer.pause is not None
     assert longer.pause.until == NOW + 61
+
+
+def test_calls_on_their_way_end_a_pause_only_if_the_destination_did_not_ask_for_it() -> None:
+    concluded = health(*[(NOW, [UNCLEAR])] * UNCLEAR_LIMIT)
+    assert concluded.pause is not None
+    assert health((NOW + 1, [Delivered()]), start=concluded, took=9) == Health()
+    asked = health((NOW, [dataclasses.replace(DOWN, after=60.0)]))
+    assert health((NOW + 1, [Delivered()]), start=asked, took=9) == asked
+    assert health((NOW + 60, [Delivered()]), start=asked) == Health()
+
+
+def test_a_call_counts_from_when_it_was_taken_up_not_from_when_it_began() -> None:
+    asked = health((NOW, [dataclasses.replace(DOWN, after=60.0)]))
+    late = asked.after([Delivered()], Call(NOW + 1, 0.0), SCHEDULE, 0.0, decided_at=NOW - 1)
+    assert late == asked
 
 
 def test_a_sign_of_life_ends_the_pause() -> None:

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAUSES = 80
 ASKED = 2.0
 CONCURRENCY = 4
+SHORT = 0.1
+LONG = 5.0
+BUSY = [f"busy{number}" for number in range(8)]
+LEADS = 240
 LIMITED = 20
 
 
@@ -32,10 +36,13 @@ class Bridge:
         self.retried = Sandbox(key=None, required=["never"])
         self.limited = Sandbox()
         self.emptied = Sandbox()
+        self.flaky = Sandbox(key="lead", seed=3)
         self.asking = Deciding(self._ask)
+        self.busy = Deciding(self._refuse_some)
         self.program: Program
         self.sender: Sender
         self._others = asyncio.Event()
+        self._refused: set[tuple[int, str]] = set()
 
     def settings(self) -> dict[str, Any]:
         retry = {"initial": "30ms", "max": "30ms", "jitter": 0}
@@ -45,9 +52,15 @@ class Bridge:
             "retried": http(self.retried.url, results=results, retry=retry),
             "limited": http(self.limited.url, rate_limit={"requests": 1, "per": "200ms"}),
             "emptied": http(self.emptied.url),
+            "flaky": http(self.flaky.url, retry={"initial": f"{LONG:g}s", "jitter": 0}),
             "asking": http(self.asking.url, concurrency=CONCURRENCY),
         }
-        return settings(destinations, chatbot([marked(name) for name in destinations]))
+        routes = [marked(name) for name in destinations]
+        for name in BUSY:
+            # Many lanes that have something to do at the same moment.
+            destinations[name] = http(self.busy.url)
+            routes.append({**marked("busy", {"lead": "SessionID", "lane": {"value": name}}), "to": name})
+        return settings(destinations, chatbot(routes))
 
     async def _ask(self, _: Any) -> tuple[int, Any, dict[str, str]]:
         """Ask to be left alone at the first call; the others that came with it are answered well a moment later."""
@@ -58,13 +71,21 @@ class Bridge:
         asyncio.get_running_loop().call_later(0.2, self._others.set)
         return 429, {}, {"Retry-After": f"{ASKED:g}"}
 
+    def _refuse_some(self, record: Any) -> tuple[int, Any, dict[str, str]]:
+        """Ask for a short wait at some leads' first call."""
+        called = record["lead"], record["lane"]
+        if record["lead"] % 5 or called in self._refused:
+            return 201, {}, {}
+        self._refused.add(called)
+        return 429, {}, {"Retry-After": f"{SHORT:g}"}
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
     folder = tmp_path_factory.mktemp("lanes")
     made = Bridge()
     async with AsyncExitStack() as stack:
-        for crm in (made.paused, made.retried, made.limited, made.emptied, made.asking):
+        for crm in (made.paused, made.retried, made.limited, made.emptied, made.flaky, made.asking, made.busy):
             await stack.enter_async_context(crm)
         # Only now it is known where they listen.
         made.program = await stack.enter_async_context(Program(folder, made.settings(), ENVIRONMENT))
@@ -107,6 +128,35 @@ async def test_nothing_is_sent_until_the_time_that_was_asked_for(bridge: Bridge)
     refused = next(each.at for each in bridge.asking.received if each.status == 429)
     early = [each.at - refused for each in bridge.asking.received if 0.1 < each.at - refused < ASKED - 0.1]
     assert not early, f"{len(early)} calls came {[round(each, 2) for each in early]} s after it asked for {ASKED:g} s"
+
+
+async def test_a_lead_that_is_told_to_wait_waits_however_well_others_go(bridge: Bridge) -> None:
+    """Leads come while others are answered: in whatever order the program does things, the wait holds."""
+    for _ in range(LEADS):
+        await bridge.sender.deliver(lead(Content="busy"))
+    crm = bridge.busy
+    await until(lambda: len(crm.taken()) == LEADS * len(BUSY), lambda: f"all to arrive; {bridge.program.told()}")
+    waits = []
+    for refused in (each for each in crm.received if each.status == 429):
+        again = next(each for each in crm.received if each.status < 300 and each.document == refused.document)
+        waits.append(again.at - refused.at)
+    assert waits, "nothing was refused: this test shows nothing"
+    early = [round(wait, 3) for wait in waits if wait < SHORT - 0.02]
+    assert not early, f"{len(early)} of {len(waits)} came again after {early} s, asked to wait {SHORT} s"
+
+
+async def test_a_destination_that_fails_now_and_then_does_not_stand_still(bridge: Bridge) -> None:
+    """Three failures in a row may be chance: calls beside them that end well say that there is no need to pause."""
+    crm = bridge.flaky
+    crm.faults.share(Fault.answers(500), 0.25)
+    crm.faults.share(Fault.slow(0.01), 1.0)
+    leads = [lead(Content="flaky") for _ in range(LEADS)]
+    await asyncio.gather(*map(bridge.sender.deliver, leads))
+    await until(
+        lambda: len(crm.records) > LEADS * 0.6,
+        lambda: f"most to arrive at the first try: {len(crm.records)} of {LEADS} have; {bridge.program.told()}",
+        seconds=2 * LONG,
+    )
 
 
 async def test_a_command_does_not_stop_a_lane_that_waits_for_its_rate_limit(bridge: Bridge) -> None:
