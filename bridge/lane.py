@@ -14,15 +14,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
-from aiolimiter import AsyncLimiter
 
 from bridge import retry
 from bridge.agenda import Agenda
+from bridge.allowance import Allowance, allowance
 from bridge.batching import Ready, next_batch
-from bridge.config.model import Chatbot, Destination, RateLimit
+from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
+from bridge.pace import Pace
 from bridge.record import Spoiled, make_record
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
+from bridge.vault import StoreVault
 from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
 
 READ_AHEAD = 4
@@ -84,7 +86,7 @@ class Lane:
         self._fault: BaseException | None = None
         self._now = clock()
         self._wake = asyncio.Event()
-        self._limiter = _limiter(destination.rate_limit)
+        self._allowance = Allowance()
         self._log = log.bind(destination=destination.name)
 
     @property
@@ -117,6 +119,7 @@ class Lane:
         Raises what has gone wrong inside the lane itself: then its memory is not to be trusted any more, and it is
         for its owner to begin anew from the store.
         """
+        self.destination.connector.open(StoreVault(self._store, self.name, self._clock))
         try:
             while not self._stopping:
                 if self._fault:
@@ -161,7 +164,7 @@ class Lane:
 
     async def _begin_calls(self) -> None:
         while self._may_call() and self._ready:
-            if self._limiter and not await self._capacity(self._limiter):
+            if self.destination.pace and not await self._paced(self.destination.pace):
                 return
             batch = next_batch(self._ready, self._batch_size(), self._linger_until(), self.destination.connector)
             if not batch or not self._may_call():
@@ -172,7 +175,7 @@ class Lane:
             self._track(self._call(batch, self._clock()))
 
     def _may_call(self) -> bool:
-        if self._stopping or self._held or self._changed:
+        if self._stopping or self._held or self._changed or self._now < self._allowance.nothing_until:
             return False
         concurrency = self.destination.concurrency
         if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:
@@ -190,27 +193,31 @@ class Lane:
         """Give the time before which a record must have been read to go in a batch that is not full."""
         return self._now - self.destination.batch_linger
 
-    async def _capacity(self, limiter: AsyncLimiter) -> bool:
+    async def _paced(self, pace: Pace) -> bool:
         """Wait for the rate limit; False if the lane is stopped meanwhile."""
-        if limiter.has_capacity():
-            await limiter.acquire()
+        if pace.free():
+            await pace.take()
             return True
-        acquired = asyncio.ensure_future(limiter.acquire())
+        taken = asyncio.ensure_future(pace.take())
         try:
-            while not acquired.done() and not self._stopping:
+            while not taken.done() and not self._stopping:
                 self._wake.clear()
                 woken = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({acquired, woken}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({taken, woken}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
         finally:
-            acquired.cancel()
+            taken.cancel()
             # What it was woken for meanwhile is still to be done.
             self._wake.set()
         return not self._stopping
 
     async def _sleep(self) -> None:
         """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""
-        times = [self._agenda.next_due(), self._health.pause.until if self._health.pause else None]
+        times = [
+            self._agenda.next_due(),
+            self._health.pause.until if self._health.pause else None,
+            self._allowance.after(self._now),
+        ]
         if self._ready and self.destination.batch_linger:
             times.append(self._ready[0].loaded_at + self.destination.batch_linger)
         times_to_come = [time for time in times if time is not None and time > self._now]
@@ -233,6 +240,8 @@ class Lane:
         fresh = ahead - len(self._ready)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
         retries = (self.destination.concurrency - self._calls) * size - len(self._ready)
+        if self._now < self._allowance.retries_until:
+            retries = 0
         more = self._more and len(self._agenda) < KNOWN_LIMIT
         if more or self._agenda.ready(self._now, fresh, retries):
             self._reading = self._track(self._read(fresh, retries, more=more))
@@ -291,8 +300,8 @@ class Lane:
                 outcomes, call = await self._deliver([each.record for each in part])
                 if len(part) > 1 and _refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-                    if self._limiter:
-                        await self._limiter.acquire()
+                    if self.destination.pace:
+                        await self.destination.pace.take()
                     continue
                 settlements = self._decide(part, outcomes, call, decided_at)
                 if parts:
@@ -303,6 +312,8 @@ class Lane:
         await self._settle(settlements)
 
     async def _deliver(self, records: list[Record]) -> tuple[Sequence[Outcome], retry.Call]:
+        if self.destination.pace:
+            self.destination.pace.prepay()
         started = self._clock()
         outcomes: Sequence[Outcome]
         try:
@@ -317,7 +328,15 @@ class Lane:
         if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
             detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        self._allowance = self._allowed()
         return outcomes, retry.Call(started, max(0.0, self._clock() - started))
+
+    def _allowed(self) -> Allowance:
+        try:
+            return allowance(self.destination.connector.quotas())
+        except Exception as error:  # noqa: BLE001 - as above; and the outcomes of the call are known already
+            self._log.exception("connector_failed", error=type(error).__name__)
+            return Allowance()
 
     def _decide(
         self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call, decided_at: float
@@ -401,16 +420,3 @@ class Lane:
 
 def _refused_whole(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
-
-
-def _limiter(limit: RateLimit | None) -> AsyncLimiter | None:
-    """Make a limiter under which no window of `per` seconds sees more than `requests` calls.
-
-    A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a twentieth of
-    the limit is the burst, and the rest the rate; a small limit is paced evenly.
-    """
-    if limit is None:
-        return None
-    burst = max(1, limit.requests // 20)
-    rate = (limit.requests - burst if burst > 1 else limit.requests) / limit.per
-    return AsyncLimiter(burst, burst / rate)

@@ -6,7 +6,7 @@ bridge, for all connectors alike.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -142,6 +142,9 @@ class Record:
     memo: Mapping[str, str] = field(default_factory=dict)
     """What the outcomes of earlier attempts asked to keep: ids of things created along the way, so that an attempt
     after a crash or a lost answer does not create them twice."""
+    again: bool = False
+    """Whether an attempt of this delivery has ended before: this is a retry, or a replay by an operator. False proves
+    nothing of the destination: the process may have been killed after it had written the record."""
 
     def __repr__(self) -> str:
         """Name the record without a value of it: a repr ends up in logs."""
@@ -202,6 +205,46 @@ class Context:
     """How many `deliver` calls run at once at the most: how many connections are worth keeping."""
     now: Callable[[], float]
     """Seconds since the epoch."""
+    pace: Callable[[], Awaitable[None]] | None = None
+    """Waits until the rate limit of the destination lets another request go; None where there is no limit. The lane
+    has waited for the first request of each `deliver` already, which is known here. `connectors.client.Session` calls
+    it before every request; a connector that brings its own client does so itself."""
+
+
+class VaultError(Exception):
+    """What was to be kept could not be kept, or not be read: the store is in trouble. The message is for people."""
+
+
+class Vault(Protocol):
+    """Keeps a destination's secrets that change while it is in use and cannot be had again: a rotated refresh token.
+
+    In the store, beside the queue; one destination does not see another's. May be called in parallel.
+    """
+
+    async def read(self, name: str) -> str | None:
+        """Give what was last written under the name. Raises `VaultError`."""
+        ...
+
+    async def write(self, name: str, value: str) -> None:
+        """Keep a value; it is on disk when this returns. Raises `VaultError`: then the old value is still kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a destination has last said is left of one of its allowances.
+
+    While nothing remains, the lane sends nothing before `until`; while no more than `reserve` remains, it sends only
+    what has not been tried before, so that retries cannot eat what new leads need.
+    """
+
+    name: str
+    """Which allowance: a few fixed words, for it is also the label of a metric (`daily`, `10 s`)."""
+    limit: int
+    remaining: int
+    until: float
+    """Seconds since the epoch when it is renewed; where that is not known, when it is worth asking again."""
+    reserve: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +327,19 @@ class Connector(ABC):
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - each connector names its own model
         ...
+
+    def open(self, vault: Vault) -> None:  # noqa: B027 - most connectors keep nothing
+        """Take the place where changing secrets are kept.
+
+        Called before the first `deliver` or `probe`, and again when the lane begins anew.
+        """
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what the destination has last said is left of its allowances; nothing where it says nothing.
+
+        Called after each `deliver` and by whoever shows the destination, so it only tells what is known.
+        """
+        return ()
 
     def batches(self) -> bool:
         """Whether `deliver` may be given more than one record, under these settings."""

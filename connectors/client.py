@@ -1,8 +1,8 @@
 """The HTTP session that every connector shares: one for each destination, and an outcome for whatever happens.
 
-What it takes care of, so that no connector has to: time-outs, bounded answers, TLS settings, private addresses,
-redirects (never followed: most turn a POST into a GET), proxies of the environment (never used), cookies (never
-kept), and the network's faults, which become values (`Failure`) and never exceptions.
+What it takes care of, so that no connector has to: the rate limit, time-outs, bounded answers, TLS settings, private
+addresses, redirects (never followed: most turn a POST into a GET), proxies of the environment (never used), cookies
+(never kept), and the network's faults, which become values (`Failure`) and never exceptions.
 
 A request that may have reached the destination is never sent again by this module, for that could write a lead twice.
 Only when it certainly was not sent (no name, no connection, no TLS) it is tried again, twice within about a second.
@@ -61,6 +61,7 @@ class Session:
         self._settings = settings
         self._concurrency = context.concurrency
         self._now = context.now
+        self._pace = context.pace
         self._resolver = resolver
         total = context.timeout * _SHARE_OF_TIMEOUT
         # Shorter than the whole, so that a call that found no connection can be told from one that was sent.
@@ -148,6 +149,8 @@ class Session:
         self, http: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Failure:
         guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
+        if self._pace:
+            await self._pace()
         try:
             async with http.request(
                 method, url, headers=headers, data=body, allow_redirects=False, middlewares=guards

@@ -22,6 +22,7 @@ from bridge.event import Event, EventState, Form, contact_key, fields_of, identi
 from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import MEMBERS, FieldForm, compile_mapping
 from bridge.mapping import Mapping as FieldMapping
+from bridge.pace import Pace
 from bridge.store.base import NewDelivery, Routed
 from connectors.base import (
     Connector,
@@ -30,6 +31,7 @@ from connectors.base import (
     DestinationSettings,
     Outcome,
     Preview,
+    Quota,
     Record,
     RouteSettings,
 )
@@ -110,6 +112,10 @@ class FakeConnector(Connector):
         self.answer: Answer = all_delivered
         self.before: Callable[[Sequence[Record]], Any] | None = None
         self.closed = 0
+        self.quota: Sequence[Quota] = ()
+
+    def quotas(self) -> Sequence[Quota]:
+        return self.quota
 
     def batch_key(self, record: Record) -> Any:
         return record.fields.get("email")
@@ -152,6 +158,7 @@ def destination(
         settings=DestinationSettings(),
         connector=connector,
         rate_limit=rate_limit,
+        pace=Pace(rate_limit.requests, rate_limit.per) if rate_limit else None,
         concurrency=concurrency,
         batch_size=batch,
         batch_linger=linger,

@@ -14,8 +14,8 @@ from bridge.store.base import DeliveryState, Lease, Pause
 from bridge.store.driver import Driver
 from bridge.store.schema import attempts, deliveries, lanes
 from bridge.store.sql import SqlStore
-from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
-from tests.building import Clock, FakeConnector, chatbot, destination, route, routed
+from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
+from tests.building import Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
 
 
 class Rig:
@@ -496,3 +496,47 @@ async def test_a_fault_of_the_lane_itself_ends_it_so_that_it_can_begin_anew(
         await asyncio.wait_for(lane.run, 5)
     lane.run = None
     assert lane.states() == ["pending"]
+
+
+async def test_while_a_quota_is_nearly_used_up_only_new_deliveries_go(rig: Callable[..., Rig]) -> None:
+    made = rig()
+    made.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
+    await made.accept(Content="tried")
+    await made.start()
+    await made.settled(1)
+    made.connector.answer = all_delivered
+    made.connector.quota = [Quota("daily", 100, 20, made.clock() + 600, reserve=20)]
+    await made.accept()
+    await made.settled(2)
+    made.advance(60)  # the retry has been due for long
+    await made.accept()
+    await made.settled(3)
+    assert made.states() == ["pending", "delivered", "delivered"]
+    made.connector.quota = []
+    made.advance(600)
+    await made.settled(4)
+    assert made.states() == ["delivered"] * 3
+    assert [call[0].again for call in made.connector.calls] == [False, False, False, True]
+
+
+async def test_while_a_quota_is_used_up_nothing_is_sent(rig: Callable[..., Rig]) -> None:
+    made = rig()
+    made.connector.quota = [Quota("10 s", 100, 0, made.clock() + 10)]
+    await made.accept()
+    await made.start()
+    await made.settled(1)
+    await made.accept()
+    made.advance(9)
+    await asyncio.sleep(0.05)
+    assert len(made.connector.calls) == 1
+    made.advance(1)
+    await made.settled(2)
+
+
+async def test_a_connector_that_cannot_tell_its_quotas_is_held_back_by_nothing(rig: Callable[..., Rig]) -> None:
+    made = rig()
+    made.connector.quotas = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    await made.accept(2)
+    await made.start()
+    await made.settled(2)
+    assert made.states() == ["delivered"] * 2

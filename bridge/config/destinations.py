@@ -13,6 +13,7 @@ from bridge.config.schema import DestinationPart
 from bridge.config.secrets import secret_paths, warn_if_readable
 from bridge.config.wording import known_keys
 from bridge.mapping import NAMES
+from bridge.pace import Pace
 from bridge.spelling import did_you_mean
 from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
 
@@ -50,12 +51,13 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
         return Built(kind, None)
     for secret in secret_paths(settings):
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
-    connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"))
+    pace = Pace(part.rate_limit.requests, part.rate_limit.per) if part and part.rate_limit else None
+    connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"), pace)
     most = kind.max_batch if connector is None else connector.max_batch if connector.batches() else 1
     _check_batch_size(draft, path, most)
     if connector is None or part is None:
         return Built(kind, None)
-    return Built(kind, _destination(name, part, settings, connector, part.batch.size or most))
+    return Built(kind, _destination(name, part, settings, connector, pace, part.batch.size or most))
 
 
 def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
@@ -74,7 +76,12 @@ def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[C
 
 
 def _connector(
-    draft: Draft, path: Path, kind: type[Connector], settings: DestinationSettings, part: DestinationPart
+    draft: Draft,
+    path: Path,
+    kind: type[Connector],
+    settings: DestinationSettings,
+    part: DestinationPart,
+    pace: Pace | None,
 ) -> Connector | None:
     context = Context(
         destination=str(path[-1]),
@@ -83,6 +90,7 @@ def _connector(
         timeout=part.timeout,
         concurrency=part.concurrency,
         now=time.time,
+        pace=pace,
     )
     try:
         return kind(settings, context)
@@ -118,7 +126,12 @@ def _check_batch_size(draft: Draft, path: Path, most: int) -> None:
 
 
 def _destination(
-    name: str, part: DestinationPart, settings: DestinationSettings, connector: Connector, batch_size: int
+    name: str,
+    part: DestinationPart,
+    settings: DestinationSettings,
+    connector: Connector,
+    pace: Pace | None,
+    batch_size: int,
 ) -> Destination:
     limit = part.rate_limit
     return Destination(
@@ -127,6 +140,7 @@ def _destination(
         settings=settings,
         connector=connector,
         rate_limit=RateLimit(limit.requests, limit.per) if limit else None,
+        pace=pace,
         concurrency=part.concurrency,
         batch_size=batch_size,
         batch_linger=part.batch.linger,

@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.config.problems import Place, Problem
 from bridge.mapping import Mapping as FieldMapping
+from bridge.pace import Pace
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
@@ -73,7 +74,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` calls in any `per` seconds, all chatbots of the destination together."""
+    """At most `requests` requests in any `per` seconds, all chatbots of the destination together."""
 
     requests: int
     per: float
@@ -107,6 +108,8 @@ class Destination:
     connector: Connector = field(compare=False)
     """Made of the settings: two destinations that are configured alike are equal."""
     rate_limit: RateLimit | None
+    pace: Pace | None = field(compare=False, repr=False)
+    """Keeps to `rate_limit`: the lane and the connector share it."""
     concurrency: int
     """Calls under way at once, at most."""
     batch_size: int

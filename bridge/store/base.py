@@ -199,6 +199,14 @@ class Store(Protocol):
         """Keep the files of the configuration in use, by their absolute paths, instead of those kept before."""
         ...
 
+    async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
+        """Keep a destination's secret instead of the one kept under this name before."""
+        ...
+
+    async def kept_secret(self, destination: str, name: str) -> str | None:
+        """Read what `keep_secret` has kept; None if nothing."""
+        ...
+
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer among the next events after a `seq`; give where to go on, None at the end."""
         ...

@@ -161,6 +161,17 @@ quarantine = Table(
     sqlite_autoincrement=True,
 )
 
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("destination", String, nullable=False),
+    Column("name", String, nullable=False),
+    # What a connector must know after a restart and cannot have again (`connectors.base.Vault`).
+    Column("value", Text, nullable=False),
+    Column("kept_at", Double, nullable=False),
+    PrimaryKeyConstraint("destination", "name"),
+)
+
 configuration = Table(
     "configuration",
     metadata,

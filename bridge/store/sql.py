@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from bridge.errors import StoreUnavailableError
-from bridge.store import changes, configuration, lease, quarantine, retention
+from bridge.store import changes, configuration, lease, quarantine, retention, secrets
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, raw
@@ -105,6 +105,14 @@ class SqlStore:
     async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
         """Keep the files of the configuration in use; see `Store.keep_configuration`."""
         await self._call(lambda c: configuration.keep(c, contents, now))
+
+    async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
+        """Keep a destination's secret; see `Store.keep_secret`."""
+        await self._call(lambda c: secrets.keep(c, destination, name, value, now))
+
+    async def kept_secret(self, destination: str, name: str) -> str | None:
+        """Read a destination's secret; see `Store.kept_secret`."""
+        return await self._read(lambda c: secrets.kept(c, destination, name))
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""

@@ -1,0 +1,19 @@
+"""The secrets of destinations that change while they are in use: the statements on `secrets`."""
+
+from sqlalchemy import Connection, delete, insert, select
+
+from bridge.store.schema import secrets
+
+
+def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
+    """Keep a value instead of the one that was kept under this name before."""
+    where = (secrets.c.destination == destination) & (secrets.c.name == name)
+    connection.execute(delete(secrets).where(where))
+    connection.execute(insert(secrets).values(destination=destination, name=name, value=value, kept_at=now))
+
+
+def kept(connection: Connection, destination: str, name: str) -> str | None:
+    """Read a value; None if there is none."""
+    where = (secrets.c.destination == destination) & (secrets.c.name == name)
+    found: str | None = connection.execute(select(secrets.c.value).where(where)).scalar_one_or_none()
+    return found
