@@ -7,11 +7,13 @@ configuration that is in use when they are sent.
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import structlog
+from sqlalchemy.engine import URL, make_url
 from watchfiles import Change, awatch
 
 from bridge.config.model import Config
@@ -22,6 +24,8 @@ from bridge.store.base import Store
 
 TRY_AGAIN_SECONDS = 5.0
 """How long a reload waits for a store that is in trouble."""
+LOOK_AGAIN_SECONDS = 0.3
+"""How often the files are looked at where the system cannot tell of their changes without telling too much."""
 
 log = structlog.get_logger()
 
@@ -55,7 +59,7 @@ class Configuration:
         """Reload whenever asked, until cancelled; `changed` is called after each replacement."""
         if self._files is None:
             return
-        async with _watching(self._files.path, self.ask):
+        async with _watching(self._files.path, self._config.store.url, self.ask):
             while True:
                 await self._asked.wait()
                 self._asked.clear()
@@ -132,17 +136,12 @@ class Configuration:
 
 
 @contextlib.asynccontextmanager
-async def _watching(path: Path, changed: Callable[[], None]) -> AsyncIterator[None]:
+async def _watching(path: Path, store_url: str, changed: Callable[[], None]) -> AsyncIterator[None]:
     """Call `changed` after each change of the files, for as long as the context lasts."""
-
-    def concerns(_: Change, name: str) -> bool:
-        return _is_configuration(path, name)
-
-    async def watch() -> None:
-        async for _ in awatch(_folder(path), recursive=False, watch_filter=concerns):
-            changed()
-
-    task = asyncio.get_running_loop().create_task(watch(), name="watch")
+    # Beside the store the system would report each of its writes, thousands per second, and the thread that is told
+    # would take turns with the writer's at each of them.
+    watch = _look_again if _holds(_folder(path), make_url(store_url)) else _be_told
+    task = asyncio.get_running_loop().create_task(watch(path, changed), name="watch")
     try:
         yield
     finally:
@@ -150,9 +149,45 @@ async def _watching(path: Path, changed: Callable[[], None]) -> AsyncIterator[No
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def _be_told(path: Path, changed: Callable[[], None]) -> None:
+    def concerns(_: Change, name: str) -> bool:
+        return _is_configuration(path, name)
+
+    async for _ in awatch(_folder(path), recursive=False, watch_filter=concerns):
+        changed()
+
+
+async def _look_again(path: Path, changed: Callable[[], None]) -> None:
+    before = _looks(path)
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        now = await asyncio.to_thread(_looks, path)
+        if now != before:
+            before = now
+            changed()
+
+
+def _looks(path: Path) -> Mapping[str, tuple[int, int, int]]:
+    """Give what shows that a file has changed, of each that is part of the configuration."""
+    found = {}
+    with contextlib.suppress(OSError), os.scandir(_folder(path)) as entries:
+        for entry in entries:
+            if _is_configuration(path, entry.path):
+                with contextlib.suppress(OSError):  # it has just gone
+                    seen = entry.stat()
+                    found[entry.name] = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
+    return found
+
+
 def _folder(path: Path) -> Path:
     """Give what to watch: for a single file its folder too, since editors put a new file in its place."""
     return path if path.is_dir() else path.parent
+
+
+def _holds(folder: Path, store: URL) -> bool:
+    """Tell whether the embedded store's file is in the folder."""
+    embedded = store.get_backend_name() == "sqlite" and store.database
+    return bool(embedded) and Path(str(store.database)).resolve().parent == folder.resolve()
 
 
 def _is_configuration(path: Path, changed: str) -> bool:

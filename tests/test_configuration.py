@@ -25,13 +25,13 @@ from tests.building import KEY, NOW, SERIAL, Clock, lead
 class Site:
     """A folder of configuration files and the bridge that runs on it."""
 
-    def __init__(self, folder: Path, crm: Sandbox) -> None:
+    def __init__(self, folder: Path, crm: Sandbox, store: str = "leadbridge.db") -> None:
         self.folder = folder
         self.crm = crm
         self.bridge: app.Running | None = None
         self.session: aiohttp.ClientSession | None = None
         self.write("server", "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\n")
-        self.write("store", f"store: {{url: sqlite:///{folder}/leadbridge.db}}\n")
+        self.write("store", f"store: {{url: sqlite:///{folder}/{store}}}\n")
         self.destination("crm")
         self.chatbot()
 
@@ -93,15 +93,20 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    folder = tmp_path / "configuration"
+    folder.mkdir()
     async with Sandbox(key="email") as crm, aiohttp.ClientSession() as session:
-        made = Site(tmp_path, crm)
-        config, files = first(tmp_path, {})
+        made = Site(folder, crm, getattr(request, "param", "leadbridge.db"))
+        config, files = first(folder, {})
         async with app.running(config, files, Clock()) as made.bridge:
             made.session = session
             yield made
 
 
+@pytest.mark.parametrize(
+    "site", ["leadbridge.db", "../leadbridge.db"], ids=["beside_the_store", "apart"], indirect=True
+)
 async def test_a_changed_file_goes_live_by_itself(site: Site) -> None:
     await site.send(Email="before@example.com")
     await site.until(lambda: len(site.crm.records) == 1)
@@ -138,13 +143,13 @@ async def test_queued_deliveries_are_mapped_as_the_configuration_in_use_says(sit
     assert site.crm.records[1].fields["name"] == "García"
 
 
-async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Site, tmp_path: Path) -> None:
+async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Site) -> None:
     site.write("dead-end", "destinations: {dead: {connector: http, url: 'http://127.0.0.1:9/', allow_private: true}}\n")
     site.chatbot("dead")
     await site.reloads()
     await site.send()
     site.chatbot("crm")
-    (tmp_path / "dead-end.yaml").unlink()
+    (site.folder / "dead-end.yaml").unlink()
     await site.reloads(problems=1)
     assert site.bridge
     assert set(site.bridge.configuration().destinations) == {"crm", "dead"}
@@ -187,7 +192,7 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
     assert last.fields["name"] == "www.example.com"
 
 
-async def test_the_files_in_use_are_kept_in_the_store(site: Site, tmp_path: Path) -> None:
+async def test_the_files_in_use_are_kept_in_the_store(site: Site) -> None:
     def kept() -> dict[str, bytes]:
         assert site.bridge
         with driver_for(site.bridge.configuration().store.url).engine().connect() as connection:
@@ -195,7 +200,7 @@ async def test_the_files_in_use_are_kept_in_the_store(site: Site, tmp_path: Path
         assert found
         return dict(found.contents)
 
-    files = [tmp_path / f"{name}.yaml" for name in ("acme", "crm", "server", "store")]
+    files = [site.folder / f"{name}.yaml" for name in ("acme", "crm", "server", "store")]
     assert kept() == {str(each): each.read_bytes() for each in files}
     before = files[0].read_bytes()
     site.write("acme", "chatbots: [broken")

@@ -28,7 +28,7 @@ def route_again(store: OpenStore, event: EventRow, config: Config) -> str:
         payload = questions.payload(connection, event.seq)
     routed = _routed(event, payload, config)
     with store.writing() as connection:
-        new = actions.accept_again(connection, store.statements, event.seq, routed)
+        new = actions.accept_again(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
 
@@ -43,7 +43,7 @@ def release(store: OpenStore, request: int, config: Config) -> str:
         raise _unknown(request)
     routed = _verified(request, quarantined, config)
     with store.writing() as connection:
-        news = actions.release(connection, store.statements, request, routed)
+        news = actions.release(connection, request, routed)
     if news is None:
         raise _unknown(request)
     results = [_result(each, is_new=new) for each, new in zip(routed, news, strict=True)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +13,6 @@ from bridge.store.driver import Driver, raw
 from bridge.store.migrate import HEAD, revision
 from bridge.store.opening import driver_for
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.statements import Statements
 
 BEGINNINGS = 5
 """How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
@@ -26,11 +24,6 @@ class OpenStore:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._engine = driver.engine()
-
-    @cached_property
-    def statements(self) -> Statements:
-        """The compiled statements that accepting events takes."""
-        return Statements(self._driver.dialect)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

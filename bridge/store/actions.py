@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, in
 from bridge.store.base import DeliveryState, Pause, Routed
 from bridge.store.changes import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
-from bridge.store.statements import Statements
 
 IDS_LIMIT = 500
 """The most deliveries of one call: keeps the transaction short, and below the engines' limit of parameters."""
@@ -81,21 +80,19 @@ def move(connection: Connection, delivery: int, route: str, destination: str, no
     return True
 
 
-def accept_again(connection: Connection, statements: Statements, seq: int, routed: Routed) -> bool:
+def accept_again(connection: Connection, seq: int, routed: Routed) -> bool:
     """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
 
     A recognised event has another identity, so it is accepted like one that has just come, but with its first time of
     receipt, and the unrecognised copy goes. If the sender has brought the event again meanwhile it is there already,
     with its deliveries: then nothing is added, as for any repeated request, and the copy goes all the same.
     """
-    ((new,),) = _accepted(connection, statements, [routed])
+    ((new,),) = _accepted(connection, [routed])
     connection.execute(delete(events).where(events.c.seq == seq))
     return new
 
 
-def release(
-    connection: Connection, statements: Statements, request: int, routed: Sequence[Routed]
-) -> list[bool] | None:
+def release(connection: Connection, request: int, routed: Sequence[Routed]) -> list[bool] | None:
     """Accept the events of a refused request that has proved authentic, and take it out of the quarantine.
 
     Says of each event whether it is new; None, and nothing is done, if the request is not there any more.
@@ -103,7 +100,7 @@ def release(
     gone = connection.execute(delete(quarantine).where(quarantine.c.id == request))
     if not gone.rowcount:
         return None
-    return _accepted(connection, statements, routed)[0]
+    return _accepted(connection, routed)[0]
 
 
 def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
@@ -149,5 +146,5 @@ def _among(ids: Sequence[int]) -> ColumnElement[bool]:
     return deliveries.c.id.in_(ids)
 
 
-def _accepted(connection: Connection, statements: Statements, routed: Sequence[Routed]) -> list[list[bool]]:
-    return [result for result in write(connection, statements, [Accept(routed)]) if isinstance(result, list)]
+def _accepted(connection: Connection, routed: Sequence[Routed]) -> list[list[bool]]:
+    return [result for result in write(connection, [Accept(routed)]) if isinstance(result, list)]

@@ -1,17 +1,16 @@
-"""The changes that are committed in groups, and how a group is written: one statement per table and kind."""
+"""The changes that are committed in groups, and how a group is written: one statement for each kind."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection
 
 from bridge.errors import LeaseLostError
-from bridge.store.base import DeliveryState, Lease, NewDelivery, Routed, Settlement
-from bridge.store.driver import raw
-from bridge.store.statements import Statements
-from connectors.base import Reason
+from bridge.store.base import Attempt, Lease, NewDelivery, Routed, Settlement
+from bridge.store.inlets import Inlets
 
 ROWS_LIMIT = 64
 """The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
@@ -44,13 +43,11 @@ class Call:
 Change = Accept | Settle | Call
 
 
-def write(connection: Connection, statements: Statements, changes: Sequence[Change]) -> list[object]:
+def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
     """Write a group of changes inside the transaction that is open, and give each one's result, in their order."""
-    accepts = [change for change in changes if isinstance(change, Accept)]
-    settles = [change for change in changes if isinstance(change, Settle)]
-    driver = raw(connection)
-    accepted = iter(_accept(driver, statements, accepts))
-    settled = iter(_settle(driver, statements, settles))
+    inlets = Inlets.of(connection)
+    accepted = iter(_accept(inlets, [change for change in changes if isinstance(change, Accept)]))
+    settled = iter(_settle(inlets, [change for change in changes if isinstance(change, Settle)]))
     results: list[object] = []
     for change in changes:
         if isinstance(change, Accept):
@@ -62,35 +59,23 @@ def write(connection: Connection, statements: Statements, changes: Sequence[Chan
     return results
 
 
-def _accept(
-    driver: Any,  # noqa: ANN401 - the driver's own type
-    statements: Statements,
-    accepts: Sequence[Accept],
-) -> list[list[bool]]:
-    """Write events and deliveries.
+def is_one_statement(changes: Sequence[Change]) -> bool:
+    """Tell whether `write` writes the group with one statement: then that is a transaction by itself."""
+    kinds = {type(change) for change in changes}
+    if kinds == {Accept}:
+        return sum(len(change.routed) for change in changes if isinstance(change, Accept)) <= ROWS_LIMIT
+    return kinds == {Settle} and sum(len(c.settlements) for c in changes if isinstance(c, Settle)) <= ROWS_LIMIT
 
-    Which events are known is asked first and the rows get consecutive ids, instead of having them returned by the
-    insert: sqlite3 gives up and retakes the interpreter lock for each returned row. The write transaction keeps others
-    out meanwhile, and the unique index is there all the same.
-    """
-    if not accepts:
-        return []
+
+def _accept(inlets: Inlets, accepts: Sequence[Accept]) -> list[list[bool]]:
     routed: dict[bytes, Routed] = {}
     for accept in accepts:
         for each in accept.routed:
             # Of an event that stands in the group twice, the first is the new one.
             routed.setdefault(bytes.fromhex(each.event.id), each)
-    for ids in _chunks(list(routed)):
-        for (known,) in driver.execute(statements.known_events.rows(len(ids)), ids).fetchall():
+    for part in _chunks(list(routed.items())):
+        for known in inlets.accept([_event_row(event_id, each) for event_id, each in part]):
             del routed[known]
-    deliveries: list[tuple[Any, ...]] = []
-    for new in _chunks(list(routed.items())):
-        rows = [_event_row(event_id, each) for event_id, each in new]
-        last = driver.execute(statements.accept_events.rows(len(rows)), _flat(rows)).lastrowid
-        for seq, (_, each) in enumerate(new, last - len(new) + 1):
-            deliveries += [_delivery_row(seq, each, delivery) for delivery in each.deliveries]
-    for part in _chunks(deliveries):
-        driver.execute(statements.accept_deliveries.rows(len(part)), _flat(part))
     return [[routed.pop(bytes.fromhex(each.event.id), None) is each for each in accept.routed] for accept in accepts]
 
 
@@ -104,39 +89,31 @@ def _event_row(event_id: bytes, routed: Routed) -> tuple[Any, ...]:
         event.type,
         event.form.value,
         event.payload,
+        event.contact,
+        _as_json(routed.deliveries),
     )
 
 
-def _delivery_row(seq: int, routed: Routed, delivery: NewDelivery) -> tuple[Any, ...]:
-    now = routed.event.received_at
-    row = (seq, delivery.route, delivery.destination, routed.event.contact)
-    if delivery.problem is None:
-        return (*row, DeliveryState.PENDING.value, now, None, None, None)
-    return (*row, DeliveryState.DEAD.value, None, now, Reason.MAPPING.value, delivery.problem)
+@lru_cache(maxsize=1_024)
+def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
+    """Give the deliveries as `inlets` takes them; nearly every event of a chatbot has the same."""
+    return orjson.dumps([tuple(each) for each in deliveries]).decode()
 
 
-def _settle(
-    driver: Any,  # noqa: ANN401 - the driver's own type
-    statements: Statements,
-    settles: Sequence[Settle],
-) -> list[LeaseLostError | None]:
-    if not settles:
-        return []
-    names = sorted({settle.lease.lane for settle in settles})
-    fences = dict(driver.execute(statements.fences.rows(len(names)), names).fetchall())
-    held = [fences.get(settle.lease.lane) == settle.lease.fence for settle in settles]
-    settlements = [each for settle, ours in zip(settles, held, strict=True) if ours for each in settle.settlements]
-    for rows in _chunks([_settlement_row(each) for each in settlements]):
-        driver.execute(statements.settle_deliveries.rows(len(rows)), _flat(rows))
-    for rows in _chunks([_attempt_row(each) for each in settlements if each.attempt]):
-        driver.execute(statements.settle_attempts.rows(len(rows)), _flat(rows))
+def _settle(inlets: Inlets, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
+    lost: set[tuple[str, int]] = set()
+    for rows in _chunks([_settlement_row(settle.lease, each) for settle in settles for each in settle.settlements]):
+        lost |= inlets.settle(rows)
     return [
-        None if ours else LeaseLostError(f"lane {settle.lease.lane}: another process has taken it over")
-        for settle, ours in zip(settles, held, strict=True)
+        LeaseLostError(f"lane {settle.lease.lane}: another process has taken it over")
+        if (settle.lease.lane, settle.lease.fence) in lost
+        else None
+        for settle in settles
     ]
 
 
-def _settlement_row(each: Settlement) -> tuple[Any, ...]:
+def _settlement_row(lease: Lease, each: Settlement) -> tuple[Any, ...]:
+    attempt = each.attempt
     return (
         each.delivery,
         each.state.value,
@@ -151,14 +128,17 @@ def _settlement_row(each: Settlement) -> tuple[Any, ...]:
         each.remote_id,
         each.remote_url,
         orjson.dumps(dict(each.memo)).decode() if each.memo else None,
+        *(_NO_ATTEMPT if attempt is None else _attempt_values(attempt)),
+        lease.lane,
+        lease.fence,
     )
 
 
-def _attempt_row(each: Settlement) -> tuple[Any, ...]:
-    attempt = each.attempt
-    assert attempt is not None  # noqa: S101 - the caller has just filtered by it
+_NO_ATTEMPT = (None,) * 7
+
+
+def _attempt_values(attempt: Attempt) -> tuple[Any, ...]:
     return (
-        each.delivery,
         attempt.number,
         attempt.started_at,
         attempt.duration,
@@ -172,7 +152,3 @@ def _attempt_row(each: Settlement) -> tuple[Any, ...]:
 def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), ROWS_LIMIT):
         yield rows[start : start + ROWS_LIMIT]
-
-
-def _flat(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-    return [value for row in rows for value in row]

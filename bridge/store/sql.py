@@ -158,8 +158,10 @@ class SqlStore:
                 self._driver.changed_elsewhere(self._connection)
                 self._loop.call_soon_threadsafe(self.on_changed)
             connection = self._connection
+            if changes.is_one_statement(group):
+                return changes.write(connection, group)
             raw(connection).execute(self._driver.begin)
-            results = changes.write(connection, self._statements, group)
+            results = changes.write(connection, group)
             raw(connection).execute("COMMIT")
         except self._driver.refusals:
             self._roll_back()

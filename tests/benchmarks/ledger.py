@@ -19,7 +19,6 @@ from bridge.store.driver import raw
 from bridge.store.migrate import migrate
 from bridge.store.schema import lanes
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.statements import Statements
 from tests.benchmarks.program import Setup
 
 
@@ -32,7 +31,6 @@ class Ledger:
         self._destinations = tuple(made.settings["destinations"])
         self._path = made.database
         migrate(self._driver.engine())
-        self._statements = Statements(self._driver.dialect)
 
     def fill(self, payloads: Sequence[bytes]) -> None:
         """Accept the leads as the receiver does, in one transaction, with all their deliveries pending."""
@@ -41,7 +39,7 @@ class Ledger:
         routed = [route(each, self._chatbot, now) for each in verified]
         with contextlib.closing(self._driver.connect()) as connection:
             raw(connection).execute(self._driver.begin)
-            write(connection, self._statements, [Accept(routed)])
+            write(connection, [Accept(routed)])
             raw(connection).execute("COMMIT")
 
     def pause(self) -> None:

@@ -420,3 +420,30 @@ async def test_gives_the_last_accepted_events(store: SqlStore, driver: Driver) -
 
     assert [each.payload for each in recent] == [each.event.payload for each in reversed(accepted[1:])]
     assert [each.id for each in recent] == [each.event.id for each in reversed(accepted[1:])]
+
+
+async def test_an_event_that_breaks_a_rule_of_the_tables_is_refused_and_the_others_of_its_group_are_kept(
+    store: SqlStore, driver: Driver
+) -> None:
+    wrong = routed("crm")
+    wrong = wrong._replace(event=wrong.event._replace(type=None))
+    good = routed("crm")
+    refused, kept = await asyncio.gather(store.accept([wrong]), store.accept([good]), return_exceptions=True)
+    assert isinstance(refused, Exception)
+    assert kept == [True]
+    assert [row.id.hex() for row in rows(driver, events)] == [good.event.id]
+
+
+async def test_a_large_group_of_every_kind_is_one_transaction(store: SqlStore, driver: Driver) -> None:
+    mine = await lease(store)
+    many = [routed("crm", "mail") for _ in range(150)]
+    assert await store.accept(many[:100]) == [True] * 100
+    done = [delivered(number * 2 + 1, many[number].event.id) for number in range(100)]
+    accepted, _, _ = await asyncio.gather(
+        store.accept([*many[90:], many[149]]), store.settle(mine, done), store.settle(mine, [])
+    )
+    assert accepted == [False] * 10 + [True] * 50 + [False]
+    states = [(row.destination, row.state) for row in rows(driver, deliveries)]
+    assert states.count(("crm", "delivered")) == 100
+    assert states.count(("mail", "pending")) == 150
+    assert len(rows(driver, attempts)) == 100

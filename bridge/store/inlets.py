@@ -1,0 +1,131 @@
+"""The two hot ways into the tables: many events, or many outcomes, with one statement each.
+
+A view that holds nothing, whose trigger spreads a row over the tables that it concerns. What a group of changes brings
+is so written by a single call of the driver, which gives up the interpreter lock once for all of it: with a statement
+for each table the writer's thread and the event loop wait for each other some twenty times per commit
+(docs/architecture.md, "Hot paths"). Views and triggers are temporary objects of one connection: no migration sees them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bridge.store.driver import raw
+
+_INFO = "inlets"
+
+ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", "contact", "deliveries")
+"""A row of `accept`: an event, and its deliveries as a JSON array of `[route, destination, problem]`."""
+SETTLED = (
+    "delivery",
+    "state",
+    "due_at",
+    "attempts",
+    "failures",
+    "failing_since",
+    "settled_at",
+    "reason",
+    "detail",
+    "warning",
+    "remote_id",
+    "remote_url",
+    "memo",
+    "number",
+    "started_at",
+    "duration",
+    "outcome",
+    "attempt_reason",
+    "status",
+    "attempt_detail",
+    "lane",
+    "fence",
+)
+"""A row of `settle`: what becomes of a delivery, its attempt (`number` is null where there was none), the lease."""
+
+_ACCEPT = """
+CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
+  INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
+    VALUES (NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload)
+    ON CONFLICT (id) DO NOTHING;
+  SELECT leadbridge_known(NEW.id) WHERE changes() = 0;
+  INSERT INTO deliveries (event_seq, route, destination, contact, state, due_at, settled_at, reason, detail)
+    SELECT last_insert_rowid(), value ->> 0, value ->> 1, NEW.contact,
+      iif(value ->> 2 IS NULL, 'pending', 'dead'),
+      iif(value ->> 2 IS NULL, NEW.received_at, NULL),
+      iif(value ->> 2 IS NULL, NULL, NEW.received_at),
+      iif(value ->> 2 IS NULL, NULL, 'mapping'),
+      value ->> 2
+    FROM json_each(NEW.deliveries) WHERE changes() = 1;
+END"""
+# The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same.
+_SETTLE = """
+CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
+  SELECT leadbridge_lost(NEW.lane, NEW.fence) WHERE NOT EXISTS
+    (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
+  UPDATE deliveries SET
+    state = NEW.state, due_at = NEW.due_at, attempts = NEW.attempts, failures = NEW.failures,
+    failing_since = NEW.failing_since, settled_at = NEW.settled_at, reason = NEW.reason, detail = NEW.detail,
+    warning = NEW.warning, remote_id = NEW.remote_id, remote_url = NEW.remote_url, memo = NEW.memo
+    WHERE id = NEW.delivery AND state = 'pending'
+      AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
+  INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
+    SELECT NEW.delivery, NEW.number, NEW.started_at, NEW.duration, NEW.outcome, NEW.attempt_reason, NEW.status,
+      NEW.attempt_detail
+    WHERE NEW.number IS NOT NULL
+      AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
+END"""
+
+
+class Inlets:
+    """Those of one connection. Used by the thread that uses the connection, inside a transaction or alone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver = raw(connection)
+        self._known: list[bytes] = []
+        self._lost: list[tuple[str, int]] = []
+        # A trigger tells of the rare rows only, since each such call takes the interpreter lock.
+        self._driver.create_function("leadbridge_known", 1, self._known.append)
+        self._driver.create_function("leadbridge_lost", 2, lambda *lease: self._lost.append(lease))
+        for view, columns in (("accepted", ACCEPTED), ("settled", SETTLED)):
+            nothing = ", ".join(f"NULL AS {name}" for name in columns)
+            self._driver.execute(f"CREATE TEMP VIEW {view} AS SELECT {nothing} WHERE 0")
+        self._driver.execute(_ACCEPT)
+        self._driver.execute(_SETTLE)
+        self._accept = _Insert("accepted", len(ACCEPTED))
+        self._settle = _Insert("settled", len(SETTLED))
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Inlets":
+        """Give those of a connection, made when they are first asked for."""
+        made: Inlets | None = connection.info.get(_INFO)
+        if made is None:
+            made = connection.info[_INFO] = cls(connection)
+        return made
+
+    def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
+        self._known.clear()
+        self._driver.execute(self._accept.rows(len(rows)), [value for row in rows for value in row])
+        return list(self._known)
+
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> set[tuple[str, int]]:
+        """Write rows of `SETTLED`; give the leases (lane and fence) that are lost: nothing came of their rows."""
+        self._lost.clear()
+        self._driver.execute(self._settle.rows(len(rows)), [value for row in rows for value in row])
+        return set(self._lost)
+
+
+class _Insert:
+    """The text of a multi-row insert, for any number of rows."""
+
+    def __init__(self, view: str, columns: int) -> None:
+        self._head = f"INSERT INTO {view} VALUES "  # noqa: S608 - one of our own two names
+        self._row = f"({', '.join('?' * columns)})"
+        self._texts: dict[int, str] = {}
+
+    def rows(self, count: int) -> str:
+        text = self._texts.get(count)
+        if text is None:
+            text = self._texts[count] = self._head + ", ".join([self._row] * count)
+        return text
