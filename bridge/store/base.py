@@ -155,7 +155,8 @@ class Store(Protocol):
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """Write what became of deliveries, all or none. One that is not pending any more keeps its state.
 
-        Raises LeaseLostError if the lane has another owner by now, StoreUnavailableError if it cannot commit.
+        Raises LeaseLostError if the lane has another owner by now (not looked at where there is nothing to write),
+        StoreUnavailableError if it cannot commit.
         """
         ...
 
