@@ -6,6 +6,7 @@ refuse), remember what arrived, and fail on request.
 
 from connectors.testing.contacts import Stored
 from connectors.testing.faults import Fault, Faults
-from connectors.testing.sandbox import Arrival, Sandbox
+from connectors.testing.sandbox import Sandbox
+from connectors.testing.serving import Arrival
 
 __all__ = ["Arrival", "Fault", "Faults", "Sandbox", "Stored"]

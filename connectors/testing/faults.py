@@ -1,6 +1,5 @@
 """The faults that a sandbox can be told to have."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -81,27 +80,35 @@ class Faults:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = Random(seed)  # noqa: S311 - nothing secret hangs on it
-        self._next: deque[Fault] = deque()
-        self._shares: list[tuple[float, Fault]] = []
+        self._next: list[tuple[str, Fault]] = []
+        self._shares: list[tuple[str, float, Fault]] = []
 
-    def next(self, fault: Fault, times: int = 1) -> None:
-        """Let the next `times` calls have this fault, after those that are to have one already."""
-        self._next.extend([fault] * times)
+    def next(self, fault: Fault, times: int = 1, on: str | None = None) -> None:
+        """Let the next `times` calls have this fault, after those that are to have one already.
 
-    def share(self, fault: Fault, share: float) -> None:
-        """Let this share of all calls, 0 to 1, have this fault until `clear`. 1 means each call."""
-        self._shares.append((share, fault))
+        Args:
+            fault: What goes wrong.
+            times: How many calls have it.
+            on: Only calls count whose path and query have this in them; None: each call.
+        """
+        self._next.extend([(on or "", fault)] * times)
+
+    def share(self, fault: Fault, share: float, on: str | None = None) -> None:
+        """Let this share of all calls, 0 to 1, have this fault until `clear`. 1 means each call; `on` as in `next`."""
+        self._shares.append((on or "", share, fault))
 
     def clear(self) -> None:
         """Let all calls go well from now on."""
         self._next.clear()
         self._shares.clear()
 
-    def draw(self) -> Fault | None:
-        """Give the fault of the call that has just arrived, if it is to have one."""
-        if self._next:
-            return self._next.popleft()
-        for share, fault in self._shares:
-            if self._random.random() < share:
+    def draw(self, path: str = "") -> Fault | None:
+        """Give the fault of the call that has just arrived, if it is to have one. `path` is with its query."""
+        for position, (on, fault) in enumerate(self._next):
+            if on in path:
+                del self._next[position]
+                return fault
+        for on, share, fault in self._shares:
+            if on in path and self._random.random() < share:
                 return fault
         return None

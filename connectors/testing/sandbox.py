@@ -1,39 +1,19 @@
 """A sandbox CRM with a plain HTTP API, such as the `http` connector writes to."""
 
-import asyncio
 import hmac
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Self
 
-import orjson
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from connectors.testing.contacts import Contacts, RefusedError, Reply, Stored
-from connectors.testing.faults import Fault, Faults
+from connectors.testing.faults import Faults
+from connectors.testing.serving import Answer, Arrival, Server
 from connectors.testing.tokens import Tokens
-
-_REMEMBERED = 100_000  # arrivals; a demo that stays up must not grow for ever
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Arrival:
-    """A request that the sandbox got, whatever became of it."""
-
-    at: float
-    """Seconds since the epoch."""
-    method: str
-    path: str
-    """Path and query as they were sent."""
-    headers: Mapping[str, str]
-    """By names in any case."""
-    body: bytes
-    fault: Fault | None
-    """The fault that the sandbox had for it."""
 
 
 class Sandbox:
@@ -100,19 +80,22 @@ class Sandbox:
         """What goes wrong with requests for records."""
         self.token_faults = Faults(seed)
         """What goes wrong with requests for tokens."""
-        self.ledger: deque[Arrival] = deque(maxlen=_REMEMBERED)
-        """What arrived, in order, without token requests (`tokens.requests`)."""
         self.tokens = Tokens(*client, token_lifetime, now) if client else None
         """The token endpoint, where there is one."""
         self._contacts = Contacts(key=key, required=required, max_batch=max_batch, shuffled=shuffled)
         self._authorization = authorization
         self._signing = Webhook(signing_secret) if signing_secret else None
-        self._max_body = max_body
-        self._now = now
-        self._tls = tls
-        self._port = port
         self._answered: dict[str, tuple[bytes, Reply]] = {}
-        self._runner: web.AppRunner | None = None
+        too_large = RefusedError(413, "the body is too large").reply
+        self._server = Server(port=port, now=now, too_large=too_large, max_body=max_body, tls=tls)
+        self._server.route("/contacts", self.faults, _replying(self._write))
+        self._server.route("/contacts/{key}", self.faults, _replying(self._write_key))
+        self._server.route("/token", self.token_faults, _replying(self._give_token), noted=False)
+
+    @property
+    def ledger(self) -> deque[Arrival]:
+        """What arrived, in order, without token requests (`tokens.requests`)."""
+        return self._server.ledger
 
     @property
     def records(self) -> list[Stored]:
@@ -122,7 +105,7 @@ class Sandbox:
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+        return self._server.origin
 
     @property
     def url(self) -> str:
@@ -136,62 +119,12 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         """Begin to serve."""
-        app = web.Application(client_max_size=self._max_body)
-        app.router.add_route("*", "/contacts", self._serve(self.faults, self._write))
-        app.router.add_route("*", "/contacts/{key}", self._serve(self.faults, self._write_key))
-        app.router.add_route("*", "/token", self._serve(self.token_faults, self._give_token))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop serving. What was stored can still be looked at."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    def _serve(
-        self, faults: Faults, answer: Callable[[web.Request, bytes], Reply]
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Make what serves a path: it notes the arrival, and does what the fault of the call wants."""
-
-        async def serve(request: web.Request) -> web.StreamResponse:
-            try:
-                body = await request.read()
-            except web.HTTPRequestEntityTooLarge:
-                return _response(RefusedError(413, "the body is too large").reply)
-            fault = faults.draw()
-            if faults is self.faults:
-                self.ledger.append(Arrival(self._now(), request.method, request.raw_path, request.headers, body, fault))
-            if fault is None:
-                return _response(self._reply(answer, request, body))
-            return await self._fail(fault, answer, request, body)
-
-        return serve
-
-    def _reply(self, answer: Callable[[web.Request, bytes], Reply], request: web.Request, body: bytes) -> Reply:
-        try:
-            return answer(request, body)
-        except RefusedError as refused:
-            return refused.reply
-
-    async def _fail(
-        self, fault: Fault, answer: Callable[[web.Request, bytes], Reply], request: web.Request, body: bytes
-    ) -> web.StreamResponse:
-        reply = None
-        if fault.written or (fault.status is None and not fault.closes):
-            reply = self._reply(answer, request, body)
-        await asyncio.sleep(fault.delay)
-        if fault.closes:
-            _hang_up(request)
-            return web.Response()
-        if fault.status is None and reply is not None:
-            response = _response(reply)
-        else:
-            response = web.Response(status=fault.status or 500, headers=fault.headers, body=fault.body)
-        return await _send_badly(fault, request, response) if fault.drip or fault.cut else response
+        await self._server.stop()
 
     def _write(self, request: web.Request, body: bytes) -> Reply:
         self._check(request, body)
@@ -244,30 +177,13 @@ class Sandbox:
         return reply
 
 
-def _response(reply: Reply) -> web.Response:
-    return web.Response(
-        status=reply.status, headers=reply.headers, body=orjson.dumps(reply.document), content_type="application/json"
-    )
+def _replying(answer: Answer) -> Answer:
+    """Give what answers a refusal too."""
 
+    def reply(request: web.Request, body: bytes) -> Reply:
+        try:
+            return answer(request, body)
+        except RefusedError as refused:
+            return refused.reply
 
-def _hang_up(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.close()
-
-
-async def _send_badly(fault: Fault, request: web.Request, whole: web.Response) -> web.StreamResponse:
-    """Send a body slowly, or half of it, under headers that promise all of it."""
-    body = whole.body if isinstance(whole.body, bytes) else b""
-    response = web.StreamResponse(status=whole.status, headers=whole.headers)
-    response.content_length = len(body)
-    await response.prepare(request)
-    sent = body[: len(body) // 2] if fault.cut else body
-    try:
-        for start in range(0, len(sent), 1 if fault.drip else max(len(sent), 1)):
-            await response.write(sent[start : start + (1 if fault.drip else len(sent))])
-            await asyncio.sleep(fault.drip)
-    except ConnectionError:  # the caller has had enough
-        return response
-    if fault.cut:
-        _hang_up(request)
-    return response
+    return reply

@@ -10,10 +10,11 @@ from multidict import CIMultiDict
 
 from connectors.answers import Answer, Failure
 from connectors.base import Blame, Delivered, Reason, Retry
-from connectors.http.auth import Token, read_token, token_request
+from connectors.http.auth import token_request
 from connectors.http.settings import OAuth2
 from connectors.masking import Secrets
 from connectors.testing import Fault, Sandbox
+from connectors.tokens import Token, read_token
 from tests.connectors.making import NOW, answers, connector, context, deliver, raw_server, record, records
 
 CLIENT = ("client id", "s&cr:t")

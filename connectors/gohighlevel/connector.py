@@ -1,0 +1,85 @@
+"""The HighLevel connector: one upsert for each record."""
+
+from collections.abc import Sequence
+
+import orjson
+from yarl import URL
+
+from connectors.addresses import check_url
+from connectors.base import (
+    Connector,
+    Context,
+    Finding,
+    Outcome,
+    Preview,
+    Quota,
+    Reason,
+    Record,
+    Rejected,
+    SettingError,
+    Wanted,
+)
+from connectors.client import Session
+from connectors.gohighlevel import wire
+from connectors.gohighlevel.settings import GoHighLevelSettings
+from connectors.json_api import JsonApi, Reply
+from connectors.masking import MASK, Secrets
+
+
+class GoHighLevelConnector(Connector):
+    """Writes contacts into a location of HighLevel (GoHighLevel), found again by e-mail or phone.
+
+    Fields have the names of the API (`firstName`, `email`, `phone`, `tags`); one of the location's own is written
+    `custom.KEY`. Tags replace those that the contact has. An upsert that is repeated writes the same contact, so a
+    crash or a lost answer does no harm.
+    """
+
+    destination_settings = GoHighLevelSettings
+
+    def __init__(self, settings: GoHighLevelSettings, context: Context) -> None:
+        token = settings.access_token.get_secret_value()
+        try:
+            base = URL(settings.base_url)
+            check_url(base, allow_private=settings.allow_private)
+        except ValueError as error:
+            raise SettingError(("base_url",), str(error)) from None
+        self._location_id = settings.location_id
+        self._upsert = base / "contacts" / "upsert"
+        self._location = base / "locations" / settings.location_id
+        self._now = context.now
+        self._quotas: Sequence[Quota] = ()
+        self._session = Session(settings, context)
+        headers = {"Authorization": f"Bearer {token}", "Version": wire.VERSION}
+        self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what the last answer of success said is left of the day's calls and of the burst."""
+        return self._quotas
+
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Upsert the records, one request for each."""
+        return [await self._deliver_one(record) for record in records]
+
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request for the first record."""
+        headers = {"Authorization": f"Bearer {MASK}", "Version": wire.VERSION, "Content-Type": "application/json"}
+        body = orjson.dumps(wire.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
+        return Preview("POST", str(self._upsert), headers, body)
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not asked for
+        """Ask for the location, which cannot write."""
+        return (wire.finding(await self._api.call("GET", self._location)),)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def _deliver_one(self, record: Record) -> Outcome:
+        document = wire.contact(record, self._location_id)
+        if document is None:
+            return Rejected(Reason.MAPPING, "a contact needs an email or a phone; map one of them")
+        reply = await self._api.call("POST", self._upsert, document)
+        if not isinstance(reply, Reply):
+            return reply
+        self._quotas = wire.quotas(reply.headers, self._now())
+        return wire.delivered(reply, document) or self._api.unclear(reply.status, "it names no id of the contact")

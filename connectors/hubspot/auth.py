@@ -1,0 +1,61 @@
+"""HubSpot's OAuth: access tokens of half an hour, made of a refresh token. One request, however many calls wait.
+
+Source: HubSpot's OAuth reference (`POST /oauth/2026-09/token`, a form in the body, never in the query).
+"""
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from yarl import URL
+
+from connectors.answers import Failure
+from connectors.base import Vault
+from connectors.client import Session
+from connectors.hubspot.settings import OAuth
+from connectors.masking import Secrets
+from connectors.tokens import RefreshToken, Token, TokenSource, read_token
+
+_HEADERS = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+class OAuthTokens:
+    """Gets access tokens. `source` may be used in parallel.
+
+    Args:
+        settings: The app.
+        url: Where tokens are given out.
+        session: Sends the requests.
+        now: Seconds since the epoch.
+        secrets: Is told each token, for masking.
+    """
+
+    def __init__(self, settings: OAuth, url: URL, session: Session, now: Callable[[], float], secrets: Secrets) -> None:
+        self._settings = settings
+        self._url = url
+        self._session = session
+        self._now = now
+        self._secrets = secrets
+        self._refresh_token = RefreshToken(settings.refresh_token.get_secret_value(), secrets)
+        self.source = TokenSource(self._fetch, now, secrets)
+        """Keeps the token in use."""
+
+    def open(self, vault: Vault) -> None:
+        """Take the place where another refresh token is kept, should HubSpot give one."""
+        self._refresh_token.open(vault)
+
+    async def _fetch(self) -> Token | Failure:
+        refresh_token = await self._refresh_token.value()
+        if isinstance(refresh_token, Failure):
+            return refresh_token
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": self._settings.client_id,
+            "client_secret": self._settings.client_secret.get_secret_value(),
+            "refresh_token": refresh_token,
+        }
+        result = await self._session.send("POST", self._url, _HEADERS, urlencode(form).encode())
+        token = read_token(result, self._now(), self._secrets)
+        if isinstance(token, Failure) or isinstance(result, Failure):
+            return token
+        # The old one may have died with this answer, so the new one is on disk before anything else is done.
+        return await self._refresh_token.keep(result.json().get("refresh_token")) or token

@@ -1,0 +1,172 @@
+"""The HubSpot connector: first the records, then what goes with them."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from connectors.base import (
+    Connector,
+    Context,
+    Delivered,
+    ExpressionError,
+    Finding,
+    Outcome,
+    Preview,
+    Quota,
+    Reason,
+    Record,
+    Rejected,
+    Retry,
+    SettingError,
+    Vault,
+    Wanted,
+)
+from connectors.hubspot.activities import Activities, Done, Due
+from connectors.hubspot.calls import Calls, headers_of
+from connectors.hubspot.contacts import Contacts, Written
+from connectors.hubspot.probe import Probe
+from connectors.hubspot.reading import Stored
+from connectors.hubspot.remarks import BODIES, Activity, Remarks, activity_of
+from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
+from connectors.hubspot.wire import ALONE, Api, Lead, key_of, lead_of, route_of
+from connectors.masking import MASK, Secrets
+
+
+class HubSpotConnector(Connector):
+    """Writes records into a HubSpot account: a batch upsert, and a note, meeting or task for each remark.
+
+    Records are upserts by e-mail or by a property with unique values, and can be written again at any time. Notes,
+    meetings and tasks cannot: their ids are remembered (`note`, `meeting`, `task` of the memo), and where it is not
+    known whether one has been created, the contact is asked first. A crash between the two calls leaves a contact
+    without its note, until the record comes again.
+
+    A whole destination, with a route:
+        ```yaml
+        destinations:
+          hubspot: {connector: hubspot, access_token: "${HUBSPOT_ACCESS_TOKEN}"}
+        chatbots:
+          acme:
+            routes:
+              - to: hubspot
+                fields: {email: Email, firstname: FirstName, lastname: LastName, phone: PhoneNumber}
+                remark: Content
+                appointment: {zone: Europe/Madrid}
+        ```
+    """
+
+    destination_settings = HubSpotSettings
+    route_settings = HubSpotRoute
+    max_batch = 100
+
+    def __init__(self, settings: HubSpotSettings, context: Context) -> None:
+        try:
+            self._api = Api(settings)
+        except ValueError as error:
+            raise SettingError(("base_url",), str(error)) from None
+        self._now = context.now
+        secrets = _secrets_of(settings)
+        self._secrets = secrets
+        self._remarks = Remarks(context)
+        self._calls = Calls(settings, self._api, context, secrets)
+        self._contacts = Contacts(self._calls, self._api, context.now, secrets)
+        self._activities = Activities(self._calls, self._api, context.now, context.timeout, secrets)
+        self._probe = Probe(settings, self._calls, self._api, self._remarks, secrets, context.now)
+
+    def open(self, vault: Vault) -> None:
+        """Take the place where a new refresh token is kept."""
+        self._calls.open(vault)
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what the account has last said is left for the day, and for ten seconds."""
+        return self._calls.quotas()
+
+    def batch_group(self, record: Record) -> Hashable:
+        """Give object and key property, which a batch has one of; a record without a key goes alone."""
+        key = key_of(record)
+        if key is None or ALONE in record.memo:
+            return ALONE, record.id
+        return route_of(record).object, key[0]
+
+    def batch_key(self, record: Record) -> Hashable:
+        """Give the key's value as HubSpot compares it: without case."""
+        key = key_of(record)
+        return record.id if key is None else key[1].lower()
+
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Write the records, then their notes, meetings and tasks."""
+        made = [self._lead(record) for record in records]
+        leads = [each for each in made if isinstance(each, Lead)]
+        written = await self._contacts.write(leads) if leads else []
+        due = {lead.record.id: activity for lead, _ in written if (activity := self._due(lead))}
+        wanted = [
+            Due(lead.record.id, due[lead.record.id], stored)
+            for lead, stored in written
+            if isinstance(stored, Stored) and lead.record.id in due
+        ]
+        done = await self._activities.write(wanted) if wanted else {}
+        outcomes = iter(_outcome(each, due.get(each[0].record.id), done.get(each[0].record.id)) for each in written)
+        return [next(outcomes) if isinstance(each, Lead) else each for each in made]
+
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request that writes the records, not that for their remarks.
+
+        Raises:
+            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+        """
+        leads = [lead_of(record, self._remarks.text(record)) for record in records]
+        request = self._api.create(leads[0]) if leads[0].key is None else self._api.upsert(leads)
+        body = self._secrets.mask((request.body or b"").decode())
+        return Preview(request.method, str(request.url), headers_of(request, MASK), body)
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Ask for the definitions of the properties that the routes write, and for the token's scopes."""
+        return await self._probe.ask(wanted)
+
+    async def close(self) -> None:
+        """Close the connections; a token that is being fetched is given up."""
+        await self._calls.close()
+
+    def _lead(self, record: Record) -> Lead | Rejected:
+        try:
+            return lead_of(record, self._remarks.text(record))
+        except ExpressionError as error:
+            return Rejected(Reason.MAPPING, self._secrets.mask(error.message), memo=record.memo)
+
+    def _due(self, lead: Lead) -> Activity | None:
+        """Give what has to be created beside the record; nothing where an earlier attempt has done so."""
+        if lead.route.object != CONTACTS or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
+            return None
+        return activity_of(lead, self._now())
+
+
+def _outcome(written: Written, activity: Activity | None, done: Done | None) -> Outcome:
+    """Put together what came of the record and of what goes with it."""
+    lead, stored = written
+    if not isinstance(stored, Stored):
+        return replace(stored, memo={**lead.record.memo, **stored.memo})
+    memo = {**lead.record.memo, "contact": stored.id}
+    if isinstance(done, Retry | Rejected):
+        return replace(done, detail=f"the record is written; of what goes with it: {done.detail}", memo=memo)
+    if activity is not None and done is not None:
+        memo[_memo_name(activity.kind)] = done
+    return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo)
+
+
+def _warning(lead: Lead, activity: Activity | None) -> str | None:
+    refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
+    kept = "its value is in the remark" if activity else "the event alone has its value"
+    parts = (
+        f"left out, for HubSpot refuses it: {refused}; {kept}" if refused else "",
+        "the remark was too long and has been cut" if activity and activity.is_cut else "",
+    )
+    return "; ".join(filter(None, parts)) or None
+
+
+def _memo_name(kind: str) -> str:
+    return kind.removesuffix("s")
+
+
+def _secrets_of(settings: HubSpotSettings) -> Secrets:
+    held = [settings.access_token] if settings.access_token else []
+    if settings.oauth:
+        held += [settings.oauth.client_secret, settings.oauth.refresh_token]
+    return Secrets(*(each.get_secret_value() for each in held))

@@ -1,0 +1,195 @@
+"""Writes the records themselves: upserts in batches, and one by one what has no key. The calls, and their order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiolimiter import AsyncLimiter
+
+from connectors.answers import Failure
+from connectors.base import Blame, Rejected, Retry
+from connectors.hubspot.calls import Calls
+from connectors.hubspot.problems import Problem, outcome_for, outcome_of, problem_of
+from connectors.hubspot.reading import Stored, is_success, read_batch, read_found, read_record, unclear
+from connectors.hubspot.wire import ALONE, EMAIL, PHONE, Api, Lead, Request
+from connectors.masking import Secrets
+
+_SEARCH_LAG = 15.0  # seconds after which search is taken to know what was written
+_BETWEEN_SEARCHES = 0.25  # seconds: search is limited to 5 a second, whatever else is allowed (usage guidelines)
+_MOST_RECENT = 1000
+_NOT_FOUND = 404
+_REFUSALS = (400, 409)
+
+Refusal = Retry | Rejected
+
+Written = tuple[Lead, Stored | Refusal]
+"""A lead as it was sent in the end, and what came of it."""
+
+
+class Contacts:
+    """Writes records into an account. `write` may be called in parallel, never with the same contact.
+
+    What is refused for one optional property goes again without it, once, and all of a batch's together. A record that
+    is there already under another key is updated by its id.
+
+    A crash or a lost answer leaves open what was written; the same upserts come again and do no harm. A contact
+    without a key is looked for by its phone first, and created if search does not know it. Search lags behind writes
+    by some seconds, so contacts created a moment ago are remembered (those of this process), and after a lost answer
+    the next try comes only when search has caught up. A contact with neither key nor phone may be created twice when
+    an answer is lost.
+
+    Args:
+        calls: Sends the requests.
+        api: Makes them.
+        now: Seconds since the epoch.
+        secrets: Masks HubSpot's words.
+    """
+
+    def __init__(self, calls: Calls, api: Api, now: Callable[[], float], secrets: Secrets) -> None:
+        self._calls = calls
+        self._api = api
+        self._now = now
+        self._secrets = secrets
+        self._recent: dict[str, str] = {}
+        self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
+
+    async def write(self, leads: Sequence[Lead]) -> list[Written]:
+        """Write records that share object and key property, or a single one without a key; in the order given."""
+        if leads[0].key is None:
+            return [await self._write_unkeyed(lead) for lead in leads]
+        first = await self._upsert(leads)
+        again = [_mended(lead, found, leads) for lead, found in zip(leads, first, strict=True)]
+        mended = [lead for lead in again if lead is not None]
+        second = iter(await self._upsert(mended) if mended else ())
+        written = []
+        for lead, found, other in zip(leads, first, again, strict=True):
+            sent, told = (lead, found) if other is None else (other, next(second))
+            written.append((sent, await self._settled(sent, told) if isinstance(told, _Told) else told))
+        return written
+
+    async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Told | Refusal]":
+        """Send a batch."""
+        answer = await self._calls.send(self._api.upsert(leads))
+        if isinstance(answer, Failure):
+            return [answer.outcome] * len(leads)
+        if not is_success(answer):
+            problem = problem_of(answer, self._secrets)
+            outcome = outcome_of(answer, problem, self._now())
+            if answer.status in _REFUSALS and (len(leads) == 1 or problem.is_schema):
+                return [_Told(problem, outcome)] * len(leads)
+            return [outcome] * len(leads)
+        asked = [(lead.record.id, lead.key[1] if lead.key else "") for lead in leads]
+        found = read_batch(answer, asked, _value_of(leads[0]), self._secrets)
+        silent = all(each is None for each in found)
+        return [
+            _Told(each, outcome_for(each, answer.status))
+            if isinstance(each, Problem)
+            else each
+            # Alone it may get an answer of its own, if there is one to be had.
+            or replace(
+                unclear(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
+                memo={**lead.record.memo, ALONE: "1"},
+            )
+            for lead, each in zip(leads, found, strict=True)
+        ]
+
+    async def _settled(self, lead: Lead, told: "_Told") -> Stored | Refusal:
+        """Turn a conflict into an update of the record that is there, and any other refusal into its outcome."""
+        if told.problem.category != "CONFLICT":
+            return told.outcome
+        email = lead.properties.get(EMAIL)
+        if told.problem.existing:
+            request = self._api.update(lead, told.problem.existing)
+        elif email:
+            request = self._api.update(lead, email, EMAIL)
+        else:
+            return told.outcome
+        found = await self._single(request, new=False)
+        return found.outcome if isinstance(found, _Told) else found
+
+    async def _write_unkeyed(self, lead: Lead) -> Written:
+        found = await self._known(lead)
+        if isinstance(found, Retry | Rejected):
+            return lead, found
+        told = await self._one(lead, found)
+        if isinstance(told, _Told) and (mended := lead.without(told.problem.refused)):
+            lead, told = mended, await self._one(mended, found)
+        stored = await self._settled(lead, told) if isinstance(told, _Told) else told
+        phone = lead.properties.get(PHONE)
+        if phone and isinstance(stored, Stored):
+            self._remember(phone, stored.id)
+        return lead, stored
+
+    async def _known(self, lead: Lead) -> str | Refusal | None:
+        """Give the id of the contact that a lead without a key belongs to, None for a new one."""
+        phone = lead.properties.get(PHONE, "")
+        known = lead.record.memo.get("contact") or self._recent.get(phone)
+        if known or not phone:
+            return known
+        await self._searching.acquire()
+        answer = await self._calls.send(self._api.search(PHONE, phone))
+        if isinstance(answer, Failure):
+            return answer.outcome
+        if not is_success(answer):
+            return outcome_of(answer, problem_of(answer, self._secrets), self._now())
+        return read_found(answer)
+
+    async def _one(self, lead: Lead, found: str | None) -> "Stored | _Told | Refusal":
+        """Update the contact that was found, or create one; also where what was found is gone."""
+        if found:
+            told = await self._single(self._api.update(lead, found), new=False)
+            if not (isinstance(told, Retry) and told.status == _NOT_FOUND):
+                return told
+        created = await self._single(self._api.create(lead), new=True)
+        if isinstance(created, Retry) and created.blame is Blame.UNCLEAR and created.after is None:  # perhaps written
+            return replace(created, after=_SEARCH_LAG)
+        return created
+
+    async def _single(self, request: Request, *, new: bool) -> "Stored | _Told | Refusal":
+        answer = await self._calls.send(request)
+        if isinstance(answer, Failure):
+            return answer.outcome
+        if is_success(answer):
+            return read_record(answer, new=new)
+        problem = problem_of(answer, self._secrets)
+        outcome = outcome_of(answer, problem, self._now())
+        return _Told(problem, outcome) if answer.status in _REFUSALS else outcome
+
+    def _remember(self, phone: str, contact: str) -> None:
+        self._recent[phone] = contact
+        if len(self._recent) > _MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
+
+
+class _Told:
+    """A refusal, before it is known whether anything can be done about it."""
+
+    def __init__(self, problem: Problem, outcome: Retry | Rejected) -> None:
+        self.problem = problem
+        self.outcome = outcome
+
+
+def _mended(lead: Lead, found: "Stored | _Told | Refusal", batch: Sequence[Lead]) -> Lead | None:
+    """Give what is to be sent again: the lead without what was refused; None where that would not help."""
+    if not isinstance(found, _Told) or found.problem.category == "CONFLICT":
+        return None
+    if not found.problem.refused:
+        named = lead.named()  # as it may be the name that is missed
+        return None if named is lead else named
+    mended = lead.without(found.problem.refused)
+    if mended is None and found.problem.is_schema and len(batch) > 1:
+        # The whole call was refused for a property that this lead has nothing of.
+        has_it = any(name in lead.properties for name in found.problem.refused)
+        return None if has_it else lead
+    return mended
+
+
+def _value_of(lead: Lead) -> Callable[[Mapping[str, Any]], str | None]:
+    """Give what finds the id of an input in the properties of a result."""
+    name = lead.key[0] if lead.key else ""
+
+    def value(properties: Mapping[str, Any]) -> str | None:
+        found = properties.get(name)
+        return found if isinstance(found, str) else None
+
+    return value

@@ -1,0 +1,194 @@
+"""What HubSpot says of the properties that routes are going to write, and of the token. Asks, and never writes.
+
+Sources: HubSpot's guides to the properties API and to private apps.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from connectors.answers import Failure
+from connectors.base import Blame, ExpressionError, Finding, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.hubspot.calls import Calls
+from connectors.hubspot.problems import outcome_of, problem_of
+from connectors.hubspot.reading import is_success, read_definitions
+from connectors.hubspot.remarks import Remarks
+from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
+from connectors.hubspot.wire import EMAIL, Api
+from connectors.masking import Secrets
+
+_NUMERIC = "number"
+_LONGEST = 65_536
+_MOST_SHOWN = 10
+_SCOPED = frozenset({CONTACTS, "companies", "deals", "leads"})
+_UNTOLD = (
+    "reachable, credentials accepted; which properties an administrator's rules require is not told by HubSpot, "
+    "and a record without one of them is refused"
+)
+
+Definitions = Mapping[str, Mapping[str, Any]]
+
+
+class Probe:
+    """Asks an account whether it would take what its routes are going to send.
+
+    Args:
+        settings: The destination's.
+        calls: Sends the requests.
+        api: Makes them.
+        remarks: Compiles the routes' remarks.
+        secrets: Masks HubSpot's words.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: HubSpotSettings,
+        calls: Calls,
+        api: Api,
+        remarks: Remarks,
+        secrets: Secrets,
+        now: Callable[[], float],
+    ) -> None:
+        self._token = settings.access_token.get_secret_value() if settings.access_token else None
+        self._setting = "access_token" if self._token else "oauth"
+        self._calls = calls
+        self._api = api
+        self._remarks = remarks
+        self._secrets = secrets
+        self._now = now
+
+    async def ask(self, wanted: Sequence[Wanted]) -> list[Finding]:
+        """Ask for the properties of each object once, and for the scopes of a private app's token."""
+        routes = [(each, each.settings) for each in wanted if isinstance(each.settings, HubSpotRoute)]
+        known: dict[str, Definitions] = {}
+        findings: list[Finding] = []
+        for name in dict.fromkeys(route.object for _, route in routes) or (CONTACTS,):
+            told = await self._definitions(name)
+            if isinstance(told, Finding):
+                findings.append(told)
+            else:
+                known[name] = told
+        for index, (each, route) in enumerate(routes):
+            findings += self._remark(index, route)
+            if route.object in known:
+                findings += check_route(index, each, route, known[route.object])
+        if known:
+            findings += [*await self._scopes(list(known)), Finding(Severity.NOTE, _UNTOLD)]
+        return findings
+
+    async def _definitions(self, name: str) -> Definitions | Finding:
+        answer = await self._calls.send(self._api.properties(name))
+        if isinstance(answer, Failure):
+            setting = answer.setting or ("base_url" if answer.outcome.status is None else self._setting,)
+            return Finding(Severity.ERROR, answer.outcome.detail, setting=setting)
+        if is_success(answer):
+            found = read_definitions(answer)
+            return found or Finding(Severity.WARNING, f"what it tells of the properties of {name} cannot be read")
+        told = outcome_of(answer, problem_of(answer, self._secrets), self._now())
+        return self._refused(name, told)
+
+    def _refused(self, name: str, told: Retry | Rejected) -> Finding:
+        what = f"the properties of {name} are not told: {told.detail}"
+        if told.status in (401, 403):
+            return Finding(Severity.ERROR, f"{what}; correct it, or give it the scopes", setting=(self._setting,))
+        if isinstance(told, Rejected) or told.status == 404:  # noqa: PLR2004 - an object, or a version, that is unknown
+            return Finding(Severity.ERROR, f"{what}; correct object or api_version", setting=("api_version",))
+        severity = Severity.ERROR if told.blame is Blame.DESTINATION and told.status is None else Severity.WARNING
+        return Finding(severity, f"{what}; ask again later")
+
+    async def _scopes(self, names: Sequence[str]) -> list[Finding]:
+        """Compare a token's scopes with what writing needs. That of an OAuth app cannot be asked for them."""
+        if self._token is None:
+            return []
+        answer = await self._calls.send(self._api.token_info(self._token))
+        try:
+            document = answer.json() if not isinstance(answer, Failure) and is_success(answer) else None
+        except ValueError:
+            document = None
+        scopes = document.get("scopes") if isinstance(document, dict) else None
+        if not isinstance(scopes, list):
+            return [Finding(Severity.NOTE, "the token's scopes are not told, so whether it may write is not known")]
+        missing = [
+            scope
+            for name in names
+            if name in _SCOPED
+            for right in ("read", "write")
+            if (scope := f"crm.objects.{name}.{right}") not in scopes
+        ]
+        what = f"the token lacks the scopes {', '.join(missing)}; add them to the private app or service key"
+        return [Finding(Severity.ERROR, what, setting=(self._setting,))] if missing else []
+
+    def _remark(self, index: int, route: HubSpotRoute) -> Iterator[Finding]:
+        if route.remark is not None:
+            try:
+                self._remarks.compiled(route.remark)
+            except ExpressionError as error:
+                yield Finding(Severity.ERROR, error.message, index, setting=("remark",))
+
+
+def check_route(index: int, wanted: Wanted, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+    """Compare what a route is going to write with the definitions of its object's properties. Pure."""
+    for each in wanted.fields:
+        definition = known.get(each.name)
+        problem = _unknown(each.name, known) if definition is None else _misfit(each, definition)
+        if problem is not None:
+            yield Finding(problem[0], problem[1], index, each.name)
+    yield from _check_match(index, wanted, route, known)
+
+
+def _check_match(index: int, wanted: Wanted, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+    definition = known.get(route.match)
+    if definition is None:
+        yield Finding(*_unknown(route.match, known), route=index, setting=("match",))
+    elif definition.get("hasUniqueValue") is not True and not (route.match == EMAIL and route.object == CONTACTS):
+        what = f"{route.match} is not a property with unique values; take one that was created with them"
+        yield Finding(Severity.ERROR, what, index, setting=("match",))
+    names = {each.name for each in wanted.fields}
+    if route.match not in names:
+        severity = Severity.WARNING if route.object == CONTACTS else Severity.ERROR
+        what = f"no field gives {route.match}, so no record is found by it; map it, or change match"
+        yield Finding(severity, what, index, setting=("match",))
+
+
+def _unknown(name: str, known: Definitions) -> tuple[Severity, str]:
+    near = get_close_matches(name, known, 1)
+    return Severity.ERROR, "no such property" + (f" (did you mean `{near[0]}`?)" if near else "; create it in HubSpot")
+
+
+def _misfit(wanted: WantedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+    """Say why a property does not take what a field gives."""
+    change = definition.get("modificationMetadata")
+    read_only = isinstance(change, Mapping) and change.get("readOnlyValue") is True
+    if read_only or definition.get("calculated") is True:
+        return Severity.ERROR, "HubSpot sets this property itself; take the field out"
+    kind = definition.get("type")
+    if kind == "enumeration" and definition.get("externalOptions") is not True:
+        return _not_options(wanted, definition)
+    if kind == _NUMERIC and any(not _is_number(each) for each in wanted.values):
+        return Severity.ERROR, "the property takes numbers only"
+    if kind in (_NUMERIC, "date", "datetime", "bool") and wanted.text and not wanted.values:
+        return Severity.WARNING, f"the property is of type {kind}, and text that is none will be left out"
+    if wanted.longest is not None and wanted.longest > _LONGEST:
+        return Severity.WARNING, f"the property takes at most {_LONGEST} characters"
+    return None
+
+
+def _not_options(wanted: WantedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+    given = definition.get("options")
+    options = [str(each.get("value")) for each in given or () if isinstance(each, Mapping)]
+    wrong = [str(each) for each in wanted.values for part in str(each).split(";") if part not in options]
+    shown = ", ".join(options[:_MOST_SHOWN]) + (", …" if len(options) > _MOST_SHOWN else "")
+    if wrong:
+        return Severity.ERROR, f"not one of the property's options: {', '.join(wrong)}; it takes {shown}"
+    if not wanted.closed:
+        return Severity.NOTE, f"the property takes only its options ({shown}); another value will be left out"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True

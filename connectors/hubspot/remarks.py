@@ -1,0 +1,184 @@
+"""What is said beside the fields: the note, meeting or task that goes with a contact. Pure.
+
+Each carries a mark made of the record's id, as small text at its end. Creating one cannot be repeated safely, so after
+an answer was lost the contact's own are read, and the mark tells whether the one in question is among them. It is
+visible text because HubSpot takes out of a body what it does not know, comments among it.
+
+Sources: HubSpot's guides to notes, meetings and tasks; the association types are those of its own Python client.
+"""
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connectors.appointments import start_of
+from connectors.base import Context, ExpressionError, Record
+from connectors.hubspot.settings import Appointment
+from connectors.hubspot.wire import Lead, route_of
+
+BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
+"""The property that holds the text, by what it may become."""
+_ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204}
+_LONGEST = 65_536  # characters of a body (guide to notes)
+_LONGEST_TITLE = 200
+_MARK = re.compile(r"Leadbridge [0-9a-f]{16}")
+_CUT_ENTITY = re.compile(r"&[#\w]*$")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Activity:
+    """A note, meeting or task that is to be created."""
+
+    kind: str
+    """`notes`, `meetings` or `tasks`."""
+    mark: str
+    properties: Mapping[str, str]
+    is_cut: bool
+    """Whether its text did not fit."""
+
+    def for_contact(self, contact: str, trace_id: str) -> dict[str, object]:
+        """Give the input of a batch that creates it at a contact."""
+        types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": _ASSOCIATIONS[self.kind]}]
+        return {
+            "objectWriteTraceId": trace_id,
+            "properties": self.properties,
+            "associations": [{"to": {"id": contact}, "types": types}],
+        }
+
+
+class Remarks:
+    """Gives the text of `remark`, compiling each once.
+
+    Args:
+        context: For compiling.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._expressions = context.expressions
+        self._names = context.event_names
+        self._compiled: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+
+    def text(self, record: Record) -> str:
+        """Give the remark of a record, empty for none. Raises `ExpressionError`."""
+        source = route_of(record).remark
+        return "" if source is None else self.compiled(source)(record.event).strip()
+
+    def compiled(self, source: str) -> Callable[[Mapping[str, Any]], str]:
+        """Compile the setting: the name of a field, or a template. Raises `ExpressionError`."""
+        if source not in self._compiled:
+            if "{" not in source and source not in self._names:
+                raise ExpressionError(f"remark: the event has no field {source}; a text needs {{{{ }}}} in it")
+            template = f"{{{{ {source} }}}}" if source in self._names else source
+            self._compiled[source] = self._expressions.template(template, self._names)
+        return self._compiled[source]
+
+
+def mark_of(record_id: str) -> str:
+    """Give the mark of what is created for a record."""
+    return f"Leadbridge {hashlib.sha256(record_id.encode()).hexdigest()[:16]}"
+
+
+def mark_in(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Give what finds the mark in the properties of a note, meeting or task."""
+
+    def mark(properties: Mapping[str, Any]) -> str | None:
+        found = _MARK.findall(str(properties.get(BODIES[kind])))
+        return found[-1] if found else None  # the text before it may hold another one
+
+    return mark
+
+
+def activity_of(lead: Lead, now: float) -> Activity | None:
+    """Say what goes with a lead: nothing, a note, or of an appointment a meeting; a task where it is not clear when.
+
+    Args:
+        lead: With the text of its remark, and the values that HubSpot refused.
+        now: Seconds since the epoch, for an event that does not tell its time.
+    """
+    text = _text(lead)
+    if not text:
+        return None
+    event = lead.record.event
+    created = _time(event, now)
+    mark = mark_of(lead.record.id)
+    body, is_cut = _body(text, mark)
+    if event.get("Type") != "Appointment":
+        return Activity("notes", mark, {"hs_timestamp": _iso(created), "hs_note_body": body}, is_cut)
+    settings = lead.route.appointment
+    start = start_of(str(event.get("Content", "")), created, _zone(settings))
+    title = _title(event)
+    if start is None:
+        return Activity("tasks", mark, _task(created, title, body), is_cut)
+    return Activity("meetings", mark, _meeting(start, settings.minutes, title, body), is_cut)
+
+
+def _task(created: datetime, title: str, body: str) -> dict[str, str]:
+    """An appointment whose time a person has to read: due at once."""
+    return {
+        "hs_timestamp": _iso(created),
+        "hs_task_subject": title,
+        "hs_task_body": body,
+        "hs_task_status": "NOT_STARTED",
+        "hs_task_type": "TODO",
+    }
+
+
+def _meeting(start: datetime, minutes: int, title: str, body: str) -> dict[str, str]:
+    return {
+        "hs_timestamp": _iso(start),
+        "hs_meeting_title": title,
+        "hs_meeting_body": body,
+        "hs_meeting_start_time": _iso(start),
+        "hs_meeting_end_time": _iso(start + timedelta(minutes=minutes)),
+        "hs_meeting_outcome": "SCHEDULED",
+    }
+
+
+def _text(lead: Lead) -> str:
+    refused = "\n".join(f"{name}: {value}" for name, value in lead.dropped.items())
+    return "\n\n".join(filter(None, (lead.remark, f"Not taken by HubSpot:\n{refused}" if refused else "")))
+
+
+def _body(text: str, mark: str) -> tuple[str, bool]:
+    """Give the text as HTML, which bodies are shown as, with the mark; and whether it had to be cut."""
+    end = f"<br><br><small>{mark}</small>"
+    sendable = text.encode("utf-8", "replace").decode()
+    whole = html.escape(sendable.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
+    room = _LONGEST - len(end)
+    if len(whole) <= room:
+        return whole + end, False
+    kept = whole[: room - 1]
+    # Neither an entity nor a line break may be cut in the middle: both begin with what text has no other use for.
+    kept = _CUT_ENTITY.sub("", kept[: kept.rindex("<")] if kept.rfind("<") > kept.rfind(">") else kept)
+    return f"{kept}…{end}", True
+
+
+def _title(event: Mapping[str, Any]) -> str:
+    name = " ".join(str(event.get(part) or "").strip() for part in ("FirstName", "LastName")).strip()
+    title = f"Appointment: {name}" if name else "Appointment"
+    return title.encode("utf-8", "replace").decode()[:_LONGEST_TITLE]
+
+
+def _zone(settings: Appointment) -> ZoneInfo | None:
+    return ZoneInfo(settings.zone) if settings.zone else None
+
+
+def _time(event: Mapping[str, Any], now: float) -> datetime:
+    """Give when the event was made; the sender's times are UTC, whether or not they say so."""
+    received = event.get("event")
+    for value in (event.get("CreateTime"), received.get("received_at") if isinstance(received, Mapping) else None):
+        try:
+            moment = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            continue
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return datetime.fromtimestamp(now, UTC)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

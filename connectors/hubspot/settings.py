@@ -1,0 +1,112 @@
+"""Settings of the `hubspot` connector. The configuration's documentation and its JSON Schema are made from them."""
+
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from connectors.base import RouteSettings
+from connectors.network import NetworkSettings, Size
+
+CONTACTS = "contacts"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class OAuth(_Part):
+    """An OAuth app that is installed in the account."""
+
+    client_id: str = Field(description="Client id of the app.")
+    client_secret: SecretStr = Field(description="Client secret of the app.")
+    refresh_token: SecretStr = Field(
+        description="Refresh token of the account. Should HubSpot give another in its place, that one is kept in the "
+        "store and used until this setting changes."
+    )
+
+
+class HubSpotSettings(NetworkSettings):
+    """A HubSpot account."""
+
+    access_token: SecretStr | None = Field(
+        default=None, description="Access token of a private app, or a service key.", examples=["${HUBSPOT_TOKEN}"]
+    )
+    oauth: OAuth | None = Field(default=None, description="An OAuth app, in place of `access_token`.")
+    base_url: str = Field(
+        default="https://api.hubapi.com", description="Where the API is: scheme and host. https, unless allow_private."
+    )
+    api_version: str = Field(
+        default="2026-09",
+        description="Version of the API. HubSpot supports each dated one for 18 months, and v3 until September 2027.",
+        pattern=r"^(v3|20\d\d-\d\d)$",
+        examples=["2026-09", "v3"],
+    )
+
+    max_answer: Size = Field(
+        default=16 * 1024**2,
+        gt=0,
+        description="Largest answer that is read, decompressed; the definitions of an object's properties are large.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.access_token is None) == (self.oauth is None):
+            raise ValueError("must have exactly one of access_token, oauth")
+        return self
+
+
+class Appointment(_Part):
+    """How an appointment becomes a meeting."""
+
+    zone: str | None = Field(
+        default=None,
+        description="Time zone of times that name none, by its IANA name. Without it, only a time with its zone in the "
+        "text makes a meeting; others make a task.",
+        examples=["Europe/Madrid"],
+    )
+    minutes: int = Field(default=30, description="How long a meeting takes.", ge=1, le=1440)
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (LookupError, OSError, ValueError):
+                raise ValueError("must be the IANA name of a time zone, such as Europe/Madrid") from None
+        return name
+
+
+class HubSpotRoute(RouteSettings):
+    """What a route writes in HubSpot."""
+
+    object: str = Field(
+        default=CONTACTS,
+        description="The object, as HubSpot's paths name it: contacts, companies, a custom object's `2-123`.",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        examples=["contacts"],
+    )
+    match: str = Field(
+        default="email",
+        description="The property by which a record is found again: email, or one with unique values, which must be "
+        "among the fields. A contact without a value for it is found by e-mail, else by phone (search, which lags "
+        "some seconds behind), else created.",
+        pattern=r"^[a-z0-9_]+$",
+        examples=["email", "leadbridge_key"],
+    )
+    remark: str | None = Field(
+        default=None,
+        description="What becomes a note of the contact: a field of the event, or a text with `{{ }}`. Of an "
+        "appointment it becomes a meeting if its Content says when beyond doubt, else a task.",
+        examples=["Content", "{{ Content }} ({{ URI }})"],
+    )
+    appointment: Appointment = Field(default=Appointment(), description="How an appointment becomes a meeting.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.remark is not None and self.object != CONTACTS:
+            raise ValueError("remark needs object: contacts")
+        if self.match == "email" and self.object != CONTACTS:
+            raise ValueError("match must be a property with unique values where object is not contacts")
+        return self

@@ -1,0 +1,124 @@
+"""The calls to one org: with a token, to the org's own address, one renewal of the token, and the quota noted."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from yarl import URL
+
+from connectors.answers import Answer, Failure
+from connectors.base import Rejected, Retry
+from connectors.client import Session
+from connectors.masking import Secrets
+from connectors.salesforce.auth import Access, OrgToken
+from connectors.salesforce.problems import document_of, is_refusal, whole
+from connectors.salesforce.quota import Usage
+from connectors.salesforce.shape import Shape, read_shape
+from connectors.salesforce.wire import Request, Wire
+
+_UNAUTHORIZED = 401
+_DESCRIBED_FOR = 6 * 3600.0  # seconds; an administrator's change of a length or a field is noticed after so long
+_UNDESCRIBED_FOR = 600.0  # seconds until it is asked again where the user may not
+
+
+class Api:
+    """Calls one org. Its methods may be called in parallel.
+
+    Args:
+        access: Gives tokens.
+        session: Sends requests.
+        usage: Is told what the answers say of the quota.
+        secrets: Masks what Salesforce says.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, access: Access, session: Session, usage: Usage, secrets: Secrets, now: Callable[[], float]
+    ) -> None:
+        self.secrets = secrets
+        self.now = now
+        self.instance: URL | None = None
+        """The org's address, once a token has been given."""
+        self._access = access
+        self._session = session
+        self._usage = usage
+
+    async def call(self, request: Request) -> Answer | Retry | Rejected:
+        """Send a request; give the answer that has a result for each record, or what came of all of them.
+
+        After a 401 it goes once more with a new token. That cannot write twice: a 401 says that nothing was done.
+        """
+        answer = await self.ask(request)
+        if isinstance(answer, Failure):
+            return answer.outcome
+        return whole(answer, self.now(), self.secrets) or answer
+
+    async def ask(self, request: Request) -> Answer | Failure:
+        """Send a request; give the answer, whatever it says, or why there is none."""
+        token = await self._access.token()
+        if isinstance(token, Failure):
+            return token
+        answer = await self._send(request, token)
+        if isinstance(answer, Failure) or answer.status != _UNAUTHORIZED:
+            return answer
+        token = await self._access.renewed(token.value)
+        return token if isinstance(token, Failure) else await self._send(request, token)
+
+    async def _send(self, request: Request, token: OrgToken) -> Answer | Failure:
+        self.instance = token.instance
+        url = URL(f"{token.instance}".rstrip("/") + request.path, encoded=True)
+        headers = {**request.headers, "Authorization": f"Bearer {token.value}"}
+        answer = await self._session.send(request.method, url, headers, request.body)
+        if isinstance(answer, Answer):
+            self._usage.note(answer.headers, self.now())
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    shape: Shape | None
+    until: float
+
+
+class Shapes:
+    """Keeps what the org says of its objects, each asked for once however many want it. May be called in parallel."""
+
+    def __init__(self, api: Api, wire: Wire) -> None:
+        self._api = api
+        self._wire = wire
+        self._kept: dict[str, _Kept] = {}
+        self._asking: dict[str, asyncio.Task[Shape | Retry | None]] = {}
+
+    async def of(self, name: str) -> Shape | Retry | None:
+        """Give an object's shape.
+
+        None where the org refuses to tell it: leads go without being checked then. `Retry` where it cannot be asked
+        for now, for a lead that goes unchecked may be refused for nothing but its length.
+        """
+        kept = self._kept.get(name)
+        if kept is not None and self._api.now() < kept.until:
+            return kept.shape
+        if name not in self._asking:
+            self._asking[name] = asyncio.get_running_loop().create_task(self._ask(name))
+        return await asyncio.shield(self._asking[name])
+
+    async def close(self) -> None:
+        """Stop asking. A second call does nothing."""
+        for each in self._asking.values():
+            each.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    async def _ask(self, name: str) -> Shape | Retry | None:
+        try:
+            answer = await self._api.ask(self._wire.describe(name))
+            if isinstance(answer, Failure):
+                return answer.outcome
+            shape = read_shape(document_of(answer))
+            meant = whole(answer, self._api.now(), self._api.secrets)
+            if isinstance(meant, Retry) and not is_refusal(meant):
+                return meant
+            now = self._api.now()
+            self._kept[name] = _Kept(shape, now + (_DESCRIBED_FOR if shape else _UNDESCRIBED_FOR))
+            return shape
+        finally:
+            del self._asking[name]

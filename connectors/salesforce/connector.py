@@ -1,0 +1,168 @@
+"""The Salesforce connector: what the bridge calls, and where its parts are put together."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+from zlib import crc32
+
+from connectors.base import (
+    Connector,
+    Context,
+    ExpressionError,
+    Finding,
+    Outcome,
+    Preview,
+    Quota,
+    Record,
+    Rejected,
+    Retry,
+    Vault,
+    Wanted,
+)
+from connectors.client import Session
+from connectors.masking import MASK, Secrets
+from connectors.salesforce.api import Api, Shapes
+from connectors.salesforce.arranging import Appointments, arranged
+from connectors.salesforce.auth import Access, login_url
+from connectors.salesforce.leads import Leads
+from connectors.salesforce.probe import Prober
+from connectors.salesforce.quota import Usage
+from connectors.salesforce.rows import Row, Rows, body, is_appointment, key_of
+from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
+from connectors.salesforce.wire import MOST_ROWS, Wire, headers_of
+
+_SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
+
+
+class SalesforceConnector(Connector):
+    """Writes records into Salesforce by an External ID field, up to 200 in a call.
+
+    A lead is one row of a collection upsert. An appointment is the same record and an event, or a task where its text
+    does not say beyond doubt when it begins, in one transaction.
+
+    A crash or a lost answer leaves the records open. They are written by the same key again; what is no upsert (an
+    event, a task) is looked for first. Whether a record exists is asked for only where it matters: where it has been
+    tried before, or its key is not its event's own. Then a record that exists keeps its owner, the names that a new one
+    would be given, and what its description says.
+
+    A whole destination, and a route to it:
+        ```yaml
+        destinations:
+          salesforce:
+            connector: salesforce
+            login_url: https://acme.my.salesforce.com
+            client_id: ${SALESFORCE_CLIENT_ID}
+            client_secret: ${SALESFORCE_CLIENT_SECRET}
+        chatbots:
+          acme-website:
+            routes:
+              - to: salesforce
+                object: Lead
+                external_id: Leadbridge_Id__c
+                remark: Content
+                fields: {FirstName: FirstName, LastName: LastName, Email: Email, Phone: PhoneNumber}
+        ```
+    """
+
+    destination_settings = SalesforceSettings
+    route_settings = SalesforceRoute
+    max_batch = MOST_ROWS
+
+    def __init__(self, settings: SalesforceSettings, context: Context) -> None:
+        self._origin = login_url(settings)
+        self._secrets = _secrets_of(settings)
+        self._session = Session(settings, context)
+        self._usage = Usage(settings.quota_reserve)
+        self._access = Access(settings, self._session, context.now, self._secrets)
+        self._wire = Wire(settings.api_version)
+        self._api = Api(self._access, self._session, self._usage, self._secrets, context.now)
+        self._shapes = Shapes(self._api, self._wire)
+        self._rows = Rows(context)
+        self._leads = Leads(self._api, self._wire)
+        self._appointments = Appointments(self._api, self._wire)
+        self._prober = Prober(self._api, self._wire, self._shapes, self._rows)
+
+    def open(self, vault: Vault) -> None:
+        """Take the place where a refresh token is kept that Salesforce gives in place of the old one."""
+        self._access.open(vault)
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what the last answers have said of the org's daily calls."""
+        return self._usage.quotas()
+
+    def batch_group(self, record: Record) -> Hashable:
+        """Let records of the same route settings share a call; an appointment goes alone, locked ones in small batches.
+
+        The number of small batches grows with how often the record was locked.
+        """
+        if is_appointment(record):
+            return record.id
+        locked = int(record.memo.get("locked", "0"))
+        return record.route, crc32(record.id.encode()) % _SPREAD ** min(locked, 3)
+
+    def batch_key(self, record: Record) -> Hashable:
+        """Give the external id's value: rows with the same one are refused, in whatever case it is written."""
+        return key_of(record).casefold()
+
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Write the records, which are of one batch group."""
+        route = _route(records[0])
+        shape = await self._shapes.of(route.object)
+        if isinstance(shape, Retry):
+            return [shape] * len(records)
+        made = [self._rows.row(record, shape) for record in records]
+        rows = [row for row in made if isinstance(row, Row)]
+        leads = [row for row in rows if not row.is_appointment]
+        whole = len(leads) == len(records)
+        written = iter(await self._leads.deliver(leads, shape, whole=whole) if leads else ())
+        outcomes: list[Outcome] = []
+        for row in made:
+            if isinstance(row, Rejected):
+                outcomes.append(row)
+            else:
+                outcomes.append(await self._appointments.deliver(row, shape) if row.is_appointment else next(written))
+        return outcomes
+
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request that writes the records, as for ones that Salesforce does not have yet.
+
+        Of appointments the first one is shown. Lengths are not known without asking, so nothing is cut.
+
+        Raises:
+            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+        """
+        rows = [self._previewed(record) for record in records]
+        first, headers = rows[0], headers_of(rows[0].route, is_new=True)
+        if first.is_appointment:
+            request = self._wire.appointment(first, None, body(first, None, None)[0], arranged(first), headers)
+        else:
+            made = [(row.key, body(row, None, None)[0]) for row in rows if not row.is_appointment]
+            request = self._wire.upsert(first.route, made, headers)
+        url = str(self._api.instance or self._origin).rstrip("/") + request.path
+        shown = {**request.headers, "Authorization": f"Bearer {MASK}"}
+        return Preview(request.method, url, shown, self._secrets.mask((request.body or b"").decode()))
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Ask for a token, the org's limits and its objects' fields, and compare these with what is wanted."""
+        return await self._prober.probe(wanted)
+
+    async def close(self) -> None:
+        """Close the connections; a token that is being fetched is given up."""
+        await self._shapes.close()
+        await self._access.close()
+        await self._session.close()
+
+    def _previewed(self, record: Record) -> Row:
+        row = self._rows.row(record, None)
+        if isinstance(row, Rejected):
+            raise ExpressionError(row.detail)
+        return row
+
+
+def _route(record: Record) -> SalesforceRoute:
+    route: Any = record.route  # the bridge gives the connector's own model
+    return route  # type: ignore[no-any-return]  # see above
+
+
+def _secrets_of(settings: SalesforceSettings) -> Secrets:
+    held = (settings.client_secret, settings.private_key, settings.refresh_token)
+    return Secrets(*(secret.get_secret_value() for secret in held if secret is not None))

@@ -1,0 +1,277 @@
+"""Writes records without appointments: as many as there are in one call, and what is left of them in a few more.
+
+Each further round sends only records that the round before did not write, so none is written twice; all writes are by
+key or id, so a round that is repeated after a lost answer changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from connectors.answers import Answer
+from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
+from connectors.salesforce.api import Api
+from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
+from connectors.salesforce.problems import Kind, Problem, is_refusal, outcome, outcomes, read_problem
+from connectors.salesforce.reading import Part, Verdict, Written, read_found, read_parts, read_rows, read_write
+from connectors.salesforce.rows import Existing, Row, body, takes_remark
+from connectors.salesforce.shape import Shape
+from connectors.salesforce.wire import KEYS_PER_QUERY, MOST_PARTS, Request, Wire, headers_of
+
+Known = Mapping[str, Existing] | None
+"""What Salesforce has already, by the key without regard to case; None where it does not tell."""
+
+_SMALLER = 4  # parts that locked records are sent in: a smaller transaction is over sooner and locks less
+_MOST_LEARNT = 100  # duplicates whose matches one `deliver` asks for, in four calls
+_TOO_MANY = "a duplicate rule found something, and what it is will be asked with fewer others"
+_SAME_RECORD = "another record of the same call is written into the same one"
+
+
+@dataclass(slots=True, repr=False)
+class Draft:
+    """A record under way through the rounds of one `deliver`."""
+
+    row: Row
+    is_new: bool
+    """Whether it is sent as one that may be created."""
+    existing: Existing | None
+    verdict: Verdict
+    """What is known of it so far."""
+    warnings: tuple[str, ...] = ()
+
+
+class Leads:
+    """Writes rows of one route's object. May be called in parallel."""
+
+    def __init__(self, api: Api, wire: Wire) -> None:
+        self._api = api
+        self._wire = wire
+
+    async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, whole: bool) -> list[Outcome]:
+        """Write the rows, and say of each what came of it.
+
+        Args:
+            rows: Of one object, under one route's settings.
+            shape: What is known of the object.
+            whole: Whether these are all the records of the bridge's call: if they are refused together, it splits them.
+        """
+        known = await self._known(rows, shape)
+        if isinstance(known, Retry):
+            return [known] * len(rows)
+        drafts = [_draft(row, known) for row in rows]
+        await self._send(drafts, shape)
+        await self._send_without_refused(drafts, shape)
+        await self._send_in_parts([each for each in drafts if _kind(each) is Kind.LOCKED], shape)
+        await self._settle_duplicates(drafts, shape)
+        together = [each for each in drafts if _is_refused_together(each)]
+        if not whole or len(together) < len(drafts):
+            await self._split(together, shape)
+        return self._outcomes(drafts)
+
+    async def _known(self, rows: Sequence[Row], shape: Shape | None) -> Known | Retry:
+        """Ask which of the records exist, as far as it matters."""
+        asking = [row for row in rows if row.asks]
+        if not asking:
+            return {}
+        route = asking[0].route
+        remarks = takes_remark(route.object, shape) and any(row.remark for row in asking)
+        return await self._existing(asking[0], route.external_id, [row.key for row in asking], description=remarks)
+
+    async def _existing(self, row: Row, field: str, keys: Sequence[str], *, description: bool) -> Known | Retry:
+        answer = await self._api.call(self._wire.existing(row.route, field, keys, description=description))
+        if not isinstance(answer, Answer):
+            return None if is_refusal(answer) or isinstance(answer, Rejected) else answer
+        parts = read_parts(answer)
+        asked = [parts.get(str(number)) for number in range(-(-len(keys) // KEYS_PER_QUERY))]
+        found = read_found(asked, field)
+        return found if found is not None else self._unanswered(asked)
+
+    def _unanswered(self, parts: Sequence[Part | None]) -> Retry | None:
+        """Give the trouble of the moment that a query had; None where it is refused for good."""
+        for part in parts:
+            problem = read_problem(part.body, part.status, self._api.secrets) if part and not part.is_good else None
+            meant = outcome(problem) if problem else None
+            if isinstance(meant, Retry) and not is_refusal(meant):
+                return meant
+        return None
+
+    async def _send(self, drafts: Sequence[Draft], shape: Shape | None, *, allow: bool = False) -> None:
+        """Send records by their keys: those that may be new in one call, those that exist in another."""
+        for is_new in (True, False):
+            chosen = [each for each in drafts if each.is_new is is_new]
+            if chosen:
+                headers = headers_of(chosen[0].row.route, is_new=is_new, allow=allow)
+                await self._send_some(chosen, shape, headers, self._wire.upsert)
+
+    async def _send_some(
+        self,
+        drafts: Sequence[Draft],
+        shape: Shape | None,
+        headers: Mapping[str, str],
+        make: Callable[..., Request],
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Make one call, and note the verdict of each draft."""
+        made = [body(each.row, each.existing, shape) for each in drafts]
+        for each, (_, warnings) in zip(drafts, made, strict=True):
+            each.warnings = warnings
+        keys = ids or [each.row.key for each in drafts]
+        rows = [(key, fields) for key, (fields, _) in zip(keys, made, strict=True)]
+        answer = await self._api.call(make(drafts[0].row.route, rows, headers))
+        verdicts: Sequence[Verdict]
+        if isinstance(answer, Answer):
+            verdicts = read_rows(answer, len(drafts), self._api.secrets)
+        else:
+            verdicts = [answer] * len(drafts)
+        for each, verdict in zip(drafts, verdicts, strict=True):
+            each.verdict = verdict
+
+    async def _send_without_refused(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        """Send records once more without the optional fields that were refused."""
+        again = []
+        for each in drafts:
+            names = refused(each.row, each.verdict, shape)
+            if names:
+                each.row = each.row.without(names)
+                again.append(each)
+        await self._send(again, shape)
+
+    async def _send_in_parts(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        size = max(1, len(drafts) // _SMALLER)
+        for start in range(0, len(drafts), size):
+            await self._send(drafts[start : start + size], shape)
+
+    async def _split(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        """Find the record for which others were refused with it.
+
+        The bridge splits a batch only when all of it was refused; of one that was sent in several calls some may be
+        written already.
+        """
+        if len(drafts) == 1 and isinstance(drafts[0].verdict, Rejected):
+            drafts[0].verdict = replace(drafts[0].verdict, blame=Blame.RECORD)
+            return
+        middle = len(drafts) // 2
+        for half in filter(None, (drafts[:middle], drafts[middle:])):
+            await self._send(half, shape)
+            await self._split([each for each in half if _is_refused_together(each)], shape)
+
+    async def _settle_duplicates(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        await self._learn([each for each in drafts if isinstance(_resolved(each), Learn)], shape)
+        found = [(each, _resolved(each)) for each in drafts]
+        await self._update([(each, to) for each, to in found if isinstance(to, Update)], shape)
+        allowed = [(each, to) for each, to in found if isinstance(to, Allow)]
+        await self._send([each for each, _ in allowed], shape, allow=True)
+        for each, to in allowed:
+            each.warnings += (to.warning,)
+
+    async def _learn(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        """Send duplicates as requests of their own, to learn what they are duplicates of.
+
+        So many that the time for one `deliver` is enough; the others come again.
+        """
+        for each in drafts[_MOST_LEARNT:]:
+            each.verdict = Retry(Reason.CONFLICT, _TOO_MANY, Blame.RECORD, after=1.0)
+        drafts = drafts[:_MOST_LEARNT]
+        for is_new in (True, False):
+            chosen = [each for each in drafts if each.is_new is is_new]
+            for start in range(0, len(chosen), MOST_PARTS):
+                await self._learn_some(chosen[start : start + MOST_PARTS], shape, is_new=is_new)
+
+    async def _learn_some(self, drafts: Sequence[Draft], shape: Shape | None, *, is_new: bool) -> None:
+        route = drafts[0].row.route
+        rows = [(each.row.key, body(each.row, each.existing, shape)[0]) for each in drafts]
+        answer = await self._api.call(self._wire.each(route, rows, headers_of(route, is_new=is_new)))
+        parts = read_parts(answer) if isinstance(answer, Answer) else {}
+        for number, each in enumerate(drafts):
+            if isinstance(answer, Answer):
+                each.verdict = read_write(parts.get(str(number)), answer.status, self._api.secrets)
+            else:
+                each.verdict = answer
+
+    async def _update(self, found: Sequence[tuple[Draft, Update]], shape: Shape | None) -> None:
+        """Write duplicates into the records that they are duplicates of; one for each in a call."""
+        first: dict[str, tuple[Draft, Update]] = {}
+        for each, to in found:
+            if to.id in first:
+                each.verdict = Retry(Reason.CONFLICT, _SAME_RECORD, Blame.RECORD, after=1.0)
+            else:
+                first[to.id] = (each, to)
+        if not first:
+            return
+        if await self._describe({record_id: each for record_id, (each, _) in first.items()}, shape):
+            drafts = [each for each, _ in first.values()]
+            headers = headers_of(drafts[0].row.route, is_new=False)
+            await self._send_some(drafts, shape, headers, self._wire.update, list(first))
+            for each, to in first.values():
+                each.warnings += (to.warning,)
+
+    async def _describe(self, drafts: Mapping[str, Draft], shape: Shape | None) -> bool:
+        """Learn what the records of these ids have in their descriptions, which remarks are added to.
+
+        False where that cannot be asked for now; the verdicts say so then.
+        """
+        some = next(iter(drafts.values())).row
+        known: Known | Retry = {}
+        if takes_remark(some.route.object, shape) and any(each.row.remark for each in drafts.values()):
+            known = await self._existing(some, "Id", list(drafts), description=True)
+        for record_id, each in drafts.items():
+            if isinstance(known, Retry):
+                each.verdict = known
+                continue
+            each.existing = (known or {}).get(record_id.casefold())
+            if each.existing is None:
+                each.existing = Existing(record_id)
+                if each.row.remark:  # what the description says is not known, and it must not be lost
+                    told = "the remark is left out, for the description cannot be read"
+                    each.row = replace(each.row.warned(told), remark="")
+        return not isinstance(known, Retry)
+
+    def _outcomes(self, drafts: Sequence[Draft]) -> list[Outcome]:
+        verdicts = [
+            delivered(each.verdict, each.warnings, self._api) if isinstance(each.verdict, Written) else each.verdict
+            for each in drafts
+        ]
+        return outcomes(verdicts, [_memo(each) for each in drafts])
+
+
+def refused(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
+    """Give the fields that a record may go without and that are all that Salesforce has refused of it."""
+    if not isinstance(verdict, Problem) or verdict.kind is not Kind.VALUE:
+        return ()
+    # `Email: invalid email address: x`: the field stands in the message where it is not listed.
+    return row.droppable(verdict.fields or (verdict.message.partition(":")[0],), shape)
+
+
+def delivered(written: Written, warnings: Sequence[str], api: Api, memo: Mapping[str, str] | None = None) -> Delivered:
+    """Say that Salesforce has the record, and where people can look at it."""
+    url = f"{api.instance}".rstrip("/") + f"/{written.id}" if api.instance else None
+    return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {})
+
+
+def _draft(row: Row, known: Known) -> Draft:
+    if known is None:  # and Salesforce does not tell: what has been tried before is likely there
+        return Draft(row, not (row.asks and row.record.again), None, _UNSENT)
+    existing = known.get(row.key.casefold()) if row.asks else None
+    return Draft(row, existing is None, existing, _UNSENT)
+
+
+_UNSENT = Retry(Reason.CONNECTOR_ERROR, "not sent")
+
+
+def _is_refused_together(draft: Draft) -> bool:
+    return isinstance(draft.verdict, Rejected) and draft.verdict.blame is Blame.BATCH
+
+
+def _kind(draft: Draft) -> Kind | None:
+    return draft.verdict.kind if isinstance(draft.verdict, Problem) else None
+
+
+def _resolved(draft: Draft) -> Update | Allow | Learn | None:
+    return resolve(draft.verdict, draft.row.route) if isinstance(draft.verdict, Problem) else None
+
+
+def _memo(draft: Draft) -> dict[str, Any]:
+    """Keep how often the record was locked: it goes in smaller batches then (`batch_group`)."""
+    if _kind(draft) is not Kind.LOCKED:
+        return {}
+    return {"locked": str(int(draft.row.record.memo.get("locked", "0")) + 1)}

@@ -1,0 +1,198 @@
+"""What an org says of what its routes are going to send: `leadbridge check --online`. Only GET requests are sent."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from connectors.answers import Answer, Failure
+from connectors.base import ExpressionError, Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.salesforce.api import Api, Shapes
+from connectors.salesforce.problems import whole
+from connectors.salesforce.rows import Rows, takes_remark
+from connectors.salesforce.settings import SalesforceRoute
+from connectors.salesforce.shape import FieldShape, Shape
+from connectors.salesforce.wire import Wire
+
+_CREDENTIALS = "correct login_url and the credentials, and let the app and its user use the API"
+_ADVICE: Mapping[Reason, str] = {
+    Reason.UNAUTHORIZED: _CREDENTIALS,
+    Reason.FORBIDDEN: _CREDENTIALS,
+    Reason.GONE: "correct api_version",
+    Reason.NOT_FOUND: "correct login_url and api_version",
+}
+_PASSING = frozenset({Reason.SERVER_ERROR, Reason.RATE_LIMITED, Reason.TIMEOUT})
+_NUMBERS = frozenset({"currency", "double", "int", "long", "percent"})
+_TEXTS = frozenset({"address", "base64", "boolean", "date", "datetime", "time"}) | _NUMBERS
+"""Types that do not take any text."""
+_OWN_KEY = 41
+"""Characters of a key that is made where the mapping gives none: the event's id and the route's mark."""
+_FALLEN_BACK_ON: Mapping[str, frozenset[str]] = {
+    "contact": frozenset({"lastname"}),
+    "lead": frozenset({"company", "lastname"}),
+}
+"""Required fields that the connector gives where the mapping does not, by object."""
+
+
+class Prober:
+    """Asks an org. Used once, in a process that delivers nothing."""
+
+    def __init__(self, api: Api, wire: Wire, shapes: Shapes, rows: Rows) -> None:
+        self._api = api
+        self._wire = wire
+        self._shapes = shapes
+        self._rows = rows
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Say what is wrong with credentials, rights, objects, fields and remarks."""
+        trouble = await self._trouble()
+        if trouble is not None:
+            return (trouble,)
+        findings: list[Finding] = []
+        for number, each in enumerate(wanted):
+            route: Any = each.settings  # the bridge gives the connector's own model
+            findings += self._about_remark(number, route)
+            shape = await self._shapes.of(route.object)
+            if isinstance(shape, Shape):
+                findings += about_route(number, route, each.fields, shape)
+            else:
+                findings.append(_undescribed(number, route, shape))
+        findings += await self._about_activities(wanted)
+        if not findings:
+            return (Finding(Severity.NOTE, "reachable, credentials accepted, fields as wanted"),)
+        return findings
+
+    async def _trouble(self) -> Finding | None:
+        """Ask for the org's limits, to learn whether it is there and takes the credentials."""
+        answer = await self._api.ask(self._wire.limits())
+        meant = answer.outcome if isinstance(answer, Failure) else self._meaning(answer)
+        if meant is None:
+            return None
+        severity = Severity.WARNING if meant.reason in _PASSING else Severity.ERROR
+        setting = answer.setting if isinstance(answer, Failure) else ()
+        advice = _ADVICE.get(meant.reason, "ask again later" if meant.reason in _PASSING else _CREDENTIALS)
+        return Finding(severity, f"{meant.detail}; {advice}", setting=setting or ("login_url",))
+
+    def _meaning(self, answer: Answer) -> Retry | Rejected | None:
+        return whole(answer, self._api.now(), self._api.secrets)
+
+    def _about_remark(self, number: int, route: SalesforceRoute) -> Iterator[Finding]:
+        try:
+            self._rows.remark(route)
+        except ExpressionError as error:
+            yield Finding(Severity.ERROR, error.message, number, setting=("remark",))
+
+    async def _about_activities(self, wanted: Sequence[Wanted]) -> list[Finding]:
+        """Say whether the user may create what appointments become, for whichever route gets one."""
+        findings = []
+        for name in ("Event", "Task") if wanted else ():
+            shape = await self._shapes.of(name)
+            if not isinstance(shape, Shape) or not shape.createable:
+                what = f"the user may not create a {name}, which an appointment becomes; give it the right to edit them"
+                findings.append(Finding(Severity.WARNING, what))
+        return findings
+
+
+def about_route(number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape) -> Iterator[Finding]:
+    """Compare what a route sends with what its object takes. Pure.
+
+    Args:
+        number: The route's index.
+        route: Its settings.
+        fields: What it maps.
+        shape: Its object.
+    """
+    if not (shape.createable and shape.updateable):
+        what = f"the user may not create and update {route.object}; give it the right to"
+        yield Finding(Severity.ERROR, what, number, setting=("object",))
+    yield from _about_key(number, route, fields, shape)
+    for wanted in fields:
+        if wanted.name.lower() != route.external_id.lower():
+            yield from (_in_field(number, wanted, finding) for finding in _about_field(wanted, shape))
+    yield from _about_required(number, route, fields, shape)
+    if route.remark is not None and not takes_remark(route.object, shape):
+        what = f"{route.object} has no Description that can be written, so a lead's remark is left out"
+        yield Finding(Severity.WARNING, what, number, setting=("remark",))
+
+
+def _about_required(
+    number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape
+) -> Iterator[Finding]:
+    always = {wanted.name.lower(): wanted.always for wanted in fields}
+    given = _FALLEN_BACK_ON.get(route.object.lower(), frozenset()) | {route.external_id.lower()}
+    for name, known in shape.fields.items():
+        if not known.required or name in given or always.get(name):
+            continue
+        if name in always:
+            what = "required for a new record, and leads may lack it; give it a default"
+            yield Finding(Severity.WARNING, what, number, field=known.name)
+        else:
+            yield Finding(Severity.ERROR, "required for a new record and not mapped", number, field=known.name)
+
+
+def _about_key(number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape) -> Iterator[Finding]:
+    setting = ("external_id",)
+    known = shape.field(route.external_id)
+    if known is None:
+        what = f"{route.object} has no field {route.external_id} that the user may see{_near(route.external_id, shape)}"
+        yield Finding(Severity.ERROR, f"{what}; create it as a unique External ID", number, setting=setting)
+        return
+    if not known.external_id:
+        what = f"{known.name} is no External ID; mark it as one"
+        yield Finding(Severity.ERROR, what, number, setting=setting)
+    if not (known.createable and known.updateable):
+        what = f"the user may not write {known.name}; give it the right to edit the field"
+        yield Finding(Severity.ERROR, what, number, setting=setting)
+    if not known.unique:
+        what = f"{known.name} is not unique, so two records can get the same value; mark it as unique"
+        yield Finding(Severity.WARNING, what, number, setting=setting)
+    mapped = next((wanted for wanted in fields if wanted.name.lower() == known.name.lower()), None)
+    longest = mapped.longest if mapped is not None else _OWN_KEY
+    if known.length is not None and longest is not None and longest > known.length:
+        what = f"{known.name} takes {known.length} characters, its value has up to {longest}; make it longer"
+        yield Finding(Severity.ERROR, what, number, setting=setting)
+
+
+def _about_field(wanted: WantedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
+    known = shape.field(wanted.name)
+    if known is None:
+        yield Severity.ERROR, f"no such field, or not one that the user may see{_near(wanted.name, shape)}"
+        return
+    if not known.createable:
+        yield Severity.ERROR, "cannot be written; take it out, or give the user the right to edit it"
+    elif not known.updateable:
+        yield Severity.WARNING, "can be written into a new record only: an update with it is refused"
+    if wanted.text and known.type in _TEXTS and not (wanted.closed and known.type not in _NUMBERS):
+        yield Severity.WARNING, f"is of type {known.type}, and text is sent"
+    yield from _about_values(wanted, known)
+
+
+def _about_values(wanted: WantedField, known: FieldShape) -> Iterator[tuple[Severity, str]]:
+    if known.values is not None:
+        wrong = [str(value) for value in wanted.values if str(value) not in known.values]
+        if wrong:
+            allowed = ", ".join(sorted(known.values)[:10])
+            yield Severity.ERROR, f"takes only the values of its picklist: {allowed}"
+        elif not wanted.closed:
+            yield Severity.WARNING, "takes only the values of its picklist; map to them with a lookup"
+    longest = max([wanted.longest or 0, *(len(str(value)) for value in wanted.values)])
+    if known.length is not None and longest > known.length:
+        what = f"takes {known.length} characters, and up to {longest} are sent"
+        yield Severity.WARNING, what + ("; it will be cut" if known.is_cut else "; shorten it")
+
+
+def _in_field(number: int, wanted: WantedField, found: tuple[Severity, str]) -> Finding:
+    severity, message = found
+    return Finding(severity, message, number, wanted.name)
+
+
+def _undescribed(number: int, route: SalesforceRoute, meant: Retry | None) -> Finding:
+    if meant is None:
+        what = f"{route.object} is not described: there is no such object, or the user may not see it"
+        return Finding(Severity.ERROR, what, number, setting=("object",))
+    return Finding(Severity.WARNING, f"fields were not checked: {meant.detail}; ask again later", number)
+
+
+def _near(name: str, shape: Shape) -> str:
+    names = {field.name.lower(): field.name for field in shape.fields.values()}
+    found = difflib.get_close_matches(name.lower(), names, 1)
+    return f" (did you mean {names[found[0]]}?)" if found else ""

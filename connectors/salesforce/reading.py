@@ -1,0 +1,133 @@
+"""Reads the answers of collections, composites and queries. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.answers import Answer
+from connectors.base import Rejected, Retry
+from connectors.masking import Secrets
+from connectors.salesforce.problems import Problem, document_of, read_problem, unreadable
+from connectors.salesforce.rows import DESCRIPTION, Existing
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Salesforce has the record, under this id."""
+
+    id: str
+
+
+Verdict = Written | Problem | Retry | Rejected
+"""What is known of one record: written, its own problem, or what came of the call as a whole."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Part:
+    """The answer to one part of a composite."""
+
+    status: int
+    body: Any
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it did what was asked."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
+
+
+def read_rows(answer: Answer, count: int, secrets: Secrets) -> list[Verdict]:
+    """Read a collection's results, which come in the order of the records ("sObject Collections").
+
+    An answer of another length accounts for none of them.
+    """
+    document = document_of(answer)
+    if not isinstance(document, list) or len(document) != count:
+        return [unreadable(answer.status)] * count
+    return [_row(each, answer.status, secrets) for each in document]
+
+
+def read_parts(answer: Answer) -> dict[str, Part]:
+    """Read a composite's answers by their names; what cannot be read is left out."""
+    document = document_of(answer)
+    listed = document.get("compositeResponse") if isinstance(document, dict) else None
+    return {
+        each["referenceId"]: Part(each["httpStatusCode"], each.get("body"))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, dict)
+        and isinstance(each.get("referenceId"), str)
+        and isinstance(each.get("httpStatusCode"), int)
+    }
+
+
+def read_write(part: Part | None, status: int, secrets: Secrets, known_id: str | None = None) -> Verdict:
+    """Read the answer to a part that writes.
+
+    Args:
+        part: Its answer, None where there is none.
+        status: Of the answer as a whole.
+        secrets: Masks what Salesforce says.
+        known_id: The record's id, where it was written by it: then there is no body (204).
+    """
+    if part is None:
+        return unreadable(status)
+    if part.is_good:
+        said = part.body.get("id") if isinstance(part.body, dict) and part.body.get("success") is not False else None
+        record_id = said if isinstance(said, str) and said else known_id
+        return Written(record_id) if record_id else unreadable(status)
+    if part.status == 300:  # noqa: PLR2004 - the external id is not unique; the body is a list of records
+        return Problem(300, "", "several records have this external id; mark its field as unique and merge them")
+    return read_problem(part.body, part.status, secrets) or _silent(part.status)
+
+
+def read_found(parts: Sequence[Part | None], field: str) -> dict[str, Existing] | None:
+    """Read the answers to `Wire.existing`: the records by their value in the field, without regard to case.
+
+    None where one of the queries has no answer that can be used.
+    """
+    found: dict[str, Existing] = {}
+    for part in parts:
+        records = _records(part)
+        if records is None:
+            return None
+        found |= {str(each[field]).casefold(): existing(each) for each in records if each.get(field) is not None}
+    return found
+
+
+def read_activities(part: Part | None, mark: str) -> str | None:
+    """Give the id of the activity that has a mark in its description, None where there is none."""
+    for each in _records(part) or ():
+        description = each.get(DESCRIPTION)
+        if isinstance(description, str) and mark in description:
+            return str(each["Id"])
+    return None
+
+
+def is_answered(part: Part | None) -> bool:
+    """Whether a query's answer can be used."""
+    return _records(part) is not None
+
+
+def existing(record: dict[str, Any]) -> Existing:
+    """Read a record that has its id."""
+    return Existing(str(record["Id"]), str(record.get(DESCRIPTION) or ""))
+
+
+def _records(part: Part | None) -> list[dict[str, Any]] | None:
+    listed = part.body.get("records") if part and part.is_good and isinstance(part.body, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(each, dict) and each.get("Id") for each in listed):
+        return None
+    return listed
+
+
+def _row(result: Any, status: int, secrets: Secrets) -> Verdict:  # noqa: ANN401 - any JSON value
+    if not isinstance(result, dict):
+        return unreadable(status)
+    if result.get("success") is True and isinstance(result.get("id"), str) and result["id"]:
+        return Written(result["id"])
+    problem = read_problem(result.get("errors"), status, secrets)
+    return problem or unreadable(status)
+
+
+def _silent(status: int) -> Problem:
+    """Stand for an error without a body; its status alone says whose trouble it is."""
+    return Problem(status, "", "it gives no reason")

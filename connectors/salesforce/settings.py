@@ -1,0 +1,132 @@
+"""Settings of the `salesforce` connector. The configuration's documentation and its JSON Schema are made from them."""
+
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from connectors.base import RouteSettings
+from connectors.network import NetworkSettings, Size
+
+_OLDEST_VERSION = 46.0  # the first whose upsert gives the id of an updated record, which an appointment needs
+_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+
+
+def _recent(version: str) -> str:
+    if float(version) < _OLDEST_VERSION:
+        raise ValueError("must be 46.0 or later")
+    return version
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be the name of a time zone, such as Europe/Madrid or America/New_York") from None
+    return name
+
+
+class SalesforceSettings(NetworkSettings):
+    """A Salesforce org, reached through an External Client App of its own.
+
+    One of three flows: client credentials (`client_secret`), JWT bearer (`private_key` and `username`), or a refresh
+    token (`refresh_token`, with `client_secret` where the app wants it).
+    """
+
+    login_url: str = Field(
+        description="Where tokens are given out: the org's My Domain; the JWT and refresh flows also work with "
+        "`https://login.salesforce.com` and `https://test.salesforce.com`.",
+        examples=["https://acme.my.salesforce.com"],
+    )
+    client_id: str = Field(description="Consumer key of the app.", min_length=1)
+    client_secret: SecretStr | None = Field(
+        default=None, description="Consumer secret of the app; alone it means the client credentials flow."
+    )
+    private_key: SecretStr | None = Field(
+        default=None,
+        description="RSA key in PEM form whose certificate the app knows; it means the JWT bearer flow.",
+        examples=["${file:/run/secrets/salesforce.key}"],
+    )
+    username: str | None = Field(default=None, description="With `private_key`: the user to act as.")
+    refresh_token: SecretStr | None = Field(
+        default=None,
+        description="Refresh token of the user to act as; one that Salesforce gives in its place is kept in the store.",
+    )
+    api_version: Annotated[str, AfterValidator(_recent)] = Field(
+        default="68.0", description="Version of the REST API.", pattern=r"^\d{2,3}\.0$", examples=["68.0"]
+    )
+    quota_reserve: int = Field(
+        default=10,
+        description="Percent of the org's daily API calls that retries leave to new leads.",
+        ge=0,
+        le=100,
+    )
+    max_answer: Size = Field(
+        default=16 * 1024**2,
+        gt=0,
+        description="Largest answer that is read, decompressed; an object with many fields has a large description.",
+    )
+
+    @model_validator(mode="after")
+    def _one_flow(self) -> Self:
+        if self.private_key is not None and (self.client_secret is not None or self.refresh_token is not None):
+            raise ValueError("private_key goes without client_secret and refresh_token")
+        if (self.private_key is None) != (self.username is None):
+            raise ValueError("private_key and username need each other")
+        if self.private_key is None and self.client_secret is None and self.refresh_token is None:
+            raise ValueError("needs client_secret, or private_key and username, or refresh_token")
+        return self
+
+
+class Appointment(BaseModel):
+    """What an appointment becomes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    zone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        default=None,
+        description="Time zone of a start time whose text names none. Default: such an appointment becomes a task, for "
+        "a wrong time is worse than none.",
+        examples=["Europe/Madrid"],
+    )
+    minutes: int = Field(default=30, description="How long an event lasts.", ge=1, le=1440)
+
+
+class SalesforceRoute(RouteSettings):
+    """What leads of a route become in Salesforce."""
+
+    object: str = Field(default="Lead", description="API name of the object that is written.", pattern=_NAME)
+    external_id: str = Field(
+        description="API name of the External ID field (marked unique) by which a record is found again. Its value is "
+        "what `fields` gives for it, or else one that is different for each event. A value per chat or contact, such "
+        'as `"{{ SerialNumber }}-{{ SessionID }}"`, lets an appointment find the lead of the same chat; it costs one '
+        "more call for each batch, to learn which records exist.",
+        pattern=_NAME,
+        examples=["Leadbridge_Id__c"],
+    )
+    remark: str | None = Field(
+        default=None,
+        description="What is said beside the fields: the name of a field of the event, or a template. It is added to "
+        "`Description`, that of the event or task for an appointment (whose default is its `Content`). Where it is "
+        "set, an optional field whose value Salesforce refuses is left out, and its value is kept here.",
+        examples=["Content", "{{ Content }} ({{ URI }})"],
+    )
+    duplicates: Literal["update", "allow", "dead_letter"] = Field(
+        default="update",
+        description="What to do when a duplicate rule or a unique field finds another record: write into that record, "
+        "save all the same (where the rule allows it), or make a dead letter.",
+    )
+    assignment: Literal["created", "always", "never"] = Field(
+        default="created",
+        description="When assignment rules run: for records that are created, for updates too, or not at all.",
+    )
+    last_name: str = Field(
+        default="Unknown",
+        description="`LastName` of a new lead or contact that has none, nor a first name, e-mail or phone to use.",
+        min_length=1,
+        max_length=80,
+    )
+    company: str = Field(
+        default="[not provided]", description="`Company` of a new lead that has none.", min_length=1, max_length=255
+    )
+    appointment: Appointment = Field(default=Appointment(), description="What an appointment becomes.")

@@ -1,0 +1,53 @@
+"""The addresses of the HubSpot API that the sandbox serves. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs, unquote
+
+from connectors.testing.hubspot.answers import VERSIONS, Version
+from connectors.testing.hubspot.errors import unknown_address
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a request goes."""
+
+    version: Version
+    area: Literal["objects", "properties"]
+    kind: str
+    """The object, as the path names it."""
+    rest: tuple[str, ...]
+    """The parts of the path after it, decoded."""
+    query: dict[str, list[str]]
+
+    def one(self, name: str) -> str | None:
+        """Give a value of the query; None if it is not there."""
+        return self.query[name][-1] if name in self.query else None
+
+    def several(self, name: str) -> list[str]:
+        """Give values of the query, whether they come with commas between or one by one."""
+        return [part for each in self.query.get(name, []) for part in each.split(",") if part]
+
+
+def read_address(path: str) -> Address:
+    """Read a path with its query. Raises `RefusedError` for one that leads nowhere.
+
+    `/crm/objects/2026-09/contacts` and `/crm/v3/objects/contacts` are the same thing in two versions. The default
+    associations are in the fourth version of the old paths, which is otherwise not served.
+    """
+    way, _, query = path.partition("?")
+    match way.split("/")[1:]:
+        case ["crm", ("objects" | "properties") as area, ("2026-03" | "2026-09") as version, kind, *rest]:
+            pass
+        case ["crm", "v3" as version, ("objects" | "properties") as area, kind, *rest]:
+            pass
+        case ["crm", "v4", "objects" as area, kind, _, "associations", "default", _, _]:
+            version, rest = "v3", way.split("/")[5:]
+        case _:
+            raise unknown_address()
+    parts = tuple(unquote(each) for each in rest)
+    return Address(VERSIONS[version], _area(area), unquote(kind), parts, parse_qs(query, keep_blank_values=True))
+
+
+def _area(name: str) -> Literal["objects", "properties"]:
+    return "objects" if name == "objects" else "properties"

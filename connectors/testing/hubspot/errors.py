@@ -1,0 +1,150 @@
+"""What the HubSpot sandbox refuses, in HubSpot's own words. Pure.
+
+Every refusal is an exception, because it may become two things: the body of an answer, or one element of the `errors`
+of a batch. Source of the forms: HubSpot's page on error handling and its guide to the object APIs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+VALIDATION = "VALIDATION_ERROR"
+NOT_FOUND = "OBJECT_NOT_FOUND"
+CONFLICT = "CONFLICT"
+_SCOPES_PAGE = "https://developers.hubspot.com/scopes"
+
+
+class RefusedError(Exception):
+    """A call, or one input of a batch, that is refused.
+
+    Args:
+        status: Of the answer, where the whole call is refused.
+        message: HubSpot's words.
+        category: None where HubSpot sends none (JSON that cannot be read).
+        errors: The `errors` of the body.
+        context: Values by name, each a list of text.
+        links: The `links` of the body.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        category: str | None = VALIDATION,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        context: Mapping[str, Sequence[str]] | None = None,
+        links: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.category = category
+        self._errors = list(errors)
+        self._context = dict(context or {})
+        self._links = dict(links or {})
+
+    def document(self, correlation_id: str) -> dict[str, Any]:
+        """Give the body of the answer. The 409 of a single record names the other one in its message only."""
+        parts = {
+            "errors": self._errors,
+            "links": self._links,
+            "context": {} if self.category == CONFLICT else self._context,
+            "category": self.category,
+        }
+        body = {"status": "error", "message": self.message, "correlationId": correlation_id}
+        return body | {name: part for name, part in parts.items() if part}
+
+    def element(self, trace_id: str) -> dict[str, Any]:
+        """Give the element of a batch's `errors` for the input with this trace id."""
+        context = {"objectWriteTraceId": [trace_id], **self._context}
+        return {"status": "error", "category": self.category, "message": self.message, "context": context}
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A value that a property does not take."""
+
+    name: str
+    code: str
+    """`PROPERTY_DOESNT_EXIST`, `INVALID_OPTION`, ..."""
+    message: str
+
+
+class InvalidValuesError(RefusedError):
+    """Values that their properties do not take: those of one record, or of a whole batch.
+
+    The reasons stand in a JSON array inside the message. `errors` repeats them, but only once for each property and
+    code, so that the two lists can differ in length, as recorded answers do.
+
+    Args:
+        invalid: The values.
+        portal: The account.
+    """
+
+    def __init__(self, invalid: Sequence[Invalid], portal: int) -> None:
+        self.invalid = tuple(invalid)
+        inside = [
+            {
+                "isValid": False,
+                "message": each.message,
+                "error": each.code,
+                "name": each.name,
+                "localizedErrorMessage": each.message,
+                "portalId": portal,
+            }
+            for each in invalid
+        ]
+        once = {(each.name, each.code): each for each in invalid}.values()
+        super().__init__(
+            400,
+            f"Property values were not valid: {orjson.dumps(inside).decode()}",
+            errors=[
+                {"message": each.message, "code": each.code, "context": {"propertyName": [each.name]}} for each in once
+            ],
+        )
+
+
+def unreadable(reason: str, line: int = 1, column: int = 2) -> RefusedError:
+    """Give the refusal of JSON that is none, or that has a value of the wrong kind: it has no category."""
+    return RefusedError(400, f"Invalid input JSON on line {line}, column {column}: {reason}", None)
+
+
+def not_set(names: Sequence[str]) -> RefusedError:
+    """Give the refusal of a document without fields that it must have: it has no category either."""
+    return unreadable(f"Some required fields were not set: [{', '.join(names)}]")
+
+
+def not_found() -> RefusedError:
+    """Give the answer for a record that does not exist."""
+    return RefusedError(404, "resource not found", NOT_FOUND)
+
+
+def unknown_address() -> RefusedError:
+    """Give the answer for a path that leads nowhere. It has no category, unlike the one for an absent record."""
+    return RefusedError(404, "resource not found", None)
+
+
+def required_properties(verb: str, kind: str, names: Sequence[str]) -> RefusedError:
+    """Give the refusal of a record without properties that it must have; `verb` is creating or updating."""
+    message = f"Error {verb} {kind.upper()}. Some required properties were not set."
+    return RefusedError(400, message, context={"properties": list(names)})
+
+
+def missing_scopes(scopes: Sequence[str]) -> RefusedError:
+    """Give the refusal of a token without any of these scopes."""
+    return RefusedError(
+        403,
+        "This app hasn't been granted all required scopes to make this call. "
+        f"Read more about required scopes here: {_SCOPES_PAGE}.",
+        "MISSING_SCOPES",
+        errors=[
+            {
+                "message": "One or more of the following scopes are required.",
+                "context": {"requiredGranularScopes": list(scopes)},
+            }
+        ],
+        links={"scopes": _SCOPES_PAGE},
+    )

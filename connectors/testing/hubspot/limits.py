@@ -1,0 +1,106 @@
+"""How many calls the HubSpot sandbox allows. Pure: the time is passed in.
+
+Source: HubSpot's usage guidelines. A private app or service key has 100 calls in ten seconds on the smaller plans,
+counted in a rolling window; search has 5 a second of its own and is not counted in those; all count for the day.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.testing.hubspot.errors import RefusedError
+
+_DAY = 86_400.0
+_WINDOW = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of an account."""
+
+    ten_secondly: int = 100
+    """Calls in any ten seconds, without searches."""
+    secondly: int = 5
+    """Searches in any second."""
+    daily: int = 250_000
+    """Calls in a day, which begins at midnight UTC."""
+
+
+class LimitedError(RefusedError):
+    """A call over a limit. Its body has `errorType` in place of `category`, and no `Retry-After` comes with it.
+
+    Args:
+        policy: `TEN_SECONDLY_ROLLING`, `SECONDLY` or `DAILY`.
+        portal: The account.
+    """
+
+    def __init__(self, policy: str, portal: int) -> None:
+        super().__init__(429, f"You have reached your {policy.lower()} limit.", None)
+        self._policy = policy
+        self._portal = portal
+
+    def document(self, correlation_id: str) -> dict[str, Any]:
+        """Give the body of the answer."""
+        body = {
+            "status": "error",
+            "message": self.message,
+            "errorType": "RATE_LIMIT",
+            "correlationId": correlation_id,
+            "policyName": self._policy,
+        }
+        if self._policy == "TEN_SECONDLY_ROLLING":
+            return body | {"groupName": f"publicapi:private-apps:{self._portal}"}
+        return body | {"requestId": correlation_id}
+
+
+class Meter:
+    """Counts the calls.
+
+    Args:
+        limits: Of the account.
+        portal: The account.
+    """
+
+    def __init__(self, limits: Limits, portal: int) -> None:
+        self.limits = limits
+        """May be changed while calls come."""
+        self._portal = portal
+        self._calls: deque[float] = deque()
+        self._searches: deque[float] = deque()
+        self._day = 0
+        self._today = 0
+
+    def count(self, now: float, *, search: bool) -> None:
+        """Count a call. Raises `LimitedError`, and then it does not count."""
+        if int(now // _DAY) != self._day:
+            self._day, self._today = int(now // _DAY), 0
+        if self._today >= self.limits.daily:
+            raise LimitedError("DAILY", self._portal)
+        calls, window, most = (
+            (self._searches, 1.0, self.limits.secondly) if search else (self._calls, _WINDOW, self.limits.ten_secondly)
+        )
+        _forget(calls, now - window)
+        if len(calls) >= most:
+            raise LimitedError("SECONDLY" if search else "TEN_SECONDLY_ROLLING", self._portal)
+        calls.append(now)
+        self._today += 1
+
+    def headers(self, now: float, *, oauth: bool) -> dict[str, str]:
+        """Give the headers that tell what is left; those of the day are absent for OAuth apps."""
+        _forget(self._calls, now - _WINDOW)
+        left = {
+            "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(_WINDOW * 1000)),
+            "X-HubSpot-RateLimit-Max": str(self.limits.ten_secondly),
+            "X-HubSpot-RateLimit-Remaining": str(max(self.limits.ten_secondly - len(self._calls), 0)),
+        }
+        if oauth:
+            return left
+        return left | {
+            "X-HubSpot-RateLimit-Daily": str(self.limits.daily),
+            "X-HubSpot-RateLimit-Daily-Remaining": str(max(self.limits.daily - self._today, 0)),
+        }
+
+
+def _forget(calls: deque[float], until: float) -> None:
+    while calls and calls[0] <= until:
+        calls.popleft()

@@ -1,0 +1,90 @@
+"""The HubSpot sandbox's calls for one record. No network in here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.testing.contacts import Reply
+from connectors.testing.hubspot.answers import Version, associations, read, written
+from connectors.testing.hubspot.associations import default_type, invalid_ids, read_associations, resolve
+from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError, not_found
+from connectors.testing.hubspot.reading import read_properties, read_text
+from connectors.testing.hubspot.schema import ObjectType
+from connectors.testing.hubspot.store import Store, StoredObject
+
+
+class Records:
+    """Creates, updates and gives single records. Each method raises `RefusedError`.
+
+    Args:
+        store: Holds the records.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, kind: ObjectType, document: Mapping[str, Any], version: Version) -> Reply:
+        """Create a record, with its associations or not at all."""
+        read_text(document, "objectWriteTraceId")
+        properties = read_properties(document)
+        links = resolve(read_associations(document), kind, self._store.kinds)
+        write = self._store.plan(kind, properties, None, links, enforced=version.enforces)
+        return Reply(201, written(self._store, kind, self._store.apply(write), version))
+
+    def update(
+        self, kind: ObjectType, record_id: str, by: str | None, document: Mapping[str, Any], version: Version
+    ) -> Reply:
+        """Update the record with this id, or with this value of the property `by`."""
+        properties = read_properties(document)
+        record = self._find(kind, record_id, by)
+        write = self._store.plan(kind, properties, record, enforced=version.enforces)
+        return Reply(200, written(self._store, kind, self._store.apply(write), version))
+
+    def get(
+        self,
+        kind: ObjectType,
+        record_id: str,
+        by: str | None,
+        wanted: Sequence[str],
+        others: Sequence[str],
+        version: Version,
+    ) -> Reply:
+        """Give a record, with the properties `wanted` and its associations with the objects `others`."""
+        targets = [self._store.kind(each) for each in others]
+        record = self._find(kind, record_id, by)
+        document = read(self._store, kind, record, version, wanted)
+        linked = associations(kind, record, targets)
+        return Reply(200, document | ({"associations": linked} if linked else {}))
+
+    def associate(
+        self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str, times: Mapping[str, str]
+    ) -> Reply:
+        """Associate two records without a label; a second time changes nothing."""
+        found = []
+        for each, each_id in ((kind, record_id), (target, target_id)):
+            record = self._store.find(each, each_id, None)
+            if record is None:
+                raise invalid_ids(each, each_id)
+            found.append(record)
+        self._store.associate(found[0], found[1])
+        results = [
+            {"from": {"id": one.id}, "to": {"id": other.id}, "associationSpec": _spec(source, to)}
+            for one, other, source, to in (
+                (found[0], found[1], kind, target),
+                (found[1], found[0], target, kind),
+            )
+        ]
+        return Reply(200, {"status": "COMPLETE", "results": results, **times})
+
+    def _find(self, kind: ObjectType, record_id: str, by: str | None) -> StoredObject:
+        if by is None and not record_id.isdecimal():
+            message = "Object not found.  objectId are usually numeric."
+            raise RefusedError(404, message, NOT_FOUND, context={"id": [record_id]})
+        record = self._store.find(kind, record_id, by)
+        if record is None:
+            raise not_found()
+        return record
+
+
+def _spec(source: ObjectType, target: ObjectType) -> dict[str, Any]:
+    category, number = default_type(source, target)
+    return {"associationCategory": category, "associationTypeId": number}

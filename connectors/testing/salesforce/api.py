@@ -1,0 +1,94 @@
+"""The REST API of the org: which resource answers a call. No network in here."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from connectors.testing.contacts import Reply
+from connectors.testing.salesforce import soql
+from connectors.testing.salesforce.call import Call, read_target
+from connectors.testing.salesforce.composite import answer_composite
+from connectors.testing.salesforce.limits import Limits
+from connectors.testing.salesforce.org import Org
+from connectors.testing.salesforce.problems import ProblemError, not_found, refused
+from connectors.testing.salesforce.records import answer_records
+from connectors.testing.salesforce.sobject_collections import answer_collections
+
+_BODIES = ("POST", "PATCH", "PUT")
+
+
+class Api:
+    """Answers calls whose token and limits have been looked at.
+
+    Args:
+        org: Where records are.
+        limits: What the Limits resource tells of.
+        version: The newest version, such as `68.0`.
+        unread_in_row: Whether a record of a collection that cannot be read fails alone.
+    """
+
+    def __init__(self, org: Org, limits: Limits, version: str, *, unread_in_row: bool) -> None:
+        self._org = org
+        self._limits = limits
+        self._version = version
+        self._unread_in_row = unread_in_row
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Answer a call. A failed one has written nothing.
+
+        Args:
+            method: Its method.
+            target: Path and query as they were sent.
+            headers: By names in any case.
+            body: Its body.
+        """
+        try:
+            version, parts, query = read_target(target, self._version)
+            document = _read(method, headers, body)
+            if not version:
+                listed = {"label": "Current", "url": f"/services/data/v{self._version}", "version": self._version}
+                return Reply(200, [listed])
+            return self._answer(Call(method, version, parts, query, headers, document))
+        except ProblemError as error:
+            return error.reply
+        finally:
+            self._org.rows.settle()
+
+    def _answer(self, call: Call) -> Reply:
+        match call.parts:
+            case ():
+                call.allow("GET")
+                names = ("composite", "limits", "query", "sobjects")
+                return Reply(200, {name: f"{call.root}/{name}" for name in names})
+            case ("sobjects", *_):
+                return answer_records(self._org, call)
+            case ("query",):
+                return self._query(call)
+            case ("limits",):
+                call.allow("GET")
+                return Reply(200, self._limits.document())
+            case ("composite",):
+                return answer_composite(self._org, call, self._version, self._answer)
+            case ("composite", "sobjects", *_):
+                return answer_collections(self._org, call, unread_in_row=self._unread_in_row)
+        raise not_found()
+
+    def _query(self, call: Call) -> Reply:
+        call.allow("GET")
+        if not call.query.get("q"):
+            raise refused(400, "MALFORMED_QUERY", "A query string has to be specified")
+        return Reply(200, soql.run(self._org, call.query["q"], call.version))
+
+
+def _read(method: str, headers: Mapping[str, str], body: bytes) -> object:
+    """Read a body as JSON; None where there is none. Raises `ProblemError`."""
+    if method not in _BODIES or not body:
+        return None
+    content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        message = f"Content type {content_type or 'application/octet-stream'} not supported for this resource"
+        raise refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise refused(400, "JSON_PARSER_ERROR", f"{error.msg} at [line:{error.lineno}, column:{error.colno}]") from None

@@ -1,0 +1,170 @@
+"""The objects of the org: Lead, Contact, Event and Task, as a new org has them, and one external id. Pure.
+
+Names, lengths and required fields are those of the Object Reference for the Salesforce Platform.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.testing.salesforce.fields import Field
+
+USER = "0055g00000ABCDEAAU"
+"""The integration user: who owns and creates what is written."""
+
+_SOURCES = ("Web", "Phone Inquiry", "Partner Referral", "Purchased List", "Other")
+_STATUSES = ("Open - Not Contacted", "Working - Contacted", "Closed - Converted", "Closed - Not Converted")
+_SALUTATIONS = ("Mr.", "Ms.", "Mrs.", "Dr.", "Prof.")
+_RATINGS = ("Hot", "Warm", "Cold")
+_INTERESTS = ("High", "Medium", "Low")
+_TASK_STATUSES = ("Not Started", "In Progress", "Completed", "Waiting on someone else", "Deferred")
+_PRIORITIES = ("High", "Normal", "Low")
+_SHOW_AS = ("Busy", "OutOfOffice", "Free")
+
+
+@dataclass(frozen=True, slots=True)
+class SObject:
+    """One object of the org."""
+
+    name: str
+    prefix: str
+    """The first three characters of its records' ids."""
+    fields: Mapping[str, Field]
+    """By name, in the order in which describe gives them."""
+
+    def summary(self, version: str) -> dict[str, Any]:
+        """Give what the list of all objects says of it."""
+        root = f"/services/data/v{version}/sobjects/{self.name}"
+        return {
+            "name": self.name,
+            "label": self.name,
+            "labelPlural": f"{self.name}s",
+            "keyPrefix": self.prefix,
+            "createable": True,
+            "updateable": True,
+            "deletable": True,
+            "queryable": True,
+            "retrieveable": True,
+            "custom": False,
+            "urls": {"sobject": root, "describe": f"{root}/describe", "rowTemplate": f"{root}/{{ID}}"},
+        }
+
+    def describe(self, version: str) -> dict[str, Any]:
+        """Give its describe."""
+        return {**self.summary(version), "fields": [each.describe() for each in self.fields.values()]}
+
+
+def standard_objects(
+    external_id: Field, extra_fields: Mapping[str, Sequence[Field]], *, on_activities: bool
+) -> dict[str, SObject]:
+    """Give the objects by name.
+
+    Args:
+        external_id: The custom field by which records are found again; Lead and Contact have it.
+        extra_fields: More fields by object; one of a known name takes its place.
+        on_activities: Whether Event and Task have the external id too.
+    """
+    people = [external_id]
+    activities = [external_id] if on_activities else []
+    made = (
+        ("Lead", "00Q", [*_system(), *_person(40), *_lead(), *people]),
+        ("Contact", "003", [*_system(), *_person(40), *_contact(), *people]),
+        ("Event", "00U", [*_system(), *_activity(), *_event(), *activities]),
+        ("Task", "00T", [*_system(), *_activity(), *_task(), *activities]),
+    )
+    return {
+        name: SObject(name, prefix, {each.name: each for each in (*fields, *extra_fields.get(name, ()))})
+        for name, prefix, fields in made
+    }
+
+
+def _read_only(name: str, kind: Any, **more: Any) -> Field:  # noqa: ANN401 - a Kind; a Field checks the rest
+    return Field(name=name, kind=kind, createable=False, updateable=False, **more)
+
+
+def _picklist(name: str, values: tuple[str, ...], label: str = "", **more: Any) -> Field:  # noqa: ANN401 - a Field's
+    return Field(name=name, label=label, kind="picklist", length=255, values=values, **more)
+
+
+def _system() -> list[Field]:
+    return [
+        _read_only("Id", "id"),
+        _read_only("IsDeleted", "boolean", default=False),
+        Field(name="OwnerId", label="Owner ID", kind="reference", default=USER, refers_to=("User",)),
+        _read_only("CreatedDate", "datetime", required=True),
+        _read_only("LastModifiedDate", "datetime", required=True),
+        _read_only("SystemModstamp", "datetime", required=True),
+    ]
+
+
+def _person(phone: int) -> list[Field]:
+    return [
+        Field(name="LastName", label="Last Name", length=80, required=True),
+        Field(name="FirstName", label="First Name", length=40),
+        _picklist("Salutation", _SALUTATIONS),
+        _read_only("Name", "string", length=121, label="Full Name"),
+        Field(name="Title", length=128),
+        Field(name="Phone", kind="phone", length=phone),
+        Field(name="MobilePhone", label="Mobile Phone", kind="phone", length=phone),
+        Field(name="Email", kind="email", length=80, id_lookup=True),
+        Field(name="Description", kind="textarea", length=32000),
+        _picklist("LeadSource", _SOURCES, "Lead Source"),
+        Field(name="HasOptedOutOfEmail", label="Email Opt Out", kind="boolean", default=False),
+    ]
+
+
+def _lead() -> list[Field]:
+    return [
+        Field(name="Company", length=255, required=True),
+        Field(name="Street", kind="textarea", length=255),
+        Field(name="City", length=40),
+        Field(name="State", label="State/Province", length=80),
+        Field(name="PostalCode", label="Zip/Postal Code", length=20),
+        Field(name="Country", length=80),
+        Field(name="Website", kind="url", length=255),
+        _picklist("Status", _STATUSES, default=_STATUSES[0]),
+        _picklist("Rating", _RATINGS),
+        _picklist("Interest__c", _INTERESTS, "Interest", restricted=True),
+        Field(name="NumberOfEmployees", label="Employees", kind="int"),
+        Field(name="AnnualRevenue", label="Annual Revenue", kind="currency"),
+        _read_only("IsConverted", "boolean", default=False),
+        _read_only("ConvertedDate", "date"),
+    ]
+
+
+def _contact() -> list[Field]:
+    return [
+        Field(name="MailingStreet", label="Mailing Street", kind="textarea", length=255),
+        Field(name="MailingCity", label="Mailing City", length=40),
+        Field(name="MailingCountry", label="Mailing Country", length=80),
+        Field(name="Birthdate", kind="date"),
+    ]
+
+
+def _activity() -> list[Field]:
+    return [
+        Field(name="WhoId", label="Name ID", kind="reference", refers_to=("Contact", "Lead")),
+        Field(name="Subject", length=255),
+        Field(name="Description", kind="textarea", length=32000),
+        Field(name="ActivityDate", label="Due Date Only", kind="date"),
+    ]
+
+
+def _event() -> list[Field]:
+    return [
+        Field(name="Location", length=255),
+        Field(name="IsAllDayEvent", label="All-Day Event", kind="boolean", default=False),
+        Field(name="ActivityDateTime", label="Due Date Time", kind="datetime"),
+        Field(name="StartDateTime", label="Start Date Time", kind="datetime"),
+        Field(name="EndDateTime", label="End Date Time", kind="datetime"),
+        Field(name="DurationInMinutes", label="Duration", kind="int"),
+        _picklist("ShowAs", _SHOW_AS, "Show Time As", default="Busy", restricted=True),
+    ]
+
+
+def _task() -> list[Field]:
+    return [
+        _picklist("Status", _TASK_STATUSES, default="Not Started"),
+        _picklist("Priority", _PRIORITIES, default="Normal"),
+        _read_only("IsClosed", "boolean", default=False),
+    ]

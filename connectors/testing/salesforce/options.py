@@ -1,0 +1,62 @@
+"""What the Sforce headers of a call ask for. Pure.
+
+From the REST API Developer Guide, Headers: Duplicate Rule Header (52.0 and later) and Assignment Rule Header.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from connectors.testing.salesforce.problems import refused
+from connectors.testing.salesforce.values import full_id
+
+_DUPLICATES = "sforce-duplicate-rule-header"
+_ASSIGNMENT = "sforce-auto-assign"
+_DUPLICATES_SINCE = 52.0
+_KNOWN = ("allowsave", "includerecorddetails", "runascurrentuser")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a record is to be written."""
+
+    allow_save: bool = False
+    """Write in spite of a duplicate rule that only alerts."""
+    record_details: bool = False
+    """Tell of a duplicate's fields, not of its id alone."""
+    assign: bool = True
+    """Run the lead assignment rule. The default holds for updates too."""
+
+
+def read_options(headers: Mapping[str, str], version: float) -> Options:
+    """Read the headers of a call, or of a part of a composite call. Raises `ProblemError`.
+
+    Args:
+        headers: By names in any case.
+        version: The API version of the call.
+    """
+    by_name = {name.lower(): value for name, value in headers.items()}
+    rule = _pairs(by_name.get(_DUPLICATES, "")) if version >= _DUPLICATES_SINCE else {}
+    return Options(
+        allow_save=rule.get("allowsave", False),
+        record_details=rule.get("includerecorddetails", False),
+        assign=_assigns(by_name.get(_ASSIGNMENT, "TRUE")),
+    )
+
+
+def _pairs(value: str) -> dict[str, bool]:
+    found = {}
+    for part in filter(None, map(str.strip, value.replace(",", ";").split(";"))):
+        name, _, said = part.partition("=")
+        if name.strip().lower() not in _KNOWN or said.strip().lower() not in ("true", "false"):
+            raise refused(400, "INVALID_HEADER", f"Sforce-Duplicate-Rule-Header: cannot read {part}")
+        found[name.strip().lower()] = said.strip().lower() == "true"
+    return found
+
+
+def _assigns(value: str) -> bool:
+    said = value.strip()
+    if said.lower() in ("true", "false"):
+        return said.lower() == "true"
+    if full_id(said) is not None and said.startswith("01Q"):
+        return True
+    raise refused(400, "INVALID_ID_FIELD", "Sforce-Auto-Assign: must be TRUE, FALSE or the id of an assignment rule")

@@ -1,0 +1,213 @@
+"""The org: what it takes, what it refuses, and what it makes of a record. No network in here."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors.testing.salesforce.activities import event_times
+from connectors.testing.salesforce.duplicates import DuplicateRule
+from connectors.testing.salesforce.fields import Field
+from connectors.testing.salesforce.objects import USER, SObject
+from connectors.testing.salesforce.options import Options
+from connectors.testing.salesforce.problems import Problem, ProblemError, not_found, refused, refused_record
+from connectors.testing.salesforce.rows import Row, Rows
+from connectors.testing.salesforce.values import full_id, moment, problems_of, read_all
+
+ValidationRule = Callable[[str, Mapping[str, Any]], str | None]
+"""Gets the object's name and the record as it would be stored; gives the message that refuses it, or None."""
+
+
+class Org:
+    """An org in memory.
+
+    Args:
+        objects: Its objects, by name.
+        duplicates: Its duplicate rule.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, objects: Mapping[str, SObject], duplicates: DuplicateRule, now: Callable[[], float]) -> None:
+        self.objects = objects
+        self.duplicates = duplicates
+        self.validation_rules: list[ValidationRule] = []
+        self.locks: Counter[str] = Counter()
+        """How many more writes find a record locked, by its id or by the value of its external id."""
+        self.lock_in_trigger = False
+        """Whether a lock shows as the failure of a trigger, with another code around it."""
+        self.rows = Rows(objects)
+        self._now = now
+
+    def object(self, name: str) -> SObject:
+        """Give an object. Raises `ProblemError` for a name that is none."""
+        if name not in self.objects:
+            raise not_found()
+        return self.objects[name]
+
+    def key_field(self, made: SObject, name: str) -> Field:
+        """Give the field that records can be found by. Raises `ProblemError` where it is no such field."""
+        field = made.fields.get(name)
+        if field is None or not field.finds_records:
+            raise not_found(f"Provided external ID field does not exist or is not accessible: {name}")
+        return field
+
+    def find(self, made: SObject, record_id: str) -> Row:
+        """Give a record by its id. Raises `ProblemError`."""
+        if full_id(record_id) is None:
+            raise not_found(f"Provided external ID field does not exist or is not accessible: {record_id}")
+        row = self.rows.get(record_id)
+        if row is None or row.object != made.name:
+            raise not_found()
+        if row.deleted:
+            raise refused(404, "ENTITY_IS_DELETED", "entity is deleted")
+        return row
+
+    def create(self, made: SObject, document: Mapping[str, Any], options: Options, version: str) -> Row:
+        """Create a record. Raises `ProblemError`."""
+        written = self._read(made, document)
+        self._check_lock(made, written, None)
+        _check_writable([each for each in written if not made.fields[each].createable])
+        values = dict.fromkeys(made.fields) | {each.name: each.default for each in made.fields.values()} | written
+        values |= {each.name: each.default for each in made.fields.values() if values[each.name] is None}
+        missing = [each.name for each in made.fields.values() if each.required and each.createable]
+        _check_required([name for name in missing if values[name] is None])
+        values = self._checked(made, values, written, None, options, version)
+        stamp = moment(self._now())
+        system = {"CreatedDate": stamp, "LastModifiedDate": stamp, "SystemModstamp": stamp}
+        row = self.rows.add(made, {**values, **system})
+        self._assign(row, options)
+        return row
+
+    def update(self, row: Row, document: Mapping[str, Any], options: Options, version: str) -> None:
+        """Change a record. Raises `ProblemError`."""
+        made = self.objects[row.object]
+        written = self._read(made, document)
+        self._check_lock(made, written, row)
+        _check_writable([each for each in written if not made.fields[each].updateable])
+        if row.fields.get("IsConverted"):
+            raise _converted()
+        emptied = [name for name, value in written.items() if value is None]
+        _check_required([name for name in emptied if not made.fields[name].describe()["nillable"]])
+        values = self._checked(made, {**row.fields, **written}, written, row, options, version)
+        stamp = moment(self._now())
+        self.rows.change(row, {**values, "LastModifiedDate": stamp, "SystemModstamp": stamp})
+        self._assign(row, options)
+
+    def delete(self, row: Row) -> None:
+        """Put a record into the recycle bin."""
+        self.rows.change(row, {"IsDeleted": True}, deleted=True)
+
+    def convert(self, row: Row) -> None:
+        """Convert a lead, as a user of the CRM does."""
+        day = moment(self._now())[:10]
+        self.rows.change(row, {"IsConverted": True, "ConvertedDate": day, "Status": "Closed - Converted"})
+        self.rows.settle()
+
+    def _read(self, made: SObject, document: Mapping[str, Any]) -> dict[str, Any]:
+        if any(name.lower() == "id" for name in document):
+            raise refused(400, "INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+        return read_all(made.fields, document, made.name)
+
+    def _checked(
+        self,
+        made: SObject,
+        values: dict[str, Any],
+        written: Mapping[str, Any],
+        row: Row | None,
+        options: Options,
+        version: str,
+    ) -> dict[str, Any]:
+        """Check a record in the order in which Salesforce does, and give it with what follows from its values.
+
+        First the values, then validation rules, duplicate rules, and at last what must be unique (Apex Developer
+        Guide, Triggers and Order of Execution).
+        """
+        problems = problems_of(made.fields, written)
+        if problems:
+            raise ProblemError(400, *problems)
+        self._check_references(made, written)
+        values |= _derived(made, values, written)
+        said = (rule(made.name, values) for rule in self.validation_rules)
+        problems = [Problem("FIELD_CUSTOM_VALIDATION_EXCEPTION", message) for message in said if message]
+        if problems:
+            raise ProblemError(400, *problems)
+        if written.get("Email") and "LastName" in made.fields:
+            matches = [each for each in self.rows.with_key(made.name, "Email", written["Email"]) if each is not row]
+            problem = self.duplicates.problem(made.name, matches, options, version)
+            if problem:
+                raise ProblemError(400, problem)
+        self._check_unique(made, written, row)
+        return values
+
+    def _check_references(self, made: SObject, written: Mapping[str, Any]) -> None:
+        for name, value in written.items():
+            if made.fields[name].kind != "reference" or value is None or full_id(value) == USER:
+                continue
+            row = self.rows.get(value)
+            if row is None:
+                raise refused_record("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+            if row.object not in made.fields[name].refers_to:
+                message = f"{made.fields[name].title}: id value of incorrect type: {value}"
+                raise refused_record("FIELD_INTEGRITY_EXCEPTION", message, name)
+            if row.deleted:
+                raise ProblemError(404, Problem("ENTITY_IS_DELETED", "entity is deleted"))
+            if row.fields.get("IsConverted"):
+                raise _converted()
+
+    def _check_unique(self, made: SObject, written: Mapping[str, Any], row: Row | None) -> None:
+        for name, value in written.items():
+            if value is None or not made.fields[name].unique:
+                continue
+            for other in self.rows.with_key(made.name, name, value):
+                if other is not row:
+                    message = f"duplicate value found: {name} duplicates value on record with id: {other.id}"
+                    raise refused_record("DUPLICATE_VALUE", message)
+
+    def _check_lock(self, made: SObject, written: Mapping[str, Any], row: Row | None) -> None:
+        names = [each.name for each in made.fields.values() if each.external_id]
+        shown = [(row.fields if row else written).get(name) for name in names] + ([row.id] if row else [])
+        for key in shown:
+            if key is not None and self.locks[str(key)] > 0:
+                self.locks[str(key)] -= 1
+                raise locked(row.id if row else "", made.name, in_trigger=self.lock_in_trigger)
+
+    def _assign(self, row: Row, options: Options) -> None:
+        if row.object == "Lead" and options.assign:
+            self.rows.assign(row)
+
+
+def locked(record_id: str, object_name: str = "Lead", *, in_trigger: bool) -> ProblemError:
+    """Make the refusal of a record that somebody else is writing."""
+    message = f"unable to obtain exclusive access to this record or 1 records: {record_id}"
+    if not in_trigger:
+        return refused_record("UNABLE_TO_LOCK_ROW", message)
+    outer = f"{object_name}Trigger: execution of AfterUpdate\n\ncaused by: System.DmlException: Update failed."
+    inner = f"First exception on row 0 with id {record_id}; first error: UNABLE_TO_LOCK_ROW, {message}: []"
+    return refused_record("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"{outer} {inner}")
+
+
+def _converted() -> ProblemError:
+    return refused_record("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+
+
+def _check_writable(names: list[str]) -> None:
+    if names:
+        message = (
+            f"Unable to create/update fields: {', '.join(names)}. Please check the security settings of this field and "
+            "verify that it is read/write for your profile or permission set."
+        )
+        raise refused_record("INVALID_FIELD_FOR_INSERT_UPDATE", message, *names)
+
+
+def _check_required(missing: list[str]) -> None:
+    if missing:
+        message = f"Required fields are missing: [{', '.join(missing)}]"
+        raise refused_record("REQUIRED_FIELD_MISSING", message, *missing)
+
+
+def _derived(made: SObject, values: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the org computes itself."""
+    if made.name == "Event":
+        return event_times(values, written)
+    if made.name == "Task":
+        return {"IsClosed": values["Status"] == "Completed"}
+    return {"Name": " ".join(filter(None, (values.get("FirstName"), values["LastName"])))}

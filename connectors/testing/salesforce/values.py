@@ -1,0 +1,125 @@
+"""The values of fields: how they are read, and what is refused of them. Pure."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from connectors.testing.salesforce.fields import Field
+from connectors.testing.salesforce.problems import Problem, ProblemError, refused
+
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
+_ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?", re.ASCII)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_SHORT_ID = 15
+
+
+def full_id(record_id: str) -> str | None:
+    """Give the id with 18 characters, or None for what is none.
+
+    The last three say which of the first 15 are capitals, five to a character (Object Reference, ID Field Type).
+    """
+    if not _ID.fullmatch(record_id):
+        return None
+    short = record_id[:_SHORT_ID]
+    groups = (short[start : start + 5] for start in range(0, _SHORT_ID, 5))
+    made = short + "".join(_LETTERS[sum(char.isupper() << bit for bit, char in enumerate(group))] for group in groups)
+    return made if record_id in (short, made) else None
+
+
+def read_all(fields: Mapping[str, Field], document: Mapping[str, Any], type_name: str) -> dict[str, Any]:
+    """Read what a record sets, as it will be stored. Empty text is null; blanks around text are taken away.
+
+    Raises:
+        ProblemError: a field that is not there, or a value of another type; the record is `unread` then.
+    """
+    values = {}
+    for name, value in document.items():
+        if name == "attributes":
+            continue
+        if name not in fields:
+            problem = Problem("INVALID_FIELD", f"No such column '{name}' on sobject of type {type_name}", None)
+            raise ProblemError(400, problem, unread=True)
+        values[name] = None if value is None else _read(fields[name], value)
+    return values
+
+
+def problems_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[Problem]:
+    """Say what is wrong with values that could be read."""
+    found = (_problem(fields[name], value) for name, value in values.items() if value is not None)
+    return [problem for problem in found if problem]
+
+
+def moment(seconds: float) -> str:
+    """Give a time as answers write it."""
+    return _written(datetime.fromtimestamp(seconds, UTC))
+
+
+def read_moment(value: str) -> datetime:
+    """Read a time that has been stored."""
+    return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+def _written(at: datetime) -> str:
+    at = at.astimezone(UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}+0000"
+
+
+def _read(field: Field, value: object) -> Any:  # noqa: ANN401 - a stored value has the type of its field
+    if field.kind == "boolean":
+        if isinstance(value, bool):
+            return value
+    elif field.kind in ("int", "double", "currency"):
+        whole = field.kind == "int"
+        if isinstance(value, int if whole else int | float) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, str):
+        if field.kind == "date":
+            return _read_day(field, value)
+        if field.kind == "datetime":
+            return _read_moment(field, value)
+        return value.strip() or None
+    raise _unreadable(field, value)
+
+
+def _read_day(field: Field, value: str) -> str:
+    try:
+        if _DAY.fullmatch(value):
+            return date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass  # a day that no calendar has
+    raise _unreadable(field, value)
+
+
+def _read_moment(field: Field, value: str) -> str:
+    try:
+        if _ZONED.fullmatch(value):
+            return _written(datetime.fromisoformat(value))
+    except ValueError:
+        pass  # a time that no clock shows
+    raise _unreadable(field, value)
+
+
+def _unreadable(field: Field, value: object) -> ProblemError:
+    wanted = "string" if field.is_text or field.kind in ("id", "reference") else field.kind
+    shown = {str: f"VALUE_STRING value {value}", bool: f"VALUE_BOOLEAN value {str(value).lower()}"}
+    seen = shown.get(type(value)) or (f"VALUE_NUMBER value {value}" if isinstance(value, int | float) else "an object")
+    message = f"Cannot deserialize instance of {wanted} from {seen}"
+    error = refused(400, "JSON_PARSER_ERROR", f"{message} or request may be missing a required field")
+    return ProblemError(error.status, *error.problems, unread=True)
+
+
+def _problem(field: Field, value: Any) -> Problem | None:  # noqa: ANN401 - a stored value has the type of its field
+    if field.is_text and len(value) > field.length:
+        message = f"{field.title}: data value too large: {value} (max length={field.length})"
+        return Problem("STRING_TOO_LONG", message, (field.name,))
+    if field.kind == "email" and not _EMAIL.fullmatch(value):
+        return Problem("INVALID_EMAIL_ADDRESS", f"{field.title}: invalid email address: {value}", (field.name,))
+    if field.restricted and value not in field.values:
+        message = f"{field.title}: bad value for restricted picklist field: {value}"
+        return Problem("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, (field.name,))
+    if field.kind == "reference" and full_id(value) is None:
+        return Problem("MALFORMED_ID", f"{field.title}: id value of incorrect type: {value}", (field.name,))
+    return None

@@ -1,0 +1,155 @@
+"""What every sandbox CRM shares: real HTTP on loopback, a ledger of what arrived, and answers that go wrong."""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from connectors.testing.contacts import Reply
+from connectors.testing.faults import Fault, Faults
+
+_REMEMBERED = 100_000  # arrivals; a demo that stays up must not grow for ever
+
+Answer = Callable[[web.Request, bytes], Reply]
+"""Answers a request whose body has been read. It writes, and never waits: no two answers are under way at once."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Arrival:
+    """A request that a sandbox got, whatever became of it."""
+
+    at: float
+    """Seconds since the epoch."""
+    method: str
+    path: str
+    """Path and query as they were sent."""
+    headers: Mapping[str, str]
+    """By names in any case."""
+    body: bytes
+    fault: Fault | None
+    """The fault that the sandbox had for it."""
+
+
+class Server:
+    """Serves what a sandbox answers, on 127.0.0.1.
+
+    Args:
+        port: 0 takes a free one.
+        now: Seconds since the epoch.
+        too_large: What a request with more than `max_body` bytes gets.
+        max_body: Bytes of a request's body, at most.
+        tls: Serve https with this context.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        now: Callable[[], float],
+        too_large: Reply,
+        max_body: int = 1024**2,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.ledger: deque[Arrival] = deque(maxlen=_REMEMBERED)
+        """What arrived on the noted paths, in order."""
+        self._port = port
+        self._now = now
+        self._too_large = too_large
+        self._tls = tls
+        self._app = web.Application(client_max_size=max_body)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port. The port is known once `start` is done."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    def route(self, path: str, faults: Faults, answer: Answer, *, noted: bool = True) -> None:
+        """Serve a path in all methods; to be called before `start`.
+
+        Args:
+            path: As aiohttp writes it: `/contacts/{key}`, or `/{rest:.*}` for all that no earlier route takes.
+            faults: What goes wrong with requests for it.
+            answer: Answers each that has no fault, or one that writes all the same.
+            noted: Whether its requests go into the ledger.
+        """
+        self._app.router.add_route("*", path, self._serving(faults, answer, noted=noted))
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop serving. A second call does nothing."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _serving(
+        self, faults: Faults, answer: Answer, *, noted: bool
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            try:
+                body = await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                return respond(self._too_large)
+            fault = faults.draw(request.raw_path)
+            if noted:
+                self.ledger.append(Arrival(self._now(), request.method, request.raw_path, request.headers, body, fault))
+            if fault is None:
+                return respond(answer(request, body))
+            return await respond_badly(fault, request, lambda: answer(request, body))
+
+        return serve
+
+
+def respond(reply: Reply) -> web.Response:
+    """Give a reply as JSON; 204 has no body."""
+    if reply.status == 204:  # noqa: PLR2004 - RFC 9110 section 15.3.5: no content
+        return web.Response(status=reply.status, headers=reply.headers)
+    return web.Response(
+        status=reply.status, headers=reply.headers, body=orjson.dumps(reply.document), content_type="application/json"
+    )
+
+
+async def respond_badly(fault: Fault, request: web.Request, answer: Callable[[], Reply]) -> web.StreamResponse:
+    """Answer a request as its fault wants. `answer` is called only if the request is to be worked on all the same."""
+    reply = answer() if fault.written or (fault.status is None and not fault.closes) else None
+    await asyncio.sleep(fault.delay)
+    if fault.closes:
+        _hang_up(request)
+        return web.Response()
+    if fault.status is None and reply is not None:
+        response = respond(reply)
+    else:
+        response = web.Response(status=fault.status or 500, headers=fault.headers, body=fault.body)
+    return await _send_badly(fault, request, response) if fault.drip or fault.cut else response
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+async def _send_badly(fault: Fault, request: web.Request, whole: web.Response) -> web.StreamResponse:
+    """Send a body slowly, or half of it, under headers that promise all of it."""
+    body = whole.body if isinstance(whole.body, bytes) else b""
+    response = web.StreamResponse(status=whole.status, headers=whole.headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    sent = body[: len(body) // 2] if fault.cut else body
+    try:
+        for start in range(0, len(sent), 1 if fault.drip else max(len(sent), 1)):
+            await response.write(sent[start : start + (1 if fault.drip else len(sent))])
+            await asyncio.sleep(fault.drip)
+    except ConnectionError:  # the caller has had enough
+        return response
+    if fault.cut:
+        _hang_up(request)
+    return response

@@ -1,0 +1,221 @@
+"""What an author says of a connector, so that the kit can put it to the test.
+
+Needs pytest, which the bridge itself does not: nothing that runs in production may import this module.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Generic
+
+import orjson
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from connectors.base import (
+    Connector,
+    Context,
+    Delivered,
+    Expressions,
+    Record,
+    RouteSettings,
+    Vault,
+)
+from connectors.testing.at_work import FakeT, Run, claim
+from connectors.testing.expressions import PlainExpressions
+
+EVENT_NAMES = frozenset(
+    {
+        "SerialNumber",
+        "Type",
+        "FirstName",
+        "LastName",
+        "Email",
+        "PhoneNumber",
+        "CreateTime",
+        "Content",
+        "SessionID",
+        "URI",
+        "event",
+        "chatbot",
+    }
+)
+"""The names that a template may use: the vendor's fields, `event` and `chatbot`."""
+
+
+class MemoryVault:
+    """A vault that forgets everything when the process ends."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    async def read(self, name: str) -> str | None:
+        """Give what was last written under the name."""
+        return self.values.get(name)
+
+    async def write(self, name: str, value: str) -> None:
+        """Keep a value."""
+        self.values[name] = value
+
+
+class Subject(Generic[FakeT]):
+    """What the author of a connector says of it; `ConnectorContract` tells more."""
+
+    connector: ClassVar[type[Connector]]
+    """The connector."""
+    on: ClassVar[str | None] = None
+    """Only requests whose path and query have this in them are made to fail, where the fake gives out tokens too."""
+    bare_success: ClassVar[frozenset[int]] = frozenset()
+    """Statuses that account for a record without a word in the body, where the API has such (204 to a PUT)."""
+
+    def fake(self) -> FakeT:
+        """Make a fake of the API. It serves when it is entered."""
+        raise NotImplementedError("give the fake that the connector is tested against")
+
+    def settings(self, fake: FakeT) -> Mapping[str, Any]:
+        """Give the settings of a destination, as YAML has them, that lead to the fake and that it takes."""
+        raise NotImplementedError("give the settings that lead to the fake")
+
+    def fields(self, number: int) -> Mapping[str, Any]:
+        """Give the mapped fields of a lead. Those of different numbers are different people, and the fake takes them.
+
+        An e-mail or a phone is best that of `event(number)`, so that it is searched for in logs.
+        """
+        raise NotImplementedError("give the fields of a lead")
+
+    def held(self, fake: FakeT) -> Sequence[object]:
+        """Give what the fake holds: a value for each thing that must not be written twice, without ids and times."""
+        raise NotImplementedError("give what the fake holds")
+
+    def refused(self) -> Mapping[str, Any]:
+        """Give fields that the API refuses for good, such as those of a lead that lacks what it requires."""
+        pytest.skip("the class names no refused record")
+
+    def expire(self, fake: FakeT) -> None:  # noqa: ARG002 - for those that have tokens
+        """Let the access tokens that the fake has given out be refused from now on."""
+        pytest.skip("the class names no way for an access token to expire")
+
+    def tokens(self, fake: FakeT) -> int:  # noqa: ARG002 - for those that have tokens
+        """Give how many access tokens the fake has been asked for."""
+        pytest.skip("the class names no count of access tokens")
+
+    def route(self) -> Mapping[str, Any]:
+        """Give the connector's own settings of the route, as YAML has them."""
+        return {}
+
+    def event(self, number: int) -> Mapping[str, Any]:
+        """Give the event of a lead, by the sender's names."""
+        return {
+            "SerialNumber": "59001dd73709417321c58b11693183a2",
+            "Type": "Lead",
+            "FirstName": f"Dévi{number}",
+            "LastName": f"García-{number}-Núñez",
+            "Email": f"lead{number}@example.com",
+            "PhoneNumber": f"+34600000{number:03}",
+            "CreateTime": "2026-11-24T10:00:00Z",
+            "Content": f'asks for "a quote" & <b>more</b>, number {number}',
+            "SessionID": 1000 + number,
+            "URI": "www.example.com",
+        }
+
+    def expressions(self) -> Expressions:
+        """Give what compiles templates; by default one without the bridge's own filters."""
+        return PlainExpressions()
+
+    def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:  # noqa: ANN401 - fields of a Record
+        """Make the record of a lead: the same one for the same number."""
+        event = self.event(number)
+        about = {"id": f"{number:032x}", "received_at": "2026-11-24T10:00:01.000Z"}
+        made = Record(
+            id=f"{number:032x}",
+            fields=self.fields(number) if fields is None else fields,
+            event={**event, "event": about, "chatbot": "acme"},
+            payload=orjson.dumps(event),
+            route=self.route_settings(),
+        )
+        return replace(made, **changes)
+
+    def route_settings(self) -> RouteSettings:
+        """Make the route's settings."""
+        return self.connector.route_settings.model_validate(dict(self.route()))
+
+    def personal(self, number: int = 0) -> list[str]:
+        """Give what of a lead must not be in a log."""
+        event = self.event(number)
+        return [str(event[name]) for name in ("Email", "PhoneNumber", "LastName", "Content") if event.get(name)]
+
+    def context(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of a Context
+        """Make what a connector is given besides its settings."""
+        made = Context(
+            destination="crm",
+            expressions=self.expressions(),
+            event_names=EVENT_NAMES,
+            timeout=10.0,
+            concurrency=10,
+            now=time.time,
+        )
+        return replace(made, **changes)
+
+    def make(self, fake: FakeT, vault: Vault | None = None, **changes: Any) -> Connector:  # noqa: ANN401 - of a Context
+        """Make a connector to a fake, and give it its vault. `changes` are to its context."""
+        settings = self.connector.destination_settings.model_validate(dict(self.settings(fake)))
+        made = self.connector(settings, self.context(**changes))
+        made.open(vault or MemoryVault())
+        return made
+
+    @asynccontextmanager
+    async def at_work(
+        self, fake: FakeT, *, seconds: float = 10.0, pace: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Run[FakeT]]:
+        """Give a connector to a fake that serves, each call cut off after `seconds`; close it in the end."""
+        connector = self.make(fake, timeout=seconds, pace=pace)
+        try:
+            yield Run(fake, connector, seconds)
+        finally:
+            await connector.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Run[FakeT]]:
+        """Give a connector to a fake of its own."""
+        async with self.fake() as fake, self.at_work(fake) as run:
+            yield run
+
+    def hit(self, fake: FakeT) -> int:
+        """Count the requests that can be made to fail."""
+        return sum((self.on or "") in arrival.path for arrival in fake.ledger)
+
+    def sorted_held(self, fake: FakeT) -> list[str]:
+        """Give what the fake holds, in an order of its own."""
+        return sorted(map(repr, self.held(fake)))
+
+    async def clean(self, *numbers: int) -> tuple[list[str], int]:
+        """Deliver where nothing goes wrong: gives what is held then, and how many of its last requests can fail."""
+        requests = 0
+        async with self.running() as run:
+            for number in numbers:
+                before = self.hit(run.fake)
+                outcome = await run.one(self.record(number))
+                claim(isinstance(outcome, Delivered), f"a good lead must be delivered, it gave {outcome!r}")
+                requests = self.hit(run.fake) - before
+        held = self.sorted_held(run.fake)
+        claim(len(held) >= len(numbers), f"the fake holds {len(held)} things after {len(numbers)} leads: see `held`")
+        return held, requests
+
+
+def secrets_in(model: BaseModel) -> Iterator[str]:
+    """Give the secrets that settings hold, those in maps, lists and settings of settings too."""
+    yield from _secrets(dict(model))
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from secrets_in(value)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _secrets(each)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _secrets(each)

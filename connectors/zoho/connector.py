@@ -1,0 +1,140 @@
+"""The Zoho CRM connector: one upsert for up to a hundred records."""
+
+from collections.abc import Hashable, Sequence
+
+import orjson
+from yarl import URL
+
+from connectors.addresses import check_url
+from connectors.answers import Failure
+from connectors.base import (
+    Connector,
+    Context,
+    Finding,
+    Outcome,
+    Preview,
+    Reason,
+    Record,
+    Rejected,
+    Retry,
+    SettingError,
+    Severity,
+    Wanted,
+)
+from connectors.client import Session
+from connectors.json_api import JsonApi, Reply
+from connectors.masking import MASK, Secrets
+from connectors.zoho import wire
+from connectors.zoho.auth import ZohoTokens
+from connectors.zoho.settings import ZohoRoute, ZohoSettings
+
+_UNAUTHORIZED = 401
+
+
+class ZohoConnector(Connector):
+    """Writes leads, or records of another module, into Zoho CRM, found again by `duplicate_check_fields`.
+
+    Fields have the API names of the module (`Last_Name`, `Email`, `Company`). An upsert that is repeated writes the
+    same record, so a crash or a lost answer does no harm; a record that could not be found again is refused unsent.
+    """
+
+    destination_settings = ZohoSettings
+    route_settings = ZohoRoute
+    max_batch = wire.MAX_BATCH
+
+    def __init__(self, settings: ZohoSettings, context: Context) -> None:
+        accounts = _address(settings, "accounts_url", settings.accounts_url)
+        self._base = _address(settings, "api_url", settings.api_url) / "crm" / settings.api_version
+        secrets = Secrets(settings.client_secret.get_secret_value(), settings.refresh_token.get_secret_value())
+        self._session = Session(settings, context)
+        self._tokens = ZohoTokens(settings, accounts / "oauth" / "v2" / "token", self._session, context.now, secrets)
+        self._api = JsonApi(self._session, secrets, context.now, telling=wire.TELLING)
+
+    def batch_group(self, record: Record) -> Hashable:
+        """Records of one module, found by the same fields, share a call."""
+        return wire.route_of(record)
+
+    def batch_key(self, record: Record) -> Hashable:
+        """Give what the record is found again by."""
+        key = wire.key_of(record)
+        return record.id if key is None else key
+
+    async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Upsert the records in one call; what could be written twice is refused without being sent."""
+        sendable = [record for record in records if wire.key_of(record) is not None]
+        outcomes = iter(await self._upsert(sendable) if sendable else ())
+        return [next(outcomes) if wire.key_of(record) is not None else _keyless(record) for record in records]
+
+    def preview(self, records: Sequence[Record]) -> Preview:
+        """Show the request for the records."""
+        headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
+        body = orjson.dumps(wire.document(records), option=orjson.OPT_INDENT_2).decode()
+        return Preview("POST", str(self._url(records[0])), headers, body)
+
+    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+        """Get a token, and ask for the fields of each route's module."""
+        token = await self._tokens.token()
+        if isinstance(token, Failure):
+            return (Finding(Severity.ERROR, token.outcome.detail, setting=token.setting or ("refresh_token",)),)
+        found: list[Finding] = []
+        for number, each in enumerate(wanted):
+            found += await self._probe_route(number, each)
+        return found or (Finding(Severity.NOTE, "reachable, credentials accepted, fields known"),)
+
+    async def close(self) -> None:
+        """Close the connections; a token that is being fetched is given up."""
+        await self._tokens.close()
+        await self._session.close()
+
+    async def _upsert(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        reply = await self._call("POST", self._url(records[0]), wire.document(records))
+        if not isinstance(reply, Reply):
+            return [reply] * len(records)
+        found = wire.outcomes(reply, len(records), self._api.masked)
+        return found or [wire.held_back(reply, self._api.masked) or self._api.refused(reply)] * len(records)
+
+    async def _probe_route(self, number: int, wanted: Wanted) -> Sequence[Finding]:
+        module = wanted.settings.module if isinstance(wanted.settings, ZohoRoute) else "Leads"
+        url = (self._base / "settings" / "fields").with_query(module=module)
+        reply = await self._call("GET", url)
+        if isinstance(reply, Reply) and isinstance(reply.get("fields"), list):
+            return wire.findings(reply, wanted, number)
+        if isinstance(reply, Reply):
+            reply = self._api.refused(reply)
+        what = f"the fields of {module} cannot be asked for: {reply.detail}"
+        return (Finding(Severity.WARNING, what, number, setting=("module",)),)
+
+    async def _call(self, method: str, url: URL, document: object = None) -> Reply | Retry | Rejected:
+        """Send a request with a token; after a 401, which says that nothing was done, once more with a new one."""
+        token = await self._tokens.token()
+        if isinstance(token, Failure):
+            return token.outcome
+        reply = await self._api.call(method, url, document, _authorization(token.value))
+        if reply.status != _UNAUTHORIZED:
+            return reply
+        token = await self._tokens.renewed(token.value)
+        if isinstance(token, Failure):
+            return token.outcome
+        return await self._api.call(method, url, document, _authorization(token.value))
+
+    def _url(self, record: Record) -> URL:
+        return self._base / wire.route_of(record).module / "upsert"
+
+
+def _authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"Zoho-oauthtoken {token}"}
+
+
+def _address(settings: ZohoSettings, name: str, text: str) -> URL:
+    try:
+        url = URL(text)
+        check_url(url, allow_private=settings.allow_private)
+    except ValueError as error:
+        raise SettingError((name,), str(error)) from None
+    return url
+
+
+def _keyless(record: Record) -> Rejected:
+    names = ", ".join(wire.route_of(record).duplicate_check_fields)
+    why = f"it has none of duplicate_check_fields ({names}), so it could be written twice; map one, or name another"
+    return Rejected(Reason.MAPPING, why)

@@ -1,0 +1,54 @@
+"""Settings of the `zoho` connector."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from connectors.base import RouteSettings
+from connectors.network import NetworkSettings
+
+
+class ZohoSettings(NetworkSettings):
+    """An account of Zoho CRM."""
+
+    client_id: str = Field(description="Client id of a self client or server application.", examples=["1000.ABC"])
+    client_secret: SecretStr = Field(description="Its secret.", examples=["${ZOHO_CLIENT_SECRET}"])
+    refresh_token: SecretStr = Field(
+        description="Refresh token with the scopes `ZohoCRM.modules.ALL`, and `ZohoCRM.settings.fields.READ` for "
+        "`check --online`.",
+        examples=["${ZOHO_REFRESH_TOKEN}"],
+    )
+    accounts_url: str = Field(
+        default="https://accounts.zoho.com",
+        description="Where the account's data centre gives out tokens.",
+        examples=["https://accounts.zoho.eu"],
+    )
+    api_url: str = Field(
+        default="https://www.zohoapis.com",
+        description="Where the account's data centre has its API.",
+        examples=["https://www.zohoapis.eu"],
+    )
+    api_version: str = Field(default="v8", description="Version of the API.", pattern=r"^v\d+$", examples=["v7"])
+
+
+class ZohoRoute(RouteSettings):
+    """What a route writes."""
+
+    module: str = Field(
+        default="Leads",
+        description="API name of the module that is written into.",
+        pattern=r"^\w+$",
+        examples=["Contacts"],
+    )
+    duplicate_check_fields: tuple[str, ...] = Field(
+        default=("Email",),
+        min_length=1,
+        description="Fields by which a record that is there already is found, the first that matches; a record needs "
+        "one of them. The module's own unique fields are looked at besides.",
+        examples=[["Email", "Phone"]],
+    )
+    trigger: tuple[Literal["workflow", "approval", "blueprint"], ...] | None = Field(
+        default=None,
+        description="Which automations of the account are started; by default all, `[]` starts none.",
+        examples=[["workflow"]],
+    )

@@ -1,0 +1,192 @@
+import asyncio
+from collections import Counter
+
+import pytest
+
+from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry
+from connectors.hubspot.remarks import mark_of
+from connectors.testing import Fault
+from connectors.testing.hubspot import HubSpotSandbox, Limits, faults
+from tests.connectors.hubspot.making import (
+    REMARK,
+    again,
+    appointment,
+    connector,
+    deliver,
+    deliver_all,
+    ids,
+    lead,
+    with_fields,
+)
+from tests.connectors.making import context
+
+
+async def test_a_remark_becomes_a_note_of_its_contact() -> None:
+    async with HubSpotSandbox() as crm:
+        (outcome,) = await deliver(crm, lead(0, REMARK, Content='said <b>"hi" & bye\nsecond line'))
+        (contact,), (note,) = crm.contacts, crm.notes
+        assert note.associations == {"contacts": [contact.id]}
+        body = note.properties["hs_note_body"]
+        assert body.startswith('said &lt;b&gt;"hi" &amp; bye<br>second line')
+        assert mark_of("record-0") in body
+        assert note.properties["hs_timestamp"] == "2026-11-24T10:00:00Z"
+        assert outcome.memo == {"contact": contact.id, "note": note.id}
+
+
+async def test_a_hundred_new_contacts_cost_two_calls() -> None:
+    async with HubSpotSandbox(echoes_trace_ids=False) as crm:
+        ids(await deliver(crm, *(lead(number, REMARK) for number in range(100))))
+        assert len(crm.ledger) == 2
+        emails = {each.id: each.properties["email"] for each in crm.contacts}
+        marks = {mark_of(f"record-{number}"): f"lead{number}@example.com" for number in range(100)}
+        for note in crm.notes:
+            (mark,) = (each for each in marks if each in note.properties["hs_note_body"])
+            assert emails[note.associations["contacts"][0]] == marks[mark]
+
+
+async def test_an_appointment_becomes_a_meeting_or_a_task() -> None:
+    async with HubSpotSandbox() as crm:
+        records = [
+            appointment("November 25, 2026 at 10:00 AM", 0, zone="Europe/Madrid", minutes=45),
+            appointment("2026-11-25T10:00:00Z", 1),
+            appointment("2026-11-25 10:00", 2),
+            appointment("some time next week", 3, zone="Europe/Madrid"),
+        ]
+        outcomes = await deliver(crm, *records)
+        ids(outcomes)
+        assert [sorted(each.memo) for each in outcomes] == [["contact", "meeting"]] * 2 + [["contact", "task"]] * 2
+        first = next(each for each in crm.meetings if each.id == outcomes[0].memo["meeting"])
+        assert first.properties["hs_meeting_start_time"] == "2026-11-25T09:00:00Z"
+        assert first.properties["hs_meeting_end_time"] == "2026-11-25T09:45:00Z"
+        assert first.properties["hs_meeting_title"] == "Appointment: Lead 0 García"
+        assert "November 25, 2026" in first.properties["hs_meeting_body"]
+        assert {each.properties["hs_task_status"] for each in crm.tasks} == {"NOT_STARTED"}
+        assert not crm.notes
+
+
+async def test_a_second_remark_of_a_contact_is_a_second_note() -> None:
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(0, REMARK, Email="a@b.co"))
+        await deliver(crm, lead(1, REMARK, Email="a@b.co"))
+        assert (len(crm.contacts), len(crm.notes)) == (1, 2)
+
+
+@pytest.mark.parametrize("on", ["contacts/batch/upsert", "notes/batch/create", "notes/batch/read", "associations="])
+async def test_after_a_lost_answer_there_is_one_note(on: str) -> None:
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(1, Email="lead0@example.com"))
+        await deliver(crm, lead(2, REMARK, Email="lead0@example.com"))
+        crm.faults.next(faults.answer_lost(), on=on)
+        record = lead(0, REMARK)
+        (lost,) = await deliver(crm, record)
+        assert isinstance(lost, Retry)
+        # Once as after a retry, once as after a kill, when nothing is remembered.
+        for each in (again(record, lost), record):
+            (outcome,) = await deliver(crm, each)
+            assert isinstance(outcome, Delivered)
+            assert "note" in outcome.memo
+        assert (len(crm.contacts), len(crm.notes)) == (1, 2)
+
+
+async def test_a_replay_creates_nothing_twice() -> None:
+    async with HubSpotSandbox() as crm:
+        record = lead(0, REMARK)
+        (first,) = await deliver(crm, record)
+        crm.ledger.clear()
+        (second,) = await deliver(crm, again(record, first))
+        assert second.memo == first.memo
+        assert len(crm.ledger) == 1
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+async def test_with_lost_answers_there_is_one_of_each_in_the_end(share: float) -> None:
+    async with HubSpotSandbox(limits=Limits(ten_secondly=100_000)) as crm:
+        records = [
+            appointment("2026-11-25T10:00:00Z", number) if number % 3 == 0 else lead(number, REMARK)
+            for number in range(120)
+        ]
+        crm.faults.share(faults.answer_lost(), share)
+        target = connector(crm)
+        outcomes = [
+            outcome for start in range(0, 120, 10) for outcome in await deliver_all(target, records[start : start + 10])
+        ]
+        await target.close()
+        assert len(set(ids(outcomes))) == 120
+        assert len(crm.contacts) == 120
+        assert Counter(each.associations["contacts"][0] for each in [*crm.notes, *crm.meetings]) == Counter(
+            ids(outcomes)
+        )
+        assert (len(crm.notes), len(crm.meetings), len(crm.tasks)) == (80, 40, 0)
+
+
+@pytest.mark.parametrize("on", ["batch/upsert", "batch/create"])
+async def test_a_cancelled_delivery_comes_again_and_doubles_nothing(on: str) -> None:
+    async with HubSpotSandbox() as crm:
+        crm.faults.next(Fault.slow(30.0), on=on)
+        target, record = connector(crm), lead(0, REMARK)
+        delivering = asyncio.create_task(target.deliver([record]))
+        while not any(on in each.path for each in crm.ledger):
+            await asyncio.sleep(0.01)
+        delivering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivering
+        ids(await target.deliver([record]))
+        await target.close()
+        assert (len(crm.contacts), len(crm.notes)) == (1, 1)
+
+
+async def test_what_cannot_be_looked_at_in_time_comes_later() -> None:
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(0), lead(1))
+        crm.faults.next(Fault.slow(2.0), on="associations=")
+        outcomes = await deliver(crm, lead(0, REMARK), lead(1, REMARK), made=context(timeout=0.4))
+        late = [each for each in outcomes if isinstance(each, Retry)]
+        assert [(each.reason, each.blame) for each in late] == [(Reason.TIMEOUT, Blame.RECORD)]
+        assert len(crm.notes) == 1
+
+
+async def test_a_refused_note_is_a_failure_that_remembers_the_contact() -> None:
+    async with HubSpotSandbox() as crm:
+        error = b'{"status":"error","category":"VALIDATION_ERROR","message":"no such thing"}'
+        crm.faults.next(Fault.answers(400, {"Content-Type": "application/json"}, error), on="notes/batch/create")
+        (outcome,) = await deliver(crm, lead(0, REMARK))
+        assert isinstance(outcome, Rejected)
+        assert "no such thing" in outcome.detail
+        assert outcome.memo == {"contact": crm.contacts[0].id}
+
+
+async def test_a_note_without_an_answer_of_its_own_is_not_taken_for_created() -> None:
+    async with HubSpotSandbox() as crm:
+        crm.faults.next(faults.empty_answer(201, written=True), on="notes/batch/create")
+        record = lead(0, REMARK)
+        (outcome,) = await deliver(crm, record)
+        assert isinstance(outcome, Retry)
+        ids(await deliver(crm, again(record, outcome)))
+        assert len(crm.notes) == 1
+
+
+async def test_a_long_remark_is_cut_and_said_so() -> None:
+    async with HubSpotSandbox() as crm:
+        (outcome,) = await deliver(crm, lead(0, REMARK, Content="<&\n" * 40_000))
+        assert isinstance(outcome, Delivered)
+        assert "cut" in (outcome.warning or "")
+        assert mark_of("record-0") in crm.notes[0].properties["hs_note_body"]
+
+
+async def test_a_wrong_remark_is_told_before_anything_is_written() -> None:
+    async with HubSpotSandbox() as crm:
+        (unknown,) = await deliver(crm, lead(0, {"remark": "Contents"}))
+        (template,) = await deliver(crm, lead(0, {"remark": "{{ Contents }}"}))
+        for each in (unknown, template):
+            assert isinstance(each, Rejected)
+            assert each.reason is Reason.MAPPING
+        assert not crm.ledger
+
+
+async def test_a_template_and_a_refused_value_share_a_note() -> None:
+    async with HubSpotSandbox() as crm:
+        record: Record = lead(0, {"remark": "{{ Content }} ({{ URI }})"}, Content="hello")
+        ids(await deliver(crm, with_fields(record, hs_lead_status="odd")))
+        (note,) = crm.notes
+        text = note.properties["hs_note_body"]
+        assert text.startswith("hello (www.example.com)<br><br>Not taken by HubSpot:<br>hs_lead_status: odd")

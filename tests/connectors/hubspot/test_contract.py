@@ -1,0 +1,67 @@
+"""The `hubspot` connector under the contract that every connector is under, in each of its ways."""
+
+from typing import Any
+
+from bridge.expressions.engine import JinjaExpressions
+from connectors.base import Expressions
+from connectors.hubspot import HubSpotConnector
+from connectors.testing.contract import ConnectorContract
+from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp
+
+SECRET = "client-secret-of-the-sandbox"
+REFRESH = "refresh-token-of-the-sandbox"
+
+
+class HubSpotContract(ConnectorContract[HubSpotSandbox]):
+    connector = HubSpotConnector
+
+    def fake(self) -> HubSpotSandbox:
+        return HubSpotSandbox()
+
+    def settings(self, fake: HubSpotSandbox) -> dict[str, Any]:
+        return {"access_token": ACCESS_TOKEN, "base_url": fake.origin, "allow_private": True}
+
+    def fields(self, number: int) -> dict[str, Any]:
+        return {"email": self.event(number)["Email"], "firstname": self.event(number)["FirstName"]}
+
+    def refused(self) -> dict[str, Any]:
+        return {"email": "nobody@nowhere", "firstname": "without a domain"}
+
+    def held(self, fake: HubSpotSandbox) -> list[object]:
+        return [each.properties["email"] for each in fake.contacts]
+
+    def expressions(self) -> Expressions:
+        return JinjaExpressions()
+
+
+class TestContacts(HubSpotContract):
+    """Contacts alone."""
+
+
+class TestUnderOAuth(HubSpotContract):
+    """Tokens that are fetched, expire, and are renewed."""
+
+    def fake(self) -> HubSpotSandbox:
+        app = OAuthApp(client_id="app", client_secret=SECRET, refresh_token=REFRESH)
+        return HubSpotSandbox(access_token=None, oauth=app)
+
+    def settings(self, fake: HubSpotSandbox) -> dict[str, Any]:
+        oauth = {"client_id": "app", "client_secret": SECRET, "refresh_token": REFRESH}
+        return {"oauth": oauth, "base_url": fake.origin, "allow_private": True}
+
+    def expire(self, fake: HubSpotSandbox) -> None:
+        fake.credentials.expire()
+
+    def tokens(self, fake: HubSpotSandbox) -> int:
+        return len(fake.credentials.requests)
+
+
+class TestWithNotes(HubSpotContract):
+    """Each contact with a note, which is no upsert."""
+
+    def route(self) -> dict[str, Any]:
+        return {"remark": "Content"}
+
+    def held(self, fake: HubSpotSandbox) -> list[object]:
+        emails = {each.id: each.properties["email"] for each in fake.contacts}
+        return [*emails.values(), *(("note", emails[each.associations["contacts"][0]]) for each in fake.notes)]

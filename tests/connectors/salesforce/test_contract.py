@@ -1,0 +1,69 @@
+"""The `salesforce` connector under the contract that every connector is under: with leads, and with appointments."""
+
+from typing import Any
+
+from bridge.expressions.engine import JinjaExpressions
+from connectors.base import Expressions
+from connectors.salesforce import SalesforceConnector
+from connectors.testing.contract import ConnectorContract
+from connectors.testing.salesforce import SalesforceSandbox
+from connectors.testing.salesforce.tokens import Client
+from tests.connectors.salesforce.making import KEY
+
+NAMES = ("LastName", "FirstName", "Email", "Company", "Description", KEY)
+
+
+class TestLeads(ConnectorContract[SalesforceSandbox]):
+    """One row of a collection upsert for each record."""
+
+    connector = SalesforceConnector
+
+    def fake(self) -> SalesforceSandbox:
+        return SalesforceSandbox(client=Client("client", "secret-of-the-sandbox"))
+
+    def settings(self, fake: SalesforceSandbox) -> dict[str, Any]:
+        return {
+            "login_url": fake.origin,
+            "client_id": "client",
+            "client_secret": "secret-of-the-sandbox",
+            "allow_private": True,
+            "max_answer": "1MiB",
+        }
+
+    def route(self) -> dict[str, Any]:
+        return {"external_id": KEY, "remark": "Content"}
+
+    def fields(self, number: int) -> dict[str, Any]:
+        event = self.event(number)
+        return {name: event[name] for name in ("FirstName", "LastName", "Email")} | {"Company": "Acme"}
+
+    def refused(self) -> dict[str, Any]:
+        return {"LastName": "A", "Company": "B", "NumberOfEmployees": {"not": "a number"}}
+
+    def expire(self, fake: SalesforceSandbox) -> None:
+        fake.tokens.expire()
+
+    def tokens(self, fake: SalesforceSandbox) -> int:
+        return len(fake.tokens.requests)
+
+    def held(self, fake: SalesforceSandbox) -> list[object]:
+        return [{name: each.fields[name] for name in NAMES} for each in fake.leads]
+
+    def expressions(self) -> Expressions:
+        return JinjaExpressions()
+
+
+class TestAppointments(TestLeads):
+    """A lead and an event in one transaction."""
+
+    def event(self, number: int) -> dict[str, Any]:
+        return {
+            **super().event(number),
+            "Type": "Appointment",
+            "Content": f"Demo number {number} on November 25, 2026 at 10:00 AM UTC",
+        }
+
+    def held(self, fake: SalesforceSandbox) -> list[object]:
+        leads = {each.id: each.fields[KEY] for each in fake.leads}
+        events = [(leads[each.fields["WhoId"]], each.fields["Description"]) for each in fake.events]
+        return [*super().held(fake), *events]
