@@ -1,10 +1,11 @@
 """Which records share a call. Pure."""
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from bridge.store.base import Delivery
-from connectors.base import Connector, Record
+from connectors.base import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +16,13 @@ class Ready:
     record: Record
     loaded_at: float
     """Seconds since the epoch; what is younger than the destination's `linger` may wait for company."""
+    group: Hashable = None
+    """The connector's `batch_group` of the record; not asked for where a call takes one record."""
+    key: Hashable = None
+    """Its `batch_key`."""
 
 
-def next_batch(ready: deque[Ready], size: int, loaded_before: float, connector: Connector) -> list[Ready]:
+def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Ready]:
     """Take the next call's records out of `ready`: the first one, and others that may share its call.
 
     At most `size`, all of one group, no two with the same key, in their order. Empty if the batch is not full and its
@@ -26,14 +31,12 @@ def next_batch(ready: deque[Ready], size: int, loaded_before: float, connector: 
     if size == 1:
         return [ready.popleft()]
     first = ready[0]
-    group = connector.batch_group(first.record)
     keys = set()
     batch: list[Ready] = []
     left: list[Ready] = []
     for each in ready:
-        key = connector.batch_key(each.record)
-        if len(batch) < size and key not in keys and connector.batch_group(each.record) == group:
-            keys.add(key)
+        if len(batch) < size and each.key not in keys and each.group == first.group:
+            keys.add(each.key)
             batch.append(each)
         else:
             left.append(each)

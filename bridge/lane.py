@@ -166,7 +166,7 @@ class Lane:
         while self._may_call() and self._ready:
             if self.destination.pace and not await self._paced(self.destination.pace):
                 return
-            batch = next_batch(self._ready, self._batch_size(), self._linger_until(), self.destination.connector)
+            batch = next_batch(self._ready, self._batch_size(), self._linger_until())
             if not batch or not self._may_call():
                 self._ready.extendleft(reversed(batch))
                 return
@@ -267,19 +267,29 @@ class Lane:
         deliveries = await self._store.read(ids)
         for delivery in deliveries:
             try:
-                self._ready.append(Ready(delivery, make_record(delivery, self._chatbots), now))
+                self._ready.append(self._made_ready(delivery, now))
             except Spoiled as error:
                 spoiled.append(self._spoiled(delivery, error.reason, error.detail))
             except Exception as error:  # noqa: BLE001 - see below
-                # A transform may be anybody's code; its fault must not keep the others from their records.
+                # Transforms and connectors may be anybody's code; its fault must not keep the others from their
+                # records.
                 self._log.exception("mapping_fault", delivery=delivery.id)
-                detail = f"the mapping raised {type(error).__name__}; see the log, mend it, then replay"
+                detail = f"a plugin raised {type(error).__name__}; see the log, mend it, then replay"
                 spoiled.append(self._spoiled(delivery, Reason.MAPPING, detail))
         for gone in set(ids) - {delivery.id for delivery in deliveries}:
             self._agenda.done(gone)
         if spoiled:
             self._out.update(each.delivery for each in spoiled)
             await self._settle(spoiled)
+
+    def _made_ready(self, delivery: Delivery, now: float) -> Ready:
+        record = make_record(delivery, self._chatbots)
+        if self.destination.batch_size == 1:
+            return Ready(delivery, record, now)
+        connector = self.destination.connector
+        group, key = connector.batch_group(record), connector.batch_key(record)
+        hash(key)
+        return Ready(delivery, record, now, group, key)
 
     def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
         self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)

@@ -9,7 +9,8 @@
         return ("." if dots else "").join(word[0] for word in value.split())
 
 The function becomes a transform of its name, for `transform: [{initials: true}]` and `{{ FirstName | initials }}`.
-This module keeps no list: a transform is found in the module that defines it, when the configuration is read.
+This module keeps no list: a transform is found in the module that defines it, when the configuration is read. So is
+a connector, which needs no mark: it is a subclass of `connectors.base.Connector`, under the name of its file.
 """
 
 import inspect
@@ -21,6 +22,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 import orjson
 
 from bridge.steps import REQUIRED, Parameter, Step, Transform, TransformError, as_text
+from connectors.base import Connector
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -66,6 +68,27 @@ def transforms_in(found: object) -> list[Transform]:
     members = list(vars(found).values()) if isinstance(found, types.ModuleType) else [found]
     marked = [vars(member).get(_MARK) for member in members if inspect.isfunction(member)]
     return [each for each in marked if isinstance(each, Transform)]
+
+
+def connector_in(module: types.ModuleType) -> type[Connector] | None:
+    """Give the connector that a module defines; one that it imports, to build on, is not meant.
+
+    Raises:
+        TypeError: it defines several, so that its name could not be the name of each.
+    """
+    found = [
+        member
+        for name, member in vars(module).items()
+        if inspect.isclass(member)
+        and issubclass(member, Connector)
+        and member.__module__ == module.__name__
+        and not inspect.isabstract(member)
+        and not name.startswith("_")
+    ]
+    if len(found) > 1:
+        names = ", ".join(each.__name__ for each in found)
+        raise TypeError(f"several connectors in a file ({names}): one each, or let the name of a base begin with `_`")
+    return found[0] if found else None
 
 
 def _made(function: Callable[..., Any], name: str) -> Transform:

@@ -341,6 +341,13 @@ class Connector(ABC):
         """
         return ()
 
+    def check_route(self, settings: Any) -> None:  # noqa: ANN401, B027 - its own route model; most have nothing to add
+        """Raise `SettingError` for what the types of a route's settings cannot check, such as a template in them.
+
+        Called for each route to the destination when a configuration is checked, and before the first record of the
+        route. Like the constructor it does no I/O, and may raise several in an `ExceptionGroup`.
+        """
+
     def batches(self) -> bool:
         """Whether `deliver` may be given more than one record, under these settings."""
         return self.max_batch > 1

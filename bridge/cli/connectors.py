@@ -1,7 +1,11 @@
 """`leadbridge connectors`: what a destination can be."""
 
 import inspect
-from collections.abc import Iterator
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
 from typing import Annotated, Any
 
 import typer
@@ -9,26 +13,37 @@ import typer
 from bridge.cli import output
 from bridge.cli.installed import connector, connectors
 from bridge.cli.options import JsonOption
+from bridge.config import discovery
 from bridge.config.json_schema import json_schema
+from bridge.config.plugins import plugins_in
 from bridge.config.reference import keys
+from bridge.errors import OperatorError
 from connectors.base import Connector
 
 app = output.application(no_args_is_help=True)
 
 _COLUMNS = ("setting", "meaning", "default", "example")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+_TEMPLATES: Mapping[str, str] = {"{}.py": "new_connector.txt", "test_{}.py": "new_connector_test.txt"}
+"""The files of a new connector, and what each is made from."""
+
+PluginsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugins", metavar="FOLDER", help="Know the connectors of this plugin folder too; repeatable."),
+]
 
 
 @app.callback()
 def options() -> None:
-    """See which connectors are installed, and which settings they take."""
+    """See which connectors are installed and which settings they take; begin one of your own."""
 
 
 @app.command("list")
-def list_connectors(*, json: JsonOption = False) -> None:
+def list_connectors(*, plugins: PluginsOption = None, json: JsonOption = False) -> None:
     """List the connectors that are installed: what `connector:` of a destination may be."""
     rows = [
         {"name": name, "does": _does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
-        for name, kind in connectors().items()
+        for name, kind in connectors(plugins_in(plugins or ()).connectors).items()
     ]
     output.show_rows(rows, ("name", "does", "records_in_a_call"), as_json=json)
 
@@ -37,6 +52,7 @@ def list_connectors(*, json: JsonOption = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The connector, as `list` names it.", show_default=False)],
     *,
+    plugins: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the settings of a connector: those of a destination, then those of a route.
@@ -44,7 +60,7 @@ def show(
     A dot leads into a map: `auth.bearer` is written `auth: {bearer: …}`. Besides these, every destination takes the
     keys that docs/configuration.md lists under `destinations`.
     """
-    kind = connector(name)
+    kind = connector(name, plugins_in(plugins or ()).connectors)
     destination, route = (list(each) for each in _settings(name, kind))
     if json:
         output.write_json({"name": name, "does": _does(kind), "destination": destination, "route": route})
@@ -55,6 +71,58 @@ def show(
         output.say(f"{title}:{'' if rows else ' no settings of its own'}")
         if rows:
             output.show_rows(rows, _COLUMNS, as_json=False)
+
+
+@app.command()
+def new(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="What `connector:` is to be: small letters, digits, `_`.", show_default=False
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where to write it.", show_default="a new folder NAME")
+    ] = None,
+) -> None:
+    """Write a connector to begin with, and its test, into one folder; docs/connectors.md tells how to go on.
+
+    It works as it is: it writes each record as JSON, and its test holds it to everything that connectors are held to.
+    Nothing is overwritten: if one of the files is there, nothing is written, and the exit status is 1.
+    """
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name.startswith("test_") or name == "conftest":
+        raise typer.BadParameter(f"`{name}` cannot be the name of a Python file: small letters, digits and `_`")
+    if name in discovery.connector_entries():
+        raise OperatorError(f"there is a connector `{name}` already; choose another name")
+    folder = folder or Path(name)
+    words = {"name": name, "Name": "".join(part.capitalize() for part in name.split("_"))}
+    files = {
+        folder / file.format(name): Template(_template(source)).substitute(words) for file, source in _TEMPLATES.items()
+    }
+    _write(files)
+    output.say()
+    output.say("Next:")
+    output.say(f"  python -m pytest {folder}    # needs pytest and pytest-asyncio")
+    output.say(f"  leadbridge connectors show {name} --plugins {folder}")
+    output.say(f"  and in the configuration: `plugins: [{folder}]`, `connector: {name}`")
+
+
+def _template(file: str) -> str:
+    return Path(__file__).with_name(file).read_text("utf-8")
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    there = [str(file) for file in files if file.exists()]
+    if there:
+        raise OperatorError(f"{', '.join(there)}: there already, and nothing is overwritten; name another folder")
+    try:
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("x", encoding="utf-8") as opened:
+                opened.write(text)
+            output.say(f"wrote {file}")
+    except OSError as error:
+        raise OperatorError(f"{error.filename}: cannot be written: {error.strerror}; name another folder") from error
 
 
 def _does(kind: type[Connector]) -> str:

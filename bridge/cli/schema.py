@@ -17,7 +17,7 @@ app = output.application()
 def schema(
     plugins: Annotated[
         list[Path] | None,
-        typer.Option("--plugins", metavar="FOLDER", help="Know the transforms of this plugin folder too; repeatable."),
+        typer.Option("--plugins", metavar="FOLDER", help="Know what this plugin folder brings too; repeatable."),
     ] = None,
 ) -> None:
     """Print the JSON Schema of the configuration: completion, hover texts and error marks for editors.
@@ -30,4 +30,5 @@ def schema(
 
     It knows the connectors that are installed. Exit status 1 if a plugin cannot be imported.
     """
-    output.write_json(json_schema(connectors(), plugins_in(plugins or ()).transforms))
+    brought = plugins_in(plugins or ())
+    output.write_json(json_schema(connectors(brought.connectors), brought.transforms))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from bridge.config.destinations import Built
+from bridge.config.destinations import Built, note_refusal
 from bridge.config.draft import Draft, split
 from bridge.config.expected import build_tests
 from bridge.config.lint import check_test_when, check_when, warn_of_patterns
@@ -126,6 +126,12 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
     settings = draft.model(built.connector.route_settings, path, own, known_keys(RoutePart))
     if part is None or settings is None:
         return None
+    if built.destination:
+        try:
+            built.destination.connector.check_route(settings)
+        except Exception as error:  # noqa: BLE001 - a connector is foreign code
+            note_refusal(draft, path, error)
+            return None
     return Route(
         name=name,
         destination=part.to,

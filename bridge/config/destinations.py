@@ -28,11 +28,14 @@ class Built:
     """None where something is wrong with it; what is wrong has been noted."""
 
 
-def build_destinations(draft: Draft) -> dict[str, Built]:
-    """Check all destinations and make their connectors; notes what is wrong."""
-    names = draft.section("destinations")
-    entries = discovery.connector_entries() if names else {}
-    return {name: _build(draft, name, entries) for name in names}
+def build_destinations(draft: Draft, connectors: Mapping[str, EntryPoint]) -> dict[str, Built]:
+    """Check all destinations and make their connectors; notes what is wrong.
+
+    Args:
+        draft: The configuration.
+        connectors: Those that destinations may name.
+    """
+    return {name: _build(draft, name, connectors) for name in draft.section("destinations")}
 
 
 def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
@@ -94,16 +97,16 @@ def _connector(
     )
     try:
         return kind(settings, context)
-    except Exception as error:  # noqa: BLE001 - a connector is foreign code
-        _unmade(draft, path, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a connector is foreign code
+        note_refusal(draft, path, error)
     return None
 
 
-def _unmade(draft: Draft, path: Path, error: Exception) -> None:
-    """Note why a connector cannot be made. What it did not mean to say is left out, for that may hold a secret."""
+def note_refusal(draft: Draft, path: Path, error: BaseException) -> None:
+    """Note why a connector does not take settings. What it did not mean to say may hold a secret."""
     if isinstance(error, ExceptionGroup):
         for each in error.exceptions:
-            _unmade(draft, path, each)
+            note_refusal(draft, path, each)
     elif isinstance(error, SettingError):
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ExpressionError):  # it knows the line and column, the setting's error only the path
@@ -113,7 +116,7 @@ def _unmade(draft: Draft, path: Path, error: Exception) -> None:
     elif isinstance(error, ExpressionError):
         draft.error(path, error.message)
     else:
-        draft.error(path, f"its connector cannot be made of these settings ({type(error).__name__})")
+        draft.error(path, f"its connector cannot work with these settings ({type(error).__name__})")
 
 
 def _check_batch_size(draft: Draft, path: Path, most: int) -> None:

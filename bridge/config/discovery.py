@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Mapping
 
-from connectors.base import Connector
+from connectors.base import Connector, DestinationSettings, RouteSettings
 
 GROUP = "leadbridge.connectors"
 TRANSFORMS = "leadbridge.transforms"
@@ -26,6 +26,11 @@ def connector_class(entry: importlib.metadata.EntryPoint) -> type[Connector]:
         raise ImportError(f"the connector `{entry.name}` ({entry.value}) cannot be loaded: {error!r}") from error
     if not (isinstance(found, type) and issubclass(found, Connector)):
         raise ImportError(f"`{entry.value}` is not a subclass of connectors.base.Connector")  # noqa: TRY004 - see Raises
+    for name, wanted in (("destination_settings", DestinationSettings), ("route_settings", RouteSettings)):
+        settings = getattr(found, name, None)
+        if not (isinstance(settings, type) and issubclass(settings, wanted)):
+            wrong = f"`{entry.value}` needs a {name}: a subclass of connectors.base.{wanted.__name__}"
+            raise ImportError(wrong)  # noqa: TRY004 - see Raises
     return found
 
 

@@ -6,7 +6,7 @@ that the program understands. What an editor cannot know (variables, names in ot
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
@@ -50,7 +50,7 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     by_connector = {name: definitions[names[model]] for name, model in settings.items()}
     definitions["DestinationPart"] = _destination(definitions["DestinationPart"], by_connector)
     definitions["RoutePart"] = _route(
-        definitions["RoutePart"], [definitions[names[each]] for each in route_settings.values()]
+        definitions["RoutePart"], {name: definitions[names[model]] for name, model in route_settings.items()}
     )
     for model in {*settings.values(), *route_settings.values()}:
         definitions.pop(names[model], None)
@@ -101,14 +101,24 @@ def _destination(common: Json, by_connector: Mapping[str, Json]) -> Json:
     return {**rest, "properties": {**common["properties"], "connector": connector}, "allOf": chosen}
 
 
-def _route(common: Json, by_connector: Iterable[Json]) -> Json:
+def _route(common: Json, by_connector: Mapping[str, Json]) -> Json:
     """Allow the route settings of all connectors: which of them it is stands elsewhere, maybe in another file."""
-    properties = dict(common["properties"])
-    for own in by_connector:
+    having: dict[str, dict[str, Json]] = {}
+    for connector, own in sorted(by_connector.items()):
         for name, schema in own.get("properties", {}).items():
-            there = properties.get(name, schema)
-            properties[name] = schema if there == schema else {"anyOf": [there, schema]}
-    return {**common, "properties": properties}
+            having.setdefault(name, {})[connector] = schema
+    return {**common, "properties": {**common["properties"], **{name: _any_of(each) for name, each in having.items()}}}
+
+
+def _any_of(by_connector: Mapping[str, Json]) -> Json:
+    """Describe a key that has a meaning for each of several connectors."""
+    description = " ".join(f"`{name}`: {each.get('description', '')}" for name, each in by_connector.items())
+    choices: list[Json] = []
+    for each in by_connector.values():
+        bare = {key: value for key, value in each.items() if key not in {"description", "default"}}
+        if bare not in choices:
+            choices.append(bare)
+    return {"description": description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
 
 
 def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON

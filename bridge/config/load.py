@@ -83,7 +83,7 @@ def _build(
     draft = Draft(root, findings, expressions, brought.transforms, whole=None not in trees)
     server = _server(draft)
     store = _store(draft)
-    destinations = build_destinations(draft)
+    destinations = build_destinations(draft, brought.connectors)
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
     if findings.problems or server is None or store is None:

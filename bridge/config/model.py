@@ -106,7 +106,8 @@ class Destination:
     settings: DestinationSettings = field(repr=False)
     """The connector's own settings."""
     connector: Connector = field(compare=False)
-    """Made of the settings: two destinations that are configured alike are equal."""
+    """Made of the settings: two destinations that are configured alike, and whose connectors are of the same class,
+    are equal. A plugin's class is another one after an edit."""
     rate_limit: RateLimit | None
     pace: Pace | None = field(compare=False, repr=False)
     """Keeps to `rate_limit`: the lane and the connector share it."""
@@ -119,6 +120,12 @@ class Destination:
     timeout: float
     """Seconds that one call may take."""
     retry: RetrySchedule
+    kind: type[Connector] = field(init=False, repr=False)
+    """The connector's class."""
+
+    def __post_init__(self) -> None:
+        """Name the class; a frozen dataclass sets a derived field only this way."""
+        object.__setattr__(self, "kind", type(self.connector))
 
 
 @dataclass(frozen=True, slots=True)

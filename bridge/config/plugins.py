@@ -1,4 +1,7 @@
-"""The section `plugins`: folders of Python files that bring transforms; and the transforms that are installed.
+"""The section `plugins`: folders of Python files that bring transforms and connectors; and those that are installed.
+
+A file brings one connector at the most, and its name is the connector's. It is handed on as an entry point, as the
+installed ones are, so that nobody else needs to know where a connector comes from. Files of tests are left alone.
 
 A folder is imported as a package of its own, whose name is made of what is in it: a folder that has changed is
 imported anew when the configuration is read again, one that has not is the package that it was. What a package that
@@ -13,6 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -22,12 +26,14 @@ from bridge.config.problems import ConfigError, Findings, Place
 from bridge.config.problems import Path as ConfigPath
 from bridge.config.tree import ListNode, MapNode, Node, Scalar, Span
 from bridge.expressions.sandbox import Sandbox
-from bridge.plugins import transforms_in
+from bridge.plugins import connector_in, transforms_in
 from bridge.steps import Transform
 from bridge.transforms import BUILTIN
 
 SECTION: Final = "plugins"
 _SHOWN: Final = 200
+_NOT_READ: Final = ("_", "test_", "conftest.")
+"""How the names of files begin that are no plugins: what plugins share, and their tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Plugins:
     """What plugins bring, and what comes with the bridge."""
 
     transforms: dict[str, Transform] = field(default_factory=lambda: dict(BUILTIN))
+    connectors: dict[str, EntryPoint] = field(default_factory=lambda: dict(discovery.connector_entries()))
+    """Those of files have been imported; those that are installed have not."""
     folders: list[Path] = field(default_factory=list)
 
 
@@ -76,7 +84,7 @@ class _Loading:
         if not folder.is_dir():
             self.findings.error(path, node.place, f"there is no folder {folder}; a relative one starts at this file")
             return
-        files = sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
+        files = sorted(file for file in folder.glob("*.py") if not file.name.startswith(_NOT_READ))
         if not files:
             self.findings.warn(path, node.place, f"there is no *.py file in {folder}")
         self.plugins.folders.append(folder)
@@ -90,7 +98,26 @@ class _Loading:
             self.findings.error(path, place, f"{file}: rename it: letters, digits and `_` only")
             return
         with self.faults(path, place, file.parent, str(file)), _no_bytecode():
-            self.take(path, place, importlib.import_module(f"{package}.{file.stem}"), str(file))
+            module = importlib.import_module(f"{package}.{file.stem}")
+            self.take(path, place, module, str(file))
+            self._take_connector(path, place, module, file)
+
+    def _take_connector(self, path: ConfigPath, place: Place, module: ModuleType, file: Path) -> None:
+        found = connector_in(module)
+        if found is None:
+            return
+        name = file.stem
+        if name in self.plugins.connectors:
+            message = f"{file}: there is a connector `{name}` already: rename the file, its name is the connector's"
+            self.findings.error(path, place, message)
+            return
+        entry = EntryPoint(name, f"{module.__name__}:{found.__qualname__}", discovery.GROUP)
+        try:
+            discovery.connector_class(entry)
+        except ImportError as error:
+            self.findings.error(path, place, f"{file}: {error}")
+        else:
+            self.plugins.connectors[name] = entry
 
     def take(self, path: ConfigPath, place: Place, found: object, source: str) -> None:
         """Take over the transforms of a module. One that came before, by an import from elsewhere, is passed over."""

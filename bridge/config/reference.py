@@ -90,8 +90,8 @@ def _example(schema: Json) -> str:
     choices = [each for each in schema.get("anyOf", []) if isinstance(each, dict)]
     for each in (schema, *choices):
         if each.get("examples"):
-            examples = [given for given in each["examples"] if given != schema.get("default")]
-            return _value(examples[0])
+            others = [given for given in each["examples"] if given != schema.get("default")]
+            return _value((others or each["examples"])[0])
     for each in (schema, *choices):
         if each.get("enum"):
             return " ".join(_value(given) for given in each["enum"])

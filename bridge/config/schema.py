@@ -254,8 +254,8 @@ class ConfigPart(Part):
     store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
     plugins: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = Field(
         default=[],
-        description="Folders whose `*.py` files bring transforms of your own, relative to this file; a file whose name "
-        "begins with `_` is left to the others to import.",
+        description="Folders whose `*.py` files bring transforms and connectors of your own, relative to this file; a "
+        "file whose name begins with `_` is left to the others to import, and one with `test_` to pytest.",
         examples=[["./plugins"]],
     )
     destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")

@@ -51,7 +51,7 @@ def _of_auth(auth: Auth | None) -> Iterator[str]:
         yield password
         yield encode_basic_auth(auth.basic.username, password).removeprefix("Basic ")
     if auth.header is not None:
-        yield auth.header.value.get_secret_value()
+        yield from _with_token(auth.header.value.get_secret_value())
     if auth.oauth2 is not None:
         secret = auth.oauth2.client_secret.get_secret_value()
         yield secret
@@ -64,8 +64,12 @@ def _of_headers(settings: HttpSettings) -> Iterator[str]:
     for name, held in settings.headers.items():
         value = held.get_secret_value()
         if is_sensitive(name) and "{{" not in value:
-            yield value
-            yield value.partition(" ")[2]  # without the scheme
+            yield from _with_token(value)
+
+
+def _with_token(value: str) -> tuple[str, str]:
+    """Give a header's value, and what follows its scheme: an answer may repeat either."""
+    return value, value.partition(" ")[2]
 
 
 def _of_query(settings: HttpSettings) -> Iterator[str]:

@@ -25,10 +25,11 @@ from connectors.hubspot.calls import Calls, headers_of
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.probe import Probe
 from connectors.hubspot.reading import Stored
-from connectors.hubspot.remarks import BODIES, Activity, Remarks, activity_of
+from connectors.hubspot.remarks import BODIES, Activity, activity_of
 from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
 from connectors.hubspot.wire import ALONE, Api, Lead, key_of, lead_of, route_of
 from connectors.masking import MASK, Secrets
+from connectors.sources import Sources
 
 
 class HubSpotConnector(Connector):
@@ -65,15 +66,19 @@ class HubSpotConnector(Connector):
         self._now = context.now
         secrets = _secrets_of(settings)
         self._secrets = secrets
-        self._remarks = Remarks(context)
+        self._sources = Sources(context)
         self._calls = Calls(settings, self._api, context, secrets)
         self._contacts = Contacts(self._calls, self._api, context.now, secrets)
         self._activities = Activities(self._calls, self._api, context.now, context.timeout, secrets)
-        self._probe = Probe(settings, self._calls, self._api, self._remarks, secrets, context.now)
+        self._probe = Probe(settings, self._calls, self._api, secrets, context.now)
 
     def open(self, vault: Vault) -> None:
         """Take the place where a new refresh token is kept."""
         self._calls.open(vault)
+
+    def check_route(self, settings: HubSpotRoute) -> None:
+        """Compile the remark."""
+        self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
         """Give what the account has last said is left for the day, and for ten seconds."""
@@ -112,7 +117,7 @@ class HubSpotConnector(Connector):
         Raises:
             ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
         """
-        leads = [lead_of(record, self._remarks.text(record)) for record in records]
+        leads = [lead_of(record, self._sources.text(route_of(record).remark, record.event)) for record in records]
         request = self._api.create(leads[0]) if leads[0].key is None else self._api.upsert(leads)
         body = self._secrets.mask((request.body or b"").decode())
         return Preview(request.method, str(request.url), headers_of(request, MASK), body)
@@ -127,7 +132,7 @@ class HubSpotConnector(Connector):
 
     def _lead(self, record: Record) -> Lead | Rejected:
         try:
-            return lead_of(record, self._remarks.text(record))
+            return lead_of(record, self._sources.text(route_of(record).remark, record.event))
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._secrets.mask(error.message), memo=record.memo)
 

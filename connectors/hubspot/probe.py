@@ -8,11 +8,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from connectors.answers import Failure
-from connectors.base import Blame, ExpressionError, Finding, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.base import Blame, Finding, Rejected, Retry, Severity, Wanted, WantedField
 from connectors.hubspot.calls import Calls
 from connectors.hubspot.problems import outcome_of, problem_of
 from connectors.hubspot.reading import is_success, read_definitions
-from connectors.hubspot.remarks import Remarks
 from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
 from connectors.hubspot.wire import EMAIL, Api
 from connectors.masking import Secrets
@@ -36,7 +35,6 @@ class Probe:
         settings: The destination's.
         calls: Sends the requests.
         api: Makes them.
-        remarks: Compiles the routes' remarks.
         secrets: Masks HubSpot's words.
         now: Seconds since the epoch.
     """
@@ -46,7 +44,6 @@ class Probe:
         settings: HubSpotSettings,
         calls: Calls,
         api: Api,
-        remarks: Remarks,
         secrets: Secrets,
         now: Callable[[], float],
     ) -> None:
@@ -54,7 +51,6 @@ class Probe:
         self._setting = "access_token" if self._token else "oauth"
         self._calls = calls
         self._api = api
-        self._remarks = remarks
         self._secrets = secrets
         self._now = now
 
@@ -70,7 +66,6 @@ class Probe:
             else:
                 known[name] = told
         for index, (each, route) in enumerate(routes):
-            findings += self._remark(index, route)
             if route.object in known:
                 findings += check_route(index, each, route, known[route.object])
         if known:
@@ -118,13 +113,6 @@ class Probe:
         ]
         what = f"the token lacks the scopes {', '.join(missing)}; add them to the private app or service key"
         return [Finding(Severity.ERROR, what, setting=(self._setting,))] if missing else []
-
-    def _remark(self, index: int, route: HubSpotRoute) -> Iterator[Finding]:
-        if route.remark is not None:
-            try:
-                self._remarks.compiled(route.remark)
-            except ExpressionError as error:
-                yield Finding(Severity.ERROR, error.message, index, setting=("remark",))
 
 
 def check_route(index: int, wanted: Wanted, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:

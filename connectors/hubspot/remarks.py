@@ -17,9 +17,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.appointments import start_of
-from connectors.base import Context, ExpressionError, Record
 from connectors.hubspot.settings import Appointment
-from connectors.hubspot.wire import Lead, route_of
+from connectors.hubspot.wire import Lead
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """The property that holds the text, by what it may become."""
@@ -49,33 +48,6 @@ class Activity:
             "properties": self.properties,
             "associations": [{"to": {"id": contact}, "types": types}],
         }
-
-
-class Remarks:
-    """Gives the text of `remark`, compiling each once.
-
-    Args:
-        context: For compiling.
-    """
-
-    def __init__(self, context: Context) -> None:
-        self._expressions = context.expressions
-        self._names = context.event_names
-        self._compiled: dict[str, Callable[[Mapping[str, Any]], str]] = {}
-
-    def text(self, record: Record) -> str:
-        """Give the remark of a record, empty for none. Raises `ExpressionError`."""
-        source = route_of(record).remark
-        return "" if source is None else self.compiled(source)(record.event).strip()
-
-    def compiled(self, source: str) -> Callable[[Mapping[str, Any]], str]:
-        """Compile the setting: the name of a field, or a template. Raises `ExpressionError`."""
-        if source not in self._compiled:
-            if "{" not in source and source not in self._names:
-                raise ExpressionError(f"remark: the event has no field {source}; a text needs {{{{ }}}} in it")
-            template = f"{{{{ {source} }}}}" if source in self._names else source
-            self._compiled[source] = self._expressions.template(template, self._names)
-        return self._compiled[source]
 
 
 def mark_of(record_id: str) -> str:

@@ -29,6 +29,7 @@ from connectors.salesforce.quota import Usage
 from connectors.salesforce.rows import Row, Rows, body, is_appointment, key_of
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.salesforce.wire import MOST_ROWS, Wire, headers_of
+from connectors.sources import Sources
 
 _SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
 
@@ -76,14 +77,19 @@ class SalesforceConnector(Connector):
         self._wire = Wire(settings.api_version)
         self._api = Api(self._access, self._session, self._usage, self._secrets, context.now)
         self._shapes = Shapes(self._api, self._wire)
-        self._rows = Rows(context)
+        self._sources = Sources(context)
+        self._rows = Rows(self._sources)
         self._leads = Leads(self._api, self._wire)
         self._appointments = Appointments(self._api, self._wire)
-        self._prober = Prober(self._api, self._wire, self._shapes, self._rows)
+        self._prober = Prober(self._api, self._wire, self._shapes)
 
     def open(self, vault: Vault) -> None:
         """Take the place where a refresh token is kept that Salesforce gives in place of the old one."""
         self._access.open(vault)
+
+    def check_route(self, settings: SalesforceRoute) -> None:
+        """Compile the remark."""
+        self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
         """Give what the last answers have said of the org's daily calls."""

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.answers import Answer, Failure
-from connectors.base import ExpressionError, Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.base import Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
 from connectors.salesforce.api import Api, Shapes
 from connectors.salesforce.problems import whole
-from connectors.salesforce.rows import Rows, takes_remark
+from connectors.salesforce.rows import takes_remark
 from connectors.salesforce.settings import SalesforceRoute
 from connectors.salesforce.shape import FieldShape, Shape
 from connectors.salesforce.wire import Wire
@@ -36,21 +36,19 @@ _FALLEN_BACK_ON: Mapping[str, frozenset[str]] = {
 class Prober:
     """Asks an org. Used once, in a process that delivers nothing."""
 
-    def __init__(self, api: Api, wire: Wire, shapes: Shapes, rows: Rows) -> None:
+    def __init__(self, api: Api, wire: Wire, shapes: Shapes) -> None:
         self._api = api
         self._wire = wire
         self._shapes = shapes
-        self._rows = rows
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
-        """Say what is wrong with credentials, rights, objects, fields and remarks."""
+        """Say what is wrong with credentials, rights, objects and fields."""
         trouble = await self._trouble()
         if trouble is not None:
             return (trouble,)
         findings: list[Finding] = []
         for number, each in enumerate(wanted):
             route: Any = each.settings  # the bridge gives the connector's own model
-            findings += self._about_remark(number, route)
             shape = await self._shapes.of(route.object)
             if isinstance(shape, Shape):
                 findings += about_route(number, route, each.fields, shape)
@@ -74,12 +72,6 @@ class Prober:
 
     def _meaning(self, answer: Answer) -> Retry | Rejected | None:
         return whole(answer, self._api.now(), self._api.secrets)
-
-    def _about_remark(self, number: int, route: SalesforceRoute) -> Iterator[Finding]:
-        try:
-            self._rows.remark(route)
-        except ExpressionError as error:
-            yield Finding(Severity.ERROR, error.message, number, setting=("remark",))
 
     async def _about_activities(self, wanted: Sequence[Wanted]) -> list[Finding]:
         """Say whether the user may create what appointments become, for whichever route gets one."""

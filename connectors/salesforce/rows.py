@@ -1,15 +1,15 @@
 """From records to what is sent of them: keys, fallbacks, remarks, lengths. Pure."""
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from connectors.base import Context, ExpressionError, Reason, Record, Rejected
+from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.salesforce.settings import SalesforceRoute
 from connectors.salesforce.shape import Shape
+from connectors.sources import Sources
 
 DESCRIPTION = "Description"
 """The field that remarks are added to; it is in every object that people are kept in."""
@@ -96,21 +96,20 @@ def is_appointment(record: Record) -> bool:
 
 
 class Rows:
-    """Makes rows of records. Keeps the compiled remarks of the routes.
+    """Makes rows of records.
 
     Args:
-        context: Compiles remarks, and knows the names of an event.
+        sources: Makes the remarks.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._remarks: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
 
     def row(self, record: Record, shape: Shape | None) -> Row | Rejected:
         """Make the row of a record, or say why none can be made: trying again cannot help."""
         route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
         try:
-            remark = self.remark(route)(record.event).strip()
+            remark = self._sources.text(route.remark, record.event)
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, f"remark: {error.message}")
         key = key_of(record)
@@ -134,24 +133,6 @@ class Rows:
             remark=_clean(remark),
             certain=own and not record.again,
         )
-
-    def remark(self, route: SalesforceRoute) -> Callable[[Mapping[str, Any]], str]:
-        """Give what makes a route's remark of an event. Raises `ExpressionError`; so does the returned function."""
-        source = route.remark
-        if source is None:
-            return lambda _: ""
-        if source not in self._remarks:
-            self._remarks[source] = self._compiled(source)
-        return self._remarks[source]
-
-    def _compiled(self, source: str) -> Callable[[Mapping[str, Any]], str]:
-        names = self._context.event_names
-        if "{{" in source or "{%" in source:
-            return self._context.expressions.template(source, names)
-        if source not in names:
-            near = difflib.get_close_matches(source, names, 1)
-            raise ExpressionError(f"no field {source} in an event" + (f" (did you mean {near[0]}?)" if near else ""))
-        return lambda event: _text(event.get(source))
 
 
 def key_of(record: Record) -> str:

@@ -20,6 +20,8 @@ from connectors.base import (
     SettingError,
 )
 from connectors.http import HttpConnector
+from connectors.hubspot import HubSpotConnector
+from connectors.salesforce import SalesforceConnector
 
 
 class Login(BaseModel, extra="forbid"):
@@ -111,6 +113,8 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
         "http": Entry("http", HttpConnector),
         "crm": Entry("crm", CrmConnector),
+        "hubspot": Entry("hubspot", HubSpotConnector),
+        "salesforce": Entry("salesforce", SalesforceConnector),
         "thorough": Entry("thorough", Thorough),
         "clumsy": Entry("clumsy", Clumsy),
         "broken": Entry("broken", ImportError("No module named 'gone'")),

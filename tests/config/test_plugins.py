@@ -1,4 +1,4 @@
-"""Transforms of one's own: what a plugin may be, and what becomes of one that fails."""
+"""Transforms and connectors of one's own: what a plugin may be, and what becomes of one that fails."""
 
 import importlib.metadata
 import sys
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.config import Config, ConfigError, discovery, load
+from bridge.config.plugins import plugins_in
 from bridge.mapping import MappingError
 from bridge.plugins import transform, transforms_in
 from bridge.steps import TransformError
@@ -288,3 +289,94 @@ def test_any_value_goes_through_untouched(value: Any) -> None:
         assert made.bind()(value) == value
     except TransformError:
         assert isinstance(value, list)  # a number beyond 64 bits, a lone surrogate
+
+
+CRM = """
+from connectors.base import Connector, DestinationSettings
+from connectors.http import HttpConnector
+
+
+class _Base(Connector):
+    destination_settings = DestinationSettings
+
+    def __init__(self, settings, context):
+        pass
+
+    async def deliver(self, records):
+        return []
+
+    def preview(self, records):
+        raise NotImplementedError
+
+    async def close(self):
+        pass
+
+
+class Crm(_Base):
+    pass
+"""
+
+
+def faults(folder: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        plugins_in([folder])
+    return [str(each.message).replace(f"{folder}/", "") for each in caught.value.problems]
+
+
+def test_a_file_brings_the_connector_that_it_defines(place: Place) -> None:
+    place.write(CRM, "my_crm.py")
+    found = plugins_in([place.plugins]).connectors
+    assert {"my_crm", "crm", "http"} <= found.keys()
+    kind = discovery.connector_class(found["my_crm"])
+    assert kind.__name__ == "Crm"
+    assert kind is discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
+
+
+def test_an_edited_connector_is_another_class(place: Place) -> None:
+    place.write(CRM, "my_crm.py")
+    first = discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
+    place.write(CRM.replace("return []", "return [None]"), "my_crm.py")
+    assert discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"]) is not first
+
+
+def test_a_file_may_bring_both(place: Place) -> None:
+    place.write(CRM + "\n\n@transform\ndef mine(value: str) -> str:\n    return value\n", "my_crm.py")
+    found = plugins_in([place.plugins])
+    assert "my_crm" in found.connectors
+    assert "mine" in found.transforms
+
+
+@pytest.mark.parametrize("name", ["test_mine.py", "conftest.py", "_mine.py"])
+def test_tests_and_shared_code_are_not_imported(place: Place, name: str) -> None:
+    place.write("1 / 0\n", name)
+    place.write(CRM, "my_crm.py")
+    assert "my_crm" in plugins_in([place.plugins]).connectors
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "fault"),
+    [
+        ("crm.py", CRM, "crm.py: there is a connector `crm` already: rename the file, its name is the connector's"),
+        (
+            "mine.py",
+            CRM + "\n\nclass Other(_Base):\n    pass\n",
+            "mine.py: cannot be imported: TypeError: several connectors in a file (Crm, Other): one each",
+        ),
+        (
+            "mine.py",
+            CRM.replace("    destination_settings = DestinationSettings\n", ""),
+            "needs a destination_settings",
+        ),
+        ("mine.py", CRM + "    route_settings = dict\n", "needs a route_settings: a subclass of connectors.base.Route"),
+    ],
+)
+def test_a_connector_that_cannot_be_one_is_told(place: Place, name: str, body: str, fault: str) -> None:
+    place.write(body.replace("    pass\n    route", "    route"), name)
+    (found,) = faults(place.plugins)
+    assert fault in found
+
+
+def test_a_broken_connector_does_not_hide_another(place: Place) -> None:
+    place.write("import no_such_module\n", "broken.py")
+    place.write(CRM.replace("DestinationSettings\n\n    def", "dict\n\n    def"), "wrong.py")
+    assert len(faults(place.plugins)) == 2

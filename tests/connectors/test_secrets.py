@@ -182,3 +182,14 @@ def test_of_tokens_the_last_few_are_kept_in_mind() -> None:
         secrets.add_passing(f"token{number}")
     assert secrets.mask("token1 token2 token5 lasting") == "token1 *** *** ***"
     assert "lasting" not in repr(secrets)
+
+
+async def test_a_destination_that_repeats_the_token_of_a_header_without_its_scheme() -> None:
+    async def behave(_: bytes, writer: asyncio.StreamWriter) -> None:
+        body = b'{"message": "no such token: %b"}' % PLAIN.encode()
+        head = b"HTTP/1.1 422 X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
+
+    async with raw_server(behave) as raw:
+        text = await outcomes_of(connector(raw.url, auth={"header": {"name": "X-Odd", "value": f"Token {PLAIN}"}}))
+    assert "no such token: ***" in text

@@ -81,12 +81,6 @@ async def test_match_must_identify(
         assert not found or told in found[0].message
 
 
-async def test_a_remark_that_cannot_be_compiled() -> None:
-    async with HubSpotSandbox() as crm:
-        found = errors(await probe(crm, wanted(EMAIL, remark="Contents"), wanted(EMAIL, remark="{{ Oops }}")))
-        assert [(each.route, each.setting) for each in found] == [(0, ("remark",)), (1, ("remark",))]
-
-
 async def test_credentials_and_scopes() -> None:
     async with HubSpotSandbox(scopes=["crm.objects.contacts.read"]) as crm:
         (scope,) = errors(await probe(crm, wanted(EMAIL)))

@@ -104,11 +104,6 @@ async def test_an_object_that_is_not_there_is_found(target: SalesforceConnector)
     assert (found.severity, found.setting) == (Severity.ERROR, ("object",))
 
 
-async def test_a_remark_that_cannot_be_made_is_found(target: SalesforceConnector) -> None:
-    (found,) = await about(target, made=route(remark="Contnt"))
-    assert (found.severity, found.setting) == (Severity.ERROR, ("remark",))
-
-
 async def test_what_may_pass_is_a_warning(org: SalesforceSandbox, target: SalesforceConnector) -> None:
     org.faults.next(faults.total_limit())
     (found,) = await target.probe([wanted()])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from connectors.base import Reason, Record, Rejected
 from connectors.salesforce.rows import Existing, Row, Rows, body, cut, key_of
 from connectors.salesforce.shape import Shape, read_shape
+from connectors.sources import Sources
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
 from tests.connectors.making import context
@@ -25,7 +26,7 @@ def shape(**changes: Any) -> Shape:
 
 
 def row(made: Record, known: Shape | None = None) -> Row:
-    found = Rows(context()).row(made, known)
+    found = Rows(Sources(context())).row(made, known)
     assert isinstance(found, Row), found
     return found
 
@@ -53,7 +54,7 @@ def test_a_record_is_certainly_new_where_its_key_is_its_events_own(
 
 
 def test_a_key_that_is_too_long_for_its_field_is_refused() -> None:
-    refused = Rows(context()).row(record({KEY: "k" * 61}), shape())
+    refused = Rows(Sources(context())).row(record({KEY: "k" * 61}), shape())
     assert refused == Rejected(Reason.MAPPING, f"{KEY} takes 60 characters, its value has 61")
 
 
@@ -93,9 +94,9 @@ def test_a_remark_is_a_field_or_a_template(source: str, said: str) -> None:
 
 
 def test_a_remark_that_cannot_be_made_refuses_the_record() -> None:
-    refused = Rows(context()).row(record({}, route(remark="Contnt")), None)
-    assert refused == Rejected(Reason.MAPPING, "remark: no field Contnt in an event (did you mean Content?)")
-    assert isinstance(Rows(context()).row(record({}, route(remark="{{ Nothing }}")), None), Rejected)
+    refused = Rows(Sources(context())).row(record({}, route(remark="Contnt")), None)
+    assert refused == Rejected(Reason.MAPPING, "remark: unknown field `Contnt` of the event (did you mean `Content`?)")
+    assert isinstance(Rows(Sources(context())).row(record({}, route(remark="{{ Nothing }}")), None), Rejected)
 
 
 def test_a_remark_is_added_to_what_is_there_once() -> None:
@@ -144,7 +145,7 @@ def test_nothing_is_dropped_without_a_place_to_keep_it() -> None:
 
 
 def test_what_has_no_form_in_json_is_refused_and_half_an_emoji_is_mended() -> None:
-    assert isinstance(Rows(context()).row(record({"A": 1 << 70}), None), Rejected)
+    assert isinstance(Rows(Sources(context())).row(record({"A": 1 << 70}), None), Rejected)
     half = record({"LastName": "\ud83d"}, route(remark="Content"))
     orjson.dumps(fields(replace(half, event={**half.event, "Content": "\ud83d"})))
 

@@ -1,0 +1,43 @@
+"""A text that a route makes of an event: the name of a field, or a template (the setting `remark`)."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors.base import Context, ExpressionError, SettingError
+
+
+class Sources:
+    """Compiles such texts, each once. Used by one destination."""
+
+    def __init__(self, context: Context) -> None:
+        self._expressions = context.expressions
+        self._names = context.event_names
+        self._compiled: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+
+    def text(self, source: str | None, event: Mapping[str, Any]) -> str:
+        """Give the text for an event, without blanks around it; empty for no source. Raises `ExpressionError`."""
+        return "" if source is None else self._of(source)(event).strip()
+
+    def check(self, setting: str, source: str | None) -> None:
+        """Raise `SettingError` for a source that cannot be compiled; for `Connector.check_route`."""
+        if source is None:
+            return
+        try:
+            self._of(source)
+        except ExpressionError as error:
+            raise SettingError((setting,), error.message) from error
+
+    def _of(self, source: str) -> Callable[[Mapping[str, Any]], str]:
+        if source not in self._compiled:
+            self._compiled[source] = self._made(source)
+        return self._compiled[source]
+
+    def _made(self, source: str) -> Callable[[Mapping[str, Any]], str]:
+        if source in self._names:
+            return self._expressions.template(f"{{{{ {source} }}}}", self._names)
+        if "{{" not in source and "{%" not in source:
+            near = difflib.get_close_matches(source, self._names, 1)
+            hint = f" (did you mean `{near[0]}`?)" if near else "; a text needs {{ }} in it"
+            raise ExpressionError(f"unknown field `{source}` of the event{hint}")
+        return self._expressions.template(source, self._names)
