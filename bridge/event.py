@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -196,13 +197,17 @@ def timestamp(seconds: float) -> str:
 
 def _identity(created: str, digested: bytes) -> str:
     """Give 5 bytes of the creation time (seconds, 0 where it cannot be read) and 11 bytes of a hash, as hex."""
+    return _created(created[:19]) + hashlib.sha256(digested).hexdigest()[:22]
+
+
+@lru_cache(maxsize=64)
+def _created(time: str) -> str:
+    """Give a time to the second as 10 hexadecimal digits: the vendor writes UTC, with and without a Z."""
     try:
-        # To the second, and without a zone: the vendor writes UTC, with and without a Z.
-        seconds = int(datetime.fromisoformat(created[:19]).replace(tzinfo=UTC).timestamp())
+        seconds = int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp())
     except ValueError:
         seconds = 0
-    seconds = min(max(seconds, 0), (1 << 40) - 1)
-    return seconds.to_bytes(5).hex() + hashlib.sha256(digested).hexdigest()[:22]
+    return min(max(seconds, 0), (1 << 40) - 1).to_bytes(5).hex()
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar

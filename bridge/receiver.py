@@ -16,6 +16,7 @@ from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
+from bridge.answers import Ready, answer
 from bridge.config.model import Ack, Chatbot, Config
 from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Verified
@@ -81,6 +82,7 @@ class Receiver:
         self._loop = asyncio.get_running_loop()
         # Bound once: structlog's proxy looks its configuration up at each call.
         self._info = log.bind().info
+        self._success = Ready(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
         self._quarantining = 0
@@ -109,7 +111,7 @@ class Receiver:
             return self._error(404, "unknown_path", addressed)
         if request.method != "POST":
             ready = request.method in {"GET", "HEAD"}
-            return _response(_READY) if ready else self._error(405, "wrong_method", addressed)
+            return answer(_READY) if ready else self._error(405, "wrong_method", addressed)
         try:
             body = await self._read(request, config)
         except SenderError as error:
@@ -129,7 +131,11 @@ class Receiver:
             raise SenderError("encoded", 415)
         try:
             if request.content.is_eof():
-                return await request.read()
+                # It came with its head: nothing is to be waited for.
+                body = request.content.read_nowait()
+                if len(body) > limit:
+                    raise SenderError("too_large", 413)
+                return body
             async with asyncio.timeout(config.server.read_timeout):
                 return await request.read()
         except TimeoutError as error:
@@ -139,7 +145,7 @@ class Receiver:
 
     async def _receive(
         self, body: bytes, request: web.BaseRequest, addressed: Chatbot | None, config: Config
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         now = self._clock()
         header = request.headers.getall(HEADER, ())
         if len(body) <= INLINE_BODY:
@@ -159,9 +165,10 @@ class Receiver:
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
             [each.event.id for each in routed], max(waits)
         ):
-            return _response(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
-        tests = all(each.event.state is EventState.TEST for each in routed)
-        return _response(_TEST if tests else _SUCCESS)
+            return answer(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
+        if all(each.event.state is EventState.TEST for each in routed):
+            return answer(_TEST)
+        return self._success if Ready.suits(request) else answer(_SUCCESS)
 
     async def _aside(self, step: Callable[[], T]) -> T:
         """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""
@@ -207,7 +214,7 @@ class Receiver:
         self._observe(name, result)
         log.warning("not_received", chatbot=name or None, result=result, status=status)
         headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
-        return _response(_ERRORS[status], status, headers)
+        return answer(_ERRORS[status], status, headers)
 
     def _request(
         self,
@@ -240,10 +247,6 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
     start, _, name = path.rpartition("/")
     chatbot = config.chatbots.get(name) if start == "/webhooks" else None
     return chatbot is not None, chatbot
-
-
-def _response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def _error_response(message: str) -> web.Response:
