@@ -24,5 +24,9 @@ class StoreUnavailableError(OperatorError):
     """The store could not commit, so nothing of the change was kept. The same call may succeed later."""
 
 
+class StoreBusyError(StoreUnavailableError):
+    """The store is there, but more waits for it than it can commit in time."""
+
+
 class LeaseLostError(OperatorError):
     """The lane belongs to another process by now: nothing of the change was kept, and the lane must stop."""

@@ -17,15 +17,16 @@ import structlog
 
 from bridge import retry
 from bridge.agenda import Agenda
-from bridge.allowance import Allowance, allowance
+from bridge.allowance import Allowance
 from bridge.batching import Ready, next_batch
+from bridge.calling import allowed, deliver, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace
 from bridge.record import Spoiled, make_record
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
-from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry
+from connectors.base import Delivered, Outcome, Reason
 
 READ_AHEAD = 4
 """How many times what can be on its way at once the lane keeps read and mapped for the next calls."""
@@ -307,8 +308,9 @@ class Lane:
         try:
             while parts:
                 part = parts.pop()
-                outcomes, call = await self._deliver([each.record for each in part])
-                if len(part) > 1 and _refused_whole(outcomes):
+                outcomes, call = await deliver(self.destination, [each.record for each in part], self._clock, self._log)
+                self._allowance = allowed(self.destination.connector, self._log)
+                if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     if self.destination.pace:
                         await self.destination.pace.take()
@@ -320,33 +322,6 @@ class Lane:
             self._calls -= 1
             self._wake.set()
         await self._settle(settlements)
-
-    async def _deliver(self, records: list[Record]) -> tuple[Sequence[Outcome], retry.Call]:
-        if self.destination.pace:
-            self.destination.pace.prepay()
-        started = self._clock()
-        outcomes: Sequence[Outcome]
-        try:
-            async with asyncio.timeout(self.destination.timeout):
-                outcomes = await self.destination.connector.deliver(records)
-        except TimeoutError:
-            outcomes = [Retry(Reason.TIMEOUT, f"no answer within {self.destination.timeout:g} s")] * len(records)
-        except Exception as error:  # noqa: BLE001 - a connector may be anybody's code; its fault must not end the lane
-            self._log.exception("connector_failed", error=type(error).__name__)
-            detail = f"the connector raised {type(error).__name__}; see the log"
-            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-        if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
-            detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
-            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-        self._allowance = self._allowed()
-        return outcomes, retry.Call(started, max(0.0, self._clock() - started))
-
-    def _allowed(self) -> Allowance:
-        try:
-            return allowance(self.destination.connector.quotas())
-        except Exception as error:  # noqa: BLE001 - as above; and the outcomes of the call are known already
-            self._log.exception("connector_failed", error=type(error).__name__)
-            return Allowance()
 
     def _decide(
         self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call, decided_at: float
@@ -426,7 +401,3 @@ class Lane:
         self._wake.set()
         if not task.cancelled():
             self._fault = self._fault or task.exception()
-
-
-def _refused_whole(outcomes: Sequence[Outcome]) -> bool:
-    return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)

@@ -1,26 +1,35 @@
 """The documents against the code: what they show works, what they name is there."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
-from bridge.cli import COMMANDS
-from bridge.config import load
+from bridge.cli import COMMANDS, app
+from connectors.testing import HubSpotSandbox, SalesforceSandbox
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
-VARIABLES = {"CRM_TOKEN": "a-token-of-the-crm", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
+EXAMPLE = ROOT / "config.example.yaml"
+VARIABLES = {"HUBSPOT_ACCESS_TOKEN": "pat-na1-a-token", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
+
+
+def leadbridge(*arguments: object, **variables: str) -> Result:
+    return CliRunner(env=variables).invoke(app, [str(each) for each in arguments], catch_exceptions=False)
 
 
 def test_the_readmes_configuration_is_good(tmp_path: Path) -> None:
     (found,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "config.yaml").write_text(found)
-    config = load(tmp_path / "config.yaml", VARIABLES)
-    assert config.warnings == ()
-    # Verifying, mapping and delivering fit into what a reader takes in at a glance.
-    assert len(found.strip().splitlines()) <= 16
+    path = tmp_path / "config.yaml"
+    path.write_text(found)
+    checked = leadbridge("check", path, **VARIABLES)
+    assert checked.exit_code == 0, checked.output
+    assert " warning: " not in checked.output
+    # Verifying, mapping and delivering to HubSpot fit into what a reader takes in at a glance.
+    assert len(found.strip().splitlines()) <= 15
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:
@@ -30,7 +39,34 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 
 def test_the_example_is_good_without_any_variable() -> None:
-    load(ROOT / "config.example.yaml", {})
+    for command in ("check", "test"):
+        result = leadbridge(command, EXAMPLE)
+        assert result.exit_code == 0, result.output
+
+
+def test_the_examples_first_line_names_the_schema() -> None:
+    named = EXAMPLE.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    assert (ROOT / named) == ROOT / "config.schema.json"
+    assert (ROOT / named).exists()
+
+
+async def test_both_crms_know_what_the_example_writes(tmp_path: Path) -> None:
+    async with HubSpotSandbox() as hubspot, SalesforceSandbox() as salesforce:
+        text = EXAMPLE.read_text()
+        for name, more in (("hubspot", f"    base_url: {hubspot.origin}\n"), ("salesforce", "")):
+            text = text.replace(f"\n  {name}:\n", f"\n  {name}:\n    allow_private: true\n{more}", 1)
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        variables = {
+            **VARIABLES,
+            "HUBSPOT_ACCESS_TOKEN": hubspot.access_token or "",
+            "SALESFORCE_LOGIN_URL": salesforce.origin,
+            "SALESFORCE_CLIENT_ID": salesforce.tokens.client.id,
+            "SALESFORCE_CLIENT_SECRET": salesforce.tokens.client.secret,
+        }
+        checked = await asyncio.to_thread(lambda: leadbridge("check", path, "--online", **variables))
+    assert checked.exit_code == 0, checked.output
+    assert " warning: " not in checked.output
 
 
 @pytest.mark.parametrize("named", sorted(set(re.findall(r"`((?:bridge|connectors|tests)/[\w./]*)`", ARCHITECTURE))))

@@ -1,4 +1,4 @@
-"""What the demo does: a sandbox CRM, the bridge on a fresh store, and a sender, all in this process."""
+"""What the demo does: two sandbox CRMs, the bridge on a fresh store, and a sender, all in this process."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from bridge import json_form, signature
 from bridge.app import running
 from bridge.config import Config, load
 from bridge.store import questions
+from bridge.store.base import DeliveryState
 from bridge.store.opening import driver_for
-from connectors.testing import Fault, Sandbox
+from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
 SIGN_KEY = "demo-sign-key-7f3a9c"
 OTHER_KEY = "somebody-elses-key-51"
-PATIENCE = 20.0
-"""Seconds in which everything must have reached the CRM."""
+PATIENCE = 15.0
+"""Seconds in which everything must have reached the CRMs."""
 
 _CONFIG = """\
 server:
@@ -31,25 +33,40 @@ server:
 store:
   url: sqlite:///{folder}/leadbridge.db
 destinations:
-  crm:
-    connector: http
-    url: {crm}
-    allow_private: true        # the sandbox CRM is on this machine
-    idempotency_key: bare
-    remote_id: answer.id
+  hubspot:
+    connector: hubspot
+    access_token: {token}
+    base_url: {hubspot}
+    allow_private: true        # the sandbox is on this machine
+    retry: {{initial: 1s}}
+  salesforce:
+    connector: salesforce
+    login_url: {salesforce}
+    client_id: {client_id}
+    client_secret: {client_secret}
+    allow_private: true
     retry: {{initial: 1s}}
 chatbots:
   demo-website:
     serial_number: {serial}
     signing_keys: ["${{DEMO_SIGN_KEY}}"]
     routes:
-      - to: crm
+      - to: hubspot
         fields:
           email: {{from: Email, transform: [email]}}
-          name: "{{{{ FirstName }}}} {{{{ LastName }}}}"
+          firstname: FirstName
+          lastname: LastName
           phone: {{from: PhoneNumber, transform: [{{e164: US}}]}}
-          kind: {{from: Type, transform: [lower]}}
-          note: "{{{{ Content | truncate(60) }}}}"
+        remark: Content
+      - to: salesforce
+        external_id: Leadbridge_Id__c
+        fields:
+          Leadbridge_Id__c: "{{{{ SerialNumber }}}}-{{{{ SessionID }}}}"
+          FirstName: FirstName
+          LastName: LastName
+          Email: {{from: Email, transform: [email]}}
+          Phone: {{from: PhoneNumber, transform: [{{e164: US}}]}}
+        remark: Content
 """
 
 
@@ -64,36 +81,32 @@ class Step:
     key: str = SIGN_KEY
     compact: bool = False
     """Whether the signature is over the JSON form, as in the vendor's sample, and not over the body as sent."""
-    fault: Fault | None = None
-    """What the CRM is to do wrong with the next call."""
+    troubled: bool = False
+    """Whether both CRMs do something wrong with what comes of it."""
 
 
+GRACE = {"FirstName": "Grace", "LastName": "Hopper", "Email": "grace@example.com", "SessionID": 5}
 STORY = (
     Step("a lead", {"FirstName": "David", "LastName": "Garcia", "Email": "David@Example.com", "Content": "A quote?"}),
     Step("the same again: the sender did not hear us", {"Email": "David@Example.com"}),
     Step(
         "Chinese name, + phone, signed over the JSON form",
-        {"FirstName": "小明", "LastName": "王", "PhoneNumber": "+86 138 0013 8000", "SessionID": 2},
+        {"FirstName": "小明", "LastName": "王", "PhoneNumber": "+86 138 0013 8000", "SessionID": 2, "Content": "您好"},
         compact=True,
     ),
-    Step("no e-mail, only a phone", {"FirstName": "Ada", "PhoneNumber": "(415) 555-0100", "SessionID": 3}),
+    Step(
+        "no e-mail, only a phone",
+        {"FirstName": "Ada", "PhoneNumber": "(415) 555-0100", "SessionID": 3, "Content": "Call me"},
+    ),
     Step("signed with another key", {"FirstName": "Mallory", "SessionID": 4}, expected=401, key=OTHER_KEY),
     Step(
-        "a lead while the CRM fails: retried",
-        {"FirstName": "Grace", "Email": "grace@example.com", "SessionID": 5},
-        fault=Fault.answers(503),
+        "a lead while both CRMs fail: HubSpot writes and does not answer, Salesforce is down",
+        {**GRACE, "Content": "Forty chairs"},
+        troubled=True,
     ),
-    Step(
-        "an appointment",
-        {
-            "Type": "Appointment",
-            "FirstName": "Grace",
-            "Email": "grace@example.com",
-            "SessionID": 5,
-            "Content": "Tuesday at ten, by phone",
-        },
-    ),
+    Step("an appointment of the same person", {**GRACE, "Type": "Appointment"}),
 )
+"""The requests in their order. The appointment says when it is (`_send`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +129,47 @@ class Stage:
 
     config: Config
     config_path: Path
-    crm: Sandbox
+    hubspot: HubSpotSandbox
+    salesforce: SalesforceSandbox
     url: str
     """The bridge's webhook endpoint."""
 
 
 @contextlib.asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
-    """Start the CRM and the bridge on loopback, in a folder of their own."""
-    async with Sandbox(key="email") as crm:
+    """Start the CRMs and the bridge on loopback, in a folder of their own."""
+    async with HubSpotSandbox() as hubspot, SalesforceSandbox() as salesforce:
         path = folder / "config.yaml"
-        ports = {"listen": _free_port(), "admin": _free_port()}
-        path.write_text(_CONFIG.format(folder=folder, crm=crm.url, serial=SERIAL_NUMBER, **ports))
+        text = _CONFIG.format(
+            folder=folder,
+            listen=_free_port(),
+            admin=_free_port(),
+            hubspot=hubspot.origin,
+            token=hubspot.access_token,
+            salesforce=salesforce.origin,
+            client_id=salesforce.tokens.client.id,
+            client_secret=salesforce.tokens.client.secret,
+            serial=SERIAL_NUMBER,
+        )
+        path.write_text(text)
         config = load(path, {"DEMO_SIGN_KEY": SIGN_KEY})
         async with running(config) as bridge:
-            yield Stage(config, path, crm, f"http://{bridge.listen}/webhook")
+            yield Stage(config, path, hubspot, salesforce, f"http://{bridge.listen}/webhook")
 
 
 async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
-    """Send the story, one request after the other, and wait until the CRM has what it must get."""
+    """Send the story, one request after the other, and wait until the CRMs have what they must get."""
     sent = []
     async with aiohttp.ClientSession() as session:
         for step in STORY:
-            if step.fault:
-                stage.crm.faults.next(step.fault)
+            if step.troubled:
+                # Nobody else's call may meet the trouble.
+                await _until_delivered(stage)
+                stage.hubspot.faults.next(Fault.disconnects(written=True), on="/notes/batch/create")
+                stage.salesforce.faults.next(Fault.answers(503), on="/composite/sobjects/")
             sent.append(await _send(session, stage.url, step))
             tell(sent[-1])
-            if step.fault:
-                await _until(lambda: any(each.fault for each in stage.crm.ledger))
-    with contextlib.suppress(TimeoutError):
-        await _until(lambda: all(each.state == "delivered" for each in deliveries(stage.config)))
+    await _until_delivered(stage)
     return sent
 
 
@@ -156,6 +180,7 @@ def deliveries(config: Config) -> list[questions.DeliveryRow]:
 
 
 async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
+    day = datetime.now(UTC) + timedelta(days=14)
     fields = {
         "SerialNumber": SERIAL_NUMBER,
         "Type": "Lead",
@@ -164,7 +189,7 @@ async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
         "Email": "",
         "PhoneNumber": "",
         "CreateTime": time.strftime("%Y-%m-%dT%H:00:00.000000Z", time.gmtime()),
-        "Content": "",
+        "Content": f"By phone, on {day:%B} {day.day}, {day.year} at 10:00 AM UTC",
         "SessionID": 1,
         "URI": "www.example.com",
         **step.fields,
@@ -180,10 +205,14 @@ async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
         return Sent(step, answer.status, await answer.text())
 
 
-async def _until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not done():  # noqa: ASYNC110 - the CRM and the store are looked at from outside, as a person would
-            await asyncio.sleep(0.05)
+async def _until_delivered(stage: Stage) -> None:
+    """Wait until all deliveries have been made; what is not by the end of the patience is shown as it is."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while any(  # noqa: ASYNC110 - the store is looked at from outside, as a person would
+                each.state is not DeliveryState.DELIVERED for each in deliveries(stage.config)
+            ):
+                await asyncio.sleep(0.05)
 
 
 def _free_port() -> int:

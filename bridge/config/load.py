@@ -1,6 +1,7 @@
 """Loading a configuration: read the files, merge them, check every part, and say all that is wrong at once."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
@@ -9,17 +10,17 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from bridge.config import plugins
 from bridge.config.chatbots import build_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.draft import Draft, Model
-from bridge.config.model import Config, Server, Store
+from bridge.config.model import Alerts, Config, Server, Store
 from bridge.config.places import Places
 from bridge.config.positions import FILE_LIMIT, read
 from bridge.config.problems import ConfigError, Findings, Place, Problem
-from bridge.config.schema import ConfigPart, ServerPart, StorePart
+from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.substitution import Substitution
 from bridge.config.tree import MapNode, Scalar, plain
@@ -29,6 +30,7 @@ from bridge.mapping import MEMBERS
 from bridge.spelling import did_you_mean
 
 _LOCALHOST: Final = "localhost"
+_APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -83,10 +85,11 @@ def _build(
     draft = Draft(root, findings, expressions, brought.transforms, whole=None not in trees)
     server = _server(draft)
     store = _store(draft)
+    alerts = _alerts(draft)
     destinations = build_destinations(draft, brought.connectors)
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
-    if findings.problems or server is None or store is None:
+    if findings.problems or server is None or store is None or alerts is None:
         raise ConfigError(findings.problems, findings.warnings)
     config = Config(
         server=server,
@@ -94,6 +97,7 @@ def _build(
         destinations=MappingProxyType(destinations_of(destinations)),
         chatbots=MappingProxyType(chatbots),
         warnings=tuple(sorted(findings.warnings)),
+        alerts=alerts,
         plugins=tuple(brought.folders),
     )
     return config, Places(root)
@@ -201,13 +205,13 @@ def _section(draft: Draft, model: type[Model], name: str) -> Model | None:
 def _server(draft: Draft) -> Server | None:
     part = _section(draft, ServerPart, "server")
     # A mistake in another key must not hide that the admin listener is open.
-    admin = part or _only(draft, "server", {"admin", "admin_token"})
+    admin = part or _only(draft, "server", {"admin", "admin_token", "viewer_token"})
     if admin:
         _check_admin(draft, admin)
     if part is None:
         return None
-    token = part.admin_token.get_secret_value() if part.admin_token else ""
-    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout)
+    token, viewer = _secret(part.admin_token), _secret(part.viewer_token)
+    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
 
 
 def _only(draft: Draft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
@@ -221,13 +225,31 @@ def _only(draft: Draft, section: str, keys: AbstractSet[str]) -> ServerPart | No
 
 def _check_admin(draft: Draft, part: ServerPart) -> None:
     where = ("server", "admin_token")
-    token = part.admin_token.get_secret_value() if part.admin_token else ""
+    token = _secret(part.admin_token)
     fault = key_fault(token) if token else None
     if fault:
         draft.value_error(where, fault)
     elif not token and not _is_loopback(part.admin.host):
         draft.error(where, f"is missing: `admin` listens on {part.admin}, where others can reach it")
     warn_if_readable(draft.findings, draft.root, where)
+    _check_viewer(draft, _secret(part.viewer_token), token)
+
+
+def _check_viewer(draft: Draft, viewer: str, token: str) -> None:
+    where = ("server", "viewer_token")
+    if not viewer:
+        return
+    if fault := key_fault(viewer):
+        draft.value_error(where, fault)
+    elif not token:
+        draft.value_error(where, "needs `admin_token`: without it everybody may do everything")
+    elif viewer == token:
+        draft.value_error(where, "is the same as `admin_token`: who shows it would be an operator")
+    warn_if_readable(draft.findings, draft.root, where)
+
+
+def _secret(given: SecretStr | None) -> str:
+    return given.get_secret_value() if given else ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -244,7 +266,21 @@ def _store(draft: Draft) -> Store | None:
     url = part.url.get_secret_value()
     if _has_password(url):
         warn_if_readable(draft.findings, draft.root, ("store", "url"))
-    return Store(url, part.retention.delivered, part.retention.dead)
+    return Store(url, part.retention.delivered, part.retention.dead, part.spool, part.spool_limit)
+
+
+def _alerts(draft: Draft) -> Alerts | None:
+    part = _section(draft, AlertsPart, "alerts")
+    if part is None:
+        return None
+    for path, url in draft.texts(("alerts", "to")):
+        if url and not _APPRISE.match(url):
+            draft.value_error(
+                path, "must be an address as Apprise writes it, such as mailto://user:password@example.com"
+            )
+        warn_if_readable(draft.findings, draft.root, path)
+    # An empty one is a variable that is not set: nobody is to be told there.
+    return Alerts(tuple(url for each in part.to if (url := _secret(each))), part.oldest, part.repeat)
 
 
 def _has_password(url: str) -> bool:

@@ -58,6 +58,8 @@ class Server:
     """Bytes of a request's body, at most."""
     read_timeout: float
     """Seconds in which a request's headers and body must have arrived."""
+    viewer_token: str | None = field(default=None, repr=False)
+    """What an admin request shows that may look and change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,22 @@ class Store:
     """Seconds that an event is kept after its last delivery has ended well."""
     retention_dead: float
     """Seconds that a dead letter is kept."""
+    spool: str = "leadbridge-spool.db"
+    """With PostgreSQL: the file that keeps what comes while the database cannot be reached."""
+    spool_limit: int = 1024**3
+    """The most bytes of payloads in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Who is told when something needs a person."""
+
+    to: tuple[str, ...] = field(default=(), repr=False)
+    """Apprise URLs, which are secrets; nobody is told where there are none."""
+    oldest: float = 900.0
+    """Seconds that a lead may wait before somebody is told."""
+    repeat: float = 14_400.0
+    """Seconds after which a trouble that is still there is told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +221,7 @@ class Config:
     chatbots: Mapping[str, Chatbot]
     warnings: tuple[Problem, ...] = ()
     """What works but is likely not meant, in the order of the files."""
+    alerts: Alerts = Alerts()
     plugins: tuple[Path, ...] = ()
     """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)

@@ -62,6 +62,12 @@ class ServerPart(Part):
         description="What an operator shows to the admin listener; at least 16 characters.",
         examples=["${LEADBRIDGE_ADMIN_TOKEN}"],
     )
+    viewer_token: SecretText | None = Field(
+        default=None,
+        description="What somebody shows who may look at the admin listener but change nothing, and sees personal data "
+        "masked; at least 16 characters.",
+        examples=["${LEADBRIDGE_VIEWER_TOKEN}"],
+    )
     max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.", "256KiB")
     read_timeout: SomeTime = _setting(
         "10s", parse_duration, "In what time a request's headers and body must have arrived.", "30s"
@@ -86,6 +92,19 @@ class StorePart(Part):
         "`postgresql://user:password@host/database`.",
     )
     retention: RetentionPart = Field(default_factory=RetentionPart, description="How long events are kept.")
+    spool: str = Field(
+        default="leadbridge-spool.db",
+        min_length=1,
+        examples=["/data/spool.db"],
+        description="With PostgreSQL: the file on this machine that keeps what comes while the database cannot be "
+        "reached; a relative path starts at the working directory. Each process needs one of its own.",
+    )
+    spool_limit: Size = _setting(
+        "1GiB",
+        parse_size,
+        "The most that the spool keeps, in bytes of payloads; beyond it the sender is told to come again.",
+        "256MiB",
+    )
 
     @field_validator("url")
     @classmethod
@@ -96,6 +115,23 @@ class StorePart(Part):
         if not text.startswith(_STORES) or text in _STORES:
             raise ValueError("must be sqlite:///PATH or postgresql://user:password@host/database")
         return url
+
+
+class AlertsPart(Part):
+    """Who is told when something needs a person."""
+
+    to: Annotated[list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)] = (
+        Field(
+            default=[],
+            description="Where messages go, as Apprise writes it (mail, Slack, Teams, Telegram, ntfy and many more); "
+            "nothing is sent where there is none. Such an address is a secret. Try it with `leadbridge alerts test`.",
+            examples=[["${ALERT_URL}"]],
+        )
+    )
+    oldest: SomeTime = _setting("15m", parse_duration, "How long a lead may wait before somebody is told.", "5m")
+    repeat: SomeTime = _setting(
+        "4h", parse_duration, "After how long a trouble that is still there is told again.", "1d"
+    )
 
 
 class RateLimitPart(Part):
@@ -252,6 +288,7 @@ class ConfigPart(Part):
 
     server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")
     store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
+    alerts: AlertsPart = Field(default_factory=AlertsPart, description="Who is told when something needs a person.")
     plugins: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = Field(
         default=[],
         description="Folders whose `*.py` files bring transforms and connectors of your own, relative to this file; a "

@@ -4,6 +4,7 @@ They run in the test's own event loop on loopback, speak real HTTP, are strict (
 refuse), remember what arrived, and fail on request.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from connectors.testing.contacts import Stored
@@ -13,14 +14,30 @@ from connectors.testing.serving import Arrival
 
 if TYPE_CHECKING:
     from connectors.testing.contract import ConnectorContract
+    from connectors.testing.hubspot import HubSpotSandbox
+    from connectors.testing.salesforce import SalesforceSandbox
 
-__all__ = ["Arrival", "ConnectorContract", "Fault", "Faults", "Sandbox", "Stored"]
+__all__ = [
+    "Arrival",
+    "ConnectorContract",
+    "Fault",
+    "Faults",
+    "HubSpotSandbox",
+    "SalesforceSandbox",
+    "Sandbox",
+    "Stored",
+]
+
+_LATER = {
+    "ConnectorContract": "connectors.testing.contract",
+    "HubSpotSandbox": "connectors.testing.hubspot",
+    "SalesforceSandbox": "connectors.testing.salesforce",
+}
+"""Where to import from what not everybody needs: the contract needs pytest, the sandboxes jwt and email-validator."""
 
 
 def __getattr__(name: str) -> object:
-    """Import the contract when it is asked for: it needs pytest, which the demo does without."""
-    if name != "ConnectorContract":
+    """Import what is in `_LATER` when it is asked for."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from connectors.testing.contract import ConnectorContract  # noqa: PLC0415 - see above
-
-    return ConnectorContract
+    return getattr(importlib.import_module(_LATER[name]), name)

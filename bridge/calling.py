@@ -1,0 +1,53 @@
+"""One call of a connector, which may be anybody's code: whatever it does becomes an outcome of each record."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bridge import retry
+from bridge.allowance import Allowance, allowance
+from bridge.config.model import Destination
+from connectors.base import Blame, Connector, Outcome, Reason, Record, Rejected, Retry
+
+
+async def deliver(
+    destination: Destination,
+    records: Sequence[Record],
+    clock: Callable[[], float],
+    log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
+) -> tuple[Sequence[Outcome], retry.Call]:
+    """Give the records to the destination's connector; one outcome for each, and when the call was and how long.
+
+    Its first request has been waited for (`Pace.take`). Cancelled, it leaves open what was written.
+    """
+    if destination.pace:
+        destination.pace.prepay()
+    started = clock()
+    outcomes: Sequence[Outcome]
+    try:
+        async with asyncio.timeout(destination.timeout):
+            outcomes = await destination.connector.deliver(records)
+    except TimeoutError:
+        outcomes = [Retry(Reason.TIMEOUT, f"no answer within {destination.timeout:g} s")] * len(records)
+    except Exception as error:
+        log.exception("connector_failed", error=type(error).__name__)
+        detail = f"the connector raised {type(error).__name__}; see the log"
+        outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+    if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
+        detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
+        outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+    return outcomes, retry.Call(started, max(0.0, clock() - started))
+
+
+def allowed(connector: Connector, log: Any) -> Allowance:  # noqa: ANN401 - as above
+    """Say what the quotas allow that the connector knows of after a call."""
+    try:
+        return allowance(connector.quotas())
+    except Exception as error:
+        log.exception("connector_failed", error=type(error).__name__)
+        return Allowance()
+
+
+def refused_whole(outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether a batch was refused for a record that is not named: it is to be split."""
+    return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)

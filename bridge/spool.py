@@ -1,0 +1,139 @@
+"""What is accepted while the database cannot be reached: kept on this machine, and moved over when it is back.
+
+An event is spooled after the database has failed for it, and so is every later one until the spool is empty again:
+what one contact sends stays in order. Moving is accepting once more, and the identity of an event makes a second time
+nothing; so a crash at any point, or a commit of the database whose answer was lost, neither loses nor doubles an event.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bridge.errors import StoreBusyError, StoreUnavailableError
+from bridge.store.base import Quarantined, Routed, Store
+from bridge.store.spool import SpoolStore
+
+MOVED_AT_ONCE = 100
+"""Events that are moved in one step."""
+PATIENCE_SECONDS = 3.0
+"""How long an event may wait for the database before it is spooled; the commit may succeed all the same."""
+LOOK_SECONDS = 1.0
+"""How often the database is tried while it is away."""
+
+log = structlog.get_logger()
+
+
+class Spool:
+    """Takes what the receiver accepts, in place of the store. Lives in the loop's thread.
+
+    `limit` is in bytes of payloads; beyond it nothing is taken, and the sender is told to come again. `observe` is told
+    the bytes that wait, whenever they change.
+    """
+
+    def __init__(
+        self, store: Store, spool: SpoolStore, limit: int, observe: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._limit = limit
+        self._observe = observe
+        self._size = 0
+        self._writing = 0
+        """Calls that are putting something into the spool."""
+        self._written = 0
+        """How many have done so."""
+        self._in_use = asyncio.Event()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether events go to the spool."""
+        return self._in_use.is_set()
+
+    async def open(self) -> None:
+        """Look whether an earlier run has left something; call it before the first event."""
+        self._sized(await self._spool.size())
+        if self._size or await self._spool.refused():
+            self._in_use.set()
+
+    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+        """Keep the events in the store, or else in the spool; see `Store.accept`.
+
+        Raises StoreUnavailableError if the spool is full or cannot commit either, and StoreBusyError of a store that
+        is there but has too much to do.
+        """
+        if not self.in_use:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._store.accept(routed)
+            except StoreBusyError:
+                raise
+            except (StoreUnavailableError, TimeoutError) as error:
+                self._begin(error)
+        if self._size + _bytes(routed) > self._limit:
+            raise StoreUnavailableError("the database cannot be reached, and the spool is full (store.spool_limit)")
+        self._writing += 1
+        try:
+            new = await self._spool.accept(routed)
+        finally:
+            self._written += 1
+            self._writing -= 1
+        kept = [each for each, is_new in zip(routed, new, strict=True) if is_new]
+        self._sized(self._size + _bytes(kept))
+        return new
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        """Keep a refused request in the store, or in the spool while that is in use; see `Store.quarantine`."""
+        if not self.in_use:
+            return await self._store.quarantine(request)
+        self._writing += 1
+        try:
+            return await self._spool.quarantine(request)
+        finally:
+            self._written += 1
+            self._writing -= 1
+
+    async def run(self) -> None:
+        """Move what is spooled whenever the database can be reached; until cancelled."""
+        while True:
+            await self._in_use.wait()
+            written = self._written
+            try:
+                moved = await self._move()
+            except StoreUnavailableError:
+                # The database is still away, or the spool itself is in trouble: both may come back.
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            if not moved and not self._writing and self._written == written:
+                # It was seen to be empty, and nothing has come since.
+                self._in_use.clear()
+                log.info("spool_empty")
+
+    async def _move(self) -> bool:
+        """Move the oldest; says whether there was anything."""
+        routed = await self._spool.oldest(MOVED_AT_ONCE)
+        if routed:
+            await self._store.accept(routed)
+            await self._spool.remove([each.event.id for each in routed])
+            self._sized(self._size - _bytes(routed))
+            return True
+        refused = await self._spool.refused()
+        if refused:
+            number, request = refused
+            await self._store.quarantine(request)
+            await self._spool.remove_refused(number)
+            return True
+        return False
+
+    def _begin(self, error: Exception) -> None:
+        if not self.in_use:
+            log.warning("spooling", error=str(error) or "no answer")
+            self._in_use.set()
+
+    def _sized(self, size: int) -> None:
+        self._size = size
+        self._observe(size)
+
+
+def _bytes(routed: Sequence[Routed]) -> int:
+    return sum(len(each.event.payload) for each in routed)

@@ -1,0 +1,73 @@
+"""The embedded store as a spool: what it holds waits to be moved into the database, oldest first."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, func, select
+
+from bridge.event import Event, EventState, Form
+from bridge.store.base import DeliveryState, NewDelivery, Quarantined, Routed
+from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.sql import SqlStore
+
+
+class SpoolStore(SqlStore):
+    """An embedded store that no lane works on."""
+
+    async def size(self) -> int:
+        """Give the bytes of the payloads that wait."""
+        return await self._read(lambda c: int(c.execute(_SIZE).scalar_one()))
+
+    async def oldest(self, limit: int) -> list[Routed]:
+        """Read the events that have waited longest, with their deliveries, in order of receipt."""
+        return await self._read(lambda c: _oldest(c, limit))
+
+    async def remove(self, event_ids: Sequence[str]) -> None:
+        """Forget events that have been moved."""
+        ids = [bytes.fromhex(each) for each in event_ids]
+        await self._call(lambda c: c.execute(delete(events).where(events.c.id.in_(ids))))
+
+    async def refused(self) -> tuple[int, Quarantined] | None:
+        """Read the refused request that has waited longest, with its id."""
+        return await self._read(_refused)
+
+    async def remove_refused(self, request: int) -> None:
+        """Forget a refused request that has been moved."""
+        await self._call(lambda c: c.execute(delete(quarantine).where(quarantine.c.id == request)))
+
+
+_SIZE = select(func.coalesce(func.sum(func.length(events.c.payload)), 0))
+
+
+def _oldest(connection: Connection, limit: int) -> list[Routed]:
+    rows = connection.execute(select(events).order_by(events.c.seq).limit(limit)).all()
+    made: dict[int, list[NewDelivery]] = {row.seq: [] for row in rows}
+    contacts: dict[int, int] = {}
+    theirs = select(deliveries).where(deliveries.c.event_seq.in_(made)).order_by(deliveries.c.id)
+    for each in connection.execute(theirs):
+        problem = each.detail if each.state == DeliveryState.DEAD.value else None
+        made[each.event_seq].append(NewDelivery(each.route, each.destination, problem))
+        contacts[each.event_seq] = each.contact
+    return [
+        Routed(
+            Event(
+                id=row.id.hex(),
+                payload=bytes(row.payload),
+                form=Form(row.form),
+                received_at=row.received_at,
+                chatbot=row.chatbot,
+                state=EventState(row.state),
+                type=row.type,
+                contact=contacts.get(row.seq, 0),
+                fields={},
+            ),
+            tuple(made[row.seq]),
+        )
+        for row in rows
+    ]
+
+
+def _refused(connection: Connection) -> tuple[int, Quarantined] | None:
+    row = connection.execute(select(quarantine).order_by(quarantine.c.id).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return row.id, Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body))

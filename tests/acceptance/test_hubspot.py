@@ -1,0 +1,118 @@
+"""Into HubSpot with the real program: few calls for many leads, and nothing twice when answers are lost."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from connectors.testing import Fault
+from connectors.testing.hubspot import HubSpotSandbox, StoredObject, faults
+from tests.acceptance.configured import chatbot, settings
+from tests.acceptance.crms import (
+    APP,
+    HUBSPOT_FIELDS,
+    UNLIMITED,
+    VARIABLES,
+    appointment,
+    burst,
+    hubspot,
+    hubspot_app,
+    send_at_once,
+    stories,
+)
+from tests.acceptance.program import Program
+from tests.acceptance.sending import Sender, lead
+from tests.acceptance.waiting import until
+
+LEADS = 1_000
+POISONED = range(3, LEADS, 150)
+CHATS = 40
+CALLS_AT_ONCE = 50
+ROUTE = {"to": "hubspot", "fields": HUBSPOT_FIELDS}
+LINGER = {"batch": {"linger": "2s"}}
+
+
+@pytest.mark.parametrize(("remark", "most"), [({}, 12), ({"remark": "Content"}, 24)], ids=["leads", "with notes"])
+async def test_a_burst_of_a_thousand_leads_costs_a_dozen_calls(
+    tmp_path: Path, remark: dict[str, str], most: int
+) -> None:
+    """And a dozen more where each has a note, which HubSpot takes in calls of their own."""
+    async with HubSpotSandbox() as crm:
+        configured = settings({"hubspot": hubspot(crm, **LINGER)}, chatbot([{**ROUTE, **remark}]))
+        async with Program(tmp_path, configured, VARIABLES) as program, Sender(program) as sender:
+            await program.start()
+            await send_at_once(program, sender, burst(LEADS, ()))
+            told = await stories(program)
+    assert Counter(each["state"] for each in told) == {"delivered": LEADS}
+    assert len(crm.ledger) <= most, [each.path for each in crm.ledger]
+    assert len(crm.notes) == (LEADS if remark else 0)
+    assert sorted(each["remote_id"] for each in told) == sorted(each.id for each in crm.contacts)
+
+
+async def test_poisoned_leads_of_a_burst_die_alone_with_hubspots_reason(tmp_path: Path) -> None:
+    async with HubSpotSandbox() as crm:
+        configured = settings({"hubspot": hubspot(crm, **LINGER)}, chatbot([ROUTE]))
+        async with Program(tmp_path, configured, VARIABLES) as program, Sender(program) as sender:
+            await program.start()
+            await send_at_once(program, sender, burst(LEADS, POISONED))
+            told = await stories(program)
+    assert len(POISONED) == 7
+    assert Counter(each["state"] for each in told) == {"delivered": 993, "dead": 7}
+    assert len(crm.contacts) == 993
+    dead = [each for each in told if each["state"] == "dead"]
+    assert {each["reason"] for each in dead} == {"refused"}
+    assert all("is invalid" in each["detail"] for each in dead), [each["detail"] for each in dead]
+    assert len(crm.ledger) <= 12 + 7 * 15, [each.path for each in crm.ledger]
+
+
+async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path) -> None:
+    async with HubSpotSandbox(limits=UNLIMITED, seed=5) as crm:
+        crm.faults.share(faults.answer_lost(), 0.05)
+        route = {**ROUTE, "remark": "Content"}
+        destination = hubspot(crm, batch={"size": 2}, concurrency=4)
+        async with (
+            Program(tmp_path, settings({"hubspot": destination}, chatbot([route])), VARIABLES) as program,
+            Sender(program) as sender,
+        ):
+            await program.start()
+            leads = [lead() for _ in range(CHATS)]
+            await asyncio.gather(*map(sender.deliver, leads))
+            await asyncio.gather(*(sender.deliver(appointment(each, dated=True)) for each in leads))
+            told = await stories(program)
+    lost = sum(each.fault is not None for each in crm.ledger)
+    assert lost >= 4, f"{lost} of {len(crm.ledger)} answers were lost"
+    assert Counter(each["state"] for each in told) == {"delivered": 2 * CHATS}
+    emails = sorted(each["Email"] for each in leads)
+    contacts = {each.id: each.properties["email"] for each in crm.contacts}
+    assert sorted(contacts.values()) == emails
+    assert _whose(crm.notes, contacts) == emails
+    assert _whose(crm.meetings, contacts) == emails
+    assert not crm.tasks
+
+
+async def test_an_expired_token_is_renewed_once_for_fifty_calls(tmp_path: Path) -> None:
+    async with HubSpotSandbox(oauth=APP, limits=UNLIMITED) as crm:
+        destination = hubspot(crm, oauth=hubspot_app(), batch={"size": 1}, concurrency=CALLS_AT_ONCE)
+        configured = settings({"hubspot": destination}, chatbot([ROUTE]))
+        async with Program(tmp_path, configured, VARIABLES) as program, Sender(program) as sender:
+            await program.start()
+            await sender.deliver(lead())
+            await until(lambda: crm.contacts, "the first lead")
+            crm.credentials.expire()
+            # So slow that all of them are under way before the first is refused.
+            crm.faults.share(Fault.slow(1.5), 1.0)
+            await send_at_once(program, sender, burst(CALLS_AT_ONCE, ()))
+            told = await stories(program)
+    assert Counter(each["state"] for each in told) == {"delivered": CALLS_AT_ONCE + 1}
+    # All with the first token, then all again with the second.
+    assert Counter(each.headers["Authorization"] for each in crm.ledger) == {
+        "Bearer access-1": 1 + CALLS_AT_ONCE,
+        "Bearer access-2": CALLS_AT_ONCE,
+    }
+    assert len(crm.credentials.requests) == 2, "one for the first lead, and one for all the others"
+
+
+def _whose(activities: list[StoredObject], contacts: dict[str, str]) -> list[str]:
+    """Give the contacts' e-mail addresses, each as often as it has one of the activities."""
+    return sorted(contacts[each] for activity in activities for each in activity.associations["contacts"])

@@ -1,0 +1,181 @@
+"""HubSpot's own client for Python and the connector send the same request for the same logical call.
+
+The client is fixed on v3, so the connector is asked for v3 too. What differs is named in `ADDED`.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+
+from connectors.hubspot.calls import Calls
+from connectors.hubspot.wire import Api, Request, lead_of
+from connectors.masking import Secrets
+from connectors.testing import Arrival
+from connectors.testing.hubspot import HubSpotSandbox, OAuthApp
+from tests.connectors.hubspot import making
+from tests.connectors.making import context
+
+if "CI" not in os.environ:  # there it must be installed, and its absence is a failure
+    pytest.importorskip("hubspot")
+
+from hubspot import HubSpot  # type: ignore[import-untyped]
+from hubspot.crm import contacts  # type: ignore[import-untyped]
+from hubspot.crm.contacts.exceptions import ApiException  # type: ignore[import-untyped]
+from hubspot.crm.objects import notes  # type: ignore[import-untyped]
+
+APP = OAuthApp(client_id="client", client_secret="secret", refresh_token="refresh")
+CONTACT = "101"
+NOTE = {"hs_timestamp": "2026-11-24T10:00:00.000Z", "hs_note_body": "said"}
+LINKS = [
+    {"to": {"id": CONTACT}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 202}]},
+]
+LEAD = making.lead(0)
+PROPERTIES = dict(LEAD.fields)
+FILTERS = [{"filters": [{"propertyName": "phone", "operator": "EQ", "value": "+34 600"}]}]
+SORTS = [{"propertyName": "createdate", "direction": "ASCENDING"}]
+
+OFFICIAL: dict[str, Callable[[Any], Any]] = {
+    "upsert a batch": lambda client: client.crm.contacts.batch_api.upsert(
+        contacts.BatchInputSimplePublicObjectBatchInputUpsert(
+            inputs=[
+                contacts.SimplePublicObjectBatchInputUpsert(
+                    id=PROPERTIES["email"],
+                    id_property="email",
+                    object_write_trace_id=LEAD.id,
+                    properties=PROPERTIES,
+                )
+            ]
+        )
+    ),
+    "create a contact": lambda client: client.crm.contacts.basic_api.create(
+        contacts.SimplePublicObjectInputForCreate(properties=PROPERTIES, associations=[])
+    ),
+    "update a contact by its id": lambda client: client.crm.contacts.basic_api.update(
+        CONTACT, contacts.SimplePublicObjectInput(properties=PROPERTIES)
+    ),
+    "update a contact by its e-mail": lambda client: client.crm.contacts.basic_api.update(
+        PROPERTIES["email"], contacts.SimplePublicObjectInput(properties=PROPERTIES), id_property="email"
+    ),
+    "search for a phone": lambda client: client.crm.contacts.search_api.do_search(
+        contacts.PublicObjectSearchRequest(filter_groups=FILTERS, sorts=SORTS, properties=["phone"], limit=1)
+    ),
+    "ask for a contact's notes": lambda client: client.crm.contacts.basic_api.get_by_id(
+        CONTACT, associations=["notes"]
+    ),
+    "read the bodies of notes": lambda client: client.crm.objects.notes.batch_api.read(
+        notes.BatchReadInputSimplePublicObjectId(
+            inputs=[{"id": "102"}, {"id": "103"}], properties=["hs_note_body"], properties_with_history=[]
+        )
+    ),
+    "create notes": lambda client: client.crm.objects.notes.batch_api.create(
+        notes.BatchInputSimplePublicObjectBatchInputForCreate(
+            inputs=[
+                notes.SimplePublicObjectBatchInputForCreate(
+                    object_write_trace_id="record-0", properties=NOTE, associations=LINKS
+                )
+            ]
+        )
+    ),
+    "ask for the properties": lambda client: client.crm.properties.core_api.get_all("contacts"),
+}
+CONNECTOR: dict[str, Callable[[Api], Request]] = {
+    "upsert a batch": lambda api: api.upsert([lead_of(LEAD, "")]),
+    "create a contact": lambda api: api.create(lead_of(LEAD, "")),
+    "update a contact by its id": lambda api: api.update(lead_of(LEAD, ""), CONTACT),
+    "update a contact by its e-mail": lambda api: api.update(lead_of(LEAD, ""), PROPERTIES["email"], "email"),
+    "search for a phone": lambda api: api.search("phone", "+34 600"),
+    "ask for a contact's notes": lambda api: api.associated(CONTACT, "notes"),
+    "read the bodies of notes": lambda api: api.read("notes", ["102", "103"], "hs_note_body"),
+    "create notes": lambda api: api.add(
+        "notes", [{"objectWriteTraceId": "record-0", "properties": NOTE, "associations": LINKS}]
+    ),
+    "ask for the properties": lambda api: api.properties("contacts"),
+}
+ADDED: dict[str, dict[str, Any]] = {
+    # The client's model does not allow it to be left out; the API does.
+    "read the bodies of notes": {"propertiesWithHistory": []},
+}
+"""What the client's request has besides in its body."""
+
+
+@dataclass
+class Sent:
+    """What of a request reaches HubSpot's application."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    document: Any
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[HubSpotSandbox]:
+    async with HubSpotSandbox(oauth=APP) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+async def test_the_same_request(crm: HubSpotSandbox, name: str) -> None:
+    official = await sent_by_client(crm, OFFICIAL[name])
+    ours = await sent_by_connector(crm, CONNECTOR[name])
+    ours.document = {**(ours.document or {}), **ADDED.get(name, {})} or None
+    assert ours == official
+
+
+async def test_the_same_request_for_a_token(crm: HubSpotSandbox) -> None:
+    """To another path, though: the client's `/oauth/v1/token` is deprecated, and the connector's has its version."""
+    client = HubSpot(host=crm.origin)
+    known = {"client_id": "client", "client_secret": "secret", "refresh_token": "refresh"}
+    await asyncio.to_thread(lambda: client.oauth.tokens_api.create(grant_type="refresh_token", **known))
+    target = making.connector(crm, oauth=known)
+    await target.deliver([LEAD])
+    await target.close()
+    official, ours = crm.credentials.requests
+    assert ours == official
+
+
+async def test_the_connector_sends_what_is_compared_here(crm: HubSpotSandbox) -> None:
+    """`deliver` itself: the upsert that the test above compares, and then the note."""
+    await making.deliver(crm, making.with_route(LEAD, remark="Content"), api_version="v3")
+    upserted, noted = map(read, crm.ledger)
+    official = await sent_by_client(crm, OFFICIAL["upsert a batch"])
+    assert upserted == official
+    (created,) = noted.document["inputs"]
+    assert (noted.method, noted.path) == ("POST", "/crm/v3/objects/notes/batch/create")
+    assert created["associations"] == [{"to": {"id": crm.contacts[0].id}, "types": LINKS[0]["types"]}]
+    assert created.keys() == {"objectWriteTraceId", "properties", "associations"}
+
+
+async def sent_by_client(crm: HubSpotSandbox, call: Callable[[Any], Any]) -> Sent:
+    client = HubSpot(access_token=crm.access_token, host=crm.origin)
+
+    def work() -> None:
+        try:
+            call(client)
+        except ApiException as refused:
+            assert refused.status == 404, "nobody is there yet"  # noqa: PT017 - any other is a test that is wrong
+
+    await asyncio.to_thread(work)
+    return read(crm.ledger[-1])
+
+
+async def sent_by_connector(crm: HubSpotSandbox, make: Callable[[Api], Request]) -> Sent:
+    settings = making.settings(crm, api_version="v3")
+    api = Api(settings)
+    calls = Calls(settings, api, context(), Secrets())
+    await calls.send(make(api))
+    await calls.close()
+    return read(crm.ledger[-1])
+
+
+def read(arrival: Arrival) -> Sent:
+    path, _, query = arrival.path.partition("?")
+    assert arrival.headers["Authorization"].startswith("Bearer ")
+    assert not arrival.body or arrival.headers["Content-Type"] == "application/json"
+    return Sent(arrival.method, path, parse_qs(query), orjson.loads(arrival.body) if arrival.body else None)

@@ -1,0 +1,169 @@
+"""The spool between a store that comes and goes and a real SQLite file, with no time of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.engine import make_url
+
+from bridge import spool as spooling
+from bridge.errors import StoreBusyError, StoreUnavailableError
+from bridge.spool import Spool
+from bridge.store.base import NewDelivery, Quarantined, Routed
+from bridge.store.driver import Driver
+from bridge.store.migrate import migrate
+from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.spool import SpoolStore
+from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
+from tests.building import NOW, routed
+
+LIMIT = 50_000
+
+
+class Away:
+    """The store behind a connection that can be cut, before the commit or after it."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+        self.away = False
+        self.error: Exception | None = None
+        self.commits_first = False
+
+    async def accept(self, given: list[Routed]) -> list[bool]:
+        if self.commits_first:
+            await self.store.accept(given)
+        self._check()
+        return await self.store.accept(given)
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        self._check()
+        return await self.store.quarantine(request)
+
+    def _check(self) -> None:
+        if self.error:
+            raise self.error
+        if self.away:
+            raise StoreUnavailableError("gone")
+
+
+class Rig:
+    def __init__(self, store: Any, path: Path) -> None:
+        self.store = Away(store)
+        driver = SqliteDriver(make_url(f"sqlite:///{path}"))
+        migrate(driver.engine())
+        self.kept = SpoolStore(driver)
+        self.sizes: list[int] = []
+        self.spool = Spool(self.store, self.kept, LIMIT, self.sizes.append)  # type: ignore[arg-type]  # what it needs of one
+        self.moving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.spool.open()
+        self.moving = asyncio.create_task(self.spool.run())
+
+    async def stop(self) -> None:
+        if self.moving:
+            self.moving.cancel()
+            await asyncio.gather(self.moving, return_exceptions=True)
+        await self.kept.close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def rig(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setattr(spooling, "LOOK_SECONDS", 0.005)
+    made = Rig(store, tmp_path / "spool.db")
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def rows(driver: Driver, table: Any) -> list[Any]:
+    with driver.engine().connect() as connection:
+        return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+async def test_while_the_store_is_there_nothing_is_spooled(rig: Rig, driver: Driver) -> None:
+    assert await rig.spool.accept([routed("crm")]) == [True]
+    assert not rig.spool.in_use
+    assert len(rows(driver, events)) == 1
+
+
+async def test_what_comes_meanwhile_is_moved_once_and_in_order(rig: Rig, driver: Driver) -> None:
+    before, *given = [routed("crm", "mail", Email=f"{number}@example.com") for number in range(8)]
+    await rig.spool.accept([before])
+    rig.store.away = True
+    for each in given:
+        assert await rig.spool.accept([each]) == [True]
+    assert await rig.spool.accept([given[0]]) == [False]  # the sender's second try
+    assert await rig.spool.accept([before]) == [True]  # the spool cannot know better
+    rig.store.away = False
+    await rig.until(lambda: not rig.spool.in_use)
+    moved = rows(driver, events)
+    assert [row.id.hex() for row in moved] == [each.event.id for each in (before, *given)]
+    assert [bytes(row.payload) for row in moved] == [each.event.payload for each in (before, *given)]
+    assert [row.contact for row in rows(driver, deliveries)][::2] == [each.event.contact for each in (before, *given)]
+    assert rig.sizes[-1] == 0
+    assert await rig.spool.accept([routed("crm")]) == [True]
+    assert not rig.spool.in_use
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_doubled(rig: Rig, driver: Driver) -> None:
+    rig.store.away = rig.store.commits_first = True
+    assert await rig.spool.accept([routed("crm")]) == [True]
+    rig.store.away = False
+    await rig.until(lambda: not rig.spool.in_use)
+    assert len(rows(driver, events)) == len(rows(driver, deliveries)) == 1
+
+
+async def test_a_new_process_moves_what_an_earlier_one_has_left(rig: Rig, driver: Driver, tmp_path: Path) -> None:
+    rig.store.away = True
+    spoiled = routed("crm")._replace(deliveries=(NewDelivery("crm", "crm", "`when` failed"),))
+    await rig.spool.accept([routed("crm"), spoiled, routed()])
+    await rig.stop()
+    later = Rig(rig.store.store, tmp_path / "spool.db")
+    rig.kept = later.kept  # the fixture closes it
+    await later.start()
+    assert later.spool.in_use
+    await later.until(lambda: not later.spool.in_use)
+    await later.stop()
+    assert [row.state for row in rows(driver, events)] == ["accepted"] * 3
+    assert [(row.state, row.detail) for row in rows(driver, deliveries)] == [
+        ("pending", None),
+        ("dead", "`when` failed"),
+    ]
+
+
+async def test_a_full_spool_takes_nothing_more(rig: Rig) -> None:
+    rig.store.away = True
+    taken = 0
+    while sum(rig.sizes[-1:]) + 6_000 < LIMIT:
+        await rig.spool.accept([routed("crm", Content="x" * 5_500)])
+        taken += 1
+    assert taken == 8
+    with pytest.raises(StoreUnavailableError, match="spool_limit"):
+        await rig.spool.accept([routed("crm", Content="x" * 5_500)])
+
+
+async def test_a_store_that_is_only_busy_is_not_away(rig: Rig) -> None:
+    rig.store.error = StoreBusyError("too much")
+    with pytest.raises(StoreBusyError):
+        await rig.spool.accept([routed("crm")])
+    assert not rig.spool.in_use
+
+
+async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver) -> None:
+    rig.store.away = True
+    await rig.spool.accept([routed("crm")])
+    assert await rig.spool.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+    rig.store.away = False
+    await rig.until(lambda: not rig.spool.in_use)
+    (kept,) = rows(driver, quarantine)
+    assert (kept.chatbot, bytes(kept.body)) == ("acme", b"{}")
