@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench docs lock clean
+.PHONY: demo test check bench chaos docs lock clean
 
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
@@ -21,6 +21,9 @@ check: $(READY)  ## What a machine can see in the code and the documents without
 
 bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+chaos: $(READY)  ## The real program under load and blows, SIGKILL first: no acknowledged lead is lost or doubled.
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 docs: $(READY)  ## What is generated from the code: the editor's schema and the reference of the configuration.
 	$(BIN)/leadbridge schema > config.schema.json

@@ -13,10 +13,14 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from sqlalchemy.engine import URL
 
-from bridge.admin.health import Admin
+from bridge.admin.desk import Desk
+from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
+from bridge.alerts.watch import Watch
 from bridge.config.model import Address, Config
+from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
 from bridge.configuration import Configuration
 from bridge.errors import OperatorError
@@ -24,9 +28,12 @@ from bridge.lanes import Lanes
 from bridge.receiver import Receiver
 from bridge.relay import Relay
 from bridge.retention import prune_for_ever
+from bridge.spool import Spool
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
+from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
 
 SWITCH_SECONDS = 0.0002
 """How long a thread may keep the interpreter from another one: the loop and the store's writer hand over often, and
@@ -57,7 +64,16 @@ async def running(
     With `files` it follows their changes. Raises OperatorError if the store, its lock or a port is not to be had.
     """
     metrics = Metrics()
-    in_use = Configuration(config, files, metrics.reloaded, clock)
+
+    def reloaded(result: str, problems: int) -> None:
+        metrics.reloaded(result, problems)
+        watch.reloaded(problems)
+
+    def received(chatbot: str, result: str) -> None:
+        metrics.received(chatbot, result)
+        watch.received(chatbot, result)
+
+    in_use = Configuration(config, files, reloaded, clock)
     async with contextlib.AsyncExitStack() as stack:
         driver = driver_for(config.store.url)
         driver.lock()
@@ -71,13 +87,19 @@ async def running(
         await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, metrics.attempted)
         await stack.enter_async_context(_lanes(lanes))
+        desk = Desk(driver)
+        stack.push_async_callback(desk.close)
+        watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock)
+        _beside(stack, "alerting", watch.run())
         _beside(stack, "pruning", prune_for_ever(in_use, store, clock))
         _beside(stack, "reloading", in_use.run(store, lanes.reconfigure))
         relay = Relay(store)
         store.on_settled = relay.settled
-        receiver = Receiver(in_use, store, relay, clock, metrics.received)
+        intake = store if driver.exclusive else await _spooled(stack, config.store, store, metrics.spooled)
+        receiver = Receiver(in_use, intake, relay, clock, received)
         stack.callback(receiver.close)
-        admin = Admin(store, lanes, metrics, lambda: in_use().server.admin_token)
+        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock)
+        stack.push_async_callback(admin.close)
         admin_address = await _listen(
             stack,
             web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS),
@@ -130,6 +152,22 @@ async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
             log.warning("calls_cut_off", after=GRACE_SECONDS)
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _spooled(
+    stack: contextlib.AsyncExitStack, settings: StoreSettings, store: SqlStore, observe: Callable[[int], None]
+) -> Spool:
+    """Put a spool before a database that other machines reach too, and that may be away."""
+    driver = SqliteDriver(URL.create("sqlite", database=settings.spool))
+    driver.lock()
+    stack.callback(driver.unlock)
+    await asyncio.to_thread(migrate, driver.engine())
+    kept = SpoolStore(driver)
+    stack.push_async_callback(kept.close)
+    spool = Spool(store, kept, settings.spool_limit, observe)
+    await spool.open()
+    _beside(stack, "spool", spool.run())
+    return spool
 
 
 def _beside(stack: contextlib.AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:

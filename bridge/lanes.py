@@ -2,6 +2,10 @@
 
 A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
 settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
+
+Where several processes serve one store, each works its share (`bridge.shares`). A lane that is another one's share is
+given up when the calls that are on their way in it are settled, so a lane moves without a call being made twice. Only
+from a process that has died, or cannot reach the store, is it taken, when its lease is over.
 """
 
 import asyncio
@@ -16,11 +20,12 @@ import structlog
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane, Observe
+from bridge.shares import shares
 from bridge.store.base import Lease, Store
 
-LEASE_SECONDS = 9.0
-RENEW_SECONDS = 3.0
-"""Three tries to renew before the lease is over."""
+LEASE_SECONDS = 6.0
+RENEW_SECONDS = 2.0
+"""Three tries to renew before the lease is over; and together 8 s until somebody works a dead process's lanes."""
 
 log = structlog.get_logger()
 
@@ -39,6 +44,11 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
+        self._share: frozenset[str] = frozenset()
+        """The lanes that this process is to work."""
+        self._owned: frozenset[str] = frozenset()
+        """The lanes that anybody worked when it was last asked."""
+        self._over: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._wake = asyncio.Event()
@@ -51,26 +61,25 @@ class Lanes:
         return self._lanes
 
     def complete(self) -> bool:
-        """Whether this process owns every destination's lane."""
-        return self._leases.keys() >= self._config().destinations.keys()
+        """Whether every destination's lane is owned: by this process, or by another one that serves the same store."""
+        return self._owned >= self._config().destinations.keys()
 
     async def run(self) -> None:
         """Own lanes until `stop`.
 
         Returns when what was on its way is settled, the leases are given up, and the connectors closed.
         """
-        while not self._stopping:
+        while not (self._stopping and not self._lanes):
             self._wake.clear()
             await self._claim()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._wake.wait()
-        for lane in self._lanes.values():
-            lane.stop()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
         for destination in self._config().destinations.values():
             self._close(destination)
         await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._over:
+            self._over.cancel()
         try:
             await self._store.release(self.owner)
         except StoreUnavailableError as error:
@@ -79,6 +88,8 @@ class Lanes:
     def stop(self) -> None:
         """Begin no more calls."""
         self._stopping = True
+        for lane in self._lanes.values():
+            lane.stop()
         self._wake.set()
 
     def reconfigure(self) -> None:
@@ -93,21 +104,50 @@ class Lanes:
         self._wake.set()
 
     async def _claim(self) -> None:
-        names = list(self._config().destinations)
+        """Learn which lanes are this process's, and take, renew and give up leases accordingly."""
+        names = [] if self._stopping else list(self._config().destinations)
+        asked_at = asyncio.get_running_loop().time()
         try:
-            leases = await self._store.claim(self.owner, names, self._clock(), LEASE_SECONDS)
+            meeting = await self._store.meet(self.owner, names, self._clock(), LEASE_SECONDS)
+            self._share = shares(meeting.wanted, meeting.holders).get(self.owner, frozenset())
+            # What is being stopped is kept until its calls are settled.
+            keep = self._share | self._lanes.keys()
+            if gone := self._leases.keys() - keep:
+                await self._store.release(self.owner, sorted(gone))
+            leases = await self._store.claim(self.owner, sorted(keep), self._clock(), LEASE_SECONDS)
         except StoreUnavailableError as error:
             # The lanes go on: their settles are refused if somebody else takes them over meanwhile.
             log.warning("leases_not_renewed", error=str(error))
             return
         self._leases = leases
+        self._owned = frozenset(leases.keys() | meeting.holders.keys() - gone)
+        self._last_until(asked_at + LEASE_SECONDS)
         for name, lane in self._lanes.items():
-            if name not in leases:
+            if name not in leases or name not in self._share:
                 lane.stop()
+        if self._stopping:
+            return
         # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
         for name, destination in self._config().destinations.items():
-            if name in leases and name not in self._lanes:
+            if name in leases and name in self._share and name not in self._lanes:
                 self._begin(destination, leases[name])
+
+    def _last_until(self, moment: float) -> None:
+        """See to it that no call begins after the leases are over, where others may have the lanes then.
+
+        `moment` is in the loop's time, which goes on while the process is stopped.
+        """
+        if self._over:
+            self._over.cancel()
+            self._over = None
+        if self._store.shared:
+            self._over = asyncio.get_running_loop().call_at(moment, self._leases_over)
+
+    def _leases_over(self) -> None:
+        log.warning("leases_over", lanes=len(self._lanes))
+        self._owned = frozenset()
+        for lane in self._lanes.values():
+            lane.stop()
 
     def _begin(self, destination: Destination, lease: Lease) -> None:
         lane = Lane(destination, self._chatbot, self._store, lease, clock=self._clock, observe=self._observe)
@@ -125,6 +165,9 @@ class Lanes:
             log.error("lane_fault", destination=name, exc_info=error)
         if self._config().destinations.get(name) is not destination:
             self._close(destination)
+            self._wake.set()
+        if name not in self._share or self._stopping:
+            # Somebody waits for it.
             self._wake.set()
 
     def _close(self, destination: Destination) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from aiohttp import StreamReader, web
@@ -23,7 +23,7 @@ from bridge.event import EventState, Verified
 from bridge.relay import Relay
 from bridge.routing import route
 from bridge.signature import HEADER, SignatureError
-from bridge.store.base import Quarantined, Routed, Store
+from bridge.store.base import Quarantined, Routed
 from bridge.verification import Claim, read_claim, verify
 
 INLINE_BODY = 16 * 1024
@@ -60,6 +60,18 @@ Observe = Callable[[str, str], None]
 """Told of each request: the chatbot's name or an empty text, and what came of it."""
 
 
+class Intake(Protocol):
+    """Where the receiver puts what it takes: the store, or the spool before it. See `bridge.store.base.Store`."""
+
+    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+        """Keep the events with their deliveries. Raises StoreUnavailableError."""
+        ...
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        """Keep a refused request. Raises StoreUnavailableError."""
+        ...
+
+
 class Receiver:
     """Answers the sender's requests; any number in parallel. `config` gives the configuration in use.
 
@@ -69,7 +81,7 @@ class Receiver:
     def __init__(
         self,
         config: Callable[[], Config],
-        store: Store,
+        store: Intake,
         relay: Relay,
         clock: Callable[[], float],
         observe: Observe = lambda *_: None,

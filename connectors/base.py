@@ -311,6 +311,16 @@ class Finding:
     """The setting that is to blame, as keys and list indexes, of the route if there is one, else of the destination."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A record that the destination has been given, as it is asked for again."""
+
+    remote_id: str
+    """The id that the destination gave it (`Delivered.remote_id`)."""
+    route: RouteSettings
+    """The connector's own settings of the route, an instance of its `route_settings`."""
+
+
 class Connector(ABC):
     """Speaks one API for one destination.
 
@@ -391,6 +401,17 @@ class Connector(ABC):
             wanted: What each route to this destination is going to send, those of all chatbots.
         """
         return (Finding(Severity.NOTE, "not asked: its connector has no probe"),)
+
+    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+        """Ask the destination whether it still has records, and say so of each, in the order given.
+
+        False only where its answer says that there is no such record; None where it cannot be told.
+
+        Called for `leadbridge reconcile --online` only, one call at a time with at most 100 records, in a process that
+        delivers nothing. It must not write. It is cut off after `Context.timeout` seconds; an exception counts as None
+        for all of them.
+        """
+        return [None] * len(filed)
 
     @abstractmethod
     async def close(self) -> None:

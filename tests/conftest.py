@@ -1,6 +1,6 @@
-"""What most tests stand on: a store on each engine."""
+"""What most tests stand on: a store. Those of the store, and of what leans on it, run on each engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +11,58 @@ from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 
+ENGINES = ("sqlite", "postgresql")
+ON_EACH_ENGINE = ("store", "test_lane.py", "test_lanes.py", "test_receiver.py", "test_vault.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of these files once per engine, if it asks for a store."""
+    if "driver" in metafunc.fixturenames:
+        path = metafunc.definition.path.relative_to(Path(__file__).parent)
+        engines = ENGINES if path.parts[0] in ON_EACH_ENGINE else ENGINES[:1]
+        if path.name != "test_postgres.py":
+            metafunc.parametrize("driver", engines, indirect=True)
+
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Driver:
-    """An engine with an empty, migrated store."""
+def embedded(tmp_path: Path) -> SqliteDriver:
+    """SQLite, with an empty, migrated store."""
     made = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
     migrate(made.engine())
     return made
 
 
 @pytest.fixture
+def database() -> Iterator[str]:
+    """The URL of a PostgreSQL database with an empty, migrated store."""
+    from tests import postgresql
+
+    with postgresql.database() as url:
+        yield url
+
+
+@pytest.fixture
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """An engine with an empty, migrated store."""
+    if request.param == "sqlite":
+        embedded: SqliteDriver = request.getfixturevalue("embedded")
+        return embedded
+    from tests.postgresql import ToldDriver
+
+    return ToldDriver(request.getfixturevalue("database"))
+
+
+@pytest.fixture
 async def store(driver: Driver) -> AsyncIterator[SqlStore]:
     """A store that is open."""
     opened = SqlStore(driver)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def embedded_store(embedded: SqliteDriver) -> AsyncIterator[SqlStore]:
+    """A store that is open, on SQLite."""
+    opened = SqlStore(embedded)
     yield opened
     await opened.close()

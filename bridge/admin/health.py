@@ -1,33 +1,47 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Whether the process lives, whether it can do its work, and its metrics."""
 
-import hmac
 from collections.abc import Callable
 
 from aiohttp import web
 
+from bridge.admin.desk import Desk
+from bridge.admin.endpoint import refusal
+from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
+from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
+from bridge.store import questions
 from bridge.store.base import Store
 
 
-class Admin:
-    """Answers on the admin listener."""
+class Health:
+    """Answers those who watch the process."""
 
-    def __init__(self, store: Store, lanes: Lanes, metrics: Metrics, token: Callable[[], str | None]) -> None:
-        """Make it; `token` gives what `/metrics` asks for, None where the listener is bound to loopback without."""
+    def __init__(
+        self,
+        store: Store,
+        lanes: Lanes,
+        metrics: Metrics,
+        desk: Desk,
+        gate: Gate,
+        *,
+        config: Callable[[], Config],
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
         self._lanes = lanes
         self._metrics = metrics
-        self._token = token
+        self._desk = desk
+        self._gate = gate
+        self._config = config
+        self._clock = clock
 
-    def application(self) -> web.Application:
-        """Make the application for the listener."""
-        application = web.Application()
-        application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._show_metrics)
-        return application
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add what it answers."""
+        router.add_get("/healthz", self._healthz)
+        router.add_get("/readyz", self._readyz)
+        router.add_get("/metrics", self._show_metrics)
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -43,10 +57,19 @@ class Admin:
         return web.json_response({"status": "ready"})
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        token = self._token()
-        shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token is not None and not hmac.compare_digest(token.encode(), shown.encode("utf-8", "surrogateescape")):
-            return web.json_response(
-                {"status": "error", "error": "send Authorization: Bearer <server.admin_token>"}, status=401
-            )
+        try:
+            self._gate.known(request)
+        except RefusedError as error:
+            return refusal(error)
+        await self._look()
         return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _look(self) -> None:
+        """Bring the gauges up to date; of a store that cannot be read they tell nothing, the others still do."""
+        names, now = list(self._config().destinations), self._clock()
+        try:
+            rows = await self._desk.ask(lambda connection: questions.all_lanes(connection, names, now))
+        except StoreUnavailableError:
+            rows = []
+        quotas = {name: lane.destination.connector.quotas() for name, lane in self._lanes.running.items()}
+        self._metrics.lanes(rows, quotas, now)

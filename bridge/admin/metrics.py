@@ -3,10 +3,14 @@
 Labels are names from the configuration and closed lists, so that their number is bounded.
 """
 
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bridge.admin.gauges import Gauges
 from bridge.retry import Call
-from connectors.base import Delivered, Outcome
+from bridge.store.questions import LaneRow
+from connectors.base import Delivered, Outcome, Quota
 
 
 class Metrics:
@@ -51,6 +55,12 @@ class Metrics:
             "were before.",
             registry=self._registry,
         )
+        self._spool = Gauge(
+            "leadbridge_spool_bytes",
+            "Payloads that wait on this machine because the database could not be reached.",
+            registry=self._registry,
+        )
+        self._lanes = Gauges(self._registry)
 
     def reloaded(self, result: str, problems: int) -> None:
         """Count a reload: `complete`, or `partly` where files with problems stay as they were."""
@@ -75,6 +85,14 @@ class Metrics:
         """Count a commit of the store."""
         self._commit_seconds.observe(seconds)
         self._commit_changes.inc(changes)
+
+    def spooled(self, size: int) -> None:
+        """Show how many bytes wait in the spool."""
+        self._spool.set(size)
+
+    def lanes(self, rows: Sequence[LaneRow], quotas: Mapping[str, Sequence[Quota]], now: float) -> None:
+        """Show how each destination does, instead of what was shown before."""
+        self._lanes.show(rows, quotas, now)
 
     def text(self) -> bytes:
         """Give all of it in Prometheus's text format."""

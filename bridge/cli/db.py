@@ -1,26 +1,26 @@
 """`leadbridge db`: the store as such."""
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from sqlalchemy import Connection, text
 
 from bridge.cli import configuration, output
 from bridge.cli.options import ConfigOption
 from bridge.cli.store import cause, driver_of, open_store
-from bridge.errors import StoreUnavailableError
+from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store import backup as copies
 from bridge.store import migrate as migration
+from bridge.store.driver import raw
 from bridge.store.opening import driver_for
-
-FAULTS_LIMIT = 10
-"""The most damaged places that are named."""
+from bridge.store.sqlite import SqliteDriver
 
 app = output.application(no_args_is_help=True)
 
 
 @app.callback()
 def db() -> None:
-    """Make, migrate and check the store."""
+    """Make, migrate, check and back up the store."""
 
 
 @app.command()
@@ -49,8 +49,11 @@ def check(*, config: ConfigOption = None) -> None:
     settings = configuration.read(config)
     driver = driver_of(settings)
     store = open_store(settings)
-    with store.reading() as connection:
-        faults = list(_damages(connection))
+    faults: list[str] = []
+    # A server checks its own pages; only the embedded engine is asked to.
+    if isinstance(driver, SqliteDriver):
+        with store.reading() as connection:
+            faults = list(copies.damages(raw(connection)))
     for fault in faults:
         output.complain(fault)
     if faults:
@@ -61,12 +64,28 @@ def check(*, config: ConfigOption = None) -> None:
     output.say(f"good: revision {migration.HEAD}, {driver.dialect.name}, undamaged, can be written")
 
 
-def _damages(connection: Connection) -> Iterator[str]:
-    """Name what the engine finds damaged. A server checks its own pages; only the embedded engine is asked to."""
-    if connection.dialect.name != "sqlite":
-        return
-    for (line,) in connection.execute(text(f"PRAGMA integrity_check({FAULTS_LIMIT})")):
-        if line != "ok":
-            yield f"damaged: {line}"
-    for row in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(FAULTS_LIMIT):
-        yield f"damaged: row {row.rowid} of {row.table} belongs to a row of {row.parent} that is not there"
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; one that is there is not replaced.")],
+    *,
+    config: ConfigOption = None,
+) -> None:
+    """Copy the store to FILE while it is served, and check the copy.
+
+    The copy holds all leads, and the tokens that destinations have renewed: FILE is readable for its owner only, and
+    belongs on another disk. To restore it stop `leadbridge serve`, put it in the place of the store's file, delete the
+    files beside that whose names end in -wal and -shm, run `leadbridge db check`, and start again.
+
+    For PostgreSQL use pg_dump.
+    """
+    settings = configuration.read(config)
+    driver = driver_of(settings)
+    if not isinstance(driver, SqliteDriver):
+        raise OperatorError(
+            "the store is in PostgreSQL, which has a tool for this: pg_dump --format=custom --file=FILE DATABASE, and "
+            "pg_restore; or the server's own continuous archiving"
+        )
+    open_store(settings)
+    made = copies.back_up(driver.path, file)
+    waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
+    output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")

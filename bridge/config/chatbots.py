@@ -7,7 +7,7 @@ from bridge.config.destinations import Built, note_refusal
 from bridge.config.draft import Draft, split
 from bridge.config.expected import build_tests
 from bridge.config.lint import check_test_when, check_when, warn_of_patterns
-from bridge.config.model import Chatbot, Route
+from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
@@ -62,6 +62,7 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
         insecure_skip_verify=part.insecure_skip_verify,
         routes=routes,
         tests=tests,
+        pull=Pull(part.pull.url, part.pull.key.get_secret_value()) if part.pull else None,
     )
 
 
@@ -71,6 +72,8 @@ def _check_keys(draft: Draft, path: Path, part: ChatbotPart | None) -> None:
         if fault:
             draft.value_error(where, fault)
         warn_if_readable(draft.findings, draft.root, where)
+    if part and part.pull:
+        warn_if_readable(draft.findings, draft.root, (*path, "pull", "key"))
     if part and part.insecure_skip_verify:
         draft.warn((*path, "insecure_skip_verify"), "signatures are not looked at: anybody can send leads")
     elif part and not part.signing_keys:

@@ -191,6 +191,15 @@ class RouteTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """The vendor's API for leads that were missed."""
+
+    url: str
+    """Without the path of the call, and without a `/` at its end."""
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Chatbot:
     """A source of events."""
 
@@ -209,6 +218,7 @@ class Chatbot:
     """Whether events are taken without looking at their signature."""
     routes: tuple[Route, ...]
     tests: tuple[RouteTest, ...] = field(repr=False)
+    pull: Pull | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ Each model checks one part on its own, so that a mistake in one part does not hi
 several parts is checked where they come together (`destinations`, `chatbots`, `load`).
 """
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
@@ -14,6 +16,7 @@ from bridge.config.units import Duration, Listener, Size, SomeTime, parse_addres
 from bridge.mapping import FieldForm
 
 _STORES: Final = ("sqlite:///", "postgresql://")
+_THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}
 
 
 def _listed(value: object) -> object:
@@ -249,6 +252,33 @@ class TestPart(Part):
     )
 
 
+class PullPart(Part):
+    """The vendor's API for leads, which `leadbridge backfill` asks for those that were missed."""
+
+    url: str = Field(
+        description="Where the API is, without its path `/chat/Chatbot/LeadList`.",
+        examples=["https://api.example.com"],
+    )
+    key: SecretText = Field(description="The vendor's secret key for its API.", examples=["${ACME_API_KEY}"])
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+            raise ValueError("must be https://HOST, with no more than a path")
+        if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
+            raise ValueError("must begin with https://: the key would be sent in clear")
+        return url.rstrip("/")
+
+    @field_validator("key")
+    @classmethod
+    def _check_key(cls, key: SecretStr) -> SecretStr:
+        if not re.fullmatch("[!-~]+", key.get_secret_value()):
+            raise ValueError("must be one word of printable characters, since it is sent in a header")
+        return key
+
+
 class ChatbotPart(Part):
     """One chatbot: a source of events."""
 
@@ -278,6 +308,9 @@ class ChatbotPart(Part):
     )
     insecure_skip_verify: bool = Field(
         default=False, description="Whether events are taken without a signature: anybody can then send leads."
+    )
+    pull: PullPart | None = Field(
+        default=None, description="Where `leadbridge backfill` asks for leads that were missed."
     )
     routes: list[RoutePart] = Field(default=[], description="Where its events go.")
     tests: list[TestPart] = Field(default=[], description="What is expected of its routes; see `leadbridge test`.")

@@ -124,6 +124,16 @@ class Lease:
     fence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Who serves the store at a moment, this process included."""
+
+    wanted: Mapping[str, frozenset[str]]
+    """By process: the lanes that it would work."""
+    holders: Mapping[str, str]
+    """By lane: the process whose lease of it is not over."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Quarantined:
     """A request whose signature did not hold although it names a configured chatbot."""
@@ -138,10 +148,17 @@ class Quarantined:
 class Store(Protocol):
     """The durable queue. All calls may be made at any time and in parallel from the event loop's thread."""
 
+    shared: bool
+    """Whether other processes may serve the store too."""
     on_accepted: Callable[[frozenset[str]], None]
-    """Called after each commit that brought new deliveries, with the destinations that have some."""
+    """Called after each commit that brought new deliveries, with the destinations that have some.
+
+    Also for other processes' commits, and then perhaps twice."""
     on_settled: Callable[[frozenset[str]], None]
-    """Called after each commit that settled deliveries, with the ids of their events."""
+    """Called after each commit that settled deliveries, with the ids of their events.
+
+    Of other processes' settles nothing is told: then it is called from time to time with the ids of events that
+    `undelivered` was asked about."""
     on_changed: Callable[[], None]
     """Called when another process changed something: everything read before may be out of date."""
 
@@ -168,12 +185,25 @@ class Store(Protocol):
         """Read those of the deliveries that are still pending, with their events, in order of id."""
         ...
 
-    async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
-        """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`."""
+    async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
+        """Be known for `ttl` seconds from `now` as a process that would work these lanes; learn who else is there.
+
+        Where this process alone may serve, nothing is written or read.
+        """
         ...
 
-    async def release(self, owner: str | None) -> None:
-        """Give up the owner's lanes at once; None stands for everybody, where this process alone may serve."""
+    async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
+        """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`.
+
+        Where several machines share the store, its own clock counts instead of `now`, here and in `meet`.
+        """
+        ...
+
+    async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
+        """Give up the owner's lanes at once, these or all, and with all of them its membership.
+
+        An owner of None stands for everybody, where this process alone may serve.
+        """
         ...
 
     async def check(self) -> None:

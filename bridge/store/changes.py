@@ -11,9 +11,7 @@ from sqlalchemy import Connection
 from bridge.errors import LeaseLostError
 from bridge.store.base import Attempt, Lease, NewDelivery, Routed, Settlement
 from bridge.store.inlets import Inlets
-
-ROWS_LIMIT = 64
-"""The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
+from bridge.store.postgres_inlets import PostgresInlets
 
 T = TypeVar("T")
 
@@ -45,7 +43,7 @@ Change = Accept | Settle | Call
 
 def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
     """Write a group of changes inside the transaction that is open, and give each one's result, in their order."""
-    inlets = Inlets.of(connection)
+    inlets = _inlets(connection)
     accepted = iter(_accept(inlets, [change for change in changes if isinstance(change, Accept)]))
     settled = iter(_settle(inlets, [change for change in changes if isinstance(change, Settle)]))
     results: list[object] = []
@@ -59,21 +57,26 @@ def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
     return results
 
 
-def is_one_statement(changes: Sequence[Change]) -> bool:
+def is_one_statement(connection: Connection, changes: Sequence[Change]) -> bool:
     """Tell whether `write` writes the group with one statement: then that is a transaction by itself."""
     kinds = {type(change) for change in changes}
+    limit = _inlets(connection).rows_limit
     if kinds == {Accept}:
-        return sum(len(change.routed) for change in changes if isinstance(change, Accept)) <= ROWS_LIMIT
-    return kinds == {Settle} and sum(len(c.settlements) for c in changes if isinstance(c, Settle)) <= ROWS_LIMIT
+        return sum(len(change.routed) for change in changes if isinstance(change, Accept)) <= limit
+    return kinds == {Settle} and sum(len(c.settlements) for c in changes if isinstance(c, Settle)) <= limit
 
 
-def _accept(inlets: Inlets, accepts: Sequence[Accept]) -> list[list[bool]]:
+def _inlets(connection: Connection) -> Inlets | PostgresInlets:
+    return PostgresInlets(connection) if connection.dialect.name == "postgresql" else Inlets.of(connection)
+
+
+def _accept(inlets: Inlets | PostgresInlets, accepts: Sequence[Accept]) -> list[list[bool]]:
     routed: dict[bytes, Routed] = {}
     for accept in accepts:
         for each in accept.routed:
             # Of an event that stands in the group twice, the first is the new one.
             routed.setdefault(bytes.fromhex(each.event.id), each)
-    for part in _chunks(list(routed.items())):
+    for part in _chunks(list(routed.items()), inlets.rows_limit):
         for known in inlets.accept([_event_row(event_id, each) for event_id, each in part]):
             del routed[known]
     return [[routed.pop(bytes.fromhex(each.event.id), None) is each for each in accept.routed] for accept in accepts]
@@ -100,10 +103,11 @@ def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
     return orjson.dumps([tuple(each) for each in deliveries]).decode()
 
 
-def _settle(inlets: Inlets, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
+def _settle(inlets: Inlets | PostgresInlets, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
     lost: set[tuple[str, int]] = set()
-    for rows in _chunks([_settlement_row(settle.lease, each) for settle in settles for each in settle.settlements]):
-        lost |= inlets.settle(rows)
+    rows = [_settlement_row(settle.lease, each) for settle in settles for each in settle.settlements]
+    for part in _chunks(rows, inlets.rows_limit):
+        lost |= inlets.settle(part)
     return [
         LeaseLostError(f"lane {settle.lease.lane}: another process has taken it over")
         if (settle.lease.lane, settle.lease.fence) in lost
@@ -149,6 +153,6 @@ def _attempt_values(attempt: Attempt) -> tuple[Any, ...]:
     )
 
 
-def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(rows), ROWS_LIMIT):
-        yield rows[start : start + ROWS_LIMIT]
+def _chunks(rows: Sequence[T], limit: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), limit):
+        yield rows[start : start + limit]

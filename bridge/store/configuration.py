@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, select
 
+from bridge.store.missing import insert_missing
 from bridge.store.schema import configuration
 
 _NAME = configuration.c.name
@@ -23,13 +24,14 @@ class ConfigurationInUse:
 def keep(connection: Connection, contents: Mapping[str, bytes], now: float) -> None:
     """Keep the files by name instead of those that were kept before; one that is the same keeps its time."""
     before = {name: bytes(content) for name, content in connection.execute(select(_NAME, configuration.c.content))}
-    changed = [name for name, content in contents.items() if before.get(name) != content]
-    outdated = [{"outdated": name} for name in before if name not in contents or name in changed]
+    changed = sorted(name for name, content in contents.items() if before.get(name) != content)
+    outdated = [{"outdated": name} for name in sorted(before) if name not in contents or name in changed]
     if outdated:
         connection.execute(delete(configuration).where(bindparam("outdated") == _NAME), outdated)
     if changed:
         rows = [{"name": name, "content": contents[name], "taken_at": now} for name in changed]
-        connection.execute(insert(configuration), rows)
+        # Another process with the same files may start at the same moment.
+        insert_missing(connection, configuration, rows)
 
 
 def configuration_in_use(connection: Connection) -> ConfigurationInUse | None:

@@ -1,8 +1,31 @@
-"""What the SQL store needs of an engine beyond SQL: connections, a lock, its errors, and its upkeep."""
+"""What the SQL store needs of an engine beyond SQL: connections, a lock, its errors, its news, and its upkeep."""
 
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Engine
+
+
+class News(NamedTuple):
+    """What others have committed."""
+
+    accepted: frozenset[str] = frozenset()
+    """Destinations that have new deliveries."""
+    changed: bool = False
+    """Whether something else is not as it was: everything read before may be out of date."""
+
+
+class Queue(Protocol):
+    """The two hot questions, in the form that the engine answers fastest. Thread-safe."""
+
+    def due(self, connection: Connection, destination: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Read the columns of `Due` of a destination's pending deliveries with ids above `after`, oldest first."""
+        ...
+
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Read `statements.READ_COLUMNS` of those deliveries that are pending, in order of id."""
+        ...
 
 
 class Driver(Protocol):
@@ -10,7 +33,9 @@ class Driver(Protocol):
 
     dialect: Dialect
     begin: str
-    """The statement that begins a transaction that will write."""
+    """What begins a transaction in which an operator changes something: those who serve the store notice its commit."""
+    begin_own: str
+    """What begins a transaction of the process that serves: the others need not read anything anew because of it."""
     errors: tuple[type[Exception], ...]
     """What the driver raises, by itself and through SQLAlchemy."""
     refusals: tuple[type[Exception], ...]
@@ -20,6 +45,8 @@ class Driver(Protocol):
     """What an operator knows the store by, without a secret."""
     exclusive: bool
     """Whether `lock` keeps every other process from serving the store."""
+    sorts: bool
+    """Whether a group is committed as one transaction per kind of change, not as one."""
 
     def lock(self) -> None:
         """Make sure that this process may serve the store. Raises OperatorError."""
@@ -40,8 +67,32 @@ class Driver(Protocol):
         """Make an SQLAlchemy engine whose transactions are real, for migrations and for an operator's commands."""
         ...
 
-    def changed_elsewhere(self, writer: Connection) -> bool:
-        """Tell whether another process has changed something since the last call. Called by the writer's thread."""
+    def queue(self) -> Queue:
+        """Give the hot questions."""
+        ...
+
+    def reading(self, connection: Connection) -> AbstractContextManager[object]:
+        """Surround questions with what bounds their time."""
+        ...
+
+    def roll_back(self, connection: Connection) -> bool:
+        """Leave no transaction open; False if the connection is not to be used again. May raise `errors`."""
+        ...
+
+    def plain(self, error: Exception) -> Exception:
+        """Give the engine's own error, without the statement or a value of a row: its text may be shown and logged."""
+        ...
+
+    def clock(self, connection: Connection, now: float) -> float:
+        """Give the time that leases are measured by: `now`, or the engine's, where several machines share it."""
+        ...
+
+    def listen(self, tell: Callable[[News], None]) -> None:
+        """Have others' commits told at once, from a thread, where the engine can do so; until `close`."""
+        ...
+
+    def changed_elsewhere(self, writer: Connection) -> News:
+        """Tell what others have changed since the last call with this connection. Called by the writer's thread."""
         ...
 
     def tidy(self, writer: Connection) -> None:

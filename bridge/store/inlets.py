@@ -1,4 +1,4 @@
-"""The two hot ways into the tables: many events, or many outcomes, with one statement each.
+"""The two hot ways into the embedded engine's tables: many events, or many outcomes, with one statement each.
 
 A view that holds nothing, whose trigger spreads a row over the tables that it concerns. What a group of changes brings
 is so written by a single call of the driver, which gives up the interpreter lock once for all of it: with a statement
@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 
 from bridge.store.driver import raw
 
+ROWS_LIMIT = 64
+"""The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
 _INFO = "inlets"
 
 ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", "contact", "deliveries")
@@ -58,7 +60,8 @@ CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
       value ->> 2
     FROM json_each(NEW.deliveries) WHERE changes() = 1;
 END"""
-# The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same.
+# The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same. Of a delivery that
+# has been erased meanwhile nothing is kept.
 _SETTLE = """
 CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
   SELECT leadbridge_lost(NEW.lane, NEW.fence) WHERE NOT EXISTS
@@ -70,15 +73,17 @@ CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
     WHERE id = NEW.delivery AND state = 'pending'
       AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
   INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
-    SELECT NEW.delivery, NEW.number, NEW.started_at, NEW.duration, NEW.outcome, NEW.attempt_reason, NEW.status,
+    SELECT id, NEW.number, NEW.started_at, NEW.duration, NEW.outcome, NEW.attempt_reason, NEW.status,
       NEW.attempt_detail
-    WHERE NEW.number IS NOT NULL
+    FROM deliveries WHERE id = NEW.delivery AND NEW.number IS NOT NULL
       AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
 END"""
 
 
 class Inlets:
     """Those of one connection. Used by the thread that uses the connection, inside a transaction or alone."""
+
+    rows_limit = ROWS_LIMIT
 
     def __init__(self, connection: Connection) -> None:
         self._driver = raw(connection)

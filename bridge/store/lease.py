@@ -1,44 +1,57 @@
 """Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, Row, delete, or_, select, update
 
 from bridge.errors import LeaseLostError
 from bridge.store.base import Lease, Pause
-from bridge.store.schema import lanes
+from bridge.store.missing import insert_missing
+from bridge.store.schema import lanes, members
 
 
 def claim(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
     """Take the lanes that are free or whose lease is over, renew the owner's own; give those that it holds now.
 
-    Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one.
+    Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
+    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit.
     """
-    known = {row.name: row for row in connection.execute(select(lanes).where(lanes.c.name.in_(names)))}
-    held = {}
-    for name in names:
-        row = known.get(name)
-        if row is None:
-            connection.execute(lanes.insert().values(name=name, owner=owner, fence=1, lease_until=now + ttl))
-            held[name] = Lease(name, 1)
-        elif row.owner == owner or row.owner is None or row.lease_until <= now:
-            fence = row.fence if row.owner == owner else row.fence + 1
-            connection.execute(
-                update(lanes).where(lanes.c.name == name).values(owner=owner, fence=fence, lease_until=now + ttl)
-            )
-            held[name] = Lease(name, fence)
-    return held
+    rows = _locked(connection, names)
+    # In one order too: each row that two add at once, one of them waits for.
+    if missing := sorted(set(names) - rows.keys()):
+        insert_missing(connection, lanes, [{"name": name} for name in missing])
+        rows = _locked(connection, names)
+    own = [name for name, row in rows.items() if row.owner == owner]
+    free = [name for name, row in rows.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
+    until = {"owner": owner, "lease_until": now + ttl}
+    if own:
+        connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(until))
+    if free:
+        connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(until | {"fence": lanes.c.fence + 1}))
+    taken = {name: Lease(name, rows[name].fence + 1) for name in free}
+    return {name: Lease(name, rows[name].fence) for name in own} | taken
 
 
-def release(connection: Connection, owner: str | None) -> None:
-    """Give up all lanes of the owner, or of everybody: the next one need not wait for the leases to end."""
+def release(connection: Connection, owner: str | None, names: Sequence[str] | None) -> None:
+    """Give up lanes of the owner, or of everybody: the next one need not wait for the leases to end."""
     held = lanes.c.owner.is_not(None) if owner is None else lanes.c.owner == owner
+    if names is None:
+        connection.execute(delete(members).where(members.c.name == owner) if owner else delete(members))
+    else:
+        held &= lanes.c.name.in_(names)
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
+
+
+def _locked(connection: Connection, names: Sequence[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+    asked = select(lanes).where(lanes.c.name.in_(names)).order_by(lanes.c.name)
+    return {row.name: row for row in connection.execute(asked.with_for_update())}
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
     """Write the lane's own pause, or its end; an operator's stays. Raises LeaseLostError."""
-    row = connection.execute(select(lanes.c.fence).where(lanes.c.name == lease.lane)).one_or_none()
+    asked = select(lanes.c.fence).where(lanes.c.name == lease.lane).with_for_update()
+    row = connection.execute(asked).one_or_none()
     if row is None or row.fence != lease.fence:
         raise LeaseLostError(f"lane {lease.lane}: another process has taken it over")
     connection.execute(
@@ -47,7 +60,8 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
         .values(
             paused_by=pause.by if pause else None,
             pause_reason=pause.reason if pause else None,
-            pause_detail=pause.detail if pause else None,
+            # PostgreSQL's text cannot hold NUL, and a destination's words may.
+            pause_detail=pause.detail.replace("\0", "\ufffd") if pause and pause.detail else None,
             paused_until=pause.until if pause else None,
         )
     )

@@ -3,7 +3,19 @@
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.errors import OperatorError, StoreUnavailableError
@@ -12,7 +24,7 @@ from bridge.store.schema import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0005"
 """The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
 up-to-date store the import of Alembic."""
 
@@ -26,13 +38,15 @@ _ALEMBIC_VERSION = Table(
 """The table that Alembic itself would make."""
 
 
+_ONE_AT_A_TIME = 0x6C65616462726467
+"""The key of PostgreSQL's advisory lock under which processes that start together migrate one after the other."""
+
+
 def revision(engine: Engine) -> str | None:
     """Read the store's revision; None for a store without tables. Raises StoreUnavailableError."""
     try:
         with engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return _revision(connection)
     except SQLAlchemyError as error:
         raise StoreUnavailableError(f"the store cannot be read: {getattr(error, 'orig', None) or error}") from error
 
@@ -40,29 +54,49 @@ def revision(engine: Engine) -> str | None:
 def migrate(engine: Engine) -> bool:
     """Run the migrations that the store lacks; say whether there were any.
 
-    Each is one transaction: a crash leaves the store at one revision or the next, never between. An empty store gets
-    its tables at once and is stamped with the revision, as Alembic's cookbook has it ("Building an Up to Date Database
-    from Scratch"); a test compares the outcome with that of the migrations. Raises OperatorError for a store that a
-    newer version of the program has written.
+    All of them are one transaction: a crash leaves the store at the revision that it had, never between. An empty
+    store gets its tables at once and is stamped with the revision, as Alembic's cookbook has it ("Building an Up to
+    Date Database from Scratch"); a test compares the outcome with that of the migrations. Several processes may do it
+    at once: one migrates, and the others find it done. Raises OperatorError for a store that a newer version of the
+    program has written, and StoreUnavailableError.
     """
-    found = revision(engine)
+    if revision(engine) == HEAD:
+        return False
+    try:
+        with engine.begin() as connection:
+            return _migrate(connection)
+    except SQLAlchemyError as error:
+        raise StoreUnavailableError(
+            f"the store cannot be migrated: {getattr(error, 'orig', None) or error}; it is as it was"
+        ) from error
+
+
+def _migrate(connection: Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+    found = _revision(connection)
     if found == HEAD:
         return False
     if found is None:
-        _create(engine)
+        _create(connection)
     else:
-        _upgrade(engine, found)
+        _upgrade(connection, found)
     return True
 
 
-def _create(engine: Engine) -> None:
-    with engine.begin() as connection:
-        metadata.create_all(connection, checkfirst=False)
-        _ALEMBIC_VERSION.create(connection)
-        connection.execute(_ALEMBIC_VERSION.insert().values(version_num=HEAD))
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _upgrade(engine: Engine, found: str) -> None:
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    _ALEMBIC_VERSION.create(connection)
+    connection.execute(_ALEMBIC_VERSION.insert().values(version_num=HEAD))
+
+
+def _upgrade(connection: Connection, found: str) -> None:
     from alembic import command  # noqa: PLC0415 - costs start time, and is needed once per release only
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
 
@@ -73,9 +107,8 @@ def _upgrade(engine: Engine, found: str) -> None:
             f"the store is at revision {found}, which this version does not know: it was written by a newer "
             "leadbridge. Start that version, or restore a backup from before the upgrade"
         )
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _config() -> "Config":

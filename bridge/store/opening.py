@@ -10,12 +10,27 @@ from bridge.store.sqlite import SqliteDriver
 
 def driver_for(url: str) -> Driver:
     """Choose the engine that the URL names. Raises OperatorError; its message does not hold the URL's password."""
+    if url.startswith("postgresql://"):
+        # Not read as SQLAlchemy's: libpq knows more, such as several hosts of which one is the primary.
+        return _postgres(url)
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise OperatorError("store.url: not a database URL; write sqlite:///leadbridge.db") from error
     if parsed.get_backend_name() != "sqlite":
         raise OperatorError(
-            f"store.url: {parsed.get_backend_name()} is not an engine of this version; write sqlite:///leadbridge.db"
+            f"store.url: {parsed.get_backend_name()} is not an engine of this version; write sqlite:///leadbridge.db "
+            "or postgresql://user:password@host/database"
         )
     return SqliteDriver(parsed)
+
+
+def _postgres(url: str) -> Driver:
+    try:
+        from bridge.store.postgres import PostgresDriver  # noqa: PLC0415 - psycopg costs start time, and may be absent
+    except ImportError as error:
+        raise OperatorError(
+            f"store.url: PostgreSQL needs psycopg, and importing it says: {error}; "
+            "install it with pip install 'leadbridge[postgresql]'"
+        ) from error
+    return PostgresDriver(url)

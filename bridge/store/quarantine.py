@@ -8,9 +8,9 @@ not send again, and a flood must not wash it out.
 import hashlib
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from bridge.store.base import Quarantined
+from bridge.store.missing import insert_missing
 from bridge.store.schema import quarantine
 
 REQUESTS_LIMIT = 200
@@ -32,15 +32,12 @@ def keep(connection: Connection, request: Quarantined) -> bool:
     ).one()
     if count >= REQUESTS_LIMIT or size + len(request.body) > BYTES_LIMIT:
         return False
-    connection.execute(
-        insert(quarantine)
-        .values(
-            received_at=request.received_at,
-            chatbot=request.chatbot,
-            digest=hashlib.sha256(request.body).digest(),
-            signature=request.signature,
-            body=request.body,
-        )
-        .on_conflict_do_nothing(index_elements=["chatbot", "digest"])
-    )
+    row = {
+        "received_at": request.received_at,
+        "chatbot": request.chatbot,
+        "digest": hashlib.sha256(request.body).digest(),
+        "signature": request.signature,
+        "body": request.body,
+    }
+    insert_missing(connection, quarantine, [row])
     return True

@@ -181,6 +181,14 @@ def events_like(connection: Connection, beginning: str) -> list[EventRow]:
     return _counted(connection, connection.execute(asked).all())
 
 
+def events_in(connection: Connection, seqs: Sequence[int]) -> list[EventRow]:
+    """Read the events of these numbers, newest first."""
+    if not seqs:
+        return []
+    asked = select(*_EVENT).where(events.c.seq.in_(seqs)).order_by(events.c.seq.desc())
+    return _counted(connection, connection.execute(asked).all())
+
+
 def payload(connection: Connection, seq: int) -> bytes:
     """Read what the sender sent."""
     return bytes(connection.execute(select(events.c.payload).where(events.c.seq == seq)).scalar_one())
@@ -216,7 +224,13 @@ def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
 
 def delivery_page(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[DeliveryRow]:
     """Read a page of deliveries, newest first."""
-    ids = delivery_ids(connection, page, state)
+    return deliveries_in(connection, delivery_ids(connection, page, state))
+
+
+def deliveries_in(connection: Connection, ids: Sequence[int]) -> list[DeliveryRow]:
+    """Read the deliveries of these ids, newest first."""
+    if not ids:
+        return []
     asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
     return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id.desc()))]
 

@@ -1,5 +1,8 @@
 """The tables, for both engines: what is kept, and which states the database itself forbids.
 
+An index that is partial on SQLite is so on PostgreSQL too (`postgres` sees to it: the word for it here would load that
+engine's dialect for everybody).
+
 All times are seconds since the epoch. The migrations in `migrations/` build exactly these tables (a test compares
 them). SQLite and PostgreSQL differ in two places: SQLite's row ids need a plain INTEGER and the word AUTOINCREMENT
 (without it the id of a deleted newest row would be given again, and a lane that has read past it would not see the
@@ -105,6 +108,14 @@ deliveries = Table(
         sqlite_where=text("state = 'pending'"),
     ),
     Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'")),
+    # What operators look for: the events of a person, and the dead letters of one cause.
+    Index("ix_deliveries_contact", "contact", "event_seq"),
+    Index(
+        "ix_deliveries_causes",
+        "destination",
+        "reason",
+        sqlite_where=text("state = 'dead'"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -144,6 +155,25 @@ lanes = Table(
     CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
     CheckConstraint("(paused_by IS NULL) = (pause_reason IS NULL)", name="pause"),
     CheckConstraint("paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name="paused_until"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    # A process that serves the store together with others (`lanes.owner` is such a name), and until when it counts.
+    Column("name", String, primary_key=True),
+    # The lanes that it would work, as a JSON array of names.
+    Column("lanes", Text, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    # One row. What operators commit adds one to it, for processes that cannot be told of it.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 quarantine = Table(

@@ -1,15 +1,17 @@
 """The secrets of destinations that change while they are in use: the statements on `secrets`."""
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select, update
 
+from bridge.store.missing import insert_missing
 from bridge.store.schema import secrets
 
 
 def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
     """Keep a value instead of the one that was kept under this name before."""
+    row = {"destination": destination, "name": name, "value": value, "kept_at": now}
+    insert_missing(connection, secrets, [row])
     where = (secrets.c.destination == destination) & (secrets.c.name == name)
-    connection.execute(delete(secrets).where(where))
-    connection.execute(insert(secrets).values(destination=destination, name=name, value=value, kept_at=now))
+    connection.execute(update(secrets).where(where).values(value=value, kept_at=now))
 
 
 def kept(connection: Connection, destination: str, name: str) -> str | None:

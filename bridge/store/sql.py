@@ -11,16 +11,17 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from bridge.errors import StoreUnavailableError
-from bridge.store import changes, configuration, lease, quarantine, retention, secrets
-from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Quarantined, Routed, Settlement
+from bridge.store import changes, configuration, lease, members, quarantine, retention, secrets
+from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
-from bridge.store.driver import Driver, raw
+from bridge.store.driver import Driver, News, raw
 from bridge.store.schema import deliveries, events
-from bridge.store.statements import Statements
 from bridge.store.writer import Writer
 
 READERS = 2
 """Threads that read: one slow question does not keep the lanes from their next batch."""
+SETTLED_ELSEWHERE_SECONDS = 0.5
+"""How soon it is asked again what is undelivered of events that another process may be delivering."""
 
 T = TypeVar("T")
 
@@ -37,17 +38,21 @@ class SqlStore:
         self.on_accepted: Callable[[frozenset[str]], None] = _nothing
         self.on_settled: Callable[[frozenset[str]], None] = _nothing
         self.on_changed: Callable[[], None] = _nothing
+        self.shared = not driver.exclusive
         self._driver = driver
         self._observe = observe
-        self._statements = Statements(driver.dialect)
+        self._queue = driver.queue()
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = driver.connect()
         # From here on the changes of others are noticed.
+        driver.listen(self._hear)
         driver.changed_elsewhere(self._connection)
         self._local = threading.local()
         self._read_connections: list[Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._writer: Writer[Change] = Writer(self._commit, self._committed, self._look)
+        self._writer: Writer[Change] = Writer(
+            self._commit, self._committed, self._look, kind=type if driver.sorts else None
+        )
 
     async def accept(self, routed: Sequence[Routed]) -> list[bool]:
         """Keep the events with their deliveries; see `Store.accept`."""
@@ -59,26 +64,29 @@ class SqlStore:
 
     async def due(self, destination: str, after: int, limit: int) -> list[Due]:
         """Read the pending deliveries of a destination; see `Store.due`."""
-        # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
-        rows = await self._read(
-            lambda c: raw(c).execute(self._statements.due, (destination, after, limit, 0)).fetchall()
-        )
+        rows = await self._read(lambda c: self._queue.due(c, destination, after, limit))
         return [Due(*row) for row in rows]
 
     async def read(self, ids: Sequence[int]) -> list[Delivery]:
         """Read deliveries with their events; see `Store.read`."""
         if not ids:
             return []
-        rows = await self._read(lambda c: raw(c).execute(self._statements.read.rows(len(ids)), list(ids)).fetchall())
+        rows = await self._read(lambda c: self._queue.read(c, ids))
         return [_delivery(row) for row in rows]
+
+    async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
+        """Be known to the others, and learn of them; see `Store.meet`."""
+        if self._driver.exclusive:
+            return Meeting({owner: frozenset(names)}, {})
+        return await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""
-        return await self._call(lambda c: lease.claim(c, owner, names, now, ttl))
+        return await self._call(lambda c: lease.claim(c, owner, names, self._driver.clock(c, now), ttl))
 
-    async def release(self, owner: str | None) -> None:
+    async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
         """Give up the owner's lanes; see `Store.release`."""
-        await self._call(lambda c: lease.release(c, owner))
+        await self._call(lambda c: lease.release(c, owner, names))
 
     async def check(self) -> None:
         """Make sure that the store can commit; see `Store.check`."""
@@ -96,7 +104,12 @@ class SqlStore:
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count what is not delivered yet of events; see `Store.undelivered`."""
         ids = [bytes.fromhex(each) for each in event_ids]
-        return await self._read(lambda c: _undelivered(c, ids))
+        count = await self._read(lambda c: _undelivered(c, ids))
+        if count and not self._driver.exclusive:
+            # Whoever else settles them tells nobody: a question from time to time costs less than to tell everybody
+            # of every delivery.
+            self._loop.call_later(SETTLED_ELSEWHERE_SECONDS, self._settled_elsewhere, frozenset(event_ids))
+        return count
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
@@ -141,64 +154,89 @@ class SqlStore:
                 connection = self._driver.connect()
                 self._local.connection = connection
                 self._read_connections.append(connection)
-            return question(connection)
+            with self._driver.reading(connection):
+                return question(connection)
         except self._driver.errors as error:
             self._local.connection = None
             if connection is not None:
                 self._read_connections.remove(connection)
                 connection.close()
-            raise StoreUnavailableError(f"{self._driver.name}: the store cannot be read: {_plain(error)}") from error
+            raise StoreUnavailableError(
+                f"{self._driver.name}: the store cannot be read: {self._driver.plain(error)}"
+            ) from error
 
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
         try:
-            if self._connection is None:
-                self._connection = self._driver.connect()
-                # Others may have changed something while there was none that would have noticed it.
-                self._driver.changed_elsewhere(self._connection)
-                self._loop.call_soon_threadsafe(self.on_changed)
-            connection = self._connection
-            if changes.is_one_statement(group):
+            connection = self._connected()
+            if changes.is_one_statement(connection, group):
                 return changes.write(connection, group)
-            raw(connection).execute(self._driver.begin)
+            raw(connection).execute(self._driver.begin_own)
             results = changes.write(connection, group)
             raw(connection).execute("COMMIT")
-        except self._driver.refusals:
+        except self._driver.refusals as error:
             self._roll_back()
-            raise
+            raise self._driver.plain(error) from None
         except self._driver.errors as error:
             self._roll_back()
-            raise StoreUnavailableError(f"{self._driver.name}: the store cannot commit: {_plain(error)}") from error
+            raise StoreUnavailableError(
+                f"{self._driver.name}: the store cannot commit: {self._driver.plain(error)}"
+            ) from error
         except BaseException:
             self._roll_back()
             raise
         return results
+
+    def _connected(self) -> Connection:
+        """Give the writer's connection, opened anew if it was lost. Raises StoreUnavailableError."""
+        if self._connection is None:
+            self._connection = self._driver.connect()
+            # Others may have changed something while there was none that would have noticed it.
+            self._driver.changed_elsewhere(self._connection)
+            self._loop.call_soon_threadsafe(self.on_changed)
+        return self._connection
 
     def _roll_back(self) -> None:
         """Leave no transaction open; a connection that cannot even do that is replaced before the next group."""
         connection = self._connection
         if connection is None:
             return
-        try:
-            if raw(connection).in_transaction:
-                raw(connection).execute("ROLLBACK")
-        except self._driver.errors:
+        usable = False
+        with contextlib.suppress(*self._driver.errors):
+            usable = self._driver.roll_back(connection)
+        if not usable:
             self._connection = None
             with contextlib.suppress(*self._driver.errors):
                 connection.close()
 
     def _look(self) -> None:
         """Run in the writer's thread, now and then: upkeep, and what other processes have changed."""
-        if self._connection is None:
-            return
         try:
-            self._driver.tidy(self._connection)
-            changed = self._driver.changed_elsewhere(self._connection)
+            connection = self._connected()
+            self._driver.tidy(connection)
+            news = self._driver.changed_elsewhere(connection)
+        except StoreUnavailableError:
+            # Whoever asks something of the store is told of it.
+            return
         except self._driver.errors:
             self._roll_back()
             return
-        if changed:
-            self._loop.call_soon_threadsafe(self.on_changed)
+        if news.changed or news.accepted:
+            self._hear(news)
+
+    def _hear(self, news: News) -> None:
+        """Run in the writer's thread, or in the driver's."""
+        self._loop.call_soon_threadsafe(self._tell, news)
+
+    def _tell(self, news: News) -> None:
+        """Run in the loop."""
+        if news.changed:
+            self.on_changed()
+        if news.accepted:
+            self.on_accepted(news.accepted)
+
+    def _settled_elsewhere(self, event_ids: frozenset[str]) -> None:
+        self.on_settled(event_ids)
 
     def _committed(self, group: Sequence[Change], results: Sequence[object], took: float) -> None:
         """Run in the loop after a commit: wake whoever waits for what it brought."""
@@ -216,11 +254,6 @@ class SqlStore:
             self.on_accepted(frozenset(destinations))
         if settled:
             self.on_settled(frozenset(settled))
-
-
-def _plain(error: Exception) -> object:
-    """Give the driver's own error: SQLAlchemy's text adds the statement and a web address to it."""
-    return getattr(error, "orig", None) or error
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:

@@ -4,10 +4,13 @@
 (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +20,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import raw
+from bridge.store.driver import News, Queue, raw
+from bridge.store.statements import Statements
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's lock before the sender is told to come again."""
@@ -45,7 +49,9 @@ class SqliteDriver:
     """The embedded engine, for one database file."""
 
     begin: str = "BEGIN IMMEDIATE"
+    begin_own: str = begin
     exclusive: bool = True
+    sorts: bool = False
     errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.DBAPIError)
     refusals: tuple[type[Exception], ...] = (
         sqlite3.IntegrityError,
@@ -108,7 +114,35 @@ class SqliteDriver:
             ) from error
         return connection
 
-    def changed_elsewhere(self, writer: Connection) -> bool:
+    def queue(self) -> Queue:
+        """Give the hot questions; see `Driver.queue`."""
+        return Statements(self.dialect)
+
+    def reading(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
+        """Do nothing: a question of an embedded engine waits for nobody."""
+        return contextlib.nullcontext()
+
+    def roll_back(self, connection: Connection) -> bool:
+        """Leave no transaction open; see `Driver.roll_back`."""
+        if raw(connection).in_transaction:
+            raw(connection).execute("ROLLBACK")
+        # Where another connection has made a table that was missing, the engine looks for it again for an ordinary
+        # statement, and not for one that reaches it through a trigger (`inlets`).
+        raw(connection).execute("SELECT 1 FROM events LIMIT 0")
+        return True
+
+    def plain(self, error: Exception) -> Exception:
+        """Give sqlite3's own error, which names tables and columns and no values."""
+        return getattr(error, "orig", None) or error
+
+    def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - one machine has one clock
+        """Give `now`."""
+        return now
+
+    def listen(self, tell: Callable[[News], None]) -> None:
+        """Do nothing: the engine tells nobody, and is asked twice a second (`changed_elsewhere`)."""
+
+    def changed_elsewhere(self, writer: Connection) -> News:
         """Tell whether another connection than the writer's has committed since the last call.
 
         https://www.sqlite.org/pragma.html#pragma_data_version: the number differs after such a commit only.
@@ -116,7 +150,7 @@ class SqliteDriver:
         version = writer.exec_driver_sql("PRAGMA data_version").scalar_one()
         changed = self._version is not None and version != self._version
         self._version = version
-        return changed
+        return News(changed=changed)
 
     def tidy(self, writer: Connection) -> None:
         """Have the log copied into the database beside the traffic, and the rest of a long one here and now."""

@@ -1,16 +1,17 @@
-"""The statements of the hot paths: written with the tables, compiled once, given to the driver as text.
+"""The hot questions of the embedded engine: written with the tables, compiled once, given to the driver as text.
 
-SQLAlchemy's own execution of a multi-row insert costs several times what the database does
-(docs/architecture.md, "Hot paths"). So each statement is compiled here from the same tables that the migrations
-build, and its row of values is repeated as often as a group has rows.
+SQLAlchemy's own execution of a statement costs several times what the database does (docs/architecture.md, "Hot
+paths"). So each is compiled here from the same tables that the migrations build, and its row of values is repeated as
+often as there are rows.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Column, Dialect, Integer, bindparam, column, select, text, values
+from sqlalchemy import CTE, Column, Connection, Dialect, Integer, bindparam, column, select, text, values
 from sqlalchemy.sql.elements import ClauseElement
 
+from bridge.store.driver import raw
 from bridge.store.schema import deliveries, events
 
 READ_COLUMNS: Sequence[Column[Any]] = (
@@ -50,12 +51,12 @@ class Repeated:
 
 
 class Statements:
-    """All hot statements, for one dialect. Thread-safe once made, but for harmless double work."""
+    """Implements `bridge.store.driver.Queue`. Thread-safe once made, but for harmless double work."""
 
     def __init__(self, dialect: Dialect) -> None:
         """Compile them all: some milliseconds, once per process."""
         wanted = _rows("wanted", [deliveries.c.id])
-        self.read = Repeated(
+        self.read_text = Repeated(
             select(*READ_COLUMNS)
             .join(wanted, deliveries.c.id == wanted.c.id)
             .join(events, events.c.seq == deliveries.c.event_seq)
@@ -64,7 +65,7 @@ class Statements:
             dialect,
             1,
         )
-        self.due = str(
+        self.due_text = str(
             select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures)
             .where(deliveries.c.destination == bindparam("destination"), PENDING, deliveries.c.id > bindparam("after"))
             .order_by(deliveries.c.id)
@@ -72,12 +73,25 @@ class Statements:
             .compile(dialect=dialect)
         )
 
+    def due(self, connection: Connection, destination: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Read what is due; see `Queue.due`."""
+        # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
+        rows: Sequence[Sequence[Any]] = (
+            raw(connection).execute(self.due_text, (destination, after, limit, 0)).fetchall()
+        )
+        return rows
+
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Read deliveries; see `Queue.read`."""
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(self.read_text.rows(len(ids)), list(ids)).fetchall()
+        return rows
+
 
 PENDING = text("deliveries.state = 'pending'")
 """Literal, not a parameter, so that the planner sees that the partial index answers it."""
 
 
 def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
-    """Give a list of rows as a table to join with, in the form that both engines read."""
+    """Give a list of rows as a table to join with."""
     names = [column(each.name, each.type) for each in columns]
     return values(*names, name=name).data([tuple(bindparam(f"{each.name}_") for each in columns)]).cte(name)

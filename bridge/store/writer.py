@@ -8,12 +8,12 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
 
-from bridge.errors import LeadbridgeError, StoreUnavailableError
+from bridge.errors import LeadbridgeError, StoreBusyError, StoreUnavailableError
 
 GROUP_LIMIT = 128
 """The most changes in one commit: bounds how long the first of them waits for the last."""
@@ -35,7 +35,7 @@ class Writer(Generic[ChangeT]):
 
     `commit` takes a group and gives a result for each of its changes, after the commit; it raises with nothing
     committed. `committed` is called in the loop with each group that was, once its futures are answered. `look` is
-    called in the thread about every `IDLE_SECONDS`, busy or idle.
+    called in the thread about every `IDLE_SECONDS`, busy or idle. With `kind`, only changes of one kind share a commit.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Writer(Generic[ChangeT]):
         commit: Callable[[Sequence[ChangeT]], Sequence[Result]],
         committed: Callable[[Sequence[ChangeT], Sequence[Result], float], None],
         look: Callable[[], None],
+        kind: Callable[[ChangeT], Hashable] | None = None,
     ) -> None:
         self._commit = commit
         self._committed = committed
         self._look = look
+        self._kind = kind
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry[ChangeT]] = []
         self._busy = False
@@ -61,12 +63,12 @@ class Writer(Generic[ChangeT]):
     def submit(self, change: ChangeT) -> "asyncio.Future[Result]":
         """Queue a change; the future has its result after the commit. Called in the loop's thread only.
 
-        Raises StoreUnavailableError if too many wait already, or after `close`.
+        Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
         """
         if self._closed:
             raise StoreUnavailableError("the store is closed")
         if len(self._waiting) >= WAITING_LIMIT:
-            raise StoreUnavailableError("more changes wait for the store than it can commit in time")
+            raise StoreBusyError("more changes wait for the store than it can commit in time")
         future: asyncio.Future[Result] = self._loop.create_future()
         if not self._waiting and not self._busy:
             # At the end of this turn of the loop: what else it brings goes along, and the two threads contend for the
@@ -102,10 +104,11 @@ class Writer(Generic[ChangeT]):
                 group = []
             going = group is not None
             if group:
-                started = time.perf_counter()
-                results = self._commit_group([change for change, _ in group])
-                took = time.perf_counter() - started
-                self._loop.call_soon_threadsafe(self._answer, group, results, took)
+                for part in self._parts(group):
+                    started = time.perf_counter()
+                    results = self._commit_group([change for change, _ in part])
+                    took = time.perf_counter() - started
+                    self._loop.call_soon_threadsafe(self._answer, part, results, took)
             if time.monotonic() - self._looked_at >= IDLE_SECONDS:
                 self._looked_at = time.monotonic()
                 try:
@@ -113,6 +116,14 @@ class Writer(Generic[ChangeT]):
                 except Exception:
                     # Upkeep can wait; a thread that has ended commits nothing any more.
                     log.exception("store_upkeep_failed")
+
+    def _parts(self, group: list[_Entry[ChangeT]]) -> Collection[list[_Entry[ChangeT]]]:
+        if self._kind is None:
+            return [group]
+        parts: dict[Hashable, list[_Entry[ChangeT]]] = {}
+        for entry in group:
+            parts.setdefault(self._kind(entry[0]), []).append(entry)
+        return parts.values()
 
     def _commit_group(self, changes: Sequence[ChangeT]) -> Sequence[Result]:
         try:

@@ -3,11 +3,13 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from connectors.answers import Answer
 from connectors.base import (
     Connector,
     Context,
     Delivered,
     ExpressionError,
+    Filed,
     Finding,
     Outcome,
     Preview,
@@ -24,10 +26,10 @@ from connectors.hubspot.activities import Activities, Done, Due
 from connectors.hubspot.calls import Calls, headers_of
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.probe import Probe
-from connectors.hubspot.reading import Stored
+from connectors.hubspot.reading import Stored, is_success, read_held
 from connectors.hubspot.remarks import BODIES, Activity, activity_of
 from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
-from connectors.hubspot.wire import ALONE, Api, Lead, key_of, lead_of, route_of
+from connectors.hubspot.wire import ALONE, MERGED, Api, Lead, key_of, lead_of, route_of
 from connectors.masking import MASK, Secrets
 from connectors.sources import Sources
 
@@ -126,6 +128,17 @@ class HubSpotConnector(Connector):
         """Ask for the definitions of the properties that the routes write, and for the token's scopes."""
         return await self._probe.ask(wanted)
 
+    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+        """Read the records by their ids. One that was merged into another is held."""
+        held: dict[str, frozenset[str] | None] = {}
+        objects = [_object_of(each) for each in filed]
+        for name in dict.fromkeys(objects):
+            ids = [each.remote_id for each, of in zip(filed, objects, strict=True) if of == name]
+            answer = await self._calls.send(self._api.read(name, list(dict.fromkeys(ids)), MERGED))
+            held[name] = read_held(answer) if isinstance(answer, Answer) and is_success(answer) else None
+        found = [(each.remote_id, held[name]) for each, name in zip(filed, objects, strict=True)]
+        return [None if ids is None else remote_id in ids for remote_id, ids in found]
+
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
         await self._calls.close()
@@ -164,6 +177,10 @@ def _warning(lead: Lead, activity: Activity | None) -> str | None:
         "the remark was too long and has been cut" if activity and activity.is_cut else "",
     )
     return "; ".join(filter(None, parts)) or None
+
+
+def _object_of(filed: Filed) -> str:
+    return filed.route.object if isinstance(filed.route, HubSpotRoute) else CONTACTS
 
 
 def _memo_name(kind: str) -> str:

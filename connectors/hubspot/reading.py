@@ -10,6 +10,7 @@ from typing import Any
 from connectors.answers import Answer
 from connectors.base import Blame, Reason, Retry
 from connectors.hubspot.problems import Problem, read_problem
+from connectors.hubspot.wire import MERGED
 from connectors.masking import Secrets
 
 
@@ -95,6 +96,17 @@ def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
         value = properties.get(name) if isinstance(properties, dict) else None
         values[str(each.get("id"))] = value if isinstance(value, str) else ""
     return values
+
+
+def read_held(answer: Answer) -> frozenset[str] | None:
+    """Read the answer to a read of `MERGED`: the ids that it knows, those that were merged away among them.
+
+    None where it does not say what it has found.
+    """
+    values = read_values(answer, MERGED)
+    if isinstance(values, Retry):
+        return None
+    return frozenset(values) | {each.strip() for merged in values.values() for each in merged.split(";") if each}
 
 
 def read_definitions(answer: Answer) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
 
 EMAIL = "email"
 PHONE = "phone"
+MERGED = "hs_merged_object_ids"  # ids, with `;` between, that now lead to this record (default properties)
 ALONE = "alone"
 """Key of the memo that keeps a record out of batches."""
 _NAMES = (EMAIL, "firstname", "lastname")
@@ -127,7 +128,7 @@ class Api:
         return Request("GET", self._objects(CONTACTS, contact, query=f"associations={kind}"))
 
     def read(self, kind: str, ids: Sequence[str], name: str) -> Request:
-        """Ask for a property of notes, meetings or tasks."""
+        """Ask for a property of records of one object; at most 100."""
         document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
         return self._post(self._objects(kind, "batch", "read"), document)
 

@@ -4,10 +4,12 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 from zlib import crc32
 
+from connectors.answers import Answer
 from connectors.base import (
     Connector,
     Context,
     ExpressionError,
+    Filed,
     Finding,
     Outcome,
     Preview,
@@ -26,9 +28,10 @@ from connectors.salesforce.auth import Access, login_url
 from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
 from connectors.salesforce.quota import Usage
+from connectors.salesforce.reading import read_found, read_parts
 from connectors.salesforce.rows import Row, Rows, body, is_appointment, key_of
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
-from connectors.salesforce.wire import MOST_ROWS, Wire, headers_of
+from connectors.salesforce.wire import KEYS_PER_QUERY, MOST_ROWS, Wire, headers_of
 from connectors.sources import Sources
 
 _SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
@@ -151,6 +154,20 @@ class SalesforceConnector(Connector):
         """Ask for a token, the org's limits and its objects' fields, and compare these with what is wanted."""
         return await self._prober.probe(wanted)
 
+    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+        """Query the records by their ids. One in the recycle bin, or merged into another, is not held."""
+        held: dict[str, frozenset[str] | None] = {}
+        routes = {route.object: route for each in filed if isinstance(route := each.route, SalesforceRoute)}
+        for name, route in routes.items():
+            ids = [each.remote_id for each in filed if _object_of(each) == name]
+            answer = await self._api.call(self._wire.existing(route, "Id", ids, description=False))
+            parts = read_parts(answer) if isinstance(answer, Answer) else {}
+            asked = [parts.get(str(number)) for number in range(-(-len(ids) // KEYS_PER_QUERY))]
+            found = read_found(asked, "Id")
+            held[name] = None if found is None else frozenset(found)
+        told = [(each.remote_id, held.get(_object_of(each))) for each in filed]
+        return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in told]
+
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
         await self._shapes.close()
@@ -167,6 +184,10 @@ class SalesforceConnector(Connector):
 def _route(record: Record) -> SalesforceRoute:
     route: Any = record.route  # the bridge gives the connector's own model
     return route  # type: ignore[no-any-return]  # see above
+
+
+def _object_of(filed: Filed) -> str:
+    return filed.route.object if isinstance(filed.route, SalesforceRoute) else ""
 
 
 def _secrets_of(settings: SalesforceSettings) -> Secrets:

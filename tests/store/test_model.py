@@ -1,25 +1,26 @@
 """The store against a model of it: any order of what receivers, lanes, operators and restarts may do."""
 
 import asyncio
+import contextlib
+import functools
 import tempfile
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from bridge import retry
 from bridge.errors import LeaseLostError
-from bridge.store import actions
+from bridge.store import actions, changes
 from bridge.store.base import DeliveryState, Lease, NewDelivery, Routed
-from bridge.store.driver import Driver
+from bridge.store.driver import Driver, raw
 from bridge.store.migrate import migrate
-from bridge.store.schema import attempts, deliveries, events
+from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
@@ -33,40 +34,53 @@ OUTCOMES: list[Outcome] = [
     Rejected(Reason.REFUSED, "no"),
 ]
 LEASE = 10.0
+KEPT, KEPT_DEAD = 60.0, 120.0
+"""Seconds that an event is kept after its last delivery has ended."""
 
 T = TypeVar("T")
 owners = st.sampled_from(["one", "other"])
 destinations = st.sampled_from(DESTINATIONS)
+brought = st.tuples(
+    st.lists(st.integers(1, 30), min_size=1, max_size=4), st.lists(destinations, unique=True, max_size=2)
+)
+"""Events, by their chat sessions, and the destinations that they go to."""
 
 
 class Expected:
     """A delivery as the model has it."""
 
-    def __init__(self, destination: str, due_at: float) -> None:
+    def __init__(self, event_id: str, destination: str, due_at: float) -> None:
+        self.event_id = event_id
         self.destination = destination
         self.state = DeliveryState.PENDING
         self.due_at: float | None = due_at
+        self.settled_at: float | None = None
         self.attempts = 0
         self.failures = 0
+
+    def kept(self, now: float) -> bool:
+        """Whether its event must stay because of it."""
+        patience = KEPT_DEAD if self.state is DeliveryState.DEAD else KEPT
+        return self.settled_at is None or self.settled_at > now - patience
 
 
 class StoreModel(RuleBasedStateMachine):
     """Does the same to the store and to a dictionary, and compares."""
 
-    def make_driver(self) -> Driver:
-        return SqliteDriver(make_url(f"sqlite:///{self.folder.name}/leadbridge.db"))
+    def make_driver(self, resources: contextlib.ExitStack) -> Driver:
+        raise NotImplementedError
 
     @initialize()
     def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        Path(self.folder.name).mkdir(exist_ok=True)
-        self.driver = self.make_driver()
-        migrate(self.driver.engine())
-        self.runner = asyncio.Runner()
+        self.resources = contextlib.ExitStack()
+        self.driver = self.make_driver(self.resources)
+        self.runner = self.resources.enter_context(asyncio.Runner())
         self.open()
         self.now = NOW
         self.known: dict[str, Routed] = {}
         self.expected: dict[int, Expected] = {}
+        self.newest = 0
+        """The highest id that a delivery has had."""
         self.leases: dict[tuple[str, str], Lease] = {}
         self.fences = dict.fromkeys(DESTINATIONS, 0)
         self.held: dict[str, tuple[str, float]] = {}
@@ -83,29 +97,49 @@ class StoreModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.run(self.store.close())
-            self.runner.close()
-            self.folder.cleanup()
+            self.resources.close()
 
     @rule(seconds=st.floats(0, 30))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(
-        sessions=st.lists(st.integers(1, 30), min_size=1, max_size=4),
-        to=st.lists(destinations, unique=True, max_size=2),
-    )
-    def accept(self, sessions: list[int], to: list[str]) -> None:
+    def routed(self, sessions: list[int], to: list[str]) -> list[Routed]:
         routes = tuple(NewDelivery(name, name) for name in to)
-        brought = [
-            Routed(event(self.now, SessionID=session, Email=f"{session % 3}@b.co"), routes) for session in sessions
-        ]
-        new = self.run(self.store.accept(brought))
-        for each, is_new in zip(brought, new, strict=True):
-            assert is_new == (each.event.id not in self.known)
-            if is_new:
+        return [Routed(event(self.now, SessionID=number, Email=f"{number % 3}@b.co"), routes) for number in sessions]
+
+    def learn(self, accepted: list[Routed]) -> list[bool]:
+        """Take events into the model that the store has taken; say of each whether it is new."""
+        new, added = [], []
+        for each in accepted:
+            new.append(each.event.id not in self.known)
+            if new[-1]:
                 self.known[each.event.id] = each
-                for delivery in each.deliveries:
-                    self.expected[len(self.expected) + 1] = Expected(delivery.destination, self.now)
+                added += [Expected(each.event.id, name.destination, self.now) for name in each.deliveries]
+        with self.driver.engine().connect() as connection:
+            asked = select(deliveries.c.id).where(deliveries.c.id > self.newest).order_by(deliveries.c.id)
+            ids = connection.execute(asked).scalars().all()
+        # In the order of the events, and of their routes; the numbers may have gaps.
+        self.expected.update(zip(ids, added, strict=True))
+        self.newest = max(self.expected, default=self.newest) if ids else self.newest
+        return new
+
+    @rule(brought=brought)
+    def accept(self, brought: tuple[list[int], list[str]]) -> None:
+        routed = self.routed(*brought)
+        new = self.run(self.store.accept(routed))
+        assert new == self.learn(routed)
+
+    @rule(brought=brought, commits=st.booleans())
+    def accept_and_crash(self, brought: tuple[list[int], list[str]], commits: bool) -> None:
+        """Another process dies before its commit, or before it could answer."""
+        routed = self.routed(*brought)
+        with contextlib.closing(self.driver.connect()) as connection:
+            raw(connection).execute(self.driver.begin_own)
+            changes.write(connection, [changes.Accept(routed)])
+            if commits:
+                raw(connection).execute("COMMIT")
+        if commits:
+            self.learn(routed)
 
     @rule(owner=owners, name=destinations)
     def claim(self, owner: str, name: str) -> None:
@@ -118,6 +152,14 @@ class StoreModel(RuleBasedStateMachine):
             self.held[name] = (owner, self.now + LEASE)
             self.leases[owner, name] = leases[name]
             assert leases[name].fence == self.fences[name]
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def lose_all_leases(self) -> None:
+        """Every lane is taken over when its owner has not been heard of for so long."""
+        self.now += LEASE
+        for name in sorted(self.held):
+            self.claim("successor", name)
 
     @rule(owner=owners)
     def release(self, owner: str) -> None:
@@ -142,6 +184,7 @@ class StoreModel(RuleBasedStateMachine):
         for each in settled:
             expected = self.expected[each.delivery]
             expected.state, expected.due_at = each.state, each.due_at
+            expected.settled_at = each.settled_at
             expected.attempts, expected.failures = each.attempts, each.failures
 
     @precondition(lambda self: self.expected)
@@ -153,9 +196,21 @@ class StoreModel(RuleBasedStateMachine):
         for each in (self.expected[number] for number in ids):
             if verb == "replay":
                 each.failures = each.failures if each.state is DeliveryState.PENDING else 0
-                each.state, each.due_at = DeliveryState.PENDING, self.now
+                each.state, each.due_at, each.settled_at = DeliveryState.PENDING, self.now, None
             elif each.state in {DeliveryState.PENDING, DeliveryState.DEAD}:
-                each.state, each.due_at = DeliveryState.DISCARDED, None
+                each.state, each.due_at, each.settled_at = DeliveryState.DISCARDED, None, self.now
+
+    @rule(seconds=st.sampled_from([0.0, KEPT, KEPT_DEAD]))
+    def prune(self, seconds: float) -> None:
+        self.now += seconds
+        after: int | None = 0
+        while after is not None:
+            after = self.run(self.store.prune(self.now, KEPT, KEPT_DEAD, after))
+        wanted = {each.event_id for each in self.expected.values() if each.kept(self.now)}
+        for event_id, routed in list(self.known.items()):
+            if event_id not in wanted and routed.event.received_at <= self.now - KEPT:
+                del self.known[event_id]
+        self.expected = {number: each for number, each in self.expected.items() if each.event_id in self.known}
 
     @rule()
     def restart(self) -> None:
@@ -186,5 +241,35 @@ class StoreModel(RuleBasedStateMachine):
         assert all(row.attempts == tries.count(row.id) == self.expected[row.id].attempts for row in rows)
 
 
-StoreModel.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestSqlite = StoreModel.TestCase
+class OnSqlite(StoreModel):
+    """The embedded engine."""
+
+    def make_driver(self, resources: contextlib.ExitStack) -> Driver:
+        folder = resources.enter_context(tempfile.TemporaryDirectory())
+        driver = SqliteDriver(make_url(f"sqlite:///{folder}/leadbridge.db"))
+        migrate(driver.engine())
+        return driver
+
+
+class OnPostgresql(StoreModel):
+    """The other one: one database for all runs, emptied before each."""
+
+    def make_driver(self, resources: contextlib.ExitStack) -> Driver:
+        driver = _postgresql()
+        names = ", ".join(metadata.tables)
+        with driver.engine().begin() as connection:
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        return driver
+
+
+@functools.cache
+def _postgresql() -> Driver:
+    from tests.postgresql import ToldDriver, create
+
+    return ToldDriver(create())
+
+
+TestSqlite = OnSqlite.TestCase
+TestSqlite.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestPostgresql = OnPostgresql.TestCase
+TestPostgresql.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

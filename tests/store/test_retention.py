@@ -63,12 +63,12 @@ async def test_goes_on_in_steps_past_what_stays(
     assert [row.seq for row in rows(driver, events)] == [1, 2, 3, 4]
 
 
-async def test_the_file_shrinks_after_much_was_removed(store: SqlStore, driver: SqliteDriver) -> None:
-    await store.accept([routed(Content="x" * 200_000) for _ in range(200)])
-    await prune(store, NOW + 30 * DAY)
+async def test_the_file_shrinks_after_much_was_removed(embedded_store: SqlStore, embedded: SqliteDriver) -> None:
+    await embedded_store.accept([routed(Content="x" * 200_000) for _ in range(200)])
+    await prune(embedded_store, NOW + 30 * DAY)
     free = select(func.count()).select_from(events)
-    assert await store._call(lambda c: c.execute(free).scalar_one()) == 0
-    with driver.connect() as connection:
+    assert await embedded_store._call(lambda c: c.execute(free).scalar_one()) == 0
+    with embedded.connect() as connection:
         for _ in range(100):
-            driver.tidy(connection)
+            embedded.tidy(connection)
         assert connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() <= SPARE_PAGES

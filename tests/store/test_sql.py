@@ -1,7 +1,9 @@
 import asyncio
+import contextlib
 import dataclasses
 import re
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,21 @@ from bridge.store.recent import recent_events
 from bridge.store.schema import attempts, deliveries, events, lanes, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.statements import Statements
 from tests.building import NOW, event, routed
 
 
 def rows(driver: Driver, table: Any) -> list[Any]:
     with driver.engine().connect() as connection:
         return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+def operate(driver: Driver, statement: str) -> None:
+    """Change something as an operator's command does."""
+    with contextlib.closing(driver.connect()) as connection:
+        raw(connection).execute(driver.begin)
+        connection.execute(text(statement))
+        raw(connection).execute("COMMIT")
 
 
 def delivered(delivery: int, event_id: str = "", number: int = 1) -> Settlement:
@@ -72,7 +83,7 @@ async def test_one_bad_change_does_not_spoil_the_others_of_its_group(store: SqlS
         store.accept([routed("crm")]), store.accept([broken]), store.accept([routed("crm")]), return_exceptions=True
     )
     assert results[0] == results[2] == [True]
-    assert isinstance(results[1], sqlite3.IntegrityError)
+    assert isinstance(results[1], driver.refusals)
     assert len(rows(driver, events)) == 2
 
 
@@ -180,8 +191,7 @@ async def test_notices_what_another_connection_changes_but_not_its_own(store: Sq
     await store.accept([routed("crm")])
     await asyncio.sleep(2.5 * writer.IDLE_SECONDS)
     assert not noticed.is_set()
-    with driver.engine().begin() as connection:
-        connection.execute(text("UPDATE deliveries SET due_at = due_at + 1"))
+    operate(driver, "UPDATE deliveries SET due_at = due_at + 1")
     await asyncio.wait_for(noticed.wait(), 5)
 
 
@@ -222,27 +232,27 @@ async def test_refuses_more_than_it_can_commit_in_time(store: SqlStore, monkeypa
 
 
 async def test_a_locked_store_is_trouble_that_passes(
-    store: SqlStore, driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+    embedded_store: SqlStore, embedded: SqliteDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store.check()
-    blocker = sqlite3.connect(driver.path, isolation_level=None)
+    await embedded_store.check()
+    blocker = sqlite3.connect(embedded.path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailableError, match="locked"):
-        await store.accept([routed("crm")])
+        await embedded_store.accept([routed("crm")])
     blocker.execute("ROLLBACK")
     blocker.close()
-    assert await store.accept([routed("crm")]) == [True]
+    assert await embedded_store.accept([routed("crm")]) == [True]
 
 
-async def test_a_full_disk_is_trouble_that_passes(store: SqlStore, driver: SqliteDriver) -> None:
-    pages = await store._call(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
-    await store._call(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one())
+async def test_a_full_disk_is_trouble_that_passes(embedded_store: SqlStore, embedded: SqliteDriver) -> None:
+    pages = await embedded_store._call(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await embedded_store._call(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one())
     big = [routed("crm", Content="x" * 5_000) for _ in range(3)]
     with pytest.raises(StoreUnavailableError, match="full"):
-        await store.accept(big)
-    assert rows(driver, events) == []
-    await store._call(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar_one())
-    assert await store.accept(big) == [True] * 3
+        await embedded_store.accept(big)
+    assert rows(embedded, events) == []
+    await embedded_store._call(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar_one())
+    assert await embedded_store.accept(big) == [True] * 3
 
 
 async def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
@@ -291,44 +301,72 @@ def test_the_migrations_build_exactly_the_tables_that_the_code_works_on(driver: 
     assert not migrate(driver.engine())
 
 
-def test_a_store_of_the_first_version_keeps_what_it_holds(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+    """An engine without tables."""
+    if request.param == "sqlite":
+        yield SqliteDriver(make_url(f"sqlite:///{tmp_path}/empty.db"))
+        return
+    from bridge.store.postgres import PostgresDriver
+    from tests.postgresql import database
+
+    with database(migrated=False) as url:
+        yield PostgresDriver(url)
+
+
+def upgrade(engine: Engine, to: str) -> None:
     from alembic import command
 
     from bridge.store.migrate import _config
 
-    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/old.db"))
-    with driver.engine().begin() as connection:
+    with engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, to)
+
+
+def test_a_store_of_the_first_version_keeps_what_it_holds(empty: Driver) -> None:
+    engine = empty.engine()
+    upgrade(engine, "0001")
+    with engine.begin() as connection:
         connection.execute(insert(lanes).values(name="crm", paused_by="operator", pause_reason="asked"))
-    assert revision(driver.engine()) == "0001"
+    assert revision(engine) == "0001"
 
-    assert migrate(driver.engine())
+    assert migrate(engine)
 
-    assert revision(driver.engine()) == HEAD
-    assert [each.name for each in rows(driver, lanes)] == ["crm"]
+    assert revision(engine) == HEAD
+    assert [each.name for each in rows(empty, lanes)] == ["crm"]
+
+
+SQLITE_TABLES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+POSTGRESQL_TABLES = """
+SELECT 'column ' || table_name || '.' || column_name,
+  concat_ws(' ', data_type, character_maximum_length, is_nullable, column_default)
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION SELECT 'index ' || indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION SELECT 'rule ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace"""
 
 
 def tables(engine: Engine) -> dict[str, str]:
+    asked = SQLITE_TABLES if engine.dialect.name == "sqlite" else POSTGRESQL_TABLES
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+        found = connection.execute(text(asked)).all()
     # Alembic writes the same constraints in another order and with other white space.
-    return {row.name: " ".join(sorted(re.findall(r"[^\s,()]+", row.sql))) for row in found}
+    return {name: " ".join(sorted(re.findall(r"[^\s,()]+", what))) for name, what in found}
 
 
-def test_a_new_store_is_what_the_migrations_make_of_an_empty_one(driver: Driver, tmp_path: Path) -> None:
-    from alembic import command
-
-    from bridge.store.migrate import _config
-
-    migrated = SqliteDriver(make_url(f"sqlite:///{tmp_path}/migrated.db")).engine()
-    configured = _config()
-    with migrated.begin() as connection:
-        configured.attributes["connection"] = connection
-        command.upgrade(configured, "head")
-    assert revision(migrated) == revision(driver.engine()) == HEAD
-    assert tables(migrated) == tables(driver.engine())
+def test_a_new_store_is_what_the_migrations_make_of_an_empty_one(empty: Driver) -> None:
+    engine = empty.engine()
+    migrate(engine)
+    at_once = tables(engine)
+    assert {"events", "lanes"} <= metadata.tables.keys()
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(engine, "head")
+    assert revision(engine) == HEAD
+    assert tables(engine) == at_once
 
 
 def test_a_store_of_a_newer_version_is_refused(driver: Driver) -> None:
@@ -349,7 +387,8 @@ def test_a_store_of_a_newer_version_is_refused(driver: Driver) -> None:
         "UPDATE deliveries SET attempts = 1, failures = 1",
         "UPDATE deliveries SET event_seq = 99",
         "UPDATE events SET chatbot = NULL",
-        "UPDATE events SET id = x'00'",
+        "UPDATE events SET id = substr(id, 2)",
+        "INSERT INTO changes (id, number) VALUES (2, 1)",
         "UPDATE lanes SET owner = NULL",
         "UPDATE lanes SET paused_by = 'lane', pause_reason = 'x'",
         "UPDATE lanes SET paused_by = 'operator'",
@@ -362,22 +401,26 @@ async def test_the_database_itself_forbids_impossible_states(store: SqlStore, dr
         connection.execute(text(statement))
 
 
-async def test_the_queue_is_read_through_its_partial_index(store: SqlStore, driver: SqliteDriver) -> None:
-    connection = sqlite3.connect(driver.path)
-    plan = connection.execute("EXPLAIN QUERY PLAN " + store._statements.due, ("crm", 0, 10, 0)).fetchall()
+async def test_the_queue_is_read_through_its_partial_index(embedded_store: SqlStore, embedded: SqliteDriver) -> None:
+    connection = sqlite3.connect(embedded.path)
+    plan = connection.execute(
+        "EXPLAIN QUERY PLAN " + Statements(embedded.dialect).due_text, ("crm", 0, 10, 0)
+    ).fetchall()
     connection.close()
     assert [row[3] for row in plan] == ["SEARCH deliveries USING INDEX ix_deliveries_due (destination=? AND id>?)"]
 
 
-async def test_the_log_is_copied_into_the_database_beside_the_traffic(store: SqlStore, driver: SqliteDriver) -> None:
-    await asyncio.gather(*[store.accept([routed("crm", Content="x" * 3_000)]) for _ in range(200)])
+async def test_the_log_is_copied_into_the_database_beside_the_traffic(
+    embedded_store: SqlStore, embedded: SqliteDriver
+) -> None:
+    await asyncio.gather(*[embedded_store.accept([routed("crm", Content="x" * 3_000)]) for _ in range(200)])
     async with asyncio.timeout(10):
-        while driver.path.stat().st_size < 500_000:
+        while embedded.path.stat().st_size < 500_000:
             await asyncio.sleep(0.02)
 
 
 async def test_a_fault_in_the_upkeep_does_not_end_the_writer(
-    store: SqlStore, driver: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = asyncio.Event()
     loop = asyncio.get_running_loop()

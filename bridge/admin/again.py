@@ -1,0 +1,75 @@
+"""Giving what was kept aside a second chance, with the configuration in use.
+
+Both go the way of a new request from where it had ended (routing, or verification and routing), with the time of
+their first receipt.
+"""
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Config
+from bridge.errors import OperatorError
+from bridge.event import EventState, Form, Verified, decode, serial_number
+from bridge.routing import route
+from bridge.signature import SignatureError
+from bridge.store import actions
+from bridge.store.base import Quarantined, Routed
+from bridge.store.questions import EventRow
+from bridge.verification import read_claim, verify
+
+
+def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
+    """Route an unrecognised event again; says in a line what came of it.
+
+    It was authentic when it came, so its signature is not looked at again. Raises OperatorError if it still is not
+    recognised.
+    """
+    try:
+        document = decode(payload)
+    except ValueError:
+        document = None
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
+    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
+    routed = route(verified, chatbot, event.received_at)
+    if routed.event.state is EventState.UNRECOGNISED:
+        raise OperatorError(
+            f"event {event.id}: stays unrecognised: put a chatbot with its SerialNumber into the configuration; "
+            "`leadbridge explain` says more"
+        )
+    new = actions.accept_again(connection, event.seq, routed)
+    return f"event {event.id}: {_result(routed, is_new=new)}"
+
+
+def release(connection: Connection, request: int, quarantined: Quarantined, config: Config) -> str | None:
+    """Verify a refused request again, as of its receipt, and accept its events; says in a line what came of it.
+
+    Gives None if it is not there any more. Raises OperatorError if its signature still does not hold.
+    """
+    routed = _verified(request, quarantined, config)
+    news = actions.release(connection, request, routed)
+    if news is None:
+        return None
+    results = [_result(each, is_new=new) for each, new in zip(routed, news, strict=True)]
+    return f"request {request}: " + "; ".join(results)
+
+
+def _verified(request: int, quarantined: Quarantined, config: Config) -> list[Routed]:
+    now = quarantined.received_at
+    claim = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config)
+    try:
+        verified = verify(claim, [quarantined.signature], now, config)
+    except SignatureError as error:
+        raise OperatorError(
+            f"request {request}: stays in quarantine: {error}. If it is a lead, mend the signing_keys of chatbot "
+            f"{quarantined.chatbot} and release it again"
+        ) from error
+    return [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
+
+
+def _result(routed: Routed, *, is_new: bool) -> str:
+    event = routed.event
+    if not is_new:
+        return f"is there already as event {event.id}"
+    if event.state is not EventState.ACCEPTED:
+        return f"accepted as event {event.id}, which is {event.state.value}"
+    where = ", ".join(each.destination for each in routed.deliveries) or "no destination: no route takes it"
+    return f"accepted as event {event.id}, for {where}"

@@ -1,0 +1,72 @@
+"""Pictures that a person reads at a glance, drawn as SVG. Pure.
+
+Each says in its title what it shows, for who does not see it. Colours come from the style sheet by class, so that they
+suit light and dark.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Final
+
+from markupsafe import Markup
+
+_WIDTH: Final = 720
+_HEIGHT: Final = 120
+_BASE: Final = 100
+_STATES: Final = ("delivered", "pending", "dead", "discarded")
+
+
+def hours(counts: Sequence[int], first_hour: int) -> Markup:
+    """Draw a bar for each hour; `first_hour` is the hour of the day of the first one."""
+    top = max([*counts, 1])
+    step = _WIDTH / max(len(counts), 1)
+    drawn = []
+    for at, count in enumerate(counts):
+        height = round(_BASE * count / top, 1)
+        hour = (first_hour + at) % 24
+        x = round(at * step, 1)
+        drawn.append(
+            f'<rect class="bar" x="{x + 2}" y="{_BASE - height}" width="{round(step - 4, 1)}" height="{height}" rx="2">'
+            f"<title>{hour:02}:00: {count}</title></rect>"
+        )
+        if hour % 6 == 0:
+            drawn.append(f'<text x="{x + 2}" y="{_HEIGHT - 4}">{hour:02}:00</text>')
+    told = f"Leads by hour: {sum(counts)} in {len(counts)} hours, {max(counts, default=0)} in the busiest one"
+    return _picture(f"0 0 {_WIDTH} {_HEIGHT}", "hours", told, "".join(drawn))
+
+
+def share(states: Mapping[str, int]) -> Markup:
+    """Draw what has become of deliveries as one bar, each state's share of it."""
+    total = sum(states.values())
+    known = [(state, states[state]) for state in _STATES if states.get(state)]
+    drawn, x = [], 0.0
+    for state, count in known:
+        # What is there can be seen, however few they are.
+        width = max(4.0, _WIDTH * count / total)
+        drawn.append(
+            f'<rect class="{state}" x="{x:.1f}" y="0" width="{width:.1f}" height="16">'
+            f"<title>{state}: {count}</title></rect>"
+        )
+        x += width
+    told = "Deliveries: " + (", ".join(f"{count} {state}" for state, count in known) or "none yet")
+    return _picture(f"0 0 {max(x, 1.0):.1f} 16", "share", told, "".join(drawn))
+
+
+def meter(name: str, remaining: int, limit: int) -> Markup:
+    """Draw how much of a quota is left."""
+    part = min(max(remaining / limit, 0.0), 1.0) if limit > 0 else 0.0
+    low = " low" if part < 0.1 else ""  # noqa: PLR2004 - the last tenth is worth a look
+    drawn = (
+        '<rect class="track" x="0" y="0" width="100" height="8" rx="4"/>'
+        f'<rect class="left{low}" x="0" y="0" width="{100 * part:.1f}" height="8" rx="4"/>'
+    )
+    return _picture("0 0 100 8", "meter", f"{name}: {remaining} of {limit} left", drawn)
+
+
+def _picture(box: str, kind: str, told: str, drawn: str) -> Markup:
+    said = escape(told)
+    stretch = ' preserveAspectRatio="none"' if kind == "share" else ""
+    return Markup(  # noqa: S704 - made of numbers and of what is escaped
+        f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{said}"{stretch}><title>{said}</title>'
+        f"{drawn}</svg>"
+    )

@@ -1,0 +1,161 @@
+"""The configuration as it is shown: secrets masked. Pure, but for `problems`, which reads the files on disk."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bridge.admin import shapes
+from bridge.config.load import build, read_files
+from bridge.config.model import Chatbot, Config, Destination, Route
+from bridge.config.problems import ConfigError, Findings, Problem
+from bridge.config.reload import Files
+
+MASK: Final = "**********"
+_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])([^=&#]+)=[^&#]*")
+
+
+def configuration_shape(config: Config, problems: Sequence[shapes.ProblemShape]) -> shapes.ConfigurationShape:
+    """Show all of it."""
+    server = config.server
+    return shapes.ConfigurationShape(
+        server={
+            "listen": str(server.listen),
+            "admin": str(server.admin),
+            "admin_token": MASK if server.admin_token else None,
+            "viewer_token": MASK if server.viewer_token else None,
+            "max_body": server.max_body,
+            "read_timeout": server.read_timeout,
+        },
+        store={
+            "url": _store_url(config.store.url),
+            "retention": {"delivered": config.store.retention_delivered, "dead": config.store.retention_dead},
+        },
+        chatbots=[chatbot_shape(each) for each in config.chatbots.values()],
+        destinations=[destination_shape(each) for each in config.destinations.values()],
+        problems=problems,
+    )
+
+
+def chatbot_shape(chatbot: Chatbot) -> shapes.ChatbotShape:
+    """Show a chatbot, without its keys."""
+    return shapes.ChatbotShape(
+        name=chatbot.name,
+        serial_number=chatbot.serial_number,
+        signing_keys=len(chatbot.signing_keys),
+        signature_tolerance=chatbot.signature_tolerance,
+        ack=chatbot.ack.value,
+        ack_within=chatbot.ack_within,
+        verified=not chatbot.insecure_skip_verify,
+        routes=[_route_shape(each) for each in chatbot.routes],
+    )
+
+
+def destination_shape(destination: Destination) -> shapes.DestinationShape:
+    """Show a destination."""
+    limit, retry = destination.rate_limit, destination.retry
+    return shapes.DestinationShape(
+        name=destination.name,
+        connector=destination.connector_name,
+        settings=settings_shown(destination.settings),
+        rate_limit={"requests": limit.requests, "per": limit.per} if limit else None,
+        concurrency=destination.concurrency,
+        batch_size=destination.batch_size,
+        batch_linger=destination.batch_linger,
+        timeout=destination.timeout,
+        retry={
+            "initial": retry.initial,
+            "max": retry.max,
+            "multiplier": retry.multiplier,
+            "jitter": retry.jitter,
+            "give_up_after": retry.give_up_after,
+        },
+    )
+
+
+def settings_shown(settings: BaseModel) -> dict[str, Any]:
+    """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one."""
+    return {name: _shown(value) for name, value in settings.model_dump(by_alias=True, exclude_none=True).items()}
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Give every secret that the configuration holds, the longest first: what no page and no text may show."""
+    found = {config.server.admin_token or "", config.server.viewer_token or ""}
+    for chatbot in config.chatbots.values():
+        found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
+        for route in chatbot.routes:
+            found.update(_secrets_in(route.settings.model_dump()))
+    for destination in config.destinations.values():
+        found.update(_secrets_in(destination.settings.model_dump()))
+    return sorted(found - {""}, key=len, reverse=True)
+
+
+def problems(files: Files | None) -> list[shapes.ProblemShape]:
+    """Check what is on disk now, as `leadbridge check` does; reads files, so call it in a thread.
+
+    The files in use may be older: one with an error stays in use as it was.
+    """
+    if files is None:
+        return []
+    findings = Findings()
+    contents = read_files(files.path, findings)
+    try:
+        warnings = build(files.path, contents, files.environ, findings).warnings
+        errors: Sequence[Problem] = ()
+    except ConfigError as error:
+        errors, warnings = error.problems, error.warnings
+    return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
+
+
+def _problem(problem: Problem, severity: Any) -> shapes.ProblemShape:  # noqa: ANN401 - one of the two literals
+    return shapes.ProblemShape(
+        severity=severity,
+        file=problem.file,
+        line=problem.line,
+        column=problem.column,
+        path=problem.path,
+        message=problem.message,
+    )
+
+
+def _route_shape(route: Route) -> shapes.RouteShape:
+    return shapes.RouteShape(
+        name=route.name,
+        destination=route.destination,
+        events=sorted(route.events),
+        when=route.when_source,
+        fields=list(route.mapping.names),
+        settings=settings_shown(route.settings),
+    )
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401 - a setting
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): _shown(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(each) for each in value]
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return _IN_URL.sub(lambda found: f"{found[1]}={MASK}" if found[1] else f"{MASK}@", str(value))
+
+
+def _secrets_in(value: Any) -> set[str]:  # noqa: ANN401 - a setting
+    if isinstance(value, SecretStr):
+        return {value.get_secret_value()}
+    if isinstance(value, Mapping):
+        return {secret for each in value.values() for secret in _secrets_in(each)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return {secret for each in value for secret in _secrets_in(each)}
+    return set()
+
+
+def _store_url(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True).partition("?")[0]
+    except ArgumentError:
+        return MASK

@@ -1,0 +1,83 @@
+"""The store as operators use it: beside the lanes, on connections and threads of its own.
+
+A slow question of a person holds up neither a lane's next batch nor a commit. A change is a short transaction like one
+of the commands'; whoever serves the store notices it and reads its queues anew.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from bridge.errors import StoreUnavailableError
+from bridge.store.driver import Driver, raw
+
+THREADS = 2
+BEGINNINGS = 3
+"""How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Asks and changes; any number of calls in parallel. Made inside the running loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._engine = driver.engine()
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Read, all from one moment. Raises StoreUnavailableError."""
+        return await self._loop.run_in_executor(self._threads, self._ask, question)
+
+    async def change(self, action: Callable[[Connection], T]) -> T:
+        """Change something: committed when it returns, nothing changed if it raises. Raises StoreUnavailableError."""
+        return await self._loop.run_in_executor(self._threads, self._change, action)
+
+    async def close(self) -> None:
+        """End when the calls that are on their way have ended."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                return question(connection)
+        except self._driver.errors as error:
+            raise StoreUnavailableError(f"the store cannot be read: {_cause(error)}; try again") from error
+
+    def _change(self, action: Callable[[Connection], T]) -> T:
+        connection = self._driver.connect()
+        try:
+            self._begin(connection)
+            result = action(connection)
+            raw(connection).execute("COMMIT")
+        except self._driver.errors as error:
+            raise StoreUnavailableError(
+                f"the store cannot be changed: {_cause(error)}; nothing of this change was kept, try again"
+            ) from error
+        else:
+            return result
+        finally:
+            # Rolls back what is not committed.
+            connection.close()
+
+    def _begin(self, connection: Connection) -> None:
+        for left in reversed(range(BEGINNINGS)):
+            try:
+                raw(connection).execute(self._driver.begin)
+            except self._driver.errors:
+                if not left:
+                    raise
+            else:
+                return
+
+
+def _cause(error: Exception) -> str:
+    """Give the driver's own words: SQLAlchemy adds the statement and its parameters, which hold personal data."""
+    return str(error.orig if isinstance(error, DBAPIError) else error)

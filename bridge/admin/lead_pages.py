@@ -1,0 +1,177 @@
+"""The pages about leads: the list with its search, and one lead with all that became of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from bridge.admin import given, rows, shapes
+from bridge.admin.api import Api, one_event
+from bridge.admin.login import Caller, RefusedError, Role, audit
+from bridge.admin.mapped import Mapped, mapped
+from bridge.admin.masking import masked, personal
+from bridge.admin.orders import Orders
+from bridge.admin.screen import Form, Screen, asked
+from bridge.event import EventState
+from bridge.store import questions
+from bridge.store.base import Delivery, DeliveryState
+from bridge.store.questions import EventRow
+from connectors.base import Reason
+
+SEARCHED = "/events"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Told:
+    """A delivery on its lead's page."""
+
+    story: shapes.DeliveryStory
+    mapped: Mapped
+    link: str | None
+    """Into the destination; only what a browser opens as a page."""
+
+
+class LeadPages:
+    """Answers with them."""
+
+    def __init__(self, api: Api, orders: Orders, screen: Screen, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._orders = orders
+        self._screen = screen
+        self._clock = clock
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add what it answers."""
+        show, act = self._screen.show, self._screen.act
+        router.add_get(SEARCHED, show(self._events))
+        # A search posts what it looks for: addresses end in the logs of proxies and the histories of browsers.
+        router.add_post(SEARCHED, act(self._search, role=Role.VIEWER))
+        router.add_get("/events/{id}", show(self._event))
+        router.add_post("/events/{id}", act(self._reveal))
+        router.add_post("/events/{id}/replay", act(self._replay_event))
+        router.add_get("/deliveries", show(self._deliveries))
+        router.add_post("/deliveries/{id}/replay", act(self._replay))
+        router.add_post("/deliveries/{id}/discard", act(self._discard))
+
+    async def _events(self, caller: Caller, request: web.Request) -> web.Response:
+        wanted = asked(given.EventsGiven, request.query)
+        return self._list(caller, await self._api.events(caller, wanted), dict(request.query), live=True)
+
+    async def _search(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+        wanted = form.get("who", "").strip()
+        if wanted and "@" not in wanted and not any(each.isspace() or each in "+()-./" for each in wanted):
+            found = await self._by_id(wanted)
+            if found:
+                return web.Response(status=303, headers={"Location": f"/events/{found}"})
+        how = {"email": wanted} if "@" in wanted else {"phone": wanted}
+        page = await self._api.search(caller, asked(given.SearchGiven, {**form, **how}))
+        return self._list(caller, page, form, live=False)
+
+    async def _by_id(self, wanted: str) -> str | None:
+        """Give the id of the one event whose id begins so; None where it can be none, or there is none."""
+        try:
+            beginning = asked(given.EventIdGiven, {"id": wanted.lower()}).id
+        except RefusedError:
+            return None
+        found = await self._api.desk.ask(lambda connection: questions.events_like(connection, beginning))
+        return found[0].id if len(found) == 1 else None
+
+    def _list(self, caller: Caller, page: shapes.EventPage, said: Form, *, live: bool) -> web.Response:
+        kept = {name: said.get(name, "") for name in ("who", "chatbot", "state", "since", "until")}
+        return self._screen.page(
+            "events.html",
+            caller,
+            page=page,
+            said_before=kept,
+            live=live and "before" not in said,
+            chatbots=list(self._api.config().chatbots),
+            states=list(EventState),
+        )
+
+    async def _event(self, caller: Caller, request: web.Request) -> web.Response:
+        return await self._lead(caller, request, reveal=False)
+
+    async def _reveal(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        return await self._lead(caller, request, reveal=True)
+
+    async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> web.Response:
+        wanted = asked(given.EventIdGiven, request.match_info)
+
+        def ask(connection: Connection) -> tuple[EventRow, bytes, Sequence[questions.DeliveryStory]]:
+            row = one_event(connection, wanted.id)
+            found = questions.deliveries_of(connection, row.seq)
+            stories = [questions.delivery_story(connection, each.id) for each in found]
+            return row, questions.payload(connection, row.seq), [each for each in stories if each]
+
+        row, payload, stories = await self._api.desk.ask(ask)
+        if reveal:
+            audit(caller, "reveal", event_id=row.id)
+        known = None if reveal else personal(payload)
+        return self._screen.page(
+            "lead.html",
+            caller,
+            now=self._clock(),
+            event=rows.event_shape(row),
+            payload=rows.payload_value(payload, reveal=reveal),
+            masked=not reveal,
+            told=[self._told(each, row, payload, known) for each in stories],
+        )
+
+    def _told(
+        self, story: questions.DeliveryStory, event: EventRow, payload: bytes, known: Sequence[str] | None
+    ) -> Told:
+        row = story.row
+        delivery = Delivery(
+            row.id,
+            row.event_id,
+            row.chatbot or "",
+            payload,
+            event.received_at,
+            row.route,
+            row.attempts,
+            row.failures,
+            story.failing_since,
+            story.memo,
+        )
+        made = mapped(delivery, row.destination, self._api.config())
+        if known is not None:
+            # The request holds the record's values anywhere in it; it is not shown before somebody asks.
+            made = Mapped(masked(made.fields), None, made.problem)
+        url = story.remote_url or ""
+        return Told(rows.delivery_story(story, known), made, url if url.startswith(("https://", "http://")) else None)
+
+    async def _deliveries(self, caller: Caller, request: web.Request) -> web.Response:
+        page = await self._api.deliveries(caller, asked(given.DeliveriesGiven, request.query))
+        names = ("chatbot", "destination", "state", "reason", "since", "until")
+        return self._screen.page(
+            "deliveries.html",
+            caller,
+            page=page,
+            said_before={name: request.query.get(name, "") for name in names},
+            chatbots=list(self._api.config().chatbots),
+            destinations=list(self._api.config().destinations),
+            states=list(DeliveryState),
+            reasons=list(Reason),
+        )
+
+    async def _replay_event(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        wanted = asked(given.EventIdGiven, request.match_info)
+        done = await self._orders.replay_event(caller, wanted)
+        return self._screen.say(caller, done.message, "/events")
+
+    async def _replay(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
+        done = await self._orders.replay(caller, asked(given.NumberGiven, request.match_info))
+        return self._screen.say(caller, done.message, _back(form))
+
+    async def _discard(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
+        done = await self._orders.discard(caller, asked(given.NumberGiven, request.match_info))
+        return self._screen.say(caller, done.message, _back(form))
+
+
+def _back(form: Form) -> str:
+    """Give the lead's page that the form was on."""
+    try:
+        return f"/events/{asked(given.EventIdGiven, {'id': form.get('event', '')}).id}"
+    except RefusedError:
+        return "/deliveries"

@@ -1,0 +1,118 @@
+"""What answers on the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from bridge.admin import openapi
+from bridge.admin.api import Api
+from bridge.admin.desk import Desk
+from bridge.admin.endpoint import BODY_LIMIT, ApiCall, failure, refusal
+from bridge.admin.health import Health
+from bridge.admin.login import Gate, RefusedError
+from bridge.admin.metrics import Metrics
+from bridge.admin.orders import Orders
+from bridge.admin.pages import Pages
+from bridge.admin.runs import Runs
+from bridge.config.model import Config
+from bridge.config.reload import Files
+from bridge.lanes import Lanes
+from bridge.store.base import Store
+from bridge.store.driver import Driver
+
+HEADERS = {
+    # Nothing but this listener's own style sheet, script and pictures; nothing inline; no frame around it.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    # With `no-referrer` browsers would send `Origin: null` along with the dashboard's own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+NOT_KEPT = "no-store"
+
+log = structlog.get_logger()
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Admin:
+    """Answers on the admin listener. Made inside the running loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        driver: Driver,
+        lanes: Lanes,
+        metrics: Metrics,
+        *,
+        config: Callable[[], Config],
+        files: Files | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """Make it; `config` gives the configuration in use, `files` tells where it is on disk."""
+        self._desk = Desk(driver)
+        self._runs = Runs(self._desk, clock)
+        self._gate = Gate(lambda: config().server, clock)
+        self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
+        self._api = Api(self._desk, lanes, config, files, clock)
+        self._orders = Orders(self._desk, self._runs, config, clock)
+        self._pages = Pages(self._api, self._orders, self._gate, files, clock)
+
+    def application(self) -> web.Application:
+        """Make the application for the listener."""
+        application = web.Application(middlewares=[_surround], client_max_size=BODY_LIMIT)
+        self._health.add_to(application.router)
+        endpoints = [*self._api.endpoints(), *self._orders.endpoints()]
+        for each in endpoints:
+            application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
+        described = openapi.document(endpoints)
+        application.router.add_get("/api/openapi.json", partial(self._describe, described))
+        self._pages.add_to(application.router)
+        return application
+
+    async def close(self) -> None:
+        """End what was begun here; what is done of it stays done."""
+        await self._runs.close()
+        await self._desk.close()
+
+    async def _describe(self, document: dict[str, object], request: web.Request) -> web.Response:
+        try:
+            self._gate.known(request)
+        except RefusedError as error:
+            return refusal(error)
+        return web.json_response(document)
+
+
+@web.middleware
+async def _surround(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """Put the headers on every answer, and say in JSON what the API does not have."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = _said(error) if request.path.startswith("/api/") else error
+        if response is error:
+            error.headers.update(HEADERS)
+            raise
+    except Exception as error:
+        # Without the message: it may hold a lead's data.
+        log.exception("fault", work="admin", path=_path(request), exc_info=error)
+        response = failure(500, "a fault of the program; the log says more")
+    response.headers.update(HEADERS)
+    response.headers.setdefault("Cache-Control", NOT_KEPT)
+    return response
+
+
+def _said(error: web.HTTPException) -> web.Response:
+    allowed = error.headers.get("Allow")
+    return failure(error.status, error.reason or "", {"Allow": allowed} if allowed else None)
+
+
+def _path(request: web.Request) -> str | None:
+    """Give the route's own path: what stands in the request's may be anything."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else None

@@ -1,0 +1,179 @@
+"""The API's endpoints that change something. Each is for operators, and is written into the audit log."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bridge.admin import again, given, shapes
+from bridge.admin.api import one_event, unknown_delivery
+from bridge.admin.desk import Desk
+from bridge.admin.endpoint import ConflictError, Endpoint, NotFoundError
+from bridge.admin.login import Caller, Role, audit
+from bridge.admin.runs import Runs, run_shape
+from bridge.config.model import Config
+from bridge.event import EventState
+from bridge.spelling import did_you_mean
+from bridge.store import actions, questions
+from bridge.store.base import DeliveryState, Pause
+from bridge.store.bulk import Chosen
+
+
+class Orders:
+    """Changes things; any number of calls in parallel."""
+
+    def __init__(self, desk: Desk, runs: Runs, config: Callable[[], Config], clock: Callable[[], float]) -> None:
+        self._desk = desk
+        self._runs = runs
+        self._config = config
+        self._clock = clock
+
+    def endpoints(self) -> list[Endpoint]:
+        """Give the endpoints that change something."""
+        done, number = shapes.Done, given.NumberGiven
+        return [
+            _order("/api/events/{id}/replay", "Replay an event.", given.EventIdGiven, done, self.replay_event),
+            _order("/api/deliveries/{id}/replay", "Put a delivery into the queue.", number, done, self.replay),
+            _order("/api/deliveries/{id}/discard", "Give a delivery up for good.", number, done, self.discard),
+            _order("/api/bulk/preview", "Count what would be done.", given.BulkGiven, shapes.Extent, self.preview, ()),
+            _order("/api/bulk", "Begin to do it for all.", given.RunGiven, shapes.Run, self.begin, ()),
+            Endpoint("GET", "/api/bulk", "The latest runs.", given.Nothing, shapes.RunList, self.runs),
+            Endpoint("GET", "/api/bulk/{id}", "How far a run is.", number, shapes.Run, self.run, failures=(404,)),
+            _order("/api/bulk/{id}/cancel", "End a run early.", number, shapes.Run, self.cancel),
+            _order("/api/lanes/{name}/pause", "Hold a lane.", given.PauseGiven, done, self.pause),
+            _order("/api/lanes/{name}/resume", "Let a lane go on.", given.LaneGiven, done, self.resume),
+            _order("/api/quarantine/{id}/release", "Verify a request again.", number, done, self.release),
+        ]
+
+    async def replay_event(self, caller: Caller, asked: given.EventIdGiven) -> shapes.Done:
+        """Replay the dead deliveries of an event; route an unrecognised one again."""
+        config, now = self._config(), self._clock()
+
+        def act(connection: Connection) -> tuple[str, str]:
+            event = one_event(connection, asked.id)
+            if event.state is EventState.UNRECOGNISED:
+                payload = questions.payload(connection, event.seq)
+                return event.id, again.route_again(connection, event, payload, config)
+            deliveries = questions.deliveries_of(connection, event.seq)
+            dead = [each.id for each in deliveries if each.state is DeliveryState.DEAD]
+            if not dead:
+                raise ConflictError(f"event {event.id}: no dead delivery to replay")
+            actions.replay(connection, dead, now)
+            return event.id, f"event {event.id}: {len(dead)} pending and due now"
+
+        event, message = await self._desk.change(act)
+        audit(caller, "replay", event_id=event)
+        return shapes.Done(message=message)
+
+    async def replay(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
+        """Put a delivery into the queue, due now."""
+        now = self._clock()
+        found = await self._desk.change(lambda connection: actions.replay(connection, [asked.id], now))
+        before = found.get(asked.id)
+        if before is None:
+            raise unknown_delivery(asked.id)
+        audit(caller, "replay", delivery=asked.id, was=before.value)
+        return shapes.Done(message=f"delivery {asked.id}: was {before.value}, is pending and due now")
+
+    async def discard(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
+        """Give a pending or dead delivery up."""
+        now = self._clock()
+        found = await self._desk.change(lambda connection: actions.discard(connection, [asked.id], now))
+        before = found.get(asked.id)
+        if before is None:
+            raise unknown_delivery(asked.id)
+        if before is DeliveryState.DELIVERED:
+            raise ConflictError(f"delivery {asked.id}: delivered already, and stays so")
+        audit(caller, "discard", delivery=asked.id, was=before.value)
+        return shapes.Done(message=f"delivery {asked.id}: was {before.value}, is discarded")
+
+    async def preview(self, _: Caller, asked: given.BulkGiven) -> shapes.Extent:
+        """Count what a run would touch."""
+        found = await self._runs.preview(chosen(asked))
+        return shapes.Extent(count=found.count, through=found.through)
+
+    async def begin(self, caller: Caller, asked: given.RunGiven) -> shapes.Run:
+        """Begin a run."""
+        return run_shape(await self._runs.begin(caller, asked.action, chosen(asked), asked.through))
+
+    async def runs(self, _: Caller, __: given.Nothing) -> shapes.RunList:
+        """Show the latest runs."""
+        return shapes.RunList(runs=[run_shape(each) for each in self._runs.all()])
+
+    async def run(self, _: Caller, asked: given.NumberGiven) -> shapes.Run:
+        """Show one run."""
+        found = self._runs.find(asked.id)
+        if found is None:
+            raise _unknown_run(asked.id)
+        return run_shape(found)
+
+    async def cancel(self, caller: Caller, asked: given.NumberGiven) -> shapes.Run:
+        """End a run after the step that it is at."""
+        found = self._runs.find(asked.id)
+        if found is None:
+            raise _unknown_run(asked.id)
+        self._runs.cancel(caller, found)
+        return run_shape(found)
+
+    async def pause(self, caller: Caller, asked: given.PauseGiven) -> shapes.Done:
+        """Hold a lane until it is resumed."""
+        await self._desk.change(lambda connection: self._pause(connection, asked))
+        audit(caller, "pause", lane=asked.name)
+        return shapes.Done(message=f"lane {asked.name}: paused until it is resumed")
+
+    async def resume(self, caller: Caller, asked: given.LaneGiven) -> shapes.Done:
+        """Let a lane go on, whoever has paused it."""
+
+        def act(connection: Connection) -> bool:
+            self._check_lane(connection, asked.name)
+            return actions.resume_lane(connection, asked.name)
+
+        was_paused = await self._desk.change(act)
+        audit(caller, "resume", lane=asked.name)
+        return shapes.Done(message=f"lane {asked.name}: " + ("resumed" if was_paused else "was not paused"))
+
+    async def release(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
+        """Verify a refused request again, and accept its events if its signature holds."""
+        config = self._config()
+
+        def act(connection: Connection) -> str:
+            request = questions.quarantined(connection, asked.id)
+            message = again.release(connection, asked.id, request, config) if request else None
+            if message is None:
+                raise NotFoundError(f"{asked.id}: no request in quarantine has this id")
+            return message
+
+        message = await self._desk.change(act)
+        audit(caller, "release", request=asked.id)
+        return shapes.Done(message=message)
+
+    def _pause(self, connection: Connection, asked: given.PauseGiven) -> None:
+        self._check_lane(connection, asked.name)
+        actions.pause_lane(connection, asked.name, Pause("operator", asked.reason))
+
+    def _check_lane(self, connection: Connection, name: str) -> None:
+        names = list(self._config().destinations)
+        known = names if name in names else [each.name for each in questions.all_lanes(connection, names, 0.0)]
+        if name not in known:
+            raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
+
+
+def chosen(asked: given.BulkGiven) -> Chosen:
+    """Give the filter of a request."""
+    reason = asked.reason.value if asked.reason else None
+    return Chosen(asked.state, asked.chatbot, asked.destination, reason)
+
+
+def _order(
+    path: str,
+    summary: str,
+    asked: type[given.Given],
+    answer: type[shapes.Shape],
+    act: Callable[[Caller, Any], Awaitable[shapes.Shape]],
+    failures: tuple[int, ...] = (404,),
+) -> Endpoint:
+    return Endpoint("POST", path, summary, asked, answer, act, Role.OPERATOR, failures)
+
+
+def _unknown_run(number: int) -> NotFoundError:
+    return NotFoundError(f"{number}: no run of this process has this number")

@@ -1,0 +1,161 @@
+"""The dashboard: its pages and forms, made of the same questions and actions as the API.
+
+Made on the server, whole without JavaScript; a small script refreshes what is marked as live.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bridge.admin import charts, given
+from bridge.admin.api import Api
+from bridge.admin.lead_pages import LeadPages
+from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
+from bridge.admin.orders import Orders
+from bridge.admin.playground_page import PlaygroundPage
+from bridge.admin.rendering import Rendering
+from bridge.admin.screen import Form, Screen, asked, form_of
+from bridge.config.reload import Files
+from bridge.store.bulk import Act
+
+
+class Pages:
+    """Answers with pages."""
+
+    def __init__(self, api: Api, orders: Orders, gate: Gate, files: Files | None, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._orders = orders
+        self._gate = gate
+        self._clock = clock
+        self._rendering = Rendering()
+        self._screen = Screen(gate, self._rendering)
+        self._leads = LeadPages(api, orders, self._screen, clock)
+        self._playground = PlaygroundPage(api, files, self._screen, clock)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add what it answers."""
+        show, act = self._screen.show, self._screen.act
+        router.add_get("/static/{name}", self._rendering.file)
+        router.add_get("/login", self._login)
+        router.add_post("/login", self._log_in)
+        router.add_post("/logout", self._log_out)
+        router.add_get("/", show(self._overview))
+        router.add_get("/dead", show(self._dead))
+        router.add_post("/dead", act(self._bulk))
+        router.add_get("/runs/{id}", show(self._run))
+        router.add_post("/runs/{id}/cancel", act(self._cancel))
+        router.add_get("/quarantine", show(self._quarantine))
+        router.add_post("/quarantine/{id}/release", act(self._release))
+        router.add_post("/lanes/{name}/pause", act(self._pause))
+        router.add_post("/lanes/{name}/resume", act(self._resume))
+        router.add_get("/configuration", show(self._configuration))
+        self._leads.add_to(router)
+        self._playground.add_to(router)
+
+    # -- login
+
+    async def _login(self, _: web.Request) -> web.Response:
+        return self._rendering.page("login.html", None, said=None, message=None)
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        try:
+            # Checks the origin: nobody is to be logged in by another site's form.
+            self._gate.caller(request)
+            form = await form_of(request)
+            session = self._gate.login(form.get("token", "").strip(), request.remote or "")
+        except RefusedError as error:
+            answer = self._rendering.page("login.html", None, error.status, said=None, message=str(error))
+            if error.retry_after:
+                answer.headers["Retry-After"] = str(error.retry_after)
+            return answer
+        answer = web.Response(status=303, headers={"Location": "/"})
+        # Behind a proxy that ends TLS the request itself is plain; who forges the header only harms his own cookie.
+        secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        answer.set_cookie(
+            COOKIE,
+            session.key,
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="Lax",
+            secure=secure,
+            path="/",
+        )
+        return answer
+
+    async def _log_out(self, request: web.Request) -> web.StreamResponse:
+        async def out(caller: Caller, _: web.Request, __: Form) -> web.StreamResponse:
+            if caller.session:
+                self._gate.logout(caller.session)
+            answer = web.Response(status=303, headers={"Location": "/login"})
+            answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")
+            return answer
+
+        # Viewers log out too.
+        return await self._screen.act(out, role=Role.VIEWER)(request)
+
+    # -- pages
+
+    async def _overview(self, caller: Caller, _: web.Request) -> web.Response:
+        found = await self._api.overview(caller, given.Nothing())
+        first = datetime.fromisoformat(found.since).hour
+        return self._screen.page(
+            "overview.html",
+            caller,
+            now=self._clock(),
+            found=found,
+            hours=charts.hours(found.accepted_by_hour, first),
+            share=charts.share(found.deliveries),
+            meter=charts.meter,
+        )
+
+    async def _dead(self, caller: Caller, _: web.Request) -> web.Response:
+        found = await self._api.overview(caller, given.Nothing())
+        runs = await self._orders.runs(caller, given.Nothing())
+        return self._screen.page("dead.html", caller, causes=found.causes, runs=runs.runs)
+
+    async def _bulk(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+        """Show first how many it would be; do it for exactly those once that is confirmed."""
+        wanted = asked(given.RunGiven, form)
+        if form.get("sure") != "yes":
+            found = await self._orders.preview(caller, wanted)
+            return self._screen.page(
+                "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is Act.DISCARD
+            )
+        run = await self._orders.begin(caller, wanted)
+        return self._screen.say(caller, f"Run {run.id} has begun.", f"/runs/{run.id}")
+
+    async def _run(self, caller: Caller, request: web.Request) -> web.Response:
+        run = await self._orders.run(caller, asked(given.NumberGiven, request.match_info))
+        return self._screen.page("run.html", caller, run=run, share=charts.meter("done", run.done, run.total))
+
+    async def _cancel(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        run = await self._orders.cancel(caller, asked(given.NumberGiven, request.match_info))
+        return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/runs/{run.id}")
+
+    async def _quarantine(self, caller: Caller, request: web.Request) -> web.Response:
+        wanted = asked(given.QuarantineGiven, request.query)
+        found = await self._api.quarantine(caller, wanted)
+        return self._screen.page("quarantine.html", caller, found=found, older=older(request, found.next))
+
+    async def _release(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        done = await self._orders.release(caller, asked(given.NumberGiven, request.match_info))
+        return self._screen.say(caller, done.message, "/quarantine")
+
+    async def _pause(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
+        done = await self._orders.pause(caller, asked(given.PauseGiven, form, name=request.match_info["name"]))
+        return self._screen.say(caller, done.message, "/")
+
+    async def _resume(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        done = await self._orders.resume(caller, asked(given.LaneGiven, request.match_info))
+        return self._screen.say(caller, done.message, "/")
+
+    async def _configuration(self, caller: Caller, _: web.Request) -> web.Response:
+        found = await self._api.configuration(caller, given.Nothing())
+        return self._screen.page("configuration.html", caller, found=found)
+
+
+def older(request: web.Request, cursor: int | None) -> str | None:
+    """Give the address of the next page; None at the end."""
+    return None if cursor is None else f"{request.path}?{urlencode({**request.query, 'before': str(cursor)})}"

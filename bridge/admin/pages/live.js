@@ -1,0 +1,29 @@
+// Refreshes what is marked as live, while somebody looks and is not in the middle of something there.
+"use strict";
+
+const EVERY_MS = 4000;
+
+async function refresh() {
+  const parts = [...document.querySelectorAll("[data-live][id]")];
+  if (!parts.length || document.hidden) return;
+  const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of parts) {
+    const made = fresh.getElementById(part.id);
+    if (made && made.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) {
+      part.replaceWith(document.adoptNode(made));
+    }
+  }
+}
+
+async function again() {
+  try {
+    await refresh();
+  } catch {
+    // The bridge restarts, or the session has ended: the page stays as it is.
+  }
+  setTimeout(again, EVERY_MS);
+}
+
+setTimeout(again, EVERY_MS);

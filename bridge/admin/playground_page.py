@@ -1,0 +1,99 @@
+"""The page on which a route is tried; for operators, since it shows what an event says."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from bridge.admin import given, playground
+from bridge.admin.api import Api, one_event
+from bridge.admin.login import Caller, RefusedError, Role, audit
+from bridge.admin.playground import Place, Tried
+from bridge.admin.screen import Form, Screen, asked
+from bridge.config.reload import Files
+from bridge.errors import OperatorError
+from bridge.store import questions
+from bridge.store.configuration import configuration_in_use
+
+EXAMPLE = """{
+  "Type": "Lead", "FirstName": "Ada", "LastName": "Example", "Email": "ada@example.com",
+  "PhoneNumber": "+12025550123", "Content": "Please call me back", "URI": "https://example.com/contact"
+}
+"""
+
+
+class PlaygroundPage:
+    """Answers with it."""
+
+    def __init__(self, api: Api, files: Files | None, screen: Screen, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._files = files
+        self._screen = screen
+        self._clock = clock
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add what it answers."""
+        router.add_get("/playground", self._screen.show(self._show, Role.OPERATOR))
+        router.add_post("/playground", self._screen.act(self._try))
+
+    async def _show(self, caller: Caller, request: web.Request) -> web.Response:
+        place = self._place(request.query.get("route", ""))
+        text = ""
+        if place:
+            contents = await self._contents()
+            text = await asyncio.to_thread(playground.route_text, contents, place)
+        return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
+
+    async def _try(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+        place = self._place(form.get("route", ""))
+        if place is None:
+            raise RefusedError(400, "choose a route first")
+        payload = form.get("event", "").encode()
+        if form.get("id", "").strip():
+            payload = await self._stored(caller, form)
+        contents = await self._contents()
+        environ = self._files.environ if self._files else {}
+        try:
+            tried = await asyncio.to_thread(
+                playground.attempt, contents, environ, place, form.get("yaml", ""), payload, self._clock()
+            )
+        except OperatorError as error:
+            tried = Tried((str(error),))
+        return self._page(caller, place, form, tried)
+
+    async def _stored(self, caller: Caller, form: Form) -> bytes:
+        wanted = asked(given.EventIdGiven, form).id
+
+        def ask(connection: Connection) -> tuple[str, bytes]:
+            row = one_event(connection, wanted)
+            return row.id, questions.payload(connection, row.seq)
+
+        event, payload = await self._api.desk.ask(ask)
+        audit(caller, "reveal", event_id=event, where="playground")
+        return payload
+
+    async def _contents(self) -> Mapping[Path, bytes]:
+        """Give the files in use. Raises OperatorError where there are none."""
+        found = await self._api.desk.ask(configuration_in_use)
+        if found is None or self._files is None:
+            raise OperatorError("this bridge was not started from files, so there is no route to edit")
+        return {Path(name): content for name, content in found.contents.items()}
+
+    def _place(self, text: str) -> Place | None:
+        known = {f"{place.chatbot}:{place.at}": place for place, _ in playground.places(self._api.config())}
+        return known.get(text)
+
+    def _page(self, caller: Caller, place: Place | None, said: Mapping[str, str], tried: Tried | None) -> web.Response:
+        routes = [(f"{each.chatbot}:{each.at}", name) for each, name in playground.places(self._api.config())]
+        return self._screen.page(
+            "playground.html",
+            caller,
+            routes=routes,
+            chosen=f"{place.chatbot}:{place.at}" if place else "",
+            yaml=said.get("yaml", ""),
+            event=said.get("event", ""),
+            id=said.get("id", ""),
+            tried=tried,
+        )

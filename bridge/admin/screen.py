@@ -1,0 +1,114 @@
+"""What all pages have in common: who may see them, forms that were meant, and what is said after one.
+
+A page that cannot be shown is a page too, with the words of the error.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from bridge.admin.endpoint import NotFoundError
+from bridge.admin.given import Given
+from bridge.admin.login import CSRF_FIELD, Caller, Gate, RefusedError, Role
+from bridge.admin.rendering import Rendering
+from bridge.errors import OperatorError, StoreUnavailableError
+
+SAID_LIMIT = 1_000
+
+Form = Mapping[str, str]
+Show = Callable[[Caller, web.Request], Awaitable[web.StreamResponse]]
+Act = Callable[[Caller, web.Request, Form], Awaitable[web.StreamResponse]]
+
+
+class Screen:
+    """Makes handlers of functions that show a page, or that do what a form asks for."""
+
+    def __init__(self, gate: Gate, rendering: Rendering) -> None:
+        self.gate = gate
+        self._rendering = rendering
+        self._said: OrderedDict[str, str] = OrderedDict()
+        """What is to be said on the next page of a session."""
+
+    def show(self, act: Show, role: Role = Role.VIEWER) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Make a handler that shows a page."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await self._guarded(request, role, lambda caller: act(caller, request))
+
+        return answer
+
+    def act(self, act: Act, role: Role = Role.OPERATOR) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Make a handler that does what a form asks for."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            async def do(caller: Caller) -> web.StreamResponse:
+                form = await form_of(request)
+                self.gate.check_form(caller, form.get(CSRF_FIELD))
+                return await act(caller, request, form)
+
+            return await self._guarded(request, role, do)
+
+        return answer
+
+    def page(self, template: str, caller: Caller, **values: Any) -> web.Response:  # noqa: ANN401 - what the template uses
+        """Make a page, with what is to be said to who sees it."""
+        said = self._said.pop(_key(caller), None)
+        return self._rendering.page(template, caller, said=said, **values)
+
+    def say(self, caller: Caller, message: str, where: str) -> web.Response:
+        """Go to a page and say something there; after a form, so that reloading it does nothing twice."""
+        self._said[_key(caller)] = message
+        while len(self._said) > SAID_LIMIT:
+            self._said.popitem(last=False)
+        return web.Response(status=303, headers={"Location": where})
+
+    async def _guarded(
+        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        caller = None
+        try:
+            caller = self.gate.caller(request)
+            if caller is None:
+                return web.Response(status=303, headers={"Location": "/login"})
+            if not caller.may(role):
+                return self._trouble(caller, 403, "This is for operators: log in with server.admin_token.")
+            return await do(caller)
+        except (RefusedError, OperatorError) as error:
+            return self._trouble(caller, _status(error), str(error))
+
+    def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
+        return self._rendering.page("trouble.html", caller, status, said=None, message=message)
+
+
+async def form_of(request: web.Request) -> Form:
+    """Read a form; files are left out, for no form here has one. Raises RefusedError."""
+    try:
+        posted = await request.post()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise RefusedError(413, "the form is too large") from error
+    return {name: value for name, value in posted.items() if isinstance(value, str)}
+
+
+def asked(model: type[Given], said: Mapping[str, str], **more: object) -> Any:  # noqa: ANN401 - an instance of the model
+    """Make what an endpoint is asked of a form's fields; empty ones choose nothing. Raises RefusedError."""
+    known = {name: value.strip() for name, value in said.items() if name in model.model_fields and value.strip()}
+    try:
+        return model.model_validate({**known, **more})
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        raise RefusedError(400, "; ".join(faults)) from error
+
+
+def _status(error: RefusedError | OperatorError) -> int:
+    if isinstance(error, RefusedError):
+        return error.status
+    if isinstance(error, NotFoundError):
+        return 404
+    return 503 if isinstance(error, StoreUnavailableError) else 409
+
+
+def _key(caller: Caller) -> str:
+    return caller.session.key if caller.session else ""

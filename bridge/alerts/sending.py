@@ -1,0 +1,129 @@
+"""Sends alerts through Apprise: each target by itself, in a thread of its own, with an end to waiting.
+
+The URLs are secrets, and Apprise's log may repeat them, so nothing of it is written anywhere. Apprise is imported with
+the first message, for it is large.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bridge.alerts.telling import Message
+
+SEND_SECONDS = 60.0
+"""How long is waited for a target. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""
+FIRST_WAIT = 15.0
+LONGEST_WAIT = 900.0
+"""Seconds after which a target that has failed is tried again: at first, and at most."""
+KEPT_LIMIT = 50
+"""The most messages that are kept for a target that fails: the newest ones."""
+
+for _name in ("apprise", "urllib3"):
+    logging.getLogger(_name).propagate = False
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+log = structlog.get_logger()
+
+Send = Callable[[str, Sequence[Message]], str | None]
+"""Sends messages to a target: blocking, from any thread. Gives why it was not possible, None if it was."""
+
+
+def send(url: str, messages: Sequence[Message]) -> str | None:
+    """Send messages as one notification to one Apprise URL; see `Send`."""
+    from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
+
+    # No limit of Apprise's own for the call: it would leave threads behind that the process waits for at its end.
+    target = Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0))
+    good = all(each.good for each in messages)
+    try:
+        if not target.add(url):
+            return "it is not an address that Apprise knows; see https://github.com/caronc/apprise for their forms"
+        taken = target.notify(
+            title=f"Leadbridge on {socket.gethostname()}",
+            body="\n".join(each.text for each in messages),
+            body_format=NotifyFormat.TEXT,
+            notify_type=NotifyType.SUCCESS if good else NotifyType.WARNING,
+        )
+    except Exception as error:  # noqa: BLE001 - a plugin's fault is no reason to stop; its text may hold the URL
+        return f"Apprise raised {type(error).__name__}"
+    return None if taken else "it was not taken: see that the address is right, valid, and can be reached from here"
+
+
+def masked(at: int, url: str) -> str:
+    """Name a target as it can be logged and shown: its place in the configuration, and its kind."""
+    return f"alerts.to[{at}] ({url.partition('://')[0]})"
+
+
+class Outbox:
+    """Keeps for each target what it has not been sent yet. Lives in the loop's thread; nothing of it survives a crash.
+
+    Args:
+        send: How a target is sent messages.
+        patience: Seconds that are waited for a target.
+    """
+
+    def __init__(self, send: Send = send, patience: float = SEND_SECONDS) -> None:
+        self._send = send
+        self._patience = patience
+        self._waiting: dict[str, list[Message]] = {}
+        self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._busy: set[str] = set()
+
+    async def post(self, urls: Sequence[str], messages: Sequence[Message], now: float) -> None:
+        """Send messages to all targets, with those that they could not be sent before; waits for the slowest.
+
+        A target that fails keeps its messages and is tried again by a later call, however many of them are new.
+        """
+        for url in self._waiting.keys() - set(urls):
+            del self._waiting[url]
+        for url in urls:
+            self._waiting[url] = [*self._waiting.get(url, ()), *messages][-KEPT_LIMIT:]
+        due = [
+            (at, url)
+            for at, url in enumerate(urls)
+            if self._waiting[url] and url not in self._busy and now >= self._not_before.get(url, 0.0)
+        ]
+        await asyncio.gather(*(self._post(url, masked(at, url), now) for at, url in due))
+
+    async def _post(self, url: str, name: str, now: float) -> None:
+        messages = self._waiting[url]
+        try:
+            async with asyncio.timeout(self._patience):
+                failure = await self._in_thread(url, messages)
+        except TimeoutError:
+            failure = f"no answer within {self._patience:g} s"
+        if failure is None:
+            # What came meanwhile waits for the next call.
+            self._waiting[url] = self._waiting.get(url, [])[len(messages) :]
+            self._failures.pop(url, None)
+            log.info("alerted", target=name, messages=len(messages))
+            return
+        failures = self._failures[url] = self._failures.get(url, 0) + 1
+        self._not_before[url] = now + min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
+        log.error("alert_not_sent", target=name, messages=len(messages), failure=failure)
+
+    async def _in_thread(self, url: str, messages: Sequence[Message]) -> str | None:
+        """Send in a thread that the end of the process does not wait for."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[str | None] = loop.create_future()
+        self._busy.add(url)
+
+        def ended(failure: str | None) -> None:
+            self._busy.discard(url)
+            if not done.done():
+                done.set_result(failure)
+
+        def work() -> None:
+            failure = self._send(url, messages)
+            try:
+                loop.call_soon_threadsafe(ended, failure)
+            except RuntimeError:
+                return  # the loop has ended: nobody waits any more
+
+        threading.Thread(target=work, name="alert", daemon=True).start()
+        return await done

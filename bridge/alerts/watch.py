@@ -1,0 +1,167 @@
+"""Looks at the bridge again and again, and tells what needs a person. Beside the traffic, and never in its way.
+
+Where several processes serve one store, each tells what is about the lanes that it works, and the one that works the
+first of all lanes also what is about none. What is remembered of troubles does not survive the process: one that lasts
+is told again by the next.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from bridge.alerts.sending import Outbox
+from bridge.alerts.telling import Key, Known, tell
+from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, is_elsewhere, troubles, unsure
+from bridge.config.model import Config
+from bridge.errors import StoreUnavailableError
+from bridge.lane import Lane
+from bridge.signature import SignatureFault
+from bridge.store import alerting
+from bridge.store.alerting import Stored
+from connectors.base import Quota
+
+LOOK_SECONDS = 15.0
+STORE_SECONDS = 30.0
+"""How long the store may take to answer or commit before it is in trouble."""
+LOOK_BACK_SECONDS = 60.0
+"""Dead letters of the time before a start are told too: a process that died may not have come to it."""
+REFUSALS_KEPT = 10_000
+
+_FAULTS = frozenset(SignatureFault)
+
+log = structlog.get_logger()
+
+Ask = Callable[[Callable[[Connection], Stored]], Awaitable[Stored]]
+"""Asks the store; raises StoreUnavailableError."""
+
+
+class Checked(Protocol):
+    """What is asked of the store besides: whether it can commit."""
+
+    async def check(self) -> None:
+        """Raise StoreUnavailableError if it cannot."""
+        ...
+
+
+class Watch:
+    """Lives in the loop's thread. Nothing that goes wrong in it reaches the bridge.
+
+    Args:
+        config: Gives the configuration in use.
+        lanes: Gives the lanes that are worked here, by destination.
+        store: Is asked whether it can commit.
+        ask: Asks the store a question.
+        clock: Seconds since the epoch.
+        outbox: Sends.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        lanes: Callable[[], Mapping[str, Lane]],
+        store: Checked,
+        ask: Ask,
+        clock: Callable[[], float],
+        outbox: Outbox | None = None,
+    ) -> None:
+        self._config = config
+        self._lanes = lanes
+        self._store = store
+        self._ask = ask
+        self._clock = clock
+        self._outbox = outbox or Outbox()
+        self._begun_at = clock() - LOOK_BACK_SECONDS
+        self._known: dict[Key, Known] = {}
+        self._refusals: deque[tuple[float, str, str]] = deque(maxlen=REFUSALS_KEPT)
+        self._problems = 0
+        self._wake = asyncio.Event()
+
+    def received(self, chatbot: str, result: str) -> None:
+        """Be told of a request to the webhook: its chatbot's name, if it names one, and what came of it."""
+        if chatbot and result in _FAULTS:
+            self._refusals.append((self._clock(), chatbot, result))
+
+    def reloaded(self, problems: int) -> None:
+        """Be told of a reload of the configuration, and how many problems the files have."""
+        self._problems = problems
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look every `LOOK_SECONDS`, and after each reload, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                # Alerts that have failed once must not be silent for ever.
+                log.exception("fault", work="alerting", error=type(error).__name__)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+
+    async def look(self) -> None:
+        """Look once, and send what is to be told; where no alerts are configured, do nothing."""
+        settings = self._config().alerts
+        if not settings.to:
+            self._known.clear()
+            return
+        seen = await self._see()
+        now = self._clock()
+        known = {key: each for key, each in self._known.items() if not is_elsewhere(key, seen)}
+        messages, self._known = tell(
+            known,
+            troubles(seen, now, settings.oldest),
+            unsure(list(known), seen, now),
+            now,
+            repeat=settings.repeat,
+            begun_at=self._begun_at,
+        )
+        await self._outbox.post(settings.to, messages, now)
+
+    async def _see(self) -> Seen:
+        destinations = self._config().destinations
+        lanes = dict(self._lanes())
+        whole = min(destinations, default=None) in {None, *lanes}
+        stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
+        while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
+            self._refusals.popleft()
+        return Seen(
+            stored=stored,
+            store_commits=commits,
+            pauses={name: lane.pause for name, lane in lanes.items() if lane.pause},
+            quotas={name: _quotas(lane) for name, lane in lanes.items()},
+            refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
+            problems=self._problems,
+            here=frozenset(lanes),
+            whole=whole,
+        )
+
+    async def _stored(self, destinations: list[str], *, whole: bool) -> Stored | None:
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self._ask(lambda connection: alerting.look(connection, destinations, whole=whole))
+        except (StoreUnavailableError, TimeoutError) as error:
+            log.warning("alerts_without_store", error=str(error) or "no answer in time")
+            return None
+
+    async def _commits(self) -> bool:
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._store.check()
+        except (StoreUnavailableError, TimeoutError):
+            return False
+        return True
+
+
+def _quotas(lane: Lane) -> list[Quota]:
+    try:
+        return list(lane.destination.connector.quotas())
+    except Exception as error:
+        # A connector may be anybody's code.
+        log.exception("connector_failed", destination=lane.name, error=type(error).__name__)
+        return []

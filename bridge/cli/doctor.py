@@ -1,0 +1,93 @@
+"""`leadbridge doctor`: is all well, and if not, what to do; on one page."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli import configuration, examining, output
+from bridge.cli.check import warning_line
+from bridge.cli.examining import Found
+from bridge.cli.options import JsonOption, PathArgument
+from bridge.cli.store import driver_of, open_store
+from bridge.config import Config, ConfigError
+from bridge.config.places import Places
+from bridge.errors import LeadbridgeError
+from bridge.probing import probe_all
+from connectors.base import Severity
+
+_SHOWN = {Severity.NOTE: ("good", "green"), Severity.WARNING: ("look", "yellow"), Severity.ERROR: ("BAD", "red")}
+
+app = output.application()
+
+
+@app.command()
+def doctor(
+    path: PathArgument = None,
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="The webhook's https:// address, to look at its certificate."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Look at everything, change nothing: one line for each thing, and what to do where it is not well.
+
+    It reads the configuration, opens the store, compares clocks, looks at the disk, at dead letters and leads that
+    wait, asks `leadbridge serve` whether it is ready, and each destination whether it would take the leads. With --url
+    it also looks at the webhook as the sender sees it. The exit status is 1 if there is something bad, 0 otherwise.
+    """
+    found = list(_found(path, url))
+    if json:
+        output.write_json([asdict(each) for each in found])
+    else:
+        for each in found:
+            word, colour = _SHOWN[each.severity]
+            output.say(f"{word:<5} {each.area:<13} {each.message}", colour)
+    if any(each.severity is Severity.ERROR for each in found):
+        raise typer.Exit(1)
+
+
+def _found(path: Path | None, url: str | None) -> Iterator[Found]:
+    file = configuration.find(path)
+    try:
+        config, places = configuration.read_placed(file)
+    except ConfigError as error:
+        yield from (Found("configuration", Severity.ERROR, str(each)) for each in error.problems)
+        yield Found("configuration", Severity.NOTE, "nothing else can be looked at before that is mended")
+        return
+    yield from (Found("configuration", Severity.WARNING, warning_line(each)) for each in config.warnings)
+    yield Found("configuration", Severity.NOTE, f"{file}: no errors")
+    yield from _stored(config)
+    if config.server.admin.port:
+        yield examining.bridge(config.server.admin)
+    if not config.alerts.to:
+        yield Found("alerts", Severity.WARNING, "nobody is told when something is wrong: write alerts: {to: [...]}")
+    if url:
+        yield from examining.webhook(url, time.time())
+    yield from _destinations(config, places)
+
+
+def _stored(config: Config) -> Iterator[Found]:
+    """Look at the store and at what it says; one that cannot be used is a finding."""
+    now = time.time()
+    try:
+        driver, opened = driver_of(config), open_store(config)
+        yield from examining.store(opened, driver)
+        with opened.reading() as connection:
+            found = list(examining.clock(connection, driver, now))
+            yield from found or [Found("clock", Severity.NOTE, "nothing speaks against it")]
+            waits = list(examining.leads(connection, config, now))
+            yield from waits or [Found("leads", Severity.NOTE, "none is dead, none waits too long, no lane is paused")]
+    except LeadbridgeError as error:
+        yield Found("store", Severity.ERROR, str(error))
+
+
+def _destinations(config: Config, places: Places) -> Iterator[Found]:
+    for each in asyncio.run(probe_all(config, places)):
+        told = each.problem.message if each.severity is Severity.NOTE else str(each.problem)
+        yield Found("destination", each.severity, f"{each.destination}: {told}")

@@ -1,0 +1,168 @@
+"""What `leadbridge doctor` looks at, one function for each thing: what was found, and what to do about it.
+
+Nothing is changed by looking. The destinations are asked by `bridge.probing`.
+"""
+
+import http.client
+import shutil
+import ssl
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from bridge.alerts.troubles import Seen, troubles
+from bridge.cli.store import OpenStore
+from bridge.config import Config
+from bridge.config.model import Address
+from bridge.event import EventState, timestamp
+from bridge.store import alerting, questions
+from bridge.store.driver import Driver
+from bridge.store.questions import Page
+from bridge.store.sqlite import SqliteDriver
+from connectors.base import Severity
+
+ASK_SECONDS = 5.0
+CLOCK_SECONDS = 60.0
+"""How far a clock may be off before it is worth a word; signatures are refused by `signature_tolerance`."""
+EVENTS_LOOKED_AT = 20
+CREATED_DIGITS = 10
+"""Of an event's id, as `bridge.event.identity` makes it."""
+LITTLE_BYTES = 1024**3
+FEW_BYTES = 100 * 1024**2
+DAYS_LEFT = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One line of the page."""
+
+    area: str
+    severity: Severity
+    """`NOTE` where all is well."""
+    message: str
+
+
+def store(opened: OpenStore, driver: Driver) -> Iterator[Found]:
+    """Say whether it can be written; opening it has shown that it is there and up to date. Raises what that raises."""
+    with opened.writing():
+        pass
+    yield Found("store", Severity.NOTE, f"{driver.name}: there, up to date, can be written")
+    if isinstance(driver, SqliteDriver):
+        yield _space(shutil.disk_usage(driver.path.absolute().parent).free)
+
+
+def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Found]:
+    """Compare this machine's clock with the database server's, and with the times in the events that came last."""
+    server = driver.clock(connection, now)
+    if abs(server - now) > CLOCK_SECONDS:
+        yield Found(
+            "clock",
+            Severity.WARNING,
+            f"{server - now:+,.0f} s between this machine and the database server: synchronise both (NTP)",
+        )
+    events = questions.event_page(connection, Page(limit=EVENTS_LOOKED_AT), EventState.ACCEPTED)
+    # An event's id begins with when it was created; 0 where that could not be read.
+    late = [created - each.received_at for each in events if (created := int(each.id[:CREATED_DIGITS], 16))]
+    if late and min(late) > CLOCK_SECONDS:
+        yield Found(
+            "clock",
+            Severity.WARNING,
+            f"the last events were created {min(late):,.0f} s after they came here: this machine's clock is behind; "
+            "synchronise it (NTP), or signatures will be refused",
+        )
+    if events and events[0].received_at - now > CLOCK_SECONDS:
+        yield Found("clock", Severity.WARNING, "the last event was received in the future: the clock has been set back")
+
+
+def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]:
+    """Say what an alert would say of the store's contents, and which lanes are paused."""
+    lanes = questions.all_lanes(connection, list(config.destinations), now)
+    names = [each.name for each in lanes]
+    seen = Seen(
+        stored=alerting.look(connection, names, whole=True),
+        store_commits=True,
+        pauses={each.name: each.pause for each in lanes if each.pause},
+        quotas={},
+    )
+    for each in troubles(seen, now, config.alerts.oldest):
+        yield Found("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
+    for lane in lanes:
+        if lane.pause and lane.pause.by == "operator":
+            told = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
+            yield Found("leads", Severity.WARNING, told)
+
+
+def bridge(address: Address) -> Found:
+    """Ask the admin listener of `leadbridge serve` on this machine whether it is ready."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - it is asked, not bound
+    connection = http.client.HTTPConnection(host, address.port, timeout=ASK_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return Found("serve", Severity.WARNING, f"nobody answers at {address}: is `leadbridge serve` running?")
+    finally:
+        connection.close()
+    if status == http.HTTPStatus.OK:
+        return Found("serve", Severity.NOTE, f"running and ready at {address}")
+    return Found("serve", Severity.ERROR, f"running at {address}, but not ready ({status}); see its log")
+
+
+def webhook(url: str, now: float) -> Iterator[Found]:
+    """Look at the webhook as its sender sees it: the certificate, and whether the endpoint answers."""
+    host, port, path = _https(url)
+    if not host:
+        yield Found("webhook", Severity.ERROR, f"{url}: must be the https:// address that the sender is given")
+        return
+    context = ssl.create_default_context()
+    connection = http.client.HTTPSConnection(host, port, timeout=ASK_SECONDS, context=context)
+    try:
+        connection.connect()
+        yield _certificate(connection.sock.getpeercert(), now)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        ready = answer.status == http.HTTPStatus.OK and b'"ready"' in answer.read(1024)
+    except ssl.SSLCertVerificationError as error:
+        yield Found("webhook", Severity.ERROR, f"{url}: the certificate is not good: {error.verify_message}; renew it")
+        return
+    except (OSError, http.client.HTTPException) as error:
+        yield Found("webhook", Severity.ERROR, f"{url}: cannot be reached: {error}; see DNS, firewall and proxy")
+        return
+    finally:
+        connection.close()
+    if ready:
+        yield Found("webhook", Severity.NOTE, f"{url}: answers")
+    else:
+        told = f"{url}: answers {answer.status}, and not as the webhook does; see where the proxy leads"
+        yield Found("webhook", Severity.ERROR, told)
+
+
+def _https(url: str) -> tuple[str, int, str]:
+    """Give host, port and path of an https address; the host is empty where it is none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = (parts.hostname or "") if parts.scheme == "https" else ""
+        port = parts.port or 443
+    except ValueError:
+        return "", 443, "/"
+    return host, port, parts.path or "/"
+
+
+def _certificate(certificate: object, now: float) -> Found:
+    ends = ssl.cert_time_to_seconds(str(certificate["notAfter"])) if isinstance(certificate, dict) else now
+    days = int((ends - now) // 86_400)
+    until = f"the certificate is good until {timestamp(ends)[:10]}"
+    if days < DAYS_LEFT:
+        return Found("webhook", Severity.WARNING, f"{until}, {days} days more: renew it now, and see why nothing does")
+    return Found("webhook", Severity.NOTE, until)
+
+
+def _space(free: int) -> Found:
+    left = f"{free / 1024**3:,.1f} GiB left beside the store"
+    if free < FEW_BYTES:
+        return Found("disk", Severity.ERROR, f"{left}: soon nothing can be stored; make room")
+    if free < LITTLE_BYTES:
+        return Found("disk", Severity.WARNING, f"{left}: make room")
+    return Found("disk", Severity.NOTE, left)

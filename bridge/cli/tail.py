@@ -1,0 +1,114 @@
+"""`leadbridge tail`: what happens, as it happens."""
+
+import json as json_text
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from bridge.cli import configuration, output
+from bridge.cli.options import ChatbotOption, ConfigOption, DestinationOption
+from bridge.cli.rows import moment
+from bridge.cli.store import open_store
+from bridge.event import timestamp
+from bridge.store.base import DeliveryState
+from bridge.store.following import STEP, Follower, News
+from bridge.store.questions import DeliveryRow
+
+LOOK_SECONDS = 0.5
+BACK = 10
+
+_COLOURS = {"received": None, "delivered": "green", "again": "yellow", "dead": "red", "refused": "red"}
+
+app = output.application()
+
+Line = dict[str, Any]
+
+
+@app.command()
+def tail(
+    *,
+    config: ConfigOption = None,
+    chatbot: ChatbotOption = None,
+    destination: DestinationOption = None,
+    back: Annotated[
+        int, typer.Option("--back", metavar="N", min=0, max=STEP, help="Begin with the last N events.")
+    ] = BACK,
+    json: Annotated[bool, typer.Option("--json", help="Write a JSON object in each line, for programs.")] = False,
+) -> None:
+    """Follow what happens until Ctrl-C: events that come, deliveries that are tried, requests that are refused.
+
+    A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. Nothing that an event holds is shown;
+    for that there is `events show`.
+    """
+    store = open_store(configuration.read(config))
+    follower = Follower()
+    with store.reading() as connection:
+        follower.begin(connection, back)
+    try:
+        while True:
+            with store.reading() as connection:
+                news = follower.look(connection)
+            for line in _lines(news):
+                if _is_wanted(line, chatbot, destination):
+                    _show(line, as_json=json)
+            time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _lines(news: News) -> Iterator[Line]:
+    """Give a line for each thing that has happened: its time, what it is, and whom it is about."""
+    for event in news.events:
+        yield {
+            "at": timestamp(event.received_at),
+            "what": "received",
+            "chatbot": event.chatbot,
+            "destination": None,
+            "event": event.id,
+            "detail": event.type if event.state.value == "accepted" else event.state.value,
+        }
+    for refused in news.refused:
+        yield {
+            "at": timestamp(refused.received_at),
+            "what": "refused",
+            "chatbot": refused.chatbot,
+            "destination": None,
+            "event": None,
+            "detail": f"wrong signature; kept as `quarantine` {refused.id}",
+        }
+    for delivery in news.deliveries:
+        yield {
+            "at": moment(delivery.settled_at) or timestamp(time.time()),
+            "what": "again" if delivery.state is DeliveryState.PENDING else delivery.state.value,
+            "chatbot": delivery.chatbot,
+            "destination": delivery.destination,
+            "event": delivery.event_id,
+            "detail": _detail(delivery),
+        }
+
+
+def _detail(delivery: DeliveryRow) -> str:
+    named = f"delivery {delivery.id}"
+    if delivery.state is DeliveryState.PENDING:
+        return f"{named}: {delivery.reason or 'failed'}, due {moment(delivery.due_at)}"
+    if delivery.state is DeliveryState.DELIVERED and delivery.settled_at is not None:
+        return f"{named}: after {delivery.settled_at - delivery.received_at:,.1f} s"
+    return f"{named}: {delivery.reason}" if delivery.reason else named
+
+
+def _is_wanted(line: Line, chatbot: str | None, destination: str | None) -> bool:
+    """Choose by chatbot and destination; what has no destination is of all of them."""
+    return (chatbot is None or line["chatbot"] == chatbot) and (
+        destination is None or line["destination"] in {None, destination}
+    )
+
+
+def _show(line: Line, *, as_json: bool) -> None:
+    if as_json:
+        output.say(json_text.dumps(line))
+        return
+    whom = " > ".join(filter(None, (line["chatbot"] or "-", line["destination"])))
+    text = f"{line['at'][:19]}Z  {line['what']:<9}  {whom}  {(line['event'] or '')[:12]}  {line['detail'] or ''}"
+    output.say(text.rstrip(), _COLOURS.get(line["what"]))

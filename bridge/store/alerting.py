@@ -1,0 +1,101 @@
+"""What alerts ask of the store: what is dead, what is not recognised, and since when the oldest lead waits.
+
+Reads only, bounded, so that it may be asked every few seconds however much the store holds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from bridge.event import EventState
+from bridge.store.base import DeliveryState
+from bridge.store.questions import in_state
+from bridge.store.schema import deliveries, events
+
+COUNT_LIMIT = 10_000
+"""Rows that are counted at most: of dead letters and unrecognised events the newest ones, of waiting leads the oldest
+of each destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The dead letters of one destination for one reason."""
+
+    destination: str
+    reason: str
+    count: int
+    latest_at: float
+    """When the last of them was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one destination."""
+
+    destination: str
+    oldest_at: float
+    """When the event of its oldest delivery was received."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds that people should know of."""
+
+    dead: Sequence[Dead]
+    backlogs: Sequence[Backlog]
+    unrecognised: int
+    unrecognised_at: float | None
+    """When the last unrecognised event was received."""
+
+
+def look(connection: Connection, destinations: Sequence[str], *, whole: bool) -> Stored:
+    """Read what concerns these destinations; with `whole` also what concerns none in particular."""
+    backlogs = [found for name in destinations if (found := _backlog(connection, name))]
+    count, latest_at = _unrecognised(connection) if whole else (0, None)
+    return Stored(_dead(connection, destinations), backlogs, count, latest_at)
+
+
+def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:
+    newest = (
+        select(deliveries.c.destination, deliveries.c.reason, deliveries.c.settled_at)
+        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
+        .order_by(deliveries.c.id.desc())
+        .limit(COUNT_LIMIT)
+        .subquery("newest")
+    )
+    asked = select(newest.c.destination, newest.c.reason, func.count(), func.max(newest.c.settled_at)).group_by(
+        newest.c.destination, newest.c.reason
+    )
+    wanted = frozenset(destinations)
+    return sorted(
+        (Dead(*row) for row in connection.execute(asked) if row[0] in wanted),
+        key=lambda each: (each.destination, each.reason),
+    )
+
+
+def _backlog(connection: Connection, name: str) -> Backlog | None:
+    waiting = select(deliveries.c.id).where(
+        deliveries.c.destination == name, in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    )
+    oldest = waiting.order_by(deliveries.c.id).limit(1).scalar_subquery()
+    received_at = connection.execute(
+        select(events.c.received_at).select_from(deliveries.join(events)).where(deliveries.c.id == oldest)
+    ).scalar()
+    if received_at is None:
+        return None
+    count = connection.execute(select(func.count()).select_from(waiting.limit(COUNT_LIMIT).subquery())).scalar_one()
+    return Backlog(name, received_at, count)
+
+
+def _unrecognised(connection: Connection) -> tuple[int, float | None]:
+    newest = (
+        select(events.c.received_at)
+        .where(in_state(events.c.state, EventState.UNRECOGNISED.value))
+        .order_by(events.c.seq.desc())
+        .limit(COUNT_LIMIT)
+        .subquery("newest")
+    )
+    count, latest_at = connection.execute(select(func.count(), func.max(newest.c.received_at))).one()
+    return count, latest_at

@@ -1,0 +1,76 @@
+"""Many deliveries at once, chosen by a filter: how many there are, and the next few hundred of them.
+
+Only pending and dead ones, because an index leads to those. Each step is a transaction of its caller's: what is done
+stays done after a crash, and starting again goes on with the rest, which still is in the state asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, Select, func, select
+
+from bridge.store import actions
+from bridge.store.base import DeliveryState
+from bridge.store.questions import in_state
+from bridge.store.schema import deliveries, events
+
+COUNT_LIMIT = 1_000_000
+"""The most deliveries of one run."""
+
+
+class Act(StrEnum):
+    """What is done with them."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which deliveries. What is None does not choose."""
+
+    state: DeliveryState
+    """`PENDING` or `DEAD`."""
+    chatbot: str | None = None
+    destination: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many there are, and the id of the last one: what comes later was not counted and is not touched."""
+
+    count: int
+    through: int
+
+
+def extent(connection: Connection, chosen: Chosen, through: int | None = None) -> Extent:
+    """Count the deliveries with ids up to `through`, of very many only the oldest `COUNT_LIMIT`."""
+    asked = _select(chosen) if through is None else _select(chosen).where(deliveries.c.id <= through)
+    oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
+    count, last = connection.execute(select(func.count(), func.max(oldest.c.id)).select_from(oldest)).one()
+    return Extent(count, last or 0)
+
+
+def step(connection: Connection, chosen: Chosen, act: Act, after: int, through: int, now: float) -> Sequence[int]:
+    """Do it for the next `actions.IDS_LIMIT` with ids above `after`, in order of receipt; give their ids.
+
+    So each contact's deliveries stay in order. None are left when it gives none.
+    """
+    asked = _select(chosen).where(deliveries.c.id > after, deliveries.c.id <= through)
+    ids = list(connection.execute(asked.order_by(deliveries.c.id).limit(actions.IDS_LIMIT)).scalars())
+    if ids:
+        (actions.replay if act is Act.REPLAY else actions.discard)(connection, ids, now)
+    return ids
+
+
+def _select(chosen: Chosen) -> Select[int]:
+    asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
+    if chosen.chatbot is not None:
+        asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot == chosen.chatbot)
+    if chosen.destination is not None:
+        asked = asked.where(deliveries.c.destination == chosen.destination)
+    if chosen.reason is not None:
+        asked = asked.where(deliveries.c.reason == chosen.reason)
+    return asked

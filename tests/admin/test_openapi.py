@@ -1,0 +1,73 @@
+"""The API against its own description: what it documents is what it answers, whatever it is asked."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import load_all_checks
+from schemathesis.specs.openapi.checks import ignored_auth
+
+from bridge import app
+from bridge.config.reload import first
+from tests.admin.conftest import CONFIG, OPERATOR, VIEWER
+from tests.building import KEY, SERIAL
+
+load_all_checks()
+
+AUTHORIZED = {"Authorization": f"Bearer {OPERATOR}"}
+HEALTH = list(HealthCheck)
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A bridge in a thread, since the client that asks it blocks."""
+    folder: Path = tmp_path_factory.mktemp("openapi")
+    file = folder / "config.yaml"
+    file.write_text(CONFIG.format(folder=folder, url="http://127.0.0.1:9/leads", serial=SERIAL))
+    environ = {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": "a-secret-of-the-crm", "KEY": KEY.decode()}
+    up, stop, bridges, loops = threading.Event(), asyncio.Event(), [], []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with app.running(*first(file, environ)) as bridge:
+            bridges.append(bridge)
+            up.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    assert up.wait(20)
+    yield schemathesis.openapi.from_url(f"http://{bridges[0].admin}/api/openapi.json", headers=AUTHORIZED)
+    loops[0].call_soon_threadsafe(stop.set)
+    thread.join(20)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_the_api_does_what_its_document_says(described: Any, mode: GenerationMode) -> None:
+    answers: Counter[int] = Counter()
+    for found in described.get_all_operations():
+        strategy = found.ok().as_strategy(generation_mode=mode)
+
+        @settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=HEALTH)
+        @given(case=strategy)
+        def ask(case: Any) -> None:
+            # Without the check that guesses tokens: that is bounded, and tested by itself.
+            answer = case.call_and_validate(headers=AUTHORIZED, excluded_checks=[ignored_auth], timeout=10)
+            answers[answer.status_code] += 1
+
+        try:
+            ask()
+        except Unsatisfiable:
+            # There is nothing that it could be asked wrongly.
+            assert mode is GenerationMode.NEGATIVE
+    # Else it would have been the door that was tested, not what is behind it.
+    assert not answers.keys() & {401, 429}
+    assert answers[200 if mode is GenerationMode.POSITIVE else 400] > 50

@@ -1,0 +1,167 @@
+import re
+
+import pytest
+
+from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
+from tests.admin.test_api import dead
+
+PAGES = ("/", "/events", "/deliveries", "/dead", "/quarantine", "/playground", "/configuration")
+
+
+async def log_in(desk: Desk, token: str = OPERATOR) -> str:
+    """Log in, and give what forms must bring along."""
+    status, page = await desk.see("/login", token=token)
+    assert status == 200
+    return csrf(page)
+
+
+def csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+async def test_nobody_sees_a_page_without_a_login(desk: Desk) -> None:
+    for path in PAGES:
+        status, page = await desk.see(path)
+        assert status == 200
+        assert "server.admin_token" in page
+        assert "<h1>Log in</h1>" in page
+
+
+async def test_the_cookie_is_for_this_listener_alone(desk: Desk) -> None:
+    async with desk.session.post(
+        f"http://{desk.bridge.admin}/login",
+        data={"token": OPERATOR},
+        headers={"X-Forwarded-Proto": "https"},
+        allow_redirects=False,
+    ) as answer:
+        cookie = answer.headers["Set-Cookie"]
+    assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert OPERATOR not in cookie
+
+
+async def test_every_page_has_strict_headers_and_no_inline_code(desk: Desk) -> None:
+    await log_in(desk)
+    await desk.send()
+    for path in (*PAGES, "/static/style.css", "/static/live.js", "/nothing"):
+        async with desk.session.get(f"http://{desk.bridge.admin}{path}") as answer:
+            text = await answer.text()
+            policy = answer.headers["Content-Security-Policy"]
+            assert answer.status == (404 if path == "/nothing" else 200), path
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        if path in PAGES:
+            assert not re.search(r"<script(?! src)|<style|\sstyle=|\son\w+=", text), path
+            assert text.count("<h1>") == 1
+            assert 'lang="en"' in text
+            assert CRM_TOKEN not in text
+
+
+async def test_a_form_without_its_token_changes_nothing(desk: Desk) -> None:
+    await log_in(desk)
+    for form in ({"x": "y"}, {"csrf": "wrong"}):
+        assert (await desk.see("/lanes/crm/pause", **form))[0] == 403
+    assert (await desk.ask("POST", "/api/lanes/crm/pause", token=None))[0] == 403
+    assert (await desk.ask("GET", "/api/lanes"))[1]["lanes"][0]["state"] == "running"
+
+
+async def test_a_lane_is_paused_and_resumed_by_forms(desk: Desk) -> None:
+    token = await log_in(desk)
+    status, page = await desk.see("/lanes/crm/pause", csrf=token)
+    assert status == 200
+    assert "paused until it is resumed" in page
+    assert "Resume crm" in page
+    assert "paused until" not in (await desk.see("/"))[1]
+    assert "resumed" in (await desk.see("/lanes/crm/resume", csrf=token))[1]
+
+
+async def test_a_viewer_sees_no_forms_and_no_personal_data(desk: Desk) -> None:
+    await desk.send(FirstName="Adalbert")
+    await desk.settled()
+    token = await log_in(desk, VIEWER)
+    assert "Pause crm" not in (await desk.see("/"))[1]
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    page = (await desk.see(f"/events/{event['id']}"))[1]
+    assert "Adalbert" not in page
+    assert "Show personal data" not in page
+    assert (await desk.see(f"/events/{event['id']}", csrf=token))[0] == 403
+    assert (await desk.see("/playground"))[0] == 403
+
+
+async def test_a_leads_page_tells_all_of_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    token = await log_in(desk)
+    await desk.send(FirstName="<b>Adalbert", Email="ada@example.com")
+    await desk.settled()
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    masked = (await desk.see(f"/events/{event['id']}"))[1]
+    assert "Adalbert" not in masked
+    assert "ada@example.com" not in masked
+    assert "the body as it was sent" in masked
+    shown = (await desk.see(f"/events/{event['id']}", csrf=token))[1]
+    assert "&lt;b&gt;Adalbert García" in shown
+    assert "<b>Adalbert" not in shown
+    assert "HTTP 200" in shown
+    assert desk.crm.url in shown
+    assert CRM_TOKEN not in shown
+    logged = capsys.readouterr().out
+    assert "reveal" in logged
+    assert "Adalbert" not in logged
+
+
+async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
+    token = await log_in(desk)
+    await desk.send(Email="ada@example.com")
+    await desk.send()
+    _, page = await desk.see("/events", csrf=token, who="ADA@example.com")
+    (found,) = re.findall(r'href="/events/([0-9a-f]+)"', page)
+    assert f"Event {found[:12]}" in (await desk.see("/events", csrf=token, who=found))[1]
+    assert "None here" in (await desk.see("/events", csrf=token, who="nobody@example.com"))[1]
+    assert (await desk.see("/events", csrf=token, who="what is this"))[0] == 400
+
+
+async def test_dead_letters_are_replayed_in_bulk_once_that_is_confirmed(desk: Desk) -> None:
+    token = await log_in(desk)
+    await dead(desk, 2)
+    page = (await desk.see("/dead"))[1]
+    assert "crm: mapping" in page
+    wanted = {"csrf": token, "action": "discard", "state": "dead", "destination": "crm", "reason": "mapping"}
+    page = (await desk.see("/dead", **wanted))[1]
+    assert "Discard 2 deliveries?" in page
+    assert (await desk.ask("GET", "/api/overview"))[1]["dead"] == 2
+    status, page = await desk.see("/dead", **wanted, sure="yes")
+    assert status == 200
+    assert "has begun" in page
+    while (await desk.ask("GET", "/api/overview"))[1]["dead"]:
+        pass
+    assert "There are none" in (await desk.see("/dead"))[1]
+
+
+async def test_an_edited_route_is_tried_without_being_used(desk: Desk) -> None:
+    token = await log_in(desk)
+    assert "required: true" in (await desk.see("/playground?route=acme:0"))[1]
+    edited = 'to: crm\nfields: {mail: Email, secret: {value: "${CRM_TOKEN}"}, hidden: {value: "\\x24{CRM_TOKEN}"}}'
+    wanted = {"csrf": token, "route": "acme:0", "event": '{"Email": "ada@example.com"}'}
+    _, page = await desk.see("/playground", **wanted, yaml=edited)
+    assert "ada@example.com" in page
+    assert page.count("${CRM_TOKEN}") >= 2
+    assert CRM_TOKEN not in page
+    _, page = await desk.see("/playground", **wanted, yaml="to: crm\nfields: {mail: Emial}")
+    assert "did you mean `Email`?" in page.replace("&#96;", "`")
+    await desk.send()
+    await desk.settled()
+    assert "mail" not in desk.crm.records[0]
+
+
+async def test_logging_out_ends_the_session(desk: Desk) -> None:
+    token = await log_in(desk)
+    kept = {each.key: each.value for each in desk.session.cookie_jar}
+    await desk.see("/logout", csrf=token)
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
+    assert (await desk.ask("GET", "/", token=None, headers=headers))[0] == 303
+
+
+async def test_guessing_is_bounded_at_the_login(desk: Desk) -> None:
+    for _ in range(10):
+        assert (await desk.see("/login", token="wrong"))[0] == 401
+    assert (await desk.see("/login", token=OPERATOR))[0] == 429

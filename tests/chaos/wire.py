@@ -1,0 +1,99 @@
+"""The network between the program and the others: it cuts connections in the middle, delays, or takes nobody."""
+
+import asyncio
+import contextlib
+import random
+from typing import Self
+
+MEAN_BYTES = 300_000.0
+"""After how many bytes a connection is cut, on average."""
+_CHUNK = 16 * 1024
+
+
+class Wire:
+    """A port that leads to another port of this machine.
+
+    Args:
+        to: The port.
+        seed: Decides where connections are cut.
+    """
+
+    def __init__(self, to: int, seed: int) -> None:
+        self.port = 0
+        self.delay = 0.0
+        """Seconds that each piece is held back."""
+        self.away = False
+        """Whether new connections are closed at once."""
+        self.cuts = 0
+        """How many connections it has cut."""
+        self._to = to
+        self._chance = random.Random(seed)
+        self._open: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._whole = False
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Cut everything, and listen no more."""
+        assert self._server is not None
+        self._server.close()
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cut all connections."""
+        self.cuts += len(self._open)
+        for each in self._open:
+            each.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    def heal(self) -> None:
+        """Do no harm any more, to connections that are open either."""
+        self.delay, self.away, self._whole = 0.0, False, True
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.away:
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = [int(self._chance.expovariate(1 / MEAN_BYTES)) + 1]
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = [
+            asyncio.ensure_future(self._carry(reader, far_writer, left)),
+            asyncio.ensure_future(self._carry(far_reader, writer, left)),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            for end in (writer, far_writer):
+                end.transport.abort() if left[0] <= 0 else end.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[int]) -> None:
+        """Carry one direction until it ends, or until both directions together have carried what they may."""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if self.delay:
+                    await asyncio.sleep(self._chance.uniform(0, 2 * self.delay))
+                if not self._whole:
+                    data = data[: left[0]]
+                    left[0] -= len(data)
+                writer.write(data)
+                await writer.drain()
+                if left[0] <= 0:
+                    self.cuts += 1
+                    return

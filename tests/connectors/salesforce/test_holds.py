@@ -1,0 +1,27 @@
+"""Whether Salesforce still holds what it was given."""
+
+from connectors.base import Delivered, Filed
+from connectors.salesforce import SalesforceConnector
+from connectors.testing.salesforce import SalesforceSandbox
+from tests.connectors.salesforce.making import leads, route
+
+ROUTE = route()
+
+
+async def test_what_is_there_and_what_is_not(org: SalesforceSandbox, target: SalesforceConnector) -> None:
+    outcomes = await target.deliver(leads(90))
+    made = [each.remote_id or "" for each in outcomes if isinstance(each, Delivered)]
+    assert len(made) == 90
+    gone = org.org.find(org.org.object("Lead"), made[1])
+    org.org.delete(gone)
+    held = list(await target.holds([Filed(each, ROUTE) for each in made]))
+    assert held == [True, False] + [True] * 88
+
+
+async def test_an_id_that_is_none_is_not_taken_for_gone(org: SalesforceSandbox, target: SalesforceConnector) -> None:
+    (outcome,) = await target.deliver(leads(1))
+    assert isinstance(outcome, Delivered)
+    held = await target.holds(
+        [Filed(outcome.remote_id or "", ROUTE), Filed(outcome.remote_id or "", route(object="None__c"))]
+    )
+    assert list(held) == [True, None]

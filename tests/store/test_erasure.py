@@ -1,0 +1,290 @@
+"""What holds an e-mail address, and that nothing of it is left: on each engine, and in SQLite's files."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bridge.event import EventState, Form
+from bridge.store import erasure
+from bridge.store.base import Quarantined, Routed
+from bridge.store.driver import Driver
+from bridge.store.erasure import Holding, Remains
+from bridge.store.mentions import Address, Mention
+from bridge.store.schema import attempts, deliveries, events, quarantine
+from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
+from tests.building import NOW, event, lead, routed
+from tests.store.test_sql import delivered, lease, rows
+
+ANN = Address("Ann@Example.com")
+
+
+# -- whether an address stands somewhere
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ann@example.com",
+        "  ANN@EXAMPLE.COM ",
+        "Ann <ann@example.com>",
+        "write to ann@example.com. Thanks",
+        "mailto:ann@example.com?subject=x",
+        "https://example.org/?e=ann%40example.com&x=1",
+        "https://example.org/?next=%2F%3Fe%3Dann%2540example.com",
+        "我的邮箱是ann@example.com谢谢",
+        "".join(chr(ord(each) + 0xFEE0) for each in "ann@example.com"),  # full width
+        "_ann@example.com_",
+        "not joann@example.com, but ann@example.com",
+        json.dumps({"inner": "ann@example.com"}).replace("@", "\\u0040"),
+    ],
+)
+@pytest.mark.parametrize(
+    "spelling", [json.dumps, orjson.dumps, lambda value: json.dumps(value).replace("a", "\\u0061")]
+)
+def test_an_address_is_found_however_it_is_written(text: str, spelling: Any) -> None:
+    written = spelling({"Email": "", "Content": text})
+    assert ANN.in_body(written if isinstance(written, bytes) else written.encode()) is Mention.SURE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "joann@example.com",
+        "jo.ann@example.com",
+        "jo+ann@example.com",
+        "jo_-ann@example.com",
+        "ann@example.com.au",
+        "ann@example.community",
+        "ann@example.com-x.org",
+        "https://example.org/?e=jo%2Bann%40example.com",
+    ],
+)
+def test_somebody_elses_longer_address_is_not_sure(text: str) -> None:
+    assert ANN.in_body(json.dumps({"Email": text}).encode()) is Mention.UNSURE
+    assert ANN.erased(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "ann@example.org", "ann example.com", "ann@exampleXcom", "100 % sure \\u00"])
+def test_another_address_is_not_found(text: str) -> None:
+    assert ANN.in_body(json.dumps({"Email": text}).encode()) is Mention.NONE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Email=ann%40example.com&Type=Lead",
+        b'{"Email": "ann@example.com", "Email": "other@example.com"}',
+        b'{"ann@example.com": 1}',
+        b'[[{"a": [1, null, true, "ann\\u0040EXAMPLE.com"]}]]',
+        b'\xff"broken": ann@example.com',
+        b'{"cut off": "ann\\u0040example.com',
+    ],
+)
+def test_any_body_is_looked_into(body: bytes) -> None:
+    assert ANN.in_body(body) is Mention.SURE
+
+
+@pytest.mark.parametrize("email", ["", "ann", "@example.com", "ann@", "ann b@example.com", "a@b\nc"])
+def test_what_is_no_address_is_refused(email: str) -> None:
+    with pytest.raises(ValueError, match="NAME@DOMAIN"):
+        Address(email)
+
+
+def test_a_repr_says_nothing_of_it() -> None:
+    assert "example" not in repr(ANN)
+
+
+# -- rows, on each engine
+
+
+def look(driver: Driver) -> tuple[Holding, Holding]:
+    found, requests = Holding(), Holding()
+    after: int | None = 0
+    with driver.engine().connect() as connection:
+        while after is not None:
+            after = erasure.look_at_events(connection, ANN, after, found)
+        assert erasure.look_at_requests(connection, ANN, 0, requests) is None
+    return found, requests
+
+
+async def filled(store: SqlStore) -> None:
+    """Four events of Ann's (of all states), two of others, two requests; the first delivery has been made."""
+    await store.accept(
+        [
+            routed("crm", "mail", Email="ann@example.com"),
+            routed("crm", Email="joann@example.com"),
+            routed("crm", Email="", Content="please answer to ANN@example.com"),
+            routed("crm", "mail"),
+            Routed(
+                event()._replace(
+                    payload=b"no JSON: ann@example.com", state=EventState.UNRECOGNISED, type=None, form=Form.RAW
+                )
+            ),
+            Routed(event(Email="ann@example.com")._replace(state=EventState.TEST)),
+        ]
+    )
+    await store.settle(await lease(store), [delivered(1)])
+    for document in (lead(Email="ann@example.com"), lead()):
+        assert await store.quarantine(Quarantined(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
+
+
+async def test_finds_what_holds_it_in_steps(store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "READ_STEP", 2)
+    await filled(store)
+
+    found = Holding()
+    steps = []
+    with driver.engine().connect() as connection:
+        after: int | None = 0
+        while after is not None:
+            after = erasure.look_at_events(connection, ANN, after, found)
+            steps.append(after)
+        extent = erasure.extent(connection, list(found.sure))
+
+    assert steps == [2, 4, 6, None]
+    assert list(found.sure) == [1, 3, 5, 6]
+    assert [found.sure[1]] == [row.id.hex() for row in rows(driver, events)[:1]]
+    assert found.unsure == [rows(driver, events)[1].id.hex()]
+    assert (extent.deliveries, extent.pending) == (3, {"mail": 1, "crm": 1})
+
+
+async def test_erases_these_and_leaves_the_others(store: SqlStore, driver: Driver) -> None:
+    await filled(store)
+    found, requests = look(driver)
+    for _ in range(2):  # a second time does no harm
+        with driver.engine().begin() as connection:
+            erasure.erase_events(connection, list(found.sure))
+            erasure.erase_requests(connection, list(requests.sure))
+
+    assert [row.seq for row in rows(driver, events)] == [2, 4]
+    assert {row.event_seq for row in rows(driver, deliveries)} == {2, 4}
+    assert rows(driver, attempts) == []
+    assert [row.id for row in rows(driver, quarantine)] == [2]
+    assert look(driver)[0].sure == {}
+
+
+async def test_what_destinations_said_of_others_is_kept_without_it(store: SqlStore, driver: Driver) -> None:
+    await filled(store)
+    said = "there is Ann@Example.com already, and joann@example.com"
+    with driver.engine().begin() as connection:
+        connection.execute(deliveries.update().values(detail=said, warning="100 % ann@example.com"))
+        counted = erasure.words(connection, ANN, list(look(driver)[0].sure) if driver.exclusive else [1, 3, 5, 6])
+    assert counted == 3  # the other rows go with their events
+    with driver.engine().begin() as connection:
+        erasure.erase_events(connection, [1, 3])
+        erasure.erase_words(connection, ANN)
+
+    assert {row.detail for row in rows(driver, deliveries)} == {"there is [erased] already, and joann@example.com"}
+    assert {row.warning for row in rows(driver, deliveries)} == {"100 % [erased]"}
+    with driver.engine().connect() as connection:
+        assert erasure.words(connection, ANN, []) == 0
+
+
+async def test_an_outcome_that_comes_after_the_erasure_spoils_no_other(store: SqlStore, driver: Driver) -> None:
+    """A call that is on its way is not called back: what came of it has no place any more."""
+    await store.accept([routed("crm", Email="ann@example.com"), routed("crm")])
+    held = await lease(store)
+    with driver.engine().begin() as connection:
+        erasure.erase_events(connection, [1])
+
+    await store.settle(held, [delivered(1), delivered(2)])
+
+    assert [(row.id, row.state) for row in rows(driver, deliveries)] == [(2, "delivered")]
+    assert [row.delivery_id for row in rows(driver, attempts)] == [2]
+
+
+# -- SQLite's files
+
+
+def in_files(driver: SqliteDriver) -> list[str]:
+    found = driver.path.parent.glob(f"{driver.path.name}*")
+    return [path.name for path in found if b"ann@example.com" in path.read_bytes().lower()]
+
+
+def erase_all(driver: SqliteDriver) -> None:
+    found, requests = look(driver)
+    with driver.engine().begin() as connection:
+        erasure.erase_events(connection, list(found.sure))
+        erasure.erase_requests(connection, list(requests.sure))
+        erasure.erase_words(connection, ANN)
+
+
+async def hidden(store: SqlStore, driver: SqliteDriver) -> None:
+    """Put the address into free pages and the unused parts of pages, as traffic and retention do."""
+    await store.accept(
+        [routed("crm", Email="ann@example.com", Content="x" * size) for size in (10, 500, 3_000, 9_000) * 20]
+    )
+    with sqlite3.connect(driver.path) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("DELETE FROM events WHERE seq % 2 = 0")
+        connection.execute("UPDATE deliveries SET detail = 'ann@example.com is wrong' WHERE id % 3 = 0")
+        connection.execute("UPDATE deliveries SET detail = NULL")
+    connection.close()
+
+
+async def test_nothing_is_left_in_the_files_beside_a_serving_process(
+    embedded_store: SqlStore, embedded: SqliteDriver
+) -> None:
+    embedded.lock()
+    other = routed("crm")
+    await embedded_store.accept([other])
+    await hidden(embedded_store, embedded)
+    assert in_files(embedded)
+
+    erase_all(embedded)
+    assert erasure.clean(SqliteDriver(embedded_url(embedded)), ANN) is Remains.NOTHING
+
+    assert in_files(embedded) == []
+    assert await embedded_store.accept([routed("crm"), other]) == [True, False]
+    embedded.unlock()
+
+
+async def test_a_large_file_is_not_rewritten_while_it_is_served(
+    embedded_store: SqlStore, embedded: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "VACUUM_BYTES", 10_000)
+    await hidden(embedded_store, embedded)
+    with sqlite3.connect(embedded.path) as connection:
+        # An unused part of a page that is in use.
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("UPDATE events SET payload = CAST('ann@example.com ' || printf('%.900c', 'x') AS BLOB)")
+        connection.execute("UPDATE events SET payload = x'7b7d' WHERE seq % 4 = 1")
+    connection.close()
+    erase_all(embedded)
+    assert in_files(embedded)
+
+    embedded.lock()
+    assert erasure.clean(SqliteDriver(embedded_url(embedded)), ANN) is Remains.PAGES
+    assert in_files(embedded)
+    embedded.unlock()
+
+    assert erasure.clean(embedded, ANN) is Remains.NOTHING
+    assert in_files(embedded) == []
+
+
+async def test_a_log_that_somebody_reads_is_told_of(
+    embedded_store: SqlStore, embedded: SqliteDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.store.sqlite.BUSY_SECONDS", 0.01)
+    await embedded_store.accept([routed("crm", Email="ann@example.com")])
+    reader = sqlite3.connect(embedded.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    erase_all(embedded)
+
+    assert erasure.clean(embedded, ANN) is Remains.LOG
+    reader.close()
+    assert erasure.clean(embedded, ANN) is Remains.NOTHING
+    assert in_files(embedded) == []
+
+
+def embedded_url(driver: SqliteDriver) -> Any:
+    from sqlalchemy.engine import make_url
+
+    return make_url(f"sqlite:///{Path(driver.path)}")

@@ -1,0 +1,240 @@
+"""The files of `deploy/` and `compose.yaml` against their schemas, and against what the program does and needs."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from sqlalchemy.engine import make_url
+
+from bridge.app import GRACE_SECONDS
+from bridge.config import Config, ConfigError, load
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+COMPOSE = [ROOT / "compose.yaml", ROOT / "deploy" / "postgresql" / "compose.yaml"]
+KUBERNETES = ("1.29", "1.37")
+"""The oldest and the newest version that the manifests are checked against."""
+SECRET = "a-secret-of-good-length-{}"
+
+each_manifest = pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+each_compose = pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.parent.name)
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def of_kind(path: Path, *kinds: str) -> dict[str, Any]:
+    (found,) = (each for each in documents(path) if each["kind"] in kinds)
+    return found
+
+
+def workload(path: Path) -> dict[str, Any]:
+    return of_kind(path, "Deployment", "StatefulSet")
+
+
+def container(path: Path) -> dict[str, Any]:
+    (found,) = workload(path)["spec"]["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def services(path: Path) -> dict[str, dict[str, Any]]:
+    found = yaml.safe_load(path.read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def bridges(path: Path) -> Iterator[dict[str, Any]]:
+    yield from (each for name, each in services(path).items() if name.startswith("leadbridge"))
+
+
+def configured(path: Path, folder: Path, environ: Mapping[str, str]) -> Config:
+    """Load what the ConfigMap mounts, with the variables of the Secret."""
+    for name, text in of_kind(path, "ConfigMap")["data"].items():
+        (folder / name).write_text(text)
+    return load(folder, environ)
+
+
+def secrets(path: Path) -> dict[str, str]:
+    given = of_kind(path, "Secret")["stringData"]
+    return {
+        name: value if "://" in value else SECRET.format(number)
+        for number, (name, value) in enumerate(given.items(), start=1)
+    }
+
+
+# -- Kubernetes
+
+
+@each_manifest
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_manifests_fit_the_schemas(path: Path, version: str) -> None:
+    for each in documents(path):
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_a_mistake_would_be_seen() -> None:
+    wrong = workload(MANIFESTS[0])
+    wrong["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES[1], strict=True)
+
+
+@each_manifest
+def test_the_configuration_in_it_is_good(path: Path, tmp_path: Path) -> None:
+    assert configured(path, tmp_path, secrets(path)).warnings == ()
+
+
+@each_manifest
+def test_its_placeholders_are_no_secrets(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        configured(path, tmp_path, of_kind(path, "Secret")["stringData"])
+    paths = {problem.path for problem in refused.value.problems}
+    assert paths == {"server.admin_token", "chatbots.acme-website.signing_keys[0]"}
+    assert all("placeholder" in str(problem) for problem in refused.value.problems)
+
+
+@each_manifest
+def test_ports_and_probes_are_those_that_the_program_listens_on(path: Path, tmp_path: Path) -> None:
+    config = configured(path, tmp_path, secrets(path))
+    ports = {each["name"]: each["containerPort"] for each in container(path)["ports"]}
+    assert ports == {"webhook": config.server.listen.port, "admin": config.server.admin.port}
+    probes = {kind: container(path)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+    assert probes["startup"] == probes["liveness"] == {"path": "/healthz", "port": "admin"}
+    assert (probes["readiness"]["path"], probes["readiness"]["port"]) in {("/readyz", "admin"), ("/webhook", "webhook")}
+    assert config.server.admin_token
+    targets = {
+        port["name"]: port["targetPort"]
+        for each in documents(path)
+        if each["kind"] == "Service"
+        for port in each["spec"]["ports"]
+    }
+    assert targets == {"webhook": "webhook", "admin": "admin"}
+
+
+@each_manifest
+def test_the_pod_has_no_rights(path: Path) -> None:
+    pod = workload(path)["spec"]["template"]["spec"]
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert (str(pod["securityContext"]["runAsUser"]), str(pod["securityContext"]["runAsGroup"])) == user
+    assert pod["automountServiceAccountToken"] is False
+    assert container(path)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container(path)["resources"]["limits"]["memory"]
+
+
+@each_manifest
+def test_what_is_written_lies_on_a_volume_that_outlives_the_pod(path: Path, tmp_path: Path) -> None:
+    store = configured(path, tmp_path, secrets(path)).store
+    file = Path(store.spool if store.url.startswith("postgresql:") else make_url(store.url).database or "")
+    spec = workload(path)["spec"]
+    (volume,) = (each["name"] for each in container(path)["volumeMounts"] if Path(each["mountPath"]) == file.parent)
+    claimed = {each["metadata"]["name"] for each in spec.get("volumeClaimTemplates", ())}
+    claimed |= {each["name"] for each in spec["template"]["spec"]["volumes"] if "persistentVolumeClaim" in each}
+    assert volume in claimed
+
+
+@each_manifest
+def test_selectors_find_the_pods(path: Path) -> None:
+    labels = workload(path)["spec"]["template"]["metadata"]["labels"]
+    for each in documents(path):
+        selector = each["spec"].get("selector") if "spec" in each else None
+        if selector:
+            assert selector.get("matchLabels", selector) == labels
+
+
+@each_manifest
+def test_a_stop_is_given_the_time_that_it_takes(path: Path) -> None:
+    (_, seconds) = container(path)["lifecycle"]["preStop"]["exec"]["command"]
+    grace = workload(path)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= int(seconds) + GRACE_SECONDS + 5
+
+
+def test_an_embedded_store_is_served_by_one_and_postgresql_by_three() -> None:
+    embedded, shared = (workload(path)["spec"] for path in reversed(MANIFESTS))
+    assert (embedded["replicas"], embedded["strategy"]) == (1, {"type": "Recreate"})
+    assert shared["replicas"] == 3
+
+
+# -- compose
+
+
+@each_compose
+def test_the_compose_files_fit_the_schema(path: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@each_compose
+def test_the_container_has_no_rights_and_time_to_stop(path: Path) -> None:
+    for each in bridges(path):
+        assert each["read_only"] is True
+        assert each["cap_drop"] == ["ALL"]
+        assert each["security_opt"] == ["no-new-privileges:true"]
+        assert int(each["stop_grace_period"].removesuffix("s")) >= GRACE_SECONDS + 5
+        assert each["mem_limit"]
+
+
+@each_compose
+def test_what_is_built_and_mounted_is_there(path: Path) -> None:
+    for each in services(path).values():
+        assert (path.parent / each.get("build", "x") / "Dockerfile").exists() or "build" not in each
+        for volume in each["volumes"]:
+            source = volume.split(":")[0]
+            # ./config of one machine is the user's own.
+            assert not source.startswith(".") or (path.parent / source).exists() or path == COMPOSE[0]
+
+
+@each_compose
+def test_each_process_has_a_place_of_its_own_for_what_it_writes(path: Path) -> None:
+    places = [volume.split(":")[0] for each in bridges(path) for volume in each["volumes"] if volume.endswith(":/data")]
+    assert len(places) == len(set(places)) == len(list(bridges(path)))
+    assert set(places) <= set(yaml.safe_load(path.read_text())["volumes"])
+
+
+def test_the_proxy_knows_all_processes() -> None:
+    proxied = re.findall(r"leadbridge[\w-]*(?=:8080)", (COMPOSE[1].parent / "Caddyfile").read_text())
+    assert proxied == [name for name in services(COMPOSE[1]) if name.startswith("leadbridge")]
+    assert len(proxied) == 3
+
+
+def test_the_configuration_of_several_processes_is_good(tmp_path: Path) -> None:
+    shared = COMPOSE[1].parent / "config" / "bridge.yaml"
+    (tmp_path / "bridge.yaml").write_text(shared.read_text())
+    chatbots = yaml.safe_load(of_kind(MANIFESTS[0], "ConfigMap")["data"]["config.yaml"])
+    chatbots = {key: value for key, value in chatbots.items() if key in {"destinations", "chatbots"}}
+    (tmp_path / "acme.yaml").write_text(yaml.safe_dump(chatbots))
+
+    config = load(tmp_path, {**secrets(MANIFESTS[0]), "DB_PASSWORD": "Abc123"})
+
+    assert config.warnings == ()
+    database = services(COMPOSE[1])["db"]["environment"]
+    assert config.store.url == (f"postgresql://{database['POSTGRES_USER']}:Abc123@db/{database['POSTGRES_DB']}")
+    assert Path(config.store.spool).parent == Path("/data")
+
+
+# -- both
+
+
+@pytest.mark.parametrize("path", [*MANIFESTS, *COMPOSE], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_image_is_of_this_version(path: Path) -> None:
+    assert set(re.findall(r"image: leadbridge:(\S+)", path.read_text())) == {VERSION}
