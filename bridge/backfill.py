@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final
 
 from bridge.event import EVENT_FIELDS, EVENT_TYPES, contact_key, decode, fields_of, identity, serial_number
@@ -75,8 +76,10 @@ def days(since: date, today: date) -> Iterator[tuple[str, str]]:
         yield day.isoformat(), (day + timedelta(1)).isoformat()
 
 
-def read_answer(body: bytes) -> list[Any]:
+def read_answer(status: int, body: bytes) -> list[Any]:
     """Give the elements of an answer. Raises AnswerError for anything that does not say success."""
+    if status != HTTPStatus.OK:
+        raise AnswerError(f"answered {status}")
     try:
         document = decode(body)
     except ValueError:
@@ -109,17 +112,11 @@ def read_element(element: Any, serial: str) -> Listed | str:  # noqa: ANN401 - a
     fields = fields_of(document)
     if fields is None:
         return "a field of it is not a plain value"
-    if fields["Type"] not in EVENT_TYPES:
-        return f"its Type is not {' or '.join(EVENT_TYPES)}"
-    if serial_number(document) != serial:
-        return "its SerialNumber is that of another chatbot"
     created = _moment(str(fields["CreateTime"]))
     if created is None:
         return "its CreateTime is not a time"
-    session = str(fields["SessionID"]).strip()
-    if session in _NO_SESSION and not (str(fields["Email"]).strip() or str(fields["PhoneNumber"]).strip()):
-        return "it has neither a session nor a person"
-    return Listed(identity(fields), document, _kin(fields), created, contact_key(fields))
+    fault = _fault(fields, serial)
+    return fault or Listed(identity(fields), document, _kin(fields), created, contact_key(fields))
 
 
 def read_known(event_id: str, payload: bytes, serial: str) -> Listed | None:
@@ -196,8 +193,23 @@ def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str)
     return {**document, **{key: value for key, value in element.items() if key.casefold() not in own}}
 
 
+def _fault(fields: Mapping[str, Any], serial: str) -> str:
+    """Say what keeps an element with all fields from being an event; empty if nothing does."""
+    if fields["Type"] not in EVENT_TYPES:
+        return f"its Type is not {' or '.join(EVENT_TYPES)}"
+    if serial_number(fields) != serial:
+        return "its SerialNumber is that of another chatbot"
+    if _session(fields) in _NO_SESSION and not any(str(fields[name]).strip() for name in ("Email", "PhoneNumber")):
+        return "it has neither a session nor a person"
+    return ""
+
+
+def _session(fields: Mapping[str, Any]) -> str:
+    return str(fields["SessionID"]).strip()
+
+
 def _kin(fields: Mapping[str, Any]) -> tuple[str, int]:
-    session = str(fields["SessionID"]).strip()
+    session = _session(fields)
     if session in _NO_SESSION:
         return str(fields["Type"]), contact_key(fields)
     return str(fields["Type"]), contact_key({**fields, "Email": "", "PhoneNumber": "", "SessionID": session})

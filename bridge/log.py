@@ -87,6 +87,6 @@ class _Lines:
     def _write(self) -> None:
         lines, self._lines = self._lines, []
         # A log that cannot be written must not keep a lead from being stored or settled.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._file.write(b"\n".join([*lines, b""]))
             self._file.flush()

@@ -14,7 +14,7 @@ from bridge.config.problems import Path, Problem
 from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldForm
 from bridge.wanted import wanted_field
-from connectors.base import Finding, Severity, Wanted
+from connectors.base import Finding, Severity, Vault, Wanted
 
 AT_ONCE = 10
 """Destinations that are asked at the same time."""
@@ -51,13 +51,17 @@ class _Questions:
 
 
 async def probe_all(
-    config: Config, places: Places, waiting_for: Callable[[Sequence[str]], None] = lambda _: None
+    config: Config,
+    places: Places,
+    vault: Callable[[str], Vault],
+    waiting_for: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> list[Seen]:
     """Ask all destinations, and give what was found in the order of the files.
 
     Args:
         config: A configuration without errors, whose connectors have not been used.
         places: Where it stands.
+        vault: Gives the place where the destination of a name keeps secrets that change in use.
         waiting_for: Is told, whenever that changes, which destinations have not answered yet.
     """
     asked = _questions(config, places)
@@ -65,7 +69,7 @@ async def probe_all(
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def ask(questions: _Questions) -> list[Finding]:
-        found = await _ask(questions, gate)
+        found = await _ask(questions, vault(questions.destination.name), gate)
         open_names.remove(questions.destination.name)
         waiting_for(open_names)
         return found
@@ -96,13 +100,13 @@ def _questions(config: Config, places: Places) -> list[_Questions]:
     return list(made.values())
 
 
-async def _ask(questions: _Questions, gate: asyncio.Semaphore) -> list[Finding]:
+async def _ask(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) -> list[Finding]:
     """Ask one destination; whatever goes wrong becomes a finding."""
     seconds = questions.destination.timeout
     total = asyncio.timeout(TOTAL_SECONDS)
     try:
         async with total:
-            return await _answer(questions, gate) or [_ALL_WELL]
+            return await _answer(questions, vault, gate) or [_ALL_WELL]
     except TimeoutError:
         what = f"its probe did not end within {seconds:g} s; ask again, or raise timeout"
         if total.expired():
@@ -122,9 +126,10 @@ def _is_being_cancelled() -> bool:
     return current is not None and current.cancelling() > 0
 
 
-async def _answer(questions: _Questions, gate: asyncio.Semaphore) -> list[Finding]:
+async def _answer(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) -> list[Finding]:
     connector = questions.destination.connector
     try:
+        connector.open(vault)
         async with gate, asyncio.timeout(questions.destination.timeout):
             found = list(await connector.probe(questions.wanted))
     finally:

@@ -24,6 +24,8 @@ class Token:
     """Seconds since the epoch from which on it is not used any more; infinite where the server said nothing."""
 
 
+_CLOSING_SECONDS = 3.0
+
 TokenT = TypeVar("TokenT", bound=Token)
 
 
@@ -66,10 +68,15 @@ class TokenSource(Generic[TokenT]):
         return await self.token()
 
     async def close(self) -> None:
-        """Stop fetching. A second call does nothing."""
+        """End fetching. What is under way has a moment to end by itself: its answer may hold the next refresh token.
+
+        A second call does nothing.
+        """
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+            fetching = self._fetching
+            await asyncio.wait({fetching}, timeout=_CLOSING_SECONDS)
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
 
     async def _fetch_one(self) -> TokenT | Failure:
         try:
@@ -101,21 +108,21 @@ class RefreshToken:
         self._secrets = secrets
         self._vault: Vault | None = None
         self._kept = True
-        self._is_read = False
 
     def open(self, vault: Vault) -> None:
-        """Take the place where it is kept. What is there is read again, for another process may have written it."""
+        """Take the place where it is kept."""
         self._vault = vault
-        self._is_read = not self._kept
 
     async def value(self) -> str | Failure:
-        """Give the token to send, or say that what is kept cannot be read."""
-        if self._vault is not None and not self._is_read:
+        """Give the token to send, or say that what is kept cannot be read.
+
+        What is kept is read each time, for another process may have written it: a command, or the lane's next owner.
+        """
+        if self._vault is not None and self._kept:
             try:
                 kept = await self._vault.read(self._name)
             except VaultError as error:
                 return failed(Retry(Reason.CONNECTOR_ERROR, f"no access token: {error}"))
-            self._is_read = True
             if kept is not None:
                 self._take(kept)
         return self._value

@@ -3,13 +3,17 @@
 import asyncio
 import io
 import logging
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from bridge import retry
@@ -17,7 +21,9 @@ from bridge.admin.desk import Desk
 from bridge.alerts.sending import FIRST_WAIT, KEPT_LIMIT, Outbox, send
 from bridge.alerts.telling import CALM_SECONDS, Message
 from bridge.alerts.watch import Watch
+from bridge.app import running
 from bridge.config.model import Alerts
+from bridge.config.reload import first
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.lane import Lane
@@ -26,7 +32,20 @@ from bridge.store.base import Lease, Pause, Routed
 from bridge.store.driver import Driver
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Quota, Reason, Rejected
-from tests.building import NOW, SCHEDULE, Clock, FakeConnector, chatbot, config, destination, event, route, routed
+from tests import building
+from tests.building import (
+    NOW,
+    SCHEDULE,
+    SERIAL,
+    Clock,
+    FakeConnector,
+    chatbot,
+    config,
+    destination,
+    event,
+    route,
+    routed,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
 
@@ -302,3 +321,30 @@ async def test_a_fault_in_one_look_does_not_end_the_watch(alone: Place, target: 
         alone.watch.reloaded(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_bridge_that_runs_tells(tmp_path: Path, target: Target) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"server: {{listen: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n"
+        f"store: {{url: 'sqlite:///{tmp_path}/leadbridge.db'}}\n"
+        f"alerts: {{to: '{target.url}'}}\n"
+        f"chatbots: {{acme: {{serial_number: {SERIAL}, signing_keys: a-signing-key-of-good-length}}}}\n"
+    )
+    made, files = first(path, {})
+    async with running(made, files) as bridge, ClientSession() as client:
+        for _ in range(5):
+            headers = {"X-Webhook-Signature": f"t={int(time.time())},v1={'0' * 64}"}
+            async with client.post(f"http://{bridge.listen}/webhook", json=building.lead(), headers=headers) as answer:
+                assert answer.status == 401
+        # A reload has it look at once.
+        bridge.configuration.ask()
+        async with asyncio.timeout(10):
+            while not target.lines:
+                await asyncio.sleep(0.01)
+    assert "acme: requests are refused: 5 within 10 min" in target.lines[0]
+
+
+def test_a_bridge_without_alerts_does_without_apprise() -> None:
+    code = "import sys, bridge.app, bridge.cli.serve; sys.exit('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

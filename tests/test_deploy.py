@@ -14,6 +14,7 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from bridge.app import GRACE_SECONDS
+from bridge.cli import COMMANDS
 from bridge.config import Config, ConfigError, load
 
 ROOT = Path(__file__).parent.parent
@@ -233,6 +234,18 @@ def test_the_configuration_of_several_processes_is_good(tmp_path: Path) -> None:
 
 
 # -- both
+
+
+@pytest.mark.parametrize("document", ["security.md", "upgrade.md"])
+def test_what_the_documents_name_is_there(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
+    named = re.findall(r"`((?:tests|deploy)/[\w/.]+|compose\.yaml)(?:::(\w+))?`", text)
+    assert len(named) > 4
+    for file, test in named:
+        content = (ROOT / file).read_text()
+        assert not test or f"def {test}(" in content, f"{file} has no {test}"
+    commands = {each.split("`")[0] for each in re.findall(r"`leadbridge (\w+)", text)}
+    assert commands <= {*COMMANDS, "erase", "backfill"}
 
 
 @pytest.mark.parametrize("path", [*MANIFESTS, *COMPOSE], ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -11,7 +11,7 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Said(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.complaints: list[str] = []
-        self.usual: list[str] = []
+        self.usual: deque[str] = deque(maxlen=10)
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -250,4 +250,4 @@ async def test_a_strange_request_leaves_neither_a_traceback_nor_its_content_in_t
         # What is no HTTP is answered, and the connection closed.
         await reader.read()
         writer.close()
-    assert said.usual + said.complaints == []
+    assert [*said.usual, *said.complaints] == []

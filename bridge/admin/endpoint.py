@@ -3,6 +3,7 @@
 What an endpoint takes and gives are models, so that the check of a request and the OpenAPI document cannot disagree.
 """
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from bridge.errors import OperatorError, StoreUnavailableError
 BODY_LIMIT = 256 * 1024
 """Bytes of a request's body on the admin listener, at most."""
 JSON = "application/json"
+DIGITS = 20
+"""Of a number in a path, at most: none that is longer is one."""
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
 
@@ -94,7 +97,7 @@ async def read(endpoint: Endpoint, request: web.Request) -> Given:
     if request.query:
         raise RefusedError(400, "this takes no parameters in the address: put them into the body")
     body = await _body(request, required=bool(endpoint.given.model_fields.keys() - endpoint.in_path))
-    text = orjson.dumps({**body, **said})
+    text = json.dumps({**body, **said})
     return _checked(lambda: endpoint.given.model_validate_json(text, strict=True), body.keys() & said)
 
 
@@ -135,7 +138,7 @@ async def _body(request: web.Request, *, required: bool) -> dict[str, Any]:
 def _in_path(given: type[Given], name: str, text: str) -> str | int:
     """Read a part of the path as the type of its field: a JSON body is checked strictly, and it goes with it."""
     number = given is not Nothing and int in _types(given, name)
-    return int(text) if number and text.isascii() and text.isdigit() else text
+    return int(text) if number and text.isascii() and text.isdigit() and len(text) <= DIGITS else text
 
 
 def _types(given: type[Given], name: str) -> set[Any]:

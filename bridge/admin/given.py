@@ -28,7 +28,12 @@ def _flag(value: object) -> object:
 
 
 def _digits(value: object) -> object:
-    """Take a number in a query only as JSON writes it, where pydantic would take `1_000` and ` 1 ` too."""
+    """Take a number in a query only as JSON writes it, where pydantic would take `1_000` and ` 1 ` too.
+
+    In a body 5.0 is an integer (JSON Schema, validation, section 6.1.1).
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be a number")
     return value
@@ -44,8 +49,8 @@ def _moment(value: object) -> object:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Number = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=ID_LIMIT)]
-Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=PAGE_LIMIT)]
+Number = Annotated[int, Field(ge=1, le=ID_LIMIT), BeforeValidator(_digits)]
+Limit = Annotated[int, Field(ge=1, le=PAGE_LIMIT), BeforeValidator(_digits)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{6,32}$")]

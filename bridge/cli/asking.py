@@ -1,17 +1,16 @@
 """Asking destinations whether they still hold what they were given, for `leadbridge reconcile --online`."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.cli.store import OpenStore
+from bridge.cli.vault import CommandVault
 from bridge.config import Config
 from bridge.config.model import Destination, Route
-from bridge.errors import StoreUnavailableError
-from bridge.store import reconciling, secrets
+from bridge.store import reconciling
 from bridge.store.reconciling import Delivered
-from connectors.base import Filed, VaultError
+from connectors.base import Filed
 
 AT_ONCE = 100
 """Records that one call asks for."""
@@ -26,28 +25,6 @@ class Answered:
     untold: dict[str, int] = field(default_factory=dict)
     gone: dict[str, list[int]] = field(default_factory=dict)
     """Ids of the deliveries whose record is not there any more."""
-
-
-class _Vault:
-    """The destination's place in the store: a refresh token that changes now is the one that `serve` finds."""
-
-    def __init__(self, store: OpenStore, destination: str) -> None:
-        self._store = store
-        self._destination = destination
-
-    async def read(self, name: str) -> str | None:
-        try:
-            with self._store.reading() as connection:
-                return secrets.kept(connection, self._destination, name)
-        except StoreUnavailableError as error:
-            raise VaultError(str(error)) from error
-
-    async def write(self, name: str, value: str) -> None:
-        try:
-            with self._store.writing() as connection:
-                secrets.keep(connection, self._destination, name, value, time.time())
-        except StoreUnavailableError as error:
-            raise VaultError(str(error)) from error
 
 
 async def ask_all(config: Config, store: OpenStore, first: int) -> Mapping[str, Answered]:
@@ -65,7 +42,7 @@ async def ask_all(config: Config, store: OpenStore, first: int) -> Mapping[str, 
 async def _ask(destination: Destination, config: Config, store: OpenStore, first: int) -> Answered:
     answered, after = Answered(), 0
     routes = {(chatbot.name, route.name): route for chatbot in config.chatbots.values() for route in chatbot.routes}
-    destination.connector.open(_Vault(store, destination.name))
+    destination.connector.open(CommandVault(config, destination.name))
     try:
         while page := _page(store, destination.name, first, after):
             after = page[-1].id

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,15 +11,25 @@ import aiohttp
 import orjson
 import typer
 
-from bridge.backfill import PATH, AnswerError, Judged, Listed, Verdict, days, judge, read_answer, read_element, read_known
+from bridge.backfill import (
+    PATH,
+    AnswerError,
+    Judged,
+    Listed,
+    Verdict,
+    days,
+    judge,
+    read_answer,
+    read_element,
+    read_known,
+)
 from bridge.cli import configuration, output
-from bridge.cli.again import accepted_line
 from bridge.cli.options import JsonOption, PathArgument
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Chatbot, Config
 from bridge.config.model import Pull
 from bridge.errors import OperatorError
-from bridge.event import Form, Verified, timestamp
+from bridge.event import EventState, Form, Verified, timestamp
 from bridge.routing import route
 from bridge.spelling import did_you_mean
 from bridge.store.base import Routed
@@ -97,8 +107,8 @@ def _check_since(start: float, now: float, config: Config) -> None:
     oldest = now - kept
     if start < oldest:
         raise typer.BadParameter(
-            f"the store removes events after a while (store.retention), so those from before {timestamp(oldest)} cannot "
-            "be told from ones that were missed; give a later day",
+            f"the store removes events after a while (store.retention), so those from before {timestamp(oldest)} "
+            "cannot be told from ones that were missed; give a later day",
             param_hint="--since",
         )
 
@@ -133,9 +143,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> list[An
     if answer.status in _REFUSED:
         raise OperatorError(f"{url}: answered {answer.status}; nothing was accepted. See whether pull.key is right")
     try:
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
-            raise AnswerError(f"answered {answer.status}")
-        return read_answer(content)
+        return read_answer(answer.status, content)
     except AnswerError as error:
         raise OperatorError(
             f"{url}: {error}; nothing was accepted. See whether pull.url and pull.key are right"
@@ -179,7 +187,7 @@ def _accept(store: OpenStore, missed: Sequence[Judged], chatbot: Chatbot, now: f
         part = routed[start : start + ACCEPTED_AT_ONCE]
         with store.writing() as connection:
             ((*news,),) = (each for each in write(connection, [Accept(part)]) if isinstance(each, list))
-        lines += [accepted_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
+        lines += [_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
     return lines
 
 
@@ -187,6 +195,16 @@ def _routed(listed: Listed, chatbot: Chatbot, now: float) -> Routed:
     """Route it as the webhook's event that it would have been; it came by a call of ours, so nothing is signed."""
     verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name)
     return route(verified, chatbot, now)
+
+
+def _line(routed: Routed, *, is_new: bool) -> str:
+    event = routed.event
+    if not is_new:
+        return f"has come meanwhile as event {event.id}"
+    if event.state is not EventState.ACCEPTED:
+        return f"accepted as event {event.id}, which is {event.state.value}"
+    where = ", ".join(each.destination for each in routed.deliveries) or "no destination: no route takes it"
+    return f"accepted as event {event.id}, for {where}"
 
 
 # -- showing
@@ -201,8 +219,8 @@ def _show(judged: Sequence[Judged], lines: Sequence[str], what: str) -> None:
             output.say(f"  {orjson.dumps(each.element).decode()}")
     counts = Counter(each.verdict for each in judged)
     output.say(
-        f"{what}: {len(judged)} in the vendor's list; {counts[Verdict.MISSED]} accepted, {counts[Verdict.KNOWN]} known, "
-        f"{counts[Verdict.DOUBTFUL] + counts[Verdict.INCOMPLETE]} not accepted"
+        f"{what}: {len(judged)} in the vendor's list; {counts[Verdict.MISSED]} accepted, "
+        f"{counts[Verdict.KNOWN]} known, {counts[Verdict.DOUBTFUL] + counts[Verdict.INCOMPLETE]} not accepted"
     )
 
 

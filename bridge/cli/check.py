@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from bridge.cli import configuration, output
 from bridge.cli.options import JsonOption, PathArgument
+from bridge.cli.vault import CommandVault
 from bridge.config import Config, ConfigError, Problem
 from bridge.config.places import Places
 from bridge.probing import probe_all
@@ -65,7 +67,7 @@ def _ask(config: Config, places: Places, *, as_json: bool) -> tuple[list[Row], l
             awaited = f"; waiting for {', '.join(names[:_NAMED])}{more}" if names else ""
             show(f"{count - len(names)} of {count} destinations have answered{awaited}")
 
-        seen = asyncio.run(probe_all(config, places, waiting_for))
+        seen = asyncio.run(probe_all(config, places, partial(CommandVault, config), waiting_for))
     rows = [(each.severity, each.problem) for each in seen if as_json or each.severity is not Severity.NOTE]
     notes = [f"{each.destination}: {each.problem.message}" for each in seen if each.severity is Severity.NOTE]
     return rows, [] if as_json else notes

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from bridge.cli.check import warning_line
 from bridge.cli.examining import Found
 from bridge.cli.options import JsonOption, PathArgument
 from bridge.cli.store import driver_of, open_store
+from bridge.cli.vault import CommandVault
 from bridge.config import Config, ConfigError
 from bridge.config.places import Places
 from bridge.errors import LeadbridgeError
@@ -88,6 +90,6 @@ def _stored(config: Config) -> Iterator[Found]:
 
 
 def _destinations(config: Config, places: Places) -> Iterator[Found]:
-    for each in asyncio.run(probe_all(config, places)):
+    for each in asyncio.run(probe_all(config, places, partial(CommandVault, config))):
         told = each.problem.message if each.severity is Severity.NOTE else str(each.problem)
         yield Found("destination", each.severity, f"{each.destination}: {told}")

@@ -291,11 +291,11 @@ def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> 
     if state is DeliveryState.PENDING:
         # Named, they let the index over destination and id answer; without, the few pending ones would be looked for
         # among all deliveries.
-        return chosen.where(deliveries.c.destination.in_(list(_pending_destinations(connection))))
+        return chosen.where(deliveries.c.destination.in_(list(pending_destinations(connection))))
     return chosen
 
 
-def _pending_destinations(connection: Connection) -> Iterator[str]:
+def pending_destinations(connection: Connection) -> Iterator[str]:
     """Give the destinations that have pending deliveries: one step in the index for each, however many wait."""
     name = connection.execute(_next_destination("")).scalar()
     while name is not None:

@@ -14,13 +14,23 @@ from sqlalchemy import Column, Connection, Select, func, select
 
 from bridge.event import EventState, contact_key, decode, fields_of
 from bridge.store.base import DeliveryState
-from bridge.store.questions import PAGE, DeliveryRow, EventRow, deliveries_in, events_in, in_state
+from bridge.store.questions import (
+    PAGE,
+    DeliveryRow,
+    EventRow,
+    deliveries_in,
+    events_in,
+    in_state,
+    pending_destinations,
+)
 from bridge.store.schema import deliveries, events
 
 SPAN = 50_000
 """Rows that one page looks at, at most, where no index leads to those that are asked for: some ten milliseconds."""
 READ_SPAN = 5_000
 """Events whose payload one page reads, at most."""
+LOOK_SPAN = 5_000
+"""Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
 FOUND_LIMIT = 500
 """The most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
@@ -104,16 +114,16 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
 def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
     """Look for deliveries. Their time is that of their event's receipt."""
     low, high = _delivery_bounds(connection, wanted)
-    bottom = low if wanted.state in _INDEXED else max(low, high - SPAN)
-    chosen = select(deliveries.c.id).where(deliveries.c.id >= bottom, deliveries.c.id < high)
-    if wanted.chatbot is not None:
-        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == wanted.chatbot)
-    if wanted.state is not None:
-        chosen = chosen.where(in_state(deliveries.c.state, wanted.state.value))
-    if wanted.destination is not None:
-        chosen = chosen.where(deliveries.c.destination == wanted.destination)
-    if wanted.reason is not None:
-        chosen = chosen.where(deliveries.c.reason == wanted.reason)
+    chosen = _chosen_deliveries(wanted)
+    if wanted.state in _INDEXED:
+        looked = _looked(connection, wanted, low, high)
+        bottom = looked[-1] if len(looked) >= _looks(wanted) else low
+        chosen = chosen.where(deliveries.c.id.in_(looked))
+    else:
+        bottom = max(low, high - SPAN)
+        chosen = chosen.where(deliveries.c.id >= bottom, deliveries.c.id < high)
+        if wanted.state is not None:
+            chosen = chosen.where(in_state(deliveries.c.state, wanted.state.value))
     ids = list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(wanted.limit)).scalars())
     return FoundDeliveries(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
 
@@ -124,10 +134,7 @@ def seq_at(connection: Connection, moment: float) -> int:
     Events stand in the order of their receipt, so it is found by halving. The few that were routed again later stand
     where they were put then.
     """
-    low, high = connection.execute(select(func.min(events.c.seq), func.max(events.c.seq))).one()
-    if low is None:
-        return 1
-    high += 1
+    low, high = _ends(connection, events.c.seq)
     while low < high:
         middle = (low + high) // 2
         asked = select(events.c.seq, events.c.received_at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
@@ -136,7 +143,7 @@ def seq_at(connection: Connection, moment: float) -> int:
             high = middle
         else:
             low = found.seq + 1
-    return int(low)
+    return low
 
 
 def first_delivery(connection: Connection, seq: int) -> int | None:
@@ -158,12 +165,22 @@ def _chosen_events(wanted: EventsWanted) -> Select[int]:
     return chosen
 
 
+def _ends(connection: Connection, key: Column[int]) -> tuple[int, int]:
+    """Give the first key, and the one after the last.
+
+    Asked one by one: SQLite takes the end of an index for a single minimum or maximum only, else it reads all of it
+    (https://www.sqlite.org/optoverview.html#the_min_max_optimization).
+    """
+    first = connection.execute(select(func.min(key))).scalar()
+    last = connection.execute(select(func.max(key))).scalar()
+    return first or 1, (last or 0) + 1
+
+
 def _bounds(
     connection: Connection, key: Column[int], since: float | None, until: float | None, before: int | None
 ) -> tuple[int, int]:
     """Give the first key, and the one after the last, of what is asked for."""
-    first, last = connection.execute(select(func.min(key), func.max(key))).one()
-    low, high = first or 1, (last or 0) + 1
+    low, high = _ends(connection, key)
     if since is not None:
         low = max(low, seq_at(connection, since))
     if until is not None:
@@ -182,6 +199,37 @@ def _delivery_bounds(connection: Connection, wanted: DeliveriesWanted) -> tuple[
         end = first_delivery(connection, seq_at(connection, wanted.until))
         high = high if end is None else min(high, end)
     return low, high
+
+
+def _chosen_deliveries(wanted: DeliveriesWanted) -> Select[int]:
+    chosen = select(deliveries.c.id)
+    if wanted.chatbot is not None:
+        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == wanted.chatbot)
+    if wanted.destination is not None:
+        chosen = chosen.where(deliveries.c.destination == wanted.destination)
+    if wanted.reason is not None:
+        chosen = chosen.where(deliveries.c.reason == wanted.reason)
+    return chosen
+
+
+def _looks(wanted: DeliveriesWanted) -> int:
+    """Give how many of those in an indexed state are looked at: where nothing else chooses, no more than are shown."""
+    others = (wanted.chatbot, wanted.reason, wanted.destination)
+    return wanted.limit if others == (None, None, None) else LOOK_SPAN
+
+
+def _looked(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> list[int]:
+    """Give the newest ids in an indexed state, straight from its partial index: that of the queue is by destination."""
+    state = wanted.state or DeliveryState.DEAD
+    newest = select(deliveries.c.id).where(
+        in_state(deliveries.c.state, state.value), deliveries.c.id >= low, deliveries.c.id < high
+    )
+    newest = newest.order_by(deliveries.c.id.desc()).limit(_looks(wanted))
+    if state is DeliveryState.DEAD:
+        return list(connection.execute(newest).scalars())
+    names = [wanted.destination] if wanted.destination else pending_destinations(connection)
+    found = [connection.execute(newest.where(deliveries.c.destination == name)).scalars() for name in names]
+    return sorted((each for ids in found for each in ids), reverse=True)[: _looks(wanted)]
 
 
 def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:

@@ -35,8 +35,8 @@ CROWD = 6_000
 CROWD_SECONDS = 30.0
 """The bound on how long any of them may wait for an answer."""
 LOCKED_SECONDS = 1.0
-GROWTH_MB = 30.0
-"""By how much memory may grow from one crowd to the next."""
+GROWTH_MB = 40.0
+"""By how much memory may grow from the second crowd to the third."""
 
 FEW = 1_000
 MANY = int(os.environ.get("LEADBRIDGE_PENDING", "30000"))
@@ -74,14 +74,14 @@ async def test_a_crowd_is_served_or_told_to_come_again_and_memory_stays(tmp_path
         async with Program(tmp_path, wanted, ENVIRONMENT, log=tmp_path / "log") as program:
             await program.start()
             sizes, succeeded = [memory(program.pid)[0]], set()
-            for locks in (False, True, True, True):
+            for locks in (False, True, True):
                 told = await _crowd(program, locked(program) if locks else contextlib.nullcontext())
                 sizes.append(memory(program.pid)[0])
                 succeeded |= _judged(told, sizes, refusals=locks)
             kept = _kept(program.store)
             assert program.alive, program.told()
     assert succeeded <= kept, f"{len(succeeded - kept)} were answered with success and are not in the store"
-    assert sizes[-1] - sizes[2] < 2 * GROWTH_MB, f"memory after each crowd: {sizes}"
+    assert sizes[-1] - sizes[2] < GROWTH_MB, f"memory after each crowd: {sizes}"
 
 
 async def _crowd(program: Program, trouble: contextlib.AbstractContextManager[None]) -> list[Told]:

@@ -20,7 +20,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.children import ChildError
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.load import LoadError
-from tests.benchmarks.measures import arrival, drain, footprint, latency, mapping, throughput
+from tests.benchmarks.measures import arrival, drain, footprint, latency, mapping, postgresql, throughput
 
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "throughput": throughput.measure,
@@ -30,6 +30,7 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "drain": drain.measure,
     "footprint": footprint.measure,
     "mapping": mapping.measure,
+    "postgresql": postgresql.measure,
 }
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3
 

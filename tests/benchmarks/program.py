@@ -59,14 +59,17 @@ class Setup:
 
 
 @contextlib.contextmanager
-def setup(destinations: Mapping[str, int], concurrency: int = 10) -> Iterator[Setup]:
-    """Write a configuration in which every lead goes to all the destinations, given by name and port."""
+def setup(destinations: Mapping[str, int], concurrency: int = 10, store: str | None = None) -> Iterator[Setup]:
+    """Write a configuration in which every lead goes to all the destinations, given by name and port.
+
+    `store` is the URL of a database; without one the store is embedded, in the configuration's own folder.
+    """
     folder = Path(tempfile.mkdtemp(prefix="leadbridge-bench-"))
     try:
         port, admin = _free_ports(2)
         settings = {
             "server": {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}"},
-            "store": {"url": f"sqlite:///{folder / 'leadbridge.db'}"},
+            "store": {"url": store or f"sqlite:///{folder / 'leadbridge.db'}"},
             "destinations": {name: _destination(at, concurrency) for name, at in destinations.items()},
             "chatbots": {
                 "website": {

@@ -104,6 +104,16 @@ async def test_another_refresh_token_outlives_a_restart() -> None:
     assert "configured" not in "".join(vault.kept)
 
 
+async def test_a_refresh_token_that_another_process_has_replaced_is_used() -> None:
+    vault = Store()
+    serving, command = RefreshToken("configured", Secrets()), RefreshToken("configured", Secrets())
+    for each in (serving, command):
+        each.open(vault)
+        assert await each.value() == "configured"
+    assert await command.keep("rotated") is None
+    assert await serving.value() == "rotated"
+
+
 async def test_a_refresh_token_that_cannot_be_kept_is_not_forgotten() -> None:
     vault = Store()
     token = RefreshToken("configured", Secrets())

@@ -3,6 +3,8 @@ import contextlib
 import dataclasses
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -490,3 +492,9 @@ async def test_a_large_group_of_every_kind_is_one_transaction(store: SqlStore, d
     assert states.count(("crm", "delivered")) == 100
     assert states.count(("mail", "pending")) == 150
     assert len(rows(driver, attempts)) == 100
+
+
+def test_who_uses_sqlite_loads_nothing_of_postgresql() -> None:
+    asked = "import sys, bridge.app; print([name for name in sys.modules if 'psycopg' in name or 'postgresql' in name])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

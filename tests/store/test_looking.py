@@ -1,0 +1,83 @@
+"""What alerts, `reconcile` and `tail` ask of the store, on each engine."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bridge import retry
+from bridge.admin.desk import Desk
+from bridge.event import EventState
+from bridge.store import alerting, reconciling
+from bridge.store.base import DeliveryState, Quarantined, Routed
+from bridge.store.driver import Driver
+from bridge.store.following import Follower
+from bridge.store.sql import SqlStore
+from connectors.base import Delivered, Outcome, Reason, Rejected
+from tests.building import NOW, SCHEDULE, event, routed
+
+
+@pytest.fixture
+async def desk(driver: Driver) -> AsyncIterator[Desk]:
+    made = Desk(driver)
+    yield made
+    await made.close()
+
+
+async def settle(store: SqlStore, outcomes: dict[int, Outcome]) -> None:
+    lease = (await store.claim("lane", ["crm"], NOW, 1e9))["crm"]
+    for delivery in await store.read(list(outcomes)):
+        call = retry.Call(NOW, 1.0)
+        settled = retry.decide(delivery, outcomes[delivery.id], call, SCHEDULE, 0.0, excused=False)
+        await store.settle(lease, [settled])
+
+
+@pytest.fixture
+async def filled(store: SqlStore) -> SqlStore:
+    """Four leads for two destinations: one dead at the crm, one delivered there; and a strange event."""
+    await store.accept([routed("crm", "mail", received_at=NOW + number) for number in range(4)])
+    await store.accept([Routed(event(received_at=NOW + 9)._replace(state=EventState.UNRECOGNISED))])
+    await settle(store, {1: Rejected(Reason.REFUSED, "no"), 3: Delivered("17")})
+    return store
+
+
+async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
+    found = await desk.ask(lambda connection: alerting.look(connection, ["crm", "other"], whole=True))
+    assert found.dead == [alerting.Dead("crm", "refused", 1, NOW + 1)]
+    assert found.backlogs == [alerting.Backlog("crm", NOW + 2, 2)]
+    assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
+    part = await desk.ask(lambda connection: alerting.look(connection, [], whole=False))
+    assert part == alerting.Stored([], [], 0, None)
+
+
+async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
+    await filled.accept([Routed(event())])
+    tallies = await desk.ask(lambda connection: reconciling.tallies(connection, 1))
+    dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
+    assert tallies == [
+        reconciling.Tally("acme", None, {}, 1),
+        reconciling.Tally("acme", "crm", {dead: 1, delivered: 1, pending: 2}, 4),
+        reconciling.Tally("acme", "mail", {pending: 4}, 4),
+    ]
+    assert await desk.ask(lambda connection: reconciling.unrecognised(connection, 1)) == 1
+    assert await desk.ask(lambda connection: reconciling.unrecognised(connection, 6)) == 0
+    (record,) = await desk.ask(lambda connection: reconciling.delivered(connection, "crm", 1, 0, 10))
+    assert (record.id, record.chatbot, record.route, record.remote_id) == (3, "acme", "crm", "17")
+    assert not await desk.ask(lambda connection: reconciling.delivered(connection, "crm", 1, 3, 10))
+
+
+async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
+    follower = Follower()
+    await desk.ask(lambda connection: follower.begin(connection, 0))
+    assert not (await desk.ask(follower.look)).events
+    await filled.quarantine(Quarantined(NOW, "acme", "t=1", b"{}"))
+    await filled.accept([routed("crm")])
+    await settle(filled, {5: Delivered("18"), 9: Delivered("19")})
+    news = await desk.ask(follower.look)
+    assert [each.seq for each in news.events] == [6]
+    assert [(each.id, each.state) for each in news.deliveries] == [
+        (5, DeliveryState.DELIVERED),
+        (9, DeliveryState.DELIVERED),
+    ]
+    assert [each.size for each in news.refused] == [2]
+    again = await desk.ask(follower.look)
+    assert (again.events, again.deliveries, again.refused) == ([], [], [])
