@@ -127,14 +127,15 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
     if built is None or built.connector is None:
         return None
     settings = draft.model(built.connector.route_settings, path, own, known_keys(RoutePart))
-    if part is None or settings is None:
-        return None
-    if built.destination:
+    checked = settings or draft.rest(built.connector.route_settings, own)
+    if built.destination and checked:
         try:
-            built.destination.connector.check_route(settings)
+            built.destination.connector.check_route(checked)
         except Exception as error:  # noqa: BLE001 - a connector is foreign code
             note_refusal(draft, path, error)
             return None
+    if part is None or settings is None:
+        return None
     return Route(
         name=name,
         destination=part.to,

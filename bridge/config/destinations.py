@@ -10,7 +10,7 @@ from bridge.config.draft import Draft, split
 from bridge.config.model import Destination, RateLimit, RetrySchedule
 from bridge.config.problems import Path
 from bridge.config.schema import DestinationPart
-from bridge.config.secrets import secret_paths, warn_if_readable
+from bridge.config.secrets import secrets_in, warn_if_readable
 from bridge.config.wording import known_keys
 from bridge.mapping import NAMES
 from bridge.pace import Pace
@@ -52,7 +52,9 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
     if settings is None:
         _check_batch_size(draft, path, kind.max_batch)
         return Built(kind, None)
-    for secret in secret_paths(settings):
+    for secret, held in secrets_in(settings):
+        if not held.get_secret_value().strip():
+            draft.value_error((*path, *secret), "is empty: set the variable, or the file, that it comes from")
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
     pace = Pace(part.rate_limit.requests, part.rate_limit.per) if part and part.rate_limit else None
     connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"), pace)

@@ -80,6 +80,20 @@ class Draft:
             Wording(self.findings, self.root, path, model, also_known).report(error)
             return None
 
+    def rest(self, model: type[Model], given: Mapping[str, Any]) -> Model | None:
+        """Make the model without the values that are wrong, so that what depends on the others can still be checked.
+
+        None where it cannot be made without them. Notes nothing: `model` has done so.
+        """
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            wrong = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
+        try:
+            return model.model_validate({key: value for key, value in given.items() if key not in wrong})
+        except ValidationError:
+            return None
+
     def condition(self, path: Path) -> Condition | None:
         """Compile the expression at a path; None where there is none, or none that can be compiled."""
         followed, node = find(self.root, path)

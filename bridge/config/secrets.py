@@ -42,21 +42,21 @@ def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:
         findings.warn(followed, node.place, f"a secret from the default in this file, which is no secret: set {names}")
 
 
-def secret_paths(value: object, path: Path = ()) -> Iterator[Path]:
-    """Find the secrets in a connector's settings, by the keys that the configuration uses.
+def secrets_in(value: object, path: Path = ()) -> Iterator[tuple[Path, SecretStr]]:
+    """Find the secrets in a connector's settings, each with its path by the keys that the configuration uses.
 
     In a map of free names (headers) all values may be typed as secrets, so that none is ever shown; there only those
     count whose name says so.
     """
     if isinstance(value, SecretStr):
-        yield path
+        yield path, value
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
-            yield from secret_paths(getattr(value, name), (*path, field.alias or name))
+            yield from secrets_in(getattr(value, name), (*path, field.alias or name))
     elif isinstance(value, Mapping):
         for key, each in value.items():
             if not isinstance(each, SecretStr) or _TELLING_NAME.search(str(key)):
-                yield from secret_paths(each, (*path, str(key)))
+                yield from secrets_in(each, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for at, each in enumerate(value):
-            yield from secret_paths(each, (*path, at))
+            yield from secrets_in(each, (*path, at))

@@ -133,6 +133,8 @@ def _message(error: ErrorDetails) -> str:
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return words.format(context.get(bound))
+    if kind == "string_pattern_mismatch":
+        return f"must look like {context.get('pattern')}, as a regular expression"
     if kind in _CHOICES:
         return _choice(str(context.get(_CHOICES[kind], "")), error.get("input"))
     return _SHAPES.get(kind, "is not a value that can stand here")
@@ -148,4 +150,6 @@ def _choice(expected: str, given: object) -> str:
 def _sentence(description: str | None) -> str:
     if not description:
         return ""
-    return f": {description[:1].lower()}{description[1:].rstrip('.')}"
+    first = description.partition(". ")[0].rstrip(".")
+    # An abbreviation at the beginning stays as it is.
+    return f": {first if first[1:2].isupper() else first[:1].lower() + first[1:]}"
