@@ -10,6 +10,7 @@ from a process that has died, or cannot reach the store, is it taken, when its l
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import uuid
@@ -46,8 +47,10 @@ class Lanes:
         self._leases: dict[str, Lease] = {}
         self._share: frozenset[str] = frozenset()
         """The lanes that this process is to work."""
-        self._owned: frozenset[str] = frozenset()
-        """The lanes that anybody worked when it was last asked."""
+        self._elsewhere: dict[str, float] = {}
+        """When each lane was last seen in another process's hands, in the loop's time."""
+        self._cut_off = False
+        """Whether the leases are over and could not be renewed."""
         self._over: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -61,8 +64,15 @@ class Lanes:
         return self._lanes
 
     def complete(self) -> bool:
-        """Whether every destination's lane is owned: by this process, or by another one that serves the same store."""
-        return self._owned >= self._config().destinations.keys()
+        """Whether every destination's lane is owned: by this process, or by another one that serves the same store.
+
+        A lane that one process has left and another has not taken yet counts as owned as long as that may take.
+        """
+        since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
+        return not self._cut_off and all(
+            name in self._leases or self._elsewhere.get(name, -math.inf) >= since
+            for name in self._config().destinations
+        )
 
     async def run(self) -> None:
         """Own lanes until `stop`.
@@ -120,7 +130,7 @@ class Lanes:
             log.warning("leases_not_renewed", error=str(error))
             return
         self._leases = leases
-        self._owned = frozenset(leases.keys() | meeting.holders.keys() - gone)
+        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
         for name, lane in self._lanes.items():
             if name not in leases or name not in self._share:
@@ -137,6 +147,7 @@ class Lanes:
 
         `moment` is in the loop's time, which goes on while the process is stopped.
         """
+        self._cut_off = False
         if self._over:
             self._over.cancel()
             self._over = None
@@ -145,7 +156,7 @@ class Lanes:
 
     def _leases_over(self) -> None:
         log.warning("leases_over", lanes=len(self._lanes))
-        self._owned = frozenset()
+        self._cut_off = True
         for lane in self._lanes.values():
             lane.stop()
 

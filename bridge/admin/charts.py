@@ -11,8 +11,10 @@ from typing import Final
 from markupsafe import Markup
 
 _WIDTH: Final = 720
-_HEIGHT: Final = 120
+_HEIGHT: Final = 140
+_TOP: Final = 16
 _BASE: Final = 100
+"""Of the highest bar."""
 _STATES: Final = ("delivered", "pending", "dead", "discarded")
 
 
@@ -20,13 +22,14 @@ def hours(counts: Sequence[int], first_hour: int) -> Markup:
     """Draw a bar for each hour; `first_hour` is the hour of the day of the first one."""
     top = max([*counts, 1])
     step = _WIDTH / max(len(counts), 1)
-    drawn = []
+    # The number at the top of the scale, so that the height of a bar means something.
+    drawn = [f'<text x="2" y="12">{top}</text><path class="scale" d="M0 16H{_WIDTH}M0 {_TOP + _BASE}H{_WIDTH}"/>']
     for at, count in enumerate(counts):
         height = round(_BASE * count / top, 1)
         hour = (first_hour + at) % 24
         x = round(at * step, 1)
         drawn.append(
-            f'<rect class="bar" x="{x + 2}" y="{_BASE - height}" width="{round(step - 4, 1)}" height="{height}" rx="2">'
+            f'<rect class="bar" x="{x + 2}" y="{_TOP + _BASE - height}" width="{round(step - 4, 1)}" height="{height}" rx="2">'
             f"<title>{hour:02}:00: {count}</title></rect>"
         )
         if hour % 6 == 0:

@@ -37,7 +37,9 @@ COMMANDS = {
     "doctor": "See whether all is well, and what to do where it is not.",
     "schema": "Print the JSON Schema of the configuration, for editors.",
     "connectors": "See which connectors there are, and their settings.",
-    "db": "Make, migrate and check the store.",
+    "backfill": "Accept leads that were missed, from the vendor's list.",
+    "erase": "Remove for good all that holds an e-mail address.",
+    "db": "Make, migrate, check and back up the store.",
 }
 """Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""
 

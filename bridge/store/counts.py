@@ -7,7 +7,7 @@ picture of hours does not show.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Integer, cast, func, select
+from sqlalchemy import BigInteger, Connection, cast, func, select
 
 from bridge.event import EventState
 from bridge.store.base import DeliveryState
@@ -48,7 +48,7 @@ def day(connection: Connection, now: float) -> Day:
     first = seq_at(connection, since)
     last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
     low = max(first, last + 1 - SPAN)
-    hour = (cast(events.c.received_at, Integer) - since) // HOUR
+    hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
     asked = (
         select(hour.label("hour"), func.count().label("events"))
         .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))

@@ -185,7 +185,7 @@ def _naming(connection: Connection, address: Address) -> Iterator[tuple[Any, tup
 
 
 def _has(column: Column[str | None], address: Address) -> Any:  # noqa: ANN401 - SQLAlchemy's own type of a condition
-    return func.lower(column).contains(address.plain.decode(), autoescape=True)
+    return func.lower(column).contains(address.plain, autoescape=True)
 
 
 def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -222,17 +222,19 @@ def _take_lock(driver: SqliteDriver, stack: contextlib.ExitStack) -> bool:
 
 
 def _in_files(path: Path, address: Address) -> bool:
-    return any(_in_file(path.with_name(path.name + ending), address.plain) for ending in ("", "-wal"))
+    return any(_in_file(path.with_name(path.name + ending), address.spellings) for ending in ("", "-wal"))
 
 
-def _in_file(path: Path, plain: bytes) -> bool:
-    """Tell whether the address stands in a file in clear, in use or not."""
+def _in_file(path: Path, spellings: Sequence[bytes]) -> bool:
+    """Tell whether the address stands in a file, in use or not."""
     if not path.exists():
         return False
+    longest = max(map(len, spellings))
     with path.open("rb") as file:
         tail = b""
         while chunk := file.read(_CHUNK):
-            if plain in (tail + chunk).lower():
+            seen = (tail + chunk).lower()
+            if any(each in seen for each in spellings):
                 return True
-            tail = chunk[-len(plain) :]
+            tail = chunk[-longest:]
     return False

@@ -52,9 +52,14 @@ class Address:
         return "Address()"
 
     @property
-    def plain(self) -> bytes:
+    def plain(self) -> str:
         """The address in lower case, as most texts hold it."""
-        return self._bytes
+        return self._plain
+
+    @property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What most files hold of it, in lower case: it, as JSON may escape it, and as a URI does."""
+        return tuple(self._plain.replace("@", at).encode() for at in ("@", "\\u0040", "%40"))
 
     def in_body(self, body: bytes) -> Mention:
         """Look into all texts and keys of a JSON value, and into the bytes as text.

@@ -101,6 +101,10 @@ class SqliteDriver:
         return engine
 
     def _open(self) -> sqlite3.Connection:
+        # It holds personal data and secrets: for nobody but its user. Only where there is none yet, for to close another
+        # handle of a file in use takes away its locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+        with contextlib.suppress(OSError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512

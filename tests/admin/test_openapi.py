@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ HEALTH = list(HealthCheck)
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A bridge in a thread, since the client that asks it blocks."""
-    folder: Path = tmp_path_factory.mktemp("openapi")
+    folder = tmp_path_factory.mktemp("openapi")
     file = folder / "config.yaml"
     file.write_text(CONFIG.format(folder=folder, url="http://127.0.0.1:9/leads", serial=SERIAL))
     environ = {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": "a-secret-of-the-crm", "KEY": KEY.decode()}
@@ -68,6 +67,6 @@ def test_the_api_does_what_its_document_says(described: Any, mode: GenerationMod
         except Unsatisfiable:
             # There is nothing that it could be asked wrongly.
             assert mode is GenerationMode.NEGATIVE
-    # Else it would have been the door that was tested, not what is behind it. To leave the token out is a wrong request.
+    # Else it would have been the door that was tested, not what is behind it. Wrong requests may lack the token.
     assert not answers.keys() & ({401, 429} if mode is GenerationMode.POSITIVE else {429})
     assert answers[200 if mode is GenerationMode.POSITIVE else 400] > 50

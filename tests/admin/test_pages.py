@@ -115,7 +115,7 @@ async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
     await desk.send()
     _, page = await desk.see("/events", csrf=token, who="ADA@example.com")
     (found,) = re.findall(r'href="/events/([0-9a-f]+)"', page)
-    assert f"Event {found[:12]}" in (await desk.see("/events", csrf=token, who=found))[1]
+    assert f"Event {found[:16]}" in (await desk.see("/events", csrf=token, who=found))[1]
     assert "None here" in (await desk.see("/events", csrf=token, who="nobody@example.com"))[1]
     assert (await desk.see("/events", csrf=token, who="what is this"))[0] == 400
 

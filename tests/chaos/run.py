@@ -102,4 +102,4 @@ def _states(victim: Victim) -> Mapping[str, int]:
         url = f"sqlite:///{victim.store}"
     question = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
     with driver_for(url).engine().connect() as connection:
-        return dict(connection.execute(question).tuples().all())
+        return {str(state): int(count) for state, count in connection.execute(question)}

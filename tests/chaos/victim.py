@@ -51,10 +51,6 @@ class Victim(Program):
         known = {**environment, "CHAOS_CLOCK": str(self._clock_file), "PYTHONPATH": str(ROOT)}
         super().__init__(folder, self.settings, known, log=self._log_file)
         self._ready = dict(self._addresses)
-        self.starts = 0
-        """How often it has been started."""
-        self.failed_starts = 0
-        """How many of them ended before it was ready, as they do while there is no room for the store."""
 
     def launch(self) -> None:
         """Start it, and do not wait."""
@@ -69,7 +65,6 @@ class Victim(Program):
                 text=True,
                 start_new_session=True,
             )
-        self.starts += 1
 
     async def up(self) -> None:
         """See to it that it runs and is ready, whatever it takes."""
@@ -79,8 +74,8 @@ class Victim(Program):
                 raise ChaosError(f"not ready within {_READY_SECONDS:g} s: {self.told()}")
             if not self.alive:
                 self.launch()
+                # It may end before it is ready: while there is no room for the store, it must.
                 await self._answers_or_ends(deadline)
-                self.failed_starts += not self.alive
             await asyncio.sleep(0.05)
 
     def check_alive(self) -> None:
@@ -114,14 +109,17 @@ class Victim(Program):
     async def _answers(self) -> bool:
         """Tell whether it answers GET."""
         try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        try:
             async with asyncio.timeout(1):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.write(b"GET /webhook HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                answer = await reader.read()
-                writer.close()
+                return (await reader.read()).startswith(b"HTTP/1.1 200 ")
         except (OSError, TimeoutError):
             return False
-        return answer.startswith(b"HTTP/1.1 200 ")
+        finally:
+            writer.transport.abort()
 
     async def _answers_or_ends(self, deadline: float) -> None:
         while self.alive and not await self._answers() and time.monotonic() < deadline:

@@ -67,7 +67,7 @@ class Wire:
         left = [int(self._chance.expovariate(1 / MEAN_BYTES)) + 1]
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         both = [
@@ -76,12 +76,19 @@ class Wire:
         ]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if left[0] > 0:
+                # One end has closed: what it has said before still goes to the other.
+                for end in (writer, far_writer):
+                    end.close()
+                    await end.wait_closed()
+        except OSError:
+            pass
         finally:
             for each in both:
                 each.cancel()
             await asyncio.gather(*both, return_exceptions=True)
             for end in (writer, far_writer):
-                end.transport.abort() if left[0] <= 0 else end.close()
+                end.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[int]) -> None:
         """Carry one direction until it ends, or until both directions together have carried what they may."""

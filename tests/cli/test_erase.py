@@ -3,18 +3,25 @@
 import asyncio
 import json
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
-from bridge.cli import COMMANDS
+from bridge.cli import COMMANDS, app
 from bridge.store import erasure
 from bridge.store.base import Quarantined
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Reason, Rejected
+from connectors.testing import Sandbox
+from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.program import Program
+from tests.acceptance.sending import Sender
+from tests.acceptance.sending import lead as written_lead
 from tests.building import NOW, lead, routed
 
 if TYPE_CHECKING:
@@ -46,6 +53,10 @@ def kept(leadbridge: "Place") -> "Place":
 
 def in_files(place: "Place") -> list[str]:
     return [path.name for path in place.folder.glob("*.db*") if ANN.encode() in _without_joann(path.read_bytes())]
+
+
+def files_with_ann(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.db*") if ANN.encode() in path.read_bytes()]
 
 
 def _without_joann(content: bytes) -> bytes:
@@ -204,3 +215,32 @@ def test_postgresql_and_the_spool_before_it(place: "Place", embedded: SqliteDriv
     assert len(place.rows("events", "list")) == 1
     assert in_files(place) == []
     assert place("erase", "--email", ANN, "--yes").exit_code == 1
+
+
+async def test_beside_the_real_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves all the while: of the erased leads nothing is sent, the others arrive, and its files are clean."""
+    monkeypatch.chdir(tmp_path)
+    async with (
+        Sandbox() as crm,
+        Program(tmp_path, settings({"crm": http(crm.url)}), ENVIRONMENT) as program,
+        Sender(program) as sender,
+    ):
+        assert (await program.run("db", "migrate")).status == 0
+        assert (await program.run("lanes", "pause", "crm")).status == 0
+        await program.start()
+        for number in range(12):
+            await sender.deliver(written_lead(Email=ANN if number % 3 == 0 else f"p{number}@example.org"))
+
+        runner = CliRunner(env=ENVIRONMENT)
+        arguments = ["erase", "--email", ANN, "--yes", str(program.config)]
+        result = await asyncio.to_thread(runner.invoke, app, arguments, catch_exceptions=False)
+
+        assert result.exit_code == 0, result.output
+        assert result.stdout == "erased: 4 events, 4 deliveries; not delivered yet, and never to be: 4 to crm\n"
+        assert files_with_ann(tmp_path) == []
+        assert (await program.run("lanes", "resume", "crm")).status == 0
+        rows = await program.settled()
+        assert [row["state"] for row in rows] == ["delivered"] * 8
+        assert len(crm.records) == 8
+        assert not program.events("fault")
+        assert ANN.encode() not in b"".join(call.body for call in crm.ledger)

@@ -498,3 +498,13 @@ def test_who_uses_sqlite_loads_nothing_of_postgresql() -> None:
     asked = "import sys, bridge.app; print([name for name in sys.modules if 'psycopg' in name or 'postgresql' in name])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_embedded_file_is_for_its_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "leadbridge.db"
+    driver = SqliteDriver(make_url(f"sqlite:///{path}"))
+    migrate(driver.engine())
+    with driver.connect() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+        for file in tmp_path.iterdir():
+            assert file.stat().st_mode & 0o077 == 0, file.name

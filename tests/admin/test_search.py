@@ -1,0 +1,140 @@
+"""The questions and actions of the admin listener, on each engine."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from bridge.admin.desk import Desk
+from bridge.event import EventState
+from bridge.store import bulk, counts, search
+from bridge.store.base import DeliveryState, NewDelivery, Routed
+from bridge.store.bulk import Act, Chosen
+from bridge.store.driver import Driver
+from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.sql import SqlStore
+from tests.building import NOW, event
+
+HOUR = 3600.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> Driver:
+    if request.param == "sqlite":
+        embedded: Driver = request.getfixturevalue("embedded")
+        return embedded
+    from tests.postgresql import ToldDriver
+
+    return ToldDriver(request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def desk(either: Driver) -> AsyncIterator[Desk]:
+    """A store with six leads, one an hour, each to two destinations; the first three are dead at `crm`."""
+    store = SqlStore(either)
+    leads = [
+        event(NOW + at * HOUR, Email=f"ada{at % 2}@example.com", PhoneNumber=f"+1 202 555 01{at}") for at in range(6)
+    ]
+    for at, each in enumerate(leads):
+        problem = "a field is empty" if at < 3 else None
+        await store.accept([Routed(each, (NewDelivery("crm", "crm", problem), NewDelivery("erp", "erp")))])
+    await store.accept([Routed(event(NOW + 6 * HOUR, Email="test@example.com")._replace(state=EventState.TEST))])
+    made = Desk(either)
+    yield made
+    await made.close()
+    await store.close()
+
+
+async def all_events(desk: Desk, **wanted: Any) -> list[float]:
+    """Follow the cursors to the end; give the hours of what was found."""
+    found: list[float] = []
+    before = None
+    while True:
+        asked = EventsWanted(**wanted, before=before)
+        page = await desk.ask(lambda connection, asked=asked: search.find_events(connection, asked))  # type: ignore[misc]
+        found += [(each.received_at - NOW) / HOUR for each in page.rows]
+        if page.next is None:
+            return found
+        assert before is None or page.next < before
+        before = page.next
+
+
+async def all_deliveries(desk: Desk, **wanted: Any) -> list[tuple[float, str]]:
+    found: list[tuple[float, str]] = []
+    before = None
+    while True:
+        asked = DeliveriesWanted(**wanted, before=before)
+        page = await desk.ask(lambda connection, asked=asked: search.find_deliveries(connection, asked))  # type: ignore[misc]
+        found += [((each.received_at - NOW) / HOUR, each.destination) for each in page.rows]
+        if page.next is None:
+            return found
+        assert before is None or page.next < before
+        before = page.next
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+@pytest.mark.parametrize("span", [2, 50_000])
+async def test_what_is_looked_for_is_found_once_page_by_page(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: int, span: int
+) -> None:
+    for name in ("SPAN", "READ_SPAN", "LOOK_SPAN"):
+        monkeypatch.setattr(search, name, span)
+    assert await all_events(desk, limit=limit) == [6, 5, 4, 3, 2, 1, 0]
+    assert await all_events(desk, limit=limit, chatbot="nobody") == []
+    assert await all_events(desk, limit=limit, state=EventState.TEST) == [6]
+    assert await all_events(desk, limit=limit, email="ADA1@example.com") == [5, 3, 1]
+    assert await all_events(desk, limit=limit, email="test@example.com") == [6]
+    assert await all_events(desk, limit=limit, phone="5550 12") == [2]
+    assert await all_events(desk, limit=limit, since=NOW + HOUR, until=NOW + 3 * HOUR) == [2, 1]
+    assert await all_events(desk, limit=limit, email="ada1@example.com", since=NOW + 2 * HOUR) == [5, 3]
+    dead = [(2, "crm"), (1, "crm"), (0, "crm")]
+    assert await all_deliveries(desk, limit=limit, state=DeliveryState.DEAD) == dead
+    assert await all_deliveries(desk, limit=limit, state=DeliveryState.DEAD, reason="mapping") == dead
+    assert await all_deliveries(desk, limit=limit, state=DeliveryState.DEAD, reason="gone") == []
+    assert await all_deliveries(desk, limit=limit, state=DeliveryState.DEAD, destination="erp") == []
+    assert await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING, destination="crm") == [
+        (5, "crm"),
+        (4, "crm"),
+        (3, "crm"),
+    ]
+    assert len(await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING, chatbot="acme")) == 9
+    assert len(await all_deliveries(desk, limit=limit)) == 12
+    assert await all_deliveries(desk, limit=limit, since=NOW + 5 * HOUR) == [(5, "erp"), (5, "crm")]
+
+
+async def test_the_hours_are_counted(desk: Desk) -> None:
+    day = await desk.ask(lambda connection: counts.day(connection, NOW + 5 * HOUR + 60))
+    assert day.accepted[-6:] == [1, 1, 1, 1, 1, 1]
+    assert sum(day.accepted) == 6
+    assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 9}
+    assert day.complete
+    assert await desk.ask(counts.causes) == [counts.Cause("crm", "mapping", 3)]
+
+
+async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.store.actions.IDS_LIMIT", 2)
+    chosen = Chosen(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
+    found = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    assert found.count == 3
+    first = await desk.change(step(chosen, 0, found.through))
+    rest = await desk.change(step(chosen, first[-1], found.through))
+    assert (len(first), len(rest)) == (2, 1)
+    assert await desk.change(step(chosen, rest[-1], found.through)) == []
+    assert (await desk.ask(lambda connection: bulk.extent(connection, chosen))).count == 0
+
+
+async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
+    chosen = Chosen(DeliveryState.DEAD)
+
+    def fail(connection: Connection) -> None:
+        bulk.step(connection, chosen, Act.DISCARD, 0, 10_000, NOW)
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        await desk.change(fail)
+    assert (await desk.ask(lambda connection: bulk.extent(connection, chosen))).count == 3
+
+
+def step(chosen: Chosen, after: int, through: int) -> "Callable[[Connection], list[int]]":
+    return lambda connection: list(bulk.step(connection, chosen, Act.REPLAY, after, through, NOW))
