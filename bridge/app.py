@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -121,6 +122,7 @@ async def serve(config: Config, files: Files) -> None:
     SIGHUP has the configuration read again.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_connections()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -138,6 +140,14 @@ async def serve(config: Config, files: Files) -> None:
         gc.collect()
         gc.freeze()
         await stop.wait()
+
+
+def _allow_connections() -> None:
+    """Let the process have as many open files as the system grants it: the usual 1,024 are as many silent clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(soft, 65_536) if hard == resource.RLIM_INFINITY else hard
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @contextlib.asynccontextmanager

@@ -47,7 +47,8 @@ class Lane:
     """Works the queue of one destination until it is stopped or its lease is lost.
 
     `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since the epoch, `chance`
-    a number in [0, 1).
+    a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though nobody has stopped the
+    lane yet, as in a process that was suspended.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Lane:
         clock: Callable[[], float],
         chance: Callable[[], float] = random.random,
         observe: Observe = lambda *_: None,
+        owned: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = destination.name
         self.destination = destination
@@ -69,6 +71,7 @@ class Lane:
         self._clock = clock
         self._chance = chance
         self._observe = observe
+        self._owned = owned
         self._agenda = Agenda()
         self._ready: deque[Ready] = deque()
         self._out: set[int] = set()
@@ -176,7 +179,13 @@ class Lane:
             self._track(self._call(batch, self._clock()))
 
     def _may_call(self) -> bool:
-        if self._stopping or self._held or self._changed or self._now < self._allowance.nothing_until:
+        if (
+            self._stopping
+            or self._held
+            or self._changed
+            or not self._owned()
+            or self._now < self._allowance.nothing_until
+        ):
             return False
         concurrency = self.destination.concurrency
         if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:

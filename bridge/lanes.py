@@ -51,6 +51,8 @@ class Lanes:
         """When each lane was last seen in another process's hands, in the loop's time."""
         self._cut_off = False
         """Whether the leases are over and could not be renewed."""
+        self._until = math.inf
+        """When they are over, in the loop's time."""
         self._over: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -148,11 +150,15 @@ class Lanes:
         `moment` is in the loop's time, which goes on while the process is stopped.
         """
         self._cut_off = False
+        self._until = moment
         if self._over:
             self._over.cancel()
             self._over = None
         if self._store.shared:
             self._over = asyncio.get_running_loop().call_at(moment, self._leases_over)
+
+    def _owns(self) -> bool:
+        return not self._store.shared or asyncio.get_running_loop().time() < self._until
 
     def _leases_over(self) -> None:
         log.warning("leases_over", lanes=len(self._lanes))
@@ -161,7 +167,15 @@ class Lanes:
             lane.stop()
 
     def _begin(self, destination: Destination, lease: Lease) -> None:
-        lane = Lane(destination, self._chatbot, self._store, lease, clock=self._clock, observe=self._observe)
+        lane = Lane(
+            destination,
+            self._chatbot,
+            self._store,
+            lease,
+            clock=self._clock,
+            observe=self._observe,
+            owned=self._owns,
+        )
         self._lanes[destination.name] = lane
         task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {destination.name}")
         self._running[destination.name] = task

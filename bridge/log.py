@@ -5,6 +5,7 @@ Lines hold ids, names, sizes and reasons; never a value of an event, and never a
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 import traceback
@@ -30,6 +31,26 @@ def configure(lines: BinaryIO | None = None) -> None:
         logger_factory=_Lines(lines or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def server_log() -> logging.Logger:
+    """Give the logger for aiohttp's server: one line with the kind of the fault.
+
+    aiohttp's own text is a traceback with the message of the error, which quotes what was sent.
+    """
+    logger = logging.getLogger("leadbridge.http")
+    if not logger.handlers:
+        logger.addHandler(_Kinds())
+        logger.propagate = False
+    return logger
+
+
+class _Kinds(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        frames = traceback.extract_tb(error.__traceback__) if error else None
+        at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+        structlog.get_logger().warning("http_fault", fault=type(error).__qualname__ if error else None, at=at)
 
 
 def _line(logger: object, level: str, entry: MutableMapping[str, Any]) -> bytes:

@@ -6,20 +6,25 @@ before, and whatever can become right by itself is answered so that the sender c
 """
 
 import asyncio
+import contextlib
+import ctypes
+import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import ClientPayloadError, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.web_protocol import ERROR
 
 from bridge.answers import Ready, answer
 from bridge.config.model import Ack, Chatbot, Config
 from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Verified
+from bridge.log import server_log
 from bridge.relay import Relay
 from bridge.routing import route
 from bridge.signature import HEADER, SignatureError
@@ -38,12 +43,15 @@ IDLE_SECONDS = 75.0
 """How long a connection may go without a complete request header: longer than proxies keep theirs (nginx: 60 s)."""
 HEADER_BYTES = 8_190
 """The most bytes of a header line; aiohttp answers 400 to more, and to more than 128 headers."""
+COLLECT_SECONDS = 0.25
+"""How soon after a request that is no HTTP its remains are collected; many at once are collected together."""
 RETRY_AFTER = "30"
 
 _SUCCESS = b'{"status":"success"}'
 _TEST = b'{"status":"Success: test request received"}'
 _READY = b'{"status":"ready"}'
 _ERRORS = {
+    400: b'{"status":"error","error":"the body did not arrive whole"}',
     404: b'{"status":"error","error":"no such chatbot or path; the webhook is at /webhook"}',
     405: b'{"status":"error","error":"POST events here"}',
     408: b'{"status":"error","error":"the body did not arrive in time"}',
@@ -98,6 +106,7 @@ class Receiver:
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
         self._quarantining = 0
+        self._collecting = False
 
     def server(self) -> web.Server:
         """Make the HTTP server below a listener; call it inside the running loop."""
@@ -105,6 +114,7 @@ class Receiver:
             self.answer,
             request_factory=self._request,
             access_log=None,
+            logger=server_log(),
             keepalive_timeout=IDLE_SECONDS,
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,
@@ -154,6 +164,9 @@ class Receiver:
             raise SenderError("too_slow", 408) from error
         except web.HTTPRequestEntityTooLarge as error:
             raise SenderError("too_large", 413) from error
+        except (ConnectionError, ClientPayloadError, HttpProcessingError) as error:
+            # It hung up, or its body is not what its head promised.
+            raise SenderError("broken_off", 400) from error
 
     async def _receive(
         self, body: bytes, request: web.BaseRequest, addressed: Chatbot | None, config: Config
@@ -238,7 +251,21 @@ class Receiver:
     ) -> web.BaseRequest:
         """Make aiohttp's request object with the configured bound on the body's size."""
         size = self._config().server.max_body
+        if message is ERROR and not self._collecting:
+            # What aiohttp could not parse hangs in a cycle with its traceback, and with all that had been read (libuv
+            # reads up to 8 MB at once): clients that send endless header lines would fill the memory before Python
+            # looks for cycles by itself.
+            self._collecting = True
+            self._loop.call_later(COLLECT_SECONDS, gc.collect)
+            self._loop.call_later(4 * COLLECT_SECONDS, self._collect)  # of those whose answer took longer
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            # glibc keeps what was freed; other C libraries have no such function (malloc_trim(3)).
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _text(header: Sequence[str]) -> str:

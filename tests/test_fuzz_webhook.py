@@ -226,7 +226,6 @@ def _on_one_line(value: bytes) -> bytes:
     return value.translate(None, b"\r\n\0")
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp's server logs them, with what was sent: Receiver gives it no logger")
 @pytest.mark.parametrize(
     "sent",
     [

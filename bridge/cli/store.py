@@ -82,8 +82,11 @@ def open_store(config: Config) -> OpenStore:
 
 
 def cause(error: Exception) -> str:
-    """Give the driver's own words: SQLAlchemy adds the statement and its parameters, which hold personal data."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)
+    """Give the driver's own words, without what may hold personal data.
+
+    SQLAlchemy adds the statement and its parameters, PostgreSQL further lines that quote values.
+    """
+    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 
 _MIGRATE = "`leadbridge db migrate`"

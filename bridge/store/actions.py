@@ -7,10 +7,11 @@ same store notices the commit and reads its queue anew. Doing a thing twice does
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, select, update
 
 from bridge.store.base import DeliveryState, Pause, Routed
 from bridge.store.changes import Accept, write
+from bridge.store.missing import insert_missing
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 
 IDS_LIMIT = 500
@@ -111,8 +112,8 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
         "pause_detail": pause.detail,
         "paused_until": pause.until,
     }
-    if not connection.execute(update(lanes).where(lanes.c.name == name).values(held)).rowcount:
-        connection.execute(insert(lanes).values(name=name, **held))
+    insert_missing(connection, lanes, [{"name": name, "fence": 0}])
+    connection.execute(update(lanes).where(lanes.c.name == name).values(held))
 
 
 def resume_lane(connection: Connection, name: str) -> bool:

@@ -31,6 +31,6 @@ def _postgres(url: str) -> Driver:
     except ImportError as error:
         raise OperatorError(
             f"store.url: PostgreSQL needs psycopg, and importing it says: {error}; "
-            "install it with pip install 'leadbridge[postgresql]'"
+            "reinstall Leadbridge, or install psycopg[binary]"
         ) from error
     return PostgresDriver(url)

@@ -113,6 +113,7 @@ deliveries = Table(
     Index(
         "ix_deliveries_causes",
         "destination",
+        "id",
         "reason",
         sqlite_where=text("state = 'dead'"),
     ),

@@ -38,6 +38,8 @@ LEAST_PHONE_DIGITS = 6
 _NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
 """States whose deliveries an index finds however many others there are."""
+_UNDELIVERED = {EventState.TEST, EventState.UNRECOGNISED}
+"""States of events that have no deliveries, so that the index by person does not know them."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,25 +92,18 @@ class FoundDeliveries:
 def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
-    By e-mail all deliveries of the person are found at once, and tests and the like among the newest `READ_SPAN`
-    events. By phone those whose contact it is (a lead with an e-mail address is known by that) are found at once, all
-    others by reading on page by page.
+    By e-mail the index leads to all that have deliveries; the others (tests, what no route took) are found among the
+    newest `READ_SPAN` only, unless their state is asked for. By phone all are found by reading on page by page; the
+    first page also shows older ones that the index leads to, those of persons without an e-mail address, and reading
+    on shows them again where they stand.
     """
-    asked = wanted.email or wanted.phone
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
-    indexed = wanted.state is EventState.UNRECOGNISED
-    bottom = low if indexed else max(low, high - (READ_SPAN if asked else SPAN))
-    chosen = _chosen_events(wanted)
-    if not asked:
-        chosen = chosen.where(events.c.seq >= bottom, events.c.seq < high)
-        seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
-        return FoundEvents(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
-    seqs = _of_person(connection, wanted, bottom, low, high)
-    seqs = list(connection.execute(chosen.where(events.c.seq.in_(seqs))).scalars()) if seqs else []
-    seqs.sort(reverse=True)
-    # By e-mail the index has answered for the rest of the store, unless there are more than it was asked for.
-    end = low if wanted.email else bottom
-    return FoundEvents(events_in(connection, seqs[: wanted.limit]), _next(seqs[: wanted.limit], wanted.limit, end, low))
+    if wanted.email or wanted.phone:
+        return _find_person(connection, wanted, low, high)
+    bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
+    chosen = _chosen_events(wanted).where(events.c.seq >= bottom, events.c.seq < high)
+    seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
+    return FoundEvents(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
 
 
 def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
@@ -238,27 +233,45 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
     return bottom if bottom > low else None
 
 
-def _of_person(connection: Connection, wanted: EventsWanted, bottom: int, low: int, high: int) -> list[int]:
-    """Give the events of a person that the index knows, and those among the span whose payload names them."""
+def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
+    bottom = max(low, high - READ_SPAN)
+    known = _known(connection, wanted, low, high)
+    read = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
+    named = set(_naming(connection.execute(read), _test_of(wanted)))
+    found = _among(connection, wanted, named | set(known))
+    near = [seq for seq in found if seq >= bottom]
+    if wanted.phone and not wanted.email:
+        shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
+        return FoundEvents(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
+    end = known[-1] if len(known) == FOUND_LIMIT else low
+    if wanted.state in _UNDELIVERED:
+        end = bottom
+    shown = found[: wanted.limit]
+    return FoundEvents(events_in(connection, shown), _next(shown, wanted.limit, end, low))
+
+
+def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) -> list[int]:
+    """Give the events of a person that the index knows, newest first; of very many the newest."""
     key = contact_key(
         {"Email": wanted.email or "", "PhoneNumber": wanted.phone or "", "SerialNumber": "", "SessionID": ""}
     )
-    known = (
+    asked = (
         select(deliveries.c.event_seq)
         .where(deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
         .distinct()
         .order_by(deliveries.c.event_seq.desc())
         .limit(FOUND_LIMIT)
     )
-    seqs = set(connection.execute(known).scalars())
-    if wanted.email and wanted.before is not None:
-        return list(seqs)
-    if wanted.before is not None:
-        # The page before has shown those that are further down.
-        seqs = {seq for seq in seqs if seq >= bottom}
-    read = select(events.c.seq, events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
-    seqs.update(_naming(connection.execute(read), _test_of(wanted)))
-    return sorted(seqs, reverse=True)[:FOUND_LIMIT]
+    return list(connection.execute(asked).scalars())
+
+
+def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:
+    """Give those that are wanted for the rest too, newest first; no more than `FOUND_LIMIT` of them are looked at."""
+    if not seqs:
+        return []
+    looked = sorted(seqs, reverse=True)[:FOUND_LIMIT]
+    asked = _chosen_events(wanted).where(events.c.seq.in_(looked)).order_by(events.c.seq.desc())
+    return list(connection.execute(asked).scalars())
 
 
 def _naming(rows: Iterable[Any], names: Callable[[dict[str, Any]], bool]) -> Iterable[int]:

@@ -160,7 +160,8 @@ class SqlStore:
             self._local.connection = None
             if connection is not None:
                 self._read_connections.remove(connection)
-                connection.close()
+                with contextlib.suppress(*self._driver.errors):  # it may be broken for good
+                    connection.close()
             raise StoreUnavailableError(
                 f"{self._driver.name}: the store cannot be read: {self._driver.plain(error)}"
             ) from error

@@ -101,7 +101,7 @@ class SqliteDriver:
         return engine
 
     def _open(self) -> sqlite3.Connection:
-        # It holds personal data and secrets: for nobody but its user. Only where there is none yet, for to close another
+        # It holds personal data and secrets: for nobody but its user. Only where there is none yet: closing another
         # handle of a file in use takes away its locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
         with contextlib.suppress(OSError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

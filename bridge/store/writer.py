@@ -138,6 +138,10 @@ class Writer(Generic[ChangeT]):
 
     def _answer(self, group: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float) -> None:
         self._busy = False
+        if all(isinstance(result, StoreUnavailableError) for result in results):
+            # The store is in trouble, and what waits has waited for it long enough: its callers come again.
+            group, results = [*group, *self._waiting], [*results, *[results[0]] * len(self._waiting)]
+            self._waiting.clear()
         self._hand_over()
         for (_, future), result in zip(group, results, strict=True):
             if future.cancelled():

@@ -54,7 +54,7 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: questions.events_like(c, "0069"), "(id>? AND id<?)"),
         (lambda c: questions.delivery_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
         (lambda c: questions.delivery_page(c, Page(), DEAD), "ix_deliveries_dead"),
-        (lambda c: questions.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_dead"),
+        (lambda c: questions.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_causes (destination=?)"),
         (lambda c: questions.delivery_page(c, Page(), PENDING), "ix_deliveries_due (destination=?)"),
         (lambda c: questions.delivery_page(c, Page(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
         (lambda c: questions.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),

@@ -17,7 +17,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_causes",
         "deliveries",
-        ["destination", "reason"],
+        ["destination", "id", "reason"],
         unique=False,
         sqlite_where=DEAD,
         postgresql_where=DEAD,
