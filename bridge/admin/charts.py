@@ -29,7 +29,7 @@ def hours(counts: Sequence[int], first_hour: int) -> Markup:
         hour = (first_hour + at) % 24
         x = round(at * step, 1)
         drawn.append(
-            f'<rect class="bar" x="{x + 2}" y="{_TOP + _BASE - height}" width="{round(step - 4, 1)}" height="{height}" rx="2">'
+            f'<rect class="bar" x="{x + 2}" y="{_TOP + _BASE - height}" width="{step - 4:.1f}" height="{height}">'
             f"<title>{hour:02}:00: {count}</title></rect>"
         )
         if hour % 6 == 0:

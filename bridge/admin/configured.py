@@ -15,6 +15,8 @@ from bridge.config.problems import ConfigError, Findings, Problem
 from bridge.config.reload import Files
 
 MASK: Final = "**********"
+_LEAST: Final = 8
+"""Characters of what is taken for a secret in a text: values of headers, which are typed as secrets, may be a word."""
 _IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])([^=&#]+)=[^&#]*")
 
 
@@ -81,16 +83,11 @@ def settings_shown(settings: BaseModel) -> dict[str, Any]:
     return {name: _shown(value) for name, value in settings.model_dump(by_alias=True, exclude_none=True).items()}
 
 
-def secrets_of(config: Config) -> list[str]:
-    """Give every secret that the configuration holds, the longest first: what no page and no text may show."""
-    found = {config.server.admin_token or "", config.server.viewer_token or ""}
-    for chatbot in config.chatbots.values():
-        found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
-        for route in chatbot.routes:
-            found.update(_secrets_in(route.settings.model_dump()))
-    for destination in config.destinations.values():
-        found.update(_secrets_in(destination.settings.model_dump()))
-    return sorted(found - {""}, key=len, reverse=True)
+def without_secrets(text: str, config: Config) -> str:
+    """Mask in a text every secret that the configuration holds, for it may have been written into a file in clear."""
+    for secret in _secrets_of(config):
+        text = text.replace(secret, MASK)
+    return text
 
 
 def problems(files: Files | None) -> list[shapes.ProblemShape]:
@@ -142,6 +139,18 @@ def _shown(value: Any) -> Any:  # noqa: ANN401 - a setting
     if isinstance(value, bool | int | float) or value is None:
         return value
     return _IN_URL.sub(lambda found: f"{found[1]}={MASK}" if found[1] else f"{MASK}@", str(value))
+
+
+def _secrets_of(config: Config) -> list[str]:
+    """Give every secret that is long enough to be one, the longest first."""
+    found = {config.server.admin_token or "", config.server.viewer_token or ""}
+    for chatbot in config.chatbots.values():
+        found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
+        for route in chatbot.routes:
+            found.update(_secrets_in(route.settings.model_dump()))
+    for destination in config.destinations.values():
+        found.update(_secrets_in(destination.settings.model_dump()))
+    return sorted((each for each in found if len(each) >= _LEAST), key=len, reverse=True)
 
 
 def _secrets_in(value: Any) -> set[str]:  # noqa: ANN401 - a setting

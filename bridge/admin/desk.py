@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver, raw
@@ -49,7 +48,7 @@ class Desk:
             with self._engine.connect() as connection:
                 return question(connection)
         except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {_cause(error)}; try again") from error
+            raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}; try again") from error
 
     def _change(self, action: Callable[[Connection], T]) -> T:
         connection = self._driver.connect()
@@ -59,7 +58,7 @@ class Desk:
             raw(connection).execute("COMMIT")
         except self._driver.errors as error:
             raise StoreUnavailableError(
-                f"the store cannot be changed: {_cause(error)}; nothing of this change was kept, try again"
+                f"the store cannot be changed: {self._driver.plain(error)}; nothing of this change was kept, try again"
             ) from error
         else:
             return result
@@ -76,8 +75,3 @@ class Desk:
                     raise
             else:
                 return
-
-
-def _cause(error: Exception) -> str:
-    """Give the driver's own words: SQLAlchemy adds the statement and its parameters, which hold personal data."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)

@@ -71,7 +71,8 @@ Reveal = Annotated[
 class Given(BaseModel):
     """What a request says. Unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built with the first request: a start of the bridge does not wait for it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Nothing(Given):

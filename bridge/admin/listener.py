@@ -1,6 +1,6 @@
 """What answers on the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
@@ -9,7 +9,7 @@ from aiohttp import web
 from bridge.admin import openapi
 from bridge.admin.api import Api
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import BODY_LIMIT, ApiCall, failure, refusal
+from bridge.admin.endpoint import BODY_LIMIT, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
 from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
@@ -70,8 +70,7 @@ class Admin:
         endpoints = [*self._api.endpoints(), *self._orders.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
-        described = openapi.document(endpoints)
-        application.router.add_get("/api/openapi.json", partial(self._describe, described))
+        application.router.add_get("/api/openapi.json", partial(self._describe, endpoints))
         self._pages.add_to(application.router)
         return application
 
@@ -80,12 +79,12 @@ class Admin:
         await self._runs.close()
         await self._desk.close()
 
-    async def _describe(self, document: dict[str, object], request: web.Request) -> web.Response:
+    async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:
         try:
             self._gate.known(request)
         except RefusedError as error:
             return refusal(error)
-        return web.json_response(document)
+        return web.json_response(openapi.document(endpoints))
 
 
 @web.middleware

@@ -12,7 +12,7 @@ from aiohttp import web
 from bridge.admin import charts, given
 from bridge.admin.api import Api
 from bridge.admin.lead_pages import LeadPages
-from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
+from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role, audit
 from bridge.admin.orders import Orders
 from bridge.admin.playground_page import PlaygroundPage
 from bridge.admin.rendering import Rendering
@@ -72,14 +72,14 @@ class Pages:
             return answer
         answer = web.Response(status=303, headers={"Location": "/"})
         # Behind a proxy that ends TLS the request itself is plain; who forges the header only harms his own cookie.
-        secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         answer.set_cookie(
             COOKIE,
             session.key,
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="Lax",
-            secure=secure,
+            secure=request.secure or forwarded == "https",
             path="/",
         )
         return answer
@@ -88,6 +88,7 @@ class Pages:
         async def out(caller: Caller, _: web.Request, __: Form) -> web.StreamResponse:
             if caller.session:
                 self._gate.logout(caller.session)
+                audit(caller, "logout")
             answer = web.Response(status=303, headers={"Location": "/login"})
             answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")
             return answer

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from bridge.admin import given, playground
 from bridge.admin.api import Api, one_event
+from bridge.admin.configured import without_secrets
 from bridge.admin.login import Caller, RefusedError, Role, audit
 from bridge.admin.playground import Place, Tried
 from bridge.admin.screen import Form, Screen, asked
@@ -43,7 +44,8 @@ class PlaygroundPage:
         text = ""
         if place:
             contents = await self._contents()
-            text = await asyncio.to_thread(playground.route_text, contents, place)
+            found = await asyncio.to_thread(playground.route_text, contents, place)
+            text = without_secrets(found, self._api.config())
         return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
 
     async def _try(self, caller: Caller, _: web.Request, form: Form) -> web.Response:

@@ -20,7 +20,11 @@ class Rendering:
 
     def __init__(self) -> None:
         self._environment = Environment(
-            loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            auto_reload=False,
         )
         self._environment.filters["age"] = age
         self._environment.filters["clock"] = clock

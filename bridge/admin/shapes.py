@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Shape(BaseModel):
     """An answer, or a part of one."""
 
-    model_config = ConfigDict(frozen=True)
+    # Built with the first answer: a start of the bridge does not wait for it.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Failure(Shape):

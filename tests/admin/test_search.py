@@ -31,11 +31,14 @@ def either(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 async def desk(either: Driver) -> AsyncIterator[Desk]:
-    """A store with six leads, one an hour, each to two destinations; the first three are dead at `crm`."""
+    """A store with two leads without e-mail, then six, one an hour, of which three are dead at `crm`; and a test."""
     store = SqlStore(either)
     leads = [
         event(NOW + at * HOUR, Email=f"ada{at % 2}@example.com", PhoneNumber=f"+1 202 555 01{at}") for at in range(6)
     ]
+    for at in (-2, -1):
+        known = event(NOW + at * HOUR, Email="", PhoneNumber="+44 20 7946 0018")
+        await store.accept([Routed(known, (NewDelivery("spare", "spare"),))])
     for at, each in enumerate(leads):
         problem = "a field is empty" if at < 3 else None
         await store.accept([Routed(each, (NewDelivery("crm", "crm", problem), NewDelivery("erp", "erp")))])
@@ -80,12 +83,18 @@ async def test_what_is_looked_for_is_found_once_page_by_page(
 ) -> None:
     for name in ("SPAN", "READ_SPAN", "LOOK_SPAN"):
         monkeypatch.setattr(search, name, span)
-    assert await all_events(desk, limit=limit) == [6, 5, 4, 3, 2, 1, 0]
+    assert await all_events(desk, limit=limit) == [6, 5, 4, 3, 2, 1, 0, -1, -2]
     assert await all_events(desk, limit=limit, chatbot="nobody") == []
     assert await all_events(desk, limit=limit, state=EventState.TEST) == [6]
     assert await all_events(desk, limit=limit, email="ADA1@example.com") == [5, 3, 1]
     assert await all_events(desk, limit=limit, email="test@example.com") == [6]
+    assert await all_events(desk, limit=limit, email="test@example.com", state=EventState.TEST) == [6]
     assert await all_events(desk, limit=limit, phone="5550 12") == [2]
+    assert await all_events(desk, limit=limit, phone="+1 20255501 2") == [2]
+    # Known by their phone: shown at once, and where they stand.
+    alone = await all_events(desk, limit=limit, phone="+44 20 7946 0018")
+    assert set(alone) == {-1, -2}
+    assert alone[0] == -1
     assert await all_events(desk, limit=limit, since=NOW + HOUR, until=NOW + 3 * HOUR) == [2, 1]
     assert await all_events(desk, limit=limit, email="ada1@example.com", since=NOW + 2 * HOUR) == [5, 3]
     dead = [(2, "crm"), (1, "crm"), (0, "crm")]
@@ -98,16 +107,16 @@ async def test_what_is_looked_for_is_found_once_page_by_page(
         (4, "crm"),
         (3, "crm"),
     ]
-    assert len(await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING, chatbot="acme")) == 9
-    assert len(await all_deliveries(desk, limit=limit)) == 12
+    assert len(await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING, chatbot="acme")) == 11
+    assert len(await all_deliveries(desk, limit=limit)) == 14
     assert await all_deliveries(desk, limit=limit, since=NOW + 5 * HOUR) == [(5, "erp"), (5, "crm")]
 
 
 async def test_the_hours_are_counted(desk: Desk) -> None:
     day = await desk.ask(lambda connection: counts.day(connection, NOW + 5 * HOUR + 60))
     assert day.accepted[-6:] == [1, 1, 1, 1, 1, 1]
-    assert sum(day.accepted) == 6
-    assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 9}
+    assert sum(day.accepted) == 8
+    assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 11}
     assert day.complete
     assert await desk.ask(counts.causes) == [counts.Cause("crm", "mapping", 3)]
 

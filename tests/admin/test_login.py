@@ -1,0 +1,95 @@
+"""Who may do what: without a token, when a token changes, and when a session is over."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from bridge import app
+from bridge.admin.login import SESSION_SECONDS
+from bridge.config.model import Config, Store
+from tests.admin.conftest import OPERATOR, Desk
+from tests.admin.test_pages import log_in
+from tests.building import Clock, FakeConnector, chatbot, config, destination, route
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Config:
+    made = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
+    return dataclasses.replace(made, store=Store(f"sqlite:///{tmp_path}/leadbridge.db", 1e9, 1e9))
+
+
+async def status(bridge: app.Running, method: str, path: str, **options: Any) -> int:
+    async with aiohttp.ClientSession() as session:
+        address = f"http://{bridge.admin}{path}"
+        async with session.request(method, address, allow_redirects=False, **options) as answer:
+            return answer.status
+
+
+async def test_without_a_token_this_machine_may_do_everything_and_no_page_of_another_site(configured: Config) -> None:
+    async with app.running(configured, clock=Clock()) as bridge:
+        assert await status(bridge, "GET", "/") == 200
+        assert await status(bridge, "GET", "/api/events") == 200
+        for path in ("/", "/api/events", "/metrics"):
+            assert await status(bridge, "GET", path, headers={"Host": "rebound.example"}) == 403
+        pause = "/api/lanes/crm/pause"
+        assert await status(bridge, "POST", pause, json={}, headers={"Origin": "http://evil.example"}) == 403
+        assert await status(bridge, "POST", pause, json={}, headers={"Origin": "null"}) == 403
+        assert await status(bridge, "POST", "/lanes/crm/pause", data={"csrf": ""}) == 403
+        assert await status(bridge, "POST", pause, json={}, headers={"Origin": f"http://{bridge.admin}"}) == 200
+        assert await status(bridge, "POST", pause, json={}) == 200
+
+
+async def test_health_tells_anybody(configured: Config) -> None:
+    async with app.running(configured, clock=Clock()) as bridge:
+        assert await status(bridge, "GET", "/healthz", headers={"Host": "10.0.0.5:8081"}) == 200
+
+
+async def test_a_session_is_over_after_its_time(configured: Config) -> None:
+    guarded = dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))
+    clock = Clock()
+    async with app.running(guarded, clock=clock) as bridge, aiohttp.ClientSession() as session:
+        base = f"http://{bridge.admin}"
+        async with session.post(f"{base}/login", data={"token": OPERATOR}, allow_redirects=False) as answer:
+            cookie = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+        assert await status(bridge, "GET", "/", headers=cookie) == 200
+        clock.now += SESSION_SECONDS - 1
+        assert await status(bridge, "GET", "/", headers=cookie) == 200
+        clock.now += 2
+        assert await status(bridge, "GET", "/", headers=cookie) == 303
+
+
+async def test_wrong_tokens_are_forgotten_after_a_while(configured: Config) -> None:
+    guarded = dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))
+    clock = Clock()
+    good = {"Authorization": f"Bearer {OPERATOR}"}
+    async with app.running(guarded, clock=clock) as bridge:
+        for _ in range(10):
+            assert await status(bridge, "GET", "/api/events", headers={"Authorization": "Bearer wrong"}) == 401
+        assert await status(bridge, "GET", "/api/events", headers=good) == 429
+        clock.now += 61
+        assert await status(bridge, "GET", "/api/events", headers=good) == 200
+
+
+async def test_sessions_end_when_the_token_changes(desk: Desk, tmp_path: Path) -> None:
+    await log_in(desk)
+    assert (await desk.ask("GET", "/api/events", token=None))[0] == 200
+    file = tmp_path / "config.yaml"
+    file.write_text(file.read_text().replace("${ADMIN}", "another-token-of-an-operator"))
+    desk.bridge.configuration.ask()
+    while (await desk.ask("GET", "/api/events", token=None))[0] == 200:
+        pass
+    assert (await desk.ask("GET", "/api/events", token=None))[0] == 401
+    assert (await desk.ask("GET", "/api/events", token="another-token-of-an-operator"))[0] == 200
+
+
+async def test_a_secret_that_stands_in_a_route_is_not_shown(desk: Desk, tmp_path: Path) -> None:
+    await log_in(desk)
+    file = tmp_path / "config.yaml"
+    file.write_text(file.read_text().replace("name: ", "copy: {value: the-secret-of-the-crm}\n          name: "))
+    desk.bridge.configuration.ask()
+    while "copy" not in (page := (await desk.see("/playground?route=acme:0"))[1]):
+        pass
+    assert "the-secret-of-the-crm" not in page
