@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, func, select
+from sqlalchemy import Column, Connection, Select, func, select, text
 
 from bridge.event import EventState, contact_key, decode, fields_of
 from bridge.store.base import DeliveryState
@@ -31,6 +31,8 @@ READ_SPAN = 5_000
 """Events whose payload one page reads, at most."""
 LOOK_SPAN = 5_000
 """Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
+WAITING_SPAN = 50_000
+"""Pending deliveries that are looked through for a person, at most, the newest: the index has those that are settled."""
 FOUND_LIMIT = 500
 """The most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
@@ -92,7 +94,7 @@ class FoundDeliveries:
 def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
-    By e-mail the index leads to all that have deliveries; the others (tests, what no route took) are found among the
+    By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`; the others (tests, what no route took) are found among the
     newest `READ_SPAN` only, unless their state is asked for. By phone all are found by reading on page by page; the
     first page also shows older ones that the index leads to, those of persons without an e-mail address, and reading
     on shows them again where they stand.
@@ -255,14 +257,14 @@ def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) ->
     key = contact_key(
         {"Email": wanted.email or "", "PhoneNumber": wanted.phone or "", "SerialNumber": "", "SessionID": ""}
     )
-    asked = (
-        select(deliveries.c.event_seq)
-        .where(deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
-        .distinct()
-        .order_by(deliveries.c.event_seq.desc())
-        .limit(FOUND_LIMIT)
-    )
-    return list(connection.execute(asked).scalars())
+    theirs = (deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
+    settled = select(deliveries.c.event_seq).where(text("deliveries.state != 'pending'"), *theirs).distinct()
+    found = set(connection.execute(settled.order_by(deliveries.c.event_seq.desc()).limit(FOUND_LIMIT)).scalars())
+    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    newest = select(deliveries.c.id).where(pending).order_by(deliveries.c.id.desc()).limit(WAITING_SPAN)
+    waiting = select(deliveries.c.event_seq).where(deliveries.c.id.in_(newest), *theirs)
+    found.update(connection.execute(waiting).scalars())
+    return sorted(found, reverse=True)[:FOUND_LIMIT]
 
 
 def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:

@@ -9,11 +9,19 @@ branch_labels = None
 depends_on = None
 
 DEAD = sa.text("state = 'dead'")
+SETTLED = sa.text("state != 'pending'")
 
 
 def upgrade() -> None:
     """Create the indexes."""
-    op.create_index("ix_deliveries_contact", "deliveries", ["contact", "event_seq"], unique=False)
+    op.create_index(
+        "ix_deliveries_contact",
+        "deliveries",
+        ["contact", "event_seq"],
+        unique=False,
+        sqlite_where=SETTLED,
+        postgresql_where=SETTLED,
+    )
     op.create_index(
         "ix_deliveries_causes",
         "deliveries",
