@@ -32,7 +32,7 @@ READ_SPAN = 5_000
 LOOK_SPAN = 5_000
 """Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
 WAITING_SPAN = 50_000
-"""Pending deliveries that are looked through for a person, at most, the newest: the index has those that are settled."""
+"""Pending deliveries that are looked through for a person, at most, the newest: the index has the settled ones."""
 FOUND_LIMIT = 500
 """The most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
@@ -94,10 +94,10 @@ class FoundDeliveries:
 def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
-    By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`; the others (tests, what no route took) are found among the
-    newest `READ_SPAN` only, unless their state is asked for. By phone all are found by reading on page by page; the
-    first page also shows older ones that the index leads to, those of persons without an e-mail address, and reading
-    on shows them again where they stand.
+    By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
+    others (tests, what no route took) are found among the newest `READ_SPAN` only, unless their state is asked for. By
+    phone all are found by reading on page by page; the first page also shows older ones that the index leads to, those
+    of persons without an e-mail address, and reading on shows them again where they stand.
     """
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
     if wanted.email or wanted.phone:
