@@ -1,8 +1,8 @@
 """The calls to one org: with a token, to the org's own address, one renewal of the token, and the quota noted."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from yarl import URL
 
@@ -11,14 +11,14 @@ from connectors.base import Rejected, Retry
 from connectors.client import Session
 from connectors.masking import Secrets
 from connectors.salesforce.auth import Access, OrgToken
-from connectors.salesforce.problems import document_of, is_refusal, whole
+from connectors.salesforce.problems import Kind, Problem, document_of, is_refusal, read_problem, whole
 from connectors.salesforce.quota import Usage
 from connectors.salesforce.shape import Shape, read_shape
 from connectors.salesforce.wire import Request, Wire
 
 _UNAUTHORIZED = 401
 _DESCRIBED_FOR = 6 * 3600.0  # seconds; an administrator's change of a length or a field is noticed after so long
-_UNDESCRIBED_FOR = 600.0  # seconds until it is asked again where the user may not
+_UNDESCRIBED_FOR = 600.0  # seconds until it is asked again where the user may not, or where a field is missing
 
 
 class Api:
@@ -53,6 +53,20 @@ class Api:
             return answer.outcome
         return whole(answer, self.now(), self.secrets) or answer
 
+    async def write(self, request: Request) -> Answer | Retry | Rejected | Problem:
+        """Send a request that writes several records, as `call` does.
+
+        Where the whole call is refused for one field, that is given: often only some of the records have it.
+        """
+        answer = await self.ask(request)
+        if isinstance(answer, Failure):
+            return answer.outcome
+        meant = whole(answer, self.now(), self.secrets)
+        if meant is None:
+            return answer
+        problem = read_problem(document_of(answer), answer.status, self.secrets)
+        return replace(problem, whole=True) if problem is not None and problem.kind is Kind.FIELD else meant
+
     async def ask(self, request: Request) -> Answer | Failure:
         """Send a request; give the answer, whatever it says, or why there is none."""
         token = await self._access.token()
@@ -77,7 +91,7 @@ class Api:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     shape: Shape | None
-    until: float
+    since: float
 
 
 class Shapes:
@@ -89,14 +103,22 @@ class Shapes:
         self._kept: dict[str, _Kept] = {}
         self._asking: dict[str, asyncio.Task[Shape | Retry | None]] = {}
 
-    async def of(self, name: str) -> Shape | Retry | None:
+    async def of(
+        self, name: str, fields: Iterable[str] = (), *, within: float = _DESCRIBED_FOR
+    ) -> Shape | Retry | None:
         """Give an object's shape.
+
+        Args:
+            name: The object's.
+            fields: What is to be written. Where one is missing, it may have been made meanwhile, so it is asked again
+                sooner.
+            within: How many seconds old the answer may be.
 
         None where the org refuses to tell it: leads go without being checked then. `Retry` where it cannot be asked
         for now, for a lead that goes unchecked may be refused for nothing but its length.
         """
         kept = self._kept.get(name)
-        if kept is not None and self._api.now() < kept.until:
+        if kept is not None and self._api.now() < kept.since + min(within, _life(kept.shape, fields)):
             return kept.shape
         if name not in self._asking:
             self._asking[name] = asyncio.get_running_loop().create_task(self._ask(name))
@@ -117,8 +139,12 @@ class Shapes:
             meant = whole(answer, self._api.now(), self._api.secrets)
             if isinstance(meant, Retry) and not is_refusal(meant):
                 return meant
-            now = self._api.now()
-            self._kept[name] = _Kept(shape, now + (_DESCRIBED_FOR if shape else _UNDESCRIBED_FOR))
+            self._kept[name] = _Kept(shape, self._api.now())
             return shape
         finally:
             del self._asking[name]
+
+
+def _life(shape: Shape | None, fields: Iterable[str]) -> float:
+    known = shape is not None and all(shape.field(name) for name in fields)
+    return _DESCRIBED_FOR if known else _UNDESCRIBED_FOR

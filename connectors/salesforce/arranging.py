@@ -16,11 +16,12 @@ from connectors.answers import Answer
 from connectors.appointments import start_of
 from connectors.base import Blame, Outcome, Reason, Rejected, Retry
 from connectors.salesforce.api import Api
+from connectors.salesforce.drafts import is_incomplete, refused, unassigned
 from connectors.salesforce.duplicates import Allow, Update, resolve
-from connectors.salesforce.leads import delivered, refused
-from connectors.salesforce.problems import Kind, Problem, is_refusal, outcome, read_problem
+from connectors.salesforce.leads import delivered
+from connectors.salesforce.problems import Kind, Problem, is_refusal, outcome, outcomes, read_problem
 from connectors.salesforce.reading import Part, Written, is_answered, read_activities, read_parts, read_write
-from connectors.salesforce.rows import Existing, Row, body, created_at
+from connectors.salesforce.rows import UNSEEN, Existing, Row, body, created_at, person_of
 from connectors.salesforce.shape import Shape
 from connectors.salesforce.wire import Activity, Wire, activity_of, headers_of
 
@@ -37,6 +38,8 @@ class _Plan:
     """The id of the record to write into, where it is not the one of the row's key."""
     allow: bool = False
     """Whether to save past a duplicate rule that only alerts."""
+    is_new: bool = False
+    """Whether the record has turned out to be new where nobody could say so."""
 
 
 class Appointments:
@@ -55,7 +58,8 @@ class Appointments:
                 return result
             further = _further(plan, result, shape)
             if further is None:
-                return outcome(result)
+                described = shape is not None and shape.refuses(row.route.external_id)
+                return outcomes([result], [{}], [person_of(row.record)], described=described)[0]
             plan = further
 
     async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | Problem:
@@ -65,6 +69,7 @@ class Appointments:
         if not isinstance(looked, tuple):
             return looked
         existing, found = looked
+        existing = None if existing is UNSEEN and plan.is_new else existing
         made = row.record.memo.get("activity") or found
         fields, warnings = body(row, existing, shape)
         headers = headers_of(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
@@ -76,6 +81,7 @@ class Appointments:
         record = read_write(parts.get("record"), answer.status, self._api.secrets, plan.target)
         beside = Written(made) if made else read_write(parts.get("activity"), answer.status, self._api.secrets)
         if isinstance(record, Written) and isinstance(beside, Written):
+            warnings += unassigned(row, existing)
             return delivered(record, warnings, self._api, {"activity": beside.id})
         if isinstance(record, Problem) and record.kind is not Kind.HALTED:
             return record
@@ -92,7 +98,7 @@ class Appointments:
         """
         answer = await self._api.call(self._wire.look(row, target, activity))
         if not isinstance(answer, Answer):
-            return (None, None) if is_refusal(answer) and not row.record.again else _blind(answer)
+            return (_unseen(row), None) if is_refusal(answer) and not row.record.again else _blind(answer)
         parts = read_parts(answer)
         record, activities = parts.get("record"), parts.get("activities")
         if record is not None and record.status == _NOT_FOUND:
@@ -105,7 +111,7 @@ class Appointments:
             return Existing(known), read_activities(activities, activity.mark)
         trouble = self._trouble(record, activities, answer.status)
         if is_refusal(trouble) and not row.record.again:
-            return (Existing(known) if isinstance(known, str) else None), None
+            return (Existing(known) if isinstance(known, str) else _unseen(row)), None
         return _blind(trouble)
 
     def _trouble(self, record: Part | None, activities: Part | None, status: int) -> Retry | Rejected:
@@ -143,6 +149,8 @@ def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None
     Each way takes something away for good, a field or one of two choices, so there is an end to them.
     """
     row = plan.row
+    if is_incomplete(problem) and not (row.certain or plan.is_new):
+        return replace(plan, is_new=True)
     names = refused(row, problem, shape)
     if names:
         return replace(plan, row=row.without(names))
@@ -152,6 +160,11 @@ def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None
     if isinstance(found, Allow) and not plan.allow:
         return replace(plan, row=row.warned(found.warning), allow=True)
     return None
+
+
+def _unseen(row: Row) -> Existing | None:
+    """Give what a record is taken for that cannot be looked for: new only where it can be nothing else."""
+    return None if row.certain else UNSEEN
 
 
 def _blind(meant: Retry | Rejected) -> Retry:

@@ -46,12 +46,13 @@ class Access:
         secrets: Is told each token, for masking.
 
     Raises:
-        SettingError: for an address that is not Salesforce's, or a key that cannot sign.
+        SettingError: for an address that is not Salesforce's, a key that cannot sign, or what can be no credential.
     """
 
     def __init__(
         self, settings: SalesforceSettings, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
+        check_credentials(settings)
         self._settings = settings
         self._url = login_url(settings) / "services/oauth2/token"
         self._session = session
@@ -94,6 +95,23 @@ class Access:
             if lost is not None:
                 return lost
         return read_instance(token, answer, self._settings)
+
+
+def check_credentials(settings: SalesforceSettings) -> None:
+    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
+
+    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
+    """
+    held = {"client_id": settings.client_id}
+    if settings.username is not None:
+        held["username"] = settings.username
+    secrets = {"client_secret": settings.client_secret, "refresh_token": settings.refresh_token}
+    held |= {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
+    for name, value in held.items():
+        if not value:
+            raise SettingError((name,), "must not be empty; give that of the app, or check where it is read from")
+        if not (value.isascii() and value.isprintable() and " " not in value):
+            raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
 
 
 def login_url(settings: SalesforceSettings) -> URL:

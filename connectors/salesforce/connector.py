@@ -17,6 +17,7 @@ from connectors.base import (
     Record,
     Rejected,
     Retry,
+    SettingError,
     Vault,
     Wanted,
 )
@@ -45,8 +46,14 @@ class SalesforceConnector(Connector):
 
     A crash or a lost answer leaves the records open. They are written by the same key again; what is no upsert (an
     event, a task) is looked for first. Whether a record exists is asked for only where it matters: where it has been
-    tried before, or its key is not its event's own. Then a record that exists keeps its owner, the names that a new one
-    would be given, and what its description says.
+    tried before, where its key is not its event's own, or where it was received before this process took up the lane,
+    for the one before may have been killed after it had written. Then a record that exists keeps its owner, the names
+    that a new one would be given, and what its description says. So what was waiting when the process started costs one
+    more call for each batch; what comes in later does not. Where several processes share a store, their clocks must
+    agree to the second. Where the user may not query the object, the record is written as one that exists.
+
+    What Salesforce does not take of a record goes without it, with a warning: a value that it refuses, a field that it
+    does not have or that the user may not write.
 
     A whole destination, and a route to it:
         ```yaml
@@ -82,16 +89,24 @@ class SalesforceConnector(Connector):
         self._shapes = Shapes(self._api, self._wire)
         self._sources = Sources(context)
         self._rows = Rows(self._sources)
-        self._leads = Leads(self._api, self._wire)
+        self._leads = Leads(self._api, self._wire, self._shapes)
         self._appointments = Appointments(self._api, self._wire)
         self._prober = Prober(self._api, self._wire, self._shapes)
+        self._now = context.now
+        self._since = 0.0
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a refresh token is kept that Salesforce gives in place of the old one."""
+        """Take the place where a refresh token is kept that Salesforce gives in place of the old one.
+
+        What was received before may have been written by whoever worked the lane before and was killed.
+        """
         self._access.open(vault)
+        self._since = self._now()
 
     def check_route(self, settings: SalesforceRoute) -> None:
-        """Compile the remark."""
+        """Compile the remark. Raises `SettingError` for it, and for a key that Salesforce gives out itself."""
+        if settings.external_id.lower() == "id":
+            raise SettingError(("external_id",), "must be an External ID field; Salesforce gives out Id itself")
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
@@ -115,10 +130,11 @@ class SalesforceConnector(Connector):
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Write the records, which are of one batch group."""
         route = _route(records[0])
-        shape = await self._shapes.of(route.object)
+        names = {name for record in records for name in record.fields}
+        shape = await self._shapes.of(route.object, names)
         if isinstance(shape, Retry):
             return [shape] * len(records)
-        made = [self._rows.row(record, shape) for record in records]
+        made = [self._rows.row(record, shape, self._since) for record in records]
         rows = [row for row in made if isinstance(row, Row)]
         leads = [row for row in rows if not row.is_appointment]
         whole = len(leads) == len(records)

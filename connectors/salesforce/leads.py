@@ -5,47 +5,34 @@ key or id, so a round that is repeated after a lost answer changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from connectors.answers import Answer
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
-from connectors.salesforce.api import Api
+from connectors.salesforce.api import Api, Shapes
+from connectors.salesforce.drafts import Draft, Known, drafted, is_incomplete, lightened, unassigned
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
-from connectors.salesforce.problems import Kind, Problem, is_refusal, outcome, outcomes, read_problem
+from connectors.salesforce.problems import DROPPED, Kind, Problem, is_refusal, outcome, outcomes, read_problem
 from connectors.salesforce.reading import Part, Verdict, Written, read_found, read_parts, read_rows, read_write
-from connectors.salesforce.rows import Existing, Row, body, takes_remark
+from connectors.salesforce.rows import UNSEEN, Existing, Row, body, person_of, takes_remark
 from connectors.salesforce.shape import Shape
 from connectors.salesforce.wire import KEYS_PER_QUERY, MOST_PARTS, Request, Wire, headers_of
-
-Known = Mapping[str, Existing] | None
-"""What Salesforce has already, by the key without regard to case; None where it does not tell."""
 
 _SMALLER = 4  # parts that locked records are sent in: a smaller transaction is over sooner and locks less
 _MOST_LEARNT = 100  # duplicates whose matches one `deliver` asks for, in four calls
 _TOO_MANY = "a duplicate rule found something, and what it is will be asked with fewer others"
+_FRESH = 60.0  # seconds; a description of the object that is younger does not explain why a field is refused
 _SAME_RECORD = "another record of the same call is written into the same one"
-
-
-@dataclass(slots=True, repr=False)
-class Draft:
-    """A record under way through the rounds of one `deliver`."""
-
-    row: Row
-    is_new: bool
-    """Whether it is sent as one that may be created."""
-    existing: Existing | None
-    verdict: Verdict
-    """What is known of it so far."""
-    warnings: tuple[str, ...] = ()
 
 
 class Leads:
     """Writes rows of one route's object. May be called in parallel."""
 
-    def __init__(self, api: Api, wire: Wire) -> None:
+    def __init__(self, api: Api, wire: Wire, shapes: Shapes) -> None:
         self._api = api
         self._wire = wire
+        self._shapes = shapes
 
     async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, whole: bool) -> list[Outcome]:
         """Write the rows, and say of each what came of it.
@@ -58,15 +45,16 @@ class Leads:
         known = await self._known(rows, shape)
         if isinstance(known, Retry):
             return [known] * len(rows)
-        drafts = [_draft(row, known) for row in rows]
+        drafts = [drafted(row, known) for row in rows]
         await self._send(drafts, shape)
-        await self._send_without_refused(drafts, shape)
+        await self._send_as_new(drafts, shape)
+        shape = await self._send_without_refused(drafts, shape)
         await self._send_in_parts([each for each in drafts if _kind(each) is Kind.LOCKED], shape)
         await self._settle_duplicates(drafts, shape)
         together = [each for each in drafts if _is_refused_together(each)]
         if not whole or len(together) < len(drafts):
             await self._split(together, shape)
-        return self._outcomes(drafts)
+        return self._outcomes(drafts, shape)
 
     async def _known(self, rows: Sequence[Row], shape: Shape | None) -> Known | Retry:
         """Ask which of the records exist, as far as it matters."""
@@ -74,7 +62,7 @@ class Leads:
         if not asking:
             return {}
         route = asking[0].route
-        remarks = takes_remark(route.object, shape) and any(row.remark for row in asking)
+        remarks = route.remark is not None and takes_remark(route.object, shape)
         return await self._existing(asking[0], route.external_id, [row.key for row in asking], description=remarks)
 
     async def _existing(self, row: Row, field: str, keys: Sequence[str], *, description: bool) -> Known | Retry:
@@ -117,7 +105,7 @@ class Leads:
             each.warnings = warnings
         keys = ids or [each.row.key for each in drafts]
         rows = [(key, fields) for key, (fields, _) in zip(keys, made, strict=True)]
-        answer = await self._api.call(make(drafts[0].row.route, rows, headers))
+        answer = await self._api.write(make(drafts[0].row.route, rows, headers))
         verdicts: Sequence[Verdict]
         if isinstance(answer, Answer):
             verdicts = read_rows(answer, len(drafts), self._api.secrets)
@@ -126,15 +114,31 @@ class Leads:
         for each, verdict in zip(drafts, verdicts, strict=True):
             each.verdict = verdict
 
-    async def _send_without_refused(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
-        """Send records once more without the optional fields that were refused."""
-        again = []
-        for each in drafts:
-            names = refused(each.row, each.verdict, shape)
-            if names:
-                each.row = each.row.without(names)
-                again.append(each)
-        await self._send(again, shape)
+    async def _send_as_new(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+        """Send records once more of which nobody could say whether they exist, and that turn out not to.
+
+        What a new record requires is not sent for one that may exist, so only a new one lacks it.
+        """
+        new = [each for each in drafts if each.existing is UNSEEN and is_incomplete(each.verdict)]
+        for each in new:
+            each.is_new, each.existing = True, None
+        await self._send(new, shape)
+
+    async def _send_without_refused(self, drafts: Sequence[Draft], shape: Shape | None) -> Shape | None:
+        """Send records once more without the optional fields that were refused, until none is.
+
+        An end is certain: each record that goes again has lost a field, or one beside it has lost a field or its way.
+        Gives what is known of the object now: a field that the whole call was refused for may have been taken away.
+        """
+        while True:
+            wrong = [each for each in drafts if isinstance(each.verdict, Problem) and each.verdict.kind in DROPPED]
+            if any(isinstance(each.verdict, Problem) and each.verdict.whole for each in wrong):
+                told = await self._shapes.of(wrong[0].row.route.object, within=_FRESH)
+                shape = told if isinstance(told, Shape) else shape
+            again = lightened(wrong, shape)
+            if not again:
+                return shape
+            await self._send(again, shape)
 
     async def _send_in_parts(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
         size = max(1, len(drafts) // _SMALLER)
@@ -218,44 +222,26 @@ class Leads:
             if isinstance(known, Retry):
                 each.verdict = known
                 continue
-            each.existing = (known or {}).get(record_id.casefold())
-            if each.existing is None:
-                each.existing = Existing(record_id)
-                if each.row.remark:  # what the description says is not known, and it must not be lost
-                    told = "the remark is left out, for the description cannot be read"
-                    each.row = replace(each.row.warned(told), remark="")
+            # Where the description cannot be read, it is left as it is (`body`).
+            each.existing = (known or {}).get(record_id.casefold()) or Existing(record_id)
         return not isinstance(known, Retry)
 
-    def _outcomes(self, drafts: Sequence[Draft]) -> list[Outcome]:
+    def _outcomes(self, drafts: Sequence[Draft], shape: Shape | None) -> list[Outcome]:
         verdicts = [
-            delivered(each.verdict, each.warnings, self._api) if isinstance(each.verdict, Written) else each.verdict
+            delivered(each.verdict, (*each.warnings, *unassigned(each.row, each.existing)), self._api)
+            if isinstance(each.verdict, Written)
+            else each.verdict
             for each in drafts
         ]
-        return outcomes(verdicts, [_memo(each) for each in drafts])
-
-
-def refused(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
-    """Give the fields that a record may go without and that are all that Salesforce has refused of it."""
-    if not isinstance(verdict, Problem) or verdict.kind is not Kind.VALUE:
-        return ()
-    # `Email: invalid email address: x`: the field stands in the message where it is not listed.
-    return row.droppable(verdict.fields or (verdict.message.partition(":")[0],), shape)
+        people = [person_of(each.row.record) for each in drafts]
+        described = shape is not None and shape.refuses(drafts[0].row.route.external_id)
+        return outcomes(verdicts, [_memo(each) for each in drafts], people, described=described)
 
 
 def delivered(written: Written, warnings: Sequence[str], api: Api, memo: Mapping[str, str] | None = None) -> Delivered:
     """Say that Salesforce has the record, and where people can look at it."""
     url = f"{api.instance}".rstrip("/") + f"/{written.id}" if api.instance else None
     return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {})
-
-
-def _draft(row: Row, known: Known) -> Draft:
-    if known is None:  # and Salesforce does not tell: what has been tried before is likely there
-        return Draft(row, not (row.asks and row.record.again), None, _UNSENT)
-    existing = known.get(row.key.casefold()) if row.asks else None
-    return Draft(row, existing is None, existing, _UNSENT)
-
-
-_UNSENT = Retry(Reason.CONNECTOR_ERROR, "not sent")
 
 
 def _is_refused_together(draft: Draft) -> bool:

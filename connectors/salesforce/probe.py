@@ -97,6 +97,7 @@ def about_route(number: int, route: SalesforceRoute, fields: Sequence[WantedFiel
         what = f"the user may not create and update {route.object}; give it the right to"
         yield Finding(Severity.ERROR, what, number, setting=("object",))
     yield from _about_key(number, route, fields, shape)
+    yield from _about_spelling(number, fields)
     for wanted in fields:
         if wanted.name.lower() != route.external_id.lower():
             yield from (_in_field(number, wanted, finding) for finding in _about_field(wanted, shape))
@@ -104,6 +105,15 @@ def about_route(number: int, route: SalesforceRoute, fields: Sequence[WantedFiel
     if route.remark is not None and not takes_remark(route.object, shape):
         what = f"{route.object} has no Description that can be written, so a lead's remark is left out"
         yield Finding(Severity.WARNING, what, number, setting=("remark",))
+
+
+def _about_spelling(number: int, fields: Sequence[WantedField]) -> Iterator[Finding]:
+    """Find what is mapped twice: to Salesforce `LastName` and `lastname` are one field, and only the first is sent."""
+    seen: dict[str, str] = {}
+    for wanted in fields:
+        first = seen.setdefault(wanted.name.lower(), wanted.name)
+        if first != wanted.name:
+            yield Finding(Severity.ERROR, f"is the same field as {first}; take one out", number, wanted.name)
 
 
 def _about_required(
@@ -146,6 +156,9 @@ def _about_key(number: int, route: SalesforceRoute, fields: Sequence[WantedField
 
 def _about_field(wanted: WantedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
     known = shape.field(wanted.name)
+    if wanted.name.lower() == "id":
+        yield Severity.ERROR, "is given out by Salesforce; take it out, and find records by external_id"
+        return
     if known is None:
         yield Severity.ERROR, f"no such field, or not one that the user may see{_near(wanted.name, shape)}"
         return

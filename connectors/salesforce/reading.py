@@ -109,7 +109,7 @@ def is_answered(part: Part | None) -> bool:
 
 def existing(record: dict[str, Any]) -> Existing:
     """Read a record that has its id."""
-    return Existing(str(record["Id"]), str(record.get(DESCRIPTION) or ""))
+    return Existing(str(record["Id"]), str(record[DESCRIPTION] or "") if DESCRIPTION in record else None)
 
 
 def _records(part: Part | None) -> list[dict[str, Any]] | None:

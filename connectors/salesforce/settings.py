@@ -38,7 +38,7 @@ class SalesforceSettings(NetworkSettings):
         "`https://login.salesforce.com` and `https://test.salesforce.com`.",
         examples=["https://acme.my.salesforce.com"],
     )
-    client_id: str = Field(description="Consumer key of the app.", min_length=1)
+    client_id: str = Field(description="Consumer key of the app.")
     client_secret: SecretStr | None = Field(
         default=None, description="Consumer secret of the app; alone it means the client credentials flow."
     )
@@ -107,8 +107,8 @@ class SalesforceRoute(RouteSettings):
     remark: str | None = Field(
         default=None,
         description="What is said beside the fields: the name of a field of the event, or a template. It is added to "
-        "`Description`, that of the event or task for an appointment (whose default is its `Content`). Where it is "
-        "set, an optional field whose value Salesforce refuses is left out, and its value is kept here.",
+        "`Description`, that of the event or task for an appointment (whose default is its `Content`). An optional "
+        "field that Salesforce refuses is left out with a warning; where a remark is set, its value is kept there.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
     duplicates: Literal["update", "allow", "dead_letter"] = Field(
@@ -118,7 +118,9 @@ class SalesforceRoute(RouteSettings):
     )
     assignment: Literal["created", "always", "never"] = Field(
         default="created",
-        description="When assignment rules run: for records that are created, for updates too, or not at all.",
+        description="When assignment rules run: for records that are created, for updates too, or not at all. With "
+        "`created`, whether a record exists is asked for where it may have been written before: when it is tried "
+        "again, has a key that it shares with others, or was waiting when the process started.",
     )
     last_name: str = Field(
         default="Unknown",

@@ -45,6 +45,11 @@ class Shape:
         """Give the field of a name in any case; None where the object has none, or the user may not see it."""
         return self.fields.get(name.lower())
 
+    def refuses(self, key: str) -> bool:
+        """Whether nothing can be written by the field of this name: the object or the field is not as it must be."""
+        field = self.field(key)
+        return not self.createable or field is None or not (field.external_id and field.createable)
+
     def takes(self, name: str) -> bool:
         """Whether the field exists and can be written."""
         field = self.field(name)
@@ -52,12 +57,14 @@ class Shape:
 
 
 def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
-    """Read the answer of `describe`; None where it is not one."""
+    """Read the answer of `describe`; None where it is not one, or names no field."""
     if not isinstance(document, dict) or not isinstance(document.get("fields"), list):
         return None
     fields = [
         _field(each) for each in document["fields"] if isinstance(each, dict) and isinstance(each.get("name"), str)
     ]
+    if not fields:  # every object has some; without them all that is mapped would be taken for wrong
+        return None
     return Shape(
         name=str(document.get("name", "")),
         createable=document.get("createable") is not False,

@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import orjson
 
-from connectors.salesforce.rows import DESCRIPTION, LONGEST_DESCRIPTION, Row, cut
+from connectors.salesforce.rows import DESCRIPTION, LONGEST_DESCRIPTION, Row
 from connectors.salesforce.settings import SalesforceRoute
+from connectors.salesforce.texts import cut
 
 MOST_ROWS = 200
 """Records that a collection takes."""

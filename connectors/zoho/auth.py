@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from connectors.answers import Answer, Failure
-from connectors.base import Reason, Retry
+from connectors.base import Reason, Retry, SettingError
 from connectors.client import Session
 from connectors.masking import Secrets
 from connectors.tokens import Token, TokenSource, failed, read_token
@@ -22,11 +22,15 @@ class ZohoTokens:
         session: Sends the requests.
         now: Seconds since the epoch.
         secrets: Is told each token, for masking.
+
+    Raises:
+        SettingError: for what can be no credential.
     """
 
     def __init__(
         self, settings: ZohoSettings, url: URL, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
+        check_credentials(settings)
         self._url = url
         self._form = urlencode(
             {
@@ -57,6 +61,23 @@ class ZohoTokens:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         result = await self._session.send("POST", self._url, headers, self._form)
         return refusal(result) or read_token(result, self._now(), self._secrets)
+
+
+def check_credentials(settings: ZohoSettings) -> None:
+    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
+
+    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
+    """
+    held = {
+        "client_id": settings.client_id,
+        "client_secret": settings.client_secret.get_secret_value(),
+        "refresh_token": settings.refresh_token.get_secret_value(),
+    }
+    for name, value in held.items():
+        if not value:
+            raise SettingError((name,), "must not be empty; give that of the client, or check where it is read from")
+        if not (value.isascii() and value.isprintable() and " " not in value):
+            raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
 
 
 def refusal(result: Answer | Failure) -> Failure | None:

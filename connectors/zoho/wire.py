@@ -4,6 +4,7 @@ Source: zoho.com/crm/developer/docs/api/v8, "Upsert Records" and "Status Codes".
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,7 +19,9 @@ TELLING = frozenset({207, 400})
 """Statuses whose document may speak of each record: some failed, all failed."""
 
 _SUCCESS = "SUCCESS"
-_CONFLICTS = frozenset({"DUPLICATE_DATA", "MULTIPLE_OR_MULTI_ERRORS", "RECORD_LOCKED"})
+_CONFLICTS = frozenset({"DUPLICATE_DATA", "MULTIPLE_OR_MULTI_ERRORS"})
+_LOCKED = "RECORD_LOCKED"
+"""For now: by a user, or while Zoho checks an image ("The New Error Codes in CRM API", Zoho's developer community)."""
 _PASSING = frozenset({"INTERNAL_ERROR", "INTERNAL_SERVER_ERROR", "TOO_MANY_REQUESTS", "RECORD_IN_BLUEPRINT"})
 _SETTINGS = frozenset(
     {
@@ -31,7 +34,11 @@ _SETTINGS = frozenset(
         "OAUTH_SCOPE_MISMATCH",
     }
 )
-"""Codes that every record would get until somebody changes the account or the configuration."""
+"""Codes of an answer to the call as a whole that are about the account or the settings."""
+_LIMITS = frozenset({"LICENSE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "OAUTH_SCOPE_MISMATCH"})
+"""Those of them that a record cannot be to blame for."""
+_SEVERAL = 5
+"""Records, each with a key of its own, that must all lack the same right before it is taken for the account's."""
 
 
 def route_of(record: Record) -> ZohoRoute:
@@ -58,6 +65,10 @@ def document(records: Sequence[Record]) -> dict[str, Any]:
 def outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence[Outcome] | None:
     """Say what became of each record, in the order of the request.
 
+    Rights that a record lacks are its own trouble (of its owner, or its layout) unless there is proof that they are the
+    account's: several records lack the same one, and nothing else was said; or the code names a limit, and nothing was
+    written.
+
     Args:
         reply: The answer.
         count: How many records were sent.
@@ -69,7 +80,11 @@ def outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence
     rows = reply.get("data")
     if not isinstance(rows, list) or len(rows) != count:
         return None
-    return [_outcome(Reply(reply.status, row, reply.headers), masked) for row in rows]
+    each = [Reply(reply.status, row, reply.headers) for row in rows]
+    codes = [str(row.get("code")) for row in each]
+    several = count >= _SEVERAL and len(set(codes)) == 1
+    shown = _SETTINGS if several else frozenset[str]() if _SUCCESS in codes else _LIMITS
+    return [_outcome(row, masked, shown) for row in each]
 
 
 def held_back(reply: Reply, masked: Callable[[str], str]) -> Retry | None:
@@ -100,7 +115,8 @@ def findings(fields: Reply, wanted: Wanted, route: int) -> list[Finding]:
     return found
 
 
-def _outcome(row: Reply, masked: Callable[[str], str]) -> Outcome:
+def _outcome(row: Reply, masked: Callable[[str], str], shown: AbstractSet[str]) -> Outcome:
+    """Say what a verdict means, where the codes of `shown` are those of the account."""
     code, remote_id = row.get("code"), row.id_at("details", "id")
     if code == _SUCCESS and remote_id is not None:
         return Delivered(remote_id, status=row.status)
@@ -109,7 +125,10 @@ def _outcome(row: Reply, masked: Callable[[str], str]) -> Outcome:
         return Retry(Reason.BAD_ANSWER, why, Blame.RECORD, None, row.status)
     detail = masked(f"it answered {_said(row)}")
     if code in _SETTINGS:
-        return Retry(Reason.FORBIDDEN, detail, Blame.DESTINATION, None, row.status)
+        blame = Blame.DESTINATION if code in shown else Blame.RECORD
+        return Retry(Reason.FORBIDDEN, detail, blame, None, row.status)
+    if code == _LOCKED:
+        return Retry(Reason.CONFLICT, detail, Blame.RECORD, None, row.status)
     if code in _PASSING:
         return Retry(Reason.SERVER_ERROR, detail, Blame.UNCLEAR, None, row.status)
     reason = Reason.CONFLICT if code in _CONFLICTS else Reason.REFUSED

@@ -34,7 +34,7 @@ def test_the_example_passes(place: "Place") -> None:
     assert result.exit_code == 0
     first, *_, last = result.stdout.splitlines()
     assert first.startswith("✓ acme-website: test 1 (")
-    assert last == "1 of 1 routes (100%) reached, 5 of 9 fields (55%) expected"
+    assert last == "2 of 2 routes (100%) reached, 8 of 14 fields (57%) expected"
 
 
 def test_no_tests_are_no_failure(place: "Place") -> None:

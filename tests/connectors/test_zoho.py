@@ -117,6 +117,8 @@ async def test_a_lead_with_a_phone_only_is_found_by_it() -> None:
         ({"code": "DUPLICATE_DATA", "details": {"api_name": "Email"}}, Rejected, Reason.CONFLICT, Blame.RECORD),
         ({"code": "INVALID_DATA"}, Rejected, Reason.REFUSED, Blame.RECORD),
         ({"code": "SOMETHING_NEW", "message": "no"}, Rejected, Reason.REFUSED, Blame.RECORD),
+        ({"code": "RECORD_LOCKED"}, Retry, Reason.CONFLICT, Blame.RECORD),
+        ({"code": "NO_PERMISSION"}, Retry, Reason.FORBIDDEN, Blame.RECORD),
         ({"code": "INTERNAL_ERROR"}, Retry, Reason.SERVER_ERROR, Blame.UNCLEAR),
         ({"code": "LICENSE_LIMIT_EXCEEDED"}, Retry, Reason.FORBIDDEN, Blame.DESTINATION),
         ({"code": "SUCCESS", "details": {}}, Retry, Reason.BAD_ANSWER, Blame.RECORD),
@@ -131,6 +133,36 @@ async def test_a_code_decides_whatever_the_status(
     fault = Fault.answers(status, JSON, orjson.dumps({"data": [row]}))
     (found,), _ = await outcomes_of(lead(), fault=fault)
     assert (type(found), found.reason, found.blame) == (kind, reason, blame)
+
+
+def verdicts(*codes: str) -> Fault:
+    rows = [{"code": code, "details": {"id": "1"} if code == "SUCCESS" else {}} for code in codes]
+    return Fault.answers(207, JSON, orjson.dumps({"data": rows}))
+
+
+@pytest.mark.parametrize(
+    ("codes", "blame"),
+    [
+        (["SUCCESS", "NO_PERMISSION"], Blame.RECORD),
+        (["SUCCESS", "LICENSE_LIMIT_EXCEEDED"], Blame.RECORD),
+        (["INVALID_DATA", "LICENSE_LIMIT_EXCEEDED"], Blame.DESTINATION),
+        (["NO_PERMISSION"] * 4, Blame.RECORD),
+        (["NO_PERMISSION"] * 5, Blame.DESTINATION),
+        (["INVALID_DATA", *["NO_PERMISSION"] * 5], Blame.RECORD),
+        (["SUCCESS", *["LICENSE_LIMIT_EXCEEDED"] * 5], Blame.RECORD),
+    ],
+)
+async def test_what_a_record_may_not_holds_the_account_only_with_proof(codes: list[str], blame: Blame) -> None:
+    found, _ = await outcomes_of(*map(lead, range(len(codes))), fault=verdicts(*codes))
+    assert {each.blame for each in found if isinstance(each, Retry)} == {blame}
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "secret\n", "se cret", "secr\x00et", "sécret"])
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "refresh_token"])
+def test_what_can_be_no_credential_is_told(name: str, wrong: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(ZohoFake(client=CLIENT), **{name: wrong})
+    assert caught.value.path == (name,)
 
 
 @pytest.mark.parametrize("rows", [[], [{"code": "SUCCESS", "details": {"id": "1"}}] * 3])

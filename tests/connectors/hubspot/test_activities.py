@@ -1,5 +1,6 @@
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.connectors.hubspot.making import (
     lead,
     with_fields,
 )
-from tests.connectors.making import context
+from tests.connectors.making import NOW, context
 
 
 async def test_a_remark_becomes_a_note_of_its_contact() -> None:
@@ -42,6 +43,97 @@ async def test_a_hundred_new_contacts_cost_two_calls() -> None:
         for note in crm.notes:
             (mark,) = (each for each in marks if each in note.properties["hs_note_body"])
             assert emails[note.associations["contacts"][0]] == marks[mark]
+
+
+@pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
+async def test_a_hundred_known_contacts_cost_four_calls(version: str) -> None:
+    async with HubSpotSandbox() as crm:
+        people = range(100)
+        # Half of them have a note already, one has several.
+        await deliver(crm, *(lead(number, REMARK if number % 2 else {}) for number in people), api_version=version)
+        await deliver(crm, lead(500, REMARK, Email="lead1@example.com"), api_version=version)
+        crm.ledger.clear()
+        records = [replace(lead(number, REMARK), id=f"second-{number}") for number in people]
+        ids(await deliver(crm, *records, api_version=version))
+        assert [each.path.rpartition("/")[2] for each in crm.ledger] == ["upsert", "read", "read", "create"]
+        assert len(crm.notes) == 151
+
+
+async def test_what_a_contact_has_is_read_page_by_page() -> None:
+    async with HubSpotSandbox(association_page=3) as crm:
+        records = [lead(number, REMARK, Email="a@b.co") for number in range(8)]
+        for each in records:
+            await deliver(crm, each)
+        # As after a kill, when nothing is remembered: each finds its own, wherever it stands.
+        for each in records:
+            ids(await deliver(crm, each))
+        assert len(crm.notes) == 8
+
+
+async def test_with_few_calls_there_is_progress() -> None:
+    """Three hundred texts have to be read, and no more than three calls are allowed at a time."""
+    now = NOW
+    async with HubSpotSandbox(now=lambda: now) as crm:
+        for each in range(3):
+            await deliver(crm, *(replace(lead(number, REMARK), id=f"{each}-{number}") for number in range(100)))
+        crm.meter.limits = Limits(ten_secondly=3)
+        target, waiting = connector(crm, context(now=lambda: now)), [lead(number, REMARK) for number in range(100)]
+        left: list[int] = []
+        while waiting and len(left) < 10:
+            now += 10
+            outcomes = await target.deliver(waiting)
+            told = zip(waiting, outcomes, strict=True)
+            waiting = [again(each, outcome) for each, outcome in told if isinstance(outcome, Retry)]
+            left.append(len(waiting))
+        await target.close()
+        assert (waiting, len(crm.notes)) == ([], 400), left
+
+
+async def test_what_was_found_out_is_not_asked_again() -> None:
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(1, REMARK, Email="lead0@example.com"))
+        target, record = connector(crm), lead(0, REMARK)
+        crm.faults.next(faults.ten_secondly(), on="notes/batch/create")
+        (limited,) = await target.deliver([record])
+        crm.ledger.clear()
+        ids(await target.deliver([again(record, limited)]))
+        await target.close()
+        assert [each.path.rpartition("/")[2] for each in crm.ledger] == ["upsert", "create"]
+        assert len(crm.notes) == 2
+
+
+async def test_an_appointment_is_made_without_a_remark_and_without_words() -> None:
+    async with HubSpotSandbox() as crm:
+        records = [
+            lead(0, Type="Appointment", Content="2026-11-25T10:00:00Z"),
+            lead(1, Type="Appointment", Content="soon"),
+            lead(2, Type="Appointment", Content=""),
+            lead(3, REMARK, Type="Appointment", Content=""),
+            lead(4, Content="not an appointment"),
+        ]
+        outcomes = await deliver(crm, *records)
+        ids(outcomes)
+        made = [sorted(each.memo.keys() - {"contact"}) for each in outcomes]
+        assert made == [["meeting"], ["task"], ["task"], ["task"], []]
+        assert crm.tasks[1].properties["hs_task_subject"].startswith("Appointment: Lead")
+        # Each can be found again by its mark.
+        for each in records:
+            ids(await deliver(crm, each))
+        assert (len(crm.meetings), len(crm.tasks), len(crm.notes)) == (1, 3, 0)
+
+
+async def test_notes_that_are_refused_together_go_one_by_one() -> None:
+    async with HubSpotSandbox() as crm:
+        error = b'{"status":"error","category":"VALIDATION_ERROR","message":"one of them is bad"}'
+        crm.faults.next(Fault.answers(400, {"Content-Type": "application/json"}, error), on="notes/batch/create")
+        records = [lead(0, REMARK), lead(1), lead(2, REMARK)]
+        target = connector(crm)
+        first = await target.deliver(records)
+        assert [type(each) for each in first] == [Retry, Delivered, Retry]
+        outcomes = await deliver_all(target, [again(*each) for each in zip(records, first, strict=True)])
+        await target.close()
+        ids(outcomes)
+        assert len(crm.notes) == 2
 
 
 async def test_an_appointment_becomes_a_meeting_or_a_task() -> None:
@@ -71,7 +163,9 @@ async def test_a_second_remark_of_a_contact_is_a_second_note() -> None:
         assert (len(crm.contacts), len(crm.notes)) == (1, 2)
 
 
-@pytest.mark.parametrize("on", ["contacts/batch/upsert", "notes/batch/create", "notes/batch/read", "associations="])
+@pytest.mark.parametrize(
+    "on", ["contacts/batch/upsert", "notes/batch/create", "notes/batch/read", "contacts/notes/batch/read"]
+)
 async def test_after_a_lost_answer_there_is_one_note(on: str) -> None:
     async with HubSpotSandbox() as crm:
         await deliver(crm, lead(1, Email="lead0@example.com"))
@@ -138,11 +232,12 @@ async def test_a_cancelled_delivery_comes_again_and_doubles_nothing(on: str) -> 
 async def test_what_cannot_be_looked_at_in_time_comes_later() -> None:
     async with HubSpotSandbox() as crm:
         await deliver(crm, lead(0), lead(1))
-        crm.faults.next(Fault.slow(2.0), on="associations=")
-        outcomes = await deliver(crm, lead(0, REMARK), lead(1, REMARK), made=context(timeout=0.4))
+        await deliver(crm, lead(2, REMARK, Email="lead1@example.com"))
+        crm.faults.next(Fault.slow(2.0), on="objects/2026-09/notes/batch/read")
+        outcomes = await deliver(crm, lead(0, REMARK), lead(1, REMARK), made=context(timeout=0.6))
         late = [each for each in outcomes if isinstance(each, Retry)]
         assert [(each.reason, each.blame) for each in late] == [(Reason.TIMEOUT, Blame.RECORD)]
-        assert len(crm.notes) == 1
+        assert len(crm.notes) == 2
 
 
 async def test_a_refused_note_is_a_failure_that_remembers_the_contact() -> None:

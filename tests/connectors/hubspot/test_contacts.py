@@ -6,7 +6,7 @@ import pytest
 
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.testing import Fault
-from connectors.testing.hubspot import HubSpotSandbox, Property, faults
+from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
 from tests.connectors.hubspot.making import (
     again,
     connector,
@@ -184,18 +184,110 @@ async def test_searches_keep_to_their_own_limit() -> None:
         assert len(ids([each for (each,) in outcomes])) == len(crm.contacts) == 8
 
 
-async def test_after_a_lost_creation_search_is_given_time() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.answer_lost(),
+        Fault.half_an_answer(),
+        Fault.answers(502, written=True),
+        Fault.answers(503, {"Retry-After": "1"}, written=True),
+        Fault.answers(200, {"Content-Type": "text/html"}, b"<html>", written=True),
+    ],
+)
+@pytest.mark.parametrize("is_same_process", [True, False])
+async def test_after_a_lost_creation_search_is_given_time(fault: Fault, *, is_same_process: bool) -> None:
     now = NOW
     async with HubSpotSandbox(search_lag=10, now=lambda: now) as crm:
+        made = context(now=lambda: now)
+        target = connector(crm, made)
         crm.faults.next(Fault())  # the search goes well
-        crm.faults.next(faults.answer_lost())
+        crm.faults.next(fault)
         record = lead(0, Email="", PhoneNumber="+34600000000")
-        (lost,) = await deliver(crm, record)
+        (lost,) = await target.deliver([record])
         assert isinstance(lost, Retry)
-        assert lost.after == 15
-        now += 15
-        ids(await deliver(crm, again(record, lost)))
+        if lost.blame is not Blame.DESTINATION:
+            assert lost.after == 15
+        if not is_same_process:
+            await target.close()
+            target = connector(crm, made)
+        crm.ledger.clear()
+        now += 5
+        (early,) = await target.deliver([again(record, lost)])
+        assert isinstance(early, Retry)
+        assert (early.after, early.blame, len(crm.ledger)) == (10, Blame.RECORD, 0)
+        now += 10
+        ids(await target.deliver([again(record, early)]))
+        await target.close()
         assert len(crm.contacts) == 1
+
+
+async def test_a_creation_that_was_cut_off_is_given_time_too() -> None:
+    now = NOW
+    async with HubSpotSandbox(search_lag=10, now=lambda: now) as crm:
+        target = connector(crm, context(now=lambda: now))
+        crm.faults.next(Fault())
+        crm.faults.next(Fault.slow(30.0))
+        record = lead(0, Email="", PhoneNumber="+34600000000")
+        delivering = asyncio.create_task(target.deliver([record]))
+        while not crm.contacts:
+            await asyncio.sleep(0.01)
+        now += 20  # so long that search would be asked, if it were counted from the beginning
+        await asyncio.sleep(0.01)
+        delivering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivering
+        (early,) = await target.deliver([record])
+        assert isinstance(early, Retry)
+        assert early.after == 15
+        now += 15
+        ids(await target.deliver([record]))
+        await target.close()
+        assert len(crm.contacts) == 1
+
+
+@pytest.mark.parametrize("fault", [faults.ten_secondly(), Fault.answers(403), Fault.answers(423)])
+async def test_a_refused_creation_may_be_tried_at_once(fault: Fault) -> None:
+    async with HubSpotSandbox() as crm:
+        crm.faults.next(Fault())
+        crm.faults.next(fault)
+        target, record = connector(crm), lead(0, Email="", PhoneNumber="+34600000000")
+        (refused,) = await target.deliver([record])
+        assert "unclear" not in refused.memo
+        ids(await target.deliver([again(record, refused)]))
+        await target.close()
+        assert len(crm.contacts) == 1
+
+
+async def test_a_lead_with_a_refused_email_is_found_by_its_phone() -> None:
+    async with HubSpotSandbox() as crm:
+        bad = lead(0, Email="foo@bar", PhoneNumber="+34600000000")
+        records = [bad, lead(1), lead(2, Email="foo@baz")]
+        target = connector(crm)
+        first = await target.deliver(records)
+        assert [type(each) for each in first] == [Retry, Delivered, Rejected]
+        assert target.batch_group(again(bad, first[0])) != target.batch_group(bad)
+        (one,), (two,) = [await target.deliver([again(bad, first[0])]) for _ in range(2)]
+        await target.close()
+        assert isinstance(two, Delivered)
+        assert ids([one]) == ids([two])
+        assert "email (Email address foo@bar is invalid)" in (two.warning or "")
+        found = next(each for each in crm.contacts if each.id == two.remote_id)
+        assert (found.properties["phone"], "email" in found.properties) == ("+34600000000", False)
+        assert len(crm.contacts) == 2
+        (note,) = crm.notes
+        assert "email: foo@bar" in note.properties["hs_note_body"]
+
+
+async def test_conflicts_of_a_batch_are_settled_a_few_at_a_time() -> None:
+    async with HubSpotSandbox(properties=KEY, limits=Limits(ten_secondly=1000)) as crm:
+        await deliver(crm, *(lead(number) for number in range(20)))
+        crm.faults.share(Fault.slow(0.2), 1.0, on="/contacts/1")
+        begun = asyncio.get_running_loop().time()
+        keyed = [with_route(with_fields(lead(each), lead_key=f"k{each}"), match="lead_key") for each in range(20)]
+        outcomes = await deliver(crm, *keyed)
+        assert len(set(ids(outcomes))) == 20
+        assert 0.8 <= asyncio.get_running_loop().time() - begun < 2.0
+        assert {each.properties["lead_key"] for each in crm.contacts} == {f"k{each}" for each in range(20)}
 
 
 async def test_a_lead_with_a_name_only_is_created_and_remembered() -> None:
@@ -259,11 +351,44 @@ async def test_what_is_to_be_tried_again(fault: Fault, reason: Reason, blame: Bl
             assert (each.reason, each.blame, each.after) == (reason, blame, after)
 
 
-async def test_unreadable_json_is_left_to_bisection() -> None:
+UNREAD = [faults.unread(), Fault.html_error(400)]
+
+
+@pytest.mark.parametrize("fault", UNREAD)
+async def test_what_nobody_reads_is_split_and_then_holds_the_destination(fault: Fault) -> None:
     async with HubSpotSandbox() as crm:
-        crm.faults.next(faults.unread())
-        outcomes = await deliver(crm, lead(0), lead(1))
-        assert all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
+        crm.faults.next(fault, times=20)
+        target = connector(crm)
+        whole = await target.deliver([lead(0), lead(1), lead(2), lead(3)])
+        assert all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in whole)
+        for number in (0, 1, 0, 1, 0):
+            (alone,) = await target.deliver([lead(number)])
+            assert isinstance(alone, Retry)
+            assert alone.blame is Blame.DESTINATION
+        # It is known by now that splitting is of no use.
+        rest = await target.deliver([lead(2), lead(3)])
+        assert all(isinstance(each, Retry) and each.blame is Blame.DESTINATION for each in rest)
+        crm.faults.clear()
+        ids(await target.deliver([lead(each) for each in range(4)]))
+        await target.close()
+
+
+@pytest.mark.parametrize("fault", UNREAD)
+@pytest.mark.parametrize("email", ["lead0@example.com", ""])
+async def test_what_is_read_of_others_but_not_of_this_one_is_its_own_trouble(fault: Fault, email: str) -> None:
+    async with HubSpotSandbox() as crm:
+        target, poisoned = connector(crm), lead(0, Email=email)
+        await target.deliver([lead(1)])
+        crm.faults.next(fault)
+        (first,) = await target.deliver([poisoned])
+        assert isinstance(first, Retry)
+        assert first.blame is Blame.DESTINATION
+        ids(await target.deliver([lead(2)]))
+        crm.faults.next(fault)
+        (second,) = await target.deliver([again(poisoned, first)])
+        await target.close()
+        assert isinstance(second, Rejected)
+        assert second.blame is Blame.RECORD
 
 
 async def test_trouble_of_the_configuration_holds_the_destination() -> None:

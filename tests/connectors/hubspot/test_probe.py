@@ -68,6 +68,7 @@ async def test_a_field_that_does_not_fit(field: WantedField, severity: Severity,
     [
         ("email", (), Severity.WARNING, "no field gives email"),
         ("firstname", (WantedField("firstname"),), Severity.ERROR, "unique values"),
+        ("lead_key", (EMAIL,), Severity.ERROR, "no field gives lead_key"),
         ("lead_kye", (EMAIL,), Severity.ERROR, "did you mean `lead_key`?"),
         ("lead_key", (WantedField("lead_key"),), None, ""),
     ],

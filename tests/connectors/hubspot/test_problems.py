@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 from connectors.answers import Answer
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.hubspot.problems import Problem, outcome_for, outcome_of, problem_of, read_problem
-from connectors.hubspot.reading import Stored, read_associated, read_batch, read_found, read_record, read_values
+from connectors.hubspot.reading import Page, Stored, read_associated, read_batch, read_found, read_record, read_values
 from connectors.masking import Secrets
 from tests.connectors.making import NOW
 
@@ -24,6 +24,9 @@ JSON = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 ["message", "context", "errors", "results", "id", "objectWriteTraceId", "properties", "new"]
+            )
+            | st.sampled_from(
+                ["numErrors", "from", "to", "toObjectId", "paging", "next", "fromObjectId", "subCategory"]
             ),
             inner,
             max_size=5,
@@ -145,6 +148,53 @@ def test_of_a_single_input_the_only_result_or_error_is_its_own() -> None:
     assert isinstance(problem, Problem)
 
 
+RESULTS = [{"id": "1", "objectWriteTraceId": "t1"}, {"id": "2", "objectWriteTraceId": "t2"}]
+BOTH = (("t1", "a"), ("t2", "b"))
+ERROR = {"category": "VALIDATION_ERROR", "message": "no"}
+MINE = {**ERROR, "context": {"objectWriteTraceId": ["t2"]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "stored"),
+    [
+        ({"results": RESULTS}, 2),
+        ({"results": RESULTS, "numErrors": 0}, 2),
+        ({"results": RESULTS, "numErrors": 1}, 0),
+        ({"results": RESULTS, "numErrors": 1, "errors": [ERROR]}, 0),
+        ({"results": RESULTS, "errors": [ERROR]}, 0),
+        ({"results": RESULTS[:1], "numErrors": 1}, 1),
+        ({"results": RESULTS[:1], "numErrors": 1, "errors": [MINE]}, 1),
+        ({"results": RESULTS[:1], "numErrors": 2, "errors": [MINE]}, 0),
+        ({"results": RESULTS[:1], "numErrors": "2", "errors": [MINE]}, 1),
+    ],
+)
+def test_more_errors_than_are_accounted_for_put_the_results_in_doubt(document: dict[str, Any], stored: int) -> None:
+    assert sum(isinstance(each, Stored) for each in batch(document, *BOTH)) == stored
+
+
+def test_a_problem_shows_no_words() -> None:
+    assert "secret" not in repr(read_problem({"message": "secret", "category": "secret"}, Secrets()))
+
+
+NONE = {"subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND", "context": {"fromObjectId": ["2"]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"results": [{"from": {"id": "1"}, "to": [{"toObjectId": 7}, {"toObjectId": "8"}]}]}, (("7", "8"), ())),
+        ({"results": [], "errors": [NONE], "numErrors": 1}, ((), ())),
+        ({"results": [], "errors": [NONE], "numErrors": 2}, (None, ())),
+        ({"results": [], "errors": [NONE, ERROR]}, (None, ())),
+        ({"results": []}, ((), ())),
+    ],
+)
+def test_associations_are_of_those_that_are_named(document: dict[str, Any], told: tuple[Any, ...]) -> None:
+    pages = read_associated(answer(document), ["1", "2"])
+    assert isinstance(pages, dict)
+    assert tuple(each.ids if isinstance(each, Page) else None for each in pages.values()) == told
+
+
 @given(JSON)
 def test_no_answer_breaks_the_reading(document: object) -> None:
     read_problem(document, Secrets())
@@ -152,7 +202,7 @@ def test_no_answer_breaks_the_reading(document: object) -> None:
     given_answer = answer(document)
     read_record(given_answer, new=True)
     read_found(given_answer)
-    read_associated(given_answer, "notes")
+    read_associated(given_answer, ["1", "2"])
     read_values(given_answer, "hs_note_body")
 
 
@@ -160,5 +210,5 @@ def test_an_answer_that_is_no_json_says_nothing() -> None:
     broken = answer(b"<html>")
     assert isinstance(read_record(broken, new=True), Retry)
     assert isinstance(read_found(broken), Retry)
-    assert isinstance(read_associated(broken, "notes"), Retry)
+    assert isinstance(read_associated(broken, ["1"]), Retry)
     assert isinstance(read_values(broken, "hs_note_body"), Retry)

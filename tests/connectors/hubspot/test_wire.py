@@ -41,6 +41,8 @@ def test_paths_of_both_kinds_of_versions() -> None:
     assert old.upsert([made]).url.path == "/crm/v3/objects/contacts/batch/upsert"
     assert old.properties("contacts").url.path == "/crm/v3/properties/contacts"
     assert dated.properties("contacts").url.path == "/crm/properties/2026-09/contacts"
+    assert dated.associated("notes", {"1": None}).url.path == "/crm/associations/2026-09/contacts/notes/batch/read"
+    assert old.associated("notes", {"1": None}).url.path == "/crm/v4/associations/contacts/notes/batch/read"
     assert (dated.token_url.path, old.token_url.path) == ("/oauth/2026-09/token", "/oauth/v3/token")
 
 
@@ -103,6 +105,23 @@ def test_a_wrong_address_is_told_with_its_setting(changes: dict[str, Any]) -> No
     with pytest.raises(SettingError) as told:
         HubSpotConnector(settings(**changes), context())
     assert told.value.path == ("base_url",)
+
+
+@pytest.mark.parametrize("token", ["", " ", "pat-1 ", "pat\n-1", "pat-\x7f1", "pat-é", "pat 1"])
+def test_a_wrong_token_is_told_and_not_shown(token: str) -> None:
+    with pytest.raises(SettingError) as told:
+        HubSpotConnector(settings(access_token=token), context())
+    assert told.value.path == ("access_token",)
+    assert not token.strip() or token.strip() not in told.value.message
+
+
+def test_all_wrong_settings_are_told_together() -> None:
+    with pytest.raises(ExceptionGroup) as told:
+        HubSpotConnector(settings(access_token="", base_url="nonsense"), context())
+    assert [each.path for each in told.value.exceptions if isinstance(each, SettingError)] == [
+        ("access_token",),
+        ("base_url",),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,10 @@ async def test_a_refused_field_goes_into_the_events_description(
 
 
 async def test_a_refused_lead_leaves_no_event(org: SalesforceSandbox, target: SalesforceConnector) -> None:
-    (refused,) = await target.deliver([appointment(fields={**FIELDS, "Email": "no address"})])
-    assert refused == Rejected(
-        Reason.REFUSED, "INVALID_EMAIL_ADDRESS: Email: invalid email address: no address", Blame.RECORD, 400
-    )
+    org.org.validation_rules.append(lambda name, _: "No leads today" if name == "Lead" else None)
+    (refused,) = await target.deliver([appointment()])
+    words = "FIELD_CUSTOM_VALIDATION_EXCEPTION: No leads today"
+    assert refused == Rejected(Reason.REFUSED, words, Blame.RECORD, 400)
     assert (org.leads, org.events) == ([], [])
 
 
@@ -178,7 +178,7 @@ async def test_who_may_see_leads_and_not_events_does_not_write_twice(
     org.faults.next(Fault.answers(200, {}, orjson.dumps({"compositeResponse": [seen, unseen]})), on="v68.0/composite")
     (held,) = await target.deliver([replace(each, again=True)])
     assert isinstance(held, Retry)
-    assert (held.blame, len(org.events)) == (Blame.DESTINATION, 1)
+    assert (held.blame, len(org.events)) == (Blame.RECORD, 1)
 
 
 @pytest.mark.parametrize("fault", [faults.server_unavailable(), faults.gateway_page(), Fault.half_an_answer()])
@@ -210,7 +210,8 @@ def standard_lead(org: SalesforceSandbox) -> Row:
 
 
 async def test_several_in_one_call_are_written_each(org: SalesforceSandbox, target: SalesforceConnector) -> None:
-    mixed = [record(), appointment(), record({**FIELDS, "Email": "x"})]
+    org.org.validation_rules.append(lambda _, fields: "Go" if fields.get("Email") == "go@b.co" else None)
+    mixed = [record(), appointment(), record({**FIELDS, "Email": "go@b.co"})]
     first, second, third = await target.deliver(mixed)
     assert (type(first), type(second), type(third)) == (Delivered, Delivered, Rejected)
     assert len({target.batch_group(each) for each in mixed}) == 2

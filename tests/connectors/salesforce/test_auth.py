@@ -258,6 +258,22 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
         settings(**wrong)
 
 
+@pytest.mark.parametrize("wrong", ["", " ", "secret\n", "se cret", "secr\x00et", "sécret"])
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "refresh_token"])
+def test_what_can_be_no_credential_is_told(name: str, wrong: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(None, None, **{name: wrong})
+    assert caught.value.path == (name,)
+    assert not wrong.strip() or wrong not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["", "a user@acme.example", "user@acme.example\n"])
+def test_what_can_be_no_user_is_told(key: rsa.RSAPrivateKey, wrong: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(None, None, **{**by_jwt(key), "username": wrong})
+    assert caught.value.path == ("username",)
+
+
 async def test_secrets_are_in_no_repr(key: rsa.RSAPrivateKey, org: SalesforceSandbox) -> None:
     target = connector(org)
     (outcome,) = await target.deliver([record()])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from connectors.base import Delivered, Outcome, Record, Rejected
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox, faults
+from connectors.testing.subject import MemoryVault
 from tests.connectors.making import NOW
 from tests.connectors.salesforce.making import KEY, appointment, connector, leads, route
 
@@ -52,16 +53,26 @@ async def test_a_thousand_leads_cost_five_calls_and_a_describe(
 
 
 async def test_poisoned_leads_die_alone(org: SalesforceSandbox, target: SalesforceConnector) -> None:
+    org.org.validation_rules.append(lambda _, fields: "No free mail" if "free" in str(fields["Email"]) else None)
     records = leads(1000)
     for number in range(7):
         at = number * 140
-        records[at] = replace(records[at], fields={**records[at].fields, "Email": "no address"})
+        records[at] = replace(records[at], fields={**records[at].fields, "Email": f"free{number}@example.com"})
     outcomes = await deliver(target, records)
     assert Counter(type(each) for each in outcomes.values()) == {Delivered: 993, Rejected: 7}
     assert {each.detail for each in outcomes.values() if isinstance(each, Rejected)} == {
-        "INVALID_EMAIL_ADDRESS: Email: invalid email address: no address"
+        "FIELD_CUSTOM_VALIDATION_EXCEPTION: No free mail"
     }
     assert (len(org.ledger), len(org.leads)) == (6, 993)
+
+
+async def test_leads_that_were_waiting_when_the_process_began_cost_one_call_more_for_each_batch(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    target.open(MemoryVault())
+    outcomes = await deliver(target, leads(1000))
+    assert Counter(type(each) for each in outcomes.values()) == {Delivered: 1000}
+    assert (len(org.ledger), {lead.assignments for lead in org.leads}) == (11, {1})
 
 
 async def test_lost_answers_make_nothing_twice() -> None:

@@ -35,12 +35,21 @@ async def test_leads_go_in_one_call(org: SalesforceSandbox, target: SalesforceCo
 
 
 async def test_a_poisoned_record_does_not_keep_the_others(org: SalesforceSandbox, target: SalesforceConnector) -> None:
-    good, bad = leads(2)
-    bad = replace(bad, fields={**bad.fields, "Email": "no address"})
-    done, refused = await target.deliver([good, bad])
+    org.org.validation_rules.append(lambda _, fields: "No" if fields["Email"] == "lead1@example.com" else None)
+    done, refused = await target.deliver(leads(2))
     assert isinstance(done, Delivered)
-    words = "INVALID_EMAIL_ADDRESS: Email: invalid email address: no address"
+    words = "FIELD_CUSTOM_VALIDATION_EXCEPTION: No"
     assert refused == Rejected(Reason.REFUSED, words, Blame.RECORD, 200)
+
+
+async def test_a_refused_optional_field_is_left_out_without_a_remark_too(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    (done,) = await target.deliver([record({**FIELDS, "Email": "no address", "Phone": "+1"})])
+    assert isinstance(done, Delivered)
+    assert done.warning == "Email refused by Salesforce and left out; the event keeps the value"
+    (row,) = org.leads
+    assert (row.fields["Email"], row.fields["Phone"], row.fields["Description"]) == (None, "+1", None)
 
 
 async def test_a_refused_optional_field_is_kept_in_the_remark(

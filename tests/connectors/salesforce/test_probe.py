@@ -33,6 +33,8 @@ async def test_where_all_is_well_it_says_so_and_has_not_written(
     [
         (WantedField("Emial"), Severity.ERROR, "did you mean Email?"),
         (WantedField("IsConverted"), Severity.ERROR, "cannot be written"),
+        (WantedField("Id"), Severity.ERROR, "take it out"),
+        (WantedField("lastname"), Severity.ERROR, "is the same field as LastName"),
         (WantedField("Interest__c"), Severity.WARNING, "map to them with a lookup"),
         (WantedField("Interest__c", values=("Some",), closed=True), Severity.ERROR, "High, Low, Medium"),
         (WantedField("FirstName", longest=50), Severity.WARNING, "it will be cut"),

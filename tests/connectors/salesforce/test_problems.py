@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -129,16 +130,49 @@ def test_secrets_are_masked_in_its_words() -> None:
     assert "s3cret" not in repr(said(400, "X", "Bearer s3cret"))
 
 
-def test_wrong_rights_hold_the_destination_unless_only_some_records_say_so() -> None:
-    wrong = Problem(200, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights")
-    (held,) = outcomes([wrong], [{}])
-    assert isinstance(held, Retry)
-    assert held.blame is Blame.DESTINATION
+WRONG = Problem(200, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights")
+
+
+def blames(problems: list[Problem], people: str, *, described: bool = False) -> set[Blame]:
+    found = outcomes(problems, [{}] * len(problems), list(people), described=described)
+    assert all(isinstance(each, Retry) for each in found)
+    return {each.blame for each in found if isinstance(each, Retry)}
+
+
+@pytest.mark.parametrize("code", ["INSUFFICIENT_ACCESS_OR_READONLY", "NOT_FOUND", "INVALID_FIELD", "INVALID_TYPE"])
+def test_wrong_rights_are_one_records_own_trouble_whatever_is_beside_it(code: str) -> None:
+    wrong = Problem(200, code, "words")
+    assert blames([wrong], "a") == {Blame.RECORD}
     done = Delivered("00Q", status=200)
-    refused, taken = outcomes([wrong, done], [{}, {}])
+    tried, taken = outcomes([wrong, done], [{"k": "v"}, {}], "ab")
     assert taken is done
-    assert isinstance(refused, Rejected)
-    assert refused.blame is Blame.RECORD
+    assert isinstance(tried, Retry)
+    assert (tried.blame, tried.memo) == (Blame.RECORD, {"k": "v"})
+
+
+def test_wrong_rights_are_the_destinations_where_it_is_proven() -> None:
+    assert blames([WRONG] * 5, "abcde") == {Blame.DESTINATION}
+    assert blames([WRONG] * 4, "abcd") == {Blame.RECORD}
+    assert blames([WRONG] * 5, "abcda") == {Blame.RECORD}  # four people
+    assert blames([*[WRONG] * 4, Problem(200, "NOT_FOUND", "")], "abcde") == {Blame.RECORD}
+    assert blames([WRONG], "a", described=True) == {Blame.DESTINATION}
+    assert blames([replace(WRONG, whole=True)], "a") == {Blame.DESTINATION}
+    assert blames([Problem(200, "STORAGE_LIMIT_EXCEEDED", "")], "a") == {Blame.DESTINATION}
+    assert blames([Problem(200, "UNABLE_TO_LOCK_ROW", "")], "a", described=True) == {Blame.RECORD}
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "fields"),
+    [
+        ("INVALID_FIELD", "No such column 'Nope__c' on sobject of type Lead", ("Nope__c",)),
+        ("INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: A__c, B. Please check", ("A__c", "B")),
+        ("INVALID_EMAIL_ADDRESS", "Email: invalid email address: x", ("Email",)),
+        ("INVALID_FIELD", "words", ()),
+        ("NOT_FOUND", "No such column 'X'", ()),
+    ],
+)
+def test_a_message_names_its_fields(code: str, message: str, fields: tuple[str, ...]) -> None:
+    assert Problem(400, code, message).named == fields
 
 
 def test_a_question_that_is_refused_is_told_from_one_that_fails() -> None:

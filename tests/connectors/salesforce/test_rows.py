@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Reason, Record, Rejected
-from connectors.salesforce.rows import Existing, Row, Rows, body, cut, key_of
+from connectors.salesforce.remarks import added
+from connectors.salesforce.rows import UNSEEN, Existing, Row, Rows, body, key_of
 from connectors.salesforce.shape import Shape, read_shape
+from connectors.salesforce.texts import cut, units
 from connectors.sources import Sources
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
@@ -130,6 +132,65 @@ def test_a_cut_text_is_short_enough_and_a_beginning(text: str, longest: int) -> 
     assert len(short.encode("utf-16-le")) // 2 <= longest
 
 
+@pytest.mark.parametrize("said", ["Please do not call me before 5 pm", "Hello\n\nnever call me", "call me not"])
+def test_a_remark_that_is_part_of_an_older_text_is_added(said: str) -> None:
+    made = record({}, route(remark="Content"), Content="call me")
+    assert fields(made, Existing("1", said))["Description"] == f"{said}\n\ncall me"
+    assert fields(made, Existing("1", f"{said}\r\n\r\ncall me"))["Description"] == f"{said}\r\n\r\ncall me"
+
+
+def test_a_full_description_loses_its_oldest_text() -> None:
+    text, warnings = added("old " * 10, ["the newest wish"], 30)
+    assert text == ("old " * 10 + "\n\nthe newest wish")[-30:]
+    assert (len(text), len(warnings)) == (30, 1)
+    assert added(text, ["the newest wish"], 30) == (text, ())
+    long, warnings = added("old", ["the newest wish"], 6)
+    assert (long, len(warnings)) == ("the ne", 2)
+    assert added(long, ["the newest wish"], 6)[0] == long
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=20), min_size=1, max_size=2), st.integers(5, 30))
+def test_what_is_written_again_says_nothing_twice(said: str, parts: list[str], longest: int) -> None:
+    said = cut(said.replace("\r", "\n").strip(), longest)
+    parts = [each.replace("\r", "\n") for each in parts]
+    once, _ = added(said, parts, longest)
+    assert units(once) <= longest
+    assert cut(parts[-1].strip(), longest).strip() in once
+    assert added(once, parts[-1:], longest)[0] == once
+
+
+def test_a_description_that_cannot_be_read_is_left_alone() -> None:
+    made = record({"Description": "From the web", "Phone": "1"}, route(remark="Content"))
+    for existing in (UNSEEN, Existing("00Q")):
+        sent, warnings = body(row(made), existing, None)
+        assert (sent, len(warnings)) == ({"Phone": "1"}, 1)
+
+
+def test_a_field_that_is_not_there_is_left_out() -> None:
+    made = row(record({"Nope__c": "x", "phone": "1", "IsConverted": True}, route(remark="Content")), shape())
+    assert made.fields == {"phone": "1"}
+    assert made.remark == 'said "hello"\nNope__c: x\nIsConverted: True'
+    assert len(made.warnings) == 1
+    assert row(record({"Nope__c": "x", "Owner__r": {"Key__c": "1"}}), shape()).fields == {"Owner__r": {"Key__c": "1"}}
+    assert row(record({"Nope__c": "x"})).fields == {"Nope__c": "x"}
+
+
+def test_a_field_is_sent_in_one_spelling_and_an_id_is_not() -> None:
+    made = row(record({"LastName": "A", "lastname": "B", "Id": "00Q"}), shape())
+    assert made.fields == {"LastName": "A"}
+    assert len(made.warnings) == 2
+
+
+def test_what_was_received_before_the_process_began_may_be_there() -> None:
+    each = record()
+    received = 1_795_514_401.0
+    rows = Rows(Sources(context()))
+    certain = [getattr(rows.row(each, None, since), "certain", None) for since in (received, received + 1)]
+    assert certain == [True, False]
+    undated = replace(each, event={**each.event, "event": {"id": "0" * 32}})
+    assert getattr(rows.row(undated, None, received), "certain", None) is False
+
+
 def test_a_refused_field_goes_into_the_remark() -> None:
     whole = row(record({"Email": "x", "LastName": "A", "Company": "B"}, route(remark="Content")))
     assert whole.droppable(("Email", "LastName"), None) == ("Email",)
@@ -138,8 +199,15 @@ def test_a_refused_field_goes_into_the_remark() -> None:
     assert warnings == ("Email refused by Salesforce and left out; the value is in the remark",)
 
 
-def test_nothing_is_dropped_without_a_place_to_keep_it() -> None:
-    assert row(record({"Email": "x"})).droppable(("Email",), None) == ()
+def test_without_a_remark_the_event_keeps_what_is_left_out() -> None:
+    whole = row(record({"Email": "x", "LastName": "A"}))
+    assert whole.droppable(("Email", "LastName"), None) == ("Email",)
+    lighter = whole.without(("Email",))
+    assert (lighter.fields, lighter.remark) == ({"LastName": "A"}, "")
+    assert lighter.warnings == ("Email refused by Salesforce and left out; the event keeps the value",)
+
+
+def test_what_a_new_record_needs_is_not_dropped() -> None:
     required = shape(fields=[{"name": "Email", "nillable": False, "createable": True}])
     assert row(record({"Email": "x"}, route(remark="Content"))).droppable(("Email",), required) == ()
 

@@ -186,7 +186,7 @@ def test_a_part_that_writes_gives_its_id() -> None:
 
 def test_records_that_exist_are_found_without_regard_to_case() -> None:
     part = Part(200, {"records": [{"Id": "1", KEY: "K1", "Description": "d"}, {"Id": "2", KEY: "k2"}]})
-    assert read_found([part], KEY) == {"k1": Existing("1", "d"), "k2": Existing("2", "")}
+    assert read_found([part], KEY) == {"k1": Existing("1", "d"), "k2": Existing("2", None)}
     assert read_found([part, Part(400, [])], KEY) is None
     assert read_found([part, None], KEY) is None
     assert read_found([Part(200, {"records": [{"Id": None, KEY: "k"}]})], KEY) is None

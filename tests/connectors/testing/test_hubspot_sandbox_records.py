@@ -161,6 +161,41 @@ async def test_notes_meetings_and_tasks(crm: HubSpotSandbox) -> None:
     assert (await call(crm, f"{CONTACTS}/{contact_id}?associations=cars")).status == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "multi_status", "number"),
+    [
+        ("/crm/associations/2026-09", 200, str),
+        ("/crm/associations/2026-03", 207, str),
+        ("/crm/v4/associations", 207, int),
+    ],
+)
+async def test_associations_are_read_in_batches(path: str, multi_status: int, number: type) -> None:
+    async with HubSpotSandbox(association_page=2) as crm:
+        contact_id = await contact(crm)
+        for _ in range(3):
+            await call(crm, "/crm/objects/2026-09/notes", activity(contact_id, 202))
+        first, second, third = (number(each.id) for each in crm.notes)
+        read = f"{path}/contacts/notes/batch/read"
+        page = await call(crm, read, {"inputs": [{"id": contact_id}, {"id": "9"}]})
+        (result,) = page.document["results"]
+        assert (page.status, result["from"]) == (multi_status, {"id": contact_id})
+        assert [each["toObjectId"] for each in result["to"]] == [first, second]
+        assert result["to"][0]["associationTypes"][0]["typeId"] == 201
+        (none,) = page.document["errors"]
+        assert (page.document["numErrors"], none["context"]["fromObjectId"]) == (1, ["9"])
+        assert none["message"] == "No note is associated with contact 9."
+        after = result["paging"]["next"]["after"]
+        rest = await call(crm, read, {"inputs": [{"id": contact_id, "after": after}]})
+        assert (rest.status, "paging" in rest.document["results"][0]) == (200, False)
+        assert [each["toObjectId"] for each in rest.document["results"][0]["to"]] == [third]
+        assert (await call(crm, read, {})).status == 400
+        for inputs in ([], [{"id": "1"}] * 1001, [{"id": "1", "after": "x"}]):
+            assert (await call(crm, read, {"inputs": inputs})).status == 400
+        assert (await call(crm, f"{path}/contacts/cars/batch/read", {"inputs": [{"id": "1"}]})).status == 400
+        assert (await call(crm, read)).status == 405
+        assert (await call(crm, f"{path}/contacts/notes", {})).status == 404
+
+
 async def test_creating_is_not_idempotent(crm: HubSpotSandbox) -> None:
     note = activity(await contact(crm), 202)
     for _ in range(2):

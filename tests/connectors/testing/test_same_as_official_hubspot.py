@@ -26,6 +26,7 @@ if "CI" not in os.environ:  # there it must be installed, and its absence is a f
 
 from hubspot import HubSpot  # type: ignore[import-untyped]
 from hubspot.crm import contacts  # type: ignore[import-untyped]
+from hubspot.crm.associations import v4  # type: ignore[import-untyped]
 from hubspot.crm.contacts.exceptions import ApiException  # type: ignore[import-untyped]
 from hubspot.crm.objects import notes  # type: ignore[import-untyped]
 
@@ -65,8 +66,15 @@ OFFICIAL: dict[str, Callable[[Any], Any]] = {
     "search for a phone": lambda client: client.crm.contacts.search_api.do_search(
         contacts.PublicObjectSearchRequest(filter_groups=FILTERS, sorts=SORTS, properties=["phone"], limit=1)
     ),
-    "ask for a contact's notes": lambda client: client.crm.contacts.basic_api.get_by_id(
-        CONTACT, associations=["notes"]
+    "ask for the notes of contacts": lambda client: client.crm.associations.v4.batch_api.get_page(
+        "contacts",
+        "notes",
+        v4.BatchInputPublicFetchAssociationsBatchRequest(
+            inputs=[
+                v4.PublicFetchAssociationsBatchRequest(id=CONTACT),
+                v4.PublicFetchAssociationsBatchRequest(id="103", after="500"),
+            ]
+        ),
     ),
     "read the bodies of notes": lambda client: client.crm.objects.notes.batch_api.read(
         notes.BatchReadInputSimplePublicObjectId(
@@ -90,7 +98,7 @@ CONNECTOR: dict[str, Callable[[Api], Request]] = {
     "update a contact by its id": lambda api: api.update(lead_of(LEAD, ""), CONTACT),
     "update a contact by its e-mail": lambda api: api.update(lead_of(LEAD, ""), PROPERTIES["email"], "email"),
     "search for a phone": lambda api: api.search("phone", "+34 600"),
-    "ask for a contact's notes": lambda api: api.associated(CONTACT, "notes"),
+    "ask for the notes of contacts": lambda api: api.associated("notes", {CONTACT: None, "103": "500"}),
     "read the bodies of notes": lambda api: api.read("notes", ["102", "103"], "hs_note_body"),
     "create notes": lambda api: api.add(
         "notes", [{"objectWriteTraceId": "record-0", "properties": NOTE, "associations": LINKS}]
