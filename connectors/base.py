@@ -351,8 +351,10 @@ class Connector(ABC):
         """
         return ()
 
-    def check_route(self, settings: Any) -> None:  # noqa: ANN401, B027 - its own route model; most have nothing to add
+    def check_route(self, settings: Any, fields: Sequence[str]) -> None:  # noqa: ANN401, B027 - its own route model
         """Raise `SettingError` for what the types of a route's settings cannot check, such as a template in them.
+
+        `fields` are the names that the route maps, in order. A path that begins with `fields` leads to one of them.
 
         Called for each route to the destination when a configuration is checked, and before the first record of the
         route. Like the constructor it does no I/O, and may raise several in an `ExceptionGroup`.

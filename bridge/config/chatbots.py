@@ -130,7 +130,7 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
     checked = settings or draft.rest(built.connector.route_settings, own)
     if built.destination and checked:
         try:
-            built.destination.connector.check_route(checked)
+            built.destination.connector.check_route(checked, mapping.names)
         except Exception as error:  # noqa: BLE001 - a connector is foreign code
             note_refusal(draft, path, error)
             return None

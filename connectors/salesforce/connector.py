@@ -103,8 +103,16 @@ class SalesforceConnector(Connector):
         self._access.open(vault)
         self._since = self._now()
 
-    def check_route(self, settings: SalesforceRoute) -> None:
-        """Compile the remark. Raises `SettingError` for it, and for a key that Salesforce gives out itself."""
+    def check_route(self, settings: SalesforceRoute, fields: Sequence[str]) -> None:
+        """Compile the remark, and look for fields and a key that no record can have.
+
+        Salesforce's names do not know capitals, and it gives out Id itself.
+        """
+        for at, name in enumerate(fields):
+            if name.lower() == "id":
+                raise SettingError(("fields", name), "Salesforce gives out Id itself; leave it out")
+            if name.lower() in map(str.lower, fields[:at]):
+                raise SettingError(("fields", name), "the same field as one above, which is written in other letters")
         if settings.external_id.lower() == "id":
             raise SettingError(("external_id",), "must be an External ID field; Salesforce gives out Id itself")
         self._sources.check("remark", settings.remark)

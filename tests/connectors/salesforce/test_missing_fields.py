@@ -109,8 +109,15 @@ async def test_a_field_in_two_spellings_and_an_id_keep_nobody(
 @pytest.mark.parametrize("name", ["Id", "ID"])
 def test_an_id_is_no_external_id(name: str) -> None:
     with pytest.raises(SettingError) as caught:
-        connector(None).check_route(route(external_id=name))
+        connector(None).check_route(route(external_id=name), ["LastName"])
     assert caught.value.path == ("external_id",)
+
+
+@pytest.mark.parametrize("fields", [["LastName", "Id"], ["LastName", "lastname"]])
+def test_a_field_that_a_record_cannot_have_is_no_field(fields: list[str]) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(None).check_route(route(), fields)
+    assert caught.value.path == ("fields", fields[1])
 
 
 def refusing(code: str) -> Fault:
