@@ -1,5 +1,6 @@
 """The HubSpot connector: first the records, then what goes with them."""
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
@@ -22,20 +23,25 @@ from connectors.base import (
     Vault,
     Wanted,
 )
-from connectors.hubspot.activities import Activities, Done, Due
+from connectors.hubspot.activities import Activities, Done
 from connectors.hubspot.calls import Calls, headers_of
 from connectors.hubspot.contacts import Contacts, Written
+from connectors.hubspot.lookup import Due
 from connectors.hubspot.probe import Probe
 from connectors.hubspot.reading import Stored, is_success, read_held
-from connectors.hubspot.remarks import BODIES, Activity, activity_of
+from connectors.hubspot.remarks import APPOINTMENT, BODIES, Activity, activity_of
 from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
-from connectors.hubspot.wire import ALONE, MERGED, Api, Lead, key_of, lead_of, route_of
+from connectors.hubspot.wire import ALONE, EMAIL, MERGED, Api, Lead, key_of, lead_of, route_of
 from connectors.masking import MASK, Secrets
 from connectors.sources import Sources
+
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class HubSpotConnector(Connector):
     """Writes records into a HubSpot account: a batch upsert, and a note, meeting or task for each remark.
+
+    An appointment has its meeting or task with a remark or without.
 
     Records are upserts by e-mail or by a property with unique values, and can be written again at any time. Notes,
     meetings and tasks cannot: their ids are remembered (`note`, `meeting`, `task` of the memo), and where it is not
@@ -61,10 +67,13 @@ class HubSpotConnector(Connector):
     max_batch = 100
 
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
+        wrong = _wrong(settings)
         try:
             self._api = Api(settings)
         except ValueError as error:
-            raise SettingError(("base_url",), str(error)) from None
+            wrong.append(SettingError(("base_url",), str(error)))
+        if wrong:
+            raise wrong[0] if len(wrong) == 1 else ExceptionGroup("settings", wrong)
         self._now = context.now
         secrets = _secrets_of(settings)
         self._secrets = secrets
@@ -75,11 +84,16 @@ class HubSpotConnector(Connector):
         self._probe = Probe(settings, self._calls, self._api, secrets, context.now)
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a new refresh token is kept."""
+        """Take the place where a new refresh token is kept, and forget what another process may have changed."""
         self._calls.open(vault)
+        self._activities.open()
 
-    def check_route(self, settings: HubSpotRoute) -> None:
-        """Compile the remark."""
+    def check_route(self, settings: HubSpotRoute, fields: Sequence[str]) -> None:
+        """Compile the remark. Raises `SettingError` for it, and for a key that the route gives no value."""
+        if settings.match not in fields and not (settings.object == CONTACTS and settings.match == EMAIL):
+            raise SettingError(
+                ("match",), f"{settings.match} must be one of the route's fields: records are found by it"
+            )
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
@@ -163,18 +177,21 @@ def _outcome(written: Written, activity: Activity | None, done: Done | None) -> 
         return replace(stored, memo={**lead.record.memo, **stored.memo})
     memo = {**lead.record.memo, "contact": stored.id}
     if isinstance(done, Retry | Rejected):
-        return replace(done, detail=f"the record is written; of what goes with it: {done.detail}", memo=memo)
+        detail = f"the record is written; of what goes with it: {done.detail}"
+        return replace(done, detail=detail, memo={**memo, **done.memo})
     if activity is not None and done is not None:
         memo[_memo_name(activity.kind)] = done
     return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo)
 
 
 def _warning(lead: Lead, activity: Activity | None) -> str | None:
+    is_elsewhere = lead.route.object != CONTACTS and lead.record.event.get("Type") == APPOINTMENT
     refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
     kept = "its value is in the remark" if activity else "the event alone has its value"
     parts = (
         f"left out, for HubSpot refuses it: {refused}; {kept}" if refused else "",
         "the remark was too long and has been cut" if activity and activity.is_cut else "",
+        "no meeting or task was made of the appointment: that needs object: contacts" if is_elsewhere else "",
     )
     return "; ".join(filter(None, parts)) or None
 
@@ -185,6 +202,19 @@ def _object_of(filed: Filed) -> str:
 
 def _memo_name(kind: str) -> str:
     return kind.removesuffix("s")
+
+
+def _wrong(settings: HubSpotSettings) -> list[SettingError]:
+    """Say what is wrong with a token before it is sent: HTTP could not carry it, or HubSpot would not know it."""
+    if settings.access_token is None:
+        return []
+    token = settings.access_token.get_secret_value()
+    if not token:
+        return [SettingError(("access_token",), "is empty; give the token of a private app, or a service key")]
+    if not _TOKEN.fullmatch(token):
+        what = "holds a blank, a control character or one that is not ASCII; copy the token again, and nothing else"
+        return [SettingError(("access_token",), what)]
+    return []
 
 
 def _secrets_of(settings: HubSpotSettings) -> Secrets:

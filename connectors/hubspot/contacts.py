@@ -1,22 +1,33 @@
 """Writes the records themselves: upserts in batches, and one by one what has no key. The calls, and their order."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from aiolimiter import AsyncLimiter
 
-from connectors.answers import Failure
-from connectors.base import Blame, Rejected, Retry
+from connectors.answers import Answer, Failure
+from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.hubspot.calls import Calls
-from connectors.hubspot.problems import Problem, outcome_for, outcome_of, problem_of
-from connectors.hubspot.reading import Stored, is_success, read_batch, read_found, read_record, unclear
-from connectors.hubspot.wire import ALONE, EMAIL, PHONE, Api, Lead, Request
+from connectors.hubspot.problems import Problem, outcome_for, problem_of
+from connectors.hubspot.reading import (
+    Stored,
+    is_success,
+    is_unwritten,
+    read_batch,
+    read_found,
+    read_record,
+    unclear,
+)
+from connectors.hubspot.refusals import Refusals
+from connectors.hubspot.wire import ALONE, EMAIL, PHONE, UNCLEAR, Api, Lead
 from connectors.masking import Secrets
 
 _SEARCH_LAG = 15.0  # seconds after which search is taken to know what was written
 _BETWEEN_SEARCHES = 0.25  # seconds: search is limited to 5 a second, whatever else is allowed (usage guidelines)
 _MOST_RECENT = 1000
+_AT_ONCE = 5  # single calls for records of one batch
 _NOT_FOUND = 404
 _REFUSALS = (400, 409)
 
@@ -33,10 +44,12 @@ class Contacts:
     is there already under another key is updated by its id.
 
     A crash or a lost answer leaves open what was written; the same upserts come again and do no harm. A contact
-    without a key is looked for by its phone first, and created if search does not know it. Search lags behind writes
-    by some seconds, so contacts created a moment ago are remembered (those of this process), and after a lost answer
-    the next try comes only when search has caught up. A contact with neither key nor phone may be created twice when
-    an answer is lost.
+    without a key is looked for by its phone first, and created if search does not know it; so is one whose e-mail is
+    refused, if it has a phone. Search lags behind writes by some seconds, so contacts created a moment ago are
+    remembered (those of this process). After a creation that may have been written though its answer says otherwise, or
+    was not waited for, there is no search for the same phone before it has caught up: the outcome's memo tells when
+    that was, and this process remembers it too. A process that is killed in between, and another one that begins within
+    these seconds, may create it twice; so may any lost answer to a contact with neither key nor phone.
 
     Args:
         calls: Sends the requests.
@@ -50,7 +63,9 @@ class Contacts:
         self._api = api
         self._now = now
         self._secrets = secrets
+        self._refusals = Refusals(now)
         self._recent: dict[str, str] = {}
+        self._unclear: dict[str, float] = {}
         self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
@@ -61,11 +76,21 @@ class Contacts:
         again = [_mended(lead, found, leads) for lead, found in zip(leads, first, strict=True)]
         mended = [lead for lead in again if lead is not None]
         second = iter(await self._upsert(mended) if mended else ())
-        written = []
-        for lead, found, other in zip(leads, first, again, strict=True):
-            sent, told = (lead, found) if other is None else (other, next(second))
-            written.append((sent, await self._settled(sent, told) if isinstance(told, _Told) else told))
-        return written
+        told = [
+            (lead, found) if other is None else (other, next(second))
+            for lead, found, other in zip(leads, first, again, strict=True)
+        ]
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def settle(lead: Lead, found: "Stored | _Told | Refusal") -> Written:
+            if not isinstance(found, _Told):
+                return lead, found
+            async with few:
+                return await self._settled(lead, found, is_alone=len(leads) == 1)
+
+        async with asyncio.TaskGroup() as group:
+            settling = [group.create_task(settle(*each)) for each in told]
+        return [each.result() for each in settling]
 
     async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Told | Refusal]":
         """Send a batch."""
@@ -74,10 +99,11 @@ class Contacts:
             return [answer.outcome] * len(leads)
         if not is_success(answer):
             problem = problem_of(answer, self._secrets)
-            outcome = outcome_of(answer, problem, self._now())
+            outcome = self._refusals.outcome(answer, problem, [lead.record.id for lead in leads])
             if answer.status in _REFUSALS and (len(leads) == 1 or problem.is_schema):
                 return [_Told(problem, outcome)] * len(leads)
             return [outcome] * len(leads)
+        self._refusals.understood()
         asked = [(lead.record.id, lead.key[1] if lead.key else "") for lead in leads]
         found = read_batch(answer, asked, _value_of(leads[0]), self._secrets)
         silent = all(each is None for each in found)
@@ -93,7 +119,18 @@ class Contacts:
             for lead, each in zip(leads, found, strict=True)
         ]
 
-    async def _settled(self, lead: Lead, told: "_Told") -> Stored | Refusal:
+    async def _settled(self, lead: Lead, told: "_Told", *, is_alone: bool) -> Written:
+        """Turn a conflict into an update, and a refused e-mail into a lead without; else it stays refused."""
+        without = lead.without_email(told.problem.refused)
+        if without is None or told.problem.category == "CONFLICT":
+            return lead, await self._resolved(lead, told)
+        if is_alone:
+            return await self._write_unkeyed(without)
+        # Searches are so few that many of them would take all the time that the batch has.
+        why = Retry(told.outcome.reason, told.outcome.detail, Blame.RECORD, None, told.outcome.status, {ALONE: "1"})
+        return lead, why
+
+    async def _resolved(self, lead: Lead, told: "_Told") -> Stored | Refusal:
         """Turn a conflict into an update of the record that is there, and any other refusal into its outcome."""
         if told.problem.category != "CONFLICT":
             return told.outcome
@@ -104,7 +141,7 @@ class Contacts:
             request = self._api.update(lead, email, EMAIL)
         else:
             return told.outcome
-        found = await self._single(request, new=False)
+        found = self._read(await self._calls.send(request), lead, new=False)
         return found.outcome if isinstance(found, _Told) else found
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
@@ -114,10 +151,10 @@ class Contacts:
         told = await self._one(lead, found)
         if isinstance(told, _Told) and (mended := lead.without(told.problem.refused)):
             lead, told = mended, await self._one(mended, found)
-        stored = await self._settled(lead, told) if isinstance(told, _Told) else told
+        stored = await self._resolved(lead, told) if isinstance(told, _Told) else told
         phone = lead.properties.get(PHONE)
         if phone and isinstance(stored, Stored):
-            self._remember(phone, stored.id)
+            _remember(self._recent, phone, stored.id)
         return lead, stored
 
     async def _known(self, lead: Lead) -> str | Refusal | None:
@@ -126,39 +163,56 @@ class Contacts:
         known = lead.record.memo.get("contact") or self._recent.get(phone)
         if known or not phone:
             return known
+        if wait := self._to_wait(lead, phone):
+            detail = "it may have been created already, and search does not know yet what was written a moment ago"
+            return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
         await self._searching.acquire()
         answer = await self._calls.send(self._api.search(PHONE, phone))
         if isinstance(answer, Failure):
             return answer.outcome
         if not is_success(answer):
-            return outcome_of(answer, problem_of(answer, self._secrets), self._now())
+            return self._refusals.outcome(answer, problem_of(answer, self._secrets), [lead.record.id])
         return read_found(answer)
+
+    def _to_wait(self, lead: Lead, phone: str) -> float:
+        """Give the seconds until search knows what a creation may have written whose answer is not known."""
+        unclear_at = max(self._unclear.get(phone, 0.0), float(lead.record.memo.get(UNCLEAR, 0.0)))
+        return min(max(unclear_at + _SEARCH_LAG - self._now(), 0.0), _SEARCH_LAG)
 
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Told | Refusal":
         """Update the contact that was found, or create one; also where what was found is gone."""
         if found:
-            told = await self._single(self._api.update(lead, found), new=False)
+            told = self._read(await self._calls.send(self._api.update(lead, found)), lead, new=False)
             if not (isinstance(told, Retry) and told.status == _NOT_FOUND):
                 return told
-        created = await self._single(self._api.create(lead), new=True)
-        if isinstance(created, Retry) and created.blame is Blame.UNCLEAR and created.after is None:  # perhaps written
-            return replace(created, after=_SEARCH_LAG)
-        return created
+        return await self._create(lead)
 
-    async def _single(self, request: Request, *, new: bool) -> "Stored | _Told | Refusal":
-        answer = await self._calls.send(request)
+    async def _create(self, lead: Lead) -> "Stored | _Told | Refusal":
+        """Create a contact, and remember when where that may have happened without being said."""
+        phone, is_clear = lead.properties.get(PHONE, ""), False
+        try:
+            answer = await self._calls.send(self._api.create(lead))
+            created = self._read(answer, lead, new=True)
+            is_clear = is_unwritten(answer) or isinstance(created, Stored)
+        finally:  # also where it is cut off
+            if phone and not is_clear:
+                _remember(self._unclear, phone, self._now())
+        if is_clear or not isinstance(created, Retry):
+            return created
+        # What asks for a pause of everything is left as it is; the memo makes this record wait all the same.
+        after = created.after if created.blame is Blame.DESTINATION else max(created.after or 0.0, _SEARCH_LAG)
+        return replace(created, after=after, memo={UNCLEAR: str(self._now())})
+
+    def _read(self, answer: Answer | Failure, lead: Lead, *, new: bool) -> "Stored | _Told | Refusal":
+        """Read the answer to the creation or update of one record."""
         if isinstance(answer, Failure):
             return answer.outcome
         if is_success(answer):
+            self._refusals.understood()
             return read_record(answer, new=new)
         problem = problem_of(answer, self._secrets)
-        outcome = outcome_of(answer, problem, self._now())
+        outcome = self._refusals.outcome(answer, problem, [lead.record.id])
         return _Told(problem, outcome) if answer.status in _REFUSALS else outcome
-
-    def _remember(self, phone: str, contact: str) -> None:
-        self._recent[phone] = contact
-        if len(self._recent) > _MOST_RECENT:
-            del self._recent[next(iter(self._recent))]
 
 
 class _Told:
@@ -167,6 +221,13 @@ class _Told:
     def __init__(self, problem: Problem, outcome: Retry | Rejected) -> None:
         self.problem = problem
         self.outcome = outcome
+
+
+def _remember(kept: dict[str, Any], phone: str, value: object) -> None:
+    kept.pop(phone, None)
+    kept[phone] = value
+    if len(kept) > _MOST_RECENT:
+        del kept[next(iter(kept))]
 
 
 def _mended(lead: Lead, found: "Stored | _Told | Refusal", batch: Sequence[Lead]) -> Lead | None:

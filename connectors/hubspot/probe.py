@@ -134,7 +134,8 @@ def _check_match(index: int, wanted: Wanted, route: HubSpotRoute, known: Definit
         yield Finding(Severity.ERROR, what, index, setting=("match",))
     names = {each.name for each in wanted.fields}
     if route.match not in names:
-        severity = Severity.WARNING if route.object == CONTACTS else Severity.ERROR
+        # Only e-mail has another way to find a contact: without its own key a record would never be found by it.
+        severity = Severity.WARNING if route.match == EMAIL else Severity.ERROR
         what = f"no field gives {route.match}, so no record is found by it; map it, or change match"
         yield Finding(severity, what, index, setting=("match",))
 

@@ -31,7 +31,7 @@ _WINDOW = 10.0  # seconds of the rolling window, where no header says otherwise
 _DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight of a time zone that the API does not tell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Problem:
     """An error: a whole answer, or an element of a batch's `errors`."""
 

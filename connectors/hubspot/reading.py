@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.answers import Answer
+from connectors.answers import Answer, Failure
 from connectors.base import Blame, Reason, Retry
 from connectors.hubspot.problems import Problem, read_problem
 from connectors.hubspot.wire import MERGED
 from connectors.masking import Secrets
+
+_NONE_FOUND = "NO_ASSOCIATIONS_FOUND"
+_REQUEST_TIMEOUT = 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,13 @@ def is_success(answer: Answer) -> bool:
     return 200 <= answer.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
+def is_unwritten(answer: Answer | Failure) -> bool:
+    """Tell whether it is certain that a call has written nothing: it was not sent, or was refused."""
+    if isinstance(answer, Failure):
+        return not answer.sent
+    return 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004 - RFC 9110 section 15.5
+
+
 def read_record(answer: Answer, *, new: bool) -> Stored | Retry:
     """Read the answer to a single create or update that succeeded."""
     stored = _stored(_object(answer), answer.status, new=new)
@@ -40,6 +50,9 @@ def read_batch(
     answer: Answer, asked: Sequence[tuple[str, str]], named: Callable[[Mapping[str, Any]], str | None], secrets: Secrets
 ) -> list[Stored | Problem | None]:
     """Say of each input of a batch what its answer says of it, never by order; None: nothing.
+
+    Where more errors are counted than inputs can be told to have failed, some of the results must be wrong, and none
+    is believed.
 
     Args:
         answer: Of a batch call that succeeded.
@@ -58,13 +71,19 @@ def read_batch(
             key = asked[0][0]
         if stored and isinstance(key, str):
             found[key] = stored
-    for error in _objects(document, "errors"):
+    known = {name for each in asked for name in each}
+    errors, explained = _objects(document, "errors"), 0
+    for error in errors:
         problem = read_problem(error, secrets)
+        names = problem.trace_ids or problem.ids or ((asked[0][0],) if len(asked) == 1 else ())
         # An error outweighs a result: what is named in both is not known to be written.
-        found |= dict.fromkeys((*problem.trace_ids, *(problem.ids if not problem.trace_ids else ())), problem)
-        if not problem.trace_ids and not problem.ids and len(asked) == 1:
-            found[asked[0][0]] = problem
-    return [found.get(trace) or found.get(key) for trace, key in asked]
+        found |= dict.fromkeys(names, problem)
+        explained += not known.isdisjoint(names)
+    said = [found.get(trace) or found.get(key) for trace, key in asked]
+    unexplained = max(_number_of_errors(document), len(errors)) - explained
+    if unexplained > said.count(None):
+        return [each if isinstance(each, Problem) else None for each in said]
+    return said
 
 
 def read_found(answer: Answer) -> str | Retry | None:
@@ -75,14 +94,43 @@ def read_found(answer: Answer) -> str | Retry | None:
     return next((each["id"] for each in _objects(document, "results") if isinstance(each.get("id"), str)), None)
 
 
-def read_associated(answer: Answer, kind: str) -> list[str] | Retry:
-    """Read the ids of a contact's notes, meetings or tasks; an object that has none is left out by HubSpot."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of what a contact has."""
+
+    ids: tuple[str, ...]
+    after: str | None = None
+    """Where the next page begins, if there is one."""
+
+
+def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page | Retry] | Retry:
+    """Read the ids of the notes, meetings or tasks that contacts have, by the ids of the contacts.
+
+    Of a contact without any, HubSpot says so in an error of its own (recorded answers). One that is not mentioned has
+    none too, unless there are errors that do not say whose they are.
+    """
     document = _object(answer)
-    if not isinstance(document.get("id"), str):
-        return unclear(answer, "does not show the contact")
-    found = document.get("associations")
-    of_kind = found.get(kind) if isinstance(found, dict) else None
-    return [str(each["id"]) for each in _objects(of_kind, "results") if each.get("id")]
+    if not isinstance(document.get("results"), list):
+        return unclear(answer, "has no results")
+    found: dict[str, Page | Retry] = {}
+    for each in _objects(document, "results"):
+        source, paging = each.get("from"), each.get("paging")
+        following = paging.get("next") if isinstance(paging, dict) else None
+        after = following.get("after") if isinstance(following, dict) else None
+        ids = tuple(str(one["toObjectId"]) for one in _objects(each, "to") if one.get("toObjectId"))
+        if isinstance(source, dict):
+            found[str(source.get("id"))] = Page(ids, after if isinstance(after, str) else None)
+    errors = _objects(document, "errors")
+    unexplained = _number_of_errors(document) > len(errors)
+    for each in errors:
+        context = each.get("context")
+        named = context.get("fromObjectId") if isinstance(context, dict) else None
+        if isinstance(named, list) and str(each.get("subCategory")).endswith(_NONE_FOUND):
+            found |= dict.fromkeys(map(str, named), Page(()))
+        else:
+            unexplained = True
+    rest = unclear(answer, "says nothing of one of the contacts", Blame.RECORD) if unexplained else Page(())
+    return {contact: found.get(contact, rest) for contact in contacts}
 
 
 def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
@@ -117,6 +165,11 @@ def read_definitions(answer: Answer) -> dict[str, dict[str, Any]]:
 def unclear(answer: Answer, why: str, blame: Blame = Blame.UNCLEAR) -> Retry:
     """Say that an answer of success does not tell what became of a record."""
     return Retry(Reason.BAD_ANSWER, f"it answered {answer.status}, but {why}", blame, None, answer.status)
+
+
+def _number_of_errors(document: Mapping[str, Any]) -> int:
+    number = document.get("numErrors")
+    return number if isinstance(number, int) else 0
 
 
 def _stored(document: Mapping[str, Any], status: int, *, new: bool) -> Stored | None:

@@ -22,6 +22,8 @@ from connectors.hubspot.wire import Lead
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """The property that holds the text, by what it may become."""
+APPOINTMENT = "Appointment"
+"""The type of an event that asks for one."""
 _ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204}
 _LONGEST = 65_536  # characters of a body (guide to notes)
 _LONGEST_TITLE = 200
@@ -68,18 +70,23 @@ def mark_in(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
 def activity_of(lead: Lead, now: float) -> Activity | None:
     """Say what goes with a lead: nothing, a note, or of an appointment a meeting; a task where it is not clear when.
 
+    An appointment is not one without a meeting or task: where there is no remark it is made of the event's Content, and
+    where that is empty too, its title has to do.
+
     Args:
         lead: With the text of its remark, and the values that HubSpot refused.
         now: Seconds since the epoch, for an event that does not tell its time.
     """
-    text = _text(lead)
-    if not text:
-        return None
     event = lead.record.event
+    is_appointment = event.get("Type") == APPOINTMENT
+    said = lead.remark or (str(event.get("Content") or "").strip() if is_appointment else "")
+    text = _text(lead, said)
+    if not text and not is_appointment:
+        return None
     created = _time(event, now)
     mark = mark_of(lead.record.id)
     body, is_cut = _body(text, mark)
-    if event.get("Type") != "Appointment":
+    if not is_appointment:
         return Activity("notes", mark, {"hs_timestamp": _iso(created), "hs_note_body": body}, is_cut)
     settings = lead.route.appointment
     start = start_of(str(event.get("Content", "")), created, _zone(settings))
@@ -111,14 +118,14 @@ def _meeting(start: datetime, minutes: int, title: str, body: str) -> dict[str, 
     }
 
 
-def _text(lead: Lead) -> str:
+def _text(lead: Lead, said: str) -> str:
     refused = "\n".join(f"{name}: {value}" for name, value in lead.dropped.items())
-    return "\n\n".join(filter(None, (lead.remark, f"Not taken by HubSpot:\n{refused}" if refused else "")))
+    return "\n\n".join(filter(None, (said, f"Not taken by HubSpot:\n{refused}" if refused else "")))
 
 
 def _body(text: str, mark: str) -> tuple[str, bool]:
     """Give the text as HTML, which bodies are shown as, with the mark; and whether it had to be cut."""
-    end = f"<br><br><small>{mark}</small>"
+    end = f"{'<br><br>' if text else ''}<small>{mark}</small>"
     sendable = text.encode("utf-8", "replace").decode()
     whole = html.escape(sendable.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
     room = _LONGEST - len(end)

@@ -98,7 +98,8 @@ class HubSpotRoute(RouteSettings):
     remark: str | None = Field(
         default=None,
         description="What becomes a note of the contact: a field of the event, or a text with `{{ }}`. Of an "
-        "appointment it becomes a meeting if its Content says when beyond doubt, else a task.",
+        "appointment it becomes a meeting if its Content says when beyond doubt, else a task. Without it only "
+        "appointments have one, made of their Content.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
     appointment: Appointment = Field(default=Appointment(), description="How an appointment becomes a meeting.")

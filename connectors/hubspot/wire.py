@@ -20,6 +20,8 @@ PHONE = "phone"
 MERGED = "hs_merged_object_ids"  # ids, with `;` between, that now lead to this record (default properties)
 ALONE = "alone"
 """Key of the memo that keeps a record out of batches."""
+UNCLEAR = "unclear"
+"""Key of the memo for when a creation was not answered, in seconds since the epoch."""
 _NAMES = (EMAIL, "firstname", "lastname")
 
 
@@ -54,11 +56,24 @@ class Lead:
         None where it has none of them, or cannot do without: its key.
         """
         named = {name: why for name, why in refused.items() if name in self.properties}
-        if not named or (self.key and self.key[0] in named) or self.dropped:
+        if not named or (self.key and self.key[0] in named):
             return None
+        return self._less(named)
+
+    def without_email(self, refused: Mapping[str, str]) -> "Lead | None":
+        """Give it as one that has no e-mail, where its e-mail is its key and is refused, to be found by its phone.
+
+        None where that is not what is refused, or where there is no phone that is taken.
+        """
+        is_key = self.key is not None and self.key[0] == EMAIL and EMAIL in refused
+        if not is_key or not self.properties.get(PHONE) or PHONE in refused:
+            return None
+        return replace(self._less({name: why for name, why in refused.items() if name in self.properties}), key=None)
+
+    def _less(self, named: Mapping[str, str]) -> "Lead":
         kept = {name: value for name, value in self.properties.items() if name not in named}
-        dropped = {name: self.properties[name] for name in named}
-        return replace(self, properties=kept, dropped=dropped, reasons=named)
+        dropped = {**self.dropped, **{name: self.properties[name] for name in named}}
+        return replace(self, properties=kept, dropped=dropped, reasons={**self.reasons, **named})
 
     def named(self) -> "Lead":
         """Give it with a name, where it has neither name nor e-mail, without which HubSpot creates no contact.
@@ -123,9 +138,10 @@ class Api:
         }
         return self._post(self._objects(CONTACTS, "search"), document)
 
-    def associated(self, contact: str, kind: str) -> Request:
-        """Ask for the ids of a contact's notes, meetings or tasks."""
-        return Request("GET", self._objects(CONTACTS, contact, query=f"associations={kind}"))
+    def associated(self, kind: str, contacts: Mapping[str, str | None]) -> Request:
+        """Ask for the ids of the notes, meetings or tasks of contacts, each from where a page ended; at most 1000."""
+        inputs = [{"id": contact, **({"after": after} if after else {})} for contact, after in contacts.items()]
+        return self._post(self._path("associations", CONTACTS, kind, "batch", "read"), {"inputs": inputs})
 
     def read(self, kind: str, ids: Sequence[str], name: str) -> Request:
         """Ask for a property of records of one object; at most 100."""
@@ -149,7 +165,8 @@ class Api:
         return self._path("objects", *parts, query=query)
 
     def _path(self, area: str, *parts: str, query: str = "") -> URL:
-        start = f"v3/{area}" if self._version == "v3" else f"{area}/{self._version}"
+        old = "v4" if area == "associations" else "v3"  # there is a v3 of associations, which has no pages
+        start = f"{old}/{area}" if self._version == "v3" else f"{area}/{self._version}"
         path = "/".join(quote(part, safe="") for part in parts)
         return URL(f"{self._origin}/crm/{start}/{path}{'?' if query else ''}{query}", encoded=True)
 

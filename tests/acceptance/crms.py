@@ -73,8 +73,9 @@ def appointment(of: dict[str, Any], *, dated: bool) -> dict[str, Any]:
 
 
 def burst(count: int, poisoned: Sequence[int]) -> list[dict[str, Any]]:
-    """Give leads; those of the positions in `poisoned` have an e-mail address that is none."""
-    return [lead(Email=f"nobody-{at}-at-example.com") if at in poisoned else lead() for at in range(count)]
+    """Give leads; those of the positions in `poisoned` have an e-mail address that is none, and no phone instead."""
+    wrong = {at: {"Email": f"nobody-{at}-at-example.com", "PhoneNumber": ""} for at in poisoned}
+    return [lead(**wrong.get(at, {})) for at in range(count)]
 
 
 async def send_at_once(program: Program, sender: Sender, leads: Sequence[dict[str, Any]]) -> None:

@@ -7,13 +7,15 @@ from urllib.parse import parse_qs, unquote
 from connectors.testing.hubspot.answers import VERSIONS, Version
 from connectors.testing.hubspot.errors import unknown_address
 
+Area = Literal["associations", "objects", "properties"]
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a request goes."""
 
     version: Version
-    area: Literal["objects", "properties"]
+    area: Area
     kind: str
     """The object, as the path names it."""
     rest: tuple[str, ...]
@@ -32,15 +34,23 @@ class Address:
 def read_address(path: str) -> Address:
     """Read a path with its query. Raises `RefusedError` for one that leads nowhere.
 
-    `/crm/objects/2026-09/contacts` and `/crm/v3/objects/contacts` are the same thing in two versions. The default
-    associations are in the fourth version of the old paths, which is otherwise not served.
+    `/crm/objects/2026-09/contacts` and `/crm/v3/objects/contacts` are the same thing in two versions. Associations are
+    in the fourth version of the old paths, which is otherwise not served.
     """
     way, _, query = path.partition("?")
     match way.split("/")[1:]:
-        case ["crm", ("objects" | "properties") as area, ("2026-03" | "2026-09") as version, kind, *rest]:
+        case [
+            "crm",
+            ("associations" | "objects" | "properties") as area,
+            "2026-03" | "2026-09" as version,
+            kind,
+            *rest,
+        ]:
             pass
         case ["crm", "v3" as version, ("objects" | "properties") as area, kind, *rest]:
             pass
+        case ["crm", "v4", "associations" as area, kind, *rest]:
+            version = "v3"
         case ["crm", "v4", "objects" as area, kind, _, "associations", "default", _, _]:
             version, rest = "v3", way.split("/")[5:]
         case _:
@@ -49,5 +59,6 @@ def read_address(path: str) -> Address:
     return Address(VERSIONS[version], _area(area), unquote(kind), parts, parse_qs(query, keep_blank_values=True))
 
 
-def _area(name: str) -> Literal["objects", "properties"]:
-    return "objects" if name == "objects" else "properties"
+def _area(name: str) -> Area:
+    areas: dict[str, Area] = {"associations": "associations", "objects": "objects", "properties": "properties"}
+    return areas[name]

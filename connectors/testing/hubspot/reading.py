@@ -59,18 +59,18 @@ def read_texts(document: Mapping[str, Any], name: str) -> list[str]:
     return value
 
 
-def read_inputs(document: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
-    """Give the inputs of a batch, each with these fields. Raises `RefusedError` for more than 100, and for none."""
+def read_inputs(document: Mapping[str, Any], *names: str, most: int = MOST_INPUTS) -> list[dict[str, Any]]:
+    """Give the inputs of a batch, each with these fields. Raises `RefusedError` for more than `most`, and for none."""
     need(document, "inputs")
     inputs = document["inputs"]
     if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):
         raise unreadable("Cannot deserialize value of type `java.util.ArrayList` for `inputs`")
     for each in inputs:
         need(each, *names)
-    if not 1 <= len(inputs) <= MOST_INPUTS:
+    if not 1 <= len(inputs) <= most:
         raise RefusedError(
             400,
-            f"The number of inputs supported in a batch request is 1 to {MOST_INPUTS}. "
+            f"The number of inputs supported in a batch request is 1 to {most}. "
             "Please reduce the number of items and try again",
         )
     return inputs

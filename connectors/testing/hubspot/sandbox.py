@@ -19,6 +19,7 @@ from connectors.testing.hubspot.defaults import OBJECTS
 from connectors.testing.hubspot.definitions import all_definitions, define, one_definition
 from connectors.testing.hubspot.errors import RefusedError, unknown_address
 from connectors.testing.hubspot.limits import Limits, Meter
+from connectors.testing.hubspot.links import Links
 from connectors.testing.hubspot.reading import read_json
 from connectors.testing.hubspot.records import Records
 from connectors.testing.hubspot.schema import ObjectType, Property
@@ -44,8 +45,10 @@ class HubSpotSandbox:
     It serves objects (contacts, companies, deals, leads, notes, meetings, tasks, and those of `objects`) at
     `/crm/objects/2026-09`, `/crm/objects/2026-03` and `/crm/v3/objects`: `POST` creates, `GET`, `PATCH` of an id,
     `batch/upsert`, `batch/create`, `batch/update`, `batch/read`, `search`, and
-    `PUT ID/associations/default/OBJECT/ID`. Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at
-    `/oauth/VERSION/token`, and what a private app's token allows at `/oauth/v2/private-apps/get/access-token-info`.
+    `PUT ID/associations/default/OBJECT/ID`. What records are associated with is read at
+    `/crm/associations/VERSION/OBJECT/OBJECT/batch/read` (v4 for v3). Definitions are at
+    `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and what a private app's token allows at
+    `/oauth/v2/private-apps/get/access-token-info`.
     Nothing can be deleted or merged; paging through all records, labels of associations and history are not served.
 
     It is strict: what HubSpot would refuse is refused in HubSpot's words, and where the documentation leaves two
@@ -64,6 +67,7 @@ class HubSpotSandbox:
         echoes_trace_ids: Whether results of a batch repeat the trace ids of their inputs.
         names_existing: Whether a conflict names the id of the other record.
         search_lag: Seconds for which search may show the account as it was.
+        association_page: How many associations of one record are shown at once.
         limits: How many calls are allowed.
         portal_id: The account.
         port: 0 takes a free one.
@@ -84,6 +88,7 @@ class HubSpotSandbox:
         echoes_trace_ids: bool = True,
         names_existing: bool = True,
         search_lag: float = 0.0,
+        association_page: int = 500,
         limits: Limits | None = None,
         portal_id: int = 891936587,
         port: int = 0,
@@ -113,6 +118,7 @@ class HubSpotSandbox:
         )
         self._records = Records(self._store)
         self._batches = Batches(self._store, multi_status=multi_status, echoes=echoes_trace_ids, seed=seed)
+        self._links = Links(self._store, association_page)
         self._numbers = count(1)
         too_large = Reply(413, {"status": "error", "message": "Request Entity Too Large"})
         self._server = Server(port=port, now=now, too_large=too_large, max_body=16 * 1024**2)
@@ -205,8 +211,8 @@ class HubSpotSandbox:
             finally:
                 headers = {} if searches else self.meter.headers(now, oauth=caller.oauth)
             kind = self._store.kind(address.kind)
-            act = self._properties if address.area == "properties" else self._objects
-            reply = act(request, body, address, kind, caller)
+            act = {"associations": self._associations, "objects": self._objects, "properties": self._properties}
+            reply = act[address.area](request, body, address, kind, caller)
         except RefusedError as refused:
             reply = Reply(refused.status, refused.document(self._correlation_id()))
         return Reply(reply.status, reply.document, headers)
@@ -225,6 +231,18 @@ class HubSpotSandbox:
                 caller.need_schema(kind.scope)
                 return define(self._store, kind, read_json(request.content_type, body))
             case _, () | (_,):
+                raise _no_such_method()
+        raise unknown_address()
+
+    def _associations(
+        self, request: web.Request, body: bytes, address: Address, kind: ObjectType, caller: Caller
+    ) -> Reply:
+        match request.method, address.rest:
+            case "POST", (target, "batch", "read"):
+                caller.need(kind.scope, "read")
+                document = read_json(request.content_type, body)
+                return self._links.read(kind, self._store.kind(target), document, address.version, self._times())
+            case _, (_, "batch", "read"):
                 raise _no_such_method()
         raise unknown_address()
 

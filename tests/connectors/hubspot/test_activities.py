@@ -7,7 +7,7 @@ import pytest
 from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry
 from connectors.hubspot.remarks import mark_of
 from connectors.testing import Fault
-from connectors.testing.hubspot import HubSpotSandbox, Limits, faults
+from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
 from tests.connectors.hubspot.making import (
     REMARK,
     again,
@@ -20,6 +20,7 @@ from tests.connectors.hubspot.making import (
     with_fields,
 )
 from tests.connectors.making import NOW, context
+from tests.connectors.test_tokens import Store
 
 
 async def test_a_remark_becomes_a_note_of_its_contact() -> None:
@@ -100,6 +101,20 @@ async def test_what_was_found_out_is_not_asked_again() -> None:
         await target.close()
         assert [each.path.rpartition("/")[2] for each in crm.ledger] == ["upsert", "create"]
         assert len(crm.notes) == 2
+
+
+async def test_a_lane_that_begins_anew_looks_again() -> None:
+    """Another process may have created it meanwhile."""
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(0))
+        target, record = connector(crm), lead(0, REMARK)
+        crm.faults.next(faults.ten_secondly(), on="notes/batch/create")
+        (limited,) = await target.deliver([record])
+        await deliver(crm, record)
+        target.open(Store())
+        ids(await target.deliver([again(record, limited)]))
+        await target.close()
+        assert len(crm.notes) == 1
 
 
 async def test_an_appointment_is_made_without_a_remark_and_without_words() -> None:
@@ -238,6 +253,14 @@ async def test_what_cannot_be_looked_at_in_time_comes_later() -> None:
         late = [each for each in outcomes if isinstance(each, Retry)]
         assert [(each.reason, each.blame) for each in late] == [(Reason.TIMEOUT, Blame.RECORD)]
         assert len(crm.notes) == 2
+
+
+async def test_an_appointment_elsewhere_is_told() -> None:
+    async with HubSpotSandbox(properties={"companies": [Property(name="lead_key", unique=True)]}) as crm:
+        record = lead(0, {"object": "companies", "match": "lead_key"}, Type="Appointment", Content="soon")
+        (outcome,) = await deliver(crm, replace(record, fields={"lead_key": "k", "name": "Acme"}))
+        assert isinstance(outcome, Delivered)
+        assert "object: contacts" in (outcome.warning or "")
 
 
 async def test_a_refused_note_is_a_failure_that_remembers_the_contact() -> None:

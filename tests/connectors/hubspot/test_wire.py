@@ -115,6 +115,16 @@ def test_a_wrong_token_is_told_and_not_shown(token: str) -> None:
     assert not token.strip() or token.strip() not in told.value.message
 
 
+@pytest.mark.parametrize("object_name", ["contacts", "companies"])
+def test_a_key_that_no_field_gives_is_told(object_name: str) -> None:
+    route = HubSpotRoute(object=object_name, match="lead_key")
+    with pytest.raises(SettingError) as told:
+        connector().check_route(route, ["email"])
+    assert told.value.path == ("match",)
+    connector().check_route(route, ["email", "lead_key"])
+    connector().check_route(HubSpotRoute(), ["phone"])
+
+
 def test_all_wrong_settings_are_told_together() -> None:
     with pytest.raises(ExceptionGroup) as told:
         HubSpotConnector(settings(access_token="", base_url="nonsense"), context())
