@@ -333,6 +333,9 @@ class Connector(ABC):
     route_settings: ClassVar[type[RouteSettings]] = RouteSettings
     max_batch: ClassVar[int] = 1
     """The most records that the API takes in one call; the configuration may ask for less."""
+    rate_limit: ClassVar[tuple[int, float] | None] = None
+    """Requests, and the seconds in which so many are allowed: what every account of this API has, unless the
+    configuration says otherwise. None where there is no such limit, or none that is known."""
 
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - each connector names its own model

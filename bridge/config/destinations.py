@@ -56,13 +56,20 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
         if not held.get_secret_value().strip():
             draft.value_error((*path, *secret), "is empty: set the variable, or the file, that it comes from")
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
-    pace = Pace(part.rate_limit.requests, part.rate_limit.per) if part and part.rate_limit else None
+    limit = _limit(part, kind)
+    pace = Pace(limit.requests, limit.per) if limit else None
     connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"), pace)
     most = kind.max_batch if connector is None else connector.max_batch if connector.batches() else 1
     _check_batch_size(draft, path, most)
     if connector is None or part is None:
         return Built(kind, None)
-    return Built(kind, _destination(name, part, settings, connector, pace, part.batch.size or most))
+    return Built(kind, _destination(name, part, settings, connector, limit, pace, part.batch.size or most))
+
+
+def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | None:
+    if part and part.rate_limit:
+        return RateLimit(part.rate_limit.requests, part.rate_limit.per)
+    return RateLimit(*kind.rate_limit) if kind.rate_limit else None
 
 
 def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
@@ -135,16 +142,16 @@ def _destination(
     part: DestinationPart,
     settings: DestinationSettings,
     connector: Connector,
+    limit: RateLimit | None,
     pace: Pace | None,
     batch_size: int,
 ) -> Destination:
-    limit = part.rate_limit
     return Destination(
         name=name,
         connector_name=part.connector,
         settings=settings,
         connector=connector,
-        rate_limit=RateLimit(limit.requests, limit.per) if limit else None,
+        rate_limit=limit,
         pace=pace,
         concurrency=part.concurrency,
         batch_size=batch_size,

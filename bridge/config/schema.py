@@ -185,7 +185,11 @@ class DestinationPart(Part):
     """One account to deliver to. The settings of its connector stand beside these keys."""
 
     connector: Text = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
-    rate_limit: RateLimitPart | None = Field(default=None, description="At most so many calls in a span of time.")
+    rate_limit: RateLimitPart | None = Field(
+        default=None,
+        description="At most so many calls in a span of time. Default: what the API allows every account, where that "
+        "is known (`hubspot`: 100 in 10 seconds).",
+    )
     concurrency: int = Field(
         default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
     )

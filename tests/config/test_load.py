@@ -260,3 +260,14 @@ def test_the_example_warns_of_nothing_once_it_is_set() -> None:
     secrets = ("HUBSPOT_ACCESS_TOKEN", "SALESFORCE_CLIENT_SECRET", "ACME_SIGN_KEY")
     environ = {name: f"s3cret-from-the-environment-{name}" for name in secrets}
     assert load(TOP / "config.example.yaml", environ).warnings == ()
+
+
+def test_a_destination_keeps_to_the_limit_of_its_api_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "destinations:\n"
+        "  small: {connector: hubspot, access_token: pat-1}\n"
+        "  large: {connector: hubspot, access_token: pat-2, rate_limit: {requests: 190, per: 10s}}\n"
+    )
+    made = load(tmp_path / "config.yaml", {}).destinations
+    assert (made["small"].rate_limit, made["large"].rate_limit) == (RateLimit(100, 10.0), RateLimit(190, 10.0))
+    assert made["small"].pace is not None
