@@ -93,7 +93,10 @@ async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path
 
 async def test_an_expired_token_is_renewed_once_for_fifty_calls(tmp_path: Path) -> None:
     async with HubSpotSandbox(oauth=APP, limits=UNLIMITED) as crm:
-        destination = hubspot(crm, oauth=hubspot_app(), batch={"size": 1}, concurrency=CALLS_AT_ONCE)
+        unlimited = {"requests": 10_000, "per": "10s"}
+        destination = hubspot(
+            crm, oauth=hubspot_app(), batch={"size": 1}, concurrency=CALLS_AT_ONCE, rate_limit=unlimited
+        )
         configured = settings({"hubspot": destination}, chatbot([ROUTE]))
         async with Program(tmp_path, configured, VARIABLES) as program, Sender(program) as sender:
             await program.start()
