@@ -55,6 +55,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{6,32}$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$")]
+EmailPart = Annotated[str, StringConstraints(pattern=r"^[^\s]{3,320}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
 
@@ -94,6 +95,9 @@ class SearchGiven(EventsGiven):
     """Which events, by what a person is known by: in the body, since addresses of requests end in logs."""
 
     email: Email | None = Field(default=None, description="The whole address, upper and lower case alike.")
+    email_part: EmailPart | None = Field(
+        default=None, description="Any part of the address, for operators; not used together with `email` or `phone`."
+    )
     phone: Phone | None = Field(default=None, description="The number or the end of it, however it is grouped.")
 
 

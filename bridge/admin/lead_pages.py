@@ -1,7 +1,9 @@
 """The pages about leads: the list with its search, and one lead with all that became of it."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -20,6 +22,7 @@ from bridge.store.questions import EventRow
 from connectors.base import Reason
 
 SEARCHED = "/events"
+_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,9 +67,17 @@ class LeadPages:
             found = await self._by_id(wanted)
             if found:
                 return web.Response(status=303, headers={"Location": f"/events/{found}"})
-        how = {"email": wanted} if "@" in wanted else {"phone": wanted}
-        page = await self._api.search(caller, asked(given.SearchGiven, {**form, **how}))
-        return self._list(caller, page, form, live=False)
+        return self._list(caller, await self._of_person(caller, form, wanted), form, live=False)
+
+    async def _of_person(self, caller: Caller, form: Form, wanted: str) -> shapes.EventPage:
+        """Find by phone what has no letters, else by e-mail; where no address is like that, by part of one."""
+        if "@" not in wanted and not any(each.isalpha() for each in wanted):
+            return await self._api.search(caller, asked(given.SearchGiven, {**form, "phone": wanted}))
+        if _ADDRESS.fullmatch(wanted):
+            page = await self._api.search(caller, asked(given.SearchGiven, {**form, "email": wanted}))
+            if page.events or page.next or not caller.may(Role.OPERATOR):
+                return page
+        return await self._api.search(caller, asked(given.SearchGiven, {**form, "email_part": wanted}))
 
     async def _by_id(self, wanted: str) -> str | None:
         """Give the id of the one event whose id begins so; None where it can be none, or there is none."""

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bridge.admin.login import Caller, Role
 
 _FOLDER: Final = str(resources.files("bridge.admin") / "pages")
-_FILES: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+_FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -42,7 +42,7 @@ class Rendering:
         return web.Response(status=status, text=text, content_type="text/html")
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer with the style sheet or the script."""
+        """Answer with the style sheet, the script or the icon."""
         name = request.match_info["name"]
         if name not in self._files:
             raise web.HTTPNotFound

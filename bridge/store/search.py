@@ -36,6 +36,8 @@ WAITING_SPAN = 50_000
 FOUND_LIMIT = 500
 """The most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
+LEAST_PART = 3
+"""Characters of an address that are looked for, at least."""
 
 _NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
@@ -51,6 +53,8 @@ class EventsWanted:
     chatbot: str | None = None
     state: EventState | None = None
     email: str | None = None
+    email_part: str | None = None
+    """Any part of the address, at least `LEAST_PART` characters of it."""
     phone: str | None = None
     """At least `LEAST_PHONE_DIGITS` digits of its end, however they are grouped."""
     since: float | None = None
@@ -97,11 +101,14 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
     others (tests, what no route took) are found among the newest `READ_SPAN` only, unless their state is asked for. By
     phone all are found by reading on page by page; the first page also shows older ones that the index leads to, those
-    of persons without an e-mail address, and reading on shows them again where they stand.
+    of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail address
+    no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
     """
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
     if wanted.email or wanted.phone:
         return _find_person(connection, wanted, low, high)
+    if wanted.email_part:
+        return _find_part(connection, wanted, low, high)
     bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
     chosen = _chosen_events(wanted).where(events.c.seq >= bottom, events.c.seq < high)
     seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
@@ -252,6 +259,13 @@ def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: i
     return FoundEvents(events_in(connection, shown), _next(shown, wanted.limit, end, low))
 
 
+def _find_part(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
+    bottom = max(low, high - READ_SPAN)
+    read = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
+    named = list(_naming(connection.execute(read.order_by(events.c.seq.desc())), _test_of(wanted)))[: wanted.limit]
+    return FoundEvents(events_in(connection, named), _next(named, wanted.limit, bottom, low))
+
+
 def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) -> list[int]:
     """Give the events of a person that the index knows, newest first; of very many the newest."""
     key = contact_key(
@@ -290,6 +304,9 @@ def _test_of(wanted: EventsWanted) -> Callable[[dict[str, Any]], bool]:
     if wanted.email:
         email = wanted.email.strip().casefold()
         return lambda fields: str(fields["Email"]).strip().casefold() == email
+    if wanted.email_part:
+        part = wanted.email_part.strip().casefold()
+        return lambda fields: len(part) >= LEAST_PART and part in str(fields["Email"]).casefold()
     digits = _NOT_DIGITS.sub("", wanted.phone or "")
     return lambda fields: (
         len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", str(fields["PhoneNumber"])).endswith(digits)

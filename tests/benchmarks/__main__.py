@@ -32,6 +32,8 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "mapping": mapping.measure,
     "postgresql": postgresql.measure,
 }
+APART = frozenset({"postgresql"})
+"""Measured only when asked for: it needs a server of its own, which takes its share of the cores."""
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3
 
 
@@ -49,7 +51,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leadbridge-profiles-")))
         bench = Bench(options.rounds, options.seconds, options.program, folder if options.profile else None)
         try:
-            figures = uvloop.run(_measure(console, bench, options.only or list(MEASURES)))
+            figures = uvloop.run(_measure(console, bench, options.only or [name for name in MEASURES if name not in APART]))
         except (ChildError, LoadError, TimeoutError) as error:
             console.print(f"nothing measured: {error}", markup=False, soft_wrap=True)
             return 2

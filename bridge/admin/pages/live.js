@@ -11,9 +11,14 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {
     const made = fresh.getElementById(part.id);
-    if (made && made.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) {
-      part.replaceWith(document.adoptNode(made));
-    }
+    if (!made || part.contains(document.activeElement)) continue;
+    // What somebody has opened stays open, and is no difference.
+    const shown = part.querySelectorAll("details");
+    made.querySelectorAll("details").forEach((each, at) => {
+      if (shown[at]) each.open = shown[at].open;
+    });
+    // The part itself stays: a live region that is exchanged is not read out.
+    if (made.innerHTML !== part.innerHTML) part.replaceChildren(...document.adoptNode(made).childNodes);
   }
 }
 
