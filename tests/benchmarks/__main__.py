@@ -51,7 +51,8 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leadbridge-profiles-")))
         bench = Bench(options.rounds, options.seconds, options.program, folder if options.profile else None)
         try:
-            figures = uvloop.run(_measure(console, bench, options.only or [name for name in MEASURES if name not in APART]))
+            names = options.only or [name for name in MEASURES if name not in APART]
+            figures = uvloop.run(_measure(console, bench, names))
         except (ChildError, LoadError, TimeoutError) as error:
             console.print(f"nothing measured: {error}", markup=False, soft_wrap=True)
             return 2
