@@ -179,10 +179,13 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
                 site.chatbot(name="LastName" if number % 4 else "FirstName")
                 site.destination("crm", f", timeout: {10 + number}s")
             assert site.bridge
+            before = await site.metric("leadbridge_config_reloads_total")
             site.bridge.configuration.ask()
-            await asyncio.sleep(0.01)
+            while await site.metric("leadbridge_config_reloads_total") == before:
+                await asyncio.sleep(0.005)
         site.chatbot(name="URI")
         await site.reloads()
+        assert await site.metric("leadbridge_config_reloads_total") >= 100
         storming = False
 
     await asyncio.gather(storm(), load(), load())
