@@ -29,13 +29,22 @@ ROUTES = {
 }
 
 
+_PROGRAM = """
+import signal
+# Whoever runs the tests in the background has them ignore Ctrl-C, and they would hand that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bridge.cli.sandbox import app
+app()
+"""
+
+
 class Sandbox:
     """A running `leadbridge sandbox`."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
             # Unbuffered, so that what it prints is there while it still runs.
-            [sys.executable, "-u", "-c", "from bridge.cli.sandbox import app; app()", *arguments],
+            [sys.executable, "-u", "-c", _PROGRAM, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
