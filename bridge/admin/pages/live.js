@@ -1,7 +1,7 @@
 // Refreshes what is marked as live, while somebody looks and is not in the middle of something there.
 "use strict";
 
-const EVERY_MS = 4000;
+const EVERY_MS = 2000;
 
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-live][id]")];
