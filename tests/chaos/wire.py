@@ -62,6 +62,8 @@ class Wire:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        # One that is cut before its first step has not looked at the connection.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = [int(self._chance.expovariate(1 / MEAN_BYTES)) + 1]
