@@ -37,6 +37,18 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float) -> Routed:
     return Routed(event, tuple(deliveries))
 
 
+def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
+    """Say why an event is not recognised, and what would help."""
+    if document is None:
+        return "it is not JSON"
+    serial = serial_number(document)
+    if serial is None:
+        return "it has no SerialNumber"
+    if chatbot is None or chatbot.serial_number != serial:
+        return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
+    return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
+
+
 def _event(verified: Verified, chatbot: Chatbot | None, now: float) -> Event:
     fields = fields_of(verified.document) or {}
     known = (

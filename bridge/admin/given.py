@@ -54,8 +54,10 @@ Limit = Annotated[int, Field(ge=1, le=PAGE_LIMIT), BeforeValidator(_digits)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{6,32}$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,255}$")]
-EmailPart = Annotated[str, StringConstraints(pattern=r"^[^\s]{3,320}$")]
+# Characters by their numbers, not `\s`: what counts as a blank is another thing in each language of patterns.
+_LETTER = r"[!-?A-~\u00a1-\ud7ff\ue000-\ufffd]"
+Email = Annotated[str, StringConstraints(pattern=rf"^{_LETTER}{{1,64}}@{_LETTER}{{1,255}}$")]
+EmailPart = Annotated[str, StringConstraints(pattern=rf"^(?:@|{_LETTER}){{3,320}}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
 

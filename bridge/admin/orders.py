@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bridge.admin import again, given, shapes
+from bridge import again
+from bridge.admin import given, shapes
 from bridge.admin.api import one_event, unknown_delivery
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import ConflictError, Endpoint, NotFoundError

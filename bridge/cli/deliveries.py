@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from bridge.again import route_again
 from bridge.cli import configuration, output
-from bridge.cli.again import route_again
 from bridge.cli.ids import delivery_id, find_event, for_each
 from bridge.cli.options import (
     PAGE_ROWS,
@@ -187,7 +187,9 @@ def _replay(text: str, store: OpenStore, config: Config) -> None:
     with store.reading() as connection:
         event = find_event(connection, text)
     if event.state is EventState.UNRECOGNISED:
-        output.say(route_again(store, event, config))
+        with store.writing() as connection:
+            said = route_again(connection, event, questions.payload(connection, event.seq), config)
+        output.say(said)
         return
     dead = _deliveries_of(store, event, {DeliveryState.DEAD})
     if not dead:

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any, Final
 
 from bridge import json_form
-from bridge.config import Chatbot, Config, Route
+from bridge.config import Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
 from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import FieldTrace, variables
 from bridge.record import Spoiled, make_record
 from bridge.routing import route as route_event
+from bridge.routing import why_unrecognised
 from bridge.store.base import Delivery, NewDelivery
 from connectors.base import Connector, ExpressionError, Preview, Record
 
@@ -73,18 +74,6 @@ def foretell(body: bytes, config: Config, now: float) -> list[Fate]:
     if isinstance(document, list) and document:
         return [foretell_one(json_form.stringify(each), each, config, now) for each in document]
     return [foretell_one(body, document, config, now)]
-
-
-def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
-    """Say why an event is not recognised, and what would help."""
-    if document is None:
-        return "it is not JSON"
-    serial = serial_number(document)
-    if serial is None:
-        return "it has no SerialNumber"
-    if chatbot is None or chatbot.serial_number != serial:
-        return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
-    return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 
 def foretell_one(payload: bytes, document: Any, config: Config, now: float) -> Fate:  # noqa: ANN401 - any JSON value

@@ -4,10 +4,13 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import again, configuration, output
+from bridge import again
+from bridge.cli import configuration, output
 from bridge.cli.ids import for_each
 from bridge.cli.options import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption
 from bridge.cli.store import OpenStore, open_store
+from bridge.config import Config
+from bridge.errors import OperatorError
 from bridge.event import timestamp
 from bridge.store import questions
 from bridge.store.questions import Page, QuarantineRow
@@ -62,7 +65,16 @@ def release(
     chosen = _all(store) if everything else ids or []
     if not chosen:
         output.say("nothing is in quarantine")
-    for_each(chosen, lambda each: output.say(again.release(store, each, settings)))
+    for_each(chosen, lambda each: output.say(_release(store, each, settings)))
+
+
+def _release(store: OpenStore, request: int, config: Config) -> str:
+    with store.writing() as connection:
+        quarantined = questions.quarantined(connection, request)
+        said = again.release(connection, request, quarantined, config) if quarantined else None
+    if said is None:
+        raise OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
+    return said
 
 
 def _all(store: OpenStore) -> list[int]:

@@ -1,57 +1,53 @@
-"""Giving what was kept aside a second chance, with the configuration as it is on disk now.
+"""Giving what was kept aside a second chance, with a configuration that may know better.
 
 Both go the way of a new request from where it had ended (routing, or verification and routing), with the time of
 their first receipt.
 """
 
-from bridge.cli.explanation import why_unrecognised
-from bridge.cli.store import OpenStore
-from bridge.config import Config
+from sqlalchemy import Connection
+
+from bridge.config.model import Config
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode, serial_number
-from bridge.routing import route
+from bridge.routing import route, why_unrecognised
 from bridge.signature import SignatureError
-from bridge.store import actions, questions
+from bridge.store import actions
 from bridge.store.base import Quarantined, Routed
 from bridge.store.questions import EventRow
 from bridge.verification import read_claim, verify
 
 
-def route_again(store: OpenStore, event: EventRow, config: Config) -> str:
+def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
     """Route an unrecognised event again; says in a line what came of it.
 
     It was authentic when it came, so its signature is not looked at again. If it is recognised now it becomes another
     row, under the id of a recognised event, so that the same event, sent once more, is a duplicate of it; if that has
     happened already, the two become one. Raises OperatorError if it is not recognised.
     """
-    with store.reading() as connection:
-        payload = questions.payload(connection, event.seq)
-    routed = _routed(event, payload, config)
-    with store.writing() as connection:
-        new = actions.accept_again(connection, event.seq, routed)
+    try:
+        document = decode(payload)
+    except ValueError:
+        document = None
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
+    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
+    routed = route(verified, chatbot, event.received_at)
+    if routed.event.state is EventState.UNRECOGNISED:
+        raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
+    new = actions.accept_again(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
 
-def release(store: OpenStore, request: int, config: Config) -> str:
+def release(connection: Connection, request: int, quarantined: Quarantined, config: Config) -> str | None:
     """Verify a refused request again, as of its receipt, and accept its events; says in a line what came of it.
 
-    Raises OperatorError if its signature still does not hold.
+    Gives None if it is not there any more. Raises OperatorError if its signature still does not hold.
     """
-    with store.reading() as connection:
-        quarantined = questions.quarantined(connection, request)
-    if quarantined is None:
-        raise _unknown(request)
     routed = _verified(request, quarantined, config)
-    with store.writing() as connection:
-        news = actions.release(connection, request, routed)
+    news = actions.release(connection, request, routed)
     if news is None:
-        raise _unknown(request)
+        return None
     results = [_result(each, is_new=new) for each, new in zip(routed, news, strict=True)]
     return f"request {request}: " + "; ".join(results)
-
-
-def _unknown(request: int) -> OperatorError:
-    return OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
 
 
 def _verified(request: int, quarantined: Quarantined, config: Config) -> list[Routed]:
@@ -65,19 +61,6 @@ def _verified(request: int, quarantined: Quarantined, config: Config) -> list[Ro
             f"{quarantined.chatbot} and release it again"
         ) from error
     return [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
-
-
-def _routed(event: EventRow, payload: bytes, config: Config) -> Routed:
-    try:
-        document = decode(payload)
-    except ValueError:
-        document = None
-    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
-    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
-    routed = route(verified, chatbot, event.received_at)
-    if routed.event.state is EventState.UNRECOGNISED:
-        raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
-    return routed
 
 
 def _result(routed: Routed, *, is_new: bool) -> str:
