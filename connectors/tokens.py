@@ -2,12 +2,12 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from connectors.answers import Answer, Failure
-from connectors.base import Blame, Delivered, Reason, Rejected, Retry, Vault, VaultError
+from connectors.base import Blame, Delivered, Reason, Rejected, Retry, SettingError, Vault, VaultError
 from connectors.classify import classify, message_in, shorten
 from connectors.masking import Secrets
 
@@ -25,8 +25,10 @@ class Token:
 
 
 _CLOSING_SECONDS = 3.0
+_REFUSED = 401
 
 TokenT = TypeVar("TokenT", bound=Token)
+ResultT = TypeVar("ResultT")
 
 
 class TokenSource(Generic[TokenT]):
@@ -66,6 +68,24 @@ class TokenSource(Generic[TokenT]):
         if self._token is not None and self._token.value == refused:
             self._token = None
         return await self.token()
+
+    async def authorized(
+        self,
+        send: Callable[[TokenT], Awaitable[ResultT]],
+        is_refused: Callable[[ResultT], bool] = lambda result: isinstance(result, Answer) and result.status == _REFUSED,
+    ) -> ResultT | Failure:
+        """Send a request with the token; where that is refused, once more with a new one.
+
+        It cannot write twice: a 401 says that nothing was done.
+        """
+        token = await self.token()
+        if isinstance(token, Failure):
+            return token
+        result = await send(token)
+        if not is_refused(result):
+            return result
+        token = await self.renewed(token.value)
+        return token if isinstance(token, Failure) else await send(token)
 
     async def close(self) -> None:
         """End fetching. What is under way has a moment to end by itself: its answer may hold the next refresh token.
@@ -175,6 +195,21 @@ def read_token(result: Answer | Failure, now: float, secrets: Secrets) -> Token 
             return failed(Retry(Reason.UNAUTHORIZED, f"no access token: {answered.detail}", status=result.status))
         case Retry():
             return failed(replace(answered, detail=f"no access token: {answered.detail}"))
+
+
+def check_credentials(held: Mapping[str, str]) -> None:
+    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
+
+    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
+
+    Args:
+        held: By the names of the settings.
+    """
+    for name, value in held.items():
+        if not value:
+            raise SettingError((name,), "must not be empty; give that of the app, or check where it is read from")
+        if not (value.isascii() and value.isprintable() and " " not in value):
+            raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
 
 
 def failed(outcome: Retry, setting: tuple[str | int, ...] = ()) -> Failure:

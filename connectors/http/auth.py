@@ -15,7 +15,7 @@ from connectors.tokens import Token, TokenSource, read_token
 
 
 class ClientCredentials:
-    """Gets and keeps the access token of a destination. Its methods may be called in parallel.
+    """Gets the access token of a destination. `source` may be used in parallel.
 
     Args:
         settings: The destination's.
@@ -30,19 +30,8 @@ class ClientCredentials:
         self._session = session
         self._now = now
         self._secrets = secrets
-        self._source = TokenSource(self._fetch, now, secrets)
-
-    async def token(self) -> str | Failure:
-        """Give the token, or say why there is none (`TokenSource.token`)."""
-        return _value(await self._source.token())
-
-    async def renewed(self, refused: str) -> str | Failure:
-        """Give another token than the one that was refused (`TokenSource.renewed`)."""
-        return _value(await self._source.renewed(refused))
-
-    async def close(self) -> None:
-        """Stop fetching. A second call does nothing."""
-        await self._source.close()
+        self.source = TokenSource(self._fetch, now, secrets)
+        """Keeps the token in use."""
 
     async def _fetch(self) -> Token | Failure:
         result = await self._session.send("POST", self._url, self._headers, self._body)
@@ -70,7 +59,3 @@ def token_request(settings: OAuth2) -> tuple[dict[str, str], bytes]:
         form |= {"client_id": client_id, "client_secret": secret}
     form |= {name: value for name, value in (("scope", settings.scope), ("audience", settings.audience)) if value}
     return headers, urlencode(form).encode()
-
-
-def _value(token: Token | Failure) -> str | Failure:
-    return token if isinstance(token, Failure) else token.value

@@ -93,7 +93,7 @@ class HttpConnector(Connector):
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP has no fields to ask for
         """Ask with HEAD, which cannot write, whether the destination is there and takes the credentials."""
-        token = await self._auth.token() if self._auth else None
+        token = await self._auth.source.token() if self._auth else None
         if isinstance(token, Failure):
             return (no_token(token),)
         request = self._wire.harmless(self._now())
@@ -107,7 +107,7 @@ class HttpConnector(Connector):
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
         if self._auth is not None:
-            await self._auth.close()
+            await self._auth.source.close()
         await self._session.close()
 
     async def _deliver_one(self, record: Record) -> Outcome:
@@ -146,20 +146,10 @@ class HttpConnector(Connector):
         return part
 
     async def _call(self, request: Request) -> Answer | Failure:
-        """Send a request, with a token where one is needed; after a 401 once more with a new one.
-
-        That cannot write a record twice: a 401 says that nothing was done.
-        """
+        """Send a request, with a token where one is needed."""
         if self._auth is None:
             return await self._session.send(request.method, request.url, request.headers, request.body)
-        token = await self._auth.token()
-        if isinstance(token, Failure):
-            return token
-        result = await self._send(request.authorized(token))
-        if isinstance(result, Failure) or result.status != _UNAUTHORIZED:
-            return result
-        token = await self._auth.renewed(token)
-        return token if isinstance(token, Failure) else await self._send(request.authorized(token))
+        return await self._auth.source.authorized(lambda token: self._send(request.authorized(token.value)))
 
     async def _without_credentials(self, asked: Asked) -> Answer | Failure | None:
         """Ask the same without credentials, to learn whether they are looked at; a token's giver has done so."""

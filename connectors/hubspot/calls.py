@@ -43,20 +43,10 @@ class Calls:
         return self._allowances.quotas()
 
     async def send(self, request: Request) -> Answer | Failure:
-        """Send a request; after a 401 once more with a new token, where there is one to be had.
-
-        That cannot write twice: a 401 says that nothing was done.
-        """
+        """Send a request; after a 401 once more with a new token, where there is one to be had."""
         if self._oauth is None:
             return await self._once(request, self._token)
-        token = await self._oauth.source.token()
-        if isinstance(token, Failure):
-            return token
-        result = await self._once(request, token.value)
-        if isinstance(result, Failure) or result.status != _UNAUTHORIZED:
-            return result
-        token = await self._oauth.source.renewed(token.value)
-        return token if isinstance(token, Failure) else await self._once(request, token.value)
+        return await self._oauth.source.authorized(lambda token: self._once(request, token.value))
 
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""

@@ -69,14 +69,7 @@ class Api:
 
     async def ask(self, request: Request) -> Answer | Failure:
         """Send a request; give the answer, whatever it says, or why there is none."""
-        token = await self._access.token()
-        if isinstance(token, Failure):
-            return token
-        answer = await self._send(request, token)
-        if isinstance(answer, Failure) or answer.status != _UNAUTHORIZED:
-            return answer
-        token = await self._access.renewed(token.value)
-        return token if isinstance(token, Failure) else await self._send(request, token)
+        return await self._access.source.authorized(lambda token: self._send(request, token))
 
     async def _send(self, request: Request, token: OrgToken) -> Answer | Failure:
         self.instance = token.instance

@@ -20,7 +20,7 @@ from connectors.client import Session
 from connectors.masking import Secrets
 from connectors.salesforce.problems import document_of
 from connectors.salesforce.settings import SalesforceSettings
-from connectors.tokens import RefreshToken, Token, TokenSource, failed, read_token
+from connectors.tokens import RefreshToken, Token, TokenSource, check_credentials, failed, read_token
 
 _DOMAINS = (".salesforce.com", ".salesforce.mil")  # My Domain hosts; the second is Government Cloud's
 _ASSERTION_LIFE = 180  # seconds; Salesforce takes up to 300, and its clock may differ from ours
@@ -37,7 +37,7 @@ class OrgToken(Token):
 
 
 class Access:
-    """Gets and keeps the access token of an org. Its methods may be called in parallel.
+    """Gets the access token of an org. `source` may be used in parallel.
 
     Args:
         settings: The destination's.
@@ -52,7 +52,7 @@ class Access:
     def __init__(
         self, settings: SalesforceSettings, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
-        check_credentials(settings)
+        check_credentials(_held(settings))
         self._settings = settings
         self._url = login_url(settings) / "services/oauth2/token"
         self._session = session
@@ -62,24 +62,13 @@ class Access:
         if settings.refresh_token is not None:
             self._refresh = RefreshToken(settings.refresh_token.get_secret_value(), secrets)
         token_form(settings, now(), None)  # so that a key that cannot sign is found now
-        self._source = TokenSource(self._fetch, now, secrets)
+        self.source = TokenSource(self._fetch, now, secrets)
+        """Keeps the token in use."""
 
     def open(self, vault: Vault) -> None:
         """Take the place where a refresh token is kept that Salesforce gives in place of the old one."""
         if self._refresh is not None:
             self._refresh.open(vault)
-
-    async def token(self) -> OrgToken | Failure:
-        """Give the token, or say why there is none (`TokenSource.token`)."""
-        return await self._source.token()
-
-    async def renewed(self, refused: str) -> OrgToken | Failure:
-        """Give another token than the one of this value that was refused (`TokenSource.renewed`)."""
-        return await self._source.renewed(refused)
-
-    async def close(self) -> None:
-        """Stop fetching. A second call does nothing."""
-        await self._source.close()
 
     async def _fetch(self) -> OrgToken | Failure:
         refresh = await self._refresh.value() if self._refresh else None
@@ -97,21 +86,11 @@ class Access:
         return read_instance(token, answer, self._settings)
 
 
-def check_credentials(settings: SalesforceSettings) -> None:
-    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
-
-    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
-    """
-    held = {"client_id": settings.client_id}
-    if settings.username is not None:
-        held["username"] = settings.username
+def _held(settings: SalesforceSettings) -> dict[str, str]:
     secrets = {"client_secret": settings.client_secret, "refresh_token": settings.refresh_token}
+    held = {"client_id": settings.client_id, "username": settings.username}
     held |= {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
-    for name, value in held.items():
-        if not value:
-            raise SettingError((name,), "must not be empty; give that of the app, or check where it is read from")
-        if not (value.isascii() and value.isprintable() and " " not in value):
-            raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
+    return {name: value for name, value in held.items() if value is not None}
 
 
 def login_url(settings: SalesforceSettings) -> URL:

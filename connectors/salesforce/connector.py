@@ -195,7 +195,7 @@ class SalesforceConnector(Connector):
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
         await self._shapes.close()
-        await self._access.close()
+        await self._access.source.close()
         await self._session.close()
 
     def _previewed(self, record: Record) -> Row:

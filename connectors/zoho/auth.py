@@ -6,15 +6,15 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from connectors.answers import Answer, Failure
-from connectors.base import Reason, Retry, SettingError
+from connectors.base import Reason, Retry
 from connectors.client import Session
 from connectors.masking import Secrets
-from connectors.tokens import Token, TokenSource, failed, read_token
+from connectors.tokens import Token, TokenSource, check_credentials, failed, read_token
 from connectors.zoho.settings import ZohoSettings
 
 
 class ZohoTokens:
-    """Gets and keeps the access token of an account. Its methods may be called in parallel.
+    """Gets the access token of an account. `source` may be used in parallel.
 
     Args:
         settings: The destination's.
@@ -30,54 +30,24 @@ class ZohoTokens:
     def __init__(
         self, settings: ZohoSettings, url: URL, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
-        check_credentials(settings)
+        held = {
+            "client_id": settings.client_id,
+            "client_secret": settings.client_secret.get_secret_value(),
+            "refresh_token": settings.refresh_token.get_secret_value(),
+        }
+        check_credentials(held)
         self._url = url
-        self._form = urlencode(
-            {
-                "grant_type": "refresh_token",
-                "client_id": settings.client_id,
-                "client_secret": settings.client_secret.get_secret_value(),
-                "refresh_token": settings.refresh_token.get_secret_value(),
-            }
-        ).encode()
+        self._form = urlencode({"grant_type": "refresh_token", **held}).encode()
         self._session = session
         self._now = now
         self._secrets = secrets
-        self._source = TokenSource(self._fetch, now, secrets)
-
-    async def token(self) -> Token | Failure:
-        """Give the token, or say why there is none."""
-        return await self._source.token()
-
-    async def renewed(self, refused: str) -> Token | Failure:
-        """Give another token than the one that was refused; one for all whose call was refused with it."""
-        return await self._source.renewed(refused)
-
-    async def close(self) -> None:
-        """Stop fetching. A second call does nothing."""
-        await self._source.close()
+        self.source = TokenSource(self._fetch, now, secrets)
+        """Keeps the token in use."""
 
     async def _fetch(self) -> Token | Failure:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         result = await self._session.send("POST", self._url, headers, self._form)
         return refusal(result) or read_token(result, self._now(), self._secrets)
-
-
-def check_credentials(settings: ZohoSettings) -> None:
-    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
-
-    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
-    """
-    held = {
-        "client_id": settings.client_id,
-        "client_secret": settings.client_secret.get_secret_value(),
-        "refresh_token": settings.refresh_token.get_secret_value(),
-    }
-    for name, value in held.items():
-        if not value:
-            raise SettingError((name,), "must not be empty; give that of the client, or check where it is read from")
-        if not (value.isascii() and value.isprintable() and " " not in value):
-            raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
 
 
 def refusal(result: Answer | Failure) -> Failure | None:

@@ -73,7 +73,7 @@ class ZohoConnector(Connector):
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
         """Get a token, and ask for the fields of each route's module."""
-        token = await self._tokens.token()
+        token = await self._tokens.source.token()
         if isinstance(token, Failure):
             return (Finding(Severity.ERROR, token.outcome.detail, setting=token.setting or ("refresh_token",)),)
         found: list[Finding] = []
@@ -83,7 +83,7 @@ class ZohoConnector(Connector):
 
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
-        await self._tokens.close()
+        await self._tokens.source.close()
         await self._session.close()
 
     async def _upsert(self, records: Sequence[Record]) -> Sequence[Outcome]:
@@ -105,17 +105,12 @@ class ZohoConnector(Connector):
         return (Finding(Severity.WARNING, what, number, setting=("module",)),)
 
     async def _call(self, method: str, url: URL, document: object = None) -> Reply | Retry | Rejected:
-        """Send a request with a token; after a 401, which says that nothing was done, once more with a new one."""
-        token = await self._tokens.token()
-        if isinstance(token, Failure):
-            return token.outcome
-        reply = await self._api.call(method, url, document, _authorization(token.value))
-        if reply.status != _UNAUTHORIZED:
-            return reply
-        token = await self._tokens.renewed(token.value)
-        if isinstance(token, Failure):
-            return token.outcome
-        return await self._api.call(method, url, document, _authorization(token.value))
+        """Send a request with a token."""
+        reply = await self._tokens.source.authorized(
+            lambda token: self._api.call(method, url, document, _authorization(token.value)),
+            lambda reply: reply.status == _UNAUTHORIZED,
+        )
+        return reply.outcome if isinstance(reply, Failure) else reply
 
     def _url(self, record: Record) -> URL:
         return self._base / wire.route_of(record).module / "upsert"

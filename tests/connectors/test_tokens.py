@@ -147,3 +147,19 @@ def test_an_answer_without_a_token_is_the_destinations_failure() -> None:
     assert isinstance(failed, Failure)
     assert failed.outcome.blame is Blame.DESTINATION
     assert "missing or invalid" in failed.outcome.detail
+
+
+@pytest.mark.parametrize(("statuses", "sent"), [([200], 1), ([401, 200], 2), ([401, 401], 2), ([403], 1)])
+async def test_a_refused_token_is_replaced_once(statuses: list[int], sent: int) -> None:
+    fetch = Fetcher()
+    fetch.open.set()
+    source = TokenSource(fetch, lambda: NOW, Secrets())
+    used: list[str] = []
+
+    async def send(token: Token) -> Answer:
+        used.append(token.value)
+        return Answer(statuses[len(used) - 1], {}, b"")
+
+    result = await source.authorized(send)
+    assert isinstance(result, Answer)
+    assert (result.status, used) == (statuses[-1], ["token-1", "token-2"][:sent])
