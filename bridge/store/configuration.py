@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
-from bridge.store.missing import insert_missing
 from bridge.store.schema import configuration
 
 _NAME = configuration.c.name
@@ -23,6 +22,10 @@ class ConfigurationInUse:
 
 def keep(connection: Connection, contents: Mapping[str, bytes], now: float) -> None:
     """Keep the files by name instead of those that were kept before; one that is the same keeps its time."""
+    if connection.dialect.name == "postgresql":
+        # One process after the other: else each would leave its files beside those of the other that starts with it,
+        # and together they would be no configuration. (SQLite has one writer at a time anyway.)
+        connection.execute(text("LOCK TABLE configuration IN SHARE ROW EXCLUSIVE MODE"))
     before = {name: bytes(content) for name, content in connection.execute(select(_NAME, configuration.c.content))}
     changed = sorted(name for name, content in contents.items() if before.get(name) != content)
     outdated = [{"outdated": name} for name in sorted(before) if name not in contents or name in changed]
@@ -30,8 +33,7 @@ def keep(connection: Connection, contents: Mapping[str, bytes], now: float) -> N
         connection.execute(delete(configuration).where(bindparam("outdated") == _NAME), outdated)
     if changed:
         rows = [{"name": name, "content": contents[name], "taken_at": now} for name in changed]
-        # Another process with the same files may start at the same moment.
-        insert_missing(connection, configuration, rows)
+        connection.execute(insert(configuration), rows)
 
 
 def configuration_in_use(connection: Connection) -> ConfigurationInUse | None:

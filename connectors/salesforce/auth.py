@@ -159,7 +159,9 @@ def _assertion(settings: SalesforceSettings, key: str, now: float) -> str:
     }
     try:
         return jwt.encode(claims, key, algorithm="RS256")
-    except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+        # PyJWT's own for another kind of key; of a key with a password it lets a TypeError of cryptography through, of
+        # a public one an AttributeError.
         raise SettingError(("private_key",), "must be an RSA private key in PEM form, without a password") from None
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
-from bridge.store import changes, postgres, postgres_inlets
+from bridge.store import changes, configuration, postgres, postgres_inlets
 from bridge.store.base import NewDelivery, Pause, Routed
 from bridge.store.changes import Accept, Settle
 from bridge.store.driver import raw
@@ -118,6 +118,20 @@ async def test_processes_that_keep_the_same_at_once_do_not_collide(store: SqlSto
 
 
 # -- news
+
+
+async def test_of_processes_that_start_together_one_configuration_is_kept(
+    driver: ToldDriver, other: SqlStore, database: str
+) -> None:
+    with contextlib.closing(driver.connect()) as slow:
+        raw(slow).execute(driver.begin)
+        configuration.keep(slow, {"/one/config.yaml": b"one"}, NOW)
+        keeping = asyncio.create_task(other.keep_configuration({"/two/config.yaml": b"two"}, NOW))
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        await until(lambda: ask(database, waiting) or keeping.done())
+        raw(slow).execute("COMMIT")
+    await keeping
+    assert ask(database, "SELECT name FROM configuration") == [("/two/config.yaml",)]
 
 
 async def test_others_are_told_at_once_of_what_is_accepted(

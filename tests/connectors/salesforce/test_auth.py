@@ -283,3 +283,13 @@ async def test_secrets_are_in_no_repr(key: rsa.RSAPrivateKey, org: SalesforceSan
     await target.close()
     assert "secret'" not in shown.replace("client_secret", "")
     await target.close()
+
+
+def test_half_a_key_or_one_with_a_password_cannot_sign(key: rsa.RSAPrivateKey) -> None:
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+    for wrong in (public(key).decode(), locked.decode()):
+        with pytest.raises(SettingError) as caught:
+            connector(None, client_secret=None, private_key=wrong, username="u")
+        assert caught.value.path == ("private_key",)
