@@ -22,6 +22,8 @@ VARIABLES = {
     "SALESFORCE_CLIENT_SECRET": "secret",
 }
 UNLIMITED = Limits(ten_secondly=1_000_000)
+AS_UNLIMITED = {"requests": 10_000, "per": "10s"}
+"""What a destination is told of such an account."""
 
 HUBSPOT_FIELDS = {
     "email": "Email",

@@ -11,6 +11,7 @@ from connectors.testing.hubspot import HubSpotSandbox, StoredObject, faults
 from tests.acceptance.configured import chatbot, settings
 from tests.acceptance.crms import (
     APP,
+    AS_UNLIMITED,
     HUBSPOT_FIELDS,
     UNLIMITED,
     VARIABLES,
@@ -70,7 +71,7 @@ async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path
     async with HubSpotSandbox(limits=UNLIMITED, seed=5) as crm:
         crm.faults.share(faults.answer_lost(), 0.05)
         route = {**ROUTE, "remark": "Content"}
-        destination = hubspot(crm, batch={"size": 2}, concurrency=4)
+        destination = hubspot(crm, batch={"size": 2}, concurrency=4, rate_limit=AS_UNLIMITED)
         async with (
             Program(tmp_path, settings({"hubspot": destination}, chatbot([route])), VARIABLES) as program,
             Sender(program) as sender,
@@ -93,9 +94,8 @@ async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path
 
 async def test_an_expired_token_is_renewed_once_for_fifty_calls(tmp_path: Path) -> None:
     async with HubSpotSandbox(oauth=APP, limits=UNLIMITED) as crm:
-        unlimited = {"requests": 10_000, "per": "10s"}
         destination = hubspot(
-            crm, oauth=hubspot_app(), batch={"size": 1}, concurrency=CALLS_AT_ONCE, rate_limit=unlimited
+            crm, oauth=hubspot_app(), batch={"size": 1}, concurrency=CALLS_AT_ONCE, rate_limit=AS_UNLIMITED
         )
         configured = settings({"hubspot": destination}, chatbot([ROUTE]))
         async with Program(tmp_path, configured, VARIABLES) as program, Sender(program) as sender:
