@@ -19,12 +19,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store.driver import raw
 from bridge.store.schema import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
 up-to-date store the import of Alembic."""
 
@@ -81,6 +82,11 @@ def _migrate(connection: Connection) -> bool:
         _create(connection)
     else:
         _upgrade(connection, found)
+    if connection.dialect.name == "postgresql":
+        from bridge.store.postgres_inlets import FUNCTIONS  # noqa: PLC0415 - that engine's alone
+
+        for each in FUNCTIONS:
+            raw(connection).execute(each)
     return True
 
 

@@ -19,9 +19,11 @@ from sqlalchemy.pool import NullPool
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import News, Queue, raw
 from bridge.store.listener import Listener
-from bridge.store.postgres_inlets import BOUNDS, CHANNEL, LOCK_SECONDS, STATEMENT_SECONDS
+from bridge.store.postgres_inlets import CHANNEL, LOCK_SECONDS
 from bridge.store.schema import metadata
 
+STATEMENT_SECONDS = 10
+"""How long a statement may take at all, and how long this process may leave a transaction waiting for its next one."""
 OPERATOR_SECONDS = 30
 """How long one statement of an operator's command may take."""
 ANSWER_SECONDS = 35.0
@@ -40,9 +42,11 @@ _PARAMETERS: Final = {
 }
 """What libpq is told unless the URL says otherwise: https://www.postgresql.org/docs/current/libpq-connect.html."""
 
+# Not set for the session: a pooler gives each transaction another server connection
+# (https://www.pgbouncer.org/features.html, "SQL feature map for pooling modes").
 _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
-_READ = f"BEGIN READ ONLY; {BOUNDS}"
+_READ = f"BEGIN READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
 _NEWS = """
 SELECT (SELECT number FROM changes),
   (SELECT max(id) FROM deliveries),

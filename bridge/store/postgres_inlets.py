@@ -1,8 +1,10 @@
-"""The two hot ways into PostgreSQL's tables: many events, or many outcomes, with one statement and one round trip each.
+"""The two hot ways into PostgreSQL's tables: many events, or many outcomes, with one call of a function of ours each.
 
-A statement takes all rows of a group as one JSON array: the driver then converts one parameter instead of thousands.
-Where it is not inside a transaction it is one by itself, which the server ends without waiting for this process; so a
-process that is stopped at any moment never leaves a lock behind.
+A function keeps its statement's plan from call to call, where a prepared statement would need the session to be the
+same one (behind a pooler it is not); parsing and planning anew cost as much as writing twenty events. `migrate` makes
+the functions. A call takes all rows of a group as one JSON array: the driver then converts one parameter instead of
+thousands. Where it is not inside a transaction it is one by itself, which the server ends without waiting for this
+process; so a process that is stopped at any moment never leaves a lock behind.
 
 **Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
 PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
@@ -24,15 +26,6 @@ CHANNEL: Final = "leadbridge"
 """What processes notify each other on: the name of a destination that has new deliveries, or nothing (`News`)."""
 LOCK_SECONDS = 5
 """How long a statement waits for what another transaction holds before the sender is told to come again."""
-STATEMENT_SECONDS = 10
-"""How long a statement may take at all, and how long this process may leave a transaction waiting for its next one."""
-
-BOUNDS: Final = (
-    f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),"
-    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)"
-)
-"""Bounds what follows it in the same transaction. Not set for the session: a pooler gives each transaction another
-server connection (https://www.pgbouncer.org/features.html, "SQL feature map for pooling modes")."""
 _TURN: Final = 0x6C65616462726461
 
 _ROWS_LIMIT = 4_096
@@ -42,16 +35,14 @@ _REPLACED = b"\\ufffd"
 _ACCEPT = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
-    json_to_recordset(%s::json) AS (id text, received_at float8, chatbot text, state text, type text, form text,
+    json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
       contact bigint, deliveries json),
-    unnest(%b::bytea[])
+    unnest(payloads)
   ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, deliveries, payload, place)
-), turn AS MATERIALIZED (
-  SELECT pg_advisory_xact_lock({_TURN})
 ), added AS (
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
     SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload
-    FROM turn, given g ORDER BY g.place
+    FROM given g ORDER BY g.place
     ON CONFLICT (id) DO NOTHING
     RETURNING seq, id
 ), queued AS (
@@ -67,9 +58,10 @@ WITH given AS MATERIALIZED (
     ORDER BY added.seq, d.place
     RETURNING destination, state
 )
-SELECT id, (SELECT count(pg_notify('{CHANNEL}', n.destination))
-            FROM (SELECT DISTINCT destination FROM queued WHERE state = 'pending') n)
-FROM added"""  # noqa: S608 - our own constants
+SELECT added.id
+FROM (SELECT count(pg_notify('{CHANNEL}', n.destination))
+      FROM (SELECT DISTINCT destination FROM queued WHERE state = 'pending') n) AS told(times), added
+WHERE told.times >= 0"""  # noqa: S608 - our own constants
 
 # The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
 # what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
@@ -77,12 +69,13 @@ FROM added"""  # noqa: S608 - our own constants
 # already was written by this same settlement, when the answer to its commit was lost.
 _SETTLE = """
 WITH given AS MATERIALIZED (
-  SELECT * FROM json_to_recordset(%s::json) AS g(delivery bigint, state text, due_at float8, attempts int, failures int,
-    failing_since float8, settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text,
-    memo text, number int, started_at float8, duration float8, outcome text, attempt_reason text, status int,
-    attempt_detail text, lane text, fence int)
+  SELECT * FROM json_to_recordset(group_of_rows) AS g(
+    delivery bigint, state text, due_at float8, attempts int, failures int, failing_since float8, settled_at float8,
+    reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
+    started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
+    lane text, fence int)
 ), held AS MATERIALIZED (
-  SELECT name, fence FROM lanes WHERE name = ANY(%s::text[]) ORDER BY name FOR SHARE
+  SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE
 ), mine AS MATERIALIZED (
   SELECT g.* FROM given g JOIN held ON held.name = g.lane AND held.fence = g.fence
 ), written AS (
@@ -103,6 +96,27 @@ SELECT DISTINCT g.lane, g.fence FROM given g
 WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence = g.fence)"""
 
 
+FUNCTIONS: Final = (
+    f"""
+CREATE OR REPLACE FUNCTION leadbridge_accept(group_of_rows json, payloads bytea[]) RETURNS SETOF bytea
+LANGUAGE plpgsql SET lock_timeout = '{LOCK_SECONDS}s' AS $$
+BEGIN
+PERFORM pg_advisory_xact_lock({_TURN});
+RETURN QUERY {_ACCEPT};
+END $$""",
+    # The plan is kept while the tables grow under it, so it may not be one that suits an empty table.
+    f"""
+CREATE OR REPLACE FUNCTION leadbridge_settle(group_of_rows json, of_lanes text[])
+RETURNS TABLE (lost_lane text, lost_fence int)
+LANGUAGE plpgsql SET lock_timeout = '{LOCK_SECONDS}s'
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+RETURN QUERY {_SETTLE};
+END $$""",
+)
+"""What makes the functions, or puts the present ones in the place of earlier ones."""
+
+
 class PostgresInlets:
     """Those of one connection; the counterpart of `bridge.store.inlets.Inlets`."""
 
@@ -114,23 +128,20 @@ class PostgresInlets:
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
         payloads = [row[_PAYLOAD] for row in rows]
-        new = {bytes(row[0]) for row in self._run(_ACCEPT, _json([_event(row) for row in rows]), payloads)}
-        return [row[0] for row in rows if row[0] not in new]
+        given = _json([_event(row) for row in rows])
+        new = self._driver.execute(_CALL_ACCEPT, (given, payloads), binary=True).fetchall()
+        added = {event_id for (event_id,) in new}
+        return [row[0] for row in rows if row[0] not in added]
 
     def settle(self, rows: Sequence[tuple[Any, ...]]) -> set[tuple[str, int]]:
         """Write rows of `SETTLED`; give the leases (lane and fence) that are lost: nothing came of their rows."""
         lanes = list({row[_LANE] for row in rows})
-        lost = self._run(_SETTLE, _json([dict(zip(SETTLED, row, strict=True)) for row in rows]), lanes)
-        return {(lane, fence) for lane, fence in lost}
-
-    def _run(self, statement: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
-        with self._driver.pipeline():
-            self._driver.execute(BOUNDS)
-            cursor = self._driver.execute(statement, parameters)
-            rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        given = _json([dict(zip(SETTLED, row, strict=True)) for row in rows])
+        return set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall())
 
 
+_CALL_ACCEPT = "SELECT leadbridge_accept(%s::json, %b::bytea[])"
+_CALL_SETTLE = "SELECT lost_lane, lost_fence FROM leadbridge_settle(%s::json, %s::text[])"
 _PAYLOAD = ACCEPTED.index("payload")
 _LANE = SETTLED.index("lane")
 

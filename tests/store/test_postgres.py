@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
-from bridge.store import changes, configuration, postgres, postgres_inlets
+from bridge.store import changes, configuration, postgres
 from bridge.store.base import NewDelivery, Pause, Routed
 from bridge.store.changes import Accept, Settle
 from bridge.store.driver import raw
@@ -277,7 +277,8 @@ async def test_lost_connections_are_opened_again(store: SqlStore, other: SqlStor
 async def test_a_table_that_is_locked_is_trouble_that_passes(
     store: SqlStore, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_inlets, "BOUNDS", "SELECT set_config('lock_timeout', '100ms', true)")
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER FUNCTION leadbridge_accept SET lock_timeout = '100ms'")
     monkeypatch.setattr(postgres, "_READ", "BEGIN READ ONLY; SET LOCAL statement_timeout = '100ms'")
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE events, deliveries")
