@@ -20,7 +20,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.children import ChildError
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.load import LoadError
-from tests.benchmarks.measures import arrival, drain, footprint, latency, mapping, postgresql, throughput
+from tests.benchmarks.measures import arrival, drain, footprint, latency, mapping, pending, postgresql, throughput
 
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "throughput": throughput.measure,
@@ -31,9 +31,11 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "footprint": footprint.measure,
     "mapping": mapping.measure,
     "postgresql": postgresql.measure,
+    "pending": pending.measure,
 }
-APART = frozenset({"postgresql"})
-"""Measured only when asked for: it needs a server of its own, which takes its share of the cores."""
+APART = frozenset({"postgresql", "pending"})
+"""Measured only when asked for: they need a server of their own, which takes its share of the cores, or some GB of
+disk."""
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3
 
 

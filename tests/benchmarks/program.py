@@ -53,6 +53,11 @@ class Setup:
         return self.folder / "config.yaml"
 
     @property
+    def store(self) -> str:
+        """The store's URL."""
+        return str(self.settings["store"]["url"])
+
+    @property
     def database(self) -> Path:
         """The store's file."""
         return self.folder / "leadbridge.db"

@@ -58,7 +58,7 @@ def _start(bench: Bench, made: Setup) -> _Start:
     wire = bench.sender.requests(1)[0].wire
     began = time.perf_counter()
     with bench.launch(made) as served:
-        _first_answer(made.port, wire)
+        first_answer(made.port, wire)
         seconds = time.perf_counter() - began
         time.sleep(IDLE_SECONDS)
         return _Start(seconds, *children.memory(served.pid))
@@ -68,12 +68,12 @@ def _start_bare(bench: Bench) -> _Start:
     wire = bench.sender.requests(1)[0].wire
     began = time.perf_counter()
     with children.own("bare") as bare:
-        _first_answer(bare.port, wire)
+        first_answer(bare.port, wire)
         return _Start(time.perf_counter() - began, *children.memory(bare.pid))
 
 
-def _first_answer(port: int, wire: bytes) -> None:
-    """Send a signed lead until it is answered with success."""
+def first_answer(port: int, wire: bytes) -> None:
+    """Send a signed lead until it is answered with success: from the start of a process on."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:

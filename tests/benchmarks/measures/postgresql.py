@@ -33,7 +33,7 @@ async def measure(bench: Bench) -> list[Figure]:
     rates: dict[int, list[float]] = {count: [] for count in PROCESSES}
     bare: list[float] = []
     acknowledged: list[int] = []
-    with _server() as url, contextlib.ExitStack() as stack, own("bare") as reference:
+    with server() as url, contextlib.ExitStack() as stack, own("bare") as reference:
         made = [stack.enter_context(setup({"first": NOWHERE, "second": NOWHERE}, store=url)) for _ in PROCESSES]
         await asyncio.to_thread(_prepare, bench.program, made[0])
         for each in made:
@@ -86,7 +86,8 @@ def _figure(count: int, rates: dict[int, list[float]], bare: list[float]) -> Fig
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[str]:
+def server() -> Iterator[str]:
+    """Run a server of its own, with its defaults; gives its URL."""
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR, and complains where there is none.
         warnings.simplefilter("ignore")
