@@ -24,6 +24,8 @@ from tests.benchmarks.load import CONNECTIONS, Burst, Load
 from tests.benchmarks.program import NOWHERE, Setup, setup
 
 PROCESSES = (1, 2, 3)
+SENDERS = max(PROCESSES) * CONNECTIONS
+"""Connections in all, the same for the bare handler: shared by three processes, each has as many as in `throughput`."""
 MOST_PER_SECOND = 40_000
 WARM_SECONDS = 0.5
 
@@ -58,7 +60,7 @@ def _prepare(program: Path, made: Setup) -> None:
 
 
 async def _load(port: int, processes: int) -> Load:
-    return await Load.connect(port, CONNECTIONS // processes)
+    return await Load.connect(port, SENDERS // processes)
 
 
 async def _burst(bench: Bench, loads: Sequence[Load], seconds: float) -> list[Burst]:
