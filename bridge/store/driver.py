@@ -1,6 +1,6 @@
 """What the SQL store needs of an engine beyond SQL: connections, a lock, its errors, its news, and its upkeep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -89,6 +89,13 @@ class Driver(Protocol):
 
     def listen(self, tell: Callable[[News], None]) -> None:
         """Have others' commits told at once, from a thread, where the engine can do so; until `close`."""
+        ...
+
+    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
+        """Tell others who serve the store, if the engine can, which destinations have new deliveries.
+
+        Called by the writer's thread; a transaction of its own.
+        """
         ...
 
     def changed_elsewhere(self, writer: Connection) -> News:

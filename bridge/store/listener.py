@@ -10,8 +10,9 @@ import psycopg
 import structlog
 
 from bridge.store.driver import News
-from bridge.store.postgres_inlets import CHANNEL
 
+CHANNEL = "leadbridge"
+"""What processes notify each other on: the name of a destination that has new deliveries, or nothing (`News`)."""
 AGAIN_SECONDS = 2.0
 """How long it waits before it opens a connection anew. Meanwhile the poll tells, a little later, what is new."""
 

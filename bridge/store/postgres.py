@@ -7,7 +7,7 @@ psycopg is imported here and nowhere else: this module is, only for a `postgresq
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -18,8 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import News, Queue, raw
-from bridge.store.listener import Listener
-from bridge.store.postgres_inlets import CHANNEL, LOCK_SECONDS
+from bridge.store.listener import CHANNEL, Listener
+from bridge.store.postgres_inlets import LOCK_SECONDS
 from bridge.store.schema import metadata
 
 STATEMENT_SECONDS = 10
@@ -47,6 +47,7 @@ _PARAMETERS: Final = {
 _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
 _READ = f"BEGIN READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
+_TELL = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 _NEWS = """
 SELECT (SELECT number FROM changes),
   (SELECT max(id) FROM deliveries),
@@ -160,6 +161,10 @@ class PostgresDriver:
     def listen(self, tell: Callable[[News], None]) -> None:
         """Be told of others' commits on a connection of its own; see `Driver.listen`."""
         self._listener = Listener(functools.partial(self._session, autocommit=True), tell)
+
+    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
+        """Notify those who listen; see `Driver.tell`."""
+        raw(writer).execute(_TELL, (CHANNEL, list(accepted)))
 
     def changed_elsewhere(self, writer: Connection) -> News:
         """Ask what is new, this process's own accepts included: one question, answered from two indexes."""

@@ -9,8 +9,7 @@ process; so a process that is stopped at any moment never leaves a lock behind.
 **Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
 PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
 commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`_TURN`). That costs
-little: a commit carries all that waits, and a transaction that notifies takes such a turn of its own anyway
-(https://www.postgresql.org/docs/current/sql-notify.html: notifications come in the order of the commits).
+little, since a commit carries all that waits.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from sqlalchemy import Connection
 from bridge.store.driver import raw
 from bridge.store.inlets import ACCEPTED, SETTLED
 
-CHANNEL: Final = "leadbridge"
-"""What processes notify each other on: the name of a destination that has new deliveries, or nothing (`News`)."""
 LOCK_SECONDS = 5
 """How long a statement waits for what another transaction holds before the sender is told to come again."""
 _TURN: Final = 0x6C65616462726461
@@ -32,7 +29,7 @@ _ROWS_LIMIT = 4_096
 _NUL = b"\\u0000"
 _REPLACED = b"\\ufffd"
 
-_ACCEPT = f"""
+_ACCEPT = """
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
@@ -56,12 +53,8 @@ WITH given AS MATERIALIZED (
     FROM added JOIN given g ON decode(g.id, 'hex') = added.id
       CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
     ORDER BY added.seq, d.place
-    RETURNING destination, state
 )
-SELECT added.id
-FROM (SELECT count(pg_notify('{CHANNEL}', n.destination))
-      FROM (SELECT DISTINCT destination FROM queued WHERE state = 'pending') n) AS told(times), added
-WHERE told.times >= 0"""  # noqa: S608 - our own constants
+SELECT added.id FROM added"""
 
 # The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
 # what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the

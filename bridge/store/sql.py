@@ -20,6 +20,9 @@ from bridge.store.writer import Writer
 
 READERS = 2
 """Threads that read: one slow question does not keep the lanes from their next batch."""
+TELL_SECONDS = 0.02
+"""How often others are told of new deliveries at the most: each telling wakes every process that serves the store, so
+telling them of every commit would cost as much again as the commit, once for each of them."""
 SETTLED_ELSEWHERE_SECONDS = 0.5
 """How soon it is asked again what is undelivered of events that another process may be delivering."""
 
@@ -49,6 +52,9 @@ class SqlStore:
         driver.changed_elsewhere(self._connection)
         self._local = threading.local()
         self._read_connections: list[Connection] = []
+        self._untold: set[str] = set()
+        self._told_at = -TELL_SECONDS
+        self._telling: asyncio.TimerHandle | None = None
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer: Writer[Change] = Writer(
             self._commit, self._committed, self._look, kind=type if driver.sorts else None
@@ -227,9 +233,9 @@ class SqlStore:
 
     def _hear(self, news: News) -> None:
         """Run in the writer's thread, or in the driver's."""
-        self._loop.call_soon_threadsafe(self._tell, news)
+        self._loop.call_soon_threadsafe(self._heard, news)
 
-    def _tell(self, news: News) -> None:
+    def _heard(self, news: News) -> None:
         """Run in the loop."""
         if news.changed:
             self.on_changed()
@@ -247,14 +253,35 @@ class SqlStore:
             if isinstance(result, Exception):
                 continue
             if isinstance(change, Accept):
-                destinations.update(each.destination for routed in change.routed for each in routed.deliveries)
+                destinations.update(
+                    each.destination for routed in change.routed for each in routed.deliveries if not each.problem
+                )
             elif isinstance(change, Settle):
                 settled.update(each.event_id for each in change.settlements)
         self._observe(len(group), took)
         if destinations:
             self.on_accepted(frozenset(destinations))
+            self._tell_soon(destinations)
         if settled:
             self.on_settled(frozenset(settled))
+
+    def _tell_soon(self, destinations: set[str]) -> None:
+        """Have others told of these: now, if they have not just been told of something."""
+        if self._driver.exclusive:
+            return
+        self._untold |= destinations
+        if self._telling is None:
+            at = max(self._loop.time(), self._told_at + TELL_SECONDS)
+            self._telling = self._loop.call_at(at, self._tell_others)
+
+    def _tell_others(self) -> None:
+        """Run in the loop. If it fails, or the process ends before, the others find out by themselves (`_look`)."""
+        self._telling = None
+        self._told_at = self._loop.time()
+        told, self._untold = self._untold, set()
+        with contextlib.suppress(StoreUnavailableError):
+            telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)))
+            telling.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:

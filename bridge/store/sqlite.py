@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -145,6 +145,9 @@ class SqliteDriver:
 
     def listen(self, tell: Callable[[News], None]) -> None:
         """Do nothing: the engine tells nobody, and is asked twice a second (`changed_elsewhere`)."""
+
+    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
+        """Do nothing: nobody else serves the file."""
 
     def changed_elsewhere(self, writer: Connection) -> News:
         """Tell whether another connection than the writer's has committed since the last call.

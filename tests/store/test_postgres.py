@@ -20,7 +20,7 @@ from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
 from bridge.store.postgres import PostgresDriver
 from bridge.store.schema import attempts, deliveries, events, lanes
-from bridge.store.sql import SqlStore
+from bridge.store.sql import TELL_SECONDS, SqlStore
 from tests.building import NOW, event, routed
 from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database
@@ -144,6 +144,27 @@ async def test_others_are_told_at_once_of_what_is_accepted(
     await store.accept([routed("crm", "mail")])
     await store.accept([Routed(event(), (NewDelivery("dead", "dead", "when failed"),))])
     await until(lambda: frozenset().union(*told) == {"crm", "mail"})
+
+
+async def test_others_are_told_at_once_and_then_no_more_often_than_they_can_use(
+    store: SqlStore, other: SqlStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.store.writer.IDLE_SECONDS", 3600.0)
+    tellings: list[set[str]] = []
+    tell = ToldDriver.tell
+    monkeypatch.setattr(ToldDriver, "tell", lambda self, c, names: (tellings.append(set(names)), tell(self, c, names)))
+    told: list[Any] = []
+    other.on_accepted = told.append
+    await until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN %%'"))
+    await store.accept([routed("first")])
+    await until(lambda: told == [{"first"}])
+    now = asyncio.get_running_loop().time
+    began, names = now(), {f"crm-{number}" for number in range(40)}
+    for name in sorted(names):
+        await store.accept([routed(name)])
+    await until(lambda: frozenset().union(*told) >= names)
+    assert len(tellings) <= 2 + (now() - began) / TELL_SECONDS
+    assert set().union(*tellings) == {"first"} | names
 
 
 async def test_behind_a_pooler_the_poll_tells_what_is_new(
