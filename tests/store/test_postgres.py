@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import psycopg
@@ -147,12 +147,17 @@ async def test_others_are_told_at_once_of_what_is_accepted(
 
 
 async def test_others_are_told_at_once_and_then_no_more_often_than_they_can_use(
-    store: SqlStore, other: SqlStore, database: str, monkeypatch: pytest.MonkeyPatch
+    other: SqlStore, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.store.writer.IDLE_SECONDS", 3600.0)
     tellings: list[set[str]] = []
-    tell = ToldDriver.tell
-    monkeypatch.setattr(ToldDriver, "tell", lambda self, c, names: (tellings.append(set(names)), tell(self, c, names)))
+
+    class Counting(ToldDriver):
+        def tell(self, writer: Any, accepted: Collection[str]) -> None:
+            tellings.append(set(accepted))
+            super().tell(writer, accepted)
+
+    store = SqlStore(Counting(database))
     told: list[Any] = []
     other.on_accepted = told.append
     await until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN %%'"))
@@ -165,6 +170,7 @@ async def test_others_are_told_at_once_and_then_no_more_often_than_they_can_use(
     await until(lambda: frozenset().union(*told) >= names)
     assert len(tellings) <= 2 + (now() - began) / TELL_SECONDS
     assert set().union(*tellings) == {"first"} | names
+    await store.close()
 
 
 async def test_behind_a_pooler_the_poll_tells_what_is_new(
