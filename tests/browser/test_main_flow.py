@@ -1,8 +1,13 @@
 """What the dashboard is for: find a lead, read why it failed, mend the cause, replay it, see it arrive."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from playwright.async_api import Browser, expect
 
+from bridge.admin.desk import Desk
+from bridge.store import actions, bulk
 from connectors.testing import Fault
 from tests.browser.conftest import SECONDS, VIEWER, Dashboard
 from tests.browser.person import Person
@@ -35,7 +40,19 @@ async def test_a_failed_lead_is_found_mended_and_seen_to_arrive(dashboard: Dashb
     assert [each.fields["email"] for each in dashboard.crm.records] == ["ada.lovelace@example.com"]
 
 
-async def test_five_hundred_dead_letters_are_replayed_with_progress(dashboard: Dashboard, person: Person) -> None:
+async def test_five_hundred_dead_letters_are_replayed_with_progress(
+    dashboard: Dashboard, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Five steps, each when the page has shown the one before.
+    monkeypatch.setattr(actions, "IDS_LIMIT", 100)
+    steps, change = asyncio.Semaphore(0), Desk.change
+
+    async def one_by_one(desk: Desk, work: Any) -> Any:
+        if getattr(work, "func", None) is bulk.step:
+            await steps.acquire()
+        return await change(desk, work)
+
+    monkeypatch.setattr(Desk, "change", one_by_one)
     await dashboard.dead(*(lead() for _ in range(500)))
     await dashboard.mend()
     await person.log_in()
@@ -45,7 +62,13 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(dashboard: D
     await person.page.get_by_role("button", name="Yes, replay 500").click()
     await expect(person.heading("Run 1")).to_be_visible()
     await person.page.evaluate("window.loaded = 'once'")
-    await expect(person.page.locator("#run")).to_contain_text("Replay: 500 of 500, done", timeout=MILLISECONDS)
+    run = person.page.locator("#run")
+    for done in (0, 100, 200, 300, 400):
+        await expect(run).to_contain_text(f"Replay: {done} of 500, running", timeout=MILLISECONDS)
+        await expect(person.page.get_by_role("progressbar")).to_have_attribute("value", str(done))
+        steps.release()
+    steps.release()
+    await expect(run).to_contain_text("Replay: 500 of 500, done", timeout=MILLISECONDS)
     await expect(person.page.get_by_role("progressbar")).to_have_attribute("value", "500")
     assert await person.page.evaluate("window.loaded") == "once"
     await person.page.get_by_role("link", name="Overview").click()
