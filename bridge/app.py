@@ -20,6 +20,7 @@ from bridge.admin.desk import Desk
 from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
 from bridge.alerts.watch import Watch
+from bridge.calling import Caller
 from bridge.config.model import Address, Config
 from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
@@ -86,7 +87,7 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         await in_use.keep(store)
-        lanes = Lanes(in_use, store, clock, metrics.attempted)
+        lanes = Lanes(in_use, store, clock, Caller(metrics.attempted))
         await stack.enter_async_context(_lanes(lanes))
         desk = Desk(driver)
         stack.push_async_callback(desk.close)

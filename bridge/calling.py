@@ -6,37 +6,57 @@ from typing import Any
 
 from bridge import retry
 from bridge.allowance import Allowance, allowance
+from bridge.batching import Ready
 from bridge.config.model import Destination
-from connectors.base import Blame, Connector, Outcome, Reason, Record, Rejected, Retry
+from bridge.store.base import Delivery
+from connectors.base import Blame, Connector, Outcome, Reason, Rejected, Retry
+
+Observe = Callable[[str, Outcome, retry.Call, float], None]
+"""Told of each attempt: the destination, its outcome, the call, and when the event had been received."""
 
 
-async def deliver(
-    destination: Destination,
-    records: Sequence[Record],
-    clock: Callable[[], float],
-    log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
-) -> tuple[Sequence[Outcome], retry.Call]:
-    """Give the records to the destination's connector; one outcome for each, and when the call was and how long.
+class Caller:
+    """Makes the calls of all lanes of a process, and has somebody told of each attempt (`attempted`).
 
-    Its first request has been waited for (`Pace.take`). Cancelled, it leaves open what was written.
+    Where more is to be known of an attempt, such as its trace, a subclass sees to it: here it costs nothing.
     """
-    if destination.pace:
-        destination.pace.prepay()
-    started = clock()
-    outcomes: Sequence[Outcome]
-    try:
-        async with asyncio.timeout(destination.timeout):
-            outcomes = await destination.connector.deliver(records)
-    except TimeoutError:
-        outcomes = [Retry(Reason.TIMEOUT, f"no answer within {destination.timeout:g} s")] * len(records)
-    except Exception as error:
-        log.exception("connector_failed", error=type(error).__name__)
-        detail = f"the connector raised {type(error).__name__}; see the log"
-        outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-    if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
-        detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
-        outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-    return outcomes, retry.Call(started, max(0.0, clock() - started))
+
+    def __init__(self, attempted: Observe = lambda *_: None) -> None:
+        self.attempted = attempted
+
+    async def deliver(
+        self,
+        destination: Destination,
+        batch: Sequence[Ready],
+        clock: Callable[[], float],
+        log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
+    ) -> tuple[Sequence[Outcome], retry.Call]:
+        """Give a batch to the destination's connector; one outcome for each, and when the call was and how long.
+
+        Its first request has been waited for (`Pace.take`). Cancelled, it leaves open what was written. May be called
+        in parallel.
+        """
+        records = [each.record for each in batch]
+        if destination.pace:
+            destination.pace.prepay()
+        started = clock()
+        outcomes: Sequence[Outcome]
+        try:
+            async with asyncio.timeout(destination.timeout):
+                outcomes = await destination.connector.deliver(records)
+        except TimeoutError:
+            outcomes = [Retry(Reason.TIMEOUT, f"no answer within {destination.timeout:g} s")] * len(records)
+        except Exception as error:
+            log.exception("connector_failed", error=type(error).__name__)
+            detail = f"the connector raised {type(error).__name__}; see the log"
+            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
+            detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
+            outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        return outcomes, retry.Call(started, max(0.0, clock() - started))
+
+    def spoiled(self, destination: Destination, delivery: Delivery, reason: Reason) -> None:
+        """Hear of a delivery that became a dead letter because no record can be made of its event."""
 
 
 def allowed(connector: Connector, log: Any) -> Allowance:  # noqa: ANN401 - as above

@@ -19,7 +19,7 @@ from bridge import retry
 from bridge.agenda import Agenda
 from bridge.allowance import Allowance
 from bridge.batching import Ready, next_batch
-from bridge.calling import allowed, deliver, refused_whole
+from bridge.calling import Caller, allowed, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace
@@ -39,16 +39,13 @@ STORE_TROUBLE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-Observe = Callable[[str, Outcome, retry.Call, float], None]
-"""Told of each attempt: the destination, its outcome, the call, and when the event had been received."""
-
 
 class Lane:
     """Works the queue of one destination until it is stopped or its lease is lost.
 
     `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since the epoch, `chance`
     a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though nobody has stopped the
-    lane yet, as in a process that was suspended.
+    lane yet, as in a process that was suspended. `caller` makes the calls.
     """
 
     def __init__(
@@ -60,7 +57,7 @@ class Lane:
         *,
         clock: Callable[[], float],
         chance: Callable[[], float] = random.random,
-        observe: Observe = lambda *_: None,
+        caller: Caller | None = None,
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = destination.name
@@ -70,7 +67,7 @@ class Lane:
         self._lease = lease
         self._clock = clock
         self._chance = chance
-        self._observe = observe
+        self._caller = caller or Caller()
         self._owned = owned
         self._agenda = Agenda()
         self._ready: deque[Ready] = deque()
@@ -303,6 +300,7 @@ class Lane:
 
     def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
         self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
+        self._caller.spoiled(self.destination, delivery, reason)
         return retry.spoiled(delivery, reason, detail, self._clock())
 
     # -- one call
@@ -317,7 +315,7 @@ class Lane:
         try:
             while parts:
                 part = parts.pop()
-                outcomes, call = await deliver(self.destination, [each.record for each in part], self._clock, self._log)
+                outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
                 self._allowance = allowed(self.destination.connector, self._log)
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -344,7 +342,7 @@ class Lane:
         settlements = []
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
-            self._observe(self.name, outcome, call, each.delivery.received_at)
+            self._caller.attempted(self.name, outcome, call, each.delivery.received_at)
             self._log_attempt(each, outcome, call)
         return settlements
 

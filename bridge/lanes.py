@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from bridge.calling import Caller
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
-from bridge.lane import Lane, Observe
+from bridge.lane import Lane
 from bridge.shares import shares
 from bridge.store.base import Lease, Store
 
@@ -34,14 +35,12 @@ log = structlog.get_logger()
 class Lanes:
     """Runs a lane for each destination that this process owns."""
 
-    def __init__(
-        self, config: Callable[[], Config], store: Store, clock: Callable[[], float], observe: Observe
-    ) -> None:
+    def __init__(self, config: Callable[[], Config], store: Store, clock: Callable[[], float], caller: Caller) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._config = config
         self._store = store
         self._clock = clock
-        self._observe = observe
+        self._caller = caller
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
@@ -173,7 +172,7 @@ class Lanes:
             self._store,
             lease,
             clock=self._clock,
-            observe=self._observe,
+            caller=self._caller,
             owned=self._owns,
         )
         self._lanes[destination.name] = lane

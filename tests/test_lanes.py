@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge import lanes as module
+from bridge.calling import Caller
 from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.store.driver import Driver
@@ -29,7 +30,7 @@ class Process:
             [destination(name, connector) for name, connector in self.connectors.items()],
         )
         loop = asyncio.get_running_loop()
-        self.lanes = Lanes(lambda: self.config, self.store, loop.time, lambda *_: None)
+        self.lanes = Lanes(lambda: self.config, self.store, loop.time, Caller())
         self.run = loop.create_task(self.lanes.run())
 
     @property
