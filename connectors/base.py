@@ -7,6 +7,7 @@ bridge, for all connectors alike.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -209,6 +210,31 @@ class Context:
     """Waits until the rate limit of the destination lets another request go; None where there is no limit. The lane
     has waited for the first request of each `deliver` already, which is known here. `connectors.client.Session` calls
     it before every request; a connector that brings its own client does so itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An HTTP request of a connector that has ended, and no more of it than anybody may see.
+
+    Not its path either: that may be made of ids and of a lead's values.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    port: int | None
+    duration: float
+    """Seconds until the whole answer had been read, or until there was none to be had."""
+    status: int | None = None
+    """None where no head of an answer came."""
+    reason: Reason | None = None
+    """Why there is no whole answer. With `status` None as well the request was cut off."""
+
+
+on_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("on_exchange", default=None)
+"""Told of each request as it ends, where somebody wants to know of those of a call (tracing); mostly nobody does.
+
+`connectors.client.Session` tells it; a connector that brings its own client may do so itself."""
 
 
 class VaultError(Exception):

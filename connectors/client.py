@@ -22,7 +22,7 @@ from yarl import URL
 
 from connectors.addresses import GuardedResolver, guarded_sockets
 from connectors.answers import Answer, Failure, Stale, failure, unreached
-from connectors.base import Blame, Context, Reason, Retry, SettingError
+from connectors.base import Blame, Context, Exchange, Reason, Retry, SettingError, on_exchange
 from connectors.classify import classify
 from connectors.decoding import TooLargeError, decode
 from connectors.network import NetworkSettings, TlsSettings
@@ -151,13 +151,20 @@ class Session:
         guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
         if self._pace:
             await self._pace()
+        tell = on_exchange.get()
+        began = monotonic() if tell else 0.0
+        result = None
         try:
             async with http.request(
                 method, url, headers=headers, data=body, allow_redirects=False, middlewares=guards
             ) as response:
-                return await self._read(response)
+                result = await self._read(response)
         except (aiohttp.ClientError, OSError) as fault:
-            return failure(fault, url)
+            result = failure(fault, url)
+        finally:
+            if tell:
+                tell(_exchange(method, url, result, monotonic() - began))
+        return result
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
         """Read the body to its end, but no further than allowed."""
@@ -265,6 +272,16 @@ def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
             what = f"tls.certificate or tls.key cannot be read: {error.strerror}"
             raise SettingError(("tls", "certificate"), what) from None
     return context
+
+
+def _exchange(method: str, url: URL, result: Answer | Failure | None, duration: float) -> Exchange:
+    """Say what may be seen of a request; without a result it was cut off."""
+    status, reason = None, None
+    if isinstance(result, Failure):
+        status, reason = result.outcome.status, result.outcome.reason
+    elif result is not None:
+        status = result.status
+    return Exchange(method, url.scheme, url.host or "", url.port, duration, status, reason)
 
 
 def _is_momentary(result: Answer | Failure) -> bool:
