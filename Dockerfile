@@ -1,5 +1,6 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
+# With the extra `opentelemetry`, so that its variables are all that a container needs.
 COPY requirements.lock ./
 RUN python -m venv /venv \
  && /venv/bin/python -m pip install --no-cache-dir --require-hashes -r requirements.lock

@@ -32,7 +32,7 @@ docs: $(READY)  ## What is generated from the code: the editor's schema and the 
 lock: $(READY)  ## Pin the newest versions that pyproject.toml allows.
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
-	  --python-version 3.11 pyproject.toml -o requirements.lock
+	  --python-version 3.11 pyproject.toml --extra opentelemetry -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
 	  --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
 

@@ -20,7 +20,6 @@ from bridge.admin.desk import Desk
 from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
 from bridge.alerts.watch import Watch
-from bridge.calling import Caller
 from bridge.config.model import Address, Config
 from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
@@ -36,6 +35,7 @@ from bridge.store.opening import driver_for
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from bridge.tracing.switch import begin
 
 SWITCH_SECONDS = 0.0002
 """How long a thread may keep the interpreter from another one: the loop and the store's writer hand over often, and
@@ -77,6 +77,9 @@ async def running(
 
     in_use = Configuration(config, files, reloaded, clock)
     async with contextlib.AsyncExitStack() as stack:
+        # First, so that it is last to go: it hears of what the others end.
+        tracing = begin(os.environ)
+        stack.push_async_callback(tracing.close)
         driver = driver_for(config.store.url)
         driver.lock()
         stack.callback(driver.unlock)
@@ -87,7 +90,7 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         await in_use.keep(store)
-        lanes = Lanes(in_use, store, clock, Caller(metrics.attempted))
+        lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
         await stack.enter_async_context(_lanes(lanes))
         desk = Desk(driver)
         stack.push_async_callback(desk.close)
@@ -98,7 +101,7 @@ async def running(
         relay = Relay(store)
         store.on_settled = relay.settled
         intake = store if driver.exclusive else await _spooled(stack, config.store, store, metrics.spooled)
-        receiver = Receiver(in_use, intake, relay, clock, received)
+        receiver = Receiver(in_use, tracing.intake(intake), relay, clock, tracing.received(received))
         stack.callback(receiver.close)
         admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock)
         stack.push_async_callback(admin.close)
@@ -109,7 +112,9 @@ async def running(
         )
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
         address = await _listen(
-            stack, web.ServerRunner(receiver.server(), shutdown_timeout=GRACE_SECONDS), config.server.listen
+            stack,
+            web.ServerRunner(receiver.server(tracing.answer(receiver.answer)), shutdown_timeout=GRACE_SECONDS),
+            config.server.listen,
         )
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
         yield Running(address, admin_address, lanes, in_use)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
@@ -108,10 +108,13 @@ class Receiver:
         self._quarantining = 0
         self._collecting = False
 
-    def server(self) -> web.Server:
-        """Make the HTTP server below a listener; call it inside the running loop."""
+    def server(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> web.Server:
+        """Make the HTTP server below a listener; call it inside the running loop.
+
+        `answer` is called in place of the receiver's own, which it is put around.
+        """
         return web.Server(
-            self.answer,
+            answer or self.answer,
             request_factory=self._request,
             access_log=None,
             logger=server_log(),

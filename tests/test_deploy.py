@@ -19,7 +19,9 @@ from bridge.config import Config, ConfigError, load
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VERSION = PROJECT["version"]
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
 MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 COMPOSE = [ROOT / "compose.yaml", ROOT / "deploy" / "postgresql" / "compose.yaml"]
 KUBERNETES = ("1.29", "1.37")
@@ -246,6 +248,22 @@ def test_what_the_documents_name_is_there(document: str) -> None:
         assert not test or f"def {test}(" in content, f"{file} has no {test}"
     commands = {each.split("`")[0] for each in re.findall(r"`leadbridge (\w+)", text)}
     assert commands <= {*COMMANDS, "erase", "backfill"}
+
+
+def test_the_image_has_every_dependency_and_every_extra() -> None:
+    pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    wanted = [
+        *PROJECT["dependencies"],
+        *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
+    ]
+    assert {re.split(r"[\[>]", each)[0] for each in wanted} <= pinned
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+def test_a_lock_names_hashes_and_no_address(path: Path) -> None:
+    text = path.read_text()
+    assert "://" not in text
+    assert all(block.count("--hash=") for block in re.split(r"\n(?=\w)", text.strip()))
 
 
 @pytest.mark.parametrize("path", [*MANIFESTS, *COMPOSE], ids=lambda path: f"{path.parent.name}-{path.stem}")
