@@ -374,21 +374,6 @@ async def test_any_object_can_be_written(org: SalesforceSandbox, target: Salesfo
     assert (len(org.contacts), org.contacts[0].fields["LastName"]) == (1, "García")
 
 
-async def test_the_quota_is_told_with_its_reserve() -> None:
-    async with SalesforceSandbox(now=lambda: NOW, daily_limit=50) as org:
-        target = connector(org, quota_reserve=20)
-        assert target.quotas() == ()
-        await target.deliver([record()])
-        (quota,) = target.quotas()
-        org.limits.use(48)
-        (outcome,) = await target.deliver([record()])
-        await target.close()
-    assert (quota.limit, quota.remaining, quota.reserve) == (50, 48, 10)
-    assert isinstance(outcome, Retry)
-    assert (outcome.blame, outcome.after) == (Blame.DESTINATION, 900.0)
-    assert target.quotas()[0].remaining == 0
-
-
 async def test_every_request_is_paced(org: SalesforceSandbox) -> None:
     paces = []
 

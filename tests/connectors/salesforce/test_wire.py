@@ -10,11 +10,9 @@ from connectors.answers import Answer
 from connectors.base import Reason, Retry
 from connectors.masking import Secrets
 from connectors.salesforce.problems import Problem
-from connectors.salesforce.quota import Usage
 from connectors.salesforce.reading import Part, Written, read_activities, read_found, read_parts, read_rows, read_write
 from connectors.salesforce.rows import Existing, Row
 from connectors.salesforce.wire import Activity, Request, Wire, activity_of, headers_of
-from tests.connectors.making import NOW
 from tests.connectors.salesforce.making import KEY, record, route
 
 WIRE = Wire("68.0")
@@ -196,21 +194,3 @@ def test_an_activity_is_found_by_its_mark() -> None:
     listed = [{"Id": "1", "Description": None}, {"Id": "2", "Description": "Demo\n\nmark"}]
     assert read_activities(Part(200, {"records": listed}), "mark") == "2"
     assert read_activities(Part(200, {"records": listed[:1]}), "mark") is None
-
-
-def test_the_quota_is_read_from_every_form_of_the_header() -> None:
-    usage = Usage(10)
-    usage.note(CIMultiDict(), NOW)
-    assert usage.quotas() == ()
-    usage.note(CIMultiDict({"sforce-limit-info": "api-usage=18/5000"}), NOW)
-    (daily,) = usage.quotas()
-    assert (daily.name, daily.limit, daily.remaining, daily.reserve, daily.until) == (
-        "daily",
-        5000,
-        4982,
-        500,
-        NOW + 900,
-    )
-    said = "api-usage=5001/5000; per-app-api-usage=17/250(appName=x); api-bursts=1/750"
-    usage.note(CIMultiDict({"Sforce-Limit-Info": said}), NOW)
-    assert [(each.name, each.remaining) for each in usage.quotas()] == [("daily", 0), ("daily of the app", 233)]

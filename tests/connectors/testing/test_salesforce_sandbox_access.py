@@ -166,6 +166,36 @@ async def test_the_daily_limit_is_over_the_last_24_hours(crm: SalesforceSandbox,
     assert (await call(crm, "GET", "")).status == 200
 
 
+async def test_an_app_has_a_quota_of_its_own(crm: SalesforceSandbox) -> None:
+    crm.limits.app = ("leads", 2)
+    crm.limits.use(5)  # by others, which is not the app's
+    assert (await call(crm, "GET", "")).headers["Sforce-Limit-Info"] == (
+        "api-usage=6/100000; per-app-api-usage=1/2(appName=leads)"
+    )
+    assert (await call(crm, "GET", "")).status == 200
+    got = await call(crm, "POST", "/sobjects/Lead", LEAD)
+    assert (got.status, got.code, crm.leads) == (403, "REQUEST_LIMIT_EXCEEDED", [])
+
+
+async def test_an_org_may_go_on_past_its_limit_for_so_many_hours(crm: SalesforceSandbox, clock: Clock) -> None:
+    crm.limits.daily, crm.limits.burst_hours, crm.limits.app = 1, 2, ("leads", 250)
+    seen = []
+    for seconds in (0, 0, 60, 3600, 3600):
+        clock.now += seconds
+        got = await call(crm, "GET", "")
+        seen.append((got.status, got.headers["Sforce-Limit-Info"].rpartition("; ")[2]))
+    assert seen == [
+        (200, "api-bursts=0/2"),
+        (200, "api-bursts=1/2"),
+        (200, "api-bursts=1/2"),  # the same hour
+        (200, "api-bursts=2/2"),
+        (403, "api-bursts=2/2"),
+    ]
+    clock.now += 30 * 24 * 3600
+    got = await call(crm, "GET", "")
+    assert got.headers["Sforce-Limit-Info"] == ("api-usage=1/1; per-app-api-usage=1/250(appName=leads); api-bursts=0/2")
+
+
 async def test_calls_that_take_long_count_while_they_last(crm: SalesforceSandbox, clock: Clock) -> None:
     crm.limits.concurrent = 1
     crm.faults.next(Fault.slow(0.2))
