@@ -36,6 +36,8 @@ class _Plan:
     row: Row
     target: str | None = None
     """The id of the record to write into, where it is not the one of the row's key."""
+    otherwise: "_Plan | None" = None
+    """What to do where the user may not write into `target`."""
     allow: bool = False
     """Whether to save past a duplicate rule that only alerts."""
     is_new: bool = False
@@ -149,6 +151,8 @@ def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None
     Each way takes something away for good, a field or one of two choices, so there is an end to them.
     """
     row = plan.row
+    if plan.target is not None and problem.kind is Kind.CONFIGURATION:
+        return plan.otherwise
     if is_incomplete(problem) and not (row.certain or plan.is_new):
         return replace(plan, is_new=True)
     names = refused(row, problem, shape)
@@ -156,10 +160,15 @@ def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None
         return replace(plan, row=row.without(names))
     found = resolve(problem, row.route)
     if isinstance(found, Update) and plan.target is None:
-        return replace(plan, row=row.warned(found.warning), target=found.id)
+        otherwise = _allowed(plan, found.otherwise) if found.otherwise and not plan.allow else None
+        return replace(plan, row=row.warned(found.warning), target=found.id, otherwise=otherwise)
     if isinstance(found, Allow) and not plan.allow:
-        return replace(plan, row=row.warned(found.warning), allow=True)
+        return _allowed(plan, found)
     return None
+
+
+def _allowed(plan: _Plan, found: Allow) -> _Plan:
+    return replace(plan, row=plan.row.warned(found.warning), allow=True)
 
 
 def _unseen(row: Row) -> Existing | None:

@@ -6,6 +6,7 @@ lead). A unique field finds a record without any rule.
 
 from dataclasses import dataclass
 
+from connectors.salesforce.matches import Match
 from connectors.salesforce.problems import Kind, Problem
 from connectors.salesforce.settings import SalesforceRoute
 
@@ -16,6 +17,8 @@ class Update:
 
     id: str
     warning: str
+    otherwise: "Allow | None" = None
+    """What to do where the user may not write into that record; None: nothing else can be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,9 @@ class Learn:
 def resolve(problem: Problem, route: SalesforceRoute) -> Update | Allow | Learn | None:
     """Say what to do, or None where the record is to be refused.
 
-    The surest match of the object itself is updated. A match of another object cannot be: then the record is saved
-    where the rule allows it, for a customer who writes again must not be lost.
+    The surest match of the object itself is updated. A match of another object cannot be, nor one that is not shared
+    with the user, which a rule finds all the same: then the record is saved where the rule allows it, for a customer
+    who writes again must not be lost.
     """
     if problem.kind is not Kind.DUPLICATE or route.duplicates != "update":
         return None
@@ -43,9 +47,13 @@ def resolve(problem: Problem, route: SalesforceRoute) -> Update | Allow | Learn 
     own = [match for match in problem.matches if match.object.lower() == route.object.lower()]
     if own:
         others = f", the surest of {len(own)} matches" if len(own) > 1 else ""
-        return Update(own[0].id, f"written into {own[0].id}, which a duplicate rule found{others}")
+        otherwise = _allow(own[0]) if problem.allows_save else None
+        return Update(own[0].id, f"written into {own[0].id}, which a duplicate rule found{others}", otherwise)
     if problem.matches and problem.allows_save:
-        found = problem.matches[0]
-        return Allow(f"saved beside {found.object} {found.id}, which a duplicate rule found")
+        return _allow(problem.matches[0])
     known = problem.matches or problem.code == "DUPLICATE_VALUE"
     return None if known else Learn()
+
+
+def _allow(found: Match) -> Allow:
+    return Allow(f"saved beside {found.object} {found.id}, which a duplicate rule found")

@@ -162,8 +162,13 @@ class Leads:
     async def _settle_duplicates(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
         await self._learn([each for each in drafts if isinstance(_resolved(each), Learn)], shape)
         found = [(each, _resolved(each)) for each in drafts]
-        await self._update([(each, to) for each, to in found if isinstance(to, Update)], shape)
+        updated = [(each, to) for each, to in found if isinstance(to, Update)]
+        await self._update(updated, shape)
         allowed = [(each, to) for each, to in found if isinstance(to, Allow)]
+        for each, into in updated:
+            if into.otherwise is not None and _kind(each) is Kind.CONFIGURATION:
+                each.existing = None
+                allowed.append((each, into.otherwise))
         await self._send([each for each, _ in allowed], shape, allow=True)
         for each, to in allowed:
             each.warnings += (to.warning,)

@@ -49,6 +49,6 @@ class DuplicateRule:
 
 
 def _match(row: Row, options: Options, version: str) -> dict[str, Any]:
-    details = {name: row.fields.get(name) for name in ("Name", "Email")} if options.record_details else {}
-    record = {"attributes": row.attributes(version), "Id": row.id, **details}
+    details = row.fields if options.record_details else {"Id": row.id}
+    record = {"attributes": row.attributes(version), **details}
     return {"additionalInformation": [], "fieldDiffs": [], "matchConfidence": 100.0, "record": record}

@@ -22,7 +22,9 @@ class Options:
     allow_save: bool = False
     """Write in spite of a duplicate rule that only alerts."""
     record_details: bool = False
-    """Tell of a duplicate's fields, not of its id alone."""
+    """Tell all of a duplicate's fields, not its id alone."""
+    as_user: bool = False
+    """Let a duplicate rule find only what the user may see; else it finds what anybody has."""
     assign: bool = True
     """Run the lead assignment rule. The default holds for updates too."""
 
@@ -39,6 +41,7 @@ def read_options(headers: Mapping[str, str], version: float) -> Options:
     return Options(
         allow_save=rule.get("allowsave", False),
         record_details=rule.get("includerecorddetails", False),
+        as_user=rule.get("runascurrentuser", False),
         assign=_assigns(by_name.get(_ASSIGNMENT, "TRUE")),
     )
 

@@ -30,6 +30,8 @@ class Org:
         self.objects = objects
         self.duplicates = duplicates
         self.validation_rules: list[ValidationRule] = []
+        self.hidden: set[str] = set()
+        """Ids of records that are not shared with the user: nothing but a duplicate rule finds them."""
         self.locks: Counter[str] = Counter()
         """How many more writes find a record locked, by its id or by the value of its external id."""
         self.lock_in_trigger = False
@@ -55,11 +57,15 @@ class Org:
         if full_id(record_id) is None:
             raise not_found(f"Provided external ID field does not exist or is not accessible: {record_id}")
         row = self.rows.get(record_id)
-        if row is None or row.object != made.name:
-            raise not_found()
+        if row is None or row.object != made.name or row.id in self.hidden:
+            raise not_found()  # "verify that there are no sharing issues" (REST API Developer Guide, Status Codes)
         if row.deleted:
             raise refused(404, "ENTITY_IS_DELETED", "entity is deleted")
         return row
+
+    def with_key(self, made: SObject, name: str, value: str) -> list[Row]:
+        """Give the records that have this value in a field that is a key, as far as the user may see them."""
+        return [each for each in self.rows.with_key(made.name, name, value) if each.id not in self.hidden]
 
     def create(self, made: SObject, document: Mapping[str, Any], options: Options, version: str) -> Row:
         """Create a record. Raises `ProblemError`."""
@@ -131,7 +137,9 @@ class Org:
         if problems:
             raise ProblemError(400, *problems)
         if written.get("Email") and "LastName" in made.fields:
-            matches = [each for each in self.rows.with_key(made.name, "Email", written["Email"]) if each is not row]
+            hidden = self.hidden if options.as_user else ()
+            found = self.rows.with_key(made.name, "Email", written["Email"])
+            matches = [each for each in found if each is not row and each.id not in hidden]
             problem = self.duplicates.problem(made.name, matches, options, version)
             if problem:
                 raise ProblemError(400, problem)
@@ -145,6 +153,8 @@ class Org:
             row = self.rows.get(value)
             if row is None:
                 raise refused_record("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+            if row.id in self.hidden:
+                raise inaccessible()
             if row.object not in made.fields[name].refers_to:
                 message = f"{made.fields[name].title}: id value of incorrect type: {value}"
                 raise refused_record("FIELD_INTEGRITY_EXCEPTION", message, name)
@@ -159,7 +169,8 @@ class Org:
                 continue
             for other in self.rows.with_key(made.name, name, value):
                 if other is not row:
-                    message = f"duplicate value found: {name} duplicates value on record with id: {other.id}"
+                    shown = (name, other.id) if other.id not in self.hidden else ("<unknown>", "<unknown>")
+                    message = "duplicate value found: {} duplicates value on record with id: {}".format(*shown)
                     raise refused_record("DUPLICATE_VALUE", message)
 
     def _check_lock(self, made: SObject, written: Mapping[str, Any], row: Row | None) -> None:
@@ -183,6 +194,12 @@ def locked(record_id: str, object_name: str = "Lead", *, in_trigger: bool) -> Pr
     outer = f"{object_name}Trigger: execution of AfterUpdate\n\ncaused by: System.DmlException: Update failed."
     inner = f"First exception on row 0 with id {record_id}; first error: UNABLE_TO_LOCK_ROW, {message}: []"
     return refused_record("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"{outer} {inner}")
+
+
+def inaccessible() -> ProblemError:
+    """Make the refusal of a record that names one that is not shared with the user."""
+    code = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
+    return refused_record(code, "insufficient access rights on cross-reference id")
 
 
 def _converted() -> ProblemError:

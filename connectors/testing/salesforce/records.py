@@ -70,7 +70,7 @@ def _row(org: Org, made: SObject, record_id: str, call: Call) -> Reply:
 def _by_key(org: Org, made: SObject, key: str, value: str, call: Call) -> Reply:
     call.allow("GET", "PATCH", "DELETE")
     field = org.key_field(made, key)
-    found = org.rows.with_key(made.name, field.name, value)
+    found = org.with_key(made, field.name, value)
     if len(found) > 1:
         # The addresses of the matches; what stands in the list is not documented with certainty.
         return Reply(300, [each.attributes(call.version)["url"] for each in found])

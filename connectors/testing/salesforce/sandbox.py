@@ -94,7 +94,7 @@ class SalesforceSandbox:
         key = Field(name=external_id, length=255, external_id=True, unique=unique)
         objects = standard_objects(key, extra_fields or {}, on_activities=external_id_on_activities)
         self.org = Org(objects, self.duplicates, now)
-        """The org itself: `validation_rules`, `locks`, and what a user of the CRM can do to a record."""
+        """The org itself: `validation_rules`, `locks`, `hidden`, and what a user of the CRM can do to a record."""
         self.version = version
         """The newest version of the API."""
         self._api = Api(self.org, self.limits, version, unread_in_row=unread_in_row)

@@ -13,7 +13,7 @@ from connectors.testing.contacts import Reply
 from connectors.testing.salesforce.call import Call
 from connectors.testing.salesforce.objects import SObject
 from connectors.testing.salesforce.options import Options, read_options
-from connectors.testing.salesforce.org import Org
+from connectors.testing.salesforce.org import Org, inaccessible
 from connectors.testing.salesforce.problems import Problem, ProblemError, not_found, refused, refused_record
 
 _MOST = 200
@@ -108,6 +108,9 @@ def _update(org: Org, record: Document, options: Options, call: Call) -> dict[st
     record_id = next((value for name, value in record.items() if name.lower() == "id"), None)
     if not isinstance(record_id, str):
         raise refused_record("MISSING_ARGUMENT", "Id not specified in an update call", "Id")
+    known = org.rows.get(record_id)
+    if known is not None and known.id in org.hidden:
+        raise inaccessible()
     row = org.find(made, record_id)
     org.update(row, {name: each for name, each in record.items() if name.lower() != "id"}, options, call.version)
     return {"id": row.id, "success": True, "errors": []}
@@ -124,7 +127,7 @@ def _upsert(
         raise refused_record("MISSING_ARGUMENT", f"{key} not specified")
     if value.casefold() in twice:
         raise refused_record("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", key)
-    found = org.rows.with_key(made.name, key, value)
+    found = org.with_key(made, key, value)
     if len(found) > 1:
         message = f"{key}: more than one record found for external id field: [{', '.join(each.id for each in found)}]"
         raise refused_record("DUPLICATE_EXTERNAL_ID", message)

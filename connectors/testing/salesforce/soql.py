@@ -135,7 +135,8 @@ def run(org: Org, query: str, version: str) -> dict[str, Any]:
     order, descending = _order(reader, made) if reader.take("ORDER", "BY") else (None, False)
     limit = reader.number() if reader.take("LIMIT") else _MOST_ROWS
     reader.end()
-    rows = [row for row in org.rows.of(made.name) if all(test(row) for test in tests)]
+    seen = (row for row in org.rows.of(made.name) if row.id not in org.hidden)
+    rows = [row for row in seen if all(test(row) for test in tests)]
     if order is not None:
         rows.sort(key=lambda row: _sortable(row.fields.get(order)), reverse=descending)
     records = [_record(row, fields, version) for row in rows[:limit]]

@@ -145,6 +145,24 @@ async def test_a_duplicates_event_is_with_its_match(org: SalesforceSandbox, targ
     assert (len(org.leads), len(org.events)) == (1, 1)
 
 
+async def test_an_appointment_is_saved_beside_a_duplicate_that_is_not_shared_with_the_user(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    await target.deliver([record()])
+    org.duplicates.mode = "alert"
+    hidden = org.leads[0]
+    org.org.hidden.add(hidden.id)
+    (done,) = await target.deliver([appointment()])
+    assert isinstance(done, Delivered)
+    assert done.warning == f"saved beside Lead {hidden.id}, which a duplicate rule found"
+    assert org.events[0].fields["WhoId"] == done.remote_id == org.leads[1].id
+    org.duplicates.mode = "block"
+    (blocked,) = await target.deliver([appointment(record_id="another")])
+    assert isinstance(blocked, Retry)
+    assert (blocked.blame, "give the user the rights" in blocked.detail) == (Blame.RECORD, True)
+    assert (len(org.leads), len(org.events)) == (2, 1)
+
+
 async def test_a_duplicate_is_saved_or_refused_as_asked(org: SalesforceSandbox, target: SalesforceConnector) -> None:
     await target.deliver([record()])
     org.duplicates.mode = "alert"

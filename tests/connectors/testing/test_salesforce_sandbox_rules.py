@@ -26,7 +26,7 @@ async def test_a_duplicate_rule_that_alerts(crm: SalesforceSandbox) -> None:
     assert (error["errorCode"], error["duplicateResut"]["allowSave"]) == ("DUPLICATES_DETECTED", True)
     (match,) = error["duplicateResut"]["matchResults"][0]["matchRecords"]
     assert match["record"]["Id"] == known
-    assert "Name" not in match["record"]
+    assert set(match["record"]) == {"attributes", "Id"}
     got = await call(crm, "POST", "/sobjects/Lead", SAME, Sforce_Duplicate_Rule_Header=ALLOW, version="51.0")
     assert got.status == 400  # the header is known from 52.0 on
     assert (await call(crm, "POST", "/sobjects/Lead", SAME, Sforce_Duplicate_Rule_Header=ALLOW)).status == 201
@@ -38,7 +38,41 @@ async def test_a_duplicate_rule_that_blocks_in_the_newer_spelling(crm: Salesforc
     details = ALLOW.replace("Details=false", "Details=true")
     got = await call(crm, "POST", "/sobjects/Lead", SAME, Sforce_Duplicate_Rule_Header=details)
     assert (got.status, got.document[0]["duplicateResult"]["allowSave"]) == (400, False)
-    assert "Name" in got.document[0]["duplicateResult"]["matchResults"][0]["matchRecords"][0]["record"]
+    found = got.document[0]["duplicateResult"]["matchResults"][0]["matchRecords"][0]["record"]
+    assert {name: found[name] for name in LEAD} == LEAD
+    assert (found["Email"], found["Status"]) == ("a@b.co", "Open - Not Contacted")
+
+
+async def test_a_duplicate_rule_finds_what_the_user_may_not_see_unless_it_runs_as_the_user(
+    crm: SalesforceSandbox,
+) -> None:
+    known = await create(crm, Email="a@b.co")
+    crm.org.hidden.add(known)
+    crm.duplicates.mode = "block"
+    for header in ("", "runAsCurrentUser=false"):
+        got = await call(crm, "POST", "/sobjects/Lead", SAME, Sforce_Duplicate_Rule_Header=header)
+        (match,) = got.document[0]["duplicateResut"]["matchResults"][0]["matchRecords"]
+        assert (got.status, match["record"]["Id"]) == (400, known)
+    got = await call(crm, "POST", "/sobjects/Lead", SAME, Sforce_Duplicate_Rule_Header="runAsCurrentUser=true")
+    assert got.status == 201
+
+
+async def test_what_is_not_shared_with_the_user_is_not_there(crm: SalesforceSandbox) -> None:
+    known = await create(crm, Email="a@b.co", **{KEY: "k1"})
+    crm.org.hidden.add(known)
+    for path in (f"/sobjects/Lead/{known}", f"/sobjects/Lead/{KEY}/k1"):
+        assert (await call(crm, "GET", path)).code == "NOT_FOUND"
+    assert (await call(crm, "PATCH", f"/sobjects/Lead/{known}", {"City": "x"})).code == "NOT_FOUND"
+    found = await call(crm, "GET", "/query?q=SELECT+Id+FROM+Lead+WHERE+Email='a@b.co'")
+    assert found.document["totalSize"] == 0
+    got = await call(crm, "PATCH", f"/sobjects/Lead/{KEY}/k1", LEAD)
+    message = "duplicate value found: <unknown> duplicates value on record with id: <unknown>"
+    assert (got.code, got.document[0]["message"]) == ("DUPLICATE_VALUE", message)
+    no_access = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
+    assert (await call(crm, "POST", "/sobjects/Task", {"WhoId": known})).code == no_access
+    change = {"attributes": {"type": "Lead"}, "id": known[:15], "City": "x"}
+    assert (await call(crm, "PATCH", "/composite/sobjects", batch(change))).codes == [no_access]
+    assert crm.leads[0].writes == 1
 
 
 async def test_in_a_collection_a_duplicate_has_the_short_form(crm: SalesforceSandbox) -> None:
