@@ -12,6 +12,7 @@ from aiohttp import web
 from connectors.testing.contacts import Reply
 from connectors.testing.faults import Fault, Faults
 
+_READ = 64 * 1024  # bytes of an address, or of one header, that are read at all
 _REMEMBERED = 100_000  # arrivals; a demo that stays up must not grow for ever
 
 Answer = Callable[[web.Request, bytes], Reply]
@@ -42,6 +43,8 @@ class Server:
         now: Seconds since the epoch.
         too_large: What a request with more than `max_body` bytes gets.
         max_body: Bytes of a request's body, at most.
+        max_url: Bytes of a request's path and query, at most: 414 for more. The default is what most servers take.
+        max_head: Bytes of these and of all headers, at most: 431 for more. None: headers may be of any length.
         tls: Serve https with this context.
     """
 
@@ -52,6 +55,8 @@ class Server:
         now: Callable[[], float],
         too_large: Reply,
         max_body: int = 1024**2,
+        max_url: int = 8 * 1024,
+        max_head: int | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.ledger: deque[Arrival] = deque(maxlen=_REMEMBERED)
@@ -59,6 +64,8 @@ class Server:
         self._port = port
         self._now = now
         self._too_large = too_large
+        self._max_url = max_url
+        self._max_head = max_head
         self._tls = tls
         self._app = web.Application(client_max_size=max_body)
         self._runner: web.AppRunner | None = None
@@ -81,7 +88,9 @@ class Server:
 
     async def start(self) -> None:
         """Begin to serve."""
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            self._app, access_log=None, shutdown_timeout=0.1, max_line_size=_READ, max_field_size=_READ
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls).start()
         self._port = self._runner.addresses[0][1]
@@ -99,7 +108,7 @@ class Server:
                 body = await request.read()
             except web.HTTPRequestEntityTooLarge:
                 return respond(self._too_large)
-            fault = faults.draw(request.raw_path)
+            fault = self._too_long(request) or faults.draw(request.raw_path)
             if noted:
                 self.ledger.append(Arrival(self._now(), request.method, request.raw_path, request.headers, body, fault))
             if fault is None:
@@ -107,6 +116,14 @@ class Server:
             return await respond_badly(fault, request, lambda: answer(request, body))
 
         return serve
+
+    def _too_long(self, request: web.Request) -> Fault | None:
+        """Give what a request gets whose address or headers are too long: a page, of what stands before the API."""
+        url = len(request.raw_path)
+        if url > self._max_url:
+            return Fault.html_error(414)
+        head = url + sum(len(name) + len(value) for name, value in request.raw_headers)
+        return Fault.html_error(431) if self._max_head is not None and head > self._max_head else None
 
 
 def respond(reply: Reply) -> web.Response:

@@ -56,7 +56,7 @@ def unread() -> Fault:
 
 
 def uri_too_long() -> Fault:
-    """Answer 414."""
+    """Answer 414, as the sandbox does to an address of over 8 KiB; HubSpot does not say how long one may be."""
     return Fault.html_error(414)
 
 

@@ -25,6 +25,7 @@ from connectors.testing.salesforce.tokens import Client, Tokens
 from connectors.testing.serving import Arrival, Server
 
 _TOO_LARGE = refused(413, "REQUEST_TOO_LARGE", "The request is too large").reply
+_MOST_HEAD = 16_384  # bytes of an address, and of address and headers (REST API Developer Guide, Status Codes)
 
 
 class SalesforceSandbox:
@@ -98,7 +99,15 @@ class SalesforceSandbox:
         self.version = version
         """The newest version of the API."""
         self._api = Api(self.org, self.limits, version, unread_in_row=unread_in_row)
-        self._server = Server(port=port, now=now, too_large=_TOO_LARGE, max_body=6 * 1024**2, tls=tls)
+        self._server = Server(
+            port=port,
+            now=now,
+            too_large=_TOO_LARGE,
+            max_body=6 * 1024**2,
+            max_url=_MOST_HEAD,
+            max_head=_MOST_HEAD,
+            tls=tls,
+        )
         self._server.route("/services/oauth2/token", self.token_faults, self._give_token, noted=False)
         self._server.route("/{rest:.*}", self.faults, self._answer)
 

@@ -10,7 +10,7 @@ from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.subject import MemoryVault
 from tests.connectors.making import NOW
-from tests.connectors.salesforce.making import KEY, appointment, connector, leads, route
+from tests.connectors.salesforce.making import FIELDS, KEY, appointment, connector, leads, record, route
 
 
 async def deliver(target: SalesforceConnector, records: Sequence[Record]) -> dict[str, Outcome]:
@@ -73,6 +73,17 @@ async def test_leads_that_were_waiting_when_the_process_began_cost_one_call_more
     outcomes = await deliver(target, leads(1000))
     assert Counter(type(each) for each in outcomes.values()) == {Delivered: 1000}
     assert (len(org.ledger), {lead.assignments for lead in org.leads}) == (11, {1})
+
+
+async def test_keys_of_any_length_make_no_long_addresses(org: SalesforceSandbox, target: SalesforceConnector) -> None:
+    """Two hundred of them are asked for in one call, an appointment is looked for by one."""
+    keys = [f"{number}".rjust(255, "é") for number in range(200)]
+    records = [record({**FIELDS, "Email": f"l{key.strip('é')}@example.com", KEY: key}, again=True) for key in keys]
+    written = await target.deliver(records)
+    arranged = await target.deliver([appointment(fields={**FIELDS, KEY: keys[0]})])
+    assert all(isinstance(each, Delivered) for each in (*written, *arranged))
+    assert (len(org.leads), len(org.events)) == (200, 1)
+    assert max(len(each.path) for each in org.ledger) < 100
 
 
 async def test_lost_answers_make_nothing_twice() -> None:

@@ -1,5 +1,6 @@
 """Calls the HubSpot sandbox as any client would, and makes what is sent to it."""
 
+from functools import cached_property
 from typing import Any
 
 import aiohttp
@@ -30,7 +31,11 @@ class Got:
     def __init__(self, status: int, headers: Any, body: bytes) -> None:
         self.status = status
         self.headers = headers
-        self.document: Any = orjson.loads(body) if body else None
+        self.body = body
+
+    @cached_property
+    def document(self) -> Any:
+        return orjson.loads(self.body) if self.body else None
 
 
 async def call(

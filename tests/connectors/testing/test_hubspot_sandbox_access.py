@@ -280,6 +280,12 @@ async def test_what_goes_wrong_on_request(crm: HubSpotSandbox, fault: Fault, sta
     assert [each.fault for each in crm.ledger] == [None, fault]
 
 
+@pytest.mark.parametrize(("length", "status"), [(8192, 404), (8193, 414)])
+async def test_an_address_may_be_too_long(crm: HubSpotSandbox, length: int, status: int) -> None:
+    answer = await call(crm, f"{CONTACTS}/1?properties=".ljust(length, "x"))
+    assert (answer.status, answer.headers["Content-Type"] == "text/html") == (status, status == 414)
+
+
 async def test_answers_that_are_lost_after_the_write(crm: HubSpotSandbox) -> None:
     crm.faults.next(faults.empty_answer(written=True))
     answer = await call(crm, UPSERT, upserts("a@b.co"))

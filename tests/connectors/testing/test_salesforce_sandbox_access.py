@@ -242,6 +242,20 @@ async def test_the_table_of_errors(crm: SalesforceSandbox, fault: Fault, status:
     assert ("UNABLE_TO_LOCK_ROW" in got.body.decode()) == ("LOCK" in code or "ACTIVATE" in code)
 
 
+@pytest.mark.parametrize(
+    ("url", "header", "status"), [(16_384, 0, 431), (16_385, 0, 414), (16_000, 0, 404), (8_000, 8_400, 431)]
+)
+async def test_an_address_and_its_headers_have_16384_bytes(
+    crm: SalesforceSandbox, url: int, header: int, status: int
+) -> None:
+    token, start = crm.tokens.grant(), "/services/data/v68.0"
+    path = "/".ljust(url - len(start), "x")
+    got = await call(crm, "GET", path, token=token, X_Filler="x" * header)
+    assert (got.status, len(crm.ledger[-1].path)) == (status, url)
+    assert (got.headers["Content-Type"] == "text/html") == (status != 404)
+    assert crm.limits.used == (status == 404)
+
+
 async def test_a_gateway_answers_with_a_page(crm: SalesforceSandbox) -> None:
     crm.faults.next(faults.gateway_page(504))
     got = await call(crm, "GET", "")
