@@ -21,7 +21,7 @@ VARIABLES = {
     "HUBSPOT_REFRESH_TOKEN": APP.refresh_token,
     "SALESFORCE_CLIENT_SECRET": "secret",
 }
-UNLIMITED = Limits(ten_secondly=1_000_000)
+UNLIMITED = Limits(ten_secondly=1_000_000, oauth_ten_secondly=1_000_000)
 AS_UNLIMITED = {"requests": 10_000, "per": "10s"}
 """What a destination is told of such an account."""
 

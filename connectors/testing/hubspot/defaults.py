@@ -211,5 +211,19 @@ TASKS = ObjectType(
         _choice("hs_task_type", "Task Type", _TASK_TYPES),
     ),
 )
-OBJECTS = (CONTACTS, COMPANIES, DEALS, LEADS, NOTES, MEETINGS, TASKS)
+CALLS = ObjectType(
+    name="calls",
+    singular="call",
+    type_id="0-48",
+    scope="contacts",
+    required=("hs_timestamp",),
+    properties=(
+        *_ACTIVITY,
+        _text("hs_call_title", "Call Title"),
+        _text("hs_call_body", "Call notes", "html"),
+        _number("hs_call_duration", "Call duration"),
+        _choice("hs_call_direction", "Call direction", {"INBOUND": "Inbound", "OUTBOUND": "Outbound"}),
+    ),
+)
+OBJECTS = (CONTACTS, COMPANIES, DEALS, LEADS, NOTES, MEETINGS, TASKS, CALLS)
 """All of them."""

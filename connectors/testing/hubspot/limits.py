@@ -1,7 +1,9 @@
 """How many calls the HubSpot sandbox allows. Pure: the time is passed in.
 
-Source: HubSpot's usage guidelines. A private app or service key has 100 calls in ten seconds on the smaller plans,
-counted in a rolling window; search has 5 a second of its own and is not counted in those; all count for the day.
+Source: HubSpot's usage guidelines. A private app or service key has 100 calls in ten seconds on the smaller plans
+(190 on Professional and Enterprise, 250 with the add-on for more), an OAuth app 110 whatever the plan; each counts its
+own, in a rolling window. Search has 5 a second of its own and is not counted in those; all count for the account's day:
+250,000 calls on the smaller plans, 625,000 on Professional, a million on Enterprise, and one more with the add-on.
 """
 
 from collections import deque
@@ -19,7 +21,9 @@ class Limits:
     """The limits of an account."""
 
     ten_secondly: int = 100
-    """Calls in any ten seconds, without searches."""
+    """Calls of a private app or service key in any ten seconds, without searches."""
+    oauth_ten_secondly: int = 110
+    """Calls of an OAuth app in any ten seconds, without searches."""
     secondly: int = 5
     """Searches in any second."""
     daily: int = 250_000
@@ -31,10 +35,10 @@ class LimitedError(RefusedError):
 
     Args:
         policy: `TEN_SECONDLY_ROLLING`, `SECONDLY` or `DAILY`.
-        portal: The account.
+        portal: The account, which a group of private apps is named by. None: of an OAuth app, whose group nobody shows.
     """
 
-    def __init__(self, policy: str, portal: int) -> None:
+    def __init__(self, policy: str, portal: int | None) -> None:
         super().__init__(429, f"You have reached your {policy.lower()} limit.", None)
         self._policy = policy
         self._portal = portal
@@ -48,7 +52,7 @@ class LimitedError(RefusedError):
             "correlationId": correlation_id,
             "policyName": self._policy,
         }
-        if self._policy == "TEN_SECONDLY_ROLLING":
+        if self._policy == "TEN_SECONDLY_ROLLING" and self._portal is not None:
             return body | {"groupName": f"publicapi:private-apps:{self._portal}"}
         return body | {"requestId": correlation_id}
 
@@ -65,33 +69,32 @@ class Meter:
         self.limits = limits
         """May be changed while calls come."""
         self._portal = portal
-        self._calls: deque[float] = deque()
+        self._private: deque[float] = deque()
+        self._oauth: deque[float] = deque()
         self._searches: deque[float] = deque()
         self._day = 0
         self._today = 0
 
-    def count(self, now: float, *, search: bool) -> None:
+    def count(self, now: float, *, search: bool, oauth: bool) -> None:
         """Count a call. Raises `LimitedError`, and then it does not count."""
         if int(now // _DAY) != self._day:
             self._day, self._today = int(now // _DAY), 0
         if self._today >= self.limits.daily:
             raise LimitedError("DAILY", self._portal)
-        calls, window, most = (
-            (self._searches, 1.0, self.limits.secondly) if search else (self._calls, _WINDOW, self.limits.ten_secondly)
-        )
-        _forget(calls, now - window)
+        _forget(self._searches, now - 1.0)
+        calls, most = (self._searches, self.limits.secondly) if search else self._rolling(now, oauth=oauth)
         if len(calls) >= most:
-            raise LimitedError("SECONDLY" if search else "TEN_SECONDLY_ROLLING", self._portal)
+            raise LimitedError("SECONDLY" if search else "TEN_SECONDLY_ROLLING", None if oauth else self._portal)
         calls.append(now)
         self._today += 1
 
     def headers(self, now: float, *, oauth: bool) -> dict[str, str]:
         """Give the headers that tell what is left; those of the day are absent for OAuth apps."""
-        _forget(self._calls, now - _WINDOW)
+        calls, most = self._rolling(now, oauth=oauth)
         left = {
             "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(_WINDOW * 1000)),
-            "X-HubSpot-RateLimit-Max": str(self.limits.ten_secondly),
-            "X-HubSpot-RateLimit-Remaining": str(max(self.limits.ten_secondly - len(self._calls), 0)),
+            "X-HubSpot-RateLimit-Max": str(most),
+            "X-HubSpot-RateLimit-Remaining": str(max(most - len(calls), 0)),
         }
         if oauth:
             return left
@@ -99,6 +102,12 @@ class Meter:
             "X-HubSpot-RateLimit-Daily": str(self.limits.daily),
             "X-HubSpot-RateLimit-Daily-Remaining": str(max(self.limits.daily - self._today, 0)),
         }
+
+    def _rolling(self, now: float, *, oauth: bool) -> tuple[deque[float], int]:
+        """Give the calls of the last ten seconds, and how many are allowed."""
+        calls = self._oauth if oauth else self._private
+        _forget(calls, now - _WINDOW)
+        return calls, self.limits.oauth_ten_secondly if oauth else self.limits.ten_secondly
 
 
 def _forget(calls: deque[float], until: float) -> None:

@@ -42,7 +42,7 @@ class HubSpotSandbox:
             assert [each.properties["email"] for each in crm.contacts] == ["a@b.co"]
         ```
 
-    It serves objects (contacts, companies, deals, leads, notes, meetings, tasks, and those of `objects`) at
+    It serves objects (contacts, companies, deals, leads, notes, meetings, tasks, calls, and those of `objects`) at
     `/crm/objects/2026-09`, `/crm/objects/2026-03` and `/crm/v3/objects`: `POST` creates, `GET`, `PATCH` of an id,
     `batch/upsert`, `batch/create`, `batch/update`, `batch/read`, `search`, and
     `PUT ID/associations/default/OBJECT/ID`. What records are associated with is read at
@@ -105,6 +105,8 @@ class HubSpotSandbox:
         """Which tokens hold, and who asked for one (`credentials.requests`)."""
         self.meter = Meter(limits or Limits(), portal_id)
         """How many calls are allowed, and how many there were."""
+        self.refusals = 0
+        """How many calls of the CRM were answered with an error: fewer than 5 in 100 of an app that is certified."""
         self._portal_id = portal_id
         self._now = now
         added = properties or {}
@@ -207,13 +209,14 @@ class HubSpotSandbox:
             caller = self.credentials.caller(request.headers.get("Authorization", ""))
             searches = address.rest == ("search",)
             try:
-                self.meter.count(now, search=searches)
+                self.meter.count(now, search=searches, oauth=caller.oauth)
             finally:
                 headers = {} if searches else self.meter.headers(now, oauth=caller.oauth)
             kind = self._store.kind(address.kind)
             act = {"associations": self._associations, "objects": self._objects, "properties": self._properties}
             reply = act[address.area](request, body, address, kind, caller)
         except RefusedError as refused:
+            self.refusals += 1
             reply = Reply(refused.status, refused.document(self._correlation_id()))
         return Reply(reply.status, reply.document, headers)
 

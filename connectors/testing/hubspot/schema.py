@@ -27,6 +27,9 @@ class Property:
     read_only: bool = False
     calculated: bool = False
     """HubSpot computes it, so it is read-only too."""
+    only_letters: bool = False
+    """Whether a rule of the administrator's takes letters only. Such rules hold for the API too since July 2023
+    (HubSpot's changelog on property validation rules)."""
     hidden: bool = False
     form: bool = True
     """Whether forms can use it (`formField`)."""

@@ -35,6 +35,8 @@ def read_value(definition: Property, value: str, key: str | None) -> str | Inval
         return Invalid(name, "READ_ONLY_VALUE", f'"{name}" is a {kind} property; its value cannot be set.')
     if not value:
         return ""
+    if definition.only_letters and not value.isalpha():
+        return Invalid(name, "INVALID_ALPHA", "Enter only letters")
     if definition.type == "enumeration":
         return _options(definition, value)
     return (_email if name == key else _READERS[definition.type])(name, value)

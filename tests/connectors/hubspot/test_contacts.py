@@ -57,6 +57,7 @@ async def test_a_thousand_leads_cost_ten_calls_and_poisoned_ones_stand_alone() -
         assert (len(dead), len(crm.contacts)) == (7, 993)
         assert all("Email address lead" in each.detail and each.blame is Blame.RECORD for each in dead)
         assert len(crm.ledger) <= 12
+        assert crm.refusals < 0.05 * len(crm.ledger)  # what HubSpot wants of an app that it certifies
 
 
 async def test_a_refused_optional_field_is_dropped_and_kept_in_a_note() -> None:
@@ -74,6 +75,20 @@ async def test_a_refused_optional_field_is_dropped_and_kept_in_a_note() -> None:
         bodies = sorted(each.properties["hs_note_body"] for each in crm.notes)
         assert "hs_lead_status: WARM &amp; &lt;b&gt;" in bodies[0]
         assert "nonsense: 7" in bodies[1]
+
+
+async def test_a_value_that_a_rule_of_the_administrator_refuses_is_kept_in_a_note() -> None:
+    rule = Property(name="firstname", only_letters=True)
+    async with HubSpotSandbox(properties={"contacts": [rule]}) as crm:
+        good, bad = await deliver(crm, lead(0, FirstName="Núñez"), lead(1, FirstName="Jean-Luc"))
+        assert isinstance(good, Delivered)
+        assert good.warning is None
+        assert isinstance(bad, Delivered)
+        assert bad.warning == (
+            "left out, for HubSpot refuses it: firstname (Enter only letters); its value is in the remark"
+        )
+        (note,) = crm.notes
+        assert "firstname: Jean-Luc" in note.properties["hs_note_body"]
 
 
 async def test_a_field_that_is_refused_for_all_is_dropped_from_all() -> None:

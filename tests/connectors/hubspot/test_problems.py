@@ -166,6 +166,7 @@ MINE = {**ERROR, "context": {"objectWriteTraceId": ["t2"]}}
         ({"results": RESULTS[:1], "numErrors": 1, "errors": [MINE]}, 1),
         ({"results": RESULTS[:1], "numErrors": 2, "errors": [MINE]}, 0),
         ({"results": RESULTS[:1], "numErrors": "2", "errors": [MINE]}, 1),
+        ({"results": [], "numErrors": 0, "errors": []}, 0),
     ],
 )
 def test_more_errors_than_are_accounted_for_put_the_results_in_doubt(document: dict[str, Any], stored: int) -> None:

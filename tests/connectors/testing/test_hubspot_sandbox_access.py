@@ -155,6 +155,20 @@ async def test_ten_seconds_are_a_rolling_window() -> None:
         assert [(await call(crm, PROPERTIES)).status for _ in range(2)] == [200, 429]
 
 
+async def test_an_oauth_app_has_a_window_of_its_own() -> None:
+    async with HubSpotSandbox(oauth=APP, now=lambda: NOW) as crm:
+        token = (await refresh(crm)).document["access_token"]
+        answers = [await call(crm, PROPERTIES, token=token) for _ in range(111)]
+        left = [each.headers["X-HubSpot-RateLimit-Remaining"] for each in answers]
+        assert (left[0], left[109], answers[0].headers["X-HubSpot-RateLimit-Max"]) == ("109", "0", "110")
+        assert {each.status for each in answers[:110]} == {200}
+        refused = answers[110]
+        assert (refused.status, refused.document["policyName"]) == (429, "TEN_SECONDLY_ROLLING")
+        assert "groupName" not in refused.document
+        assert (await call(crm, PROPERTIES)).headers["X-HubSpot-RateLimit-Remaining"] == "99"
+        assert crm.refusals == 1
+
+
 async def test_the_day() -> None:
     clock = Clock()
     async with HubSpotSandbox(now=clock, limits=Limits(daily=1)) as crm:

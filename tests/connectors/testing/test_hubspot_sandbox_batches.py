@@ -200,6 +200,19 @@ async def test_a_batch_of_notes(crm: HubSpotSandbox) -> None:
     assert read.document["results"][0]["properties"]["hs_note_body"] == "said"
 
 
+async def test_activities_are_upserted_by_a_property_with_unique_values_only() -> None:
+    """What is created so has no associations, for an upsert names none."""
+    mark = Property(name="lead_mark", unique=True)
+    async with HubSpotSandbox(properties={"notes": [mark]}) as crm:
+        for kind, status in (("notes", 200), ("meetings", 400)):
+            one = {"id": "m1", "idProperty": "lead_mark", "properties": {"hs_timestamp": "1795600000000"}}
+            for _ in range(2):
+                answer = await call(crm, f"/crm/objects/2026-09/{kind}/batch/upsert", {"inputs": [one]})
+                assert answer.status == status
+        (note,) = crm.notes
+        assert (note.writes, note.associations, crm.meetings) == (2, {}, [])
+
+
 async def test_a_batch_read_names_what_does_not_exist(crm: HubSpotSandbox) -> None:
     await call(crm, UPSERT, upserts("a@b.co"))
     wanted = {"idProperty": "email", "inputs": [{"id": "A@b.co"}, {"id": "x@y.co"}], "properties": ["phone"]}

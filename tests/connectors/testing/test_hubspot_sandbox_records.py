@@ -87,6 +87,32 @@ async def test_values_that_are_refused(crm: HubSpotSandbox, values: dict[str, st
     assert reason["name"] in values
 
 
+@pytest.mark.parametrize(("value", "status"), [("Núñez", 201), ("Lead 0", 400), ("Jean-Luc", 400), ("", 201)])
+async def test_a_rule_of_the_administrator_may_take_letters_only(value: str, status: int) -> None:
+    rule = Property(name="firstname", only_letters=True)
+    async with HubSpotSandbox(properties={"contacts": [rule]}) as crm:
+        answer = await call(crm, "/crm/v3/objects/contacts", {"properties": {"lastname": "x", "firstname": value}})
+        assert answer.status == status
+        if status == 400:
+            (reason,) = reasons(answer.document)
+            assert (reason["error"], reason["message"], reason["name"]) == (
+                "INVALID_ALPHA",
+                "Enter only letters",
+                "firstname",
+            )
+
+
+async def test_there_is_no_upsert_of_a_single_record(crm: HubSpotSandbox) -> None:
+    absent, document = f"{CONTACTS}/a%40b.co?idProperty=email", {"properties": {"email": "a@b.co"}}
+    for path, method, status in (
+        (absent, "PATCH", 404),
+        (absent, "PUT", 405),
+        (f"{CONTACTS}/upsert", "POST", 405),
+    ):
+        assert (await call(crm, path, document, method=method)).status == status
+    assert crm.contacts == []
+
+
 @pytest.mark.parametrize(
     ("name", "sent", "kept"),
     [
@@ -140,22 +166,24 @@ async def test_a_contact_needs_a_name_or_an_e_mail(crm: HubSpotSandbox) -> None:
     assert (await call(crm, CONTACTS, {"properties": {"phone": "1", "lastname": "x"}})).status == 201
 
 
-async def test_notes_meetings_and_tasks(crm: HubSpotSandbox) -> None:
+async def test_notes_meetings_tasks_and_calls(crm: HubSpotSandbox) -> None:
     contact_id = await contact(crm)
     for kind, type_id, body in (
         ("notes", 202, "hs_note_body"),
         ("meetings", 200, "hs_meeting_title"),
         ("tasks", 204, "hs_task_subject"),
+        ("calls", 194, "hs_call_title"),
     ):
         made = await call(crm, f"/crm/objects/2026-09/{kind}", activity(contact_id, type_id, **{body: "said"}))
         (record,) = crm.records(kind)
         assert (made.status, record.properties[body], record.associations) == (201, "said", {"contacts": [contact_id]})
-    found = await call(crm, f"{CONTACTS}/{contact_id}?associations=notes,meetings&associations=tasks,deals")
+    found = await call(crm, f"{CONTACTS}/{contact_id}?associations=notes,meetings&associations=tasks,calls,deals")
     names = {name: each["results"][0]["type"] for name, each in found.document["associations"].items()}
     assert names == {
         "notes": "contact_to_note",
         "meetings": "contact_to_meeting_event",
         "tasks": "contact_to_task",
+        "calls": "contact_to_call",
     }
     assert (crm.notes + crm.meetings + crm.tasks)[0].properties["hs_timestamp"] == "2026-11-24T10:00:00Z"
     assert (await call(crm, f"{CONTACTS}/{contact_id}?associations=cars")).status == 400
