@@ -65,7 +65,7 @@ class HubSpotConnector(Connector):
     destination_settings = HubSpotSettings
     route_settings = HubSpotRoute
     max_batch = 100
-    rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); a larger one may be configured
+    rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); on larger ones up to 250
 
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
         wrong = _wrong(settings)

@@ -38,7 +38,8 @@ class HubSpotSettings(NetworkSettings):
     )
     api_version: str = Field(
         default="2026-09",
-        description="Version of the API. HubSpot supports each dated one for 18 months, and v3 until September 2027.",
+        description="Version of the API. HubSpot supports each dated one for 18 months, and v3 until September 2027; "
+        "what v3 uses to look at notes (associations v4) until 30 March 2027.",
         pattern=r"^(v3|20\d\d-\d\d)$",
         examples=["2026-09", "v3"],
     )

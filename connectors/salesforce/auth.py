@@ -94,7 +94,10 @@ def _held(settings: SalesforceSettings) -> dict[str, str]:
 
 
 def login_url(settings: SalesforceSettings) -> URL:
-    """Give the address that tokens are asked of. Raises `SettingError` unless it is Salesforce's, or on this side."""
+    """Give the address that tokens are asked of. Raises `SettingError` unless it is Salesforce's, or on this side.
+
+    The hosts that are there for all orgs give none for client credentials ("request not supported on this domain").
+    """
     try:
         url = URL(settings.login_url)
         check_url(url, allow_private=settings.allow_private)
@@ -102,6 +105,9 @@ def login_url(settings: SalesforceSettings) -> URL:
         raise SettingError(("login_url",), str(error)) from None
     if url.path not in ("", "/") or url.query_string or url.fragment:
         raise SettingError(("login_url",), "must be scheme and host only, such as https://acme.my.salesforce.com")
+    if f"{url.origin()}" in (_LOGIN, _TEST) and settings.private_key is None and settings.refresh_token is None:
+        what = "must be the org's My Domain, such as https://acme.my.salesforce.com, for a client_secret alone"
+        raise SettingError(("login_url",), what)
     if not settings.allow_private and not _is_salesforce(url):
         raise SettingError(("login_url",), "must be a host of salesforce.com, such as https://acme.my.salesforce.com")
     return url.origin()

@@ -233,12 +233,19 @@ def test_the_orgs_address_is_pinned(said: object, private: bool, good: bool) -> 
         "https://salesforce.con",
         "https://127.0.0.1",
         "nothing",
+        "https://login.salesforce.com",
+        "https://test.salesforce.com/",
     ],
 )
 def test_a_login_address_that_is_not_salesforces_is_refused(url: str) -> None:
     with pytest.raises(SettingError) as caught:
         login_url(settings(login_url=url))
     assert caught.value.path == ("login_url",)
+
+
+@pytest.mark.parametrize("flow", [{"private_key": "k", "username": "u", "client_secret": None}, {"refresh_token": "r"}])
+def test_other_flows_may_ask_the_host_of_all_orgs(flow: dict[str, Any]) -> None:
+    assert str(login_url(settings(login_url="https://login.salesforce.com", **flow))) == "https://login.salesforce.com"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 from connectors.answers import Answer
 from connectors.base import Reason, Retry
 from connectors.masking import Secrets
-from connectors.salesforce.problems import Problem
+from connectors.salesforce.problems import Kind, Problem
 from connectors.salesforce.reading import Part, Written, read_activities, read_found, read_parts, read_rows, read_write
 from connectors.salesforce.rows import Existing, Row
 from connectors.salesforce.wire import Activity, Request, Wire, activity_of, headers_of
@@ -144,6 +144,13 @@ def test_results_are_read_in_the_order_of_the_rows() -> None:
     assert first == Written("00QA")
     assert isinstance(second, Problem)
     assert (second.code, second.fields) == ("REQUIRED_FIELD_MISSING", ("Company",))
+
+
+def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
+    errors = [{"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": "rolled back", "fields": []}]
+    (verdict,) = read_rows(answer([{"id": "00QA", "success": False, "errors": errors}]), 1, SECRETS)
+    assert isinstance(verdict, Problem)
+    assert verdict.kind is Kind.HALTED
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ if "CI" not in os.environ:  # there it must be installed, and its absence is a f
 from hubspot import HubSpot  # type: ignore[import-untyped]
 from hubspot.crm import contacts, properties  # type: ignore[import-untyped]
 from hubspot.crm.contacts.exceptions import ApiException  # type: ignore[import-untyped]
-from hubspot.crm.objects import meetings, notes  # type: ignore[import-untyped]
+from hubspot.crm.objects import calls, leads, meetings, notes  # type: ignore[import-untyped]
 
 APP = OAuthApp(client_id="client", client_secret="secret", refresh_token="refresh")
 WHEN = "2026-11-24T10:00:00Z"
@@ -127,6 +127,22 @@ async def test_a_note_and_a_meeting_with_a_contact(crm: HubSpotSandbox) -> None:
     (note_link,) = found.associations["notes"].results
     assert (note_link.id, note_link.type) == (crm.notes[0].id, "contact_to_note")
     assert found.associations["meetings"].results[0].id == crm.meetings[0].id
+
+
+async def test_a_call_and_a_lead_of_a_contact(crm: HubSpotSandbox) -> None:
+    await ask(crm, upserting(upsert("a@b.co")))
+    contact_id = crm.contacts[0].id
+    made = calls.SimplePublicObjectInputForCreate(
+        properties={"hs_timestamp": WHEN, "hs_call_title": "Back"}, associations=note_on(contact_id, 194)
+    )
+    await ask(crm, lambda client: client.crm.objects.calls.basic_api.create(made))
+    lead = leads.SimplePublicObjectInputForCreate(
+        properties={"hs_lead_name": "A"}, associations=note_on(contact_id, 578)
+    )
+    await ask(crm, lambda client: client.crm.objects.leads.basic_api.create(lead))
+    for kind in ("calls", "leads"):
+        (record,) = crm.records(kind)
+        assert record.associations == {"contacts": [contact_id]}
 
 
 async def test_a_default_association(crm: HubSpotSandbox) -> None:

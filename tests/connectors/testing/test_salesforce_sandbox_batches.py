@@ -67,6 +67,8 @@ async def test_all_or_none_takes_everything_back(crm: SalesforceSandbox) -> None
     rolled_back = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
     assert got.codes == [rolled_back, rolled_back, "INVALID_EMAIL_ADDRESS"]
     (stored,) = crm.leads
+    assert [set(row) for row in got.document] == [{"id", "success", "errors"}] * 2 + [{"success", "errors"}]
+    assert ([row["success"] for row in got.document], got.document[0]["id"]) == ([False] * 3, stored.id)
     assert (stored.fields["City"], stored.writes, stored.assignments) == ("before", 1, 1)
     got = await call(crm, "PATCH", UPSERTS, batch(*records[:2], all_or_none=True))
     assert (got.codes, [each.fields["City"] for each in crm.leads]) == ([None, None], ["after", None])
