@@ -57,9 +57,9 @@ class RefusedError(Exception):
         body = {"status": "error", "message": self.message, "correlationId": correlation_id}
         return body | {name: part for name, part in parts.items() if part}
 
-    def element(self, trace_id: str) -> dict[str, Any]:
-        """Give the element of a batch's `errors` for the input with this trace id."""
-        context = {"objectWriteTraceId": [trace_id], **self._context}
+    def element(self, trace_id: str | None) -> dict[str, Any]:
+        """Give the element of a batch's `errors` for the input with this trace id, or for one that can have none."""
+        context = {**({} if trace_id is None else {"objectWriteTraceId": [trace_id]}), **self._context}
         return {"status": "error", "category": self.category, "message": self.message, "context": context}
 
 

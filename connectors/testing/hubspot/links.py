@@ -1,7 +1,7 @@
 """The HubSpot sandbox's calls for the associations of records. No network in here.
 
-Sources: HubSpot's reference of the associations API, its changelog (1000 inputs at most, since February 2025) and
-recorded answers (what is said of a record without any).
+Sources: HubSpot's reference of the associations API, its changelog (1000 inputs of a read at most, since February 2025)
+and recorded answers (what is said of a record without any).
 """
 
 from collections.abc import Mapping
@@ -9,17 +9,18 @@ from typing import Any
 
 from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version
-from connectors.testing.hubspot.associations import default_type
-from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError
-from connectors.testing.hubspot.reading import read_inputs, read_text
+from connectors.testing.hubspot.associations import default_type, invalid_ids
+from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError, unreadable
+from connectors.testing.hubspot.reading import need, read_inputs, read_text
 from connectors.testing.hubspot.schema import ObjectType
 from connectors.testing.hubspot.store import Store
 
 _MOST_INPUTS = 1000
+_MOST_LINKS = 2000
 
 
 class Links:
-    """Gives associations in batches.
+    """Gives associations, and makes those that need no label.
 
     Args:
         store: Holds the records.
@@ -62,6 +63,60 @@ class Links:
         if errors:
             body |= {"numErrors": len(errors), "errors": errors}
         return Reply(version.multi_status if errors else 200, body | dict(times))
+
+    def associate(
+        self,
+        kind: ObjectType,
+        target: ObjectType,
+        document: Mapping[str, Any],
+        version: Version,
+        times: Mapping[str, str],
+    ) -> Reply:
+        """Associate pairs of records by default, each for itself; a second time changes nothing.
+
+        Raises `RefusedError`.
+        """
+        results, errors = [], []
+        for each in read_inputs(document, "from", "to", most=_MOST_LINKS):
+            one, other = _id(each["from"]), _id(each["to"])
+            try:
+                results += self._associated(kind, one, target, other)
+            except RefusedError as refused:
+                errors.append(refused.element(None))
+        body: dict[str, Any] = {"status": "COMPLETE", "results": results}
+        if errors:
+            body |= {"numErrors": len(errors), "errors": errors}
+        return Reply(version.multi_status if errors else 200, body | dict(times))
+
+    def associate_one(
+        self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str, times: Mapping[str, str]
+    ) -> Reply:
+        """Associate two records by default; a second time changes nothing. Raises `RefusedError`."""
+        results = self._associated(kind, record_id, target, target_id)
+        return Reply(200, {"status": "COMPLETE", "results": results, **times})
+
+    def _associated(self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str) -> list[dict[str, Any]]:
+        """Associate two records, and give both directions of it."""
+        one, other = self._store.find(kind, record_id, None), self._store.find(target, target_id, None)
+        if one is None or other is None:
+            raise invalid_ids(kind, record_id) if one is None else invalid_ids(target, target_id)
+        self._store.associate(one, other)
+        return [
+            {"from": {"id": one.id}, "to": {"id": other.id}, "associationSpec": _spec(kind, target)},
+            {"from": {"id": other.id}, "to": {"id": one.id}, "associationSpec": _spec(target, kind)},
+        ]
+
+
+def _spec(source: ObjectType, target: ObjectType) -> dict[str, Any]:
+    category, number = default_type(source, target)
+    return {"associationCategory": category, "associationTypeId": number}
+
+
+def _id(given: object) -> str:
+    if not isinstance(given, dict):
+        raise unreadable("Cannot construct an association from this value")
+    need(given, "id")
+    return read_text(given, "id") or ""
 
 
 def _link(kind: ObjectType, target: ObjectType, linked_id: str, version: Version) -> dict[str, Any]:

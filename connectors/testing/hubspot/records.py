@@ -5,7 +5,7 @@ from typing import Any
 
 from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version, associations, read, written
-from connectors.testing.hubspot.associations import default_type, invalid_ids, read_associations, resolve
+from connectors.testing.hubspot.associations import read_associations, resolve
 from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError, not_found
 from connectors.testing.hubspot.reading import read_properties, read_text
 from connectors.testing.hubspot.schema import ObjectType
@@ -55,26 +55,6 @@ class Records:
         linked = associations(kind, record, targets)
         return Reply(200, document | ({"associations": linked} if linked else {}))
 
-    def associate(
-        self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str, times: Mapping[str, str]
-    ) -> Reply:
-        """Associate two records without a label; a second time changes nothing."""
-        found = []
-        for each, each_id in ((kind, record_id), (target, target_id)):
-            record = self._store.find(each, each_id, None)
-            if record is None:
-                raise invalid_ids(each, each_id)
-            found.append(record)
-        self._store.associate(found[0], found[1])
-        results = [
-            {"from": {"id": one.id}, "to": {"id": other.id}, "associationSpec": _spec(source, to)}
-            for one, other, source, to in (
-                (found[0], found[1], kind, target),
-                (found[1], found[0], target, kind),
-            )
-        ]
-        return Reply(200, {"status": "COMPLETE", "results": results, **times})
-
     def _find(self, kind: ObjectType, record_id: str, by: str | None) -> StoredObject:
         if by is None and not record_id.isdecimal():
             message = "Object not found.  objectId are usually numeric."
@@ -83,8 +63,3 @@ class Records:
         if record is None:
             raise not_found()
         return record
-
-
-def _spec(source: ObjectType, target: ObjectType) -> dict[str, Any]:
-    category, number = default_type(source, target)
-    return {"associationCategory": category, "associationTypeId": number}

@@ -46,9 +46,9 @@ class HubSpotSandbox:
     `/crm/objects/2026-09`, `/crm/objects/2026-03` and `/crm/v3/objects`: `POST` creates, `GET`, `PATCH` of an id,
     `batch/upsert`, `batch/create`, `batch/update`, `batch/read`, `search`, and
     `PUT ID/associations/default/OBJECT/ID`. What records are associated with is read at
-    `/crm/associations/VERSION/OBJECT/OBJECT/batch/read` (v4 for v3). Definitions are at
-    `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and what a private app's token allows at
-    `/oauth/v2/private-apps/get/access-token-info`.
+    `/crm/associations/VERSION/OBJECT/OBJECT/batch/read` (v4 for v3), and written at `.../batch/associate/default`.
+    Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and what the token of a
+    private app allows at `/oauth/v2/private-apps/get/access-token-info`.
     Nothing can be deleted or merged; paging through all records, labels of associations and history are not served.
 
     It is strict: what HubSpot would refuse is refused in HubSpot's words, and where the documentation leaves two
@@ -245,7 +245,11 @@ class HubSpotSandbox:
                 caller.need(kind.scope, "read")
                 document = read_json(request.content_type, body)
                 return self._links.read(kind, self._store.kind(target), document, address.version, self._times())
-            case _, (_, "batch", "read"):
+            case "POST", (target, "batch", "associate", "default"):
+                caller.need(kind.scope, "write")
+                document = read_json(request.content_type, body)
+                return self._links.associate(kind, self._store.kind(target), document, address.version, self._times())
+            case _, (_, "batch", "read") | (_, "batch", "associate", "default"):
                 raise _no_such_method()
         raise unknown_address()
 
@@ -278,7 +282,7 @@ class HubSpotSandbox:
             case "PUT", (record_id, "associations", "default", target, target_id):
                 caller.need(kind.scope, "write")
                 other = self._store.kind(target)
-                return self._records.associate(kind, record_id, other, target_id, self._times())
+                return self._links.associate_one(kind, record_id, other, target_id, self._times())
             case _, () | (_,) | ("batch", "upsert" | "create" | "update" | "read"):
                 raise _no_such_method()
         raise unknown_address()

@@ -14,6 +14,7 @@ if "CI" not in os.environ:  # there it must be installed, and its absence is a f
 
 from hubspot import HubSpot  # type: ignore[import-untyped]
 from hubspot.crm import contacts, properties  # type: ignore[import-untyped]
+from hubspot.crm.associations import v4  # type: ignore[import-untyped]
 from hubspot.crm.contacts.exceptions import ApiException  # type: ignore[import-untyped]
 from hubspot.crm.objects import calls, leads, meetings, notes  # type: ignore[import-untyped]
 
@@ -155,6 +156,19 @@ async def test_a_default_association(crm: HubSpotSandbox) -> None:
         lambda client: client.crm.associations.v4.basic_api.create_default("notes", made.id, "contacts", contact_id),
     )
     assert crm.notes[0].associations == {"contacts": [contact_id]}
+
+
+async def test_default_associations_of_a_batch(crm: HubSpotSandbox) -> None:
+    await ask(crm, upserting(upsert("a@b.co")))
+    note = notes.SimplePublicObjectInputForCreate(properties={"hs_timestamp": WHEN}, associations=[])
+    made = await ask(crm, lambda client: client.crm.objects.notes.basic_api.create(note))
+    contact_id = crm.contacts[0].id
+    pairs = v4.BatchInputPublicDefaultAssociationMultiPost(inputs=[{"from": {"id": made.id}, "to": {"id": contact_id}}])
+    answer = await ask(
+        crm, lambda client: client.crm.associations.v4.batch_api.create_default("notes", "contacts", pairs)
+    )
+    assert crm.notes[0].associations == {"contacts": [contact_id]}
+    assert (answer.results[0]._from.id, answer.results[0].to.id) == (made.id, contact_id)
 
 
 async def test_all_properties(crm: HubSpotSandbox) -> None:

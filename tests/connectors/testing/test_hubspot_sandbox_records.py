@@ -277,6 +277,34 @@ async def test_the_default_association_needs_no_type_and_can_be_repeated(crm: Hu
     assert (await call(crm, path.replace(contact_id, "9"), method="PUT")).status == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "multi_status"),
+    [("/crm/associations/2026-09", 200), ("/crm/associations/2026-03", 207), ("/crm/v4/associations", 207)],
+)
+async def test_default_associations_are_made_in_batches(crm: HubSpotSandbox, path: str, multi_status: int) -> None:
+    contact_id = await contact(crm)
+    note = await call(crm, "/crm/objects/2026-09/notes", {"properties": {"hs_timestamp": "1795600000000"}})
+    note_id, associate = note.document["id"], f"{path}/notes/contacts/batch/associate/default"
+
+    def pair(one: str, other: str) -> dict[str, Any]:
+        return {"from": {"id": one}, "to": {"id": other}}
+
+    for _ in range(2):
+        good = await call(crm, associate, {"inputs": [pair(note_id, contact_id)]})
+        assert (good.status, crm.notes[0].associations) == (200, {"contacts": [contact_id]})
+        assert good.document["results"][0] == {
+            **pair(note_id, contact_id),
+            "associationSpec": {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 202},
+        }
+    mixed = await call(crm, associate, {"inputs": [pair(note_id, contact_id), pair("9", contact_id)]})
+    assert (mixed.status, mixed.document["numErrors"], len(mixed.document["results"])) == (multi_status, 1, 2)
+    (error,) = mixed.document["errors"]
+    assert error["context"]["INVALID_OBJECT_IDS"] == ["NOTE=9 is not valid"]
+    for inputs in ([], [{"from": {"id": "1"}}], [{"from": {}, "to": {"id": "1"}}], [{"from": 1, "to": 2}]):
+        assert (await call(crm, associate, {"inputs": inputs})).status == 400
+    assert (await call(crm, associate)).status == 405
+
+
 async def test_other_objects(crm: HubSpotSandbox) -> None:
     contact_id = await contact(crm)
     lead = {"properties": {"hs_lead_name": "x"}}
