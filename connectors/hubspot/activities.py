@@ -1,13 +1,13 @@
 """Creates notes, meetings and tasks, each once: looks before it creates where one may be there already."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from connectors.answers import Answer, Failure
 from connectors.base import Blame, Rejected, Retry
 from connectors.hubspot.calls import Calls
 from connectors.hubspot.lookup import Due, Lookup
 from connectors.hubspot.problems import Problem, outcome_for, problem_of
-from connectors.hubspot.reading import Stored, is_success, is_unwritten, read_batch, unclear
+from connectors.hubspot.reading import Stored, answered, is_success, is_unwritten, read_batch, read_links, unclear
 from connectors.hubspot.refusals import Refusals
 from connectors.hubspot.remarks import BODIES, mark_in
 from connectors.hubspot.wire import ALONE, Api
@@ -22,6 +22,8 @@ class Activities:
 
     A contact that this very call has created cannot have any yet; all others are looked at first (`Lookup`). So a
     batch costs one call for new contacts, and three for a hundred known ones with a hundred activities among them.
+    What a lead object is to have too is associated with it in one more call, whether it was created or found: a crash
+    between the two leaves it with the contact alone until the record comes again.
 
     Args:
         calls: Sends the requests.
@@ -34,6 +36,7 @@ class Activities:
     def __init__(self, calls: Calls, api: Api, now: Callable[[], float], timeout: float, secrets: Secrets) -> None:
         self._calls = calls
         self._api = api
+        self._now = now
         self._secrets = secrets
         self._lookup = Lookup(calls, api, now, timeout, secrets)
         self._refusals = {kind: Refusals(now) for kind in BODIES}
@@ -52,7 +55,24 @@ class Activities:
             missing = [each for each in of_kind if found[each.record_id] is None]
             if missing:
                 done |= await self._create(kind, missing)
+            done |= await self._link(kind, of_kind, done)
         return done
+
+    async def _link(self, kind: str, due: Sequence[Due], done: Mapping[str, Done]) -> dict[str, Done]:
+        """Associate what there is now with the lead objects that are to have it too; give the trouble with that."""
+        pairs = {
+            each.record_id: (found, each.lead)
+            for each in due
+            if each.lead is not None and isinstance(found := done[each.record_id], str)
+        }
+        if not pairs:
+            return {}
+        request = self._api.link(kind, list(pairs.values()))
+        answer = answered(await self._calls.send(request), self._secrets, self._now())
+        if isinstance(answer, Retry):
+            return dict.fromkeys(pairs, answer)
+        trouble = read_links(answer, list(pairs.values()), self._secrets)
+        return {record_id: trouble[pair] for record_id, pair in pairs.items() if pair in trouble}
 
     async def _create(self, kind: str, due: Sequence[Due]) -> dict[str, Done]:
         inputs = [each.activity.for_contact(each.contact.id, each.record_id) for each in due]

@@ -26,16 +26,18 @@ from connectors.base import (
 from connectors.hubspot.activities import Activities, Done
 from connectors.hubspot.calls import Calls, headers_of
 from connectors.hubspot.contacts import Contacts, Written
+from connectors.hubspot.lead_objects import NAME, LeadObjects
 from connectors.hubspot.lookup import Due
 from connectors.hubspot.probe import Probe
 from connectors.hubspot.reading import Stored, is_success, read_held
 from connectors.hubspot.remarks import APPOINTMENT, BODIES, Activity, activity_of
-from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
+from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 from connectors.hubspot.wire import ALONE, EMAIL, MERGED, Api, Lead, key_of, lead_of, route_of
 from connectors.masking import MASK, Secrets
 from connectors.sources import Sources
 
 _TOKEN = re.compile(r"[!-~]+")
+_WITH_ACTIVITIES = (CONTACTS, LEADS)
 
 
 class HubSpotConnector(Connector):
@@ -47,6 +49,9 @@ class HubSpotConnector(Connector):
     meetings and tasks cannot: their ids are remembered (`note`, `meeting`, `task` of the memo), and where it is not
     known whether one has been created, the contact is asked first. A crash between the two calls leaves a contact
     without its note, until the record comes again.
+
+    HubSpot's own lead objects are created at their contacts, found by e-mail (`LeadObjects`), and notes, meetings and
+    tasks then belong to both.
 
     A whole destination, with a route:
         ```yaml
@@ -81,6 +86,7 @@ class HubSpotConnector(Connector):
         self._sources = Sources(context)
         self._calls = Calls(settings, self._api, context, secrets)
         self._contacts = Contacts(self._calls, self._api, context.now, secrets)
+        self._lead_objects = LeadObjects(self._calls, self._api, self._contacts, context.now, secrets)
         self._activities = Activities(self._calls, self._api, context.now, context.timeout, secrets)
         self._probe = Probe(settings, self._calls, self._api, secrets, context.now)
 
@@ -90,11 +96,13 @@ class HubSpotConnector(Connector):
         self._activities.open()
 
     def check_route(self, settings: HubSpotRoute, fields: Sequence[str]) -> None:
-        """Compile the remark. Raises `SettingError` for it, and for a key that the route gives no value."""
+        """Compile the remark. Raises `SettingError` for it, and for what no record can be written without."""
         if settings.match not in fields and not (settings.object == CONTACTS and settings.match == EMAIL):
             raise SettingError(
                 ("match",), f"{settings.match} must be one of the route's fields: records are found by it"
             )
+        if settings.object == LEADS and NAME not in fields:
+            raise SettingError(("object",), f"{NAME} must be one of the route's fields: no lead is created without it")
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
@@ -117,10 +125,11 @@ class HubSpotConnector(Connector):
         """Write the records, then their notes, meetings and tasks."""
         made = [self._lead(record) for record in records]
         leads = [each for each in made if isinstance(each, Lead)]
-        written = await self._contacts.write(leads) if leads else []
+        writes = self._lead_objects if leads and leads[0].route.object == LEADS else self._contacts
+        written = await writes.write(leads) if leads else []
         due = {lead.record.id: activity for lead, _ in written if (activity := self._due(lead))}
         wanted = [
-            Due(lead.record.id, due[lead.record.id], stored)
+            _at(lead, stored, due[lead.record.id])
             for lead, stored in written
             if isinstance(stored, Stored) and lead.record.id in due
         ]
@@ -135,7 +144,11 @@ class HubSpotConnector(Connector):
             ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
         """
         leads = [lead_of(record, self._sources.text(route_of(record).remark, record.event)) for record in records]
-        request = self._api.create(leads[0]) if leads[0].key is None else self._api.upsert(leads)
+        if leads[0].route.object == LEADS:  # as for new ones, at contacts whose ids are not known without asking
+            at = [replace(each, contact=f"(the contact of {each.record.event.get('Email')})") for each in leads]
+            request = self._api.create_leads(at)
+        else:
+            request = self._api.create(leads[0]) if leads[0].key is None else self._api.upsert(leads)
         body = self._secrets.mask((request.body or b"").decode())
         return Preview(request.method, str(request.url), headers_of(request, MASK), body)
 
@@ -166,9 +179,17 @@ class HubSpotConnector(Connector):
 
     def _due(self, lead: Lead) -> Activity | None:
         """Give what has to be created beside the record; nothing where an earlier attempt has done so."""
-        if lead.route.object != CONTACTS or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
+        is_elsewhere = lead.route.object not in _WITH_ACTIVITIES
+        if is_elsewhere or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
             return None
         return activity_of(lead, self._now())
+
+
+def _at(lead: Lead, stored: Stored, activity: Activity) -> Due:
+    """Say whose an activity is: the contact's, or the lead object's and its contact's."""
+    if lead.contact is None:
+        return Due(lead.record.id, activity, stored)
+    return Due(lead.record.id, activity, replace(stored, id=lead.contact), stored.id)
 
 
 def _outcome(written: Written, activity: Activity | None, done: Done | None) -> Outcome:
@@ -176,7 +197,7 @@ def _outcome(written: Written, activity: Activity | None, done: Done | None) -> 
     lead, stored = written
     if not isinstance(stored, Stored):
         return replace(stored, memo={**lead.record.memo, **stored.memo})
-    memo = {**lead.record.memo, "contact": stored.id}
+    memo = {**lead.record.memo, "contact": lead.contact or stored.id}
     if isinstance(done, Retry | Rejected):
         detail = f"the record is written; of what goes with it: {done.detail}"
         return replace(done, detail=detail, memo={**memo, **done.memo})
@@ -186,13 +207,13 @@ def _outcome(written: Written, activity: Activity | None, done: Done | None) -> 
 
 
 def _warning(lead: Lead, activity: Activity | None) -> str | None:
-    is_elsewhere = lead.route.object != CONTACTS and lead.record.event.get("Type") == APPOINTMENT
+    is_elsewhere = lead.route.object not in _WITH_ACTIVITIES and lead.record.event.get("Type") == APPOINTMENT
     refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
     kept = "its value is in the remark" if activity else "the event alone has its value"
     parts = (
         f"left out, for HubSpot refuses it: {refused}; {kept}" if refused else "",
         "the remark was too long and has been cut" if activity and activity.is_cut else "",
-        "no meeting or task was made of the appointment: that needs object: contacts" if is_elsewhere else "",
+        "no meeting or task was made of the appointment: that needs object: contacts, or leads" if is_elsewhere else "",
     )
     return "; ".join(filter(None, parts)) or None
 

@@ -69,7 +69,10 @@ class Contacts:
         self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
-        """Write records that share object and key property, or a single one without a key; in the order given."""
+        """Write records that share object and key property, or a single one without a key; in the order given.
+
+        Those that belong to a contact (`Lead.contact`) are created there, and are not to be known to exist.
+        """
         if leads[0].key is None:
             return [await self._write_unkeyed(lead) for lead in leads]
         first = await self._upsert(leads)
@@ -93,8 +96,9 @@ class Contacts:
         return [each.result() for each in settling]
 
     async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Told | Refusal]":
-        """Send a batch."""
-        answer = await self._calls.send(self._api.upsert(leads))
+        """Send a batch: an upsert, or the creation of lead objects."""
+        creates = leads[0].contact is not None
+        answer = await self._calls.send(self._api.create_leads(leads) if creates else self._api.upsert(leads))
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
@@ -110,7 +114,7 @@ class Contacts:
         return [
             _Told(each, outcome_for(each, answer.status))
             if isinstance(each, Problem)
-            else each
+            else (replace(each, new=True) if each and creates else each)
             # Alone it may get an answer of its own, if there is one to be had.
             or replace(
                 unclear(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
@@ -132,7 +136,7 @@ class Contacts:
 
     async def _resolved(self, lead: Lead, told: "_Told") -> Stored | Refusal:
         """Turn a conflict into an update of the record that is there, and any other refusal into its outcome."""
-        if told.problem.category != "CONFLICT":
+        if not _is_there(lead, told.problem):
             return told.outcome
         email = lead.properties.get(EMAIL)
         if told.problem.existing:
@@ -221,6 +225,12 @@ class _Told:
     def __init__(self, problem: Problem, outcome: Retry | Rejected) -> None:
         self.problem = problem
         self.outcome = outcome
+
+
+def _is_there(lead: Lead, problem: Problem) -> bool:
+    """Tell whether a lead is refused because its record is there already: in so many words, or by its key's value."""
+    has_key = lead.key is not None and lead.key[0] in problem.refused
+    return problem.category == "CONFLICT" or (has_key and problem.existing is not None)
 
 
 def _remember(kept: dict[str, Any], phone: str, value: object) -> None:

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.answers import Answer, Failure
+from connectors.answers import Answer
 from connectors.base import Blame, Reason, Retry
 from connectors.hubspot.calls import Calls
-from connectors.hubspot.problems import outcome_of, problem_of
-from connectors.hubspot.reading import Stored, is_success, read_associated, read_values
+from connectors.hubspot.reading import Stored, answered, read_associated, read_values
 from connectors.hubspot.remarks import BODIES, Activity
 from connectors.hubspot.wire import Api, Request
 from connectors.masking import Secrets
@@ -27,6 +26,9 @@ class Due:
     record_id: str
     activity: Activity
     contact: Stored
+    """`new` where the contact, or its lead, has just been created: then it has no such activity yet."""
+    lead: str | None = None
+    """The id of the lead object that is to have it too."""
 
 
 class Lookup:
@@ -152,15 +154,7 @@ class Lookup:
 
     async def _call(self, request: Request) -> Answer | Retry:
         """Give an answer of success, or what its absence means for the records: none of them is to blame for it."""
-        answer = await self._calls.send(request)
-        if isinstance(answer, Failure):
-            return answer.outcome
-        if is_success(answer):
-            return answer
-        outcome = outcome_of(answer, problem_of(answer, self._secrets), self._now())
-        if isinstance(outcome, Retry):
-            return outcome
-        return Retry(outcome.reason, outcome.detail, Blame.UNCLEAR, None, outcome.status)
+        return answered(await self._calls.send(request), self._secrets, self._now())
 
 
 def _age(activity: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from connectors.base import Blame, Finding, Rejected, Retry, Severity, Wanted, W
 from connectors.hubspot.calls import Calls
 from connectors.hubspot.problems import outcome_of, problem_of
 from connectors.hubspot.reading import is_success, read_definitions
-from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
+from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 from connectors.hubspot.wire import EMAIL, Api
 from connectors.masking import Secrets
 
@@ -69,7 +69,8 @@ class Probe:
             if route.object in known:
                 findings += check_route(index, each, route, known[route.object])
         if known:
-            findings += [*await self._scopes(list(known)), Finding(Severity.NOTE, _UNTOLD)]
+            needed = dict.fromkeys([*known, *([CONTACTS] if LEADS in known else [])])  # a lead belongs to a contact
+            findings += [*await self._scopes(list(needed)), Finding(Severity.NOTE, _UNTOLD)]
         return findings
 
     async def _definitions(self, name: str) -> Definitions | Finding:

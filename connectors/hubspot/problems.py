@@ -17,7 +17,7 @@ from connectors.classify import classify, message_in, said, shorten
 from connectors.masking import Secrets
 
 _INSIDE = "Property values were not valid: "
-_EXISTING = re.compile(r"Existing ID:\s*(\d+)", re.ASCII)
+_EXISTING = re.compile(r"Existing ID:\s*(\d+)|(\d+) already has that value", re.ASCII)
 _COORDINATES = re.compile(r"propertyName=(\w+)", re.ASCII)
 _MISCONFIGURED = (
     (re.compile(r"by non-unique \S+ property", re.ASCII), "match is not a property with unique values"),
@@ -63,7 +63,7 @@ def read_problem(document: object, secrets: Secrets) -> Problem:
         found = {named[1]: ("", message)}
     words = "; ".join(filter(None, (_text(each.get("message")) for each in inside))) or message_in(document)
     context = document.get("context")
-    existing = _texts(context, "existingId") or _EXISTING.findall(message)
+    existing = _texts(context, "existingId") or ["".join(each) for each in _EXISTING.findall(message)]
     return Problem(
         category=_text(document.get("category")),
         words=_with_correlation(shorten(secrets.mask(_with_wants(words, document))), document),

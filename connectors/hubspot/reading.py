@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.answers import Answer, Failure
-from connectors.base import Blame, Reason, Retry
-from connectors.hubspot.problems import Problem, read_problem
+from connectors.base import Blame, Reason, Rejected, Retry
+from connectors.hubspot.problems import Problem, outcome_for, outcome_of, problem_of, read_problem
 from connectors.hubspot.wire import MERGED
 from connectors.masking import Secrets
 
@@ -38,6 +38,24 @@ def is_unwritten(answer: Answer | Failure) -> bool:
     if isinstance(answer, Failure):
         return not answer.sent
     return 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004 - RFC 9110 section 15.5
+
+
+def answered(result: Answer | Failure, secrets: Secrets, now: float) -> Answer | Retry:
+    """Give the answer of success to a question, or what its absence means: no record is to blame for it.
+
+    Args:
+        result: What came of the call.
+        secrets: Masks HubSpot's words.
+        now: Seconds since the epoch.
+    """
+    if isinstance(result, Failure):
+        return result.outcome
+    if is_success(result):
+        return result
+    outcome = outcome_of(result, problem_of(result, secrets), now)
+    if isinstance(outcome, Retry):
+        return outcome
+    return Retry(outcome.reason, outcome.detail, Blame.UNCLEAR, None, outcome.status)
 
 
 def read_record(answer: Answer, *, new: bool) -> Stored | Retry:
@@ -146,6 +164,36 @@ def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
     return values
 
 
+def read_known(answer: Answer, names: Sequence[str]) -> dict[str, str] | Retry:
+    """Read the answer to `Api.find`: the ids of the records, by all values of these properties, in lower case.
+
+    Several values stand with `;` between. What is not among them is not there, or not yet.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        values = read_values(answer, name)
+        if isinstance(values, Retry):
+            return values
+        for record, value in values.items():
+            known |= dict.fromkeys((each.strip().lower() for each in (value, *value.split(";"))), record)
+    known.pop("", None)
+    return known
+
+
+def read_links(
+    answer: Answer, asked: Sequence[tuple[str, str]], secrets: Secrets
+) -> dict[tuple[str, str], Retry | Rejected]:
+    """Give the trouble of associations, by the ids of their two sides: of those that the answer does not show as made.
+
+    The reference has no field in which an error names its own.
+    """
+    document = _object(answer)
+    made = {(_id_in(each, "from"), _id_in(each, "to")) for each in _objects(document, "results")}
+    errors = [outcome_for(read_problem(each, secrets), answer.status) for each in _objects(document, "errors")]
+    trouble = errors[0] if errors else unclear(answer, "says nothing of an association", Blame.RECORD)
+    return {each: trouble for each in asked if each not in made}
+
+
 def read_held(answer: Answer) -> frozenset[str] | None:
     """Read the answer to a read of `MERGED`: the ids that it knows, those that were merged away among them.
 
@@ -177,6 +225,11 @@ def _stored(document: Mapping[str, Any], status: int, *, new: bool) -> Stored | 
     if not isinstance(found, str) or not found:
         return None
     return Stored(found, status, new, url if isinstance(url, str) and url.startswith("https://") else None)
+
+
+def _id_in(given: Mapping[str, Any], name: str) -> str:
+    side = given.get(name)
+    return str(side.get("id")) if isinstance(side, dict) else ""
 
 
 def _object(answer: Answer) -> dict[str, Any]:

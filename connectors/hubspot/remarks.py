@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from connectors.appointments import start_of
 from connectors.hubspot.settings import Appointment
-from connectors.hubspot.wire import Lead
+from connectors.hubspot.wire import Lead, association
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """The property that holds the text, by what it may become."""
@@ -44,11 +44,10 @@ class Activity:
 
     def for_contact(self, contact: str, trace_id: str) -> dict[str, object]:
         """Give the input of a batch that creates it at a contact."""
-        types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": _ASSOCIATIONS[self.kind]}]
         return {
             "objectWriteTraceId": trace_id,
             "properties": self.properties,
-            "associations": [{"to": {"id": contact}, "types": types}],
+            "associations": [association(contact, _ASSOCIATIONS[self.kind])],
         }
 
 

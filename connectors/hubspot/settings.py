@@ -9,6 +9,9 @@ from connectors.base import RouteSettings
 from connectors.network import NetworkSettings, Size
 
 CONTACTS = "contacts"
+LEADS = "leads"
+_NAMES = {"contact": CONTACTS, "0-1": CONTACTS, "lead": LEADS, "0-136": LEADS}
+"""Other names that HubSpot's paths take for the objects that are special here."""
 
 
 class _Part(BaseModel):
@@ -84,7 +87,9 @@ class HubSpotRoute(RouteSettings):
 
     object: str = Field(
         default=CONTACTS,
-        description="The object, as HubSpot's paths name it: contacts, companies, a custom object's `2-123`.",
+        description="The object, as HubSpot's paths name it: contacts, companies, a custom object's `2-123`. With "
+        "`leads` (Sales Hub Professional) each is created at the contact with the event's e-mail, which is created "
+        "too where there is none; an event without an e-mail is a dead letter (`when: Email` leaves it out).",
         pattern=r"^[A-Za-z0-9_-]+$",
         examples=["contacts"],
     )
@@ -98,17 +103,22 @@ class HubSpotRoute(RouteSettings):
     )
     remark: str | None = Field(
         default=None,
-        description="What becomes a note of the contact: a field of the event, or a text with `{{ }}`. Of an "
-        "appointment it becomes a meeting if its Content says when beyond doubt, else a task. Without it only "
+        description="What becomes a note of the contact, and its lead: a field of the event, or a text with `{{ }}`. "
+        "Of an appointment it becomes a meeting if its Content says when beyond doubt, else a task. Without it only "
         "appointments have one, made of their Content.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
     appointment: Appointment = Field(default=Appointment(), description="How an appointment becomes a meeting.")
 
+    @field_validator("object")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        return _NAMES.get(name.lower(), name)
+
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.remark is not None and self.object != CONTACTS:
-            raise ValueError("remark needs object: contacts")
+        if self.remark is not None and self.object not in (CONTACTS, LEADS):
+            raise ValueError("remark needs object: contacts, or leads")
         if self.match == "email" and self.object != CONTACTS:
             raise ValueError("match must be a property with unique values where object is not contacts")
         return self

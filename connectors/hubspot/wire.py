@@ -13,7 +13,7 @@ from yarl import URL
 
 from connectors.addresses import check_url
 from connectors.base import ExpressionError, Record
-from connectors.hubspot.settings import CONTACTS, HubSpotRoute, HubSpotSettings
+from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 
 EMAIL = "email"
 PHONE = "phone"
@@ -23,6 +23,7 @@ ALONE = "alone"
 UNCLEAR = "unclear"
 """Key of the memo for when a creation was not answered, in seconds since the epoch."""
 _NAMES = (EMAIL, "firstname", "lastname")
+_LEAD_TO_CONTACT = 578  # the primary contact of a lead (HubSpot's guide to leads)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,6 +50,8 @@ class Lead:
     """Values that HubSpot refused and that go into the remark, by property."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why, in HubSpot's words."""
+    contact: str | None = None
+    """The id of the contact that it belongs to, where it is one of HubSpot's lead objects."""
 
     def without(self, refused: Mapping[str, str]) -> "Lead | None":
         """Give it without properties that were refused (reasons by name).
@@ -117,6 +120,19 @@ class Api:
         ]
         return self._post(self._objects(leads[0].route.object, "batch", "upsert"), {"inputs": inputs})
 
+    def create_leads(self, leads: Sequence[Lead]) -> Request:
+        """Create lead objects, each at its contact, which an upsert cannot name."""
+        inputs = [
+            {
+                "objectWriteTraceId": lead.record.id,
+                "properties": lead.properties,
+                "associations": [association(lead.contact, _LEAD_TO_CONTACT)],
+            }
+            for lead in leads
+            if lead.contact
+        ]
+        return self.add(LEADS, inputs)
+
     def create(self, lead: Lead) -> Request:
         """Create a contact without a key."""
         document = {"properties": lead.named().properties, "associations": []}
@@ -148,8 +164,25 @@ class Api:
         document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
         return self._post(self._objects(kind, "batch", "read"), document)
 
+    def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> Request:
+        """Ask for properties of the records of one object that have these values of a property; at most 100.
+
+        Unlike search, this knows at once what has been written.
+        """
+        document = {"idProperty": by, "properties": wanted, "inputs": [{"id": each} for each in values]}
+        return self._post(self._objects(name, "batch", "read"), document)
+
+    def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> Request:
+        """Associate notes, meetings or tasks with lead objects, given by the ids of both; at most 2000.
+
+        By default, which needs no type, for those between activities and leads are in no list of HubSpot's; and a
+        second time changes nothing.
+        """
+        inputs = [{"from": {"id": activity}, "to": {"id": lead}} for activity, lead in pairs]
+        return self._post(self._path("associations", kind, LEADS, "batch", "associate", "default"), {"inputs": inputs})
+
     def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> Request:
-        """Create notes, meetings or tasks."""
+        """Create notes, meetings or tasks, or leads."""
         return self._post(self._objects(kind, "batch", "create"), {"inputs": inputs})
 
     def properties(self, name: str) -> Request:
@@ -172,6 +205,12 @@ class Api:
 
     def _post(self, url: URL, document: object) -> Request:
         return Request("POST", url, _json(document))
+
+
+def association(contact: str, type_id: int) -> dict[str, object]:
+    """Give what a new record says of the contact that it belongs to. `type_id` is HubSpot's, for its kind of record."""
+    types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]
+    return {"to": {"id": contact}, "types": types}
 
 
 def route_of(record: Record) -> HubSpotRoute:

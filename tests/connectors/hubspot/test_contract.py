@@ -3,10 +3,10 @@
 from typing import Any
 
 from bridge.expressions.engine import JinjaExpressions
-from connectors.base import Expressions
+from connectors.base import Expressions, Rejected
 from connectors.hubspot import HubSpotConnector
 from connectors.testing.contract import ConnectorContract
-from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp
+from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp, Property
 
 SECRET = "client-secret-of-the-sandbox"
 REFRESH = "refresh-token-of-the-sandbox"
@@ -65,3 +65,32 @@ class TestWithNotes(HubSpotContract):
     def held(self, fake: HubSpotSandbox) -> list[object]:
         emails = {each.id: each.properties["email"] for each in fake.contacts}
         return [*emails.values(), *(("note", emails[each.associations["contacts"][0]]) for each in fake.notes)]
+
+
+class TestLeadObjects(HubSpotContract):
+    """HubSpot's leads, each at a contact, with a note that belongs to both."""
+
+    def fake(self) -> HubSpotSandbox:
+        return HubSpotSandbox(properties={"leads": [Property(name="chat", unique=True)]})
+
+    def fields(self, number: int) -> dict[str, Any]:
+        return {"hs_lead_name": self.event(number)["FirstName"], "chat": f"chat-{number}"}
+
+    def route(self) -> dict[str, Any]:
+        return {"object": "leads", "match": "chat", "remark": "Content"}
+
+    def refused(self) -> dict[str, Any]:
+        return {"hs_lead_name": "", "chat": "chat-0"}
+
+    async def test_a_refused_lead_is_rejected(self) -> None:
+        """Its contact stays, without which HubSpot would not have looked at the lead."""
+        async with self.running() as run:
+            outcome = await run.one(self.record(0, self.refused()))
+            assert isinstance(outcome, Rejected)
+            assert (len(run.fake.contacts), run.fake.records("leads"), run.fake.notes) == (1, [], [])
+
+    def held(self, fake: HubSpotSandbox) -> list[object]:
+        emails = {each.id: each.properties["email"] for each in fake.contacts}
+        leads = {each.id: emails[each.associations["contacts"][0]] for each in fake.records("leads")}
+        notes = [("note", [leads[each] for each in note.associations.get("leads", [])]) for note in fake.notes]
+        return [*emails.values(), *(("lead", each) for each in leads.values()), *notes]

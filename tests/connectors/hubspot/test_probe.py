@@ -94,6 +94,15 @@ async def test_credentials_and_scopes() -> None:
         assert none.setting == ("access_token",)
 
 
+async def test_leads_need_the_scopes_of_their_contacts_too() -> None:
+    rights = ["crm.objects.leads.read", "crm.objects.leads.write", "crm.objects.contacts.read"]
+    key = Property(name="chat", unique=True)
+    async with HubSpotSandbox(scopes=rights, properties={"leads": [key]}) as crm:
+        fields = (WantedField("hs_lead_name"), WantedField("chat"))
+        (scope,) = errors(await probe(crm, wanted(*fields, object="leads", match="chat")))
+    assert scope.message.startswith("the token lacks the scopes crm.objects.contacts.write;")
+
+
 async def test_an_oauth_app_is_not_asked_for_scopes() -> None:
     app = OAuthApp(client_id="a", client_secret="b", refresh_token="c")
     async with HubSpotSandbox(oauth=app) as crm:

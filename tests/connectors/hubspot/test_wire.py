@@ -43,6 +43,9 @@ def test_paths_of_both_kinds_of_versions() -> None:
     assert dated.properties("contacts").url.path == "/crm/properties/2026-09/contacts"
     assert dated.associated("notes", {"1": None}).url.path == "/crm/associations/2026-09/contacts/notes/batch/read"
     assert old.associated("notes", {"1": None}).url.path == "/crm/v4/associations/contacts/notes/batch/read"
+    leads = "leads/batch/associate/default"
+    assert dated.link("notes", [("1", "2")]).url.path == f"/crm/associations/2026-09/notes/{leads}"
+    assert old.link("notes", [("1", "2")]).url.path == f"/crm/v4/associations/notes/{leads}"
     assert (dated.token_url.path, old.token_url.path) == ("/oauth/2026-09/token", "/oauth/v3/token")
 
 

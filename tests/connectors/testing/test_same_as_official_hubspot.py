@@ -6,7 +6,7 @@ The client is fixed on v3, so the connector is asked for v3 too. What differs is
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,13 +28,16 @@ from hubspot import HubSpot  # type: ignore[import-untyped]
 from hubspot.crm import contacts  # type: ignore[import-untyped]
 from hubspot.crm.associations import v4  # type: ignore[import-untyped]
 from hubspot.crm.contacts.exceptions import ApiException  # type: ignore[import-untyped]
-from hubspot.crm.objects import notes  # type: ignore[import-untyped]
+from hubspot.crm.objects import leads, notes  # type: ignore[import-untyped]
 
 APP = OAuthApp(client_id="client", client_secret="secret", refresh_token="refresh")
 CONTACT = "101"
 NOTE = {"hs_timestamp": "2026-11-24T10:00:00.000Z", "hs_note_body": "said"}
 LINKS = [
     {"to": {"id": CONTACT}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 202}]},
+]
+PRIMARY = [
+    {"to": {"id": CONTACT}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 578}]},
 ]
 LEAD = making.lead(0)
 PROPERTIES = dict(LEAD.fields)
@@ -91,6 +94,25 @@ OFFICIAL: dict[str, Callable[[Any], Any]] = {
         )
     ),
     "ask for the properties": lambda client: client.crm.properties.core_api.get_all("contacts"),
+    "find contacts by their e-mails": lambda client: client.crm.contacts.batch_api.read(
+        contacts.BatchReadInputSimplePublicObjectId(
+            id_property="email", inputs=[{"id": "a@b.co"}], properties=["email"], properties_with_history=[]
+        )
+    ),
+    "create leads": lambda client: client.crm.objects.leads.batch_api.create(
+        leads.BatchInputSimplePublicObjectBatchInputForCreate(
+            inputs=[
+                leads.SimplePublicObjectBatchInputForCreate(
+                    object_write_trace_id=LEAD.id, properties=PROPERTIES, associations=PRIMARY
+                )
+            ]
+        )
+    ),
+    "associate notes with leads": lambda client: client.crm.associations.v4.batch_api.create_default(
+        "notes",
+        "leads",
+        v4.BatchInputPublicDefaultAssociationMultiPost(inputs=[{"from": {"id": "102"}, "to": {"id": "103"}}]),
+    ),
 }
 CONNECTOR: dict[str, Callable[[Api], Request]] = {
     "upsert a batch": lambda api: api.upsert([lead_of(LEAD, "")]),
@@ -104,10 +126,14 @@ CONNECTOR: dict[str, Callable[[Api], Request]] = {
         "notes", [{"objectWriteTraceId": "record-0", "properties": NOTE, "associations": LINKS}]
     ),
     "ask for the properties": lambda api: api.properties("contacts"),
+    "find contacts by their e-mails": lambda api: api.find("contacts", "email", ["a@b.co"], ("email",)),
+    "create leads": lambda api: api.create_leads([replace(lead_of(LEAD, ""), contact=CONTACT)]),
+    "associate notes with leads": lambda api: api.link("notes", [("102", "103")]),
 }
 ADDED: dict[str, dict[str, Any]] = {
     # The client's model does not allow it to be left out; the API does.
     "read the bodies of notes": {"propertiesWithHistory": []},
+    "find contacts by their e-mails": {"propertiesWithHistory": []},
 }
 """What the client's request has besides in its body."""
 

@@ -1,0 +1,115 @@
+"""Writes HubSpot's lead objects, each of which belongs to a contact. The calls, and their order.
+
+Source: HubSpot's guide to leads: a new one needs a name, and the association with an existing contact. An upsert names
+no associations, so a lead is looked for by its key first, and created at its contact where it is not there. The key has
+unique values, so HubSpot refuses a second one should it have been created meanwhile.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from connectors.base import Reason, Record, Rejected, Retry
+from connectors.hubspot.calls import Calls
+from connectors.hubspot.contacts import Contacts, Refusal, Written
+from connectors.hubspot.reading import Stored, answered, read_known
+from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
+from connectors.hubspot.wire import EMAIL, Api, Lead, text_of
+from connectors.masking import Secrets
+
+NAME = "hs_lead_name"
+"""The property without which no lead is created."""
+_NAMES = (("firstname", "FirstName"), ("lastname", "LastName"))
+_ADDITIONAL = "hs_additional_emails"  # a contact is found by these too
+_NOBODY = "HubSpot creates a lead at a contact, which is found by its e-mail, and the event has none"
+
+
+class LeadObjects:
+    """Writes lead objects into an account. `write` may be called in parallel, never for the same contact.
+
+    A contact that is there is left as it is; where there is none with the event's e-mail, one is created with the names
+    that the event gives. A hundred leads cost two calls to look, and one each for the contacts that are missing, the
+    leads that are new, and those that are there. A crash in between leaves contacts without their leads; when the
+    records come again, they are found.
+
+    Args:
+        calls: Sends the requests.
+        api: Makes them.
+        contacts: Writes the records themselves.
+        now: Seconds since the epoch.
+        secrets: Masks HubSpot's words.
+    """
+
+    def __init__(self, calls: Calls, api: Api, contacts: Contacts, now: Callable[[], float], secrets: Secrets) -> None:
+        self._calls = calls
+        self._api = api
+        self._contacts = contacts
+        self._now = now
+        self._secrets = secrets
+
+    async def write(self, leads: Sequence[Lead]) -> list[Written]:
+        """Write leads that share their key property, in the order given; they come back with their contacts."""
+        told: dict[str, Written] = {}
+        owned: list[Lead] = []
+        contacts = await self._contacts_of([lead.record for lead in leads])
+        for lead in leads:
+            contact = contacts[lead.record.id]
+            if isinstance(contact, str):
+                owned.append(replace(lead, contact=contact))
+            else:
+                told[lead.record.id] = (lead, contact)
+        keys = {lead.record.id: lead.key[1] for lead in owned if lead.key}
+        known = await self._known(LEADS, owned[0].route.match, list(keys.values())) if owned else {}
+        if isinstance(known, Retry):
+            told |= {lead.record.id: (lead, known) for lead in owned}
+        else:
+            there = [lead for lead in owned if keys[lead.record.id].lower() in known]
+            told |= await self._written(there, [replace(lead, contact=None) for lead in there])
+            new = [lead for lead in owned if keys[lead.record.id].lower() not in known]
+            told |= await self._written(new, new)
+        return [told[lead.record.id] for lead in leads]
+
+    async def _written(self, leads: Sequence[Lead], sent: Sequence[Lead]) -> dict[str, Written]:
+        """Write leads in the form in which they are to be sent; they keep their contacts."""
+        written = await self._contacts.write(sent) if sent else []
+        return {
+            lead.record.id: (replace(done, contact=lead.contact), stored)
+            for lead, (done, stored) in zip(leads, written, strict=True)
+        }
+
+    async def _contacts_of(self, records: Sequence[Record]) -> Mapping[str, str | Refusal]:
+        """Give the contact of each record, or why there is none, by the record's id."""
+        emails = {record.id: text_of(record.event.get("Email")).strip().lower() for record in records}
+        wanted = list(dict.fromkeys(filter(None, emails.values())))
+        known = await self._known(CONTACTS, EMAIL, wanted, _ADDITIONAL) if wanted else {}
+        found: dict[str, str | Refusal] = {"": Rejected(Reason.MAPPING, _NOBODY)}
+        if isinstance(known, Retry):
+            found |= dict.fromkeys(wanted, known)
+        else:
+            found |= known
+            found |= await self._created(
+                {email: record for record in records if (email := emails[record.id]) not in found}
+            )
+        return {record.id: found[emails[record.id]] for record in records}
+
+    async def _created(self, records: Mapping[str, Record]) -> dict[str, str | Refusal]:
+        """Create contacts, by their e-mails; an upsert, so that it does no harm if one is there by now."""
+        if not records:
+            return {}
+        written = await self._contacts.write([_contact(email, record) for email, record in records.items()])
+        return {
+            email: stored.id if isinstance(stored, Stored) else replace(stored, detail=f"its contact: {stored.detail}")
+            for email, (_, stored) in zip(records, written, strict=True)
+        }
+
+    async def _known(self, name: str, by: str, values: Sequence[str], *more: str) -> dict[str, str] | Retry:
+        """Give the ids of the records that are there, by the values of the property `by`, and of `more`."""
+        request = self._api.find(name, by, values, (by, *more))
+        answer = answered(await self._calls.send(request), self._secrets, self._now())
+        return answer if isinstance(answer, Retry) else read_known(answer, (by, *more))
+
+
+def _contact(email: str, record: Record) -> Lead:
+    """Give the contact that a record is about, as far as its event tells."""
+    names = {name: text_of(record.event.get(of)).strip() for name, of in _NAMES}
+    properties = {EMAIL: email, **{name: value for name, value in names.items() if value}}
+    return Lead(record, HubSpotRoute(), (EMAIL, email), properties, "")
