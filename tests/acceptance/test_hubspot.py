@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.testing import Fault
-from connectors.testing.hubspot import HubSpotSandbox, StoredObject, faults
+from connectors.testing.hubspot import HubSpotSandbox, Property, StoredObject, faults
 from tests.acceptance.configured import chatbot, settings
 from tests.acceptance.crms import (
     APP,
@@ -90,6 +90,34 @@ async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path
     assert _whose(crm.notes, contacts) == emails
     assert _whose(crm.meetings, contacts) == emails
     assert not crm.tasks
+
+
+async def test_each_chat_has_one_lead_object_at_its_contact_though_answers_are_lost(tmp_path: Path) -> None:
+    async with HubSpotSandbox(properties={"leads": [Property(name="chat", unique=True)]}, limits=UNLIMITED) as crm:
+        crm.faults.share(faults.answer_lost(), 0.05)
+        fields = {"hs_lead_name": "{{ FirstName }} {{ LastName }}", "chat": "{{ SerialNumber }}-{{ SessionID }}"}
+        routes = [ROUTE, {"to": "hubspot", "object": "leads", "match": "chat", "fields": fields, "remark": "Content"}]
+        destination = hubspot(crm, batch={"size": 4}, concurrency=4, rate_limit=AS_UNLIMITED)
+        async with (
+            Program(tmp_path, settings({"hubspot": destination}, chatbot(routes)), VARIABLES) as program,
+            Sender(program) as sender,
+        ):
+            await program.start()
+            leads = [lead() for _ in range(CHATS)]
+            await asyncio.gather(*map(sender.deliver, leads))
+            await asyncio.gather(*(sender.deliver(appointment(each, dated=True)) for each in leads))
+            told = await stories(program)
+    assert sum(each.fault is not None for each in crm.ledger) >= 4
+    assert Counter(each["state"] for each in told) == {"delivered": 4 * CHATS}
+    contacts = {each.id: each.properties["email"] for each in crm.contacts}
+    assert sorted(contacts.values()) == sorted(each["Email"] for each in leads)
+    assert _whose(crm.records("leads"), contacts) == sorted(contacts.values())
+    # The contact's own meeting is that of the first route, which has no remark.
+    of_leads = [each for each in (*crm.notes, *crm.meetings) if "leads" in each.associations]
+    whose = {each.id: each.associations["contacts"] for each in crm.records("leads")}
+    assert Counter(each.kind for each in of_leads) == {"notes": CHATS, "meetings": CHATS}
+    assert all(whose[each.associations["leads"][0]] == each.associations["contacts"] for each in of_leads)
+    assert (len(crm.notes), len(crm.meetings), crm.tasks) == (CHATS, 2 * CHATS, [])
 
 
 async def test_an_expired_token_is_renewed_once_for_fifty_calls(tmp_path: Path) -> None:
