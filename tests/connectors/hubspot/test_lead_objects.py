@@ -70,7 +70,8 @@ async def test_a_contact_is_found_by_a_secondary_e_mail_too() -> None:
     async with sandbox() as crm:
         await deliver(crm, making.with_fields(lead(0), hs_additional_emails="old@example.com;older@example.com"))
         ids(await deliver(crm, wanted(1, Email="Older@example.com")))
-        assert len(crm.contacts) == 1
+        (contact,) = crm.contacts
+        assert (contact.writes, contact.properties["firstname"]) == (1, "Lead 0")
 
 
 @pytest.mark.parametrize("version", ["2026-09", "2026-03", "v3"])
@@ -88,6 +89,17 @@ async def test_a_hundred_cost_few_calls(version: str) -> None:
             number = each.properties["chat"].removeprefix("chat-")
             assert emails[each.associations["contacts"][0]] == f"lead{number}@example.com"
         assert len(crm.contacts) == 100
+
+
+async def test_what_goes_with_new_leads_is_not_looked_for() -> None:
+    async with sandbox() as crm:
+        await deliver(crm, *(lead(number, making.REMARK) for number in range(10)))
+        crm.ledger.clear()
+        records = [replace(wanted(number, NOTED), id=f"lead-{number}") for number in range(10)]
+        ids(await deliver(crm, *records))
+        notes = ["objects/notes/batch/create", "associations/notes/leads/batch/associate/default"]
+        assert paths(crm) == [*READS, "objects/leads/batch/create", *notes]
+        assert len(crm.notes) == 20
 
 
 async def test_a_lead_that_is_there_is_updated() -> None:
