@@ -33,12 +33,10 @@ class Caller:
     ) -> tuple[Sequence[Outcome], retry.Call]:
         """Give a batch to the destination's connector; one outcome for each, and when the call was and how long.
 
-        Its first request has been waited for (`Pace.take`). Cancelled, it leaves open what was written. May be called
+        The rate limit is its lane's to keep (`Pace.prepay`). Cancelled, it leaves open what was written. May be called
         in parallel.
         """
         records = [each.record for each in batch]
-        if destination.pace:
-            destination.pace.prepay()
         started = clock()
         outcomes: Sequence[Outcome]
         try:

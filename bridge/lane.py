@@ -1,4 +1,4 @@
-"""One destination's loop: read what is due, map it, batch it, deliver it, settle it.
+"""The loop of a destination, or of one of its shards: read what is due, map it, batch it, deliver it, settle it.
 
 One of the two conductors: it calls the steps in their order and decides nothing itself (`agenda` decides the order,
 `retry` what becomes of a delivery and of the lane). It is the only owner of its lane, by a lease in the store.
@@ -41,11 +41,11 @@ log = structlog.get_logger()
 
 
 class Lane:
-    """Works the queue of one destination until it is stopped or its lease is lost.
+    """Works the queue of one destination, or one shard of it, until it is stopped or its lease is lost.
 
-    `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since the epoch, `chance`
-    a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though nobody has stopped the
-    lane yet, as in a process that was suspended. `caller` makes the calls.
+    The lease says which. `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since
+    the epoch, `chance` a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though
+    nobody has stopped the lane yet, as in a process that was suspended. `caller` makes the calls.
     """
 
     def __init__(
@@ -60,8 +60,9 @@ class Lane:
         caller: Caller | None = None,
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.name = destination.name
+        self.name = lease.lane
         self.destination = destination
+        self._limits = destination.limits[lease.lane]
         self._chatbots = chatbots
         self._store = store
         self._lease = lease
@@ -88,7 +89,8 @@ class Lane:
         self._now = clock()
         self._wake = asyncio.Event()
         self._allowance = Allowance()
-        self._log = log.bind(destination=destination.name)
+        own = {} if lease.lane == destination.name else {"lane": lease.lane}
+        self._log = log.bind(destination=destination.name, **own)
 
     @property
     def pause(self) -> Pause | None:
@@ -120,7 +122,10 @@ class Lane:
         Raises what has gone wrong inside the lane itself: then its memory is not to be trusted any more, and it is
         for its owner to begin anew from the store.
         """
-        self.destination.connector.open(StoreVault(self._store, self.name, self._clock))
+        self.destination.connector.open(StoreVault(self._store, self.destination.name, self._clock))
+        if self._limits.pace and self.destination.shards > 1:
+            # A shard moves more often than a lane, and several may at once: what their last owners have sent counts.
+            await self._limits.pace.spend()
         try:
             while not self._stopping:
                 if self._fault:
@@ -165,7 +170,7 @@ class Lane:
 
     async def _begin_calls(self) -> None:
         while self._may_call() and self._ready:
-            if self.destination.pace and not await self._paced(self.destination.pace):
+            if self._limits.pace and not await self._paced(self._limits.pace):
                 return
             batch = next_batch(self._ready, self._batch_size(), self._linger_until())
             if not batch or not self._may_call():
@@ -184,7 +189,7 @@ class Lane:
             or self._now < self._allowance.nothing_until
         ):
             return False
-        concurrency = self.destination.concurrency
+        concurrency = self._limits.concurrency
         if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:
             return False
         pause = self._health.pause
@@ -241,12 +246,12 @@ class Lane:
         if self._changed or self._stopping or self._held or (self._reading and not self._reading.done()):
             return
         size = self.destination.batch_size
-        ahead = self.destination.concurrency * size * READ_AHEAD
+        ahead = self._limits.concurrency * size * READ_AHEAD
         if len(self._ready) > ahead // 2:
             return
         fresh = ahead - len(self._ready)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
-        retries = (self.destination.concurrency - self._calls) * size - len(self._ready)
+        retries = (self._limits.concurrency - self._calls) * size - len(self._ready)
         if self._now < self._allowance.retries_until:
             retries = 0
         more = self._more and len(self._agenda) < KNOWN_LIMIT
@@ -315,12 +320,15 @@ class Lane:
         try:
             while parts:
                 part = parts.pop()
+                if self._limits.pace:
+                    # Its first request has been waited for.
+                    self._limits.pace.prepay()
                 outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
                 self._allowance = allowed(self.destination.connector, self._log)
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-                    if self.destination.pace:
-                        await self.destination.pace.take()
+                    if self._limits.pace:
+                        await self._limits.pace.take()
                     continue
                 settlements = self._decide(part, outcomes, call, decided_at)
                 if parts:
@@ -342,7 +350,7 @@ class Lane:
         settlements = []
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
-            self._caller.attempted(self.name, outcome, call, each.delivery.received_at)
+            self._caller.attempted(self.destination.name, outcome, call, each.delivery.received_at)
             self._log_attempt(each, outcome, call)
         return settlements
 

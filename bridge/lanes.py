@@ -3,6 +3,9 @@
 A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
 settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
 
+A destination has one lane, or one for each of its shards (`bridge.sharding`); its number of shards is what the store
+says, which follows the configuration when no process goes by another one any more.
+
 Where several processes serve one store, each works its share (`bridge.shares`). A lane that is another one's share is
 given up when the calls that are on their way in it are settled, so a lane moves without a call being made twice. Only
 from a process that has died, or cannot reach the store, is it taken, when its lease is over.
@@ -14,7 +17,7 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -22,8 +25,9 @@ from bridge.calling import Caller
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
+from bridge.sharding import lanes_of
 from bridge.shares import shares
-from bridge.store.base import Lease, Store
+from bridge.store.base import Lease, Meeting, Store
 
 LEASE_SECONDS = 6.0
 RENEW_SECONDS = 2.0
@@ -33,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Lanes:
-    """Runs a lane for each destination that this process owns."""
+    """Runs the lanes that this process owns."""
 
     def __init__(self, config: Callable[[], Config], store: Store, clock: Callable[[], float], caller: Caller) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -46,6 +50,11 @@ class Lanes:
         self._leases: dict[str, Lease] = {}
         self._share: frozenset[str] = frozenset()
         """The lanes that this process is to work."""
+        self._shards: Mapping[str, int] = {}
+        """By destination: the number in force, where it is not 1, as of the last meeting."""
+        self._dividing: frozenset[str] = frozenset()
+        """Destinations whose deliveries are being given their shards."""
+        self._divider: asyncio.Task[None] | None = None
         self._elsewhere: dict[str, float] = {}
         """When each lane was last seen in another process's hands, in the loop's time."""
         self._cut_off = False
@@ -61,18 +70,25 @@ class Lanes:
 
     @property
     def running(self) -> Mapping[str, Lane]:
-        """The lanes that are being worked here, by destination."""
+        """The lanes that are being worked here, by name."""
         return self._lanes
 
-    def complete(self) -> bool:
-        """Whether every destination's lane is owned: by this process, or by another one that serves the same store.
+    @property
+    def destinations(self) -> Mapping[str, Destination]:
+        """The destinations of which a lane is being worked here, by name."""
+        return {lane.destination.name: lane.destination for lane in self._lanes.values()}
 
-        A lane that one process has left and another has not taken yet counts as owned as long as that may take.
+    def complete(self) -> bool:
+        """Whether all lanes of every destination are owned, by this process or by others that serve the same store.
+
+        A lane that one process has left and another has not taken yet counts as owned as long as that may take. So
+        do the lanes of a destination while what waits for it is being divided, which some process always goes on with.
         """
         since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
         return not self._cut_off and all(
-            name in self._leases or self._elsewhere.get(name, -math.inf) >= since
-            for name in self._config().destinations
+            lane in self._leases or self._elsewhere.get(lane, -math.inf) >= since
+            for name in self._config().destinations.keys() - self._dividing
+            for lane in lanes_of(name, self._shards.get(name, 1))
         )
 
     async def run(self) -> None:
@@ -86,6 +102,9 @@ class Lanes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._wake.wait()
+        if self._divider:
+            self._divider.cancel()
+            await asyncio.gather(self._divider, return_exceptions=True)
         for destination in self._config().destinations.values():
             self._close(destination)
         await asyncio.gather(*self._closing, return_exceptions=True)
@@ -106,8 +125,8 @@ class Lanes:
     def reconfigure(self) -> None:
         """Take over a changed configuration: a destination that has changed ends its calls and begins anew."""
         destinations = self._config().destinations
-        for name, lane in self._lanes.items():
-            if destinations.get(name) is lane.destination:
+        for lane in self._lanes.values():
+            if destinations.get(lane.destination.name) is lane.destination:
                 # What it has mapped already was mapped as it used to be.
                 lane.change()
             else:
@@ -116,11 +135,12 @@ class Lanes:
 
     async def _claim(self) -> None:
         """Learn which lanes are this process's, and take, renew and give up leases accordingly."""
-        names = [] if self._stopping else list(self._config().destinations)
+        names = [] if self._stopping else [lane for each in self._config().destinations.values() for lane in each.lanes]
         asked_at = asyncio.get_running_loop().time()
         try:
             meeting = await self._store.meet(self.owner, names, self._clock(), LEASE_SECONDS)
-            self._share = shares(meeting.wanted, meeting.holders).get(self.owner, frozenset())
+            wanted = {process: frozenset(filter(meeting.works, lanes)) for process, lanes in meeting.wanted.items()}
+            self._share = shares(wanted, meeting.holders).get(self.owner, frozenset())
             # What is being stopped is kept until its calls are settled.
             keep = self._share | self._lanes.keys()
             if gone := self._leases.keys() - keep:
@@ -131,7 +151,7 @@ class Lanes:
             log.warning("leases_not_renewed", error=str(error))
             return
         self._leases = leases
-        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone], asked_at)
+        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone, *self._learn(meeting)], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
         for name, lane in self._lanes.items():
             if name not in leases or name not in self._share:
@@ -139,9 +159,36 @@ class Lanes:
         if self._stopping:
             return
         # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
-        for name, destination in self._config().destinations.items():
-            if name in leases and name in self._share and name not in self._lanes:
-                self._begin(destination, leases[name])
+        for destination in self._config().destinations.values():
+            for name in destination.lanes:
+                if name in leases and name in self._share and name not in self._lanes:
+                    self._begin(destination, leases[name])
+
+    def _learn(self, meeting: Meeting) -> list[str]:
+        """Take over what is in force by now; give the lanes that there have not been before."""
+        destinations = self._config().destinations
+        before, self._shards, self._dividing = self._shards, meeting.shards, meeting.dividing
+        new = [name for name in destinations if before.get(name, 1) != self._shards.get(name, 1)]
+        for name in new:
+            log.info("shards_in_force", destination=name, shards=self._shards.get(name, 1))
+        mine = [each for each in sorted(meeting.dividing) if each in destinations]
+        if mine and not self._divider and not self._stopping:
+            self._divider = asyncio.get_running_loop().create_task(self._divide(mine), name="dividing")
+            self._divider.add_done_callback(self._divided)
+        return [lane for name in new for lane in lanes_of(name, self._shards.get(name, 1))]
+
+    async def _divide(self, names: Sequence[str]) -> None:
+        for name in names:
+            while await self._store.divide(name):
+                pass
+
+    def _divided(self, task: asyncio.Task[None]) -> None:
+        self._divider = None
+        if not task.cancelled() and (error := task.exception()):
+            # The next meeting finds it unfinished.
+            log.warning("not_divided", error=str(error))
+        else:
+            self._wake.set()
 
     def _last_until(self, moment: float) -> None:
         """See to it that no call begins after the leases are over, where others may have the lanes then.
@@ -175,20 +222,21 @@ class Lanes:
             caller=self._caller,
             owned=self._owns,
         )
-        self._lanes[destination.name] = lane
-        task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {destination.name}")
-        self._running[destination.name] = task
-        task.add_done_callback(lambda done: self._ended(destination, done))
+        self._lanes[lane.name] = lane
+        task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {lane.name}")
+        self._running[lane.name] = task
+        task.add_done_callback(lambda done: self._ended(lane, done))
 
-    def _ended(self, destination: Destination, task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """A lane has ended: stopped, or lost, or by a fault. The next claim begins it anew if it is still ours."""
-        name = destination.name
+        name, destination = lane.name, lane.destination
         del self._lanes[name]
         del self._running[name]
         if not task.cancelled() and (error := task.exception()):
-            log.error("lane_fault", destination=name, exc_info=error)
-        if self._config().destinations.get(name) is not destination:
-            self._close(destination)
+            log.error("lane_fault", destination=destination.name, lane=name, exc_info=error)
+        if self._config().destinations.get(destination.name) is not destination:
+            if not any(each.destination is destination for each in self._lanes.values()):
+                self._close(destination)
             self._wake.set()
         if name not in self._share or self._stopping:
             # Somebody waits for it.
@@ -208,9 +256,11 @@ class Lanes:
         return self._config().chatbots.get(name)
 
     def _accepted(self, destinations: frozenset[str]) -> None:
-        for name in destinations:
-            if lane := self._lanes.get(name):
-                lane.wake()
+        configured = self._config().destinations
+        for destination in destinations & configured.keys():
+            for name in configured[destination].lanes:
+                if lane := self._lanes.get(name):
+                    lane.wake()
 
     def _changed(self) -> None:
         for lane in self._lanes.values():

@@ -1,14 +1,22 @@
-"""The rate limit of a destination: one for its lane and for every request that its connector sends."""
+"""The rate limit of a destination: one for each of its lanes and for every request that its connector sends."""
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-_prepaid: ContextVar[list[None] | None] = ContextVar("prepaid", default=None)
-"""Requests that the current call may send without waiting: the lane has waited for them.
 
-A list, so that the tasks that a call starts share it with the call.
-"""
+@dataclass(slots=True)
+class _Call:
+    """A call of a connector. The tasks that it starts share it."""
+
+    pace: "Pace"
+    """That of the lane whose call it is."""
+    prepaid: int = 1
+    """Requests that it may send without waiting: the lane has waited for them."""
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 class Pace:
@@ -17,11 +25,15 @@ class Pace:
     A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a fiftieth of
     the limit is the burst and the rest the rate, but for a hundredth: requests that are sent in time may arrive a
     little closer to each other. A limit too small for that is paced evenly. Used by one event loop.
+
+    `among` is how many paces keep a limit together, each its part of it: then the hundredth is left off a small part
+    too, since each of them may err by a request that arrives early.
     """
 
-    def __init__(self, requests: int, per: float) -> None:
+    def __init__(self, requests: int, per: float, among: int = 1) -> None:
         burst = max(1, requests // 50)
-        rate = (requests - (burst if burst > 1 else 0) - requests // 100) / per
+        spare = requests // 100 if among == 1 else requests / 100
+        rate = (requests - (burst if burst > 1 else 0) - spare) / per
         self._limiter = AsyncLimiter(burst, burst / rate)
 
     def free(self) -> bool:
@@ -32,18 +44,37 @@ class Pace:
         """Wait for the right to send a request."""
         await self._limiter.acquire()
 
+    async def spend(self) -> None:
+        """Have the burst used up, as if its requests had just been sent: perhaps another process has sent them.
+
+        Never waits.
+        """
+        for _ in range(int(self._limiter.max_rate)):
+            if not self.free():
+                return
+            await self.take()
+
     def prepay(self) -> None:
-        """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`."""
-        prepaid = _prepaid.get()
-        if prepaid is None:
-            _prepaid.set([None])
+        """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`.
+
+        Their further requests wait for this pace.
+        """
+        call = _call.get()
+        if call is None or call.pace is not self:
+            _call.set(_Call(self))
         else:
-            prepaid.append(None)
+            call.prepaid += 1
 
     async def __call__(self) -> None:
-        """Wait before a request, unless it is prepaid. This is `connectors.base.Context.pace`."""
-        prepaid = _prepaid.get()
-        if prepaid:
-            prepaid.pop()
+        """Wait before a request, unless it is prepaid. This is `connectors.base.Context.pace`.
+
+        In a call that a lane makes, it is the lane's pace that counts: where a destination is split, its lanes share
+        the connector, and each of them has its own.
+        """
+        call = _call.get()
+        if call is None:
+            await self.take()
+        elif call.prepaid:
+            call.prepaid -= 1
         else:
-            await self._limiter.acquire()
+            await call.pace.take()

@@ -4,19 +4,32 @@ Every process works it out for itself from what all of them see, and comes to th
 and a difference of a moment does no harm: a lane is taken only when it is free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+
+from bridge.sharding import shard
+
+Lanes = AbstractSet[str]
 
 
 def shares(wanted: Mapping[str, frozenset[str]], holders: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Give each process its lanes: all are given, none twice, and as equally as the processes' wishes allow.
+
+    Equally in all, and so in the shards of each destination that is split: that is done for several processes to work
+    it.
 
     Args:
         wanted: By process, the lanes that it would work. They differ while a configuration is being rolled out.
         holders: By lane, who works it now. It keeps the lane unless it has more than its share, or is leaving.
     """
     given: dict[str, set[str]] = {process: set() for process in sorted(wanted)}
+    lanes = sorted(frozenset[str]().union(*wanted.values()))
+    split: dict[str, set[str]] = {}
+    for lane in lanes:
+        if shard(lane).of > 1:
+            split.setdefault(shard(lane).destination, set()).add(lane)
     free = []
-    for lane in sorted(frozenset().union(*wanted.values())):
+    for lane in lanes:
         holder = holders.get(lane)
         if holder in given and lane in wanted[holder]:
             given[holder].add(lane)
@@ -24,21 +37,41 @@ def shares(wanted: Mapping[str, frozenset[str]], holders: Mapping[str, str]) -> 
             free.append(lane)
     for lane in free:
         willing = [process for process in given if lane in wanted[process]]
-        given[min(willing, key=lambda process: len(given[process]))].add(lane)
-    while _even_out(given, wanted):
+        kin = split.get(shard(lane).destination, frozenset[str]())
+        given[min(willing, key=lambda process: (len(given[process] & kin), len(given[process])))].add(lane)
+    while any(_spread(given, wanted, kin) for kin in split.values()) or _even_out(given, wanted, split):
         pass
     return {process: frozenset(lanes) for process, lanes in given.items()}
 
 
-def _even_out(given: Mapping[str, set[str]], wanted: Mapping[str, frozenset[str]]) -> bool:
+def _spread(given: Mapping[str, set[str]], wanted: Mapping[str, Lanes], kin: Lanes) -> bool:
+    """Move one shard of a destination, whose lanes are `kin`, to who has at least two fewer of them."""
+    having = {process: lanes & kin for process, lanes in given.items()}
+    return _move(given, having, lambda giver, taker: having[giver] & wanted[taker])
+
+
+def _even_out(given: Mapping[str, set[str]], wanted: Mapping[str, Lanes], split: Mapping[str, Lanes]) -> bool:
+    """Move one lane to who has at least two fewer, but no shard to who has as many of its destination."""
+
+    def movable(giver: str, taker: str) -> Lanes:
+        lanes = given[giver] & wanted[taker]
+        for kin in split.values():
+            if len(given[giver] & kin) <= len(given[taker] & kin):
+                lanes -= kin
+        return lanes
+
+    return _move(given, given, movable)
+
+
+def _move(given: Mapping[str, set[str]], having: Mapping[str, Lanes], movable: Callable[[str, str], Lanes]) -> bool:
     """Move one lane from who has many to who has at least two fewer; False if there is none to move."""
-    by_count = sorted(given, key=lambda process: len(given[process]))
+    by_count = sorted(given, key=lambda process: len(having[process]))
     for giver in reversed(by_count):
         for taker in by_count:
-            if len(given[giver]) - len(given[taker]) < 2:  # noqa: PLR2004 - one fewer is equal enough
+            if len(having[giver]) - len(having[taker]) < 2:  # noqa: PLR2004 - one fewer is equal enough
                 break
-            if movable := given[giver] & wanted[taker]:
-                lane = max(movable)
+            if lanes := movable(giver, taker):
+                lane = max(lanes)
                 given[giver].remove(lane)
                 given[taker].add(lane)
                 return True

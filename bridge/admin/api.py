@@ -16,7 +16,8 @@ from bridge.config.reload import Files
 from bridge.event import timestamp
 from bridge.lanes import Lanes
 from bridge.store import counts, questions, search
-from bridge.store.questions import EventRow, LaneRow, Page
+from bridge.store.lane_rows import LaneRow, all_lanes
+from bridge.store.questions import EventRow, Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from connectors.base import Quota
 
@@ -113,7 +114,7 @@ class Api:
         def ask(connection: Connection) -> tuple[counts.Day, list[LaneRow], list[counts.Cause]]:
             return (
                 counts.day(connection, now),
-                questions.all_lanes(connection, names, now),
+                all_lanes(connection, names, now),
                 counts.causes(connection),
             )
 
@@ -219,7 +220,7 @@ class Api:
     async def lanes(self, _: Caller, __: given.Nothing) -> shapes.LaneList:
         """Show every lane."""
         names, now = list(self.config().destinations), self._clock()
-        found = await self.desk.ask(lambda connection: questions.all_lanes(connection, names, now))
+        found = await self.desk.ask(lambda connection: all_lanes(connection, names, now))
         return shapes.LaneList(lanes=[self._lane(each) for each in found])
 
     async def quarantine(self, _: Caller, asked: given.QuarantineGiven) -> shapes.QuarantinePage:
@@ -253,8 +254,8 @@ class Api:
         return rows.lane_shape(row, self.config().destinations, self._quotas(row.name))
 
     def _quotas(self, name: str) -> Sequence[Quota]:
-        lane = self._lanes.running.get(name)
-        return lane.destination.connector.quotas() if lane else ()
+        destination = self._lanes.destinations.get(name)
+        return destination.connector.quotas() if destination else ()
 
 
 def one_event(connection: Connection, beginning: str) -> EventRow:

@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from bridge.store.questions import LaneRow
+from bridge.store.lane_rows import LaneRow
 from connectors.base import Quota
 
 LANE_STATES: Final = ("running", "paused", "unowned")

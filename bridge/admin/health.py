@@ -11,8 +11,8 @@ from bridge.admin.metrics import Metrics
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
-from bridge.store import questions
 from bridge.store.base import Store
+from bridge.store.lane_rows import all_lanes
 
 
 class Health:
@@ -47,7 +47,7 @@ class Health:
         return web.json_response({"status": "alive"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        """Ready if the store commits and every lane is worked here; a paused lane is worked."""
+        """Ready if the store commits and every lane is worked by somebody; a paused lane is worked."""
         try:
             await self._store.check()
         except StoreUnavailableError:
@@ -68,8 +68,8 @@ class Health:
         """Bring the gauges up to date; of a store that cannot be read they tell nothing, the others still do."""
         names, now = list(self._config().destinations), self._clock()
         try:
-            rows = await self._desk.ask(lambda connection: questions.all_lanes(connection, names, now))
+            rows = await self._desk.ask(lambda connection: all_lanes(connection, names, now))
         except StoreUnavailableError:
             rows = []
-        quotas = {name: lane.destination.connector.quotas() for name, lane in self._lanes.running.items()}
+        quotas = {name: each.connector.quotas() for name, each in self._lanes.destinations.items()}
         self._metrics.lanes(rows, quotas, now)

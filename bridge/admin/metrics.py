@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from bridge.admin.gauges import Gauges
 from bridge.retry import Call
-from bridge.store.questions import LaneRow
+from bridge.store.lane_rows import LaneRow
 from connectors.base import Delivered, Outcome, Quota
 
 

@@ -18,6 +18,7 @@ from bridge.spelling import did_you_mean
 from bridge.store import actions, questions
 from bridge.store.base import DeliveryState, Pause
 from bridge.store.bulk import Chosen
+from bridge.store.lane_rows import all_lanes
 
 
 class Orders:
@@ -154,7 +155,7 @@ class Orders:
 
     def _check_lane(self, connection: Connection, name: str) -> None:
         names = list(self._config().destinations)
-        known = names if name in names else [each.name for each in questions.all_lanes(connection, names, 0.0)]
+        known = names if name in names else [each.name for each in all_lanes(connection, names, 0.0)]
         if name not in known:
             raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
 

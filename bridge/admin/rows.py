@@ -8,7 +8,8 @@ from bridge.admin import shapes
 from bridge.admin.masking import masked_payload, masked_words
 from bridge.event import decode, timestamp
 from bridge.store import questions
-from bridge.store.questions import AttemptRow, DeliveryRow, EventRow, LaneRow, QuarantineRow
+from bridge.store.lane_rows import LaneRow, ShardRow
+from bridge.store.questions import AttemptRow, DeliveryRow, EventRow, QuarantineRow
 from connectors.base import Quota
 
 
@@ -88,13 +89,25 @@ def lane_shape(row: LaneRow, configured: Mapping[str, object], quotas: Sequence[
         dead=row.dead,
         owner=row.owner,
         paused_by=pause.by if pause else None,
-        reason=pause.reason if pause else (None if known else "not in the configuration"),
+        reason=row.why(configured=known),
         detail=pause.detail if pause else None,
         paused_until=moment(pause.until) if pause else None,
         quotas=[
             shapes.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
             for each in quotas
         ],
+        shards=[_shard(each) for each in row.shards],
+    )
+
+
+def _shard(row: ShardRow) -> shapes.ShardShape:
+    return shapes.ShardShape(
+        number=row.number,
+        state=row.state,
+        owner=row.owner,
+        reason=row.pause.reason if row.pause else None,
+        detail=row.pause.detail if row.pause else None,
+        paused_until=moment(row.pause.until) if row.pause else None,
     )
 
 

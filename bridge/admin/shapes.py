@@ -107,8 +107,19 @@ class QuotaShape(Shape):
     until: str
 
 
+class ShardShape(Shape):
+    """One of the lanes of a destination that is split."""
+
+    number: int
+    state: str
+    owner: str | None
+    reason: str | None
+    detail: str | None
+    paused_until: str | None
+
+
 class LaneShape(Shape):
-    """A lane, and what waits in it."""
+    """A destination's lane, or all of them where it is split, and what waits in it."""
 
     name: str
     state: str
@@ -121,7 +132,8 @@ class LaneShape(Shape):
     reason: str | None
     detail: str | None
     paused_until: str | None
-    quotas: Sequence[QuotaShape] = Field(description="Known only to the process that works the lane.")
+    quotas: Sequence[QuotaShape] = Field(description="Known only to a process that works the lane.")
+    shards: Sequence[ShardShape] = Field(description="Where the destination is split; else empty.")
 
 
 class LaneList(Shape):
@@ -184,6 +196,7 @@ class DestinationShape(Shape):
     settings: Mapping[str, Any]
     rate_limit: Mapping[str, float] | None
     concurrency: int
+    shards: int
     batch_size: int
     batch_linger: float
     timeout: float

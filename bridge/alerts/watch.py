@@ -20,6 +20,7 @@ from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, is_elsewhere, trouble
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
+from bridge.sharding import shard
 from bridge.signature import SignatureFault
 from bridge.store import alerting
 from bridge.store.alerting import Stored
@@ -53,7 +54,7 @@ class Watch:
 
     Args:
         config: Gives the configuration in use.
-        lanes: Gives the lanes that are worked here, by destination.
+        lanes: Gives the lanes that are worked here, by name.
         store: Is asked whether it can commit.
         ask: Asks the store a question.
         clock: Seconds since the epoch.
@@ -79,6 +80,8 @@ class Watch:
         self._known: dict[Key, Known] = {}
         self._refusals: deque[tuple[float, str, str]] = deque(maxlen=REFUSALS_KEPT)
         self._problems = 0
+        self._last: Stored | None = None
+        """What the store has last answered: it tells the pauses of shards that other processes work."""
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
@@ -125,15 +128,18 @@ class Watch:
 
     async def _see(self) -> Seen:
         destinations = self._config().destinations
-        lanes = dict(self._lanes())
+        # What is about a destination that is split is for one process to tell: the one that works its first shard.
+        lanes = {each.destination.name: each for name, each in self._lanes().items() if shard(name).number == 1}
         whole = min(destinations, default=None) in {None, *lanes}
         stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
+        self._last = stored or self._last
+        elsewhere = self._last.pauses if self._last else {}
         while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
             self._refusals.popleft()
         return Seen(
             stored=stored,
             store_commits=commits,
-            pauses={name: lane.pause for name, lane in lanes.items() if lane.pause},
+            pauses={**elsewhere, **{name: lane.pause for name, lane in lanes.items() if lane.pause}},
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
             problems=self._problems,
@@ -163,5 +169,5 @@ def _quotas(lane: Lane) -> list[Quota]:
         return list(lane.destination.connector.quotas())
     except Exception as error:
         # A connector may be anybody's code.
-        log.exception("connector_failed", destination=lane.name, error=type(error).__name__)
+        log.exception("connector_failed", destination=lane.destination.name, error=type(error).__name__)
         return []

@@ -19,6 +19,7 @@ from bridge.config.model import Address
 from bridge.event import EventState, timestamp
 from bridge.store import alerting, questions
 from bridge.store.driver import Driver
+from bridge.store.lane_rows import all_lanes
 from bridge.store.questions import Page
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Severity
@@ -78,7 +79,7 @@ def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Found]
 
 def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]:
     """Say what an alert would say of the store's contents, and which lanes are paused."""
-    lanes = questions.all_lanes(connection, list(config.destinations), now)
+    lanes = all_lanes(connection, list(config.destinations), now)
     names = [each.name for each in lanes]
     seen = Seen(
         stored=alerting.look(connection, names, whole=True),

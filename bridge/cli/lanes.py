@@ -15,9 +15,9 @@ from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.spelling import did_you_mean
-from bridge.store import actions, questions
+from bridge.store import actions
 from bridge.store.base import Pause
-from bridge.store.questions import LaneRow
+from bridge.store.lane_rows import LaneRow, ShardRow, all_lanes
 
 REASON = "by an operator"
 """The reason of a pause that came without one."""
@@ -41,9 +41,9 @@ class LaneState(StrEnum):
 def lanes() -> None:
     """See how each destination is doing; pause and resume it.
 
-    A lane is the queue of one destination. It is `running`, `paused` (by an operator, or by itself because the
-    destination is in trouble: then it tries again at the time shown), or `unowned`: no process works it. Nothing is
-    lost while a lane does not run: its deliveries wait.
+    A lane is the queue of one destination, or one shard of it where it is split. It is `running`, `paused` (by an
+    operator, or by itself because the destination is in trouble: then it tries again at the time shown), or `unowned`:
+    no process works it. Nothing is lost while a lane does not run: its deliveries wait.
     """
 
 
@@ -69,7 +69,8 @@ def list_(
         and (chatbot is None or chatbot in row["chatbot"])
         and (destination is None or row["destination"] == destination)
     ]
-    output.show_rows(chosen[:limit], _COLUMNS, as_json=json)
+    shown = chosen[:limit] if json else [line for row in chosen[:limit] for line in _lines(row)]
+    output.show_rows(shown, _COLUMNS, as_json=json)
 
 
 @app.command()
@@ -79,8 +80,9 @@ def pause(
     config: ConfigOption = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for those who see it.")] = REASON,
 ) -> None:
-    """Hold lanes until they are resumed. Events are still taken in, and their deliveries wait.
+    """Hold destinations, with all their lanes, until they are resumed.
 
+    Events are still taken in, and their deliveries wait.
     Calls that are on their way are not called back.
     """
     settings = configuration.read(config)
@@ -91,7 +93,7 @@ def pause(
 
 @app.command()
 def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
-    """Let lanes go on, whether an operator has paused them or they themselves have."""
+    """Let destinations, with all their lanes, go on, whether an operator has paused them or they themselves have."""
     settings = configuration.read(config)
     store = open_store(settings)
     known = _names(store, settings)
@@ -112,7 +114,7 @@ def _resume(store: OpenStore, name: str) -> None:
 
 def _all(store: OpenStore, config: Config) -> list[LaneRow]:
     with store.reading() as connection:
-        return questions.all_lanes(connection, list(config.destinations), time.time())
+        return all_lanes(connection, list(config.destinations), time.time())
 
 
 def _names(store: OpenStore, config: Config) -> list[str]:
@@ -139,14 +141,29 @@ def _row(row: LaneRow, config: Config) -> dict[str, Any]:
         "dead": row.dead,
         "owner": row.owner,
         "paused_by": pause.by if pause else None,
-        "reason": pause.reason if pause else _unconfigured(row, config),
+        "reason": row.why(configured=row.name in config.destinations),
         "detail": pause.detail if pause else None,
         "paused_until": moment(pause.until) if pause else None,
+        "shards": [_shard(each) for each in row.shards],
     }
 
 
-def _unconfigured(row: LaneRow, config: Config) -> str | None:
-    return None if row.name in config.destinations else "not in the configuration"
+def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the lines of a table for a row: its own, and one for each of its shards."""
+    shards = [each | {"destination": f"#{each['number']}/{len(row['shards'])}"} for each in row["shards"]]
+    return [row, *shards]
+
+
+def _shard(row: ShardRow) -> dict[str, Any]:
+    pause = row.pause
+    return {
+        "number": row.number,
+        "state": row.state,
+        "owner": row.owner,
+        "reason": pause.reason if pause else None,
+        "detail": pause.detail if pause else None,
+        "paused_until": moment(pause.until) if pause else None,
+    }
 
 
 def _chatbots(destination: str, config: Config) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from bridge.config.problems import Place, Problem
 from bridge.mapping import Mapping as FieldMapping
 from bridge.pace import Pace
+from bridge.sharding import Shard, lanes_of, part
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
@@ -115,6 +116,16 @@ class RetrySchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one lane of a destination may use of the limits: all, where it is not split."""
+
+    pace: Pace | None
+    """Keeps to this lane's part of `rate_limit`."""
+    concurrency: int
+    """Calls of this lane under way at once, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """A configured connector: one account, its credentials and its limits."""
 
@@ -124,13 +135,13 @@ class Destination:
     settings: DestinationSettings = field(repr=False)
     """The connector's own settings."""
     connector: Connector = field(compare=False)
-    """Made of the settings: two destinations that are configured alike, and whose connectors are of the same class,
-    are equal. A plugin's class is another one after an edit."""
+    """Made of the settings, and shared by the lanes that a process works. Two destinations that are configured alike,
+    and whose connectors are of the same class, are equal. A plugin's class is another one after an edit."""
     rate_limit: RateLimit | None
     pace: Pace | None = field(compare=False, repr=False)
-    """Keeps to `rate_limit`: the lane and the connector share it."""
+    """Keeps to `rate_limit`: what the connector asks before each request. A lane has its own in `limits`."""
     concurrency: int
-    """Calls under way at once, at most."""
+    """Calls under way at once, at most, all lanes together."""
     batch_size: int
     """Records in one call, at most; 1 where the connector does not batch."""
     batch_linger: float
@@ -138,12 +149,30 @@ class Destination:
     timeout: float
     """Seconds that one call may take."""
     retry: RetrySchedule
+    shards: int = 1
+    """How many lanes work its queue."""
     kind: type[Connector] = field(init=False, repr=False)
     """The connector's class."""
+    limits: Mapping[str, Limits] = field(init=False, repr=False, compare=False)
+    """What each of its lanes may use, by the lane's name: parts that together are the whole."""
 
     def __post_init__(self) -> None:
-        """Name the class; a frozen dataclass sets a derived field only this way."""
+        """Name the class and part the limits; a frozen dataclass sets a derived field only this way."""
         object.__setattr__(self, "kind", type(self.connector))
+        shards = [Shard(self.name, number, self.shards) for number in range(1, self.shards + 1)]
+        object.__setattr__(self, "limits", MappingProxyType({each.lane: self._limits(each) for each in shards}))
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The names of its lanes."""
+        return lanes_of(self.name, self.shards)
+
+    def _limits(self, shard: Shard) -> Limits:
+        if shard.of == 1:
+            return Limits(self.pace, self.concurrency)
+        limit = self.rate_limit
+        pace = Pace(part(limit.requests, shard.number, shard.of), limit.per, shard.of) if limit else None
+        return Limits(pace, part(self.concurrency, shard.number, shard.of))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 from bridge.config.model import Ack, Ending
 from bridge.config.units import Duration, Listener, Size, SomeTime, parse_address, parse_duration, parse_size
 from bridge.mapping import FieldForm
+from bridge.sharding import MOST_SHARDS
 
 _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}
@@ -192,6 +193,14 @@ class DestinationPart(Part):
     )
     concurrency: int = Field(
         default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
+    )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_SHARDS,
+        description="Into how many parts its queue is split, by contact, so that several processes share it. Each has "
+        "its part of `rate_limit` and `concurrency`. See docs/scaling.md.",
+        examples=[4],
     )
     batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
     timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.", "60s")

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, select, update
 
+from bridge.sharding import lanes_of
 from bridge.store.base import DeliveryState, Pause, Routed
 from bridge.store.changes import Accept, write
 from bridge.store.missing import insert_missing
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.sharding import keep_shards, mark
 
 IDS_LIMIT = 500
 """The most deliveries of one call: keeps the transaction short, and below the engines' limit of parameters."""
@@ -26,6 +28,8 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
     One that had ended gets its whole patience again: its failures are forgotten, its attempts and its memo are not.
     One that is pending becomes due, and stays as patient as it was.
     """
+    asked = select(deliveries.c.destination).where(_among(ids)).distinct()
+    keep_shards(connection, connection.execute(asked).scalars())
     found = _locked(connection, ids)
     ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
     waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
@@ -37,6 +41,7 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
             attempts=_tried(),
             failures=0,
             failing_since=None,
+            shard=mark(deliveries.c.destination),
         )
     )
     connection.execute(_update(waiting).values(due_at=now))
@@ -59,15 +64,18 @@ def move(connection: Connection, delivery: int, route: str, destination: str, no
 
     For a pending or dead one. What its old destination had said, and the connector's memo, stay behind.
     """
-    moving = connection.execute(select(deliveries.c.event_seq).where(deliveries.c.id == delivery)).scalar_one()
-    taken = select(deliveries.c.id).where(deliveries.c.event_seq == moving, deliveries.c.route == route)
+    asked = select(deliveries.c.event_seq, deliveries.c.destination).where(deliveries.c.id == delivery)
+    moving = connection.execute(asked).one()
+    taken = select(deliveries.c.id).where(deliveries.c.event_seq == moving.event_seq, deliveries.c.route == route)
     if connection.execute(taken).first():
         return False
+    keep_shards(connection, {moving.destination, destination})
     replay(connection, [delivery], now)
     connection.execute(
         _update([delivery]).values(
             route=route,
             destination=destination,
+            shard=mark(destination),
             failures=0,
             failing_since=None,
             reason=None,
@@ -105,7 +113,7 @@ def release(connection: Connection, request: int, routed: Sequence[Routed]) -> l
 
 
 def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
-    """Hold a lane, whether a process has worked it before or not."""
+    """Hold a destination's lanes, whether a process has worked them before or not."""
     held = {
         "paused_by": pause.by,
         "pause_reason": pause.reason,
@@ -117,8 +125,9 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
 
 
 def resume_lane(connection: Connection, name: str) -> bool:
-    """Let a lane go, whoever has paused it; False if it was not paused."""
-    paused = update(lanes).where(lanes.c.name == name, lanes.c.paused_by.is_not(None))
+    """Let a destination's lanes go, whoever has paused them; False if none was paused."""
+    shards = connection.execute(select(lanes.c.shards).where(lanes.c.name == name)).scalar() or 1
+    paused = update(lanes).where(lanes.c.name.in_({name, *lanes_of(name, shards)}), lanes.c.paused_by.is_not(None))
     return bool(connection.execute(paused.values(_UNPAUSED)).rowcount)
 
 

@@ -3,15 +3,16 @@
 Reads only, bounded, so that it may be asked every few seconds however much the store holds.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
 from bridge.event import EventState
-from bridge.store.base import DeliveryState
+from bridge.sharding import lanes_of, shard
+from bridge.store.base import DeliveryState, Pause
 from bridge.store.questions import in_state
-from bridge.store.schema import deliveries, events
+from bridge.store.schema import deliveries, events, lanes
 
 COUNT_LIMIT = 10_000
 """Rows that are counted at most: of dead letters and unrecognised events the newest ones, of waiting leads the oldest
@@ -48,13 +49,15 @@ class Stored:
     unrecognised: int
     unrecognised_at: float | None
     """When the last unrecognised event was received."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Of destinations that are split: one of their shards' own."""
 
 
 def look(connection: Connection, destinations: Sequence[str], *, whole: bool) -> Stored:
     """Read what concerns these destinations; with `whole` also what concerns none in particular."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
     count, latest_at = _unrecognised(connection) if whole else (0, None)
-    return Stored(_dead(connection, destinations), backlogs, count, latest_at)
+    return Stored(_dead(connection, destinations), backlogs, count, latest_at, _pauses(connection, destinations))
 
 
 def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:
@@ -87,6 +90,18 @@ def _backlog(connection: Connection, name: str) -> Backlog | None:
         return None
     count = connection.execute(select(func.count()).select_from(waiting.limit(COUNT_LIMIT).subquery())).scalar_one()
     return Backlog(name, received_at, count)
+
+
+def _pauses(connection: Connection, destinations: Sequence[str]) -> dict[str, Pause]:
+    split = select(lanes.c.name, lanes.c.shards).where(lanes.c.shards > 1)
+    names = [lane for row in connection.execute(split) if row.name in destinations for lane in lanes_of(*row)]
+    if not names:
+        return {}
+    paused = select(lanes).where(lanes.c.name.in_(names), lanes.c.paused_by == "lane").order_by(lanes.c.name)
+    return {
+        shard(row.name).destination: Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
+        for row in connection.execute(paused)
+    }
 
 
 def _unrecognised(connection: Connection) -> tuple[int, float | None]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from bridge.event import Event
+from bridge.sharding import shard
 from connectors.base import Reason
 
 
@@ -132,6 +133,15 @@ class Meeting:
     """By process: the lanes that it would work."""
     holders: Mapping[str, str]
     """By lane: the process whose lease of it is not over."""
+    shards: Mapping[str, int] = field(default_factory=dict)
+    """By destination: the number of shards in force, where it is not 1."""
+    dividing: frozenset[str] = frozenset()
+    """Destinations whose deliveries are still being given their shards: until then nobody works them."""
+
+    def works(self, lane: str) -> bool:
+        """Whether a lane is one of the number of shards that is in force."""
+        of = shard(lane)
+        return of.of == self.shards.get(of.destination, 1)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -177,8 +187,11 @@ class Store(Protocol):
         """
         ...
 
-    async def due(self, destination: str, after: int, limit: int) -> list[Due]:
-        """Read the pending deliveries of a destination with ids above `after`, oldest first."""
+    async def due(self, lane: str, after: int, limit: int) -> list[Due]:
+        """Read the pending deliveries of a lane with ids above `after`, oldest first.
+
+        Under a destination's own name all of them, whether it is split or not.
+        """
         ...
 
     async def read(self, ids: Sequence[int]) -> list[Delivery]:
@@ -188,14 +201,24 @@ class Store(Protocol):
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known for `ttl` seconds from `now` as a process that would work these lanes; learn who else is there.
 
-        Where this process alone may serve, nothing is written or read.
+        Where this process alone may serve, nobody else is. The lanes' names tell into how many shards this process
+        would split each destination. Its number comes into force when no process that is known, and no lease, is of
+        the number that was in force before; the fences of those lanes rise with it.
+        """
+        ...
+
+    async def divide(self, destination: str) -> bool:
+        """Give the next of a destination's pending deliveries the shards that are in force; False if all have theirs.
+
+        To be repeated until then: each call is a short transaction. Any number of processes may do it at once.
         """
         ...
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`.
 
-        Where several machines share the store, its own clock counts instead of `now`, here and in `meet`.
+        Only lanes of the number of shards that is in force, and only once the deliveries that wait are divided. Where
+        several machines share the store, its own clock counts instead of `now`, here and in `meet`.
         """
         ...
 
@@ -214,8 +237,8 @@ class Store(Protocol):
         """Write why the lane has paused, or that it has not. An operator's pause is not overwritten."""
         ...
 
-    async def paused(self, name: str) -> Pause | None:
-        """Read why a lane is paused."""
+    async def paused(self, lane: str) -> Pause | None:
+        """Read why a lane is paused; an operator's pause is of the destination, and of all its lanes."""
         ...
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:

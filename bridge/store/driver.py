@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Engine
 
+from bridge.sharding import Shard
+
 
 class News(NamedTuple):
     """What others have committed."""
@@ -19,8 +21,8 @@ class News(NamedTuple):
 class Queue(Protocol):
     """The two hot questions, in the form that the engine answers fastest. Thread-safe."""
 
-    def due(self, connection: Connection, destination: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
-        """Read the columns of `Due` of a destination's pending deliveries with ids above `after`, oldest first."""
+    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Read the columns of `Due` of a lane's pending deliveries with ids above `after`, oldest first."""
         ...
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bridge.store.driver import raw
+from bridge.store.sharding import mark_text
 
 ROWS_LIMIT = 64
 """The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
@@ -45,21 +46,24 @@ SETTLED = (
 )
 """A row of `settle`: what becomes of a delivery, its attempt (`number` is null where there was none), the lease."""
 
-_ACCEPT = """
+# Where nothing is split an index that holds nothing says so, and no destination is looked for.
+_ACCEPT = f"""
 CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
     VALUES (NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload)
     ON CONFLICT (id) DO NOTHING;
   SELECT leadbridge_known(NEW.id) WHERE changes() = 0;
-  INSERT INTO deliveries (event_seq, route, destination, contact, state, due_at, settled_at, reason, detail)
+  INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)
     SELECT last_insert_rowid(), value ->> 0, value ->> 1, NEW.contact,
+      CASE WHEN EXISTS (SELECT 1 FROM lanes WHERE shards > 1) THEN
+        (SELECT {mark_text("shards", "NEW.contact")} FROM lanes WHERE name = value ->> 1 AND shards > 1) END,
       iif(value ->> 2 IS NULL, 'pending', 'dead'),
       iif(value ->> 2 IS NULL, NEW.received_at, NULL),
       iif(value ->> 2 IS NULL, NULL, NEW.received_at),
       iif(value ->> 2 IS NULL, NULL, 'mapping'),
       value ->> 2
     FROM json_each(NEW.deliveries) WHERE changes() = 1;
-END"""
+END"""  # noqa: S608 - our own words
 # The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same. Of a delivery that
 # has been erased meanwhile nothing is kept.
 _SETTLE = """

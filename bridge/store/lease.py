@@ -1,36 +1,42 @@
 """Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, or_, select, update
 
 from bridge.errors import LeaseLostError
+from bridge.sharding import shard
 from bridge.store.base import Lease, Pause
 from bridge.store.missing import insert_missing
 from bridge.store.schema import lanes, members
+
+_Rows = dict[str, Row[*tuple[Any, ...]]]
 
 
 def claim(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
     """Take the lanes that are free or whose lease is over, renew the owner's own; give those that it holds now.
 
     Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
-    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit.
+    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit. Lanes
+    of a number of shards that is not in force, or whose deliveries are not divided yet, are nobody's.
     """
-    rows = _locked(connection, names)
+    wanted = {*names, *(shard(name).destination for name in names)}
+    rows = _locked(connection, wanted)
     # In one order too: each row that two add at once, one of them waits for.
-    if missing := sorted(set(names) - rows.keys()):
+    if missing := sorted(wanted - rows.keys()):
         insert_missing(connection, lanes, [{"name": name} for name in missing])
-        rows = _locked(connection, names)
-    own = [name for name, row in rows.items() if row.owner == owner]
-    free = [name for name, row in rows.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
+        rows = _locked(connection, wanted)
+    given = {name: rows[name] for name in names if _in_force(name, rows)}
+    own = [name for name, row in given.items() if row.owner == owner]
+    free = [name for name, row in given.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
     until = {"owner": owner, "lease_until": now + ttl}
     if own:
         connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(until))
     if free:
         connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(until | {"fence": lanes.c.fence + 1}))
-    taken = {name: Lease(name, rows[name].fence + 1) for name in free}
-    return {name: Lease(name, rows[name].fence) for name in own} | taken
+    taken = {name: Lease(name, given[name].fence + 1) for name in free}
+    return {name: Lease(name, given[name].fence) for name in own} | taken
 
 
 def release(connection: Connection, owner: str | None, names: Sequence[str] | None) -> None:
@@ -43,9 +49,19 @@ def release(connection: Connection, owner: str | None, names: Sequence[str] | No
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
-def _locked(connection: Connection, names: Sequence[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+def _in_force(name: str, rows: _Rows) -> bool:
+    lane = shard(name)
+    destination = rows[lane.destination]
+    return bool(destination.shards == lane.of and destination.divided_to is None)
+
+
+def _locked(connection: Connection, names: Iterable[str]) -> _Rows:
+    """Lock the rows against each other's claims, against settlements, and against a change of the number of shards.
+
+    Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE.
+    """
     asked = select(lanes).where(lanes.c.name.in_(names)).order_by(lanes.c.name)
-    return {row.name: row for row in connection.execute(asked.with_for_update())}
+    return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True))}
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
@@ -69,7 +85,10 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
 
 def paused(connection: Connection, name: str) -> Pause | None:
     """Read why a lane is paused; None if it is not, or is not known."""
-    row = connection.execute(select(lanes).where(lanes.c.name == name)).one_or_none()
-    if row is None or row.paused_by is None:
-        return None
-    return Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
+    asked = select(lanes).where(lanes.c.name.in_({name, shard(name).destination}), lanes.c.paused_by.is_not(None))
+    found = {
+        row.name: Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
+        for row in connection.execute(asked)
+    }
+    whole = found.get(shard(name).destination)
+    return whole if whole and whole.by == "operator" else found.get(name)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from bridge.store.base import Meeting
 from bridge.store.schema import lanes, members
+from bridge.store.sharding import Wanted, agree
 
 
 def meet(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
@@ -17,6 +18,28 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
     connection.execute(delete(members).where((members.c.until <= now) | (members.c.name == owner)))
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
-    wanted = {row.name: frozenset(orjson.loads(row.lanes)) for row in connection.execute(select(members))}
-    held = select(lanes.c.name, lanes.c.owner).where(lanes.c.owner.is_not(None), lanes.c.lease_until > now)
-    return Meeting(wanted, {row.name: row.owner for row in connection.execute(held)})
+    agree(connection, names, now, lambda: _wanted(connection))
+    return _meeting(connection, _wanted(connection), now)
+
+
+def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
+    """Do the same for the one process that may serve the store: there is nobody to be known to."""
+    wanted = {owner: frozenset(names)}
+    agree(connection, names, now, lambda: wanted)
+    return _meeting(connection, wanted, now)
+
+
+def _wanted(connection: Connection) -> Wanted:
+    return {row.name: frozenset(orjson.loads(row.lanes)) for row in connection.execute(select(members))}
+
+
+def _meeting(connection: Connection, wanted: Wanted, now: float) -> Meeting:
+    held = lanes.c.owner.is_not(None) & (lanes.c.lease_until > now)
+    columns = (lanes.c.name, lanes.c.owner, lanes.c.lease_until, lanes.c.shards, lanes.c.divided_to)
+    rows = connection.execute(select(*columns).where(or_(held, lanes.c.shards > 1))).all()
+    return Meeting(
+        wanted,
+        holders={row.name: row.owner for row in rows if row.owner is not None and row.lease_until > now},
+        shards={row.name: row.shards for row in rows if row.shards > 1},
+        dividing=frozenset(row.name for row in rows if row.divided_to is not None),
+    )

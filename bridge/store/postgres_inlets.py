@@ -8,8 +8,11 @@ process; so a process that is stopped at any moment never leaves a lock behind.
 
 **Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
 PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
-commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`_TURN`). That costs
-little, since a commit carries all that waits.
+commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`TURN`). That costs
+little, since a commit carries all that waits. What follows it in the function sees what was committed while it waited,
+the numbers of shards too, which are changed in such a turn
+(https://www.postgresql.org/docs/current/xfunc-volatility.html: volatile functions obtain a fresh snapshot at the start
+of each query they execute).
 """
 
 from collections.abc import Sequence
@@ -20,22 +23,24 @@ from sqlalchemy import Connection
 
 from bridge.store.driver import raw
 from bridge.store.inlets import ACCEPTED, SETTLED
+from bridge.store.sharding import TURN, mark_text
 
 LOCK_SECONDS = 5
 """How long a statement waits for what another transaction holds before the sender is told to come again."""
-_TURN: Final = 0x6C65616462726461
 
 _ROWS_LIMIT = 4_096
 _NUL = b"\\u0000"
 _REPLACED = b"\\ufffd"
 
-_ACCEPT = """
+_ACCEPT = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
       contact bigint, deliveries json),
     unnest(payloads)
   ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, deliveries, payload, place)
+), split AS MATERIALIZED (
+  SELECT name, shards FROM lanes WHERE shards > 1
 ), added AS (
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
     SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload
@@ -43,8 +48,9 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING
     RETURNING seq, id
 ), queued AS (
-  INSERT INTO deliveries (event_seq, route, destination, contact, state, due_at, settled_at, reason, detail)
+  INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)
     SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact,
+      {mark_text("s.shards", "g.contact")},
       CASE WHEN d.value ->> 2 IS NULL THEN 'pending' ELSE 'dead' END,
       CASE WHEN d.value ->> 2 IS NULL THEN g.received_at END,
       CASE WHEN d.value ->> 2 IS NOT NULL THEN g.received_at END,
@@ -52,9 +58,10 @@ WITH given AS MATERIALIZED (
       d.value ->> 2
     FROM added JOIN given g ON decode(g.id, 'hex') = added.id
       CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
+      LEFT JOIN split s ON s.name = d.value ->> 1
     ORDER BY added.seq, d.place
 )
-SELECT added.id FROM added"""
+SELECT added.id FROM added"""  # noqa: S608 - our own words
 
 # The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
 # what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
@@ -94,7 +101,7 @@ FUNCTIONS: Final = (
 CREATE OR REPLACE FUNCTION leadbridge_accept(group_of_rows json, payloads bytea[]) RETURNS SETOF bytea
 LANGUAGE plpgsql SET lock_timeout = '{LOCK_SECONDS}s' AS $$
 BEGIN
-PERFORM pg_advisory_xact_lock({_TURN});
+PERFORM {TURN};
 RETURN QUERY {_ACCEPT};
 END $$""",
     # The plan is kept while the tables grow under it, so it may not be one that suits an empty table.

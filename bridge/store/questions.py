@@ -1,4 +1,4 @@
-"""What people ask of the store: pages of events, deliveries and refused requests, the lanes, and one of them in full.
+"""What people ask of the store: pages of events, deliveries and refused requests, and one of them in full.
 
 Reads only, on a connection that is open. A page is bounded by its limit and continued from a cursor, newest first, so
 that it costs the same however much the store holds.
@@ -15,8 +15,8 @@ import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, func, literal, select
 
 from bridge.event import EventState, Form
-from bridge.store.base import DeliveryState, Pause, Quarantined
-from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.base import DeliveryState, Quarantined
+from bridge.store.schema import attempts, deliveries, events, quarantine
 
 PAGE = 100
 """Rows of a page, unless another limit is asked for."""
@@ -97,27 +97,6 @@ class DeliveryStory:
     memo: Mapping[str, str]
     tries: Sequence[AttemptRow]
     """In order; of very many only the latest `ATTEMPTS_LIMIT`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneRow:
-    """A lane, and what waits in it."""
-
-    name: str
-    owner: str | None
-    """The process that works it; None where none does, or its lease is over."""
-    pause: Pause | None
-    pending: int
-    oldest_pending_at: float | None
-    """When the event of its oldest pending delivery was received."""
-    dead: int
-
-    @property
-    def state(self) -> str:
-        """One word: `paused`, else `running` where a process works it, else `unowned`."""
-        if self.pause:
-            return "paused"
-        return "running" if self.owner else "unowned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,54 +308,6 @@ def _tries(connection: Connection, delivery: int) -> list[AttemptRow]:
     asked = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
     asked = asked.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
     return [AttemptRow(*row) for row in reversed(connection.execute(asked).all())]
-
-
-# -- lanes
-
-
-def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> list[LaneRow]:
-    """Read every lane by name: the configured ones, and those that once were, where something is left of them."""
-    rows = {row.name: row for row in connection.execute(select(lanes))}
-    pending = _pending(connection)
-    dead = _dead(connection)
-    return [
-        _lane(name, rows.get(name), pending.get(name, (0, None)), dead.get(name, 0), now)
-        for name in sorted({*configured, *rows, *pending, *dead})
-    ]
-
-
-def _lane(name: str, row: _Row | None, pending: tuple[int, float | None], dead: int, now: float) -> LaneRow:
-    if row is None:
-        return LaneRow(name, None, None, *pending, dead)
-    owned = row.owner is not None and row.lease_until > now
-    pause = Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until) if row.paused_by else None
-    return LaneRow(name, row.owner if owned else None, pause, *pending, dead)
-
-
-def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
-    """Give how many deliveries wait for each destination, and since when the oldest does."""
-    waiting = (
-        select(deliveries.c.destination, func.count().label("count"), func.min(deliveries.c.id).label("oldest"))
-        .where(in_state(deliveries.c.state, DeliveryState.PENDING.value))
-        .group_by(deliveries.c.destination)
-        .subquery("waiting")
-    )
-    oldest = deliveries.alias("oldest")
-    asked = (
-        select(waiting.c.destination, waiting.c.count, events.c.received_at)
-        .join(oldest, oldest.c.id == waiting.c.oldest)
-        .join(events, events.c.seq == oldest.c.event_seq)
-    )
-    return {name: (count, received_at) for name, count, received_at in connection.execute(asked)}
-
-
-def _dead(connection: Connection) -> dict[str, int]:
-    asked = (
-        select(deliveries.c.destination, func.count().label("dead"))
-        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
-        .group_by(deliveries.c.destination)
-    )
-    return {row.destination: row.dead for row in connection.execute(asked)}
 
 
 # -- quarantine

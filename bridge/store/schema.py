@@ -20,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -93,6 +94,8 @@ deliveries = Table(
     Column("remote_url", Text, nullable=True),
     # What the connector asked to remember (`connectors.base.Record.memo`), as JSON.
     Column("memo", Text, nullable=True),
+    # `bridge.sharding.Shard.mark`: which shard of its destination it belongs to, as of when it last became pending.
+    Column("shard", SmallInteger, nullable=True),
     UniqueConstraint("event_seq", "route"),
     CheckConstraint("state IN ('pending', 'delivered', 'dead', 'discarded')", name="state"),
     CheckConstraint("(state = 'pending') = (due_at IS NOT NULL)", name="pending_is_due"),
@@ -106,6 +109,14 @@ deliveries = Table(
         "destination",
         "id",
         sqlite_where=text("state = 'pending'"),
+    ),
+    # The same where the destination is split. What is not split is not in it, and pays nothing for it.
+    Index(
+        "ix_deliveries_shards",
+        "destination",
+        "shard",
+        "id",
+        sqlite_where=text("state = 'pending' AND shard IS NOT NULL"),
     ),
     Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'")),
     # What operators look for: the events of a person, and the dead letters of one cause. Contacts come in no order, so
@@ -141,22 +152,29 @@ attempts = Table(
 lanes = Table(
     "lanes",
     metadata,
-    # The destination's name.
+    # The destination's name, or that of one of its shards (`bridge.sharding.Shard.lane`). A split destination has a
+    # row of its own too, which nobody owns: whoever changes something about its lanes locks it.
     Column("name", String, primary_key=True),
     # The process that works the lane, and until when. Whoever takes it over adds one to the fence; a settle that
     # comes with an older fence is refused.
     Column("owner", String, nullable=True),
     Column("fence", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double, nullable=True),
-    # A pause by an operator lasts until `resume`; one by the lane itself is probed when it is over.
+    # A pause by an operator lasts until `resume`, and is in the destination's row; one by the lane itself is probed
+    # when it is over.
     Column("paused_by", String, nullable=True),
     Column("pause_reason", String, nullable=True),
     Column("pause_detail", Text, nullable=True),
     Column("paused_until", Double, nullable=True),
+    # In the destination's row: into how many shards it is split. While the deliveries that were pending at the last
+    # change are being marked, the id up to which they are; nobody works the lanes before that is done.
+    Column("shards", SmallInteger, nullable=False, server_default=text("1")),
+    Column("divided_to", BigInteger, nullable=True),
     CheckConstraint("paused_by IS NULL OR paused_by IN ('operator', 'lane')", name="paused_by"),
     CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
     CheckConstraint("(paused_by IS NULL) = (pause_reason IS NULL)", name="pause"),
     CheckConstraint("paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name="paused_until"),
+    Index("ix_lanes_split", "shards", sqlite_where=text("shards > 1")),
 )
 
 members = Table(

@@ -11,7 +11,8 @@ import orjson
 from sqlalchemy import Connection, func, select, text
 
 from bridge.errors import StoreUnavailableError
-from bridge.store import changes, configuration, lease, members, quarantine, retention, secrets
+from bridge.sharding import shard
+from bridge.store import changes, configuration, lease, members, quarantine, retention, secrets, sharding
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
@@ -68,9 +69,10 @@ class SqlStore:
         """Write what became of deliveries; see `Store.settle`."""
         await self._writer.submit(Settle(lease, settlements))
 
-    async def due(self, destination: str, after: int, limit: int) -> list[Due]:
-        """Read the pending deliveries of a destination; see `Store.due`."""
-        rows = await self._read(lambda c: self._queue.due(c, destination, after, limit))
+    async def due(self, lane: str, after: int, limit: int) -> list[Due]:
+        """Read the pending deliveries of a lane; see `Store.due`."""
+        of = shard(lane)
+        rows = await self._read(lambda c: self._queue.due(c, of, after, limit))
         return [Due(*row) for row in rows]
 
     async def read(self, ids: Sequence[int]) -> list[Delivery]:
@@ -83,8 +85,12 @@ class SqlStore:
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known to the others, and learn of them; see `Store.meet`."""
         if self._driver.exclusive:
-            return Meeting({owner: frozenset(names)}, {})
+            return await self._call(lambda c: members.alone(c, owner, names, now))
         return await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
+
+    async def divide(self, destination: str) -> bool:
+        """Give the next pending deliveries their shards; see `Store.divide`."""
+        return await self._call(lambda c: sharding.divide(c, destination))
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""
@@ -103,9 +109,9 @@ class SqlStore:
         """Write a lane's own pause; see `Store.pause`."""
         await self._call(lambda c: lease.pause(c, lease_, pause))
 
-    async def paused(self, name: str) -> Pause | None:
+    async def paused(self, lane: str) -> Pause | None:
         """Read a lane's pause; see `Store.paused`."""
-        return await self._read(lambda c: lease.paused(c, name))
+        return await self._read(lambda c: lease.paused(c, lane))
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count what is not delivered yet of events; see `Store.undelivered`."""

@@ -8,9 +8,10 @@ often as there are rows.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Column, Connection, Dialect, Integer, bindparam, column, select, text, values
+from sqlalchemy import CTE, Column, ColumnElement, Connection, Dialect, Integer, bindparam, column, select, text, values
 from sqlalchemy.sql.elements import ClauseElement
 
+from bridge.sharding import Shard
 from bridge.store.driver import raw
 from bridge.store.schema import deliveries, events
 
@@ -65,20 +66,19 @@ class Statements:
             dialect,
             1,
         )
-        self.due_text = str(
-            select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures)
-            .where(deliveries.c.destination == bindparam("destination"), PENDING, deliveries.c.id > bindparam("after"))
-            .order_by(deliveries.c.id)
-            .limit(bindparam("count", type_=Integer))
-            .compile(dialect=dialect)
-        )
+        of_destination = deliveries.c.destination == bindparam("destination")
+        self.due_text = _due(dialect, of_destination)
+        self.due_of_shard_text = _due(dialect, of_destination, deliveries.c.shard == bindparam("mark"))
 
-    def due(self, connection: Connection, destination: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
         """Read what is due; see `Queue.due`."""
         # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
-        rows: Sequence[Sequence[Any]] = (
-            raw(connection).execute(self.due_text, (destination, after, limit, 0)).fetchall()
+        statement, of = (
+            (self.due_text, (lane.destination,))
+            if lane.mark is None
+            else (self.due_of_shard_text, (lane.destination, lane.mark))
         )
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, (*of, after, limit, 0)).fetchall()
         return rows
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
@@ -89,6 +89,17 @@ class Statements:
 
 PENDING = text("deliveries.state = 'pending'")
 """Literal, not a parameter, so that the planner sees that the partial index answers it."""
+
+
+def _due(dialect: Dialect, *of: ColumnElement[bool]) -> str:
+    """Compile the question for what is due; its parameters are those of `of`, then the cursor and the count."""
+    return str(
+        select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures)
+        .where(*of, PENDING, deliveries.c.id > bindparam("after"))
+        .order_by(deliveries.c.id)
+        .limit(bindparam("count", type_=Integer))
+        .compile(dialect=dialect)
+    )
 
 
 def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:

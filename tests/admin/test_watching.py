@@ -11,7 +11,7 @@ from bridge.admin.metrics import Metrics
 from bridge.event import EventState
 from bridge.retry import Call
 from bridge.signature import SignatureFault
-from bridge.store.questions import LaneRow
+from bridge.store.lane_rows import LaneRow
 from connectors.base import Delivered, Quota, Reason, Retry
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

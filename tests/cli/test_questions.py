@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from bridge.event import EventState
-from bridge.store import questions
+from bridge.store import lane_rows, questions
 from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver
 from bridge.store.questions import Page
@@ -60,7 +60,7 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: questions.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),
         (lambda c: questions.deliveries_of(c, 1), "(event_seq=?)"),
         (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
-        (lambda c: questions.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
+        (lambda c: lane_rows.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
         (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
     ],
 )

@@ -16,7 +16,8 @@ from sqlalchemy.engine import make_url
 
 from bridge import retry
 from bridge.errors import LeaseLostError
-from bridge.store import actions, changes
+from bridge.sharding import lanes_of, shard, shard_of
+from bridge.store import actions, changes, sharding
 from bridge.store.base import DeliveryState, Lease, NewDelivery, Routed
 from bridge.store.driver import Driver, raw
 from bridge.store.migrate import migrate
@@ -27,6 +28,9 @@ from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE, event
 
 DESTINATIONS = ("crm", "mail")
+SPLITS = (1, 2, 3)
+"""Into how many shards processes would split the crm."""
+LANES = (*(lane for shards in SPLITS for lane in lanes_of("crm", shards)), "mail")
 OUTCOMES: list[Outcome] = [
     Delivered("7"),
     Retry(Reason.CONFLICT, "busy", Blame.RECORD),
@@ -40,6 +44,7 @@ KEPT, KEPT_DEAD = 60.0, 120.0
 T = TypeVar("T")
 owners = st.sampled_from(["one", "other"])
 destinations = st.sampled_from(DESTINATIONS)
+lane_names = st.sampled_from(LANES)
 brought = st.tuples(
     st.lists(st.integers(1, 30), min_size=1, max_size=4), st.lists(destinations, unique=True, max_size=2)
 )
@@ -49,8 +54,9 @@ brought = st.tuples(
 class Expected:
     """A delivery as the model has it."""
 
-    def __init__(self, event_id: str, destination: str, due_at: float) -> None:
+    def __init__(self, event_id: str, contact: int, destination: str, due_at: float) -> None:
         self.event_id = event_id
+        self.contact = contact
         self.destination = destination
         self.state = DeliveryState.PENDING
         self.due_at: float | None = due_at
@@ -73,6 +79,8 @@ class StoreModel(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.resources = contextlib.ExitStack()
+        patch = self.resources.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sharding, "DIVIDE_ROWS", 3)
         self.driver = self.make_driver(self.resources)
         self.runner = self.resources.enter_context(asyncio.Runner())
         self.open()
@@ -82,8 +90,14 @@ class StoreModel(RuleBasedStateMachine):
         self.newest = 0
         """The highest id that a delivery has had."""
         self.leases: dict[tuple[str, str], Lease] = {}
-        self.fences = dict.fromkeys(DESTINATIONS, 0)
+        self.fences: dict[str, int] = {}
+        """Of the lanes that the store has heard of."""
         self.held: dict[str, tuple[str, float]] = {}
+        self.members: dict[str, tuple[int, float]] = {}
+        """The processes, with the number of shards of the crm that each would have, and until when it counts."""
+        self.shards = 1
+        """Of the crm, in force."""
+        self.dividing = False
 
     def open(self) -> None:
         async def make() -> SqlStore:
@@ -114,7 +128,9 @@ class StoreModel(RuleBasedStateMachine):
             new.append(each.event.id not in self.known)
             if new[-1]:
                 self.known[each.event.id] = each
-                added += [Expected(each.event.id, name.destination, self.now) for name in each.deliveries]
+                added += [
+                    Expected(each.event.id, each.event.contact, name.destination, self.now) for name in each.deliveries
+                ]
         with self.driver.engine().connect() as connection:
             asked = select(deliveries.c.id).where(deliveries.c.id > self.newest).order_by(deliveries.c.id)
             ids = connection.execute(asked).scalars().all()
@@ -141,11 +157,49 @@ class StoreModel(RuleBasedStateMachine):
         if commits:
             self.learn(routed)
 
-    @rule(owner=owners, name=destinations)
+    def in_force(self) -> tuple[str, ...]:
+        return lanes_of("crm", self.shards)
+
+    def hears_of(self, *names: str) -> None:
+        self.fences = dict.fromkeys(names, 0) | self.fences
+
+    @rule(owner=owners, shards=st.sampled_from(SPLITS))
+    def meet(self, owner: str, shards: int) -> None:
+        """A process says into how many shards it would split the crm: it may come into force, or have to wait."""
+        meeting = self.run(self.store.meet(owner, [*lanes_of("crm", shards), "mail"], self.now, LEASE))
+        alone = {} if self.driver.exclusive else self.members
+        self.members = {name: each for name, each in alone.items() if each[1] > self.now}
+        self.members[owner] = (shards, self.now + LEASE)
+        if shards != self.shards:
+            self.hears_of("crm")
+            worked = any(self.held.get(lane, ("", 0.0))[1] > self.now for lane in self.in_force())
+            if not worked and all(number != self.shards for number, _ in self.members.values()):
+                for lane in self.in_force():
+                    self.held.pop(lane, None)
+                    if lane in self.fences:
+                        self.fences[lane] += 1
+                self.shards, self.dividing = shards, shards > 1
+        assert meeting.shards == ({"crm": self.shards} if self.shards > 1 else {})
+        assert meeting.dividing == ({"crm"} if self.dividing else set())
+        if not self.driver.exclusive:
+            assert {name: len(lanes) - 1 for name, lanes in meeting.wanted.items()} == {
+                name: number for name, (number, _) in self.members.items()
+            }
+
+    @rule()
+    def divide(self) -> None:
+        more = self.run(self.store.divide("crm"))
+        assert self.dividing or not more
+        self.dividing = more
+
+    @rule(owner=owners, name=lane_names)
     def claim(self, owner: str, name: str) -> None:
         leases = self.run(self.store.claim(owner, [name], self.now, LEASE))
+        self.hears_of(name, shard(name).destination)
         holder, until = self.held.get(name, (owner, 0.0))
         free = name not in self.held or until <= self.now or holder == owner
+        if shard(name).destination == "crm":
+            free = free and name in self.in_force() and not self.dividing
         assert (name in leases) == free
         if free:
             self.fences[name] += 0 if holder == owner and name in self.held else 1
@@ -161,10 +215,21 @@ class StoreModel(RuleBasedStateMachine):
         for name in sorted(self.held):
             self.claim("successor", name)
 
+    @rule(shards=st.sampled_from(SPLITS))
+    def all_processes_are_restarted_with_another_number(self, shards: int) -> None:
+        for owner in {"one", "other", "successor", *self.members}:
+            self.release(owner)
+        self.meet("one", shards)
+        while self.dividing:
+            self.divide()
+        for lane in self.in_force():
+            self.claim("one", lane)
+
     @rule(owner=owners)
     def release(self, owner: str) -> None:
         self.run(self.store.release(owner))
         self.held = {name: held for name, held in self.held.items() if held[0] != owner}
+        self.members.pop(owner, None)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES), limit=st.integers(1, 5))
@@ -193,6 +258,8 @@ class StoreModel(RuleBasedStateMachine):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, max_size=3, unique=True))
         with self.driver.engine().begin() as connection:
             getattr(actions, verb)(connection, ids, self.now)
+        if verb == "replay":
+            self.hears_of(*(self.expected[number].destination for number in ids))
         for each in (self.expected[number] for number in ids):
             if verb == "replay":
                 each.failures = each.failures if each.state is DeliveryState.PENDING else 0
@@ -229,6 +296,25 @@ class StoreModel(RuleBasedStateMachine):
             assert [each.id for each in due] == sorted(pending)
             assert [each.due_at for each in due] == [pending[each.id].due_at for each in due]
             assert [each.failures for each in due] == [pending[each.id].failures for each in due]
+
+    @invariant()
+    def each_delivery_is_in_the_lane_of_its_contact_and_in_no_other(self) -> None:
+        read = [[each.id for each in self.run(self.store.due(lane, 0, 1000))] for lane in self.in_force()]
+        pending = [
+            [
+                number
+                for number, each in sorted(self.expected.items())
+                if each.destination == "crm"
+                and each.state is DeliveryState.PENDING
+                and shard_of(each.contact, self.shards) == at
+            ]
+            for at in range(1, self.shards + 1)
+        ]
+        if self.dividing:
+            # Some are not there yet, and nobody may work the lanes; those that are, are where they belong.
+            assert all(set(found) <= set(whole) for found, whole in zip(read, pending, strict=True))
+        else:
+            assert read == pending
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
