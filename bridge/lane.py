@@ -276,7 +276,7 @@ class Lane:
         """Turn deliveries into records; those that cannot be become dead letters here, and nothing is sent."""
         spoiled = []
         now = self._clock()
-        deliveries = await self._store.read(ids)
+        deliveries = await self._store.read(self.name, ids)
         for delivery in deliveries:
             try:
                 self._ready.append(self._made_ready(delivery, now))

@@ -79,6 +79,7 @@ def spoiled(delivery: Delivery, reason: Reason, detail: str, now: float) -> Sett
     return Settlement(
         delivery=delivery.id,
         event_id=delivery.event_id,
+        route=delivery.route,
         state=DeliveryState.DEAD,
         due_at=None,
         attempts=delivery.attempts,
@@ -98,6 +99,7 @@ def _unsettled(delivery: Delivery, outcome: Outcome, call: Call) -> Settlement:
     return Settlement(
         delivery=delivery.id,
         event_id=delivery.event_id,
+        route=delivery.route,
         state=DeliveryState.PENDING,
         due_at=call.ended_at,
         attempts=number,

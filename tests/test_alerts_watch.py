@@ -179,7 +179,7 @@ class Place:
 
     async def settle(self, outcomes: dict[int, Outcome]) -> None:
         lease = (await self.store.claim("lane", ["crm"], self.clock(), 10.0))["crm"]
-        for delivery in await self.store.read(list(outcomes)):
+        for delivery in await self.store.read("crm", list(outcomes)):
             call = retry.Call(self.clock(), 0.0)
             settled = retry.decide(delivery, outcomes[delivery.id], call, SCHEDULE, 0.0, excused=False)
             await self.store.settle(lease, [settled])

@@ -243,7 +243,7 @@ async def deliver_all(store: SqlStore, settle: Callable[[int, str], Any]) -> Non
     async with asyncio.timeout(5):
         while not (due := await store.due("crm", 0, 10)):
             await asyncio.sleep(0.005)
-    for each in await store.read([one.id for one in due]):
+    for each in await store.read("crm", [one.id for one in due]):
         await store.settle(held, [settle(each.id, each.event_id)])
 
 

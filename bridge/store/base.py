@@ -90,6 +90,8 @@ class Settlement:
 
     delivery: int
     event_id: str
+    route: str
+    """The one that it was mapped by: of a delivery that has been moved to another one meanwhile nothing is written."""
     state: DeliveryState
     due_at: float | None
     attempts: int
@@ -194,8 +196,11 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, ids: Sequence[int]) -> list[Delivery]:
-        """Read those of the deliveries that are still pending, with their events, in order of id."""
+    async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
+        """Read those of the deliveries that are still pending, with their events, in order of id.
+
+        Without those that an operator has moved to another destination.
+        """
         ...
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:

@@ -120,6 +120,7 @@ def _settlement_row(lease: Lease, each: Settlement) -> tuple[Any, ...]:
     attempt = each.attempt
     return (
         each.delivery,
+        each.route,
         each.state.value,
         each.due_at,
         each.attempts,

@@ -22,6 +22,7 @@ ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", 
 """A row of `accept`: an event, and its deliveries as a JSON array of `[route, destination, problem]`."""
 SETTLED = (
     "delivery",
+    "route",
     "state",
     "due_at",
     "attempts",
@@ -65,7 +66,7 @@ CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
     FROM json_each(NEW.deliveries) WHERE changes() = 1;
 END"""  # noqa: S608 - our own words
 # The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same. Of a delivery that
-# has been erased meanwhile nothing is kept.
+# has been erased, or moved to another route, nothing is kept: it is tried there as if it had not been.
 _SETTLE = """
 CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
   SELECT leadbridge_lost(NEW.lane, NEW.fence) WHERE NOT EXISTS
@@ -74,12 +75,12 @@ CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
     state = NEW.state, due_at = NEW.due_at, attempts = NEW.attempts, failures = NEW.failures,
     failing_since = NEW.failing_since, settled_at = NEW.settled_at, reason = NEW.reason, detail = NEW.detail,
     warning = NEW.warning, remote_id = NEW.remote_id, remote_url = NEW.remote_url, memo = NEW.memo
-    WHERE id = NEW.delivery AND state = 'pending'
+    WHERE id = NEW.delivery AND route = NEW.route AND state = 'pending'
       AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
   INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
     SELECT id, NEW.number, NEW.started_at, NEW.duration, NEW.outcome, NEW.attempt_reason, NEW.status,
       NEW.attempt_detail
-    FROM deliveries WHERE id = NEW.delivery AND NEW.number IS NOT NULL
+    FROM deliveries WHERE id = NEW.delivery AND route = NEW.route AND NEW.number IS NOT NULL
       AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
 END"""
 

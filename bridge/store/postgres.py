@@ -240,7 +240,7 @@ WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shar
 _READ_DUE = """
 SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures, d.failing_since, d.memo
 FROM deliveries d JOIN events e ON e.seq = d.event_seq
-WHERE d.id = ANY(%s) AND d.state = 'pending' ORDER BY d.id"""
+WHERE d.id = ANY(%s) AND d.state = 'pending' AND d.destination = %s ORDER BY d.id"""
 
 
 class _Queue:
@@ -255,6 +255,6 @@ class _Queue:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, asked).fetchall()
         return rows
 
-    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids),)).fetchall()
+    def read(self, connection: Connection, lane: Shard, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids), lane.destination)).fetchall()
         return rows

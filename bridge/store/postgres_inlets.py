@@ -65,13 +65,14 @@ SELECT added.id FROM added"""  # noqa: S608 - our own words
 
 # The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
 # what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
-# attempt was made all the same. Of a delivery that has been erased meanwhile nothing is kept. An attempt that is there
-# already was written by this same settlement, when the answer to its commit was lost.
+# attempt was made all the same. Of a delivery that has been erased, or moved to another route, nothing is kept: it is
+# tried there as if it had not been. An attempt that is there already was written by this same settlement, when the
+# answer to its commit was lost.
 _SETTLE = """
 WITH given AS MATERIALIZED (
   SELECT * FROM json_to_recordset(group_of_rows) AS g(
-    delivery bigint, state text, due_at float8, attempts int, failures int, failing_since float8, settled_at float8,
-    reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
+    delivery bigint, route text, state text, due_at float8, attempts int, failures int, failing_since float8,
+    settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
     started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
     lane text, fence int)
 ), held AS MATERIALIZED (
@@ -83,11 +84,11 @@ WITH given AS MATERIALIZED (
     state = m.state, due_at = m.due_at, attempts = m.attempts, failures = m.failures,
     failing_since = m.failing_since, settled_at = m.settled_at, reason = m.reason, detail = m.detail,
     warning = m.warning, remote_id = m.remote_id, remote_url = m.remote_url, memo = m.memo
-  FROM mine m WHERE deliveries.id = m.delivery AND deliveries.state = 'pending'
+  FROM mine m WHERE deliveries.id = m.delivery AND deliveries.route = m.route AND deliveries.state = 'pending'
 ), tried AS (
   INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
     SELECT m.delivery, m.number, m.started_at, m.duration, m.outcome, m.attempt_reason, m.status, m.attempt_detail
-    FROM mine m JOIN deliveries ON deliveries.id = m.delivery
+    FROM mine m JOIN deliveries ON deliveries.id = m.delivery AND deliveries.route = m.route
     WHERE m.number IS NOT NULL AND NOT EXISTS (
       SELECT 1 FROM attempts a
       WHERE a.delivery_id = m.delivery AND a.number = m.number AND a.started_at = m.started_at)

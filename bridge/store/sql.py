@@ -75,11 +75,12 @@ class SqlStore:
         rows = await self._read(lambda c: self._queue.due(c, of, after, limit))
         return [Due(*row) for row in rows]
 
-    async def read(self, ids: Sequence[int]) -> list[Delivery]:
+    async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
         """Read deliveries with their events; see `Store.read`."""
         if not ids:
             return []
-        rows = await self._read(lambda c: self._queue.read(c, ids))
+        of = shard(lane)
+        rows = await self._read(lambda c: self._queue.read(c, of, ids))
         return [_delivery(row) for row in rows]
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:

@@ -8,7 +8,20 @@ often as there are rows.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Column, ColumnElement, Connection, Dialect, Integer, bindparam, column, select, text, values
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Integer,
+    bindparam,
+    column,
+    literal_column,
+    select,
+    text,
+    values,
+)
 from sqlalchemy.sql.elements import ClauseElement
 
 from bridge.sharding import Shard
@@ -37,8 +50,8 @@ class Repeated:
         row = f"({', '.join('?' * columns)})"
         compiled = str(statement.compile(dialect=dialect))
         head, found, tail = compiled.partition(row)
-        if not found or "?" in head + tail:
-            raise AssertionError(f"expected {row} once, and no other parameter, in: {compiled}")
+        if not found or "?" in head:
+            raise AssertionError(f"expected {row} once, and no parameter before it, in: {compiled}")
         self._head, self._row, self._tail = head, row, tail
         self._texts: dict[int, str] = {}
 
@@ -61,7 +74,7 @@ class Statements:
             select(*READ_COLUMNS)
             .join(wanted, deliveries.c.id == wanted.c.id)
             .join(events, events.c.seq == deliveries.c.event_seq)
-            .where(PENDING)
+            .where(PENDING, deliveries.c.destination == literal_column("?"))
             .order_by(deliveries.c.id),
             dialect,
             1,
@@ -81,9 +94,11 @@ class Statements:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, (*of, after, limit, 0)).fetchall()
         return rows
 
-    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+    def read(self, connection: Connection, lane: Shard, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
         """Read deliveries; see `Queue.read`."""
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(self.read_text.rows(len(ids)), list(ids)).fetchall()
+        rows: Sequence[Sequence[Any]] = (
+            raw(connection).execute(self.read_text.rows(len(ids)), (*ids, lane.destination)).fetchall()
+        )
         return rows
 
 

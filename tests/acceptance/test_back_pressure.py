@@ -198,7 +198,7 @@ async def _batch_seconds(path: Path, count: int) -> float:
             after = (count - BATCH) * at // BATCHES
             began = time.perf_counter()
             dues = await store.due("crm", after, BATCH)
-            read = await store.read([due.id for due in dues])
+            read = await store.read("crm", [due.id for due in dues])
             seconds.append(time.perf_counter() - began)
             assert len(read) == BATCH
         return statistics.median(seconds)

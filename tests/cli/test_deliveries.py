@@ -160,7 +160,7 @@ def test_the_number_of_a_try_is_never_given_twice(filled: "Place") -> None:
         from tests.building import NOW, SCHEDULE
 
         lease = (await store.claim("lane", ["crm"], NOW, 10.0))["crm"]
-        (delivery,) = await store.read([5])
+        (delivery,) = await store.read("crm", [5])
         assert filled("deliveries", "discard", 5).exit_code == 0
         decided = retry.decide(delivery, failed(), retry.Call(NOW, 0.1), SCHEDULE, 0.0, excused=False)
         await store.settle(lease, [decided])

@@ -237,7 +237,7 @@ class StoreModel(RuleBasedStateMachine):
         owner, name = data.draw(st.sampled_from(sorted(self.leases)))
         lease = self.leases[owner, name]
         due = self.run(self.store.due(name, 0, limit))
-        read = self.run(self.store.read([each.id for each in due]))
+        read = self.run(self.store.read(name, [each.id for each in due]))
         assert [each.id for each in read] == [each.id for each in due]
         call = retry.Call(self.now, 0.0)
         settled = [retry.decide(each, outcome, call, SCHEDULE, 0.0, excused=False) for each in read]

@@ -22,6 +22,7 @@ from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.statements import Statements
 from tests.building import NOW, routed
+from tests.postgresql import ToldDriver
 from tests.store.test_sql import delivered, rows
 
 PENDING = int(os.environ.get("LEADBRIDGE_PENDING", "20000"))
@@ -92,11 +93,8 @@ async def test_one_born_dead_or_put_back_or_moved_is_marked_as_one_that_is_accep
 # -- the number in force
 
 
-async def test_the_number_changes_only_when_nobody_works_or_would_work_by_the_old_one(
-    store: SqlStore, driver: Driver
-) -> None:
-    if driver.exclusive:
-        pytest.skip("one process alone has its own number")
+async def test_the_number_changes_only_when_nobody_works_or_would_work_by_the_old_one(database: str) -> None:
+    store = SqlStore(ToldDriver(database))
     await store.accept([routed("crm") for _ in range(20)])
     assert (await meet(store, 1, "old")).shards == {}
     held = (await claim(store, 1, "old"))["crm"]
@@ -112,6 +110,7 @@ async def test_the_number_changes_only_when_nobody_works_or_would_work_by_the_ol
     assert await claim(store, 1, "third") == {}
     with pytest.raises(LeaseLostError):
         await store.settle(held, [delivered(2)])
+    await store.close()
 
 
 async def test_a_process_that_has_died_keeps_its_number_for_as_long_as_its_lease(

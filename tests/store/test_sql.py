@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
-from bridge.store import writer
+from bridge.store import actions, writer
 from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Quarantined, Routed, Settlement
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import Driver, raw
@@ -42,10 +42,10 @@ def operate(driver: Driver, statement: str) -> None:
         raw(connection).execute("COMMIT")
 
 
-def delivered(delivery: int, event_id: str = "", number: int = 1) -> Settlement:
+def delivered(delivery: int, event_id: str = "", number: int = 1, route: str = "crm") -> Settlement:
     attempt = Attempt(number, NOW, 0.1, "delivered", None, 200, None)
     return Settlement(
-        delivery, event_id, DeliveryState.DELIVERED, None, number, 0, None, NOW, remote_id="r", attempt=attempt
+        delivery, event_id, route, DeliveryState.DELIVERED, None, number, 0, None, NOW, remote_id="r", attempt=attempt
     )
 
 
@@ -106,8 +106,27 @@ async def test_due_pages_through_the_queue_of_one_destination(store: SqlStore) -
 async def test_reading_leaves_out_what_is_not_pending_any_more(store: SqlStore) -> None:
     await store.accept([routed("crm"), routed("crm")])
     await store.settle(await lease(store), [delivered(1)])
-    (left,) = await store.read([1, 2, 99])
+    (left,) = await store.read("crm", [1, 2, 99])
     assert (left.id, left.chatbot, left.memo) == (2, "acme", {})
+
+
+async def test_what_is_moved_during_its_call_is_tried_at_its_new_place(store: SqlStore, driver: Driver) -> None:
+    await store.accept([routed("crm")])
+    held = await lease(store)
+    with driver.engine().begin() as connection:
+        assert actions.move(connection, 1, "by mail", "mail", NOW)
+    # Its old lane knows of it still, and what became of the call that was under way.
+    assert await store.read("crm", [1]) == []
+    await store.settle(held, [delivered(1)])
+    (row,) = rows(driver, deliveries)
+    assert (row.state, row.destination, row.attempts, row.remote_id) == ("pending", "mail", 0, None)
+    assert rows(driver, attempts) == []
+    (moved,) = await store.read("mail", [1])
+    assert moved.route == "by mail"
+    await store.settle(await lease(store, "mail"), [delivered(1, route="by mail")])
+    (row,) = rows(driver, deliveries)
+    assert (row.state, row.attempts) == ("delivered", 1)
+    assert len(rows(driver, attempts)) == 1
 
 
 async def test_settles_the_delivery_and_its_attempt_together(store: SqlStore, driver: Driver) -> None:

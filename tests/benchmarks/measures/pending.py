@@ -106,7 +106,7 @@ async def _batches(made: Setup) -> list[float]:
         for _ in range(BATCHES):
             began = time.perf_counter()
             dues = await store.due(DESTINATION, after, BATCH)
-            await store.read([due.id for due in dues])
+            await store.read(DESTINATION, [due.id for due in dues])
             seconds.append(time.perf_counter() - began)
             after = dues[-1].id if len(dues) == BATCH else 0
     finally:
