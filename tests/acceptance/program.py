@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+import aiohttp
 import yaml
 
 from tests.acceptance.waiting import SECONDS, until
@@ -149,6 +150,15 @@ class Program:
             raise AssertionError(f"it ended with status {self._process and self._process.returncode}: {self.told()}")
         self._ready = ready[-1]
         return self
+
+    async def at_work(self, seconds: float = SECONDS) -> None:
+        """Wait until every lane is worked. What comes before may have been written by a process that was killed."""
+        async with aiohttp.ClientSession() as session, asyncio.timeout(seconds):
+            while True:
+                async with session.get(f"{self.admin}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+                await asyncio.sleep(0.1)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to whatever it may have started."""

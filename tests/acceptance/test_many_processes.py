@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-import aiohttp
 import psycopg
 import pytest
 
@@ -92,16 +91,6 @@ async def cluster(folder: Path, url: str, crms: Sequence[Sandbox]) -> AsyncItera
         yield Cluster(programs, senders, url)
 
 
-async def _ready(program: Program) -> None:
-    """Wait until it says so: it learns what others own when it next looks after its own."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(TAKEN_OVER_SECONDS):
-        while True:
-            async with session.get(f"{program.admin}/readyz") as answer:
-                if answer.status == 200:
-                    return
-            await asyncio.sleep(0.1)
-
-
 async def test_nothing_is_lost_or_doubled_when_processes_die_sleep_and_are_restarted(tmp_path: Path) -> None:
     from tests.postgresql import database
 
@@ -117,7 +106,7 @@ async def test_nothing_is_lost_or_doubled_when_processes_die_sleep_and_are_resta
         first, second, third = made.programs
         await made.shared_by(first, second, third)
         for each in made.programs:
-            await _ready(each)
+            await each.at_work(TAKEN_OVER_SECONDS)  # it learns what others own when it next looks after its own
 
         over = asyncio.Event()
         contacts = [asyncio.create_task(_contact(number, made, over)) for number in range(CONTACTS)]
