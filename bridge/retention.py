@@ -19,14 +19,27 @@ log = structlog.get_logger()
 
 async def prune_for_ever(config: Callable[[], Config], store: Store, clock: Callable[[], float]) -> None:
     """Go over the store again and again, until cancelled; a crash between two steps leaves the rest for later."""
-    cursor: int | None = None
     while True:
-        settings = config().store
         try:
-            cursor = await store.prune(
-                clock(), settings.retention_delivered, settings.retention_dead, after=cursor or 0
-            )
+            await _round(config, store, clock)
         except StoreUnavailableError as error:
             log.warning("not_pruned", error=str(error))
-            cursor = None
-        await asyncio.sleep(ROUND_SECONDS if cursor is None else STEP_SECONDS)
+        await asyncio.sleep(ROUND_SECONDS)
+
+
+async def _round(config: Callable[[], Config], store: Store, clock: Callable[[], float]) -> None:
+    """Go over it once.
+
+    The audit log is kept as long as the longest-kept event: who has done something is known as long as what it was
+    done to may be there.
+    """
+    after: int | None = 0
+    while after is not None:
+        kept = config().store
+        after = await store.prune(clock(), kept.retention_delivered, kept.retention_dead, after)
+        await asyncio.sleep(STEP_SECONDS)
+    more = True
+    while more:
+        kept = config().store
+        more = await store.prune_audit(clock() - max(kept.retention_delivered, kept.retention_dead))
+        await asyncio.sleep(STEP_SECONDS)

@@ -7,10 +7,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from bridge.admin import configured, given, rows, shapes
+from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import Endpoint, NotFoundError
-from bridge.admin.login import Caller, RefusedError, Role, audit
+from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.masking import personal
+from bridge.audit import Action, Subject
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.event import timestamp
@@ -31,9 +33,16 @@ class Api:
     """
 
     def __init__(
-        self, desk: Desk, lanes: Lanes, config: Callable[[], Config], files: Files | None, clock: Callable[[], float]
+        self,
+        desk: Desk,
+        audit: AuditLog,
+        lanes: Lanes,
+        config: Callable[[], Config],
+        files: Files | None,
+        clock: Callable[[], float],
     ) -> None:
         self.desk = desk
+        self.audit = audit
         self.config = config
         self._lanes = lanes
         self._files = files
@@ -166,7 +175,7 @@ class Api:
         )
         by = next((name for name in ("email", "phone", "email_part") if getattr(asked, name)), None)
         if by:
-            audit(caller, "search", by=by)
+            await self.audit.note(caller, Action.SEARCH, by=by)
         return await self._found(wanted)
 
     async def event(self, caller: Caller, asked: given.EventGiven) -> shapes.EventStory:
@@ -179,7 +188,7 @@ class Api:
 
         row, payload, deliveries = await self.desk.ask(ask)
         if asked.reveal:
-            audit(caller, "reveal", event_id=row.id)
+            await self.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
         return shapes.EventStory(
             event=rows.event_shape(row),
             payload=rows.payload_value(payload, reveal=asked.reveal),
@@ -214,7 +223,7 @@ class Api:
 
         story, payload = await self.desk.ask(ask)
         if asked.reveal:
-            audit(caller, "reveal", delivery=asked.id)
+            await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
         return rows.delivery_story(story, None if asked.reveal else personal(payload))
 
     async def lanes(self, _: Caller, __: given.Nothing) -> shapes.LaneList:

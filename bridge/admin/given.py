@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from bridge.audit import Action
 from bridge.event import EventState
 from bridge.store.base import DeliveryState
 from bridge.store.bulk import Act
@@ -145,6 +146,14 @@ class QuarantineGiven(Given):
     """Which refused requests."""
 
     chatbot: Chatbot = None
+    before: Before = None
+    limit: Limit = PAGE
+
+
+class AuditGiven(Given):
+    """Which entries of the audit log."""
+
+    action: Action | None = Field(default=None, description="Only those that tell of this.")
     before: Before = None
     limit: Limit = PAGE
 

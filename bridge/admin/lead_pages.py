@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 
 from bridge.admin import given, rows, shapes
 from bridge.admin.api import Api, one_event
-from bridge.admin.login import Caller, RefusedError, Role, audit
+from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.mapped import Mapped, mapped
 from bridge.admin.masking import masked, personal
 from bridge.admin.orders import Orders
 from bridge.admin.screen import Form, Screen, asked
+from bridge.audit import Action, Subject
 from bridge.event import EventState
 from bridge.store import questions
 from bridge.store.base import Delivery, DeliveryState
@@ -117,7 +118,7 @@ class LeadPages:
 
         row, payload, stories = await self._api.desk.ask(ask)
         if reveal:
-            audit(caller, "reveal", event_id=row.id)
+            await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
         known = None if reveal else personal(payload)
         return self._screen.page(
             "lead.html",

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bridge.admin import openapi
 from bridge.admin.api import Api
+from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import BODY_LIMIT, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
@@ -56,18 +57,19 @@ class Admin:
     ) -> None:
         """Make it; `config` gives the configuration in use, `files` tells where it is on disk."""
         self._desk = Desk(driver)
-        self._runs = Runs(self._desk, clock)
+        self._audit = AuditLog(store, self._desk, clock)
+        self._runs = Runs(self._desk, self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
-        self._api = Api(self._desk, lanes, config, files, clock)
-        self._orders = Orders(self._desk, self._runs, config, clock)
+        self._api = Api(self._desk, self._audit, lanes, config, files, clock)
+        self._orders = Orders(self._audit, self._runs, config, clock)
         self._pages = Pages(self._api, self._orders, self._gate, files, clock)
 
     def application(self) -> web.Application:
         """Make the application for the listener."""
         application = web.Application(middlewares=[_surround], client_max_size=BODY_LIMIT)
         self._health.add_to(application.router)
-        endpoints = [*self._api.endpoints(), *self._orders.endpoints()]
+        endpoints = [*self._api.endpoints(), *self._orders.endpoints(), *self._audit.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
         application.router.add_get("/api/openapi.json", partial(self._describe, endpoints))

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from bridge.audit import Means, Who
 from bridge.config.model import Server
 
 COOKIE = "leadbridge_session"
@@ -79,11 +80,14 @@ class Caller:
         """Tell whether the caller may do what is for a role."""
         return self.role is Role.OPERATOR or role is Role.VIEWER
 
-
-def audit(caller: Caller, action: str, **facts: object) -> None:
-    """Log what somebody has done or asked to see. The facts are ids, names and numbers, never what a lead says."""
-    how = hashlib.sha256(caller.session.key.encode()).hexdigest()[:8] if caller.session else None
-    log.info("audit", action=action, role=caller.role.value, address=caller.address, session=how, **facts)
+    def who(self) -> Who:
+        """Tell who it is for the audit log."""
+        if self.session is None:
+            return Who(self.role.value, Means.TOKEN, None, self.address)
+        if not self.session.key:
+            return Who(self.role.value, Means.OPEN, None, self.address)
+        mark = hashlib.sha256(self.session.key.encode()).hexdigest()[:8]
+        return Who(self.role.value, Means.SESSION, mark, self.address)
 
 
 class Gate:
@@ -136,7 +140,6 @@ class Gate:
         self._sessions[session.key] = session
         while len(self._sessions) > SESSIONS_LIMIT:
             self._sessions.popitem(last=False)
-        audit(Caller(role, address, session), "login")
         return session
 
     def logout(self, session: Session) -> None:

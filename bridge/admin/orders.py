@@ -8,10 +8,11 @@ from sqlalchemy import Connection
 from bridge import again
 from bridge.admin import given, shapes
 from bridge.admin.api import one_event, unknown_delivery
-from bridge.admin.desk import Desk
+from bridge.admin.audit_log import AuditLog
 from bridge.admin.endpoint import ConflictError, Endpoint, NotFoundError
-from bridge.admin.login import Caller, Role, audit
+from bridge.admin.login import Caller, Role
 from bridge.admin.runs import Runs, run_shape
+from bridge.audit import Action, Entry, Subject
 from bridge.config.model import Config
 from bridge.event import EventState
 from bridge.spelling import did_you_mean
@@ -24,8 +25,8 @@ from bridge.store.lane_rows import all_lanes
 class Orders:
     """Changes things; any number of calls in parallel."""
 
-    def __init__(self, desk: Desk, runs: Runs, config: Callable[[], Config], clock: Callable[[], float]) -> None:
-        self._desk = desk
+    def __init__(self, audit: AuditLog, runs: Runs, config: Callable[[], Config], clock: Callable[[], float]) -> None:
+        self._audit = audit
         self._runs = runs
         self._config = config
         self._clock = clock
@@ -51,42 +52,48 @@ class Orders:
         """Replay the dead deliveries of an event; route an unrecognised one again."""
         config, now = self._config(), self._clock()
 
-        def act(connection: Connection) -> tuple[str, str]:
+        def act(connection: Connection) -> tuple[str, Entry]:
             event = one_event(connection, asked.id)
             if event.state is EventState.UNRECOGNISED:
                 payload = questions.payload(connection, event.seq)
-                return event.id, again.route_again(connection, event, payload, config)
+                said = again.route_again(connection, event, payload, config)
+                return said, _entry(caller, Action.REPLAY, Subject.EVENT, event.id, was=event.state.value)
             deliveries = questions.deliveries_of(connection, event.seq)
             dead = [each.id for each in deliveries if each.state is DeliveryState.DEAD]
             if not dead:
                 raise ConflictError(f"event {event.id}: no dead delivery to replay")
             actions.replay(connection, dead, now)
-            return event.id, f"event {event.id}: {len(dead)} pending and due now"
+            entry = _entry(caller, Action.REPLAY, Subject.EVENT, event.id, len(dead), was=DeliveryState.DEAD.value)
+            return f"event {event.id}: {len(dead)} pending and due now", entry
 
-        event, message = await self._desk.change(act)
-        audit(caller, "replay", event_id=event)
-        return shapes.Done(message=message)
+        return shapes.Done(message=await self._audit.change(act))
 
     async def replay(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
         """Put a delivery into the queue, due now."""
         now = self._clock()
-        found = await self._desk.change(lambda connection: actions.replay(connection, [asked.id], now))
-        before = found.get(asked.id)
-        if before is None:
-            raise unknown_delivery(asked.id)
-        audit(caller, "replay", delivery=asked.id, was=before.value)
+
+        def act(connection: Connection) -> tuple[DeliveryState, Entry]:
+            before = actions.replay(connection, [asked.id], now).get(asked.id)
+            if before is None:
+                raise unknown_delivery(asked.id)
+            return before, _entry(caller, Action.REPLAY, Subject.DELIVERY, asked.id, was=before.value)
+
+        before = await self._audit.change(act)
         return shapes.Done(message=f"delivery {asked.id}: was {before.value}, is pending and due now")
 
     async def discard(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
         """Give a pending or dead delivery up."""
         now = self._clock()
-        found = await self._desk.change(lambda connection: actions.discard(connection, [asked.id], now))
-        before = found.get(asked.id)
-        if before is None:
-            raise unknown_delivery(asked.id)
-        if before is DeliveryState.DELIVERED:
-            raise ConflictError(f"delivery {asked.id}: delivered already, and stays so")
-        audit(caller, "discard", delivery=asked.id, was=before.value)
+
+        def act(connection: Connection) -> tuple[DeliveryState, Entry]:
+            before = actions.discard(connection, [asked.id], now).get(asked.id)
+            if before is None:
+                raise unknown_delivery(asked.id)
+            if before is DeliveryState.DELIVERED:
+                raise ConflictError(f"delivery {asked.id}: delivered already, and stays so")
+            return before, _entry(caller, Action.DISCARD, Subject.DELIVERY, asked.id, was=before.value)
+
+        before = await self._audit.change(act)
         return shapes.Done(message=f"delivery {asked.id}: was {before.value}, is discarded")
 
     async def preview(self, _: Caller, asked: given.BulkGiven) -> shapes.Extent:
@@ -114,44 +121,44 @@ class Orders:
         found = self._runs.find(asked.id)
         if found is None:
             raise _unknown_run(asked.id)
-        self._runs.cancel(caller, found)
+        await self._runs.cancel(caller, found)
         return run_shape(found)
 
     async def pause(self, caller: Caller, asked: given.PauseGiven) -> shapes.Done:
         """Hold a lane until it is resumed."""
-        await self._desk.change(lambda connection: self._pause(connection, asked))
-        audit(caller, "pause", lane=asked.name)
+
+        def act(connection: Connection) -> tuple[None, Entry]:
+            self._check_lane(connection, asked.name)
+            actions.pause_lane(connection, asked.name, Pause("operator", asked.reason))
+            # Not the reason: it is the operator's own words, and may name a person.
+            return None, _entry(caller, Action.PAUSE, Subject.LANE, asked.name)
+
+        await self._audit.change(act)
         return shapes.Done(message=f"lane {asked.name}: paused until it is resumed")
 
     async def resume(self, caller: Caller, asked: given.LaneGiven) -> shapes.Done:
         """Let a lane go on, whoever has paused it."""
 
-        def act(connection: Connection) -> bool:
+        def act(connection: Connection) -> tuple[bool, Entry]:
             self._check_lane(connection, asked.name)
-            return actions.resume_lane(connection, asked.name)
+            was_paused = actions.resume_lane(connection, asked.name)
+            return was_paused, _entry(caller, Action.RESUME, Subject.LANE, asked.name)
 
-        was_paused = await self._desk.change(act)
-        audit(caller, "resume", lane=asked.name)
+        was_paused = await self._audit.change(act)
         return shapes.Done(message=f"lane {asked.name}: " + ("resumed" if was_paused else "was not paused"))
 
     async def release(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
         """Verify a refused request again, and accept its events if its signature holds."""
         config = self._config()
 
-        def act(connection: Connection) -> str:
+        def act(connection: Connection) -> tuple[str, Entry]:
             request = questions.quarantined(connection, asked.id)
             message = again.release(connection, asked.id, request, config) if request else None
             if message is None:
                 raise NotFoundError(f"{asked.id}: no request in quarantine has this id")
-            return message
+            return message, _entry(caller, Action.RELEASE, Subject.REQUEST, asked.id)
 
-        message = await self._desk.change(act)
-        audit(caller, "release", request=asked.id)
-        return shapes.Done(message=message)
-
-    def _pause(self, connection: Connection, asked: given.PauseGiven) -> None:
-        self._check_lane(connection, asked.name)
-        actions.pause_lane(connection, asked.name, Pause("operator", asked.reason))
+        return shapes.Done(message=await self._audit.change(act))
 
     def _check_lane(self, connection: Connection, name: str) -> None:
         names = list(self._config().destinations)
@@ -164,6 +171,12 @@ def chosen(asked: given.BulkGiven) -> Chosen:
     """Give the filter of a request."""
     reason = asked.reason.value if asked.reason else None
     return Chosen(asked.state, asked.chatbot, asked.destination, reason)
+
+
+def _entry(
+    caller: Caller, action: Action, subject: Subject, subject_id: int | str, count: int | None = None, **facts: str
+) -> Entry:
+    return Entry(caller.who(), action, subject, str(subject_id), count, facts)
 
 
 def _order(

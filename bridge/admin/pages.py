@@ -12,11 +12,12 @@ from aiohttp import web
 from bridge.admin import charts, given
 from bridge.admin.api import Api
 from bridge.admin.lead_pages import LeadPages
-from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role, audit
+from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
 from bridge.admin.orders import Orders
 from bridge.admin.playground_page import PlaygroundPage
 from bridge.admin.rendering import Rendering
 from bridge.admin.screen import Form, Screen, asked, form_of
+from bridge.audit import Action
 from bridge.config.reload import Files
 from bridge.store.bulk import Act
 
@@ -51,6 +52,7 @@ class Pages:
         router.add_post("/lanes/{name}/pause", act(self._pause))
         router.add_post("/lanes/{name}/resume", act(self._resume))
         router.add_get("/configuration", show(self._configuration))
+        router.add_get("/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
         self._playground.add_to(router)
 
@@ -64,12 +66,14 @@ class Pages:
             # Checks the origin: nobody is to be logged in by another site's form.
             self._gate.caller(request)
             form = await form_of(request)
-            session = self._gate.login(form.get("token", "").strip(), request.remote or "")
+            address = request.remote or ""
+            session = self._gate.login(form.get("token", "").strip(), address)
         except RefusedError as error:
             answer = self._rendering.page("login.html", None, error.status, said=None, message=str(error))
             if error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
+        await self._api.audit.passed(Caller(session.role, address, session), Action.LOGIN)
         answer = web.Response(status=303, headers={"Location": "/"})
         # Behind a proxy that ends TLS the request itself is plain; who forges the header only harms his own cookie.
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
@@ -88,7 +92,7 @@ class Pages:
         async def out(caller: Caller, _: web.Request, __: Form) -> web.StreamResponse:
             if caller.session:
                 self._gate.logout(caller.session)
-                audit(caller, "logout")
+                await self._api.audit.passed(caller, Action.LOGOUT)
             answer = web.Response(status=303, headers={"Location": "/login"})
             answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")
             return answer
@@ -155,6 +159,17 @@ class Pages:
     async def _configuration(self, caller: Caller, _: web.Request) -> web.Response:
         found = await self._api.configuration(caller, given.Nothing())
         return self._screen.page("configuration.html", caller, found=found)
+
+    async def _audit(self, caller: Caller, request: web.Request) -> web.Response:
+        found = await self._api.audit.page(caller, asked(given.AuditGiven, request.query))
+        return self._screen.page(
+            "audit.html",
+            caller,
+            found=found,
+            actions=list(Action),
+            chosen=request.query.get("action", ""),
+            older=older(request, found.next),
+        )
 
 
 def older(request: web.Request, cursor: int | None) -> str | None:

@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from bridge.admin import given, playground
 from bridge.admin.api import Api, one_event
 from bridge.admin.configured import without_secrets
-from bridge.admin.login import Caller, RefusedError, Role, audit
+from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.playground import Place, Tried
 from bridge.admin.screen import Form, Screen, asked
+from bridge.audit import Action, Subject
 from bridge.config.reload import Files
 from bridge.errors import OperatorError
 from bridge.store import questions
@@ -73,7 +74,7 @@ class PlaygroundPage:
             return row.id, questions.payload(connection, row.seq)
 
         event, payload = await self._api.desk.ask(ask)
-        audit(caller, "reveal", event_id=event, where="playground")
+        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event, where="playground")
         return payload
 
     async def _contents(self) -> Mapping[Path, bytes]:

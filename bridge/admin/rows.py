@@ -8,6 +8,7 @@ from bridge.admin import shapes
 from bridge.admin.masking import masked_payload, masked_words
 from bridge.event import decode, timestamp
 from bridge.store import questions
+from bridge.store.auditing import AuditRow
 from bridge.store.lane_rows import LaneRow, ShardRow
 from bridge.store.questions import AttemptRow, DeliveryRow, EventRow, QuarantineRow
 from connectors.base import Quota
@@ -115,6 +116,23 @@ def quarantine_shape(row: QuarantineRow) -> shapes.QuarantineShape:
     """Show a refused request, without its body."""
     return shapes.QuarantineShape(
         id=row.id, chatbot=row.chatbot, received_at=timestamp(row.received_at), bytes=row.size
+    )
+
+
+def audit_shape(row: AuditRow) -> shapes.AuditShape:
+    """Show an entry of the audit log."""
+    return shapes.AuditShape(
+        id=row.id,
+        at=timestamp(row.at),
+        action=row.action,
+        role=row.role,
+        means=row.means,
+        session=row.session,
+        address=row.address,
+        subject=row.subject,
+        subject_id=row.subject_id,
+        count=row.count,
+        facts=row.facts,
     )
 
 

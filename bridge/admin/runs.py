@@ -6,17 +6,20 @@ begun again goes on with the rest, for only deliveries in the state that was ask
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 
 from bridge.admin import shapes
+from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
-from bridge.admin.login import Caller, audit
+from bridge.admin.login import Caller
+from bridge.audit import Action, Subject
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import bulk
+from bridge.store import auditing, bulk
 from bridge.store.bulk import Act, Chosen
 
 KEPT = 20
@@ -25,6 +28,8 @@ TRIES = 5
 """How often a step is tried while the store is in trouble."""
 TROUBLE_SECONDS = 1.0
 """How long it waits in between."""
+
+_ACTIONS = {Act.REPLAY: Action.REPLAY_ALL, Act.DISCARD: Action.DISCARD_ALL}
 
 log = structlog.get_logger()
 
@@ -42,17 +47,21 @@ class Run:
     error: str | None = None
     after: int = 0
     """The id of the last delivery that is done."""
+    entry: int = 0
+    """The id of its entry in the audit log, which counts what it has done."""
 
 
 class Runs:
     """All runs of this process. Lives in the loop's thread."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._desk = desk
+        self._audit = audit
         self._clock = clock
         self._runs: deque[Run] = deque(maxlen=KEPT)
         self._number = 0
         self._running: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
 
     async def preview(self, chosen: Chosen, through: int | None = None) -> bulk.Extent:
         """Count what a run would touch."""
@@ -61,15 +70,17 @@ class Runs:
     async def begin(self, caller: Caller, act: Act, chosen: Chosen, through: int | None) -> Run:
         """Begin a run; one at a time, else two could undo each other. Raises OperatorError."""
         found = await self.preview(chosen, through)
-        if self._running and not self._running.done():
-            raise OperatorError("another run is under way: wait for its end, or cancel it")
-        self._number += 1
-        run = Run(self._number, act, chosen, found.count)
-        self._runs.appendleft(run)
-        audit(caller, f"{act.value}_all", run=run.id, count=run.total, through=found.through, **shown(chosen))
-        work = self._work(run, found.through)
-        self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
-        return run
+        async with self._beginning:
+            if self._running and not self._running.done():
+                raise OperatorError("another run is under way: wait for its end, or cancel it")
+            run = Run(self._number + 1, act, chosen, found.count)
+            facts: dict[str, str | int] = {"of": run.total, "through": found.through, **shown(chosen)}
+            run.entry = await self._audit.note(caller, _ACTIONS[act], Subject.RUN, str(run.id), 0, **facts)
+            self._number = run.id
+            self._runs.appendleft(run)
+            work = self._work(run, found.through)
+            self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
+            return run
 
     def all(self) -> list[Run]:
         """Give those that are remembered, newest first."""
@@ -79,11 +90,11 @@ class Runs:
         """Give one of them."""
         return next((run for run in self._runs if run.id == number), None)
 
-    def cancel(self, caller: Caller, run: Run) -> None:
-        """Have a run end after the step that it is at."""
+    async def cancel(self, caller: Caller, run: Run) -> None:
+        """Have a run end after the step that it is at, also where a store in trouble cannot keep that it was wanted."""
         if run.state == "running":
             run.state = "cancelled"
-            audit(caller, "cancel_run", run=run.id, done=run.done)
+            await self._audit.passed(caller, Action.CANCEL, Subject.RUN, str(run.id))
 
     async def close(self) -> None:
         """Cancel what is running, and wait for the end of its step."""
@@ -96,11 +107,8 @@ class Runs:
     async def _work(self, run: Run, through: int) -> None:
         failures = 0
         while run.state == "running":
-            step = partial(
-                bulk.step, chosen=run.chosen, act=run.act, after=run.after, through=through, now=self._clock()
-            )
             try:
-                ids = await self._desk.change(step)
+                ids = await self._desk.change(partial(_step, run=run, through=through, now=self._clock()))
             except StoreUnavailableError as error:
                 failures += 1
                 if failures >= TRIES:
@@ -118,6 +126,14 @@ class Runs:
             run.done += len(ids)
             run.after = ids[-1]
         log.info("run_ended", run=run.id, state=run.state, done=run.done)
+
+
+def _step(connection: Connection, run: Run, through: int, now: float) -> Sequence[int]:
+    """Do the next step, and have the audit log count it, in one transaction."""
+    ids = bulk.step(connection, run.chosen, run.act, run.after, through, now)
+    if ids:
+        auditing.add(connection, run.entry, len(ids))
+    return ids
 
 
 def shown(chosen: Chosen) -> dict[str, str]:

@@ -158,6 +158,29 @@ class QuarantinePage(Shape):
     next: int | None
 
 
+class AuditShape(Shape):
+    """An entry of the audit log."""
+
+    id: int
+    at: str
+    action: str
+    role: str
+    means: str = Field(description="How they have shown that they may: session, token, open (none is configured).")
+    session: str | None = Field(description="A mark that tells sessions apart.")
+    address: str | None = Field(description="Where the request came from; of a command nothing is told.")
+    subject: str | None = Field(description="What it was done on.")
+    subject_id: str | None = Field(description="Its id, or its name.")
+    count: int | None = Field(description="How many it was done to.")
+    facts: Mapping[str, str | int] = Field(description="What chose them, what state they were in.")
+
+
+class AuditPage(Shape):
+    """Entries of the audit log, newest first."""
+
+    entries: Sequence[AuditShape]
+    next: int | None
+
+
 class RouteShape(Shape):
     """A route of a chatbot."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from bridge.audit import Entry
 from bridge.event import Event
 from bridge.sharding import shard
 from connectors.base import Reason
@@ -266,8 +267,19 @@ class Store(Protocol):
         """Read what `keep_secret` has kept; None if nothing."""
         ...
 
+    async def note(self, entry: Entry, now: float) -> int:
+        """Keep an entry of the audit log by itself, before what it tells of is done; give its id.
+
+        Raises StoreUnavailableError: then it must not be done.
+        """
+        ...
+
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer among the next events after a `seq`; give where to go on, None at the end."""
+        ...
+
+    async def prune_audit(self, before: float) -> bool:
+        """Delete the next entries of the audit log that are older than a time; say whether there may be more."""
         ...
 
     async def close(self) -> None:

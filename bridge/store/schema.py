@@ -231,3 +231,27 @@ configuration = Table(
     Column("content", LargeBinary, nullable=False),
     Column("taken_at", Double, nullable=False),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    # Order of writing.
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    # `bridge.audit.Entry`: names, ids and numbers, nothing that a lead says.
+    Column("action", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("means", String, nullable=False),
+    Column("session", String, nullable=True),
+    Column("address", String, nullable=True),
+    Column("subject", String, nullable=True),
+    Column("subject_id", String, nullable=True),
+    Column("count", BigInteger, nullable=True),
+    # As JSON.
+    Column("facts", Text, nullable=True),
+    CheckConstraint("(subject IS NULL) = (subject_id IS NULL)", name="subject"),
+    CheckConstraint("(means = 'session') = (session IS NOT NULL)", name="session"),
+    CheckConstraint("(means = 'command') = (address IS NULL)", name="address"),
+    Index("ix_audit_action", "action", "id"),
+    sqlite_autoincrement=True,
+)

@@ -10,9 +10,10 @@ from typing import Any, TypeVar, cast
 import orjson
 from sqlalchemy import Connection, func, select, text
 
+from bridge.audit import Entry
 from bridge.errors import StoreUnavailableError
 from bridge.sharding import shard
-from bridge.store import changes, configuration, lease, members, quarantine, retention, secrets, sharding
+from bridge.store import auditing, changes, configuration, lease, members, quarantine, retention, secrets, sharding
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
@@ -140,9 +141,17 @@ class SqlStore:
         """Read a destination's secret; see `Store.kept_secret`."""
         return await self._read(lambda c: secrets.kept(c, destination, name))
 
+    async def note(self, entry: Entry, now: float) -> int:
+        """Keep an entry of the audit log; see `Store.note`."""
+        return await self._call(lambda c: auditing.keep(c, entry, now))
+
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""
         return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
+
+    async def prune_audit(self, before: float) -> bool:
+        """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
+        return await self._call(lambda c: auditing.prune(c, before))
 
     async def close(self) -> None:
         """Commit what waits, then close; see `Store.close`."""

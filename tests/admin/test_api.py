@@ -1,10 +1,10 @@
 import asyncio
-import sqlite3
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
+from bridge.admin.desk import Desk as Changes
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.building import KEY
 
@@ -154,18 +154,23 @@ async def test_what_was_counted_is_done_for_all(desk: Desk) -> None:
     assert [each["count"] for each in (await desk.ask("GET", "/api/overview"))[1]["causes"]] == [1]
 
 
-async def test_a_run_is_cancelled_and_does_not_run_twice(desk: Desk, tmp_path: Path) -> None:
+async def test_a_run_is_cancelled_and_does_not_run_twice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await dead(desk, 2)
     asked = {"action": "discard", "state": "dead"}
-    # Held up by another writer, so that it is surely under way.
-    blocker = sqlite3.connect(tmp_path / "leadbridge.db", isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
+    # Held up before its first step, so that it is surely under way.
+    go, change = asyncio.Event(), Changes.change
+
+    async def held(changes: Changes, action: Any) -> Any:
+        if isinstance(action, partial):
+            await go.wait()
+        return await change(changes, action)
+
+    monkeypatch.setattr(Changes, "change", held)
     status, run = await desk.ask("POST", "/api/bulk", json=asked)
     assert (status, run["state"]) == (200, "running")
     assert (await desk.ask("POST", "/api/bulk", json=asked))[0] == 409
     assert (await desk.ask("POST", f"/api/bulk/{run['id']}/cancel"))[1]["state"] == "cancelled"
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    go.set()
     while (await desk.ask("POST", "/api/bulk", json=asked))[0] == 409:
         pass
     while (await desk.ask("GET", "/api/overview"))[1]["dead"]:

@@ -1,0 +1,87 @@
+"""The audit log as the admin listener writes and shows it: each entry in the store, and as a line of the log."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from bridge.admin import given, rows, shapes
+from bridge.admin.desk import Desk
+from bridge.admin.endpoint import Endpoint
+from bridge.admin.login import Caller, Role
+from bridge.audit import Action, Entry, Subject
+from bridge.errors import StoreUnavailableError
+from bridge.store import auditing
+from bridge.store.base import Store
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class AuditLog:
+    """Writes down who does what; any number of calls in parallel."""
+
+    def __init__(self, store: Store, desk: Desk, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._desk = desk
+        self._clock = clock
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Give the endpoint that shows it."""
+        summary = "Who has done what, newest first."
+        return [Endpoint("GET", "/api/audit", summary, given.AuditGiven, shapes.AuditPage, self.page, Role.OPERATOR)]
+
+    async def page(self, _: Caller, asked: given.AuditGiven) -> shapes.AuditPage:
+        """Show a page of it."""
+        found = await self._desk.ask(
+            lambda connection: auditing.page(connection, asked.action, asked.before, asked.limit)
+        )
+        return shapes.AuditPage(
+            entries=[rows.audit_shape(each) for each in found],
+            next=found[-1].id if len(found) == asked.limit else None,
+        )
+
+    async def change(self, act: Callable[[Connection], tuple[T, Entry]]) -> T:
+        """Change something in the store, and keep the entry that tells of it, in one transaction; see `Desk.change`.
+
+        Where `act` raises, nothing was changed and nothing is kept.
+        """
+        now = self._clock()
+
+        def both(connection: Connection) -> tuple[T, Entry]:
+            result, entry = act(connection)
+            auditing.keep(connection, entry, now)
+            return result, entry
+
+        result, entry = await self._desk.change(both)
+        log.info("audit", **entry.line())
+        return result
+
+    async def note(
+        self,
+        caller: Caller,
+        action: Action,
+        subject: Subject | None = None,
+        subject_id: str | None = None,
+        count: int | None = None,
+        **facts: str | int,
+    ) -> int:
+        """Keep an entry by itself, before what it tells of is done or shown; give its id.
+
+        Raises StoreUnavailableError: what is not written down must not be done.
+        """
+        entry = Entry(caller.who(), action, subject, subject_id, count, facts)
+        number = await self._store.note(entry, self._clock())
+        log.info("audit", **entry.line())
+        return number
+
+    async def passed(
+        self, caller: Caller, action: Action, subject: Subject | None = None, subject_id: str | None = None
+    ) -> None:
+        """Keep what a store in trouble must not stop (a log-in, the end of a run): then the log alone has it."""
+        try:
+            await self.note(caller, action, subject, subject_id)
+        except StoreUnavailableError as error:
+            log.warning("audit_not_kept", error=str(error), **Entry(caller.who(), action, subject, subject_id).line())
