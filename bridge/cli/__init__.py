@@ -32,6 +32,7 @@ COMMANDS = {
     "tail": "Follow what happens, as it happens.",
     "lanes": "See how each destination is doing; pause and resume it.",
     "quarantine": "Look at requests with a wrong signature; release them.",
+    "audit": "See who has done what.",
     "alerts": "Try whether alerts arrive.",
     "reconcile": "Compare what was received with what has arrived.",
     "doctor": "See whether all is well, and what to do where it is not.",

@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 import typer
 
+from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.backfill import (
     PATH,
     AnswerError,
@@ -32,6 +33,7 @@ from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, timestamp
 from bridge.routing import route
 from bridge.spelling import did_you_mean
+from bridge.store import auditing
 from bridge.store.base import Routed
 from bridge.store.changes import Accept, write
 from bridge.store.received import STEP, received_since
@@ -183,12 +185,19 @@ def _accept(store: OpenStore, missed: Sequence[Judged], chatbot: Chatbot, now: f
     """Accept them in order; says in a line each what came of it. A crash leaves the later ones for the next time."""
     lines = []
     routed = [_routed(each.listed, chatbot, now) for each in missed if each.listed]
+    entry = None
     for start in range(0, len(routed), ACCEPTED_AT_ONCE):
         part = routed[start : start + ACCEPTED_AT_ONCE]
         with store.writing() as connection:
             ((*news,),) = (each for each in write(connection, [Accept(part)]) if isinstance(each, list))
+            entry = entry or auditing.keep(connection, _entry(chatbot, len(routed)), now)
+            auditing.add(connection, entry, sum(news))
         lines += [_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
     return lines
+
+
+def _entry(chatbot: Chatbot, missed: int) -> Entry:
+    return Entry(BY_COMMAND, Action.BACKFILL, Subject.CHATBOT, chatbot.name, 0, {"of": missed})
 
 
 def _routed(listed: Listed, chatbot: Chatbot, now: float) -> Routed:

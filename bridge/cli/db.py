@@ -1,14 +1,17 @@
 """`leadbridge db`: the store as such."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
 from bridge.cli.options import ConfigOption
 from bridge.cli.store import cause, driver_of, open_store
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store import auditing
 from bridge.store import backup as copies
 from bridge.store import migrate as migration
 from bridge.store.driver import raw
@@ -85,7 +88,14 @@ def backup(
             "the store is in PostgreSQL, which has a tool for this: pg_dump --format=custom --file=FILE DATABASE, and "
             "pg_restore; or the server's own continuous archiving"
         )
-    open_store(settings)
+    store = open_store(settings)
+    copies.check_new(file)
+    try:
+        with store.writing() as connection:
+            auditing.keep(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
+    except StoreUnavailableError as error:
+        # A store that cannot be written any more is what one wants a copy of.
+        output.complain(f"the audit log does not tell of this: {error}")
     made = copies.back_up(driver.path, file)
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")

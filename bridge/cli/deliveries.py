@@ -9,6 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from bridge.again import route_again
+from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.cli import configuration, output
 from bridge.cli.ids import delivery_id, find_event, for_each
 from bridge.cli.options import (
@@ -25,7 +26,7 @@ from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.event import EventState
-from bridge.store import actions, questions
+from bridge.store import actions, auditing, questions
 from bridge.store.base import DeliveryState
 from bridge.store.questions import DeliveryStory, EventRow, Page
 
@@ -189,6 +190,7 @@ def _replay(text: str, store: OpenStore, config: Config) -> None:
     if event.state is EventState.UNRECOGNISED:
         with store.writing() as connection:
             said = route_again(connection, event, questions.payload(connection, event.seq), config)
+            _note(connection, Action.REPLAY, Subject.EVENT, event.id, was=event.state.value)
         output.say(said)
         return
     dead = _deliveries_of(store, event, {DeliveryState.DEAD})
@@ -201,8 +203,9 @@ def _replay(text: str, store: OpenStore, config: Config) -> None:
 def _replay_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
         before = actions.replay(connection, [delivery], time.time()).get(delivery)
-    if before is None:
-        raise _unknown(delivery)
+        if before is None:
+            raise _unknown(delivery)
+        _note(connection, Action.REPLAY, Subject.DELIVERY, delivery, was=before.value)
     output.say(f"delivery {delivery}: was {before.value}, is pending and due now")
 
 
@@ -223,10 +226,11 @@ def _discard(text: str, store: OpenStore) -> None:
 def _discard_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
         before = actions.discard(connection, [delivery], time.time()).get(delivery)
-    if before is None:
-        raise _unknown(delivery)
-    if before is DeliveryState.DELIVERED:
-        raise OperatorError(f"delivery {delivery}: delivered already, and stays so")
+        if before is None:
+            raise _unknown(delivery)
+        if before is DeliveryState.DELIVERED:
+            raise OperatorError(f"delivery {delivery}: delivered already, and stays so")
+        _note(connection, Action.DISCARD, Subject.DELIVERY, delivery, was=before.value)
     output.say(f"delivery {delivery}: was {before.value}, is discarded")
 
 
@@ -242,9 +246,9 @@ def _move(text: str, to: str, store: OpenStore, config: Config) -> None:
     if route is None:
         raise OperatorError(f"delivery {delivery}: chatbot {row.chatbot} has no route {to} in the configuration")
     with store.writing() as connection:
-        moved = actions.move(connection, delivery, route.name, route.destination, time.time())
-    if not moved:
-        raise OperatorError(f"delivery {delivery}: its event goes to {to} already; discard this one instead")
+        if not actions.move(connection, delivery, route.name, route.destination, time.time()):
+            raise OperatorError(f"delivery {delivery}: its event goes to {to} already; discard this one instead")
+        _note(connection, Action.MOVE, Subject.DELIVERY, delivery, was=row.route, to=route.name)
     output.say(f"delivery {delivery}: goes to {to} now, and is due")
 
 
@@ -275,10 +279,20 @@ def _act_on_all(store: OpenStore, page: Page, state: DeliveryState, verb: str, a
         output.say(f"nothing to {verb}: {what}")
         return
     _confirm(f"{verb.capitalize()} {what}?", yes=yes)
+    entry = None
     for start in range(0, len(ids), actions.IDS_LIMIT):
+        part = ids[start : start + actions.IDS_LIMIT]
         with store.writing() as connection:
-            act(connection, ids[start : start + actions.IDS_LIMIT], time.time())
+            act(connection, part, time.time())
+            entry = entry or auditing.keep(connection, _entry_of_all(page, state, verb, len(ids)), time.time())
+            auditing.add(connection, entry, len(part))
     output.say(f"{verb}ed {what}")
+
+
+def _entry_of_all(page: Page, state: DeliveryState, verb: str, wanted: int) -> Entry:
+    chosen = {"state": state.value, "chatbot": page.chatbot, "destination": page.destination}
+    facts: dict[str, str | int] = {name: value for name, value in chosen.items() if value is not None}
+    return Entry(BY_COMMAND, Action(f"{verb}_all"), count=0, facts={"of": wanted, **facts})
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -289,7 +303,12 @@ def _confirm(question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-# -- showing
+# -- showing and telling
+
+
+def _note(connection: Connection, action: Action, subject: Subject, subject_id: int | str, **facts: str) -> None:
+    entry = Entry(BY_COMMAND, action, subject, str(subject_id), facts=facts)
+    auditing.keep(connection, entry, time.time())
 
 
 def _story(store: OpenStore, delivery: int) -> DeliveryStory:

@@ -1,6 +1,7 @@
 """`leadbridge erase`: a person's data, removed for good."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,12 +14,13 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
+from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
 from bridge.cli.options import JsonOption, PathArgument
 from bridge.cli.store import OpenStore, cause, driver_of, open_store
 from bridge.config import Config
 from bridge.errors import StoreUnavailableError
-from bridge.store import erasure
+from bridge.store import auditing, erasure
 from bridge.store.driver import Driver
 from bridge.store.erasure import Extent, Holding, Remains
 from bridge.store.mentions import Address
@@ -80,8 +82,9 @@ def erase(
         _show_unsure(found)
     if anything:
         _confirm(f"{_description(found)}. Erase all of this for good?", yes=yes)
+    tally = _Tally(found[0].store, found)
     for each in found:
-        _erase(each, address)
+        _erase(each, address, tally)
     # Also where nothing is there: an earlier run may have been stopped before this.
     remains = [left for each in found if (left := _clean(each.driver, address)) is not Remains.NOTHING]
     if json:
@@ -130,9 +133,34 @@ def _walk(
             after = look(connection, after)
 
 
-def _erase(found: _Found, address: Address) -> None:
+class _Tally:
+    """The entry in the audit log, which counts the events that are erased; it says neither whose nor which."""
+
+    def __init__(self, store: OpenStore, found: Sequence[_Found]) -> None:
+        """Keep it in the store, before anything is erased."""
+        self._store = store
+        facts: dict[str, str | int] = {
+            "of": sum(len(each.events.sure) for each in found),
+            "deliveries": sum(each.extent.deliveries for each in found),
+            "requests": sum(len(each.requests.sure) for each in found),
+            "texts": sum(each.words for each in found),
+        }
+        with store.writing() as connection:
+            self._entry = auditing.keep(connection, Entry(BY_COMMAND, Action.ERASE, count=0, facts=facts), time.time())
+
+    def add(self, store: OpenStore, connection: Connection, count: int) -> None:
+        """Count a step, in its own transaction; one of the spool, which is another store, before it."""
+        if store is self._store:
+            auditing.add(connection, self._entry, count)
+            return
+        with self._store.writing() as own:
+            auditing.add(own, self._entry, count)
+
+
+def _erase(found: _Found, address: Address, tally: _Tally) -> None:
     for seqs in _steps(list(found.events.sure)):
         with found.store.writing() as connection:
+            tally.add(found.store, connection, len(seqs))
             erasure.erase_events(connection, seqs)
     for ids in _steps(list(found.requests.sure)):
         with found.store.writing() as connection:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.cli import configuration, output
 from bridge.cli.ids import for_each
 from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
@@ -15,7 +16,7 @@ from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.spelling import did_you_mean
-from bridge.store import actions
+from bridge.store import actions, auditing
 from bridge.store.base import Pause
 from bridge.store.lane_rows import LaneRow, ShardRow, all_lanes
 
@@ -103,12 +104,15 @@ def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
 def _pause(store: OpenStore, name: str, reason: str) -> None:
     with store.writing() as connection:
         actions.pause_lane(connection, name, Pause("operator", reason or REASON))
+        # Not the reason: it is the operator's own words, and may name a person.
+        auditing.keep(connection, Entry(BY_COMMAND, Action.PAUSE, Subject.LANE, name), time.time())
     output.say(f"lane {name}: paused until `leadbridge lanes resume {name}`")
 
 
 def _resume(store: OpenStore, name: str) -> None:
     with store.writing() as connection:
         was_paused = actions.resume_lane(connection, name)
+        auditing.keep(connection, Entry(BY_COMMAND, Action.RESUME, Subject.LANE, name), time.time())
     output.say(f"lane {name}: resumed" if was_paused else f"lane {name}: was not paused")
 
 

@@ -1,10 +1,12 @@
 """`leadbridge quarantine`: requests that were refused because their signature did not hold."""
 
+import time
 from typing import Annotated
 
 import typer
 
 from bridge import again
+from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.cli import configuration, output
 from bridge.cli.ids import for_each
 from bridge.cli.options import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption
@@ -12,7 +14,7 @@ from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.event import timestamp
-from bridge.store import questions
+from bridge.store import auditing, questions
 from bridge.store.questions import Page, QuarantineRow
 
 _COLUMNS = ("id", "state", "chatbot", "received_at", "bytes")
@@ -72,8 +74,9 @@ def _release(store: OpenStore, request: int, config: Config) -> str:
     with store.writing() as connection:
         quarantined = questions.quarantined(connection, request)
         said = again.release(connection, request, quarantined, config) if quarantined else None
-    if said is None:
-        raise OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
+        if said is None:
+            raise OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
+        auditing.keep(connection, Entry(BY_COMMAND, Action.RELEASE, Subject.REQUEST, str(request)), time.time())
     return said
 
 

@@ -40,14 +40,14 @@ def back_up(store: Path, target: Path) -> Backup:
     file already, if it cannot be written, or if the copy is damaged.
     """
     part = target.with_name(target.name + _PART)
-    _check_new(target)
+    check_new(target)
     _create(part)
     try:
         with contextlib.closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("VACUUM INTO ?", (str(part),))
         found = _verified(part)
         _sync(part)
-        _check_new(target)
+        check_new(target)
         part.rename(target)
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -58,6 +58,12 @@ def back_up(store: Path, target: Path) -> Backup:
     return found
 
 
+def check_new(target: Path) -> None:
+    """Raise OperatorError if there is such a file already."""
+    if target.exists():
+        raise OperatorError(f"{target}: is there already; name a new file, since a backup replaces nothing")
+
+
 def damages(connection: sqlite3.Connection) -> Iterator[str]:
     """Name what is damaged in a store, at most `FAULTS_LIMIT` places of each kind. Reads all of it."""
     for (line,) in connection.execute(f"PRAGMA integrity_check({FAULTS_LIMIT})"):
@@ -65,11 +71,6 @@ def damages(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"damaged: {line}"
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(FAULTS_LIMIT):
         yield f"damaged: row {row} of {table} belongs to a row of {parent} that is not there"
-
-
-def _check_new(target: Path) -> None:
-    if target.exists():
-        raise OperatorError(f"{target}: is there already; name a new file, since a backup replaces nothing")
 
 
 def _create(part: Path) -> None:

@@ -140,6 +140,8 @@ def test_what_was_missed_is_accepted_and_what_is_known_is_not(leadbridge: "Place
         f"accepted as event {rows[0]['id']}, for mail",
         f"acme since {YESTERDAY}: 3 in the vendor's list; 2 accepted, 1 known, 0 not accepted",
     ]
+    (told,) = leadbridge.rows("audit", "list")
+    assert (told["action"], told["subject_id"], told["count"], told["facts"]) == ("backfill", "acme", 2, {"of": 2})
     assert [(each["destination"], each["state"]) for each in leadbridge.rows("deliveries", "list")] == [
         ("mail", "pending"),
         ("crm", "pending"),

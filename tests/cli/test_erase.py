@@ -214,6 +214,8 @@ def test_postgresql_and_the_spool_before_it(place: "Place", embedded: SqliteDriv
     assert result.stdout == "erased: 2 events, 2 deliveries; not delivered yet, and never to be: 2 to crm\n"
     assert len(place.rows("events", "list")) == 1
     assert in_files(place) == []
+    (told,) = place.rows("audit", "list")
+    assert (told["action"], told["count"], told["facts"]["of"]) == ("erase", 2, 2)
     assert place("erase", "--email", ANN, "--yes").exit_code == 1
 
 

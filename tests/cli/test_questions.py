@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
+from bridge.audit import Action
 from bridge.event import EventState
-from bridge.store import lane_rows, questions
+from bridge.store import auditing, lane_rows, questions
 from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver
 from bridge.store.questions import Page
@@ -62,6 +63,8 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_rows.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
         (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: auditing.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: auditing.page(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
     ],
 )
 def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], index: str) -> None:

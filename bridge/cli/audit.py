@@ -1,0 +1,63 @@
+"""`leadbridge audit`: who has done what."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bridge.audit import Action
+from bridge.cli import configuration, output
+from bridge.cli.options import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli.store import open_store
+from bridge.event import timestamp
+from bridge.store import auditing
+from bridge.store.auditing import AuditRow
+
+_COLUMNS = ("id", "at", "action", "subject", "subject_id", "count", "role", "means", "session", "address", "facts")
+
+app = output.application(no_args_is_help=True)
+
+
+@app.callback()
+def audit() -> None:
+    """See who has done what: on the dashboard, through the API, and with commands.
+
+    Entries hold names, ids and numbers, never what a lead says; of a search for a person, only by what was searched.
+    They are kept as long as the longest-kept event (`store.retention`). Commands that only look are not in it.
+    """
+
+
+@app.command("list")
+def list_(
+    *,
+    config: ConfigOption = None,
+    action: Annotated[Action | None, typer.Option("--action", help="Only those that tell of this.")] = None,
+    before: BeforeOption = None,
+    limit: LimitOption = PAGE_ROWS,
+    json: JsonOption = False,
+) -> None:
+    """List the entries, newest first."""
+    with open_store(configuration.read(config)).reading() as connection:
+        rows = auditing.page(connection, action, before, limit)
+    output.show_rows([_row(each) if json else _texts(each) for each in rows], _COLUMNS, as_json=json)
+    if not json and len(rows) == limit:
+        output.complain(f"For older ones: --before {rows[-1].id}")
+
+
+def _row(row: AuditRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": timestamp(row.at),
+        "action": row.action,
+        "subject": row.subject,
+        "subject_id": row.subject_id,
+        "count": row.count,
+        "role": row.role,
+        "means": row.means,
+        "session": row.session,
+        "address": row.address,
+        "facts": dict(row.facts),
+    }
+
+
+def _texts(row: AuditRow) -> dict[str, Any]:
+    return {**_row(row), "facts": ", ".join(f"{name} {value}" for name, value in row.facts.items())}

@@ -1,0 +1,194 @@
+"""What people do on the admin listener is in the audit log, and nothing that a lead says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.errors import StoreUnavailableError
+from bridge.store.sql import SqlStore
+from tests.admin.conftest import OPERATOR, VIEWER, Desk
+from tests.admin.test_api import dead
+from tests.admin.test_pages import csrf, log_in
+
+ADA = "ada.lovelace@example.com"
+
+
+async def told(desk: Desk, *, logins: bool = False) -> list[Any]:
+    """Give the entries, oldest first."""
+    status, found = await desk.ask("GET", "/api/audit")
+    assert status == 200
+    return [each for each in reversed(found["entries"]) if logins or each["action"] not in {"login", "logout"}]
+
+
+def short(entries: list[Any]) -> list[tuple[Any, ...]]:
+    return [(each["action"], each["subject"], each["subject_id"], each["count"], each["facts"]) for each in entries]
+
+
+async def test_each_order_is_told_with_who_and_from_where(desk: Desk) -> None:
+    first, second = await dead(desk, 2)
+    await desk.send(key=b"a-key-that-is-not-the-right-one")
+    for path in (
+        f"deliveries/{second['id']}/discard",
+        f"events/{first['event']}/replay",
+        f"deliveries/{second['id']}/replay",
+        "lanes/crm/pause",
+        "lanes/crm/resume",
+    ):
+        options: dict[str, Any] = {"json": {"reason": f"{ADA} wants it"}} if path.endswith("pause") else {}
+        assert (await desk.ask("POST", f"/api/{path}", **options))[0] == 200, path
+    entries = await told(desk)
+    assert short(entries) == [
+        ("discard", "delivery", str(second["id"]), None, {"was": "dead"}),
+        ("replay", "event", first["event"], 1, {"was": "dead"}),
+        ("replay", "delivery", str(second["id"]), None, {"was": "discarded"}),
+        ("pause", "lane", "crm", None, {}),
+        ("resume", "lane", "crm", None, {}),
+    ]
+    for each in entries:
+        assert (each["role"], each["means"], each["session"]) == ("operator", "token", None)
+        assert each["address"] == "127.0.0.1"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", each["at"])
+
+
+async def test_what_is_refused_is_not_told(desk: Desk) -> None:
+    await desk.send()
+    await desk.settled()
+    await desk.send(key=b"a-key-that-is-not-the-right-one")
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    for path, status in (
+        ("deliveries/1/discard", 409),
+        ("deliveries/99/replay", 404),
+        (f"events/{event['id']}/replay", 409),
+        ("quarantine/1/release", 409),
+        ("lanes/nobody/resume", 404),
+    ):
+        assert (await desk.ask("POST", f"/api/{path}"))[0] == status
+    assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true", token=VIEWER))[0] == 403
+    assert await told(desk) == []
+
+
+async def test_many_at_once_are_one_entry_that_counts(desk: Desk) -> None:
+    await dead(desk, 3)
+    asked = {"action": "discard", "state": "dead", "destination": "crm", "reason": "mapping"}
+    _, run = await desk.ask("POST", "/api/bulk", json=asked)
+    while (await desk.ask("GET", f"/api/bulk/{run['id']}"))[1]["state"] == "running":
+        pass
+    (entry,) = await told(desk)
+    chosen = {"state": "dead", "destination": "crm", "reason": "mapping"}
+    assert short([entry]) == [("discard_all", "run", "1", 3, {"of": 3, "through": 3, **chosen})]
+
+
+async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path: Path) -> None:
+    await desk.send(FirstName="Adalbert", Email=ADA)
+    await desk.settled()
+    token = await log_in(desk)
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    await desk.ask("POST", "/api/events/search", json={"email": ADA}, token=VIEWER)
+    await desk.ask("POST", "/api/events/search", json={"phone": "+1 202 555 0123"})
+    await desk.see("/events", csrf=token, who="lovelace@")
+    await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
+    await desk.ask("GET", "/api/deliveries/1?reveal=true")
+    await desk.see(f"/events/{event['id']}", csrf=token)
+    form = {"csrf": token, "route": "acme:0", "yaml": "to: crm\nfields: {mail: Email}", "id": event["id"]}
+    assert ADA in (await desk.see("/playground", **form))[1]
+    entries = await told(desk)
+    assert short(entries) == [
+        ("search", None, None, None, {"by": "email"}),
+        ("search", None, None, None, {"by": "phone"}),
+        ("search", None, None, None, {"by": "email_part"}),
+        ("reveal", "event", event["id"], None, {}),
+        ("reveal", "delivery", "1", None, {}),
+        ("reveal", "event", event["id"], None, {}),
+        ("reveal", "event", event["id"], None, {"where": "playground"}),
+    ]
+    assert [each["role"] for each in entries] == ["viewer", *["operator"] * 6]
+    assert [each["means"] for each in entries[-2:]] == ["session", "session"]
+    assert len({each["session"] for each in entries[-2:]}) == 1
+    # Only the lead itself holds the address; without it nothing in the store does.
+    content = b"".join((tmp_path / f"leadbridge.db{end}").read_bytes() for end in ("", "-wal"))
+    assert OPERATOR.encode() not in content
+    assert b"lovelace@" not in content.replace(ADA.encode(), b"")
+
+
+async def test_coming_and_going_is_told(desk: Desk) -> None:
+    token = await log_in(desk, VIEWER)
+    await desk.see("/logout", csrf=token)
+    entries = await told(desk, logins=True)
+    assert [(each["action"], each["role"], each["means"]) for each in entries] == [
+        ("login", "viewer", "session"),
+        ("logout", "viewer", "session"),
+    ]
+    assert entries[0]["session"] == entries[1]["session"]
+
+
+async def test_what_cannot_be_told_is_neither_done_nor_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await dead(desk, 1)
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    token = await log_in(desk)
+
+    async def full(*_: Any) -> int:
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(SqlStore, "note", full)
+    assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true"))[0] == 503
+    assert (await desk.ask("POST", "/api/events/search", json={"email": ADA}))[0] == 503
+    assert (await desk.ask("POST", "/api/bulk", json={"action": "discard"}))[0] == 503
+    status, page = await desk.see(f"/events/{event['id']}", csrf=token)
+    assert (status, "García" in page) == (503, False)
+    assert (await desk.ask("GET", "/api/overview"))[1]["dead"] == 1
+    # Who comes to see what is wrong is not kept out.
+    await log_in(desk)
+
+
+async def test_a_store_in_trouble_has_the_login_in_the_log(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def full(*_: Any) -> int:
+        raise StoreUnavailableError("the disk is full")
+
+    monkeypatch.setattr(SqlStore, "note", full)
+    await log_in(desk)
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "audit_not_kept" in each]
+    assert "action=login" in line
+    assert OPERATOR not in line
+
+
+async def test_it_is_for_operators_and_read_page_by_page(desk: Desk) -> None:
+    for name in ("pause", "resume", "pause", "resume", "pause"):
+        options: dict[str, Any] = {"json": {}} if name == "pause" else {}
+        await desk.ask("POST", f"/api/lanes/crm/{name}", **options)
+    assert (await desk.ask("GET", "/api/audit", token=VIEWER))[0] == 403
+    assert (await desk.ask("GET", "/api/audit", token=None))[0] == 401
+    seen: list[int] = []
+    path = "/api/audit?action=pause&limit=2"
+    while path:
+        found = (await desk.ask("GET", path))[1]
+        seen += [each["id"] for each in found["entries"]]
+        path = f"/api/audit?action=pause&limit=2&before={found['next']}" if found["next"] else ""
+    assert seen == [5, 3, 1]
+    assert (await desk.ask("GET", "/api/audit?action=nonsense"))[0] == 400
+
+
+async def test_its_page_shows_and_chooses(desk: Desk) -> None:
+    await desk.send()
+    await desk.settled()
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
+    await desk.ask("POST", "/api/lanes/crm/resume")
+    token = await log_in(desk)
+    page = (await desk.see("/audit"))[1]
+    assert f'href="/events/{event["id"]}"' in page
+    assert "lane crm" in page
+    assert "operator, session" in page
+    chosen = (await desk.see("/audit?action=reveal"))[1]
+    assert "lane crm" not in chosen
+    assert "<option selected>reveal" in chosen
+    assert "Older" in (await desk.see("/audit?limit=1"))[1]
+    assert (await desk.see("/audit?action=nonsense"))[0] == 400
+    await desk.see("/logout", csrf=token)
+    viewer = await log_in(desk, VIEWER)
+    status, page = await desk.see("/audit")
+    assert (status, csrf(page)) == (403, viewer)
+    assert 'href="/audit"' not in page
