@@ -2,23 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated
 
 import typer
 
+from bridge.asking import Asking, ask_all
+from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
-from bridge.cli.asking import Answered, ask_all
 from bridge.cli.options import JsonOption, PathArgument
-from bridge.cli.store import open_store
+from bridge.cli.store import OpenStore, open_store
+from bridge.cli.vault import CommandVault
+from bridge.config import Config
+from bridge.config.model import Destination
 from bridge.config.units import parse_duration
-from bridge.store import reconciling
-from bridge.store.base import DeliveryState
-from bridge.store.reconciling import Tally
-from bridge.store.search import seq_at
+from bridge.reconciliation import Answered, Counted, DeliveredPage, Missing, lines, missing, steps
+from bridge.store import auditing, reconciling
+from bridge.store.search import SPAN, seq_at
 
 NAMED = 20
-"""The most deliveries that are named of a destination whose records are gone."""
+"""The most deliveries that are named of a destination whose records are gone: the newest."""
 
 _COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead", "discarded")
 _ONLINE = (*_COLUMNS, "held", "gone", "untold")
@@ -52,57 +56,68 @@ def reconcile(
     waits is not missing yet. Of a destination whose connector cannot ask, the records are `untold`. The exit status is
     1 if any lead is missing, 0 otherwise.
     """
-    seconds = _span(since)
+    seconds, now = _span(since), time.time()
     config = configuration.read(path)
     store = open_store(config)
     with store.reading() as connection:
-        first = seq_at(connection, time.time() - seconds)
-        tallies = reconciling.tallies(connection, first)
-        strange = reconciling.unrecognised(connection, first)
-    answered = asyncio.run(ask_all(config, store, first)) if online else {}
-    rows = [_row(each, answered.get(each.destination or "") if online else None) for each in tallies]
-    if strange:
-        rows.append({**dict.fromkeys(_COLUMNS, 0), "chatbot": None, "destination": None, "received": strange})
-        rows[-1]["dead"] = strange
-    output.show_rows(rows, _ONLINE if online else _COLUMNS, as_json=json)
-    if _complain(rows, strange, answered):
+        first = seq_at(connection, now - seconds)
+        last = reconciling.last_event(connection)
+    counted = Counted()
+    # In steps: a long question would keep the write-ahead log from being begun anew.
+    for start, end in steps(first, last, SPAN):
+        with store.reading() as connection:
+            counted += reconciling.count(connection, start, end)
+    answered = _answers(config, store, counted, first, now) if online else None
+    columns = _ONLINE if online else _COLUMNS
+    rows = [{name: getattr(each, name) for name in columns} for each in lines(counted, answered)]
+    output.show_rows(rows, columns, as_json=json)
+    found = missing(counted, answered)
+    _complain(found, answered or {})
+    if found:
         raise typer.Exit(1)
 
 
-def _row(tally: Tally, answered: Answered | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "chatbot": tally.chatbot,
-        "destination": tally.destination,
-        "received": tally.received,
-        "delivered": tally.states.get(DeliveryState.DELIVERED, 0),
-        "waiting": tally.states.get(DeliveryState.PENDING, 0),
-        "dead": tally.states.get(DeliveryState.DEAD, 0),
-        "discarded": tally.states.get(DeliveryState.DISCARDED, 0),
-    }
-    if answered is not None:
-        row["held"] = answered.held.get(tally.chatbot, 0)
-        row["gone"] = len(answered.gone.get(tally.chatbot, ()))
-        row["untold"] = answered.untold.get(tally.chatbot, 0)
-    return row
+def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now: float) -> Mapping[str, Answered]:
+    """Ask the destinations, after it has been written down that they are."""
+    answered = {name: Answered() for name in config.destinations}
+    wanted = {name: answered[name] for name in answered if counted.delivered(name)}
+    total = sum(map(counted.delivered, wanted))
+    with store.writing() as connection:
+        auditing.keep(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
+
+    async def read(name: str, before: int | None) -> DeliveredPage:
+        with store.reading() as connection:
+            return reconciling.delivered(connection, name, first, now, before)
+
+    @asynccontextmanager
+    async def opened(destination: Destination) -> AsyncIterator[None]:
+        destination.connector.open(CommandVault(config, destination.name))
+        try:
+            yield
+        finally:
+            await destination.connector.close()
+
+    asyncio.run(ask_all(Asking(read, opened, time.time), config, wanted))
+    return answered
 
 
-def _complain(rows: Sequence[Mapping[str, Any]], strange: int, answered: Mapping[str, Answered]) -> bool:
-    """Say what is missing, and what to do; tells whether anything is."""
-    dead = sum(each["dead"] for each in rows) - strange
-    if dead:
-        output.complain(f"{dead:,} dead: see `leadbridge deliveries list --state dead`, mend the cause, replay them")
-    if strange:
+def _complain(found: Missing, answered: Mapping[str, Answered]) -> None:
+    """Say what is missing, and what to do."""
+    if found.dead:
         output.complain(
-            f"{strange:,} not recognised: see `leadbridge events list --state unrecognised`, mend the configuration, "
-            "replay them"
+            f"{found.dead:,} dead: see `leadbridge deliveries list --state dead`, mend the cause, replay them"
+        )
+    if found.unrecognised:
+        output.complain(
+            f"{found.unrecognised:,} not recognised: see `leadbridge events list --state unrecognised`, mend the "
+            "configuration, replay them"
         )
     for name, each in answered.items():
-        gone = sorted(identity for ids in each.gone.values() for identity in ids)
+        gone = each.gone.total()
         if gone:
-            more = f" and {len(gone) - NAMED:,} more" if len(gone) > NAMED else ""
-            named = " ".join(map(str, gone[:NAMED]))
+            named = " ".join(str(delivery.id) for delivery in each.named[:NAMED])
+            more = f" and {gone - NAMED:,} more" if gone > NAMED else ""
             output.complain(
-                f"{name}: holds {len(gone):,} of its records no more (deleted there, or merged into another): "
+                f"{name}: holds {gone:,} of its records no more (deleted there, or merged into another): "
                 f"deliveries {named}{more}; see each with `leadbridge deliveries show`, replay those that are missed"
             )
-    return bool(dead or strange or any(each.gone for each in answered.values()))

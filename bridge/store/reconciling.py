@@ -1,81 +1,71 @@
-"""What became of the leads of a span of time, and which records they became. Reads only.
+"""What became of the events of a span of time, and which records they became. Reads only, bounded by what is asked.
 
-Its questions read all deliveries of that span, which takes a while where there are millions; nobody waits for them but
-whoever asks.
+A span is given by the number (`seq`) of its first event; see `search.seq_at`.
 """
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
 from bridge.event import EventState
+from bridge.reconciliation import AT_ONCE, Counted, Delivered, DeliveredPage, Where
 from bridge.store.base import DeliveryState
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events
+from bridge.store.search import SPAN, first_delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of a chatbot's events at one destination."""
-
-    chatbot: str
-    destination: str | None
-    """None for events that no route took."""
-    states: Mapping[DeliveryState, int]
-    received: int
+def last_event(connection: Connection) -> int:
+    """Give the number of the newest event; 0 if there is none."""
+    return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Delivered:
-    """A delivery that ended well, and the record it became."""
-
-    id: int
-    chatbot: str
-    route: str
-    remote_id: str | None
-
-
-def tallies(connection: Connection, first: int) -> list[Tally]:
-    """Count the deliveries of the events from a `seq` on, by chatbot and destination."""
+def count(connection: Connection, first: int, last: int) -> Counted:
+    """Count what became of the events with numbers from `first` to `last`; some 4 µs for each of them."""
+    span = events.c.seq.between(first, last)
     asked = (
         select(events.c.chatbot, deliveries.c.destination, deliveries.c.state, func.count())
         .select_from(events.outerjoin(deliveries))
-        .where(events.c.seq >= first, in_state(events.c.state, EventState.ACCEPTED.value))
+        .where(span, in_state(events.c.state, EventState.ACCEPTED.value))
         .group_by(events.c.chatbot, deliveries.c.destination, deliveries.c.state)
     )
-    counted: dict[tuple[str, str | None], dict[DeliveryState, int]] = {}
-    taken_by_none: dict[tuple[str, str | None], int] = {}
-    for chatbot, destination, state, count in connection.execute(asked):
-        states = counted.setdefault((chatbot, destination), {})
+    states: dict[Where, dict[DeliveryState, int]] = {}
+    untaken: dict[Where, int] = {}
+    for chatbot, destination, state, number in connection.execute(asked):
         if state is None:
-            taken_by_none[chatbot, destination] = count
+            untaken[chatbot, destination] = number
         else:
-            states[DeliveryState(state)] = count
-    return [
-        Tally(*of, states, sum(states.values()) + taken_by_none.get(of, 0))
-        for of, states in sorted(counted.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    ]
+            states.setdefault((chatbot, destination), {})[DeliveryState(state)] = number
+    strange = select(func.count()).where(span, in_state(events.c.state, EventState.UNRECOGNISED.value))
+    return Counted(states, untaken, connection.execute(strange).scalar_one())
 
 
-def unrecognised(connection: Connection, first: int) -> int:
-    """Count the events from a `seq` on of which nobody knows what they are."""
-    asked = select(func.count()).where(events.c.seq >= first, in_state(events.c.state, EventState.UNRECOGNISED.value))
-    return int(connection.execute(asked).scalar_one())
+def delivered(connection: Connection, destination: str, first: int, at: float, before: int | None) -> DeliveredPage:
+    """Read the next deliveries that had ended well at a time, of the events with numbers from `first` on.
 
-
-def delivered(connection: Connection, destination: str, first: int, after: int, limit: int) -> Sequence[Delivered]:
-    """Read the next deliveries with ids above `after` that ended well, of the events from a `seq` on."""
+    A page looks at no more than `SPAN` deliveries; `before` is where the page before it said to read on.
+    """
+    low = first_delivery(connection, first)
+    if low is None:
+        return DeliveredPage((), None)
+    high = before or (connection.execute(select(func.max(deliveries.c.id))).scalar() or 0) + 1
+    bottom = max(low, high - SPAN)
     asked = (
-        select(deliveries.c.id, events.c.chatbot, deliveries.c.route, deliveries.c.remote_id)
+        select(deliveries.c.id, events.c.id.label("event_id"), events.c.chatbot)
+        .add_columns(deliveries.c.route, deliveries.c.remote_id)
         .select_from(deliveries.join(events))
         .where(
-            events.c.seq >= first,
-            deliveries.c.id > after,
+            deliveries.c.id >= bottom,
+            deliveries.c.id < high,
+            deliveries.c.event_seq >= first,
             deliveries.c.destination == destination,
             in_state(deliveries.c.state, DeliveryState.DELIVERED.value),
+            deliveries.c.settled_at <= at,
         )
-        .order_by(deliveries.c.id)
-        .limit(limit)
+        .order_by(deliveries.c.id.desc())
+        .limit(AT_ONCE)
     )
-    return [Delivered(*row) for row in connection.execute(asked)]
+    rows = [
+        Delivered(row.id, row.event_id.hex(), row.chatbot, row.route, row.remote_id)
+        for row in connection.execute(asked)
+    ]
+    end = rows[-1].id if len(rows) == AT_ONCE else bottom
+    return DeliveredPage(rows, end if end > low else None)

@@ -1,12 +1,14 @@
 """What alerts, `reconcile` and `tail` ask of the store, on each engine."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from bridge import retry
 from bridge.admin.desk import Desk
 from bridge.event import EventState
+from bridge.reconciliation import Counted, steps
 from bridge.store import alerting, reconciling
 from bridge.store.base import DeliveryState, Quarantined, Routed
 from bridge.store.driver import Driver
@@ -51,18 +53,53 @@ async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
 
 async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
     await filled.accept([Routed(event())])
-    tallies = await desk.ask(lambda connection: reconciling.tallies(connection, 1))
+    last = await desk.ask(reconciling.last_event)
+    assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
-    assert tallies == [
-        reconciling.Tally("acme", None, {}, 1),
-        reconciling.Tally("acme", "crm", {dead: 1, delivered: 1, pending: 2}, 4),
-        reconciling.Tally("acme", "mail", {pending: 4}, 4),
-    ]
-    assert await desk.ask(lambda connection: reconciling.unrecognised(connection, 1)) == 1
-    assert await desk.ask(lambda connection: reconciling.unrecognised(connection, 6)) == 0
-    (record,) = await desk.ask(lambda connection: reconciling.delivered(connection, "crm", 1, 0, 10))
-    assert (record.id, record.chatbot, record.route, record.remote_id) == (3, "acme", "crm", "17")
-    assert not await desk.ask(lambda connection: reconciling.delivered(connection, "crm", 1, 3, 10))
+    whole = Counted(
+        {("acme", "crm"): {dead: 1, delivered: 1, pending: 2}, ("acme", "mail"): {pending: 4}},
+        {("acme", None): 1},
+        1,
+    )
+    assert await desk.ask(lambda connection: reconciling.count(connection, 1, last)) == whole
+    parts = Counted()
+    for first, end in steps(1, last, 2):
+        parts += await desk.ask(partial(reconciling.count, first=first, last=end))
+    assert parts == whole
+    assert await desk.ask(lambda connection: reconciling.count(connection, 7, 9)) == Counted()
+
+
+async def test_what_was_delivered_is_read_page_by_page_newest_first(
+    store: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.accept([routed("crm", "mail", received_at=NOW + number) for number in range(8)])
+    await settle(store, {number: Delivered(f"r{number}") for number in (1, 3, 5, 9, 11, 13)})
+
+    async def read(first: int, at: float = NOW + 1) -> list[list[int]]:
+        pages, before = [], None
+        while True:
+            page = await desk.ask(partial(reconciling.delivered, destination="crm", first=first, at=at, before=before))
+            pages.append([each.id for each in page.rows])
+            if page.next is None:
+                return pages
+            before = page.next
+
+    assert await read(1) == [[13, 11, 9, 5, 3, 1]]
+    assert await read(5) == [[13, 11, 9]]
+    assert await read(99) == [[]]
+    # What was settled later was not counted.
+    assert await read(1, NOW) == [[]]
+    monkeypatch.setattr(reconciling, "AT_ONCE", 2)
+    assert await read(1) == [[13, 11], [9, 5], [3, 1]]
+    monkeypatch.setattr(reconciling, "SPAN", 4)
+    pages = await read(1)
+    assert [each for page in pages for each in page] == [13, 11, 9, 5, 3, 1]
+    assert len(pages) > 3
+    (record,) = (
+        await desk.ask(partial(reconciling.delivered, destination="crm", first=7, at=NOW + 1, before=None))
+    ).rows
+    assert (record.chatbot, record.route, record.remote_id) == ("acme", "crm", "r13")
+    assert len(record.event_id) == 32
 
 
 async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
