@@ -45,6 +45,7 @@ class Lanes:
         self._store = store
         self._clock = clock
         self._caller = caller
+        self._configured: Mapping[str, Destination] = config().destinations
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
@@ -125,6 +126,12 @@ class Lanes:
     def reconfigure(self) -> None:
         """Take over a changed configuration: a destination that has changed ends its calls and begins anew."""
         destinations = self._config().destinations
+        for name, destination in self._configured.items():
+            worked = any(lane.destination is destination for lane in self._lanes.values())
+            if destinations.get(name) is not destination and not worked:
+                # No lane here closes it in its end, and it may have been asked something all the same.
+                self._close(destination)
+        self._configured = destinations
         for lane in self._lanes.values():
             if destinations.get(lane.destination.name) is lane.destination:
                 # What it has mapped already was mapped as it used to be.

@@ -438,12 +438,15 @@ class Connector(ABC):
 
         False only where its answer says that there is no such record; None where it cannot be told.
 
-        Called for `leadbridge reconcile --online` only, one call at a time with at most 100 records, in a process that
-        delivers nothing. It must not write. It is cut off after `Context.timeout` seconds; an exception counts as None
-        for all of them.
+        Called for `leadbridge reconcile --online` and for the same question on the dashboard, one call at a time with
+        at most 100 records; there beside `deliver`, and perhaps while `close` is called. It must not write. It is cut
+        off after `Context.timeout` seconds; an exception counts as None for all of them.
         """
         return [None] * len(filed)
 
     @abstractmethod
     async def close(self) -> None:
-        """Give back connections. Called once, after the last other call has ended; a second time does nothing."""
+        """Give back connections. A second time does nothing.
+
+        Called once, after the last other call has ended, but for a `holds` that may be under way: it may fail then.
+        """

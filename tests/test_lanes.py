@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,6 +193,21 @@ async def test_one_that_is_alone_owns_everything_whatever_the_store_says(
         await asyncio.sleep(0.2)
         assert process.working == set(NAMES)
     await process.stop()
+
+
+async def test_a_destination_that_goes_is_closed_whether_its_lane_is_worked_here_or_not(start: Start) -> None:
+    """Another process's destination may have been asked here what it holds, over connections of its own."""
+    one, other = start(), start()
+    await until(lambda: shared(one, other))
+    for process in (one, other):
+        changed = {**process.config.destinations, "crm": destination("crm", FakeConnector())}
+        process.config = replace(process.config, destinations=changed)
+        process.lanes.reconfigure()
+    await until(lambda: one.connectors["crm"].closed and other.connectors["crm"].closed)
+    await one.stop()
+    await other.stop()
+    for process in (one, other):
+        assert {name: each.closed for name, each in process.connectors.items()} == dict.fromkeys(NAMES, 1)
 
 
 # -- shards

@@ -61,6 +61,7 @@ Email = Annotated[str, StringConstraints(pattern=rf"^{_LETTER}{{1,64}}@{_LETTER}
 EmailPart = Annotated[str, StringConstraints(pattern=rf"^(?:@|{_LETTER}){{3,320}}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
+Span = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
 
 Before = Annotated[Number | None, Field(description="The cursor: `next` of the page before.")]
 Since = Annotated[Moment | None, Field(description="Received at this time or later, ISO 8601 with a zone.")]
@@ -156,6 +157,12 @@ class AuditGiven(Given):
     action: Action | None = Field(default=None, description="Only those that tell of this.")
     before: Before = None
     limit: Limit = PAGE
+
+
+class SpanGiven(Given):
+    """How far back."""
+
+    span: Span = Field(default="24h", description="What was received within this time: `90m`, `24h`, `30d`.")
 
 
 class LaneGiven(Given):

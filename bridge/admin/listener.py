@@ -12,10 +12,12 @@ from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import BODY_LIMIT, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
+from bridge.admin.inquiries import Inquiries
 from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
 from bridge.admin.orders import Orders
 from bridge.admin.pages import Pages
+from bridge.admin.reconcile import Reconcile
 from bridge.admin.runs import Runs
 from bridge.config.model import Config
 from bridge.config.reload import Files
@@ -63,13 +65,16 @@ class Admin:
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
         self._api = Api(self._desk, self._audit, lanes, config, files, clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
-        self._pages = Pages(self._api, self._orders, self._gate, files, clock)
+        self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
+        self._reconcile = Reconcile(self._api, self._inquiries, clock)
+        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, files, clock)
 
     def application(self) -> web.Application:
         """Make the application for the listener."""
         application = web.Application(middlewares=[_surround], client_max_size=BODY_LIMIT)
         self._health.add_to(application.router)
-        endpoints = [*self._api.endpoints(), *self._orders.endpoints(), *self._audit.endpoints()]
+        groups = (self._api, self._orders, self._reconcile, self._audit)
+        endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
         application.router.add_get("/api/openapi.json", partial(self._describe, endpoints))
@@ -78,6 +83,7 @@ class Admin:
 
     async def close(self) -> None:
         """End what was begun here; what is done of it stays done."""
+        await self._inquiries.close()
         await self._runs.close()
         await self._desk.close()
 

@@ -15,6 +15,7 @@ from bridge.admin.lead_pages import LeadPages
 from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
 from bridge.admin.orders import Orders
 from bridge.admin.playground_page import PlaygroundPage
+from bridge.admin.reconcile import Reconcile, ReconcilePages
 from bridge.admin.rendering import Rendering
 from bridge.admin.screen import Form, Screen, asked, form_of
 from bridge.audit import Action
@@ -25,7 +26,15 @@ from bridge.store.bulk import Act
 class Pages:
     """Answers with pages."""
 
-    def __init__(self, api: Api, orders: Orders, gate: Gate, files: Files | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        orders: Orders,
+        reconcile: Reconcile,
+        gate: Gate,
+        files: Files | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._api = api
         self._orders = orders
         self._gate = gate
@@ -33,6 +42,7 @@ class Pages:
         self._rendering = Rendering()
         self._screen = Screen(gate, self._rendering)
         self._leads = LeadPages(api, orders, self._screen, clock)
+        self._reconcile = ReconcilePages(api, reconcile, self._screen)
         self._playground = PlaygroundPage(api, files, self._screen, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -54,6 +64,7 @@ class Pages:
         router.add_get("/configuration", show(self._configuration))
         router.add_get("/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
+        self._reconcile.add_to(router)
         self._playground.add_to(router)
 
     # -- login

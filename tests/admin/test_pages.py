@@ -8,7 +8,7 @@ from bridge.sharding import lanes_of
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 
-PAGES = ("/", "/events", "/deliveries", "/dead", "/quarantine", "/playground", "/configuration", "/audit")
+PAGES = ("/", "/events", "/deliveries", "/dead", "/quarantine", "/reconcile", "/playground", "/configuration", "/audit")
 
 
 async def log_in(desk: Desk, token: str = OPERATOR) -> str:

@@ -34,7 +34,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     yield "login"
     await person.log_in()
     yield "overview"
-    for name in ("events", "deliveries", "quarantine", "dead", "configuration", f"events/{event}"):
+    for name in ("events", "deliveries", "quarantine", "reconcile", "dead", "configuration", f"events/{event}"):
         await page.goto(f"/{name}")
         for each in await page.locator("details").all():
             await each.locator("summary").click()
@@ -42,6 +42,10 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.get_by_role("button", name="Show personal data").click()
     await expect(page.get_by_text("Personal data is masked")).to_have_count(0)
     yield "lead-shown"
+    await page.goto("/reconcile")
+    await page.get_by_role("button", name="Ask the destinations").click()
+    await expect(page.locator("#inquiry")).to_contain_text("done", timeout=15_000)
+    yield "inquiry"
     await page.goto("/playground")
     await page.get_by_role("button", name="Load it").click()
     await page.get_by_label("An event, as JSON").fill('{"Email": "ada@example.com", "PhoneNumber": "+1 202 555 0123"}')
@@ -58,6 +62,13 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.get_by_role("button", name="Pause crm").click()
     await expect(page.get_by_role("button", name="Resume crm")).to_be_visible()
     yield "overview-paused"
+    await page.goto("/audit")
+    await expect(page.locator("tbody tr")).to_have_count(5)
+    yield "audit"
+    await page.get_by_label("Action").select_option("reveal")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    yield "audit-chosen"
 
 
 async def in_every_window(person: Person, look: Callable[[str], Awaitable[None]]) -> None:

@@ -78,6 +78,31 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     assert len(dashboard.crm.records) == 500
 
 
+async def test_a_lead_that_never_arrived_is_found_by_reconciling(dashboard: Dashboard, person: Person) -> None:
+    await dashboard.delivered()
+    await dashboard.dead(lead(Email="ada@example.com"))
+    await person.log_in()
+    await person.page.get_by_role("link", name="Reconcile").click()
+    await person.page.get_by_label("Received in").select_option("the last 7 days")
+    await person.page.get_by_role("button", name="Show").click()
+    counted = person.page.get_by_role("region", name="By chatbot and destination")
+    await expect(counted.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0"])
+    missing = person.page.get_by_role("region", name="Leads whose delivery is dead")
+    await missing.get_by_role("link").click()
+    await expect(person.page.locator(".why").first).to_contain_text("mapping: field `phone`: required, but empty")
+    await person.page.go_back()
+    await person.page.get_by_role("button", name="Ask the destinations").click()
+    await expect(person.heading("Inquiry 1")).to_be_visible()
+    await expect(person.page.locator("#inquiry")).to_contain_text("done", timeout=MILLISECONDS)
+    # The connector of this destination cannot ask.
+    asked = person.page.get_by_role("region", name="By chatbot and destination")
+    await expect(asked.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0", "0", "0", "1"])
+    await person.page.goto("/audit")
+    done = person.page.locator("tbody tr").first
+    await expect(done).to_contain_text("inquire")
+    await expect(done).to_contain_text("operator, session")
+
+
 async def test_the_keyboard_is_enough(dashboard: Dashboard, person: Person) -> None:
     await dashboard.dead(lead(Email="ada@example.com"))
     await dashboard.mend()
@@ -135,16 +160,18 @@ async def test_a_viewer_looks_and_cannot_act(dashboard: Dashboard, person: Perso
     await dashboard.dead(lead(Email="ada@example.com", FirstName="Adalbert"))
     await person.log_in(VIEWER)
     event = (await dashboard.ask("/api/events"))["events"][0]["id"]
-    for path in ("/", "/events", f"/events/{event}", "/deliveries", "/dead", "/quarantine", "/configuration"):
+    for path in ("/", "/events", f"/events/{event}", "/deliveries", "/dead", "/quarantine", "/reconcile", "/configuration"):
         await person.page.goto(path)
         buttons = await person.page.get_by_role("button").all_inner_texts()
-        assert set(buttons) <= {"Log out (viewer)", "Search"}, path
+        assert set(buttons) <= {"Log out (viewer)", "Search", "Show"}, path
         assert "Adalbert" not in await person.page.content()
-        await expect(person.page.get_by_role("link", name="Playground")).to_have_count(0)
+        for name in ("Playground", "Audit"):
+            await expect(person.page.get_by_role("link", name=name)).to_have_count(0)
     await person.find("ada@example.com")
     await expect(person.results()).to_have_count(1)
     assert person.complaints == []
-    for path in ("/deliveries/1/replay", "/deliveries/1/discard", "/lanes/crm/pause", "/dead", f"/events/{event}"):
+    orders = ("/deliveries/1/replay", "/deliveries/1/discard", "/lanes/crm/pause", "/dead", "/reconcile")
+    for path in (*orders, f"/events/{event}"):
         # As the page's own forms would, with the token that they bring along.
         status = await person.page.evaluate(
             """path => {
