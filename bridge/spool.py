@@ -34,11 +34,12 @@ class Spool:
     def __init__(
         self, store: Store, spool: SpoolStore, limit: int, observe: Callable[[int], None] = lambda _: None
     ) -> None:
+        self.limit = limit
+        self.size = 0
+        """Bytes of payloads that wait."""
         self._store = store
         self._spool = spool
-        self._limit = limit
         self._observe = observe
-        self._size = 0
         self._writing = 0
         """Calls that are putting something into the spool."""
         self._written = 0
@@ -53,7 +54,7 @@ class Spool:
     async def open(self) -> None:
         """Look whether an earlier run has left something; call it before the first event."""
         self._sized(await self._spool.size())
-        if self._size or await self._spool.refused():
+        if self.size or await self._spool.refused():
             self._in_use.set()
 
     async def accept(self, routed: Sequence[Routed]) -> list[bool]:
@@ -70,7 +71,7 @@ class Spool:
                 raise
             except (StoreUnavailableError, TimeoutError) as error:
                 self._begin(error)
-        if self._size + _bytes(routed) > self._limit:
+        if self.size + _bytes(routed) > self.limit:
             raise StoreUnavailableError("the database cannot be reached, and the spool is full (store.spool_limit)")
         self._writing += 1
         try:
@@ -79,7 +80,7 @@ class Spool:
             self._written += 1
             self._writing -= 1
         kept = [each for each, is_new in zip(routed, new, strict=True) if is_new]
-        self._sized(self._size + _bytes(kept))
+        self._sized(self.size + _bytes(kept))
         return new
 
     async def quarantine(self, request: Quarantined) -> bool:
@@ -115,7 +116,7 @@ class Spool:
         if routed:
             await self._store.accept(routed)
             await self._spool.remove([each.event.id for each in routed])
-            self._sized(self._size - _bytes(routed))
+            self._sized(self.size - _bytes(routed))
             return True
         refused = await self._spool.refused()
         if refused:
@@ -131,7 +132,7 @@ class Spool:
             self._in_use.set()
 
     def _sized(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._observe(size)
 
 

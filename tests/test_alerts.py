@@ -9,6 +9,7 @@ from bridge.alerts.telling import CALM_SECONDS, GROWN, Key, Known, Message, Trou
 from bridge.alerts.troubles import (
     REFUSALS_LIMIT,
     Seen,
+    Spooled,
     is_elsewhere,
     troubles,
     unsure,
@@ -187,6 +188,41 @@ def test_the_configuration_and_the_store() -> None:
     assert "2 problems" in second
 
 
+MIB = 1024**2
+
+
+def test_the_spool_is_in_use() -> None:
+    (text,) = texts(seen(spools=True, spooled=Spooled(3 * MIB, 256 * MIB)))
+    assert text.startswith("the spool is in use: 3.0 MiB of 256.0 MiB wait on this machine")
+    assert "nothing is lost until it is full" in text
+    # Also where only refused requests wait, which take no room of it.
+    assert len(texts(seen(spools=True, spooled=Spooled(0, 1)))) == 1
+    assert texts(seen(spools=True)) == []
+
+
+def test_a_spool_that_is_nearly_full_is_told_again_at_once(teller: Teller) -> None:
+    def spooled(mib: int) -> Trouble:
+        (found,) = troubles(seen(spools=True, spooled=Spooled(mib * MIB, 100 * MIB)), NOW, 900.0)
+        return found
+
+    assert teller(spooled(1)) == teller(spooled(1), after=29) == []
+    assert len(teller(spooled(1), after=1)) == 1
+    assert teller(spooled(89), after=60) == []
+    (again,) = teller(spooled(90), after=1)
+    assert again.startswith("still: the spool is in use: 90.0 MiB of 100.0 MiB")
+    assert "answered 503" in again
+    assert teller(spooled(95), after=1) == []
+    assert teller(after=1) + teller(after=CALM_SECONDS) == ["over: the spool is in use"]
+
+
+def test_a_store_with_a_spool_before_it_refuses_nobody_yet() -> None:
+    (alone,) = texts(seen(store_commits=False))
+    (before,) = texts(seen(store_commits=False, spools=True))
+    assert "answered 503" in alone
+    assert "503" not in before
+    assert "kept on this machine" in before
+
+
 def test_what_was_not_seen() -> None:
     keys = [
         Key("dead", "crm"),
@@ -207,6 +243,8 @@ def test_what_is_another_process_to_tell() -> None:
         assert is_elsewhere(key, elsewhere)
         assert not is_elsewhere(key, seen())
     assert not is_elsewhere(Key("refused", "crm"), elsewhere)
+    # Each process has a spool of its own.
+    assert not is_elsewhere(Key("spool"), elsewhere)
 
 
 def test_a_message_is_good_news_only_when_something_is_over() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from sqlalchemy.engine import make_url
 
 from bridge import retry
 from bridge.admin.desk import Desk
@@ -28,10 +29,14 @@ from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.lane import Lane
 from bridge.sharding import lanes_of
+from bridge.spool import Spool
 from bridge.store import alerting
 from bridge.store.base import Lease, Pause, Routed
 from bridge.store.driver import Driver
+from bridge.store.migrate import migrate
+from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Quota, Reason, Rejected
 from tests import building
 from tests.building import (
@@ -293,6 +298,44 @@ async def test_a_store_in_trouble(alone: Place, target: Target, monkeypatch: pyt
     monkeypatch.setattr(alone.store, "check", fail)
     await alone.look(0, 15, 15)
     assert target.lines[0].startswith("the store cannot commit: events are answered 503")
+
+
+async def test_the_spool_is_in_use_and_empty_again(
+    alone: Place, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real spool, before a store that is away and comes back."""
+    monkeypatch.setattr("bridge.spool.LOOK_SECONDS", 0.005)
+    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/spool.db"))
+    migrate(driver.engine())
+    kept = SpoolStore(driver)
+    accept = alone.store.accept
+
+    async def away(_: Sequence[Routed]) -> list[bool]:
+        raise StoreUnavailableError("gone")
+
+    monkeypatch.setattr(alone.store, "accept", away)
+    spool = Spool(alone.store, kept, limit=1024**2)
+    alone.watch = Watch(
+        lambda: alone.config, lambda: alone.lanes, alone.store, alone.desk.ask, alone.clock, spool=spool
+    )
+    await spool.open()
+    await alone.look(0, 30)
+    assert target.lines == []
+    assert await spool.accept([routed("crm", Email="ada@example.com")]) == [True]
+    moving = asyncio.create_task(spool.run())
+    await alone.look(15, 15, 15)
+    (line,) = target.lines
+    assert line.startswith("the spool is in use: 0.2 KiB of 1.0 MiB wait on this machine")
+    assert "ada@" not in line
+    monkeypatch.setattr(alone.store, "accept", accept)
+    while spool.in_use:
+        await asyncio.sleep(0.005)
+    await alone.look(15, CALM_SECONDS)
+    assert target.lines[1:] == ["over: the spool is in use"]
+    assert [each["type"] for each in target.taken] == ["warning", "success"]
+    moving.cancel()
+    await asyncio.gather(moving, return_exceptions=True)
+    await kept.close()
 
 
 async def test_without_a_target_nobody_is_asked(embedded: Driver, embedded_store: SqlStore) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.alerts.telling import Key, Trouble
+from bridge.alerts.telling import GROWN, Key, Trouble
 from bridge.event import timestamp
 from bridge.signature import SignatureFault
 from bridge.store.alerting import COUNT_LIMIT, Backlog, Dead, Stored
@@ -23,7 +23,10 @@ QUOTA_LEFT = 10
 LONG_QUOTA_SECONDS = 60.0
 """A quota that is renewed within so many seconds is not worth a message: it is used up and renewed all the time."""
 
-_DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE = (
+SPOOL_NEARLY_FULL = 0.9
+"""The part of the spool's limit from which on it is told again, without waiting."""
+
+_DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL = (
     "dead",
     "unrecognised",
     "oldest",
@@ -32,6 +35,7 @@ _DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE
     "refused",
     "configuration",
     "store",
+    "spool",
 )
 _OF_THE_STORE = {_DEAD, _UNRECOGNISED, _OLDEST}
 _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
@@ -39,7 +43,7 @@ _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
 _TOGETHER = 30.0  # seconds: dead letters that come together are told together
 _PASSING = 120.0  # seconds: what often mends itself
 _REPLAYED = 60.0  # seconds: a lead of last week that is replayed is old at once, and gone soon
-_STORE_PATIENCE = 30.0
+_STORE_PATIENCE = 30.0  # seconds: a failover
 
 _WHY: Mapping[str, str] = {
     Reason.BAD_ANSWER: "its answers cannot be understood",
@@ -65,6 +69,16 @@ _FAULTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """What waits on this machine while the database cannot be reached."""
+
+    size: int
+    """Bytes of payloads."""
+    limit: int
+    """So many at the most; beyond it events are answered 503."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of a bridge at a moment."""
 
@@ -79,6 +93,10 @@ class Seen:
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
     problems: int = 0
     """Of the configuration on disk."""
+    spooled: Spooled | None = None
+    """What this process keeps for a database that is away; None where it keeps nothing, or cannot."""
+    spools: bool = False
+    """Whether it could: then a store that cannot commit does not refuse anybody yet."""
     here: frozenset[str] = field(default=frozenset())
     """Destinations whose lanes are worked here: what is about others is another process's to tell."""
     whole: bool = True
@@ -115,17 +133,30 @@ def is_elsewhere(key: Key, seen: Seen) -> bool:
 
 def _bridge(seen: Seen) -> Iterator[Trouble]:
     if not seen.store_commits:
-        detail = (
-            "events are answered 503, and their sender tries for some four minutes only; see the disk's free space "
-            "or the database server, and the log"
-        )
+        refused = "events are answered 503, and their sender tries for some four minutes only"
+        kept = "events are kept on this machine meanwhile (store.spool), and nothing is delivered"
+        detail = f"{kept if seen.spools else refused}; see the disk's free space or the database server, and the log"
         yield Trouble(Key(_STORE), "the store cannot commit", detail, patience=_STORE_PATIENCE)
+    if seen.spooled:
+        yield _spool(seen.spooled)
     if seen.problems:
         detail = (
             f"{seen.problems} problem{_s(seen.problems)}; the files that have some are in use as they were before; "
             "run `leadbridge check`"
         )
         yield Trouble(Key(_CONFIGURATION), "the configuration on disk is broken", detail)
+
+
+def _spool(spooled: Spooled) -> Trouble:
+    share = spooled.size / spooled.limit
+    then = "nearly full: beyond it events are answered 503, and lost after some four minutes"
+    detail = (
+        f"{_size(spooled.size)} of {_size(spooled.limit)} wait on this machine (store.spool_limit), "
+        f"{then if share >= SPOOL_NEARLY_FULL else 'and nothing is lost until it is full'}; see the database server "
+        "and the network to it. They are moved over when it is back; keep this machine's spool until then"
+    )
+    grown = GROWN if share >= SPOOL_NEARLY_FULL else 1
+    return Trouble(Key(_SPOOL), "the spool is in use", detail, size=grown, patience=_STORE_PATIENCE)
 
 
 def _dead(dead: Sequence[Dead]) -> Iterator[Trouble]:
@@ -201,6 +232,10 @@ def _refused(refusals: Sequence[tuple[str, str]]) -> Iterator[Trouble]:
             "it, then see `leadbridge quarantine list` and `leadbridge quarantine release`"
         )
         yield Trouble(Key(_REFUSED, chatbot), f"{chatbot}: requests are refused", detail, count)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024**2:,.1f} MiB" if count >= 1024**2 else f"{count / 1024:,.1f} KiB"
 
 
 def _many(count: int) -> str:

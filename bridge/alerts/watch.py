@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from bridge.alerts.sending import Outbox
 from bridge.alerts.telling import Key, Known, tell
-from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, is_elsewhere, troubles, unsure
+from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, troubles, unsure
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
@@ -49,6 +49,18 @@ class Checked(Protocol):
         ...
 
 
+class Spools(Protocol):
+    """What is asked of a spool; see `bridge.spool.Spool`."""
+
+    size: int
+    limit: int
+
+    @property
+    def in_use(self) -> bool:
+        """Whether events go there."""
+        ...
+
+
 class Watch:
     """Lives in the loop's thread. Nothing that goes wrong in it reaches the bridge.
 
@@ -59,6 +71,7 @@ class Watch:
         ask: Asks the store a question.
         clock: Seconds since the epoch.
         outbox: Sends.
+        spool: Takes what comes while the store is away, where there is one.
     """
 
     def __init__(
@@ -69,6 +82,8 @@ class Watch:
         ask: Ask,
         clock: Callable[[], float],
         outbox: Outbox | None = None,
+        *,
+        spool: Spools | None = None,
     ) -> None:
         self._config = config
         self._lanes = lanes
@@ -82,6 +97,7 @@ class Watch:
         self._problems = 0
         self._last: Stored | None = None
         """What the store has last answered: it tells the pauses of shards that other processes work."""
+        self._spool = spool
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
@@ -134,6 +150,7 @@ class Watch:
         stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
         self._last = stored or self._last
         elsewhere = self._last.pauses if self._last else {}
+        spool = self._spool
         while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
             self._refusals.popleft()
         return Seen(
@@ -143,6 +160,8 @@ class Watch:
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
             problems=self._problems,
+            spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,
+            spools=spool is not None,
             here=frozenset(lanes),
             whole=whole,
         )

@@ -18,8 +18,8 @@ def alerts() -> None:
     """Try whether alerts arrive.
 
     `leadbridge serve` tells of dead letters, paused lanes, leads that wait too long, refused requests, a quota that is
-    nearly used, a broken configuration, and a store that cannot commit; once, again after a while, and when it is
-    over.
+    nearly used, a broken configuration, a store that cannot commit, and a spool that is in use because the database is
+    away; once, again after a while, and when it is over.
     """
 
 

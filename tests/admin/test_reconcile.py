@@ -25,7 +25,7 @@ from tests.building import KEY, SERIAL
 ONLINE = "/api/reconcile/online"
 CONFIG = """
 server: {{listen: "127.0.0.1:0", admin: "127.0.0.1:0", admin_token: "${{ADMIN}}", viewer_token: "${{VIEWER}}"}}
-store: {{url: "sqlite:///{folder}/leadbridge.db"}}
+store: {{url: "{store}", spool: "{folder}/spool.db"}}
 destinations:
   crm: {{connector: hubspot, base_url: "{origin}", allow_private: true, access_token: "${{TOKEN}}"}}
   log: {{connector: http, url: "{url}", allow_private: true}}
@@ -86,7 +86,10 @@ class Place(Desk):
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """On SQLite, or on PostgreSQL for a test that is parametrized with it."""
+    on_postgresql = getattr(request, "param", "") == "postgresql"
+    store = request.getfixturevalue("database") if on_postgresql else f"sqlite:///{tmp_path}/leadbridge.db"
     other = Crm()
     application = web.Application()
     application.router.add_post("/leads", other.answer)
@@ -94,7 +97,8 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     async with TestServer(application, host="127.0.0.1") as server, HubSpotSandbox() as hubspot:
         file = tmp_path / "config.yaml"
         url = str(server.make_url("/leads"))
-        file.write_text(CONFIG.format(folder=tmp_path, origin=hubspot.origin, url=url, serial=SERIAL))
+        names = {"store": store, "folder": tmp_path, "origin": hubspot.origin, "url": url, "serial": SERIAL}
+        file.write_text(CONFIG.format(**names))
         token = hubspot.access_token or ""
         config, files = first(file, {"ADMIN": OPERATOR, "VIEWER": VIEWER, "TOKEN": token, "KEY": KEY.decode()})
         async with app.running(config, files) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
@@ -166,6 +170,7 @@ async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all
     assert [each["received"] for each in inquiry["lines"]] == [5]
 
 
+@pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 async def test_the_crm_is_asked_whether_it_holds_them(place: Place) -> None:
     await place.delivered(4)
     await place.delivered(2, Content="log me")

@@ -160,7 +160,16 @@ async def test_a_viewer_looks_and_cannot_act(dashboard: Dashboard, person: Perso
     await dashboard.dead(lead(Email="ada@example.com", FirstName="Adalbert"))
     await person.log_in(VIEWER)
     event = (await dashboard.ask("/api/events"))["events"][0]["id"]
-    for path in ("/", "/events", f"/events/{event}", "/deliveries", "/dead", "/quarantine", "/reconcile", "/configuration"):
+    for path in (
+        "/",
+        "/events",
+        f"/events/{event}",
+        "/deliveries",
+        "/dead",
+        "/quarantine",
+        "/reconcile",
+        "/configuration",
+    ):
         await person.page.goto(path)
         buttons = await person.page.get_by_role("button").all_inner_texts()
         assert set(buttons) <= {"Log out (viewer)", "Search", "Show"}, path

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, event
 
 from bridge.audit import Action
 from bridge.event import EventState
-from bridge.store import auditing, lane_rows, questions
+from bridge.store import auditing, lane_rows, questions, reconciling
 from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver
 from bridge.store.questions import Page
@@ -63,6 +63,9 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_rows.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
         (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: reconciling.delivered(c, "crm", 1, 9.0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: reconciling.count(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: reconciling.count(c, 1, 9), "(event_seq=?)"),
         (lambda c: auditing.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
         (lambda c: auditing.page(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
     ],
@@ -80,6 +83,7 @@ def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], i
         lambda c: questions.delivery_page(c, Page()),
         lambda c: questions.delivery_page(c, Page(chatbot="acme", destination="crm")),
         lambda c: questions.delivery_page(c, Page(chatbot="acme"), DEAD),
+        lambda c: auditing.page(c, Action.PAUSE, 9),
     ],
 )
 def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callable[[Connection], object]) -> None:
