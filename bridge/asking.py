@@ -34,6 +34,8 @@ class Asking:
     """Whether to go on, asked before each call."""
     limit: int | None = None
     """The most records that one destination is asked for: the newest."""
+    pause: float = 0.0
+    """Seconds between two calls to one destination, which leave its limit to leads."""
 
 
 async def ask_all(asking: Asking, config: Config, answered: Mapping[str, Answered]) -> None:
@@ -70,6 +72,8 @@ async def _ask(
         silent = silent + 1 if filed and all(each is None for each in told.values()) else 0
         if page.next is None or answered.asked == asking.limit:
             return
+        if filed:
+            await asyncio.sleep(asking.pause)
 
 
 def _filed(rows: Sequence[Delivered], routes: Mapping[tuple[str, str], Route]) -> list[tuple[int, Filed]]:

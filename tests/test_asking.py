@@ -39,6 +39,7 @@ class Place:
     crm: Crm = field(default_factory=Crm)
     going: Callable[[Destination], bool] = lambda _: True
     limit: int | None = None
+    pause: float = 0.0
     route: str = "crm"
     opened: list[str] = field(default_factory=list)
     config: Config = field(init=False)
@@ -60,7 +61,7 @@ class Place:
 
     async def ask(self) -> Answered:
         answered = Answered()
-        asking = Asking(self.read, self.open, lambda: NOW, self.going, self.limit)
+        asking = Asking(self.read, self.open, lambda: NOW, self.going, self.limit, self.pause)
         await ask_all(asking, self.config, {"crm": answered})
         return answered
 
@@ -134,6 +135,19 @@ async def test_what_is_not_routed_any_more_is_not_asked_for() -> None:
     place = Place(250, route="another")
     answered = await place.ask()
     assert (place.crm.asked, answered.asked) == ([], 250)
+
+
+async def test_calls_are_as_far_apart_as_they_are_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(250)
+    slept: list[tuple[float, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append((seconds, len(place.crm.asked)))
+
+    monkeypatch.setattr("bridge.asking.asyncio.sleep", sleep)
+    place.pause = 1.0
+    await place.ask()
+    assert slept == [(1.0, 1), (1.0, 2)]
 
 
 async def test_a_store_in_trouble_is_told_as_such() -> None:

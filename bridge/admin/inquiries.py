@@ -31,6 +31,8 @@ KEPT = 20
 """Inquiries that are remembered after their end."""
 ASKED_LIMIT = 20_000
 """The most records that one destination is asked for, the newest: 200 calls."""
+PAUSE_SECONDS = 1.0
+"""Between two calls to one destination: whichever process works its lane may need all of its limit."""
 
 log = structlog.get_logger()
 
@@ -165,7 +167,8 @@ class Inquiries:
             return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
 
         wanted: Mapping[str, Answered] = {name: inquiry.answered[name] for name in given if given[name]}
-        await ask_all(Asking(read, self._opened, self._clock, going, ASKED_LIMIT), config, wanted)
+        asking = Asking(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
+        await ask_all(asking, config, wanted)
 
     @asynccontextmanager
     async def _opened(self, destination: Destination) -> AsyncIterator[None]:

@@ -95,7 +95,10 @@ class StorePart(Part):
         description="`sqlite:///PATH`, a relative path starting at the working directory, or "
         "`postgresql://user:password@host/database`.",
     )
-    retention: RetentionPart = Field(default_factory=RetentionPart, description="How long events are kept.")
+    retention: RetentionPart = Field(
+        default_factory=RetentionPart,
+        description="How long events are kept; the audit log is kept for the longer time of the two.",
+    )
     spool: str = Field(
         default="leadbridge-spool.db",
         min_length=1,
