@@ -157,6 +157,6 @@ def _line(where: Where, counted: Counted, answered: Answered | None) -> Line:
         discarded=states.get(DeliveryState.DISCARDED, 0),
         held=held,
         gone=gone,
-        # One that is replayed meanwhile is not delivered any more, and may have been asked for.
+        # What is delivered after the count may have been asked for too.
         untold=None if held is None or gone is None else max(0, delivered - held - gone),
     )

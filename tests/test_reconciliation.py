@@ -79,7 +79,7 @@ def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
     assert missing(counted, {"crm": crm}).gone == 1
 
 
-def test_one_that_is_replayed_meanwhile_makes_no_negative_number() -> None:
+def test_one_that_is_delivered_meanwhile_makes_no_negative_number() -> None:
     crm = Answered()
     crm.note([record(1), record(2)], {1: True, 2: True})
     (line,) = lines(Counted({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})

@@ -45,7 +45,7 @@ class Inquiry:
     span: str
     """How far back, as a duration: `24h`."""
     at: float
-    """When it began: what is received or delivered later is not looked at."""
+    """When it began."""
     entry: int
     """The id of its entry in the audit log."""
     state: str = "running"
@@ -159,7 +159,7 @@ class Inquiries:
         await self._desk.change(partial(auditing.add, entry=inquiry.entry, count=inquiry.total))
 
         async def read(name: str, before: int | None) -> DeliveredPage:
-            asked = partial(reconciling.delivered, destination=name, first=first, at=inquiry.at, before=before)
+            asked = partial(reconciling.delivered, destination=name, first=first, before=before)
             return await self._desk.ask(asked)
 
         def going(destination: Destination) -> bool:

@@ -87,7 +87,7 @@ def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now
 
     async def read(name: str, before: int | None) -> DeliveredPage:
         with store.reading() as connection:
-            return reconciling.delivered(connection, name, first, now, before)
+            return reconciling.delivered(connection, name, first, before)
 
     @asynccontextmanager
     async def opened(destination: Destination) -> AsyncIterator[None]:

@@ -38,8 +38,8 @@ def count(connection: Connection, first: int, last: int) -> Counted:
     return Counted(states, untaken, connection.execute(strange).scalar_one())
 
 
-def delivered(connection: Connection, destination: str, first: int, at: float, before: int | None) -> DeliveredPage:
-    """Read the next deliveries that had ended well at a time, of the events with numbers from `first` on.
+def delivered(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
+    """Read the next deliveries that have ended well, of the events with numbers from `first` on.
 
     A page looks at no more than `SPAN` deliveries; `before` is where the page before it said to read on.
     """
@@ -58,7 +58,6 @@ def delivered(connection: Connection, destination: str, first: int, at: float, b
             deliveries.c.event_seq >= first,
             deliveries.c.destination == destination,
             in_state(deliveries.c.state, DeliveryState.DELIVERED.value),
-            deliveries.c.settled_at <= at,
         )
         .order_by(deliveries.c.id.desc())
         .limit(AT_ONCE)

@@ -63,7 +63,7 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_rows.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
         (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: reconciling.delivered(c, "crm", 1, 9.0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: reconciling.delivered(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (lambda c: reconciling.count(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (lambda c: reconciling.count(c, 1, 9), "(event_seq=?)"),
         (lambda c: auditing.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
