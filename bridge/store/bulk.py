@@ -5,14 +5,14 @@ stays done after a crash, and starting again goes on with the rest, which still 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlalchemy import Connection, Select, func, select
 
 from bridge.store import actions
 from bridge.store.base import DeliveryState
-from bridge.store.questions import in_state
+from bridge.store.questions import in_state, pending_destinations
 from bridge.store.schema import deliveries, events
 
 COUNT_LIMIT = 1_000_000
@@ -47,9 +47,15 @@ class Extent:
 
 def extent(connection: Connection, chosen: Chosen, through: int | None = None) -> Extent:
     """Count the deliveries with ids up to `through`, of very many only the oldest `COUNT_LIMIT`."""
-    asked = _select(chosen) if through is None else _select(chosen).where(deliveries.c.id <= through)
-    oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
-    count, last = connection.execute(select(func.count(), func.max(oldest.c.id)).select_from(oldest)).one()
+    asked = _select(connection, chosen)
+    if through is not None:
+        asked = asked.where(deliveries.c.id <= through)
+    every = asked.limit(COUNT_LIMIT + 1).subquery("every")
+    count, last = connection.execute(select(func.count(), func.max(every.c.id))).one()
+    if count > COUNT_LIMIT:
+        # Which are the oldest matters only now: to put all of them into an order takes far longer than to count them.
+        oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
+        count, last = connection.execute(select(func.count(), func.max(oldest.c.id))).one()
     return Extent(count, last or 0)
 
 
@@ -58,19 +64,33 @@ def step(connection: Connection, chosen: Chosen, act: Act, after: int, through: 
 
     So each contact's deliveries stay in order. None are left when it gives none.
     """
-    asked = _select(chosen).where(deliveries.c.id > after, deliveries.c.id <= through)
-    ids = list(connection.execute(asked.order_by(deliveries.c.id).limit(actions.IDS_LIMIT)).scalars())
+    limit = actions.IDS_LIMIT
+    ids: list[int] = []
+    for each in _by_destination(connection, chosen):
+        asked = _select(connection, each).where(deliveries.c.id > after, deliveries.c.id <= through)
+        ids += connection.execute(asked.order_by(deliveries.c.id).limit(limit)).scalars()
+    ids = sorted(ids)[:limit]
     if ids:
         (actions.replay if act is Act.REPLAY else actions.discard)(connection, ids, now)
     return ids
 
 
-def _select(chosen: Chosen) -> Select[int]:
+def _by_destination(connection: Connection, chosen: Chosen) -> list[Chosen]:
+    """Divide what is chosen as its index does: that of what is pending leads through one destination in order."""
+    if chosen.state is DeliveryState.PENDING and chosen.destination is None:
+        return [replace(chosen, destination=name) for name in pending_destinations(connection)]
+    return [chosen]
+
+
+def _select(connection: Connection, chosen: Chosen) -> Select[int]:
     asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
     if chosen.chatbot is not None:
         asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot == chosen.chatbot)
     if chosen.destination is not None:
         asked = asked.where(deliveries.c.destination == chosen.destination)
+    elif chosen.state is DeliveryState.PENDING:
+        # Named, they let the index answer; without, the few pending ones would be looked for among all deliveries.
+        asked = asked.where(deliveries.c.destination.in_(list(pending_destinations(connection))))
     if chosen.reason is not None:
         asked = asked.where(deliveries.c.reason == chosen.reason)
     return asked

@@ -6,11 +6,11 @@ deliveries carry (`bridge.event.contact_key`), so no e-mail address and no phone
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, func, select, text
+from sqlalchemy import Column, Connection, Select, Subquery, false, func, select, text, union_all
 
 from bridge.event import EventState, contact_key, decode, fields_of
 from bridge.store.base import DeliveryState
@@ -32,7 +32,8 @@ READ_SPAN = 5_000
 LOOK_SPAN = 5_000
 """Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
 WAITING_SPAN = 50_000
-"""Pending deliveries that are looked through for a person, at most, the newest: the index has the settled ones."""
+"""Pending deliveries that are looked through for a person, at most, the newest of each destination: the index has the
+settled ones."""
 FOUND_LIMIT = 500
 """The most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
@@ -118,17 +119,13 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
 def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
     """Look for deliveries. Their time is that of their event's receipt."""
     low, high = _delivery_bounds(connection, wanted)
-    chosen = _chosen_deliveries(wanted)
     if wanted.state in _INDEXED:
         looked = _looked(connection, wanted, low, high)
-        bottom = looked[-1] if len(looked) >= _looks(wanted) else low
-        chosen = chosen.where(deliveries.c.id.in_(looked))
+        bottom = _lowest(connection, looked, _looks(wanted), low)
     else:
         bottom = max(low, high - SPAN)
-        chosen = chosen.where(deliveries.c.id >= bottom, deliveries.c.id < high)
-        if wanted.state is not None:
-            chosen = chosen.where(in_state(deliveries.c.state, wanted.state.value))
-    ids = list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(wanted.limit)).scalars())
+        looked = _span(wanted, bottom, high)
+    ids = list(connection.execute(_chosen_deliveries(looked.subquery("looked"), wanted)).scalars())
     return FoundDeliveries(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
 
 
@@ -205,15 +202,29 @@ def _delivery_bounds(connection: Connection, wanted: DeliveriesWanted) -> tuple[
     return low, high
 
 
-def _chosen_deliveries(wanted: DeliveriesWanted) -> Select[int]:
-    chosen = select(deliveries.c.id)
+def _chosen_deliveries(looked: Subquery, wanted: DeliveriesWanted) -> Select[int]:
+    """Select the ids of those that are wanted among what is looked at: only that is read, whatever the engine plans."""
+    chosen = select(looked.c.id).order_by(looked.c.id.desc()).limit(wanted.limit)
     if wanted.chatbot is not None:
-        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == wanted.chatbot)
+        of_event = events.c.seq == looked.c.event_seq
+        chosen = chosen.select_from(looked.join(events, of_event)).where(events.c.chatbot == wanted.chatbot)
     if wanted.destination is not None:
-        chosen = chosen.where(deliveries.c.destination == wanted.destination)
+        chosen = chosen.where(looked.c.destination == wanted.destination)
     if wanted.reason is not None:
-        chosen = chosen.where(deliveries.c.reason == wanted.reason)
+        chosen = chosen.where(looked.c.reason == wanted.reason)
     return chosen
+
+
+def _columns(wanted: DeliveriesWanted) -> list[Column[Any]]:
+    """Give what `_chosen_deliveries` needs: where that is no more, an index alone has it."""
+    asked = {"event_seq": wanted.chatbot, "destination": wanted.destination, "reason": wanted.reason}
+    return [deliveries.c.id, *(deliveries.c[name] for name, value in asked.items() if value is not None)]
+
+
+def _span(wanted: DeliveriesWanted, bottom: int, high: int) -> Select[Any]:
+    """Select what stands between two ids."""
+    between = select(*_columns(wanted)).where(deliveries.c.id >= bottom, deliveries.c.id < high)
+    return between if wanted.state is None else between.where(in_state(deliveries.c.state, wanted.state.value))
 
 
 def _looks(wanted: DeliveriesWanted) -> int:
@@ -222,18 +233,37 @@ def _looks(wanted: DeliveriesWanted) -> int:
     return wanted.limit if others == (None, None, None) else LOOK_SPAN
 
 
-def _looked(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> list[int]:
-    """Give the newest ids in an indexed state, straight from its partial index: that of the queue is by destination."""
+def _looked(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
+    """Select the newest in an indexed state, straight from its partial index: that of the queue is by destination.
+
+    It stays a part of the question: thousands of ids need not travel.
+    """
     state = wanted.state or DeliveryState.DEAD
-    newest = select(deliveries.c.id).where(
+    newest = select(*_columns(wanted)).where(
         in_state(deliveries.c.state, state.value), deliveries.c.id >= low, deliveries.c.id < high
     )
     newest = newest.order_by(deliveries.c.id.desc()).limit(_looks(wanted))
+    if wanted.destination is not None:
+        return newest.where(deliveries.c.destination == wanted.destination)
     if state is DeliveryState.DEAD:
-        return list(connection.execute(newest).scalars())
-    names = [wanted.destination] if wanted.destination else pending_destinations(connection)
-    found = [connection.execute(newest.where(deliveries.c.destination == name)).scalars() for name in names]
-    return sorted((each for ids in found for each in ids), reverse=True)[: _looks(wanted)]
+        return newest
+    return _newest_of_each(newest, list(pending_destinations(connection)), _looks(wanted))
+
+
+def _newest_of_each(newest: Select[Any], names: Sequence[str], limit: int) -> Select[Any]:
+    """Select the newest of what each destination has."""
+    if not names:
+        return newest.where(false())
+    parts = [newest.where(deliveries.c.destination == name).subquery() for name in names]
+    every = union_all(*map(select, parts)).subquery()
+    return select(every).order_by(every.c.id.desc()).limit(limit)
+
+
+def _lowest(connection: Connection, looked: Select[Any], limit: int, low: int) -> int:
+    """Give the lowest of the ids that are looked at; `low` where they are all that there are."""
+    found = looked.subquery()
+    count, lowest = connection.execute(select(func.count(), func.min(found.c.id))).one()
+    return lowest if count >= limit else low
 
 
 def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
@@ -274,11 +304,24 @@ def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) ->
     theirs = (deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
     settled = select(deliveries.c.event_seq).where(text("deliveries.state != 'pending'"), *theirs).distinct()
     found = set(connection.execute(settled.order_by(deliveries.c.event_seq.desc()).limit(FOUND_LIMIT)).scalars())
-    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
-    newest = select(deliveries.c.id).where(pending).order_by(deliveries.c.id.desc()).limit(WAITING_SPAN)
-    waiting = select(deliveries.c.event_seq).where(deliveries.c.id.in_(newest), *theirs)
-    found.update(connection.execute(waiting).scalars())
+    found.update(_waiting(connection, key, low, high))
     return sorted(found, reverse=True)[:FOUND_LIMIT]
+
+
+def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[int]:
+    """Give the events of a person that wait: of each destination's pending deliveries the newest are looked through."""
+    names = list(pending_destinations(connection))
+    for name in names:
+        looked = (
+            select(deliveries.c.event_seq, deliveries.c.contact)
+            .where(in_state(deliveries.c.state, DeliveryState.PENDING.value), deliveries.c.destination == name)
+            .order_by(deliveries.c.id.desc())
+            .limit(WAITING_SPAN // len(names))
+            .subquery("looked")
+        )
+        seq = looked.c.event_seq
+        asked = select(seq).where(looked.c.contact == key, seq >= low, seq < high)
+        yield from connection.execute(asked.order_by(seq.desc()).limit(FOUND_LIMIT)).scalars()
 
 
 def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:
