@@ -59,11 +59,12 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config, files: Files | None = None, clock: Callable[[], float] = time.time
+    config: Config, files: Files | None = None, clock: Callable[[], float] = time.time, *, apart: bool = False
 ) -> AsyncIterator[Running]:
     """Run a bridge inside the current loop: everything is up when the context begins, and settled when it ends.
 
-    With `files` it follows their changes. Raises OperatorError if the store, its lock or a port is not to be had.
+    With `files` it follows their changes; with `apart` what people look at is made in a process of its own. Raises
+    OperatorError if the store, its lock or a port is not to be had.
     """
     metrics = Metrics()
 
@@ -103,7 +104,7 @@ async def running(
         store.on_settled = relay.settled
         receiver = Receiver(in_use, tracing.intake(spool or store), relay, clock, tracing.received(received))
         stack.callback(receiver.close)
-        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock)
+        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
         stack.push_async_callback(admin.close)
         admin_address = await _listen(
             stack,
@@ -141,7 +142,7 @@ async def serve(config: Config, files: Files) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-    async with running(config, files) as bridge:
+    async with running(config, files, apart=True) as bridge:
         loop.add_signal_handler(signal.SIGHUP, bridge.configuration.ask)
         gc.collect()
         gc.freeze()

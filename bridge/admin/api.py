@@ -1,29 +1,26 @@
 """The API's endpoints that only look, and the list of all endpoints."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection
+import orjson
 
-from bridge.admin import configured, given, rows, shapes
+from bridge.admin import configured, given, shapes, views
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import Endpoint, NotFoundError
+from bridge.admin.endpoint import Endpoint
 from bridge.admin.login import Caller, RefusedError, Role
-from bridge.admin.masking import personal
+from bridge.admin.reader import Reader
+from bridge.admin.sources import Apart, Json
+from bridge.admin.views import View
 from bridge.audit import Action, Subject
 from bridge.config.model import Config
 from bridge.config.reload import Files
-from bridge.event import timestamp
 from bridge.lanes import Lanes
-from bridge.store import counts, questions, search
-from bridge.store.lane_rows import LaneRow, all_lanes
-from bridge.store.questions import EventRow, Page
+from bridge.store.questions import Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
-from connectors.base import Quota
-
-DAY = 86_400
 
 
 class Api:
@@ -35,13 +32,16 @@ class Api:
     def __init__(
         self,
         desk: Desk,
+        reader: Reader,
         audit: AuditLog,
         lanes: Lanes,
+        *,
         config: Callable[[], Config],
         files: Files | None,
         clock: Callable[[], float],
     ) -> None:
         self.desk = desk
+        self.reader = reader
         self.audit = audit
         self.config = config
         self._lanes = lanes
@@ -51,15 +51,15 @@ class Api:
     def endpoints(self) -> list[Endpoint]:
         """Give the endpoints that look."""
         return [
-            Endpoint("GET", "/api/overview", "How it goes.", given.Nothing, shapes.Overview, self.overview),
-            Endpoint("GET", "/api/events", "Events, newest first.", given.EventsGiven, shapes.EventPage, self.events),
+            Endpoint("GET", "/api/overview", "How it goes.", given.Nothing, shapes.Overview, self._overview),
+            Endpoint("GET", "/api/events", "Events, newest first.", given.EventsGiven, shapes.EventPage, self._events),
             Endpoint(
                 "POST",
                 "/api/events/search",
                 "Events of a person, newest first.",
                 given.SearchGiven,
                 shapes.EventPage,
-                self.search,
+                self._search,
             ),
             Endpoint(
                 "GET",
@@ -67,7 +67,7 @@ class Api:
                 "An event, what it holds, and its deliveries.",
                 given.EventGiven,
                 shapes.EventStory,
-                self.event,
+                self._event,
                 failures=(404,),
             ),
             Endpoint(
@@ -76,7 +76,7 @@ class Api:
                 "Deliveries, newest first.",
                 given.DeliveriesGiven,
                 shapes.DeliveryPage,
-                self.deliveries,
+                self._deliveries,
             ),
             Endpoint(
                 "GET",
@@ -84,26 +84,28 @@ class Api:
                 "All about a delivery, with its attempts.",
                 given.DeliveryGiven,
                 shapes.DeliveryStory,
-                self.delivery,
+                self._delivery,
                 failures=(404,),
             ),
-            Endpoint("GET", "/api/lanes", "How each destination does.", given.Nothing, shapes.LaneList, self.lanes),
+            Endpoint(
+                "GET", "/api/lanes", "How each destination does.", given.Nothing, shapes.LaneList, self._lane_list
+            ),
             Endpoint(
                 "GET",
                 "/api/quarantine",
                 "Requests whose signature did not hold.",
                 given.QuarantineGiven,
                 shapes.QuarantinePage,
-                self.quarantine,
+                self._quarantine,
             ),
-            Endpoint("GET", "/api/chatbots", "The chatbots.", given.Nothing, shapes.ChatbotList, self.chatbots),
+            Endpoint("GET", "/api/chatbots", "The chatbots.", given.Nothing, shapes.ChatbotList, self._chatbots),
             Endpoint(
                 "GET",
                 "/api/destinations",
                 "The destinations.",
                 given.Nothing,
                 shapes.DestinationList,
-                self.destinations,
+                self._destinations,
             ),
             Endpoint(
                 "GET",
@@ -115,88 +117,30 @@ class Api:
             ),
         ]
 
-    async def overview(self, _: Caller, __: given.Nothing) -> shapes.Overview:
+    # -- what pages show too
+
+    def overview_shown(self) -> View[shapes.Overview]:
         """Count what the last hours have brought, and what waits."""
-        now = self._clock()
-        names = list(self.config().destinations)
+        return View(views.overview, {"quotas": self._quotas(), "now": self._clock()})
 
-        def ask(connection: Connection) -> tuple[counts.Day, list[LaneRow], list[counts.Cause]]:
-            return (
-                counts.day(connection, now),
-                all_lanes(connection, names, now),
-                counts.causes(connection),
-            )
-
-        day, found, causes = await self.desk.ask(ask)
-        hours_today = int(now % DAY) // counts.HOUR + 1
-        waiting = [each.oldest_pending_at for each in found if each.oldest_pending_at is not None]
-        return shapes.Overview(
-            since=timestamp(day.since),
-            accepted_by_hour=day.accepted,
-            accepted_today=sum(day.accepted[-hours_today:]),
-            deliveries={state.value: count for state, count in day.deliveries.items()},
-            complete=day.complete,
-            pending=sum(each.pending for each in found),
-            dead=sum(each.dead for each in found),
-            oldest_pending_at=rows.moment(min(waiting, default=None)),
-            causes=[
-                shapes.Cause(destination=each.destination, reason=each.reason, count=each.count) for each in causes
-            ],
-            lanes=[self._lane(each) for each in found],
-        )
-
-    async def events(self, _: Caller, asked: given.EventsGiven) -> shapes.EventPage:
+    def events_shown(self, asked: given.EventsGiven) -> View[shapes.EventPage]:
         """Find a page of events."""
-        wanted = EventsWanted(
-            asked.chatbot,
-            asked.state,
-            since=_seconds(asked.since),
-            until=_seconds(asked.until),
-            before=asked.before,
-            limit=asked.limit,
-        )
-        return await self._found(wanted)
+        return View(views.events, {"wanted": [_events_wanted(asked)]})
 
-    async def search(self, caller: Caller, asked: given.SearchGiven) -> shapes.EventPage:
-        """Find the events of a person."""
-        if asked.email_part and not caller.may(Role.OPERATOR):
+    async def person_shown(self, caller: Caller, *asked: given.SearchGiven) -> View[shapes.EventPage]:
+        """Find the events of a person: by the first of what is asked that finds some."""
+        if any(each.email_part for each in asked) and not caller.may(Role.OPERATOR):
             # Whoever may ask for parts learns the whole address, character by character.
             raise RefusedError(403, "only operators look for a part of an address: write the whole of it")
-        wanted = EventsWanted(
-            asked.chatbot,
-            asked.state,
-            email=asked.email,
-            email_part=asked.email_part,
-            phone=asked.phone,
-            since=_seconds(asked.since),
-            until=_seconds(asked.until),
-            before=asked.before,
-            limit=asked.limit,
-        )
-        by = next((name for name in ("email", "phone", "email_part") if getattr(asked, name)), None)
-        if by:
+        if by := next((name for name in ("email", "phone", "email_part") if getattr(asked[0], name)), None):
             await self.audit.note(caller, Action.SEARCH, by=by)
-        return await self._found(wanted)
+        wanted = [
+            replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
+            for each in asked
+        ]
+        return View(views.events, {"wanted": wanted})
 
-    async def event(self, caller: Caller, asked: given.EventGiven) -> shapes.EventStory:
-        """Show one event."""
-        _may_reveal(caller, reveal=asked.reveal)
-
-        def ask(connection: Connection) -> tuple[EventRow, bytes, Sequence[questions.DeliveryRow]]:
-            row = one_event(connection, asked.id)
-            return row, questions.payload(connection, row.seq), questions.deliveries_of(connection, row.seq)
-
-        row, payload, deliveries = await self.desk.ask(ask)
-        if asked.reveal:
-            await self.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        return shapes.EventStory(
-            event=rows.event_shape(row),
-            payload=rows.payload_value(payload, reveal=asked.reveal),
-            masked=not asked.reveal,
-            deliveries=[rows.delivery_shape(each) for each in deliveries],
-        )
-
-    async def deliveries(self, _: Caller, asked: given.DeliveriesGiven) -> shapes.DeliveryPage:
+    def deliveries_shown(self, asked: given.DeliveriesGiven) -> View[shapes.DeliveryPage]:
         """Find a page of deliveries."""
         wanted = DeliveriesWanted(
             asked.chatbot,
@@ -208,78 +152,82 @@ class Api:
             asked.before,
             asked.limit,
         )
-        found = await self.desk.ask(lambda connection: search.find_deliveries(connection, wanted))
-        return shapes.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
+        return View(views.deliveries, {"wanted": wanted})
 
-    async def delivery(self, caller: Caller, asked: given.DeliveryGiven) -> shapes.DeliveryStory:
-        """Show one delivery."""
-        _may_reveal(caller, reveal=asked.reveal)
-
-        def ask(connection: Connection) -> tuple[questions.DeliveryStory, bytes]:
-            story = questions.delivery_story(connection, asked.id)
-            if story is None:
-                raise unknown_delivery(asked.id)
-            return story, questions.payload(connection, one_event(connection, story.row.event_id).seq)
-
-        story, payload = await self.desk.ask(ask)
-        if asked.reveal:
-            await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
-        return rows.delivery_story(story, None if asked.reveal else personal(payload))
-
-    async def lanes(self, _: Caller, __: given.Nothing) -> shapes.LaneList:
-        """Show every lane."""
-        names, now = list(self.config().destinations), self._clock()
-        found = await self.desk.ask(lambda connection: all_lanes(connection, names, now))
-        return shapes.LaneList(lanes=[self._lane(each) for each in found])
-
-    async def quarantine(self, _: Caller, asked: given.QuarantineGiven) -> shapes.QuarantinePage:
-        """Show a page of refused requests."""
-        page = Page(asked.chatbot, before=asked.before, limit=asked.limit)
-        found = await self.desk.ask(lambda connection: questions.quarantine_page(connection, page))
-        return shapes.QuarantinePage(
-            requests=[rows.quarantine_shape(each) for each in found],
-            next=found[-1].id if len(found) == asked.limit else None,
-        )
-
-    async def chatbots(self, _: Caller, __: given.Nothing) -> shapes.ChatbotList:
-        """Show the chatbots."""
-        return shapes.ChatbotList(chatbots=[configured.chatbot_shape(each) for each in self.config().chatbots.values()])
-
-    async def destinations(self, _: Caller, __: given.Nothing) -> shapes.DestinationList:
-        """Show the destinations."""
-        found = self.config().destinations.values()
-        return shapes.DestinationList(destinations=[configured.destination_shape(each) for each in found])
+    def quarantine_shown(self, asked: given.QuarantineGiven) -> View[shapes.QuarantinePage]:
+        """Find a page of refused requests."""
+        return View(views.quarantine, {"page": Page(asked.chatbot, before=asked.before, limit=asked.limit)})
 
     async def configuration(self, _: Caller, __: given.Nothing) -> shapes.ConfigurationShape:
         """Show the configuration in use, and check the one on disk."""
-        problems = await asyncio.to_thread(configured.problems, self._files)
+        problems = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))
         return configured.configuration_shape(self.config(), problems)
 
-    async def _found(self, wanted: EventsWanted) -> shapes.EventPage:
-        found = await self.desk.ask(lambda connection: search.find_events(connection, wanted))
-        return shapes.EventPage(events=[rows.event_shape(each) for each in found.rows], next=found.next)
+    def carried_files(self) -> Files | None:
+        """Give where the configuration is on disk, as the reader's process can take it."""
+        return self._files and replace(self._files, environ=dict(self._files.environ))
 
-    def _lane(self, row: LaneRow) -> shapes.LaneShape:
-        return rows.lane_shape(row, self.config().destinations, self._quotas(row.name))
+    # -- what only programs are shown
 
-    def _quotas(self, name: str) -> Sequence[Quota]:
-        destination = self._lanes.destinations.get(name)
-        return destination.connector.quotas() if destination else ()
+    async def _overview(self, _: Caller, __: given.Nothing) -> bytes:
+        return await self._json(self.overview_shown())
+
+    async def _events(self, _: Caller, asked: given.EventsGiven) -> bytes:
+        return await self._json(self.events_shown(asked))
+
+    async def _search(self, caller: Caller, asked: given.SearchGiven) -> bytes:
+        return await self._json(await self.person_shown(caller, asked))
+
+    async def _event(self, caller: Caller, asked: given.EventGiven) -> bytes:
+        _may_reveal(caller, reveal=asked.reveal)
+        made = await self._json(View(views.event, {"beginning": asked.id, "reveal": asked.reveal}))
+        if asked.reveal:
+            await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
+        return made
+
+    async def _deliveries(self, _: Caller, asked: given.DeliveriesGiven) -> bytes:
+        return await self._json(self.deliveries_shown(asked))
+
+    async def _delivery(self, caller: Caller, asked: given.DeliveryGiven) -> bytes:
+        _may_reveal(caller, reveal=asked.reveal)
+        made = await self._json(View(views.delivery, {"number": asked.id, "reveal": asked.reveal}))
+        if asked.reveal:
+            await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
+        return made
+
+    async def _lane_list(self, _: Caller, __: given.Nothing) -> bytes:
+        return await self._json(View(views.lanes, {"quotas": self._quotas(), "now": self._clock()}))
+
+    async def _quarantine(self, _: Caller, asked: given.QuarantineGiven) -> bytes:
+        return await self._json(self.quarantine_shown(asked))
+
+    async def _chatbots(self, _: Caller, __: given.Nothing) -> shapes.ChatbotList:
+        return shapes.ChatbotList(chatbots=[configured.chatbot_shape(each) for each in self.config().chatbots.values()])
+
+    async def _destinations(self, _: Caller, __: given.Nothing) -> shapes.DestinationList:
+        found = self.config().destinations.values()
+        return shapes.DestinationList(destinations=[configured.destination_shape(each) for each in found])
+
+    async def _json(self, view: View[Any]) -> bytes:
+        return await self.reader.do(Json(view))
+
+    def _quotas(self) -> views.Quotas:
+        """Give what is left of them, as far as this process knows, for every destination of the configuration."""
+        worked = self._lanes.destinations
+        return {
+            name: list(worked[name].connector.quotas()) if name in worked else [] for name in self.config().destinations
+        }
 
 
-def one_event(connection: Connection, beginning: str) -> EventRow:
-    """Find the one event whose id begins so. Raises NotFoundError."""
-    found = questions.events_like(connection, beginning)
-    if not found:
-        raise NotFoundError(f"{beginning}: no event has this id")
-    if len(found) > 1:
-        raise NotFoundError(f"{beginning}: several events have an id that begins so; write more digits of it")
-    return found[0]
-
-
-def unknown_delivery(number: int) -> NotFoundError:
-    """Say that there is no such delivery."""
-    return NotFoundError(f"{number}: no delivery has this id")
+def _events_wanted(asked: given.EventsGiven) -> EventsWanted:
+    return EventsWanted(
+        asked.chatbot,
+        asked.state,
+        since=_seconds(asked.since),
+        until=_seconds(asked.until),
+        before=asked.before,
+        limit=asked.limit,
+    )
 
 
 def _may_reveal(caller: Caller, *, reveal: bool) -> None:

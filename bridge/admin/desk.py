@@ -7,7 +7,7 @@ of the commands'; whoever serves the store notices it and reads its queues anew.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,13 @@ BEGINNINGS = 3
 """How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
 
 T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Runs a question on a connection, all of it at one moment."""
+
+    def __call__(self, question: Callable[[Connection], T], /) -> T:
+        """Give what the question does. Raises StoreUnavailableError."""
 
 
 class Desk:
@@ -33,6 +40,10 @@ class Desk:
     async def ask(self, question: Callable[[Connection], T]) -> T:
         """Read, all from one moment. Raises StoreUnavailableError."""
         return await self._loop.run_in_executor(self._threads, self._ask, question)
+
+    async def work(self, work: Callable[[Ask], T]) -> T:
+        """Do what asks on its way, and is more than a question, in the same threads. Raises what it does."""
+        return await self._loop.run_in_executor(self._threads, work, self._ask)
 
     async def change(self, action: Callable[[Connection], T]) -> T:
         """Change something: committed when it returns, nothing changed if it raises. Raises StoreUnavailableError."""

@@ -44,8 +44,11 @@ class Endpoint:
     summary: str
     given: type[Given]
     answer: type[BaseModel]
-    act: Callable[[Caller, Any], Awaitable[BaseModel]]
-    """Given who asks and an instance of `given`. Raises NotFoundError, ConflictError, StoreUnavailableError."""
+    act: Callable[[Caller, Any], Awaitable[BaseModel | bytes]]
+    """Given who asks and an instance of `given`; gives an instance of `answer`, or the JSON of one.
+
+    Raises NotFoundError, ConflictError, StoreUnavailableError.
+    """
     role: Role = Role.VIEWER
     failures: Sequence[int] = ()
     """Statuses that it answers besides those that all endpoints do."""
@@ -155,5 +158,6 @@ def _checked(make: Callable[[], Given], twice: set[str]) -> Given:
         raise RefusedError(400, "; ".join(faults)) from error
 
 
-def _response(answer: BaseModel) -> web.Response:
-    return web.Response(text=answer.model_dump_json(), content_type=JSON)
+def _response(answer: BaseModel | bytes) -> web.Response:
+    body = answer if isinstance(answer, bytes) else answer.model_dump_json().encode()
+    return web.Response(body=body, content_type=JSON, charset="utf-8")

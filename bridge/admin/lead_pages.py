@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy import Connection
 
-from bridge.admin import given, rows, shapes
-from bridge.admin.api import Api, one_event
+from bridge.admin import given, rows, shapes, views
+from bridge.admin.api import Api
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.mapped import Mapped, mapped
 from bridge.admin.masking import masked, personal
 from bridge.admin.orders import Orders
-from bridge.admin.screen import Form, Screen, asked
+from bridge.admin.screen import Form, Screen, Seen, asked
+from bridge.admin.sources import Asked, Page
+from bridge.admin.views import View
 from bridge.audit import Action, Subject
 from bridge.event import EventState
 from bridge.store import questions
@@ -58,11 +59,11 @@ class LeadPages:
         router.add_post("/deliveries/{id}/replay", act(self._replay))
         router.add_post("/deliveries/{id}/discard", act(self._discard))
 
-    async def _events(self, caller: Caller, request: web.Request) -> web.Response:
-        wanted = asked(given.EventsGiven, request.query)
-        return self._list(caller, await self._api.events(caller, wanted), dict(request.query), live=True)
+    async def _events(self, caller: Caller, request: web.Request) -> Page:
+        found = self._api.events_shown(asked(given.EventsGiven, request.query))
+        return self._list(caller, found, dict(request.query), live=True)
 
-    async def _search(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+    async def _search(self, caller: Caller, _: web.Request, form: Form) -> Seen:
         wanted = form.get("who", "").strip()
         if wanted and "@" not in wanted and not any(each.isspace() or each in "+()-./" for each in wanted):
             found = await self._by_id(wanted)
@@ -70,15 +71,16 @@ class LeadPages:
                 return web.Response(status=303, headers={"Location": f"/events/{found}"})
         return self._list(caller, await self._of_person(caller, form, wanted), form, live=False)
 
-    async def _of_person(self, caller: Caller, form: Form, wanted: str) -> shapes.EventPage:
+    async def _of_person(self, caller: Caller, form: Form, wanted: str) -> View[shapes.EventPage]:
         """Find by phone what has no letters, else by e-mail; where no address is like that, by part of one."""
         if "@" not in wanted and not any(each.isalpha() for each in wanted):
-            return await self._api.search(caller, asked(given.SearchGiven, {**form, "phone": wanted}))
-        if _ADDRESS.fullmatch(wanted):
-            page = await self._api.search(caller, asked(given.SearchGiven, {**form, "email": wanted}))
-            if page.events or page.next or not caller.may(Role.OPERATOR):
-                return page
-        return await self._api.search(caller, asked(given.SearchGiven, {**form, "email_part": wanted}))
+            return await self._api.person_shown(caller, asked(given.SearchGiven, {**form, "phone": wanted}))
+        part = {**form, "email_part": wanted}
+        if not _ADDRESS.fullmatch(wanted):
+            return await self._api.person_shown(caller, asked(given.SearchGiven, part))
+        whole = asked(given.SearchGiven, {**form, "email": wanted})
+        parts = [asked(given.SearchGiven, part)] if caller.may(Role.OPERATOR) else []
+        return await self._api.person_shown(caller, whole, *parts)
 
     async def _by_id(self, wanted: str) -> str | None:
         """Give the id of the one event whose id begins so; None where it can be none, or there is none."""
@@ -89,7 +91,7 @@ class LeadPages:
         found = await self._api.desk.ask(lambda connection: questions.events_like(connection, beginning))
         return found[0].id if len(found) == 1 else None
 
-    def _list(self, caller: Caller, page: shapes.EventPage, said: Form, *, live: bool) -> web.Response:
+    def _list(self, caller: Caller, page: View[shapes.EventPage], said: Form, *, live: bool) -> Page:
         kept = {name: said.get(name, "") for name in ("who", "chatbot", "state", "since", "until")}
         return self._screen.page(
             "events.html",
@@ -101,22 +103,15 @@ class LeadPages:
             states=list(EventState),
         )
 
-    async def _event(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _event(self, caller: Caller, request: web.Request) -> Page:
         return await self._lead(caller, request, reveal=False)
 
-    async def _reveal(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+    async def _reveal(self, caller: Caller, request: web.Request, _: Form) -> Page:
         return await self._lead(caller, request, reveal=True)
 
-    async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> web.Response:
+    async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> Page:
         wanted = asked(given.EventIdGiven, request.match_info)
-
-        def ask(connection: Connection) -> tuple[EventRow, bytes, Sequence[questions.DeliveryStory]]:
-            row = one_event(connection, wanted.id)
-            found = questions.deliveries_of(connection, row.seq)
-            stories = [questions.delivery_story(connection, each.id) for each in found]
-            return row, questions.payload(connection, row.seq), [each for each in stories if each]
-
-        row, payload, stories = await self._api.desk.ask(ask)
+        row, payload, stories = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted.id})))
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
         known = None if reveal else personal(payload)
@@ -153,8 +148,8 @@ class LeadPages:
         url = story.remote_url or ""
         return Told(rows.delivery_story(story, known), made, url if url.startswith(("https://", "http://")) else None)
 
-    async def _deliveries(self, caller: Caller, request: web.Request) -> web.Response:
-        page = await self._api.deliveries(caller, asked(given.DeliveriesGiven, request.query))
+    async def _deliveries(self, caller: Caller, request: web.Request) -> Page:
+        page = self._api.deliveries_shown(asked(given.DeliveriesGiven, request.query))
         names = ("chatbot", "destination", "state", "reason", "since", "until")
         return self._screen.page(
             "deliveries.html",

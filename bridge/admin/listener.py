@@ -1,8 +1,10 @@
 """What answers on the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+import orjson
 import structlog
 from aiohttp import web
 
@@ -10,14 +12,16 @@ from bridge.admin import openapi
 from bridge.admin.api import Api
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import BODY_LIMIT, ApiCall, Endpoint, failure, refusal
+from bridge.admin.endpoint import BODY_LIMIT, JSON, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
 from bridge.admin.inquiries import Inquiries
 from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
 from bridge.admin.orders import Orders
 from bridge.admin.pages import Pages
+from bridge.admin.reader import Reader
 from bridge.admin.reconcile import Reconcile
+from bridge.admin.rendering import Rendering
 from bridge.admin.runs import Runs
 from bridge.config.model import Config
 from bridge.config.reload import Files
@@ -56,18 +60,25 @@ class Admin:
         config: Callable[[], Config],
         files: Files | None,
         clock: Callable[[], float],
+        apart: bool = False,
     ) -> None:
-        """Make it; `config` gives the configuration in use, `files` tells where it is on disk."""
+        """Make it; `config` gives the configuration in use, `files` tells where it is on disk.
+
+        With `apart` what people look at is made in a process of its own.
+        """
+        rendering = Rendering()
         self._desk = Desk(driver)
+        self._reader = Reader(self._desk, rendering, config().store.url if apart else None)
+        self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
         self._runs = Runs(self._desk, self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
-        self._api = Api(self._desk, self._audit, lanes, config, files, clock)
+        self._api = Api(self._desk, self._reader, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = Reconcile(self._api, self._inquiries, clock)
-        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, files, clock)
+        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, rendering, clock)
 
     def application(self) -> web.Application:
         """Make the application for the listener."""
@@ -85,6 +96,7 @@ class Admin:
         """End what was begun here; what is done of it stays done."""
         await self._inquiries.close()
         await self._runs.close()
+        await self._reader.close()
         await self._desk.close()
 
     async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:
@@ -92,7 +104,10 @@ class Admin:
             self._gate.known(request)
         except RefusedError as error:
             return refusal(error)
-        return web.json_response(openapi.document(endpoints))
+        if self._described is None:
+            # In a thread, and once: it takes tens of milliseconds.
+            self._described = orjson.dumps(await asyncio.to_thread(openapi.document, endpoints))
+        return web.Response(body=self._described, content_type=JSON, charset="utf-8")
 
 
 @web.middleware

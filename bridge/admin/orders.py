@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from bridge import again
 from bridge.admin import given, shapes
-from bridge.admin.api import one_event, unknown_delivery
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.endpoint import ConflictError, Endpoint, NotFoundError
 from bridge.admin.login import Caller, Role
 from bridge.admin.runs import Runs, run_shape
+from bridge.admin.views import one_event, unknown_delivery
 from bridge.audit import Action, Entry, Subject
 from bridge.config.model import Config
 from bridge.event import EventState

@@ -4,12 +4,10 @@ Made on the server, whole without JavaScript; a small script refreshes what is m
 """
 
 from collections.abc import Callable
-from datetime import datetime
-from urllib.parse import urlencode
 
 from aiohttp import web
 
-from bridge.admin import charts, given
+from bridge.admin import given, views
 from bridge.admin.api import Api
 from bridge.admin.lead_pages import LeadPages
 from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
@@ -17,9 +15,10 @@ from bridge.admin.orders import Orders
 from bridge.admin.playground_page import PlaygroundPage
 from bridge.admin.reconcile import Reconcile, ReconcilePages
 from bridge.admin.rendering import Rendering
-from bridge.admin.screen import Form, Screen, asked, form_of
+from bridge.admin.screen import Form, Screen, Seen, asked, form_of
+from bridge.admin.sources import Page
+from bridge.admin.views import View
 from bridge.audit import Action
-from bridge.config.reload import Files
 from bridge.store.bulk import Act
 
 
@@ -32,18 +31,18 @@ class Pages:
         orders: Orders,
         reconcile: Reconcile,
         gate: Gate,
-        files: Files | None,
+        rendering: Rendering,
         clock: Callable[[], float],
     ) -> None:
         self._api = api
         self._orders = orders
         self._gate = gate
         self._clock = clock
-        self._rendering = Rendering()
-        self._screen = Screen(gate, self._rendering)
+        self._rendering = rendering
+        self._screen = Screen(gate, rendering, api.reader)
         self._leads = LeadPages(api, orders, self._screen, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
-        self._playground = PlaygroundPage(api, files, self._screen, clock)
+        self._playground = PlaygroundPage(api, self._screen, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add what it answers."""
@@ -113,25 +112,14 @@ class Pages:
 
     # -- pages
 
-    async def _overview(self, caller: Caller, _: web.Request) -> web.Response:
-        found = await self._api.overview(caller, given.Nothing())
-        first = datetime.fromisoformat(found.since).hour
-        return self._screen.page(
-            "overview.html",
-            caller,
-            now=self._clock(),
-            found=found,
-            hours=charts.hours(found.accepted_by_hour, first),
-            share=charts.share(found.deliveries),
-            meter=charts.meter,
-        )
+    async def _overview(self, caller: Caller, _: web.Request) -> Page:
+        return self._screen.page("overview.html", caller, now=self._clock(), found=self._api.overview_shown())
 
-    async def _dead(self, caller: Caller, _: web.Request) -> web.Response:
-        found = await self._api.overview(caller, given.Nothing())
+    async def _dead(self, caller: Caller, _: web.Request) -> Page:
         runs = await self._orders.runs(caller, given.Nothing())
-        return self._screen.page("dead.html", caller, causes=found.causes, runs=runs.runs)
+        return self._screen.page("dead.html", caller, causes=View(views.causes), runs=runs.runs)
 
-    async def _bulk(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+    async def _bulk(self, caller: Caller, _: web.Request, form: Form) -> Seen:
         """Show first how many it would be; do it for exactly those once that is confirmed."""
         wanted = asked(given.RunGiven, form)
         if form.get("sure") != "yes":
@@ -142,18 +130,17 @@ class Pages:
         run = await self._orders.begin(caller, wanted)
         return self._screen.say(caller, f"Run {run.id} has begun.", f"/runs/{run.id}")
 
-    async def _run(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _run(self, caller: Caller, request: web.Request) -> Page:
         run = await self._orders.run(caller, asked(given.NumberGiven, request.match_info))
-        return self._screen.page("run.html", caller, run=run, share=charts.meter("done", run.done, run.total))
+        return self._screen.page("run.html", caller, run=run)
 
     async def _cancel(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
         run = await self._orders.cancel(caller, asked(given.NumberGiven, request.match_info))
         return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/runs/{run.id}")
 
-    async def _quarantine(self, caller: Caller, request: web.Request) -> web.Response:
-        wanted = asked(given.QuarantineGiven, request.query)
-        found = await self._api.quarantine(caller, wanted)
-        return self._screen.page("quarantine.html", caller, found=found, older=older(request, found.next))
+    async def _quarantine(self, caller: Caller, request: web.Request) -> Page:
+        found = self._api.quarantine_shown(asked(given.QuarantineGiven, request.query))
+        return self._screen.page("quarantine.html", caller, found=found, query=dict(request.query))
 
     async def _release(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
         done = await self._orders.release(caller, asked(given.NumberGiven, request.match_info))
@@ -167,11 +154,11 @@ class Pages:
         done = await self._orders.resume(caller, asked(given.LaneGiven, request.match_info))
         return self._screen.say(caller, done.message, "/")
 
-    async def _configuration(self, caller: Caller, _: web.Request) -> web.Response:
+    async def _configuration(self, caller: Caller, _: web.Request) -> Page:
         found = await self._api.configuration(caller, given.Nothing())
         return self._screen.page("configuration.html", caller, found=found)
 
-    async def _audit(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _audit(self, caller: Caller, request: web.Request) -> Page:
         found = await self._api.audit.page(caller, asked(given.AuditGiven, request.query))
         return self._screen.page(
             "audit.html",
@@ -179,10 +166,5 @@ class Pages:
             found=found,
             actions=list(Action),
             chosen=request.query.get("action", ""),
-            older=older(request, found.next),
+            query=dict(request.query),
         )
-
-
-def older(request: web.Request, cursor: int | None) -> str | None:
-    """Give the address of the next page; None at the end."""
-    return None if cursor is None else f"{request.path}?{urlencode({**request.query, 'before': str(cursor)})}"

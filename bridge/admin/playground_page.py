@@ -1,22 +1,20 @@
 """The page on which a route is tried; for operators, since it shows what an event says."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
-from sqlalchemy import Connection
 
-from bridge.admin import given, playground
-from bridge.admin.api import Api, one_event
+from bridge.admin import given, playground, views
+from bridge.admin.api import Api
 from bridge.admin.configured import without_secrets
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.playground import Place, Tried
 from bridge.admin.screen import Form, Screen, asked
+from bridge.admin.sources import Apart, Asked, Page
+from bridge.admin.views import View
 from bridge.audit import Action, Subject
-from bridge.config.reload import Files
 from bridge.errors import OperatorError
-from bridge.store import questions
 from bridge.store.configuration import configuration_in_use
 
 EXAMPLE = """{
@@ -29,9 +27,8 @@ EXAMPLE = """{
 class PlaygroundPage:
     """Answers with it."""
 
-    def __init__(self, api: Api, files: Files | None, screen: Screen, clock: Callable[[], float]) -> None:
+    def __init__(self, api: Api, screen: Screen, clock: Callable[[], float]) -> None:
         self._api = api
-        self._files = files
         self._screen = screen
         self._clock = clock
 
@@ -40,16 +37,16 @@ class PlaygroundPage:
         router.add_get("/playground", self._screen.show(self._show, Role.OPERATOR))
         router.add_post("/playground", self._screen.act(self._try))
 
-    async def _show(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _show(self, caller: Caller, request: web.Request) -> Page:
         place = self._place(request.query.get("route", ""))
         text = ""
         if place:
             contents = await self._contents()
-            found = await asyncio.to_thread(playground.route_text, contents, place)
+            found = await self._api.reader.do(Apart(playground.route_text, (contents, place)))
             text = without_secrets(found, self._api.config())
         return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
 
-    async def _try(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
+    async def _try(self, caller: Caller, _: web.Request, form: Form) -> Page:
         place = self._place(form.get("route", ""))
         if place is None:
             raise RefusedError(400, "choose a route first")
@@ -57,11 +54,11 @@ class PlaygroundPage:
         if form.get("id", "").strip():
             payload = await self._stored(caller, form)
         contents = await self._contents()
-        environ = self._files.environ if self._files else {}
+        files = self._api.carried_files()
+        environ = files.environ if files else {}
+        attempt = Apart(playground.attempt, (contents, environ, place, form.get("yaml", ""), payload, self._clock()))
         try:
-            tried = await asyncio.to_thread(
-                playground.attempt, contents, environ, place, form.get("yaml", ""), payload, self._clock()
-            )
+            tried = await self._api.reader.do(attempt)
         except OperatorError as error:
             tried = Tried((str(error),))
         return self._page(caller, place, form, tried)
@@ -69,18 +66,14 @@ class PlaygroundPage:
     async def _stored(self, caller: Caller, form: Form) -> bytes:
         wanted = asked(given.EventIdGiven, form).id
 
-        def ask(connection: Connection) -> tuple[str, bytes]:
-            row = one_event(connection, wanted)
-            return row.id, questions.payload(connection, row.seq)
-
-        event, payload = await self._api.desk.ask(ask)
-        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event, where="playground")
-        return payload
+        row, payload, _ = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted})))
+        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id, where="playground")
+        return bytes(payload)
 
     async def _contents(self) -> Mapping[Path, bytes]:
         """Give the files in use. Raises OperatorError where there are none."""
         found = await self._api.desk.ask(configuration_in_use)
-        if found is None or self._files is None:
+        if found is None or self._api.carried_files() is None:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
         return {Path(name): content for name, content in found.contents.items()}
 
@@ -88,7 +81,7 @@ class PlaygroundPage:
         known = {f"{place.chatbot}:{place.at}": place for place, _ in playground.places(self._api.config())}
         return known.get(text)
 
-    def _page(self, caller: Caller, place: Place | None, said: Mapping[str, str], tried: Tried | None) -> web.Response:
+    def _page(self, caller: Caller, place: Place | None, said: Mapping[str, str], tried: Tried | None) -> Page:
         routes = [(f"{each.chatbot}:{each.at}", name) for each, name in playground.places(self._api.config())]
         return self._screen.page(
             "playground.html",

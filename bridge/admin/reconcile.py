@@ -3,21 +3,19 @@
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
-from sqlalchemy import Connection
 
 from bridge.admin import given
 from bridge.admin.api import Api
 from bridge.admin.endpoint import Endpoint, NotFoundError
 from bridge.admin.inquiries import Inquiries, Inquiry
 from bridge.admin.login import Caller, Role
-from bridge.admin.reconciled import InquiryList, InquiryShape, Reconciled, inquiry_shape, reconciled
+from bridge.admin.reconciled import InquiryList, InquiryShape, Reconciled, inquiry_shape, received
 from bridge.admin.screen import Form, Screen, asked
+from bridge.admin.sources import Json, Page
+from bridge.admin.views import View
 from bridge.config.units import parse_duration
-from bridge.event import EventState
-from bridge.reconciliation import Counted
-from bridge.store import reconciling
+from bridge.event import EventState, timestamp
 from bridge.store.base import DeliveryState
-from bridge.store.search import SPAN, seq_at
 
 SPANS = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
 """What a person chooses from."""
@@ -40,7 +38,9 @@ class Reconcile:
         online = "/api/reconcile/online"
         ask, cancel = "Ask the destinations whether they still hold it.", "End an inquiry early."
         return [
-            Endpoint("GET", "/api/reconcile", "What was received, and what became of it.", span, Reconciled, self.look),
+            Endpoint(
+                "GET", "/api/reconcile", "What was received, and what became of it.", span, Reconciled, self._look
+            ),
             Endpoint("POST", online, ask, span, InquiryShape, self.begin, operator),
             Endpoint("GET", online, "The latest inquiries.", given.Nothing, InquiryList, self.inquiries),
             Endpoint("GET", f"{online}/{{id}}", "How far one is.", number, InquiryShape, self.inquiry, failures=(404,)),
@@ -49,17 +49,16 @@ class Reconcile:
             ),
         ]
 
-    async def look(self, _: Caller, asked: given.SpanGiven) -> Reconciled:
-        """Count what was received; of very much only the newest `SPAN` events: an inquiry counts all."""
-        since = self._clock() - parse_duration(asked.span)
+    def shown(self, since: float) -> View[Reconciled]:
+        """Count what was received from a time on."""
+        return View(received, {"since": since})
 
-        def ask(connection: Connection) -> tuple[Counted, bool]:
-            first, last = seq_at(connection, since), reconciling.last_event(connection)
-            low = max(first, last + 1 - SPAN)
-            return reconciling.count(connection, low, last), low == first
+    def since(self, asked: given.SpanGiven) -> float:
+        """Give when a span that ends now began."""
+        return self._clock() - parse_duration(asked.span)
 
-        counted, complete = await self._api.desk.ask(ask)
-        return reconciled(counted, since, complete=complete)
+    async def _look(self, _: Caller, asked: given.SpanGiven) -> bytes:
+        return await self._api.reader.do(Json(self.shown(self.since(asked))))
 
     async def begin(self, caller: Caller, asked: given.SpanGiven) -> InquiryShape:
         """Begin an inquiry."""
@@ -102,20 +101,20 @@ class ReconcilePages:
         router.add_get("/reconcile/{id}", show(self._inquiry))
         router.add_post("/reconcile/{id}/cancel", act(self._cancel))
 
-    async def _look(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _look(self, caller: Caller, request: web.Request) -> Page:
         wanted = asked(given.SpanGiven, request.query)
         cursor = asked(given.DeliveriesGiven, {"before": request.query.get("before", "")}).before
-        found = await self._reconcile.look(caller, wanted)
+        began = self._reconcile.since(wanted)
         # As the API reads a time.
-        since = {"since": found.since, "limit": NAMED}
+        since = {"since": timestamp(began), "limit": NAMED}
         dead = given.DeliveriesGiven.model_validate({"state": DeliveryState.DEAD, "before": cursor, **since})
         strange = given.EventsGiven.model_validate({"state": EventState.UNRECOGNISED, **since})
         return self._screen.page(
             "reconcile.html",
             caller,
-            found=found,
-            dead=await self._api.deliveries(caller, dead),
-            strange=await self._api.events(caller, strange),
+            found=self._reconcile.shown(began),
+            dead=self._api.deliveries_shown(dead),
+            strange=self._api.events_shown(strange),
             inquiries=(await self._reconcile.inquiries(caller, given.Nothing())).inquiries,
             span=wanted.span,
             spans=SPANS if wanted.span in SPANS else {wanted.span: f"the last {wanted.span}", **SPANS},
@@ -125,7 +124,7 @@ class ReconcilePages:
         begun = await self._reconcile.begin(caller, asked(given.SpanGiven, form))
         return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/reconcile/{begun.id}")
 
-    async def _inquiry(self, caller: Caller, request: web.Request) -> web.Response:
+    async def _inquiry(self, caller: Caller, request: web.Request) -> Page:
         found = await self._reconcile.inquiry(caller, asked(given.NumberGiven, request.match_info))
         return self._screen.page("inquiry.html", caller, inquiry=found)
 

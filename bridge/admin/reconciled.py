@@ -1,14 +1,17 @@
-"""What the API answers to whether every lead has arrived: its models, and what they are made of. Pure."""
+"""What the API answers to whether every lead has arrived: its models, and what they are made of."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from bridge.admin.inquiries import Inquiry
 from bridge.admin.shapes import Shape
 from bridge.event import timestamp
 from bridge.reconciliation import Counted, Line, lines, missing
+from bridge.store import reconciling
+from bridge.store.search import SPAN, seq_at
 
 
 class LineShape(Shape):
@@ -65,6 +68,13 @@ class InquiryList(Shape):
     """The latest of them in this process, newest first."""
 
     inquiries: Sequence[InquiryShape]
+
+
+def received(connection: Connection, since: float) -> Reconciled:
+    """Count what was received; of very much only the newest `SPAN` events: an inquiry counts all."""
+    first, last = seq_at(connection, since), reconciling.last_event(connection)
+    low = max(first, last + 1 - SPAN)
+    return reconciled(reconciling.count(connection, low, last), since, complete=low == first)
 
 
 def line_shape(line: Line) -> LineShape:

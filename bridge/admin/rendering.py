@@ -1,13 +1,16 @@
 """How the dashboard's pages are made of their templates, and the files beside them."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bridge.admin import charts
 from bridge.admin.login import Caller, Role
 
 _FOLDER: Final = str(resources.files("bridge.admin") / "pages")
@@ -29,17 +32,22 @@ class Rendering:
         self._environment.filters["age"] = age
         self._environment.filters["clock"] = clock
         self._environment.filters["as_json"] = as_json
+        self._environment.filters["older"] = older
+        self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
         self._files = {name: (resources.files("bridge.admin") / "pages" / name).read_bytes() for name in _FILES}
 
-    def page(self, template: str, caller: Caller | None, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - what the template uses
-        """Make a page."""
-        text = self._environment.get_template(template).render(
+    def text(self, template: str, caller: Caller | None, **values: Any) -> str:  # noqa: ANN401 - what the template uses
+        """Make the text of a page."""
+        return self._environment.get_template(template).render(
             caller=caller,
             operator=caller is not None and caller.may(Role.OPERATOR),
             csrf=caller.session.csrf if caller and caller.session else "",
             **values,
         )
-        return web.Response(status=status, text=text, content_type="text/html")
+
+    def page(self, template: str, caller: Caller | None, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - see above
+        """Make a small page at once."""
+        return web.Response(status=status, text=self.text(template, caller, **values), content_type="text/html")
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer with the style sheet, the script or the icon."""
@@ -48,6 +56,11 @@ class Rendering:
             raise web.HTTPNotFound
         headers = {"Cache-Control": "max-age=300"}
         return web.Response(body=self._files[name], content_type=_FILES[name], charset="utf-8", headers=headers)
+
+
+def older(cursor: int, path: str, query: Mapping[str, str]) -> str:
+    """Give the address of the next page."""
+    return f"{path}?{urlencode({**query, 'before': str(cursor)})}"
 
 
 def age(written: str | None, now: float) -> str:

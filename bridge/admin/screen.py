@@ -13,22 +13,27 @@ from pydantic import ValidationError
 from bridge.admin.endpoint import NotFoundError
 from bridge.admin.given import Given
 from bridge.admin.login import CSRF_FIELD, Caller, Gate, RefusedError, Role
+from bridge.admin.reader import Reader
 from bridge.admin.rendering import Rendering
+from bridge.admin.sources import Page
 from bridge.errors import OperatorError, StoreUnavailableError
 
 SAID_LIMIT = 1_000
 
 Form = Mapping[str, str]
-Show = Callable[[Caller, web.Request], Awaitable[web.StreamResponse]]
-Act = Callable[[Caller, web.Request, Form], Awaitable[web.StreamResponse]]
+Seen = web.StreamResponse | Page
+"""What a function answers with."""
+Show = Callable[[Caller, web.Request], Awaitable[Seen]]
+Act = Callable[[Caller, web.Request, Form], Awaitable[Seen]]
 
 
 class Screen:
     """Makes handlers of functions that show a page, or that do what a form asks for."""
 
-    def __init__(self, gate: Gate, rendering: Rendering) -> None:
+    def __init__(self, gate: Gate, rendering: Rendering, reader: Reader) -> None:
         self.gate = gate
         self._rendering = rendering
+        self._reader = reader
         self._said: OrderedDict[str, str] = OrderedDict()
         """What is to be said on the next page of a session."""
 
@@ -44,7 +49,7 @@ class Screen:
         """Make a handler that does what a form asks for."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            async def do(caller: Caller) -> web.StreamResponse:
+            async def do(caller: Caller) -> Seen:
                 form = await form_of(request)
                 self.gate.check_form(caller, form.get(CSRF_FIELD))
                 return await act(caller, request, form)
@@ -53,10 +58,9 @@ class Screen:
 
         return answer
 
-    def page(self, template: str, caller: Caller, **values: Any) -> web.Response:  # noqa: ANN401 - what the template uses
-        """Make a page, with what is to be said to who sees it."""
-        said = self._said.pop(_key(caller), None)
-        return self._rendering.page(template, caller, said=said, **values)
+    def page(self, template: str, caller: Caller, **values: Any) -> Page:  # noqa: ANN401 - what the template uses
+        """Describe a page, with what is to be said to who sees it; of a `View` the template gets what it shows."""
+        return Page(template, caller, {**values, "said": self._said.pop(_key(caller), None)})
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
         """Go to a page and say something there; after a form, so that reloading it does nothing twice."""
@@ -66,7 +70,7 @@ class Screen:
         return web.Response(status=303, headers={"Location": where})
 
     async def _guarded(
-        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[web.StreamResponse]]
+        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[Seen]]
     ) -> web.StreamResponse:
         caller = None
         try:
@@ -75,7 +79,10 @@ class Screen:
                 return web.Response(status=303, headers={"Location": "/login"})
             if not caller.may(role):
                 return self._trouble(caller, 403, "This is for operators: log in with server.admin_token.")
-            return await do(caller)
+            seen = await do(caller)
+            if not isinstance(seen, Page):
+                return seen
+            return web.Response(body=await self._reader.do(seen), content_type="text/html", charset="utf-8")
         except (RefusedError, OperatorError) as error:
             return self._trouble(caller, _status(error), str(error))
 

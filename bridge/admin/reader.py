@@ -1,0 +1,177 @@
+"""Who makes what people look at: a process of its own, so that the ack path does not wait for their pages.
+
+A page takes some milliseconds of the interpreter, whose lock only one thread has: made in a thread of this process, it
+holds up each answer to a sender that comes meanwhile (docs/architecture.md, "Pages"). The process is started when
+somebody first asks and ended when nobody has for a while. Until it is up, and where it cannot be started or fails, the
+desk's threads do the same work.
+"""
+
+import asyncio
+import contextlib
+import pickle
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from typing import Any, Final, TypeVar, cast
+
+import structlog
+
+from bridge.admin.desk import Desk
+from bridge.admin.reading import LENGTH, READY, End
+from bridge.admin.rendering import Rendering
+from bridge.admin.sources import Sources, Work
+from bridge.errors import LeadbridgeError, StoreUnavailableError
+
+IDLE_SECONDS = 300.0
+"""How long the process is kept while nobody asks."""
+ANSWER_SECONDS = 40.0
+"""How long one answer may take; then the process is ended, and a new one is started for the next question."""
+START_SECONDS = 30.0
+BUFFER = 2**20
+"""Bytes of an answer that are read ahead."""
+AGAIN_SECONDS = 60.0
+"""How soon after a process that did not start another one is tried."""
+
+_PROGRAM: Final = "from bridge.admin.reading import main; main()"
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class Reader:
+    """Does work in that process, one piece after the other. Lives in the loop's thread; any number of calls at once."""
+
+    def __init__(self, desk: Desk, rendering: Rendering, url: str | None) -> None:
+        """Make it; `url` is that of the store, None for threads alone."""
+        self._desk = desk
+        self._rendering = rendering
+        self._url = url
+        self._process: Process | None = None
+        """One that is ready."""
+        self._starting: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._not_before = 0.0
+        self._used_at = 0.0
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def do(self, work: Work[T]) -> T:
+        """Do a piece of work. Raises what it does; StoreUnavailableError where the store cannot be read."""
+        if self._process is None:
+            self._start()
+            return await self._here(work)
+        try:
+            pickled = pickle.dumps(work)
+        except Exception:  # noqa: BLE001 - a connector's own values may be of any kind
+            return await self._here(work)
+        async with self._turn:
+            if self._process is None:
+                return await self._here(work)
+            self._used_at = time.monotonic()
+            end, came = await self._there(self._process, pickled)
+        if end is End.DONE:
+            return cast("T", came)
+        if end is End.REFUSED:
+            raise cast("LeadbridgeError", came)
+        log.warning("reader_failed", fault=came)
+        return await self._here(work)
+
+    async def close(self) -> None:
+        """End the process."""
+        self._url = None
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        async with self._turn:
+            await self._end()
+
+    async def _here(self, work: Work[T]) -> T:
+        return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))
+
+    async def _there(self, process: Process, pickled: bytes) -> tuple[End, Any]:
+        """Raises StoreUnavailableError for work that does not end."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                came = await _exchange(process, pickled)
+        except TimeoutError as error:
+            await self._end()
+            raise StoreUnavailableError("the store does not answer; try again") from error
+        except (OSError, EOFError) as error:
+            await self._end()
+            return End.FAILED, type(error).__name__
+        except BaseException:
+            # Its answer is still to come, and would be taken for that of the next question.
+            await self._end()
+            raise
+        try:
+            return cast("tuple[End, Any]", pickle.loads(came))  # noqa: S301 - from the process that was started here
+        except Exception as error:  # noqa: BLE001 - an error of a connector's own may be made of anything
+            return End.FAILED, type(error).__name__
+
+    def _start(self) -> None:
+        if self._url is not None and self._starting is None and time.monotonic() >= self._not_before:
+            self._starting = asyncio.get_running_loop().create_task(self._started(self._url), name="reader")
+
+    async def _started(self, url: str) -> None:
+        process = None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-c", _PROGRAM, stdin=PIPE, stdout=PIPE, limit=BUFFER
+            )
+            async with asyncio.timeout(START_SECONDS):
+                ready = await _exchange(process, url.encode())
+            if ready != READY:
+                raise EOFError("no reader")  # noqa: TRY301 - handled as every other way not to start
+        except (OSError, EOFError) as error:  # a time-out is an OSError
+            self._not_before = time.monotonic() + AGAIN_SECONDS
+            log.warning("reader_not_started", fault=type(error).__name__)
+            await _ended(process)
+        except BaseException:
+            await _ended(process)
+            raise
+        else:
+            self._process, self._used_at = process, time.monotonic()
+            self._look_again(IDLE_SECONDS)
+        finally:
+            self._starting = None
+
+    def _look_again(self, seconds: float) -> None:
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._looked)
+
+    def _looked(self) -> None:
+        """End the process if it has been idle for long enough, else look again when it may have been."""
+        left = self._used_at + IDLE_SECONDS - time.monotonic()
+        if left > 0 or self._turn.locked():
+            self._look_again(max(left, 1.0))
+        elif self._process:
+            # Who asks from now on is answered by the threads, and has another one started.
+            _kill(self._process)
+            self._process = None
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if self._idle:
+            self._idle.cancel()
+        await _ended(process)
+
+
+async def _exchange(process: Process, body: bytes) -> bytes:
+    """Send a pickle and wait for its answer. Raises OSError or EOFError where the process has gone."""
+    if process.stdin is None or process.stdout is None:
+        raise EOFError
+    process.stdin.write(len(body).to_bytes(LENGTH) + body)
+    await process.stdin.drain()
+    length = await process.stdout.readexactly(LENGTH)
+    return await process.stdout.readexactly(int.from_bytes(length))
+
+
+async def _ended(process: Process | None) -> None:
+    if process is not None:
+        _kill(process)
+        await process.wait()
+
+
+def _kill(process: Process) -> None:
+    """End a process wherever it is: it only reads."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()

@@ -1,0 +1,117 @@
+"""The reader's process: makes what people look at, so that their pages take no time of the interpreter that receives.
+
+Started by `bridge.admin.reader` and by nobody else. What comes in and goes out are pickles, each after its length.
+First comes the store's URL; `READY` answers it. Then each `Work` is answered with how it ended and what came of it. The
+process ends when nothing more can come: when its starter ends, however that happens.
+"""
+
+import contextlib
+import gc
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import BinaryIO, Final, TypeVar
+
+from sqlalchemy import Connection
+
+from bridge.admin.rendering import Rendering
+from bridge.admin.sources import Sources
+from bridge.errors import LeadbridgeError, StoreUnavailableError
+from bridge.store.driver import Driver
+from bridge.store.opening import driver_for
+
+LENGTH: Final = 4
+"""Bytes of a pickle's length."""
+READY: Final = b"ready"
+NICENESS: Final = 10
+"""How far this process steps back: senders wait for the other one, a person for this one."""
+
+T = TypeVar("T")
+
+
+class End(Enum):
+    """How a piece of work ended."""
+
+    DONE = auto()
+    """With its value."""
+    REFUSED = auto()
+    """With an error for a person, which is raised where it was asked for."""
+    FAILED = auto()
+    """With a fault, of which the place is told: its message may hold a lead's data."""
+
+
+class Asking:
+    """Runs questions on a connection that is kept, and opened again when it is lost."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._engine = driver.engine()
+        self._connection: Connection | None = None
+
+    def __call__(self, question: Callable[[Connection], T]) -> T:
+        """Ask, all from one moment; once more where the connection had gone. Raises StoreUnavailableError."""
+        kept = self._connection is not None
+        try:
+            return self._ask(question)
+        except self._driver.errors as error:
+            self._drop()
+            if not kept:
+                raise StoreUnavailableError(
+                    f"the store cannot be read: {self._driver.plain(error)}; try again"
+                ) from error
+        return self(question)
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        self._connection = self._connection or self._engine.connect()
+        with self._connection.begin():
+            return question(self._connection)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(*self._driver.errors):
+                connection.close()
+
+
+def main() -> None:
+    """Read and answer until the end of the input."""
+    # An interrupt at a terminal is meant for the starter, which ends this process when its own work is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    with os.fdopen(os.dup(0), "rb") as incoming, os.fdopen(os.dup(1), "wb") as outgoing:
+        # What a library prints must not stand between two answers.
+        os.dup2(2, 1)
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            sources = Sources(Asking(driver_for(_take(incoming).decode())), Rendering())
+            gc.freeze()
+            _give(outgoing, READY)
+            while True:
+                _give(outgoing, answer(sources, _take(incoming)))
+
+
+def answer(sources: Sources, pickled: bytes) -> bytes:
+    """Do a piece of work; whatever it raises is an answer too."""
+    try:
+        return pickle.dumps((End.DONE, pickle.loads(pickled)(sources)))  # noqa: S301 - from who has started this process
+    except LeadbridgeError as error:
+        return pickle.dumps((End.REFUSED, error))
+    except Exception as error:  # noqa: BLE001 - it is done again where a fault is logged with its whole way
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return pickle.dumps((End.FAILED, f"{type(error).__name__} at {last.filename}:{last.lineno}"))
+
+
+def _take(incoming: BinaryIO) -> bytes:
+    """Raises EOFError at the end."""
+    length = incoming.read(LENGTH)
+    body = incoming.read(int.from_bytes(length)) if len(length) == LENGTH else b""
+    if not body:
+        raise EOFError
+    return body
+
+
+def _give(outgoing: BinaryIO, body: bytes) -> None:
+    outgoing.write(len(body).to_bytes(LENGTH) + body)
+    outgoing.flush()

@@ -1,0 +1,142 @@
+"""What is shown of the store: a question and the shape of its answer, in one function for each.
+
+They stand in a module, and take and give what can be pickled, so that the reader's process can make them
+(`bridge.admin.reader`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection
+
+from bridge.admin import rows, shapes
+from bridge.admin.endpoint import NotFoundError
+from bridge.admin.masking import personal
+from bridge.event import timestamp
+from bridge.store import counts, questions, search
+from bridge.store.lane_rows import all_lanes
+from bridge.store.questions import DeliveryStory, EventRow, Page
+from bridge.store.search import DeliveriesWanted, EventsWanted
+from connectors.base import Quota
+
+DAY = 86_400
+
+T_co = TypeVar("T_co", covariant=True)
+Quotas = Mapping[str, Sequence[Quota]]
+"""What each destination has last said is left."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class View(Generic[T_co]):
+    """One of the functions below, and what it is given besides the connection."""
+
+    make: Callable[..., T_co]
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, connection: Connection) -> T_co:
+        """Make it; raises what the function does."""
+        return self.make(connection, **self.given)
+
+
+def events(connection: Connection, wanted: Sequence[EventsWanted]) -> shapes.EventPage:
+    """Show a page of events: the first of those wanted that has any, or may have some further on."""
+    found = search.find_events(connection, wanted[0])
+    for each in wanted[1:]:
+        if not found.rows and found.next is None:
+            found = search.find_events(connection, each)
+    return shapes.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
+
+
+def event(connection: Connection, beginning: str, *, reveal: bool) -> shapes.EventStory:
+    """Show one event. Raises NotFoundError."""
+    row = one_event(connection, beginning)
+    return shapes.EventStory(
+        event=rows.event_shape(row),
+        payload=rows.payload_value(questions.payload(connection, row.seq), reveal=reveal),
+        masked=not reveal,
+        deliveries=[rows.delivery_shape(each) for each in questions.deliveries_of(connection, row.seq)],
+    )
+
+
+def lead(connection: Connection, beginning: str) -> tuple[EventRow, bytes, Sequence[DeliveryStory]]:
+    """Read an event with its payload and all about its deliveries. Raises NotFoundError."""
+    row = one_event(connection, beginning)
+    found = questions.deliveries_of(connection, row.seq)
+    stories = [questions.delivery_story(connection, each.id) for each in found]
+    return row, questions.payload(connection, row.seq), [each for each in stories if each]
+
+
+def deliveries(connection: Connection, wanted: DeliveriesWanted) -> shapes.DeliveryPage:
+    """Show a page of deliveries."""
+    found = search.find_deliveries(connection, wanted)
+    return shapes.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
+
+
+def delivery(connection: Connection, number: int, *, reveal: bool) -> shapes.DeliveryStory:
+    """Show all about a delivery. Raises NotFoundError."""
+    story = questions.delivery_story(connection, number)
+    if story is None:
+        raise unknown_delivery(number)
+    if reveal:
+        return rows.delivery_story(story, None)
+    payload = questions.payload(connection, one_event(connection, story.row.event_id).seq)
+    return rows.delivery_story(story, personal(payload))
+
+
+def lanes(connection: Connection, quotas: Quotas, now: float) -> shapes.LaneList:
+    """Show every lane; `quotas` has the configured destinations."""
+    found = all_lanes(connection, list(quotas), now)
+    return shapes.LaneList(lanes=[rows.lane_shape(each, quotas, quotas.get(each.name, ())) for each in found])
+
+
+def overview(connection: Connection, quotas: Quotas, now: float) -> shapes.Overview:
+    """Count what the last hours have brought, and what waits."""
+    day = counts.day(connection, now)
+    found = all_lanes(connection, list(quotas), now)
+    hours_today = int(now % DAY) // counts.HOUR + 1
+    waiting = [each.oldest_pending_at for each in found if each.oldest_pending_at is not None]
+    return shapes.Overview(
+        since=timestamp(day.since),
+        accepted_by_hour=day.accepted,
+        accepted_today=sum(day.accepted[-hours_today:]),
+        deliveries={state.value: count for state, count in day.deliveries.items()},
+        complete=day.complete,
+        pending=sum(each.pending for each in found),
+        dead=sum(each.dead for each in found),
+        oldest_pending_at=rows.moment(min(waiting, default=None)),
+        causes=causes(connection),
+        lanes=[rows.lane_shape(each, quotas, quotas.get(each.name, ())) for each in found],
+    )
+
+
+def causes(connection: Connection) -> Sequence[shapes.Cause]:
+    """Show the dead letters by cause."""
+    return [
+        shapes.Cause(destination=each.destination, reason=each.reason, count=each.count)
+        for each in counts.causes(connection)
+    ]
+
+
+def quarantine(connection: Connection, page: Page) -> shapes.QuarantinePage:
+    """Show a page of refused requests."""
+    found = questions.quarantine_page(connection, page)
+    return shapes.QuarantinePage(
+        requests=[rows.quarantine_shape(each) for each in found],
+        next=found[-1].id if len(found) == page.limit else None,
+    )
+
+
+def one_event(connection: Connection, beginning: str) -> EventRow:
+    """Find the one event whose id begins so. Raises NotFoundError."""
+    found = questions.events_like(connection, beginning)
+    if not found:
+        raise NotFoundError(f"{beginning}: no event has this id")
+    if len(found) > 1:
+        raise NotFoundError(f"{beginning}: several events have an id that begins so; write more digits of it")
+    return found[0]
+
+
+def unknown_delivery(number: int) -> NotFoundError:
+    """Say that there is no such delivery."""
+    return NotFoundError(f"{number}: no delivery has this id")

@@ -1,0 +1,229 @@
+"""What people look at is made in a process of its own, and in threads where that is not to be had."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from bridge.admin import reader as reading
+from bridge.admin import views
+from bridge.admin.desk import Desk
+from bridge.admin.endpoint import NotFoundError
+from bridge.admin.login import Caller, Role
+from bridge.admin.reader import Reader
+from bridge.admin.rendering import Rendering
+from bridge.admin.sources import Asked, Json, Page
+from bridge.admin.views import View
+from bridge.errors import StoreUnavailableError
+from bridge.store.driver import Driver
+from bridge.store.search import DeliveriesWanted
+from bridge.store.sql import SqlStore
+from tests.admin import chores
+from tests.building import routed
+from tests.postgresql import ToldDriver
+
+ROOT = Path(__file__).parents[2]
+DELIVERIES = View(views.deliveries, {"wanted": DeliveriesWanted()})
+FILTERS = dict.fromkeys(("state", "destination", "chatbot", "reason", "since", "until"), "")
+CHOICES: dict[str, list[str]] = {"chatbots": [], "destinations": ["crm"], "states": [], "reasons": []}
+PAGE = Page(
+    "deliveries.html",
+    Caller(Role.OPERATOR, "127.0.0.1"),
+    {"page": DELIVERIES, "said": None, "said_before": FILTERS, **CHOICES},
+)
+
+
+@dataclass
+class Place:
+    """A store with a lead for two destinations, and who reads it: in a process, and in threads."""
+
+    reader: Reader
+    threads: Reader
+    driver: Driver
+
+    async def pid(self) -> int:
+        """Wait for the process, and give its id."""
+        async with asyncio.timeout(30):
+            while (pid := await self.reader.do(chores.own_pid)) == os.getpid():
+                await asyncio.sleep(0.01)
+        return pid
+
+
+ON_BOTH = pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+async def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    # So that the process finds the chores.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    if getattr(request, "param", "sqlite") == "sqlite":
+        driver: Driver = request.getfixturevalue("embedded")
+        url = f"sqlite:///{driver.name}"
+    else:
+        url = request.getfixturevalue("database")
+        driver = ToldDriver(url)
+    store, desk, rendering = SqlStore(driver), Desk(driver), Rendering()
+    await store.accept([routed("crm", "mail", Email="ada@example.com")])
+    made = Place(Reader(desk, rendering, url), Reader(desk, rendering, None), driver)
+    yield made
+    await made.reader.close()
+    await desk.close()
+    await store.close()
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process has ended."""
+    async with asyncio.timeout(30):
+        while not ended(pid):
+            await asyncio.sleep(0.01)
+
+
+def ended(pid: int) -> bool:
+    """Tell whether a process has ended; who should have asked how may have died before."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def orphan(url: str) -> int:
+    """Start a process that starts a reader, kill it, and give the id of the reader."""
+    command = [sys.executable, "-c", STARTER, url]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-1) as starter:
+        assert starter.stdout
+        pid = int(starter.stdout.readline())
+        assert pid != starter.pid
+        starter.send_signal(signal.SIGKILL)
+    return pid
+
+
+@ON_BOTH
+async def test_the_process_makes_what_the_threads_make(place: Place) -> None:
+    await place.pid()
+    for work in (Json(DELIVERIES), PAGE):
+        made = await place.reader.do(work)
+        assert made == await place.threads.do(work)
+        assert b"crm" in made
+        assert b"mail" in made
+
+
+@ON_BOTH
+async def test_it_sees_what_was_committed_before(place: Place) -> None:
+    await place.pid()
+    for name in ("first", "second"):
+        with place.driver.engine().begin() as connection:
+            connection.execute(text(f"UPDATE deliveries SET route = '{name}' WHERE destination = 'crm'"))
+        assert name.encode() in await place.reader.do(Json(DELIVERIES))
+
+
+@ON_BOTH
+async def test_an_error_for_a_person_reaches_who_has_asked(place: Place) -> None:
+    await place.pid()
+    for each in (place.reader, place.threads):
+        with pytest.raises(NotFoundError, match="0123456789ab: no event has this id"):
+            await each.do(Asked(View(views.lead, {"beginning": "0123456789ab"})))
+        with pytest.raises(StoreUnavailableError, match="cannot be read"):
+            await each.do(Asked(chores.broken))
+
+
+@pytest.mark.parametrize("what", [chores.die, chores.fail])
+async def test_what_goes_wrong_in_the_process_is_done_again_in_a_thread(place: Place, what: Callable[[], None]) -> None:
+    first = await place.pid()
+    assert await place.reader.do(chores.Elsewhere(what, os.getpid())) == "done again"
+    assert (await place.pid() == first) is (what is chores.fail)
+
+
+async def test_what_cannot_be_carried_over_is_done_in_a_thread(place: Place) -> None:
+    await place.pid()
+    assert await place.reader.do(lambda _: os.getpid()) == os.getpid()
+
+
+async def test_what_is_printed_does_not_stand_between_the_answers(place: Place) -> None:
+    await place.pid()
+    assert await place.reader.do(chores.say) == "said"
+    assert await place.reader.do(chores.own_pid) != os.getpid()
+
+
+async def test_many_ask_at_once(place: Place) -> None:
+    await place.pid()
+    assert len(set(await asyncio.gather(*(place.reader.do(Json(DELIVERIES)) for _ in range(20))))) == 1
+
+
+async def test_who_asks_in_vain_is_told_so_and_the_next_is_answered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await place.pid()
+    with monkeypatch.context() as changed:
+        changed.setattr(reading, "ANSWER_SECONDS", 0.1)
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            await place.reader.do(chores.stand_still)
+    assert await place.pid() != first
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_not_given_to_the_next(place: Place) -> None:
+    first = await place.pid()
+    asked = asyncio.ensure_future(place.reader.do(chores.stand_still))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert await place.reader.do(chores.say) == "said"
+    assert await place.pid() != first
+
+
+async def test_it_ends_when_nobody_asks(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "IDLE_SECONDS", 0.1)
+    pid = await place.pid()
+    await gone(pid)
+    assert await place.pid() != pid
+
+
+async def test_after_the_end_threads_answer(place: Place) -> None:
+    pid = await place.pid()
+    await place.reader.close()
+    await gone(pid)
+    assert await place.reader.do(chores.own_pid) == os.getpid()
+
+
+async def test_where_no_process_can_be_had_threads_answer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in ("/nowhere/python", "/bin/true"):
+        with monkeypatch.context() as changed:
+            changed.setattr(sys, "executable", program)
+            async with asyncio.timeout(30):
+                while not place.reader._not_before:
+                    assert await place.reader.do(chores.own_pid) == os.getpid()
+        # Not tried again at once.
+        assert await place.reader.do(chores.own_pid) == os.getpid()
+        assert place.reader._starting is None
+        place.reader._not_before = 0.0
+    assert await place.pid() != os.getpid()
+
+
+STARTER = """
+import asyncio, sys, time
+from bridge.admin.desk import Desk
+from bridge.admin.reader import Reader
+from bridge.admin.rendering import Rendering
+from bridge.store.opening import driver_for
+from tests.admin.chores import own_pid
+
+async def main():
+    reader = Reader(Desk(driver_for(sys.argv[1])), Rendering(), sys.argv[1])
+    await reader.do(own_pid)
+    await reader._starting
+    print(await reader.do(own_pid), flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_it_ends_with_who_has_started_it(tmp_path: Path) -> None:
+    await gone(orphan(f"sqlite:///{tmp_path}/leadbridge.db"))
