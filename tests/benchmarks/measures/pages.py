@@ -1,0 +1,103 @@
+"""How soon each page of the dashboard and each answer of the API is there in a store of a million events, and how long
+acks take while somebody loads pages.
+
+On the embedded engine and on PostgreSQL. The person loads one page after the other, each as soon as the one before is
+there, which is more than a person does. An operator's pause keeps the lanes from delivering, so that the figure is the
+ack path's alone.
+"""
+
+import asyncio
+import contextlib
+import statistics
+import subprocess
+import time
+
+from bridge.store.opening import driver_for
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.children import Child, own
+from tests.benchmarks.figures import Figure, median_percentile, pooled_percentile
+from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
+from tests.benchmarks.load import Load
+from tests.benchmarks.measures.postgresql import server
+from tests.benchmarks.person import Timed, rest, timed
+from tests.benchmarks.program import NOWHERE, Setup, setup
+
+LOADS = 5
+"""How often everything is asked for; the slowest counts."""
+PAGE_MS, CALL_MS = 300.0, 100.0
+RATE = 200
+BURSTS = 3.0
+"""Seconds of a burst of acks for each second that a burst of other measures takes: a p99 needs many."""
+RATIO = 1.3
+TOKEN = "the-token-of-the-benchmark"
+
+Latencies = list[list[float]]
+
+
+async def measure(bench: Bench) -> list[Figure]:
+    """Measure both engines, one after the other."""
+    return [*await _measure(bench, "embedded"), *await _measure(bench, "PostgreSQL")]
+
+
+async def _measure(bench: Bench, engine: str) -> list[Figure]:
+    fullness = Fullness()
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(server()) if engine == "PostgreSQL" else None
+        made = stack.enter_context(
+            setup(dict.fromkeys(DESTINATIONS, NOWHERE), store=store, chatbots=CHATBOTS, admin_token=TOKEN)
+        )
+        await asyncio.to_thread(_prepare, bench, made, fullness)
+        stack.enter_context(bench.serve(made, f"pages, {engine}"))
+        person = stack.enter_context(own("person", str(made.admin), TOKEN, str(fullness.events)))
+        times = await asyncio.to_thread(timed, person, min(LOADS, bench.rounds))
+        load = await Load.connect(made.port)
+        alone, beside, pages = await _acks(bench, load, person)
+    return [*(_figure(each, engine) for each in times), _ratio(engine, alone, beside, pages)]
+
+
+def _prepare(bench: Bench, made: Setup, fullness: Fullness) -> None:
+    for command in (("db", "migrate"), ("lanes", "pause", *DESTINATIONS)):
+        subprocess.run([str(bench.program), *command, "--config", str(made.config)], check=True, capture_output=True)
+    fill(driver_for(made.store), fullness, time.time())
+
+
+async def _acks(bench: Bench, load: Load, person: Child) -> tuple[Latencies, Latencies, int]:
+    """Give the milliseconds of the acks without and with pages beside them, by round, and how many pages those were."""
+    sides: dict[bool, Latencies] = {False: [], True: []}
+    pages = 0
+    seconds = BURSTS * bench.seconds
+    await load.steady(bench.sender.requests(RATE), RATE)
+    for turn in bench.turns((False, True)):
+        for looks in turn:
+            if looks:
+                person.ask("look")
+            burst = await load.steady(bench.sender.requests(int(RATE * seconds)), RATE)
+            if looks:
+                pages += await asyncio.to_thread(rest, person)
+            bench.check("ack beside pages", burst)
+            sides[looks].append([1e3 * each for each in burst.latencies])
+    return sides[False], sides[True], pages
+
+
+def _figure(asked: Timed, engine: str) -> Figure:
+    mark = CALL_MS if asked.of_api else PAGE_MS
+    name = f"{asked.what}, {engine}"
+    return Figure(name, "ms", asked.slowest, mark=mark, note=f"the slowest of several; median {asked.median:.1f} ms")
+
+
+def _ratio(engine: str, alone: Latencies, beside: Latencies, pages: int) -> Figure:
+    measured, reference = (median_percentile(side, 0.99) for side in (beside, alone))
+    medians = [f"{median_percentile(side, 0.5):.2f} ms" for side in (beside, alone)]
+    pooled = [f"{pooled_percentile(side, 0.99):.2f} ms" for side in (beside, alone)]
+    return Figure(
+        f"ack at {RATE} per second while pages are loaded, {engine}, p99",
+        "ms",
+        measured,
+        reference,
+        statistics.median(
+            median_percentile([a], 0.99) / median_percentile([b], 0.99) for a, b in zip(beside, alone, strict=True)
+        ),
+        RATIO,
+        judged="ratio",
+        note=f"{pages} pages meanwhile; medians {' and '.join(medians)}; over all rounds {' and '.join(pooled)}",
+    )

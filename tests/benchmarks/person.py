@@ -1,0 +1,100 @@
+"""A person at the dashboard, in a process of its own: `python -m tests.benchmarks.person PORT TOKEN EVENTS`.
+
+It logs in, prints its own port (it listens nowhere, so 0) and takes lines. `time N` asks for everything N times and
+answers with a line of JSON, a `Timed` for each. `look` has it load one page of the dashboard after the other, each as
+soon as the one before is there, until `rest`, which answers how many those were. `timed` and `rest` ask such a child.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from tests.benchmarks.children import Child
+from tests.benchmarks.fullness import Fullness
+from tests.benchmarks.visitor import Visitor, visitor
+from tests.benchmarks.visits import Visit, visits
+
+TIME_SECONDS = 600.0
+FAR = 19
+"""How far a person who looks steps back: their browser runs on another machine."""
+_THREAD = ThreadPoolExecutor(1)
+
+
+class Timed(NamedTuple):
+    """How long one thing took that was asked for several times, in milliseconds."""
+
+    what: str
+    of_api: bool
+    slowest: float
+    median: float
+
+
+def timed(person: Child, times: int) -> Sequence[Timed]:
+    """Have a person ask for everything so often."""
+    person.ask(f"time {times}")
+    return [Timed(*each) for each in json.loads(person.line(TIME_SECONDS))]
+
+
+def rest(person: Child) -> int:
+    """Have a person end their looking, and give how many pages were loaded."""
+    person.ask("rest")
+    return int(person.line(TIME_SECONDS))
+
+
+def _time(who: Visitor, asked: Sequence[Visit], times: int) -> Sequence[Timed]:
+    # One after the other, not one time after time: what a cache holds of it has gone when it is asked for again.
+    rounds = [[who.ask(each.path, each.form)[0] for each in asked] for _ in range(times)]
+    return [
+        Timed(each.what, each.of_api, 1e3 * max(took), 1e3 * statistics.median(took))
+        for each, took in zip(asked, zip(*rounds, strict=True), strict=True)
+    ]
+
+
+class _Looking:
+    """Loads pages in turn, in a thread."""
+
+    def __init__(self, who: Visitor, pages: Sequence[Visit]) -> None:
+        self._who = who
+        self._pages = itertools.cycle(pages)
+        self._ended = threading.Event()
+        self._loaded = _THREAD.submit(self._run)
+
+    def end(self) -> int:
+        self._ended.set()
+        return self._loaded.result()
+
+    def _run(self) -> int:
+        loaded = 0
+        while not self._ended.is_set():
+            page = next(self._pages)
+            self._who.ask(page.path, page.form)
+            loaded += 1
+        return loaded
+
+
+def _main(port: int, token: str, events: int) -> None:
+    with visitor(port, token) as who:
+        asked = visits(who, Fullness(events))
+        pages = [each for each in asked if not each.of_api]
+        looking = None
+        print(0, flush=True)
+        for line in sys.stdin:
+            word, *times = line.split()
+            if word == "time":
+                print(json.dumps(_time(who, asked, int(times[0]))), flush=True)
+            elif word == "look":
+                os.nice(FAR)
+                looking = _Looking(who, pages)
+            elif looking:
+                print(looking.end(), flush=True)
+                looking = None
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

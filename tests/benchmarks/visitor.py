@@ -1,0 +1,78 @@
+"""Somebody who has logged in on the admin listener."""
+
+import contextlib
+import http.client
+import re
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+
+ANSWER_SECONDS: Final = 60.0
+_CSRF: Final = re.compile(r'name="csrf" value="([^"]+)"')
+
+
+class WrongAnswerError(Exception):
+    """An answer that is none to what was asked."""
+
+
+class Visitor:
+    """Asks on one connection that is kept. Used by one thread."""
+
+    def __init__(self, port: int, token: str) -> None:
+        """Log in. Raises WrongAnswerError."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+        self._cookie = ""
+        self._csrf = ""
+        self.ask("/login", {"token": token}, HTTPStatus.SEE_OTHER)
+        found = _CSRF.search(self.read("/"))
+        if not found:
+            raise WrongAnswerError("nobody was logged in")
+        self._csrf = found[1]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def read(self, path: str) -> str:
+        """Give a page."""
+        return self.ask(path)[1].decode()
+
+    def know(self, path: str) -> Any:
+        """Give what the API says."""
+        return orjson.loads(self.ask(path)[1])
+
+    def ask(
+        self, path: str, form: Mapping[str, Any] | None = None, expected: int = HTTPStatus.OK
+    ) -> tuple[float, bytes]:
+        """Ask, or post a form or (to the API) JSON; give the seconds until all was read, and what.
+
+        Raises WrongAnswerError where the status is another one than expected.
+        """
+        method, body, headers = "GET", None, {"Cookie": self._cookie}
+        if form is not None and path.startswith("/api/"):
+            method, body = "POST", orjson.dumps(form)
+            headers |= {"Content-Type": "application/json", "X-CSRF-Token": self._csrf}
+        elif form is not None:
+            method, body = "POST", urlencode({**form, "csrf": self._csrf}).encode()
+            headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+        began = time.perf_counter()
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        took = time.perf_counter() - began
+        if answer.status != expected:
+            raise WrongAnswerError(f"{method} {path} was answered {answer.status}: {content[-300:]!r}")
+        if cookie := answer.headers["Set-Cookie"]:
+            self._cookie = cookie.partition(";")[0]
+        return took, content
+
+
+@contextlib.contextmanager
+def visitor(port: int, token: str) -> Iterator[Visitor]:
+    """Be one for a while."""
+    with contextlib.closing(Visitor(port, token)) as made:
+        yield made
