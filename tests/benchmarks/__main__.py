@@ -20,7 +20,17 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.children import ChildError
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.load import LoadError
-from tests.benchmarks.measures import arrival, drain, footprint, latency, mapping, pending, postgresql, throughput
+from tests.benchmarks.measures import (
+    arrival,
+    drain,
+    footprint,
+    latency,
+    mapping,
+    pages,
+    pending,
+    postgresql,
+    throughput,
+)
 
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "throughput": throughput.measure,
@@ -32,8 +42,9 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "mapping": mapping.measure,
     "postgresql": postgresql.measure,
     "pending": pending.measure,
+    "pages": pages.measure,
 }
-APART = frozenset({"postgresql", "pending"})
+APART = frozenset({"postgresql", "pending", "pages"})
 """Measured only when asked for: they need a server of their own, which takes its share of the cores, or some GB of
 disk."""
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3

@@ -1,6 +1,7 @@
 """The program under test: `leadbridge serve` as a child process, on a configuration and a store of its own."""
 
 import contextlib
+import hashlib
 import http.client
 import shutil
 import socket
@@ -53,6 +54,11 @@ class Setup:
         return self.folder / "config.yaml"
 
     @property
+    def admin(self) -> int:
+        """The port of the admin listener."""
+        return int(self.settings["server"]["admin"].rpartition(":")[2])
+
+    @property
     def store(self) -> str:
         """The store's URL."""
         return str(self.settings["store"]["url"])
@@ -64,30 +70,47 @@ class Setup:
 
 
 @contextlib.contextmanager
-def setup(destinations: Mapping[str, int], concurrency: int = 10, store: str | None = None) -> Iterator[Setup]:
+def setup(
+    destinations: Mapping[str, int],
+    concurrency: int = 10,
+    store: str | None = None,
+    *,
+    chatbots: Mapping[str, Sequence[str]] | None = None,
+    admin_token: str | None = None,
+) -> Iterator[Setup]:
     """Write a configuration in which every lead goes to all the destinations, given by name and port.
 
-    `store` is the URL of a database; without one the store is embedded, in the configuration's own folder.
+    `store` is the URL of a database; without one the store is embedded, in the configuration's own folder. With
+    `chatbots` there are these, each with where its leads go; the leads that are sent are those of `website`.
     """
     folder = Path(tempfile.mkdtemp(prefix="leadbridge-bench-"))
     try:
         port, admin = _free_ports(2)
+        server = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}"}
+        if admin_token:
+            server["admin_token"] = admin_token
         settings = {
-            "server": {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}"},
+            "server": server,
             "store": {"url": store or f"sqlite:///{folder / 'leadbridge.db'}"},
             "destinations": {name: _destination(at, concurrency) for name, at in destinations.items()},
             "chatbots": {
-                "website": {
-                    "serial_number": SERIAL,
+                name: {
+                    "serial_number": serial_number(name),
                     "signing_keys": [KEY],
-                    "routes": [{"to": name, "fields": FIELDS} for name in destinations],
+                    "routes": [{"to": target, "fields": FIELDS} for target in targets],
                 }
+                for name, targets in (chatbots or {"website": tuple(destinations)}).items()
             },
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
         yield Setup(folder, port, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def serial_number(chatbot: str) -> str:
+    """Give the serial number of a chatbot."""
+    return SERIAL if chatbot == "website" else hashlib.sha256(chatbot.encode()).hexdigest()[:32]
 
 
 def _destination(port: int, concurrency: int) -> dict[str, Any]:
