@@ -87,7 +87,7 @@ def _operation(
             },
         },
     }
-    inside = {name: schema for name, schema in properties.items() if name not in outside}
+    inside = {name: _in_body(schema) for name, schema in given.get("properties", {}).items() if name not in outside}
     if inside:
         needed = [name for name in required if name in inside]
         schema = {"type": "object", "properties": inside, "required": needed, "additionalProperties": False}
@@ -107,8 +107,13 @@ def _parameter(name: str, schema: Mapping[str, Any], in_path: frozenset[str], re
     return {"name": name, "in": where, "required": required, **told, "schema": bare}
 
 
+def _in_body(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a field of a body: null, where it may stand, says the same as leaving the field out."""
+    return {key: value for key, value in schema.items() if key != "title" and (key, value) != ("default", None)}
+
+
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out that a field may be null: in an address that cannot be written, and in a body it is left out."""
+    """Leave out that a field may be null: in an address that cannot be written."""
     kept = {key: value for key, value in schema.items() if key not in {"anyOf", "default", "title"}}
     if "default" in schema and schema["default"] is not None:
         kept["default"] = schema["default"]
