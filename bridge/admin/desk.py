@@ -33,7 +33,6 @@ class Desk:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._engine = driver.engine()
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
 
@@ -52,11 +51,10 @@ class Desk:
     async def close(self) -> None:
         """End when the calls that are on their way have ended."""
         await asyncio.to_thread(self._threads.shutdown)
-        self._engine.dispose()
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         try:
-            with self._engine.connect() as connection:
+            with self._driver.connect() as connection, self._driver.looking(connection):
                 return question(connection)
         except self._driver.errors as error:
             raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}; try again") from error

@@ -48,7 +48,6 @@ class Asking:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._engine = driver.engine()
         self._connection: Connection | None = None
 
     def __call__(self, question: Callable[[Connection], T]) -> T:
@@ -65,8 +64,8 @@ class Asking:
         return self(question)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
-        self._connection = self._connection or self._engine.connect()
-        with self._connection.begin():
+        self._connection = self._connection or self._driver.connect()
+        with self._driver.looking(self._connection):
             return question(self._connection)
 
     def _drop(self) -> None:

@@ -77,6 +77,10 @@ class Driver(Protocol):
         """Surround questions with what bounds their time."""
         ...
 
+    def looking(self, connection: Connection) -> AbstractContextManager[object]:
+        """Surround what a person asks: all of it from one moment, bounded in time, and no more than one core of it."""
+        ...
+
     def roll_back(self, connection: Connection) -> bool:
         """Leave no transaction open; False if the connection is not to be used again. May raise `errors`."""
         ...

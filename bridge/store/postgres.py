@@ -48,6 +48,7 @@ _PARAMETERS: Final = {
 _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
 _READ = f"BEGIN READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
+_LOOK = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; SELECT set_config('max_parallel_workers_per_gather', '0', true)"  # noqa: E501
 _TELL = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 _NEWS = """
 SELECT (SELECT number FROM changes),
@@ -129,13 +130,14 @@ class PostgresDriver:
     @contextlib.contextmanager
     def reading(self, connection: Connection) -> Iterator[None]:
         """Bound the time of each question by a transaction around it."""
-        raw(connection).execute(_READ)
-        try:
+        with _transaction(connection, _READ):
             yield
-        except BaseException:
-            raw(connection).rollback()
-            raise
-        raw(connection).execute("COMMIT")
+
+    @contextlib.contextmanager
+    def looking(self, connection: Connection) -> Iterator[None]:
+        """Read all from one moment, in the process of one connection: those beside it would be missing to senders."""
+        with _transaction(connection, _LOOK):
+            yield
 
     def roll_back(self, connection: Connection) -> bool:
         """Leave no transaction open; see `Driver.roll_back`."""
@@ -210,6 +212,17 @@ class PostgresDriver:
         kind = _Patient if autocommit else psycopg.Connection
         # No prepared statements: they belong to a session.
         return kind.connect(self._conninfo, autocommit=autocommit, prepare_threshold=None)
+
+
+@contextlib.contextmanager
+def _transaction(connection: Connection, begin: str) -> Iterator[None]:
+    raw(connection).execute(begin)
+    try:
+        yield
+    except BaseException:
+        raw(connection).rollback()
+        raise
+    raw(connection).execute("COMMIT")
 
 
 class _Patient(psycopg.Connection[Any]):

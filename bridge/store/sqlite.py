@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -125,6 +125,17 @@ class SqliteDriver:
     def reading(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
         """Do nothing: a question of an embedded engine waits for nobody."""
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def looking(self, connection: Connection) -> Iterator[None]:
+        """Read all from one moment; what an embedded engine reads takes one core."""
+        raw(connection).execute("BEGIN")
+        try:
+            yield
+        finally:
+            # After some errors the engine has ended it by itself.
+            if raw(connection).in_transaction:
+                raw(connection).execute("ROLLBACK")
 
     def roll_back(self, connection: Connection) -> bool:
         """Leave no transaction open; see `Driver.roll_back`."""
