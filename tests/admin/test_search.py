@@ -133,6 +133,23 @@ async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: 
     assert (await desk.ask(lambda connection: bulk.extent(connection, chosen))).count == 0
 
 
+async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_receipt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.store.actions.IDS_LIMIT", 4)
+    chosen = Chosen(DeliveryState.PENDING)
+    found = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    assert found.count == 11
+    taken: list[int] = []
+    while ids := await desk.change(step(chosen, taken[-1] if taken else 0, found.through)):
+        taken += ids
+    assert taken == sorted(set(taken))
+    assert (len(taken), taken[-1]) == (11, found.through)
+    monkeypatch.setattr(bulk, "COUNT_LIMIT", 5)
+    few = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    assert (few.count, few.through) == (5, taken[4])
+
+
 async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
     chosen = Chosen(DeliveryState.DEAD)
 

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from bridge import retry
 from bridge.admin.desk import Desk
@@ -13,6 +15,7 @@ from bridge.store import alerting, reconciling
 from bridge.store.base import DeliveryState, Quarantined, Routed
 from bridge.store.driver import Driver
 from bridge.store.following import Follower
+from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import NOW, SCHEDULE, event, routed
@@ -40,6 +43,31 @@ async def filled(store: SqlStore) -> SqlStore:
     await store.accept([Routed(event(received_at=NOW + 9)._replace(state=EventState.UNRECOGNISED))])
     await settle(store, {1: Rejected(Reason.REFUSED, "no"), 3: Delivered("17")})
     return store
+
+
+async def test_what_a_person_asks_is_from_one_moment(store: SqlStore, driver: Driver) -> None:
+    def count(connection: Connection) -> int:
+        return int(connection.execute(text("SELECT count(*) FROM events")).scalar_one())
+
+    with driver.connect() as connection:
+        with driver.looking(connection):
+            assert count(connection) == 0
+            await store.accept([routed("crm")])
+            assert count(connection) == 0
+        with driver.looking(connection):
+            assert count(connection) == 1
+
+
+async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgresql(database: str) -> None:
+    driver = PostgresDriver(database)
+    with driver.connect() as connection:
+        with driver.looking(connection):
+            assert connection.execute(text("SHOW max_parallel_workers_per_gather")).scalar() == "0"
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "30s"
+        with pytest.raises(DBAPIError, match="read-only"), driver.looking(connection):
+            connection.execute(text("DELETE FROM events"))
+        # Nothing of it stays in the session.
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
 
 
 async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
