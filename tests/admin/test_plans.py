@@ -19,8 +19,9 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bridge import app
+from bridge.admin import reconciled
 from bridge.config.reload import first
-from bridge.store import actions, search
+from bridge.store import actions, counts, search
 from bridge.store.base import Pause
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
@@ -47,6 +48,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     """Collect what is asked in the desk's threads."""
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
+    for module in (counts, reconciled):
+        monkeypatch.setattr(module, "SPAN", SPANS["SPAN"])
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.admin import inquiries, reconcile
+from bridge.admin import inquiries, reconcile, reconciled
 from bridge.config.reload import first
 from bridge.errors import StoreUnavailableError
 from bridge.store import reconciling
@@ -162,7 +162,7 @@ async def test_only_the_span_that_is_asked_for(place: Place) -> None:
 async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconcile, "SPAN", 2)
+    monkeypatch.setattr(reconciled, "SPAN", 2)
     monkeypatch.setattr(inquiries, "SPAN", 2)
     await place.delivered(5)
     _, found = await place.ask("GET", "/api/reconcile")
