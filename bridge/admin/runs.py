@@ -6,12 +6,11 @@ begun again goes on with the rest, for only deliveries in the state that was ask
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from bridge.admin import shapes
 from bridge.admin.audit_log import AuditLog
@@ -19,7 +18,7 @@ from bridge.admin.desk import Desk
 from bridge.admin.login import Caller
 from bridge.audit import Action, Subject
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import auditing, bulk
+from bridge.store import bulk
 from bridge.store.bulk import Act, Chosen
 
 KEPT = 20
@@ -107,8 +106,17 @@ class Runs:
     async def _work(self, run: Run, through: int) -> None:
         failures = 0
         while run.state == "running":
+            step = partial(
+                bulk.step,
+                chosen=run.chosen,
+                act=run.act,
+                after=run.after,
+                through=through,
+                entry=run.entry,
+                now=self._clock(),
+            )
             try:
-                ids = await self._desk.change(partial(_step, run=run, through=through, now=self._clock()))
+                ids = await self._desk.change(step)
             except StoreUnavailableError as error:
                 failures += 1
                 if failures >= TRIES:
@@ -126,14 +134,6 @@ class Runs:
             run.done += len(ids)
             run.after = ids[-1]
         log.info("run_ended", run=run.id, state=run.state, done=run.done)
-
-
-def _step(connection: Connection, run: Run, through: int, now: float) -> Sequence[int]:
-    """Do the next step, and have the audit log count it, in one transaction."""
-    ids = bulk.step(connection, run.chosen, run.act, run.after, through, now)
-    if ids:
-        auditing.add(connection, run.entry, len(ids))
-    return ids
 
 
 def shown(chosen: Chosen) -> dict[str, str]:

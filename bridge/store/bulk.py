@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Select, func, select
 
-from bridge.store import actions
+from bridge.store import actions, auditing
 from bridge.store.base import DeliveryState
 from bridge.store.questions import in_state, pending_destinations
 from bridge.store.schema import deliveries, events
@@ -59,10 +59,13 @@ def extent(connection: Connection, chosen: Chosen, through: int | None = None) -
     return Extent(count, last or 0)
 
 
-def step(connection: Connection, chosen: Chosen, act: Act, after: int, through: int, now: float) -> Sequence[int]:
+def step(
+    connection: Connection, chosen: Chosen, act: Act, after: int, through: int, now: float, entry: int | None = None
+) -> Sequence[int]:
     """Do it for the next `actions.IDS_LIMIT` with ids above `after`, in order of receipt; give their ids.
 
-    So each contact's deliveries stay in order. None are left when it gives none.
+    So each contact's deliveries stay in order. None are left when it gives none. `entry` is the id of the run's entry
+    in the audit log, which counts what is done.
     """
     limit = actions.IDS_LIMIT
     ids: list[int] = []
@@ -72,6 +75,8 @@ def step(connection: Connection, chosen: Chosen, act: Act, after: int, through: 
     ids = sorted(ids)[:limit]
     if ids:
         (actions.replay if act is Act.REPLAY else actions.discard)(connection, ids, now)
+        if entry is not None:
+            auditing.add(connection, entry, len(ids))
     return ids
 
 
