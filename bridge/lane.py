@@ -123,9 +123,6 @@ class Lane:
         for its owner to begin anew from the store.
         """
         self.destination.connector.open(StoreVault(self._store, self.destination.name, self._clock))
-        if self._limits.pace and self.destination.shards > 1:
-            # A shard moves more often than a lane, and several may at once: what their last owners have sent counts.
-            await self._limits.pace.spend()
         try:
             while not self._stopping:
                 if self._fault:

@@ -25,11 +25,14 @@ from bridge.calling import Caller
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
+from bridge.pace import Pace
 from bridge.sharding import lanes_of
 from bridge.shares import shares
 from bridge.store.base import Lease, Meeting, Store
 
 LEASE_SECONDS = 6.0
+FIRST_FENCE = 1
+"""Of a lane that nobody has owned before."""
 RENEW_SECONDS = 2.0
 """Three tries to renew before the lease is over; and together 8 s until somebody works a dead process's lanes."""
 
@@ -49,6 +52,8 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
+        self._begun: set[str] = set()
+        """The lanes that this process has worked."""
         self._share: frozenset[str] = frozenset()
         """The lanes that this process is to work."""
         self._shards: Mapping[str, int] = {}
@@ -230,7 +235,10 @@ class Lanes:
             owned=self._owns,
         )
         self._lanes[lane.name] = lane
-        task = asyncio.get_running_loop().create_task(lane.run(), name=f"lane {lane.name}")
+        first = lease.fence == FIRST_FENCE and destination.shards == 1 and destination.name not in self._begun
+        self._begun.add(destination.name)
+        work = _work(lane, destination.limits[lane.name].pace, first=first)
+        task = asyncio.get_running_loop().create_task(work, name=f"lane {lane.name}")
         self._running[lane.name] = task
         task.add_done_callback(lambda done: self._ended(lane, done))
 
@@ -272,3 +280,10 @@ class Lanes:
     def _changed(self) -> None:
         for lane in self._lanes.values():
             lane.change()
+
+
+async def _work(lane: Lane, pace: Pace | None, *, first: bool) -> None:
+    """Work a lane. Unless it is the `first` time that anybody does, its rate limit may be used up at this moment."""
+    if pace and not first:
+        await pace.spend()
+    await lane.run()

@@ -19,21 +19,22 @@ class _Call:
 _call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
+MOST_SLACK = 0.1
+"""Seconds by which two requests may come closer to each other on their way, in any window that is long enough."""
+
+
 class Pace:
     """Keeps requests under a limit: no window of `per` seconds sees more than `requests` of them.
 
     A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a fiftieth of
-    the limit is the burst and the rest the rate, but for a hundredth: requests that are sent in time may arrive a
-    little closer to each other. A limit too small for that is paced evenly. Used by one event loop.
-
-    `among` is how many paces keep a limit together, each its part of it: then the hundredth is left off a small part
-    too, since each of them may err by a request that arrives early.
+    the limit is the burst and the rest the rate; a limit too small for that is paced evenly. The window is taken to be
+    a little longer than it is: requests that are sent in time may arrive closer to each other. So paces that have a
+    part of a limit each keep it together. Used by one event loop.
     """
 
-    def __init__(self, requests: int, per: float, among: int = 1) -> None:
+    def __init__(self, requests: int, per: float) -> None:
         burst = max(1, requests // 50)
-        spare = requests // 100 if among == 1 else requests / 100
-        rate = (requests - (burst if burst > 1 else 0) - spare) / per
+        rate = (requests - (burst if burst > 1 else 0)) / (per + _slack(per))
         self._limiter = AsyncLimiter(burst, burst / rate)
 
     def free(self) -> bool:
@@ -45,9 +46,10 @@ class Pace:
         await self._limiter.acquire()
 
     async def spend(self) -> None:
-        """Have the burst used up, as if its requests had just been sent: perhaps another process has sent them.
+        """Have the burst used up, as if its requests had just been sent; to be called when a lane begins. Never waits.
 
-        Never waits.
+        Another process, or this one under another configuration, may have sent them up to this very moment: with a
+        burst of its own after that one's, a window would see more than it may.
         """
         for _ in range(int(self._limiter.max_rate)):
             if not self.free():
@@ -78,3 +80,8 @@ class Pace:
             call.prepaid -= 1
         else:
             await call.pace.take()
+
+
+def _slack(per: float) -> float:
+    """Give by how much a window is taken to be longer: a tenth of a second, or what a short one can spare."""
+    return max(per / 100, min(MOST_SLACK, per / 40))

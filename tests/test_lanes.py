@@ -11,6 +11,7 @@ import pytest
 
 from bridge import lanes as module
 from bridge.calling import Caller
+from bridge.config.model import RateLimit
 from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.sharding import lanes_of
@@ -26,9 +27,12 @@ NAMES = ("crm", "mail", "log", "erp")
 class Process:
     """One process: its store, its lanes, its connectors."""
 
-    def __init__(self, driver: Driver, names: tuple[str, ...] = NAMES, shards: int = 1) -> None:
+    def __init__(
+        self, driver: Driver, names: tuple[str, ...] = NAMES, shards: int = 1, rate_limit: RateLimit | None = None
+    ) -> None:
         self.store = SqlStore(driver)
         self.connectors = {name: FakeConnector() for name in names}
+        self.rate_limit = rate_limit
         self.configure(shards)
         loop = asyncio.get_running_loop()
         self.lanes = Lanes(lambda: self.config, self.store, loop.time, Caller())
@@ -38,7 +42,10 @@ class Process:
         """Have every destination split so."""
         self.config = config(
             [chatbot("acme", *[route(name) for name in self.connectors])],
-            [destination(name, connector, shards=shards) for name, connector in self.connectors.items()],
+            [
+                destination(name, connector, shards=shards, rate_limit=self.rate_limit)
+                for name, connector in self.connectors.items()
+            ],
         )
 
     def reload(self, shards: int) -> None:
@@ -342,3 +349,17 @@ async def test_a_store_that_fails_while_it_divides_is_asked_again(
     process.reload(3)
     await until(lambda: split(3, process))
     await process.stop()
+
+
+async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver) -> None:
+    limit = RateLimit(1, 3600.0)
+    first = Process(driver, ("crm",), rate_limit=limit)
+    await first.store.accept([routed("crm"), routed("crm")])
+    # The first one ever has the limit to itself.
+    await until(lambda: first.calls() == 1)
+    await first.stop()
+    second = Process(driver, ("crm",), rate_limit=limit)
+    await until(lambda: second.working == {"crm"})
+    await asyncio.sleep(0.2)
+    assert second.calls() == 0
+    await second.stop()

@@ -1,25 +1,74 @@
-"""The rate limit, on the loop's real clock: times are compared, never waited for longer than the limit itself."""
+"""The rate limit, in simulated time."""
 
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bridge.pace import Pace
+from bridge.pace import MOST_SLACK, Pace
+from tests.simulation.clock import simulated
+
+LIMITS = [(1, 0.02), (7, 0.1), (20, 1.0), (100, 0.5), (190, 10.0), (5, 3600.0)]
 
 
-@pytest.mark.parametrize(("requests", "per"), [(1, 0.02), (7, 0.1), (100, 0.5), (190, 0.5)])
-async def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: float) -> None:
+async def _sent(requests: int, per: float, count: int) -> list[float]:
+    """Give the times at which a lane sends that has begun at 0 and has always something to send."""
     pace = Pace(requests, per)
+    await pace.spend()
     clock = asyncio.get_running_loop().time
     sent = []
-    for _ in range(int(requests * 2.5) + 2):
+    for _ in range(count):
         await pace.take()
         sent.append(clock())
-    windows = [sum(start <= at < start + per for at in sent) for start in sent]
+    return sent
+
+
+def _windows(sent: list[float], per: float) -> list[int]:
+    return [sum(start <= at < start + per for at in sent) for start in sent]
+
+
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: float) -> None:
+    sent = simulated(_sent(requests, per, int(requests * 2.5) + 2))
+    windows = _windows(sent, per)
     assert max(windows) <= requests
-    if requests >= 100:
-        full = [count for start, count in zip(sent, windows, strict=True) if start + per <= sent[-1]]
-        assert sum(full) / len(full) >= 0.93 * requests  # the clock of a busy machine takes the rest
+    full = [count for start, count in zip(sent, windows, strict=True) if start + per <= sent[-1]]
+    assert sum(full) / len(full) >= 0.93 * requests
+
+
+@pytest.mark.parametrize(("requests", "per"), [limit for limit in LIMITS if limit[1] >= 4.0])
+@given(delays=st.lists(st.floats(0.0, MOST_SLACK * 0.99), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=30)
+def test_requests_that_come_closer_on_their_way_still_keep_to_it(
+    requests: int, per: float, delays: list[float]
+) -> None:
+    sent = simulated(_sent(requests, per, int(requests * 2.5) + 2))
+    arrived = sorted(at + delays[number % len(delays)] for number, at in enumerate(sent))
+    assert max(_windows(arrived, per)) <= requests
+
+
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@given(owners=st.lists(st.tuples(st.integers(0, 40), st.floats(0.0, 2.0)), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=30)
+def test_owners_one_after_the_other_keep_to_it_together(
+    requests: int, per: float, owners: list[tuple[int, float]]
+) -> None:
+    """Each has leads waiting, sends so many of them after some idle time, and is killed."""
+
+    async def work() -> list[float]:
+        clock = asyncio.get_running_loop().time
+        sent = []
+        for count, idle in owners:
+            pace = Pace(requests, per)
+            await pace.spend()
+            await asyncio.sleep(idle * per)
+            for _ in range(count):
+                await pace.take()
+                sent.append(clock())
+        return sent
+
+    assert max(_windows(simulated(work()), per), default=0) <= requests
 
 
 async def test_what_the_lane_has_waited_for_is_not_waited_for_again() -> None:
@@ -58,29 +107,31 @@ async def test_the_tasks_of_a_call_share_what_is_prepaid_and_another_call_has_no
 
 
 @pytest.mark.parametrize(("parts", "per"), [((1, 1, 1), 0.1), ((3, 2), 0.1), ((25, 25, 25, 25), 0.5)])
-async def test_paces_that_keep_a_limit_together_never_exceed_it_wherever_one_begins_anew(
+def test_paces_that_keep_a_limit_together_never_exceed_it_wherever_one_begins_anew(
     parts: tuple[int, ...], per: float
 ) -> None:
-    clock = asyncio.get_running_loop().time
     sent: list[float] = []
 
     async def work(requests: int, number: int) -> None:
         for _ in range(3):
             # As when a shard moves: another process's pace knows nothing of what was sent.
-            pace = Pace(requests, per, len(parts))
+            pace = Pace(requests, per)
             await pace.spend()
             for _ in range(requests + number):
                 await pace.take()
-                sent.append(clock())
+                sent.append(asyncio.get_running_loop().time())
 
-    await asyncio.gather(*[work(requests, number) for number, requests in enumerate(parts)])
+    async def together() -> None:
+        await asyncio.gather(*[work(requests, number) for number, requests in enumerate(parts)])
+
+    simulated(together())
     sent.sort()
     assert max(sum(start <= at < start + per for at in sent) for start in sent) <= sum(parts)
 
 
 async def test_spending_waits_for_nothing_and_leaves_nothing_to_take_at_once() -> None:
     for requests in (1, 10, 1_000, 1_000_000):
-        pace = Pace(requests, 3600.0, 4)
+        pace = Pace(requests, 3600.0)
         async with asyncio.timeout(0.5):
             await pace.spend()
             await pace.spend()

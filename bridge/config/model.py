@@ -171,7 +171,7 @@ class Destination:
         if shard.of == 1:
             return Limits(self.pace, self.concurrency)
         limit = self.rate_limit
-        pace = Pace(part(limit.requests, shard.number, shard.of), limit.per, shard.of) if limit else None
+        pace = Pace(part(limit.requests, shard.number, shard.of), limit.per) if limit else None
         return Limits(pace, part(self.concurrency, shard.number, shard.of))
 
 

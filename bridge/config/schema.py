@@ -191,8 +191,9 @@ class DestinationPart(Part):
     connector: Text = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(
         default=None,
-        description="At most so many calls in a span of time. Default: what the API allows every account, where that "
-        "is known (`hubspot`: 100 in 10 seconds).",
+        description="At most so many calls in a span of time, restarts included: a lane that begins anew takes it for "
+        "used up, and begins with one part of the span, such as 0.1 s of 100 in 10 s. Default: what the API allows "
+        "every account, where that is known (`hubspot`: 100 in 10 seconds).",
     )
     concurrency: int = Field(
         default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]

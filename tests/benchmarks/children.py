@@ -66,8 +66,9 @@ def cpu(pid: int) -> float:
 
 @contextlib.contextmanager
 def own(module: str, *arguments: str) -> Iterator[Child]:
-    """Run one of the modules beside this one."""
-    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    """Run one of the benchmark's modules, or one that is named in full."""
+    named = module if "." in module else f"tests.benchmarks.{module}"
+    command = [sys.executable, "-m", named, *arguments]
     with _ended(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)) as process:
         yield Child(process)
 

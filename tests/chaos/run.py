@@ -18,8 +18,9 @@ from tests.chaos.crms import Crm, configuration, crms, disorder
 from tests.chaos.database import database
 from tests.chaos.load import Ledger, load
 from tests.chaos.plan import Blow, Step, farthest, plan
+from tests.chaos.supervised import ChaosError
 from tests.chaos.verdict import Result, judge
-from tests.chaos.victim import ChaosError, Victim
+from tests.chaos.victim import Victim
 from tests.chaos.wire import Wire
 
 _SQLITE = "sqlite:///leadbridge.db"
