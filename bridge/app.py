@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,12 +25,13 @@ from bridge.config.model import Address, Config
 from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
 from bridge.configuration import Configuration
-from bridge.errors import OperatorError
+from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.receiver import Receiver
 from bridge.relay import Relay
 from bridge.retention import prune_for_ever
 from bridge.spool import Spool
+from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
 from bridge.store.spool import SpoolStore
@@ -63,8 +65,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run a bridge inside the current loop: everything is up when the context begins, and settled when it ends.
 
-    With `files` it follows their changes; with `apart` what people look at is made in a process of its own. Raises
-    OperatorError if the store, its lock or a port is not to be had.
+    With `files` it follows their changes; with `apart` what people look at is made in a process of its own. A database
+    that cannot be reached may be so: then events are spooled, and it is migrated, and the lanes begin, when it can.
+    Raises OperatorError if it can be and does not let this process work, or if an embedded store, a lock or a port is
+    not to be had.
     """
     metrics = Metrics()
 
@@ -84,13 +88,18 @@ async def running(
         driver = driver_for(config.store.url)
         driver.lock()
         stack.callback(driver.unlock)
-        await asyncio.to_thread(migrate, driver.engine())
-        store = SqlStore(driver, metrics.committed)
+        if away := await asyncio.to_thread(driver.away):
+            log.warning("database_away", store=driver.name, detail="what comes is kept in the spool until it is back")
+            store = SqlStore(driver, metrics.committed, partial(_prepare, driver))
+        else:
+            await asyncio.to_thread(migrate, driver.engine())
+            store = SqlStore(driver, metrics.committed)
         stack.push_async_callback(store.close)
         if driver.exclusive:
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
-        await in_use.keep(store)
+        if not away:
+            await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
         await stack.enter_async_context(_lanes(lanes))
         desk = Desk(driver)
@@ -104,7 +113,10 @@ async def running(
         store.on_settled = relay.settled
         receiver = Receiver(in_use, tracing.intake(spool or store), relay, clock, tracing.received(received))
         stack.callback(receiver.close)
-        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
+        spools = spool is not None
+        admin = Admin(
+            store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart, spools=spools
+        )
         stack.push_async_callback(admin.close)
         admin_address = await _listen(
             stack,
@@ -169,6 +181,20 @@ async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
             log.warning("calls_cut_off", after=GRACE_SECONDS)
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _prepare(driver: Driver) -> None:
+    """Migrate a database that was away at the start, in the writer's thread. Raises StoreUnavailableError.
+
+    Also for what would have ended the start, such as the tables of a newer version: by now this process has taken
+    events into its spool, and goes on taking them. The lanes log the error every two seconds.
+    """
+    try:
+        migrate(driver.engine())
+    except StoreUnavailableError:
+        raise
+    except OperatorError as error:
+        raise StoreUnavailableError(str(error)) from error
 
 
 async def _spooled(

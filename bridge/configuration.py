@@ -23,7 +23,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.store.base import Store
 
 TRY_AGAIN_SECONDS = 5.0
-"""How long a reload waits for a store that is in trouble."""
+"""How long a reload, or a copy for the store, waits for a store that is in trouble."""
 LOOK_AGAIN_SECONDS = 0.3
 """How often the files are looked at where the system cannot tell of their changes without telling too much."""
 
@@ -46,6 +46,8 @@ class Configuration:
         self._observe = observe
         self._clock = clock
         self._asked = asyncio.Event()
+        self._kept = False
+        """Whether the store has a copy of the files."""
 
     def __call__(self) -> Config:
         """Give the configuration in use: ask once per event, and use that for all of it."""
@@ -61,7 +63,12 @@ class Configuration:
             return
         async with _watching(self._files.path, self._config.store.url, self.ask):
             while True:
-                await self._asked.wait()
+                try:
+                    async with asyncio.timeout(None if self._kept else TRY_AGAIN_SECONDS):
+                        await self._asked.wait()
+                except TimeoutError:
+                    await self.keep(store)
+                    continue
                 self._asked.clear()
                 try:
                     await self._reload(self._files, store)
@@ -74,14 +81,20 @@ class Configuration:
                     await self.keep(store)
 
     async def keep(self, store: Store) -> None:
-        """Leave a copy of the files in the store, for `leadbridge explain --stored`. Nothing here depends on it."""
+        """Leave a copy of the files in the store, for `leadbridge explain --stored`. Nothing here depends on it.
+
+        Where that fails, `run` does it later.
+        """
         if self._files is None:
             return
         contents = {str(file.absolute()): content for file, content in self._files.contents.items()}
         try:
             await store.keep_configuration(contents, self._clock())
         except StoreUnavailableError as error:
+            self._kept = False
             log.warning("configuration_not_kept", error=str(error))
+        else:
+            self._kept = True
 
     async def _reload(self, files: Files, store: Store) -> None:
         started = time.perf_counter()

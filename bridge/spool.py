@@ -86,7 +86,13 @@ class Spool:
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in the store, or in the spool while that is in use; see `Store.quarantine`."""
         if not self.in_use:
-            return await self._store.quarantine(request)
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._store.quarantine(request)
+            except StoreBusyError:
+                raise
+            except (StoreUnavailableError, TimeoutError) as error:
+                self._begin(error)
         self._writing += 1
         try:
             return await self._spool.quarantine(request)

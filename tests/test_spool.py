@@ -167,3 +167,12 @@ async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver)
     await rig.until(lambda: not rig.spool.in_use)
     (kept,) = rows(driver, quarantine)
     assert (kept.chatbot, bytes(kept.body)) == ("acme", b"{}")
+
+
+async def test_a_refused_request_that_finds_the_store_away_is_kept_too(rig: Rig, driver: Driver) -> None:
+    rig.store.away = True
+    assert await rig.spool.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+    assert rig.spool.in_use
+    rig.store.away = False
+    await rig.until(lambda: not rig.spool.in_use)
+    assert len(rows(driver, quarantine)) == 1

@@ -14,6 +14,9 @@ from bridge.lanes import Lanes
 from bridge.store.base import Store
 from bridge.store.lane_rows import all_lanes
 
+_REFUSED = "the store cannot commit"
+_SPOOLED = "the store cannot commit; events are kept in the spool, up to store.spool_limit, until it can"
+
 
 class Health:
     """Answers those who watch the process."""
@@ -28,6 +31,7 @@ class Health:
         *,
         config: Callable[[], Config],
         clock: Callable[[], float],
+        spools: bool,
     ) -> None:
         self._store = store
         self._lanes = lanes
@@ -36,6 +40,7 @@ class Health:
         self._gate = gate
         self._config = config
         self._clock = clock
+        self._uncommitted = _SPOOLED if spools else _REFUSED
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add what it answers."""
@@ -51,7 +56,7 @@ class Health:
         try:
             await self._store.check()
         except StoreUnavailableError:
-            return web.json_response({"status": "the store cannot commit"}, status=503)
+            return web.json_response({"status": self._uncommitted}, status=503)
         if not self._lanes.complete():
             return web.json_response({"status": "not every lane is owned yet"}, status=503)
         return web.json_response({"status": "ready"})

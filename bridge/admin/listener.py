@@ -61,10 +61,12 @@ class Admin:
         files: Files | None,
         clock: Callable[[], float],
         apart: bool = False,
+        spools: bool = False,
     ) -> None:
         """Make it; `config` gives the configuration in use, `files` tells where it is on disk.
 
-        With `apart` what people look at is made in a process of its own.
+        With `apart` what people look at is made in a process of its own. `spools` says that events are taken while the
+        store cannot commit.
         """
         rendering = Rendering()
         self._desk = Desk(driver)
@@ -73,7 +75,7 @@ class Admin:
         self._audit = AuditLog(store, self._desk, clock)
         self._runs = Runs(self._desk, self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
-        self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
+        self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock, spools=spools)
         self._api = Api(self._desk, self._reader, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)

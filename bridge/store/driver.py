@@ -58,6 +58,13 @@ class Driver(Protocol):
         """Give that right back."""
         ...
 
+    def away(self) -> bool:
+        """Tell whether the engine cannot be reached, or is starting. May take as long as a connection may.
+
+        One that refuses this user, or has no such database, is there.
+        """
+        ...
+
     def connect(self) -> Connection:
         """Open a connection in autocommit mode, for one thread: who uses it writes BEGIN and COMMIT.
 

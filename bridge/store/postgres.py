@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PGconn, Ping, TransactionStatus
 from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
@@ -109,6 +109,14 @@ class PostgresDriver:
 
     def unlock(self) -> None:
         """Do nothing."""
+
+    def away(self) -> bool:
+        """Ask as `pg_isready` does; see `Driver.away`.
+
+        libpq tells a refused connection from one that was not made in this way only: the error of the latter has no
+        SQLSTATE (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING).
+        """
+        return PGconn.ping(self._conninfo.encode()) in {Ping.REJECT, Ping.NO_RESPONSE}
 
     def connect(self) -> Connection:
         """Open a connection in autocommit mode; see `Driver.connect`."""

@@ -38,8 +38,18 @@ def _nothing(*_: object) -> None:
 class SqlStore:
     """Implements `bridge.store.base.Store` on any engine that has a driver. Made inside the running loop."""
 
-    def __init__(self, driver: Driver, observe: Callable[[int, float], None] = _nothing) -> None:
-        """Open it; the tables must be there. `observe` is told the size and the seconds of each commit."""
+    def __init__(
+        self,
+        driver: Driver,
+        observe: Callable[[int, float], None] = _nothing,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        """Open it. `observe` is told the size and the seconds of each commit.
+
+        Without `prepare` the tables must be there, and StoreUnavailableError is raised if the engine is not. With it
+        the engine may be away still: it is called in the writer's thread, until it has once not raised
+        StoreUnavailableError, and before that every call here raises that error.
+        """
         self.on_accepted: Callable[[frozenset[str]], None] = _nothing
         self.on_settled: Callable[[frozenset[str]], None] = _nothing
         self.on_changed: Callable[[], None] = _nothing
@@ -48,10 +58,12 @@ class SqlStore:
         self._observe = observe
         self._queue = driver.queue()
         self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = driver.connect()
+        self._prepare = prepare
+        self._connection: Connection | None = None if prepare else driver.connect()
         # From here on the changes of others are noticed.
         driver.listen(self._hear)
-        driver.changed_elsewhere(self._connection)
+        if self._connection:
+            driver.changed_elsewhere(self._connection)
         self._local = threading.local()
         self._read_connections: list[Connection] = []
         self._untold: set[str] = set()
@@ -170,6 +182,8 @@ class SqlStore:
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         """Run in a reader's thread, on a connection of that thread's own."""
+        if self._prepare:
+            raise StoreUnavailableError(f"{self._driver.name}: the store has not been reached yet")
         connection: Connection | None = getattr(self._local, "connection", None)
         try:
             if connection is None:
@@ -212,6 +226,9 @@ class SqlStore:
 
     def _connected(self) -> Connection:
         """Give the writer's connection, opened anew if it was lost. Raises StoreUnavailableError."""
+        if self._prepare:
+            self._prepare()
+            self._prepare = None
         if self._connection is None:
             self._connection = self._driver.connect()
             # Others may have changed something while there was none that would have noticed it.

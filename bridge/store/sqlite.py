@@ -83,6 +83,10 @@ class SqliteDriver:
             self._lock.release()
             self._lock = None
 
+    def away(self) -> bool:
+        """Say no: it is in this process."""
+        return False
+
     def connect(self) -> Connection:
         """Open a connection in autocommit mode; see `Driver.connect`."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool, isolation_level="AUTOCOMMIT")
