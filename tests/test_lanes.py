@@ -351,15 +351,19 @@ async def test_a_store_that_fails_while_it_divides_is_asked_again(
     await process.stop()
 
 
-async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver) -> None:
-    limit = RateLimit(1, 3600.0)
-    first = Process(driver, ("crm",), rate_limit=limit)
-    await first.store.accept([routed("crm"), routed("crm")])
-    # The first one ever has the limit to itself.
-    await until(lambda: first.calls() == 1)
+@pytest.mark.parametrize(("shards", "at_once"), [(1, 1), (2, 0)])
+async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver, shards: int, at_once: int) -> None:
+    limit = RateLimit(2, 3600.0)
+    first = Process(driver, ("crm",), shards, limit)
+    await until(lambda: len(first.working) == shards)
+    await accept(first, 20)
+    # The first one ever has the limit to itself; but a shard's may have been used under another number of them.
+    await until(lambda: first.calls() == at_once)
+    await asyncio.sleep(0.1)
+    assert first.calls() == at_once
     await first.stop()
-    second = Process(driver, ("crm",), rate_limit=limit)
-    await until(lambda: second.working == {"crm"})
+    second = Process(driver, ("crm",), shards, limit)
+    await until(lambda: len(second.working) == shards)
     await asyncio.sleep(0.2)
     assert second.calls() == 0
     await second.stop()

@@ -88,9 +88,8 @@ async def test_what_is_acknowledged_meanwhile_is_delivered_once(server: Any, tmp
                 assert time.monotonic() - began < DRAIN_SECONDS, f"{len(crm.records)} have come; {program.told()}"
                 await asyncio.sleep(0.5)
             await until(lambda: {each.fields["lead"] for each in crm.records} >= acknowledged, "the last to arrive")
-            print(
-                f"{spooled} acknowledged, {len(acknowledged)} in all, delivered {time.monotonic() - began:.1f} s after the start; {answers}"
-            )
+            took = time.monotonic() - began
+            print(f"{spooled} acknowledged meanwhile, {len(acknowledged)} in all, there {took:.1f} s later; {answers}")
             assert await program.stop() == 0, program.told()
     assert answers["away 200"] > AWAY_SECONDS * 50, answers
     assert answers["away 200"] / answers.total() > 0.3, answers
