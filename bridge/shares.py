@@ -4,6 +4,8 @@ Every process works it out for itself from what all of them see, and comes to th
 and a difference of a moment does no harm: a lane is taken only when it is free.
 """
 
+import heapq
+import math
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -64,15 +66,23 @@ def _even_out(given: Mapping[str, set[str]], wanted: Mapping[str, Lanes], split:
 
 
 def _move(given: Mapping[str, set[str]], having: Mapping[str, Lanes], movable: Callable[[str, str], Lanes]) -> bool:
-    """Move one lane from who has many to who has at least two fewer; False if there is none to move."""
+    """Move a lane from who has many to who has at least two fewer; False if there is none to move.
+
+    Lanes that are no shards go many at once, as long as neither of the two passes the average: thousands of them, one
+    by one, would hold up the process for seconds.
+    """
     by_count = sorted(given, key=lambda process: len(having[process]))
+    average = sum(len(lanes) for lanes in having.values()) / max(len(having), 1)
     for giver in reversed(by_count):
         for taker in by_count:
             if len(having[giver]) - len(having[taker]) < 2:  # noqa: PLR2004 - one fewer is equal enough
                 break
             if lanes := movable(giver, taker):
-                lane = max(lanes)
-                given[giver].remove(lane)
-                given[taker].add(lane)
+                last = max(lanes)
+                count = min(len(having[giver]) - math.ceil(average), math.floor(average) - len(having[taker]))
+                whole = [lane for lane in lanes if shard(lane).of == 1] if count > 1 and shard(last).of == 1 else [last]
+                moved = heapq.nlargest(max(count, 1), whole)
+                given[giver].difference_update(moved)
+                given[taker].update(moved)
                 return True
     return False

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from bridge.sharding import lanes_of
 from bridge.shares import shares
 
-LANES = [f"lane{number}" for number in range(9)]
+LANES = [f"lane{number}" for number in range(30)]
 processes = st.sampled_from(["a", "b", "c", "d"])
 wishes = st.dictionaries(processes, st.frozensets(st.sampled_from(LANES)), min_size=1)
 
@@ -19,7 +19,7 @@ def test_every_lane_that_somebody_wants_is_one_willing_processs(
     assert all(given[each] <= wanted[each] for each in wanted)
 
 
-@given(members=st.sets(processes, min_size=1), count=st.integers(0, 9), data=st.data())
+@given(members=st.sets(processes, min_size=1), count=st.integers(0, 30), data=st.data())
 def test_they_are_as_equal_as_it_goes_and_nobody_gives_up_more_than_that_takes(
     members: set[str], count: int, data: st.DataObject
 ) -> None:
