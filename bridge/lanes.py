@@ -56,8 +56,10 @@ class Lanes:
         """The lanes that this process has worked."""
         self._share: frozenset[str] = frozenset()
         """The lanes that this process is to work."""
-        self._shards: Mapping[str, int] = {}
-        """By destination: the number in force, where it is not 1, as of the last meeting."""
+        self._shards: Mapping[str, int] | None = None
+        """By destination: the number in force, where it is not 1, as of the last meeting; None before the first."""
+        self._differing: frozenset[str] = frozenset()
+        """Destinations for which that is another number than the configuration's."""
         self._dividing: frozenset[str] = frozenset()
         """Destinations whose deliveries are being given their shards."""
         self._divider: asyncio.Task[None] | None = None
@@ -94,7 +96,7 @@ class Lanes:
         return not self._cut_off and all(
             lane in self._leases or self._elsewhere.get(lane, -math.inf) >= since
             for name in self._config().destinations.keys() - self._dividing
-            for lane in lanes_of(name, self._shards.get(name, 1))
+            for lane in lanes_of(name, (self._shards or {}).get(name, 1))
         )
 
     async def run(self) -> None:
@@ -179,15 +181,21 @@ class Lanes:
     def _learn(self, meeting: Meeting) -> list[str]:
         """Take over what is in force by now; give the lanes that there have not been before."""
         destinations = self._config().destinations
+        in_force = {name: meeting.shards.get(name, 1) for name in destinations}
         before, self._shards, self._dividing = self._shards, meeting.shards, meeting.dividing
-        new = [name for name in destinations if before.get(name, 1) != self._shards.get(name, 1)]
+        new = [name for name, shards in in_force.items() if shards != (before or {}).get(name, 1)]
         for name in new:
-            log.info("shards_in_force", destination=name, shards=self._shards.get(name, 1))
+            log.info("shards_in_force", destination=name, shards=in_force[name])
+        differing = frozenset(name for name, shards in in_force.items() if shards != destinations[name].shards)
+        for name in differing - self._differing:
+            # As soon as no process goes by the old number any more; until then this one does not work the destination.
+            log.info("shards_wait", destination=name, shards=destinations[name].shards, in_force=in_force[name])
+        self._differing = differing
         mine = [each for each in sorted(meeting.dividing) if each in destinations]
         if mine and not self._divider and not self._stopping:
             self._divider = asyncio.get_running_loop().create_task(self._divide(mine), name="dividing")
             self._divider.add_done_callback(self._divided)
-        return [lane for name in new for lane in lanes_of(name, self._shards.get(name, 1))]
+        return [] if before is None else [lane for name in new for lane in lanes_of(name, in_force[name])]
 
     async def _divide(self, names: Sequence[str]) -> None:
         for name in names:

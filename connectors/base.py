@@ -203,13 +203,15 @@ class Context:
     timeout: float
     """Seconds that one `deliver` may take; the bridge cuts it off then."""
     concurrency: int
-    """How many `deliver` calls run at once at the most: how many connections are worth keeping."""
+    """How many `deliver` calls run at once at the most: how many connections are worth keeping. Fewer in this process
+    where others work parts of a destination that is split."""
     now: Callable[[], float]
     """Seconds since the epoch."""
     pace: Callable[[], Awaitable[None]] | None = None
-    """Waits until the rate limit of the destination lets another request go; None where there is no limit. The lane
-    has waited for the first request of each `deliver` already, which is known here. `connectors.client.Session` calls
-    it before every request; a connector that brings its own client does so itself."""
+    """Waits until the rate limit of the destination (the lane's part of it, where the destination is split) lets
+    another request go; None where there is no limit. The lane has waited for the first request of each `deliver`
+    already, which is known here. `connectors.client.Session` calls it before every request; a connector that brings
+    its own client does so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +352,8 @@ class Filed:
 class Connector(ABC):
     """Speaks one API for one destination.
 
-    Made once per destination when the configuration goes live, used by one lane, closed once when it goes away.
+    Made once per destination when the configuration goes live, used by its lane, closed once when it goes away. Of a
+    destination that is split into shards, all lanes that a process works use it, and other processes have theirs.
     The constructor does no I/O and raises `SettingError` for what the settings' own types cannot check, so that a
     configuration is checked by making its connectors. Several of them go in an `ExceptionGroup`, and all are shown.
     """
@@ -370,7 +373,7 @@ class Connector(ABC):
     def open(self, vault: Vault) -> None:  # noqa: B027 - most connectors keep nothing
         """Take the place where changing secrets are kept.
 
-        Called before the first `deliver` or `probe`, and again when the lane begins anew.
+        Called before the first `deliver` or `probe`, and again when a lane begins, perhaps while others deliver.
         """
 
     def quotas(self) -> Sequence[Quota]:

@@ -272,6 +272,20 @@ async def test_a_process_with_another_number_waits_until_the_last_one_with_the_o
     assert sorted(sessions(first, second, newer)) == list(range(30))
 
 
+async def test_nobody_is_ready_while_the_shards_in_force_are_nobodys(start: Start, database: str) -> None:
+    ghost = SqlStore(ToldDriver(database))
+    now = asyncio.get_running_loop().time()
+    await ghost.meet("ghost", lanes_of("crm", 4), now, 1e9)
+    while await ghost.divide("crm"):
+        pass
+    newer = start("crm", shards=2)
+    await until(lambda: newer.lanes._shards == {"crm": 4})
+    assert not newer.lanes.complete()
+    await ghost.release("ghost")
+    await until(lambda: split(2, newer))
+    await ghost.close()
+
+
 async def test_a_reload_changes_the_number_when_every_process_has_it_and_all_calls_are_settled(start: Start) -> None:
     first, second = start("crm", shards=2), start("crm", shards=2)
     await until(lambda: split(2, first, second))

@@ -22,7 +22,6 @@ from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.statements import Statements
 from tests.building import NOW, routed
-from tests.postgresql import ToldDriver
 from tests.store.test_sql import delivered, rows
 
 PENDING = int(os.environ.get("LEADBRIDGE_PENDING", "20000"))
@@ -91,26 +90,6 @@ async def test_one_born_dead_or_put_back_or_moved_is_marked_as_one_that_is_accep
 
 
 # -- the number in force
-
-
-async def test_the_number_changes_only_when_nobody_works_or_would_work_by_the_old_one(database: str) -> None:
-    store = SqlStore(ToldDriver(database))
-    await store.accept([routed("crm") for _ in range(20)])
-    assert (await meet(store, 1, "old")).shards == {}
-    held = (await claim(store, 1, "old"))["crm"]
-    # Another process would split it: as long as the old one lives, it gets nothing.
-    assert (await meet(store, 4, "new")).shards == {}
-    assert await claim(store, 4, "new") == {}
-    # The old one is given the new number too; its calls are still on their way.
-    assert (await meet(store, 4, "old")).shards == {}
-    await store.settle(held, [delivered(1)])
-    await store.release("old", ["crm"])
-    assert (await meet(store, 4, "new")).shards == {"crm": 4}
-    assert (await claim(store, 4, "new")).keys() == set(lanes_of("crm", 4))
-    assert await claim(store, 1, "third") == {}
-    with pytest.raises(LeaseLostError):
-        await store.settle(held, [delivered(2)])
-    await store.close()
 
 
 async def test_a_process_that_has_died_keeps_its_number_for_as_long_as_its_lease(
@@ -467,6 +446,27 @@ async def waits(store: SqlStore, work: asyncio.Future[Any]) -> None:
             while not raw(connection).execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
                 assert not work.done()
                 await asyncio.sleep(0.005)
+
+
+async def test_the_number_changes_only_when_nobody_works_or_would_work_by_the_old_one(
+    database: str,
+) -> None:
+    async with opened(database) as store:
+        await store.accept([routed("crm") for _ in range(20)])
+        assert (await meet(store, 1, "old")).shards == {}
+        held = (await claim(store, 1, "old"))["crm"]
+        # Another process would split it: as long as the old one lives, it gets nothing.
+        assert (await meet(store, 4, "new")).shards == {}
+        assert await claim(store, 4, "new") == {}
+        # The old one is given the new number too; its calls are still on their way.
+        assert (await meet(store, 4, "old")).shards == {}
+        await store.settle(held, [delivered(1)])
+        await store.release("old", ["crm"])
+        assert (await meet(store, 4, "new")).shards == {"crm": 4}
+        assert (await claim(store, 4, "new")).keys() == set(lanes_of("crm", 4))
+        assert await claim(store, 1, "third") == {}
+        with pytest.raises(LeaseLostError):
+            await store.settle(held, [delivered(2)])
 
 
 async def test_what_is_accepted_while_the_number_changes_is_marked_by_one_of_them_and_then_divided(
