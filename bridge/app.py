@@ -113,10 +113,7 @@ async def running(
         store.on_settled = relay.settled
         receiver = Receiver(in_use, tracing.intake(spool or store), relay, clock, tracing.received(received))
         stack.callback(receiver.close)
-        spools = spool is not None
-        admin = Admin(
-            store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart, spools=spools
-        )
+        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
         stack.push_async_callback(admin.close)
         admin_address = await _listen(
             stack,

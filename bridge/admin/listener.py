@@ -61,12 +61,10 @@ class Admin:
         files: Files | None,
         clock: Callable[[], float],
         apart: bool = False,
-        spools: bool = False,
     ) -> None:
         """Make it; `config` gives the configuration in use, `files` tells where it is on disk.
 
-        With `apart` what people look at is made in a process of its own. `spools` says that events are taken while the
-        store cannot commit.
+        With `apart` what people look at is made in a process of its own.
         """
         rendering = Rendering()
         self._desk = Desk(driver)
@@ -75,6 +73,8 @@ class Admin:
         self._audit = AuditLog(store, self._desk, clock)
         self._runs = Runs(self._desk, self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
+        # Where the store is a database, events are taken while it cannot commit.
+        spools = not driver.exclusive
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock, spools=spools)
         self._api = Api(self._desk, self._reader, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
