@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
@@ -58,6 +58,8 @@ def test_the_api_does_what_its_document_says(described: Any, mode: GenerationMod
         @settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=HEALTH)
         @given(case=strategy)
         def ask(case: Any) -> None:
+            # An empty list or object in the query is not sent at all: then nothing is wrong with the request.
+            assume(all(value not in ({}, []) for value in (case.query or {}).values()))
             # Without the check that guesses tokens: that is bounded, and tested by itself.
             answer = case.call_and_validate(headers=AUTHORIZED, excluded_checks=[ignored_auth], timeout=10)
             answers[answer.status_code] += 1
