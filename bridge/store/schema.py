@@ -118,7 +118,8 @@ deliveries = Table(
         "id",
         sqlite_where=text("state = 'pending' AND shard IS NOT NULL"),
     ),
-    Index("ix_deliveries_dead", "id", sqlite_where=text("state = 'dead'")),
+    # With their events, so that those of a chatbot are looked up without reading each delivery too.
+    Index("ix_deliveries_dead", "id", "event_seq", sqlite_where=text("state = 'dead'")),
     # What operators look for: the events of a person, and the dead letters of one cause. Contacts come in no order, so
     # a delivery enters its index when it is settled: at the accept it would cost a page of its own for each.
     Index("ix_deliveries_contact", "contact", "event_seq", sqlite_where=text("state != 'pending'")),

@@ -32,7 +32,7 @@ from tests.benchmarks.visitor import visitor
 from tests.benchmarks.visits import visits
 
 FULLNESS = Fullness(events=20_000, dead=200, pending=200, odd=200)
-SPANS = {"SPAN": 1_000, "READ_SPAN": 100, "LOOK_SPAN": 100, "WAITING_SPAN": 1_000}
+SPANS = {"SPAN": 500, "READ_SPAN": 100, "LOOK_SPAN": 100, "WAITING_SPAN": 500}
 READ_ROWS = 4_000
 """Rows of events and deliveries that one statement may read: a fifth of the events, a tenth of the deliveries."""
 STEPS_OF_A_ROW = 12

@@ -70,6 +70,8 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     for what, chosen in _bulk():
         yield Visit(f"preview of a replay, {what}", "/dead", {"action": "replay", **chosen})
     yield Visit("quarantine, one chatbot", "/quarantine?chatbot=website")
+    yield Visit("reconcile, a month", "/reconcile?span=30d")
+    yield Visit("audit, one action", "/audit?action=search")
     yield Visit("playground, a route", "/playground?route=website:0")
     tried = {"route": "website:0", "yaml": "to: hubspot\nfields: {email: Email}", "id": leads["dead"]["event"]}
     yield Visit("playground, a route tried", "/playground", tried)
@@ -117,6 +119,7 @@ def _calls(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
         ("a phone of nobody, deep", {"phone": "+99 999 999 999", **deep}),
     ):
         yield Visit(f"api: search, {what}", "/api/events/search", wanted)
+    yield Visit("api: reconcile, a month", "/api/reconcile?span=30d")
     for what, chosen in _bulk():
         yield Visit(f"api: preview of a replay, {what}", "/api/bulk/preview", {"action": "replay", **chosen})
 
