@@ -167,6 +167,9 @@ class Lanes:
         self._leases = leases
         self._elsewhere |= dict.fromkeys([*meeting.holders, *gone, *self._learn(meeting)], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
+        if gone and self._differing:
+            # What was given up may be the last that another number of shards waited for.
+            self._wake.set()
         for name, lane in self._lanes.items():
             if name not in leases or name not in self._share:
                 lane.stop()

@@ -1,8 +1,8 @@
 """Looks at the bridge again and again, and tells what needs a person. Beside the traffic, and never in its way.
 
-Where several processes serve one store, each tells what is about the lanes that it works, and the one that works the
-first of all lanes also what is about none. What is remembered of troubles does not survive the process: one that lasts
-is told again by the next.
+Where several processes serve one store, each tells what is about the lanes that it works (of a destination that is
+split, the one that works its first shard does), and the one that works the first of all lanes also what is about none.
+What is remembered of troubles does not survive the process: one that lasts is told again by the next.
 """
 
 import asyncio

@@ -187,6 +187,7 @@ async def test_the_number_of_shards_changes_with_the_last_process_and_nothing_is
                 assert await program.stop() == 0, program.told()
                 await program.start()
             await made.shared_by(*made.programs, shards=shards)
+        assert first.events("shards_wait")
         # And by a reload of all at about the same time.
         for program in made.programs:
             _rewrite(program, 3)

@@ -114,7 +114,8 @@ async def crms(seed: int) -> AsyncIterator[tuple[Crm, ...]]:
                 "by_key",
                 wires[1],
                 by_key.faults,
-                http(f"{url[1]}/contacts", idempotency_key="quoted", timeout=_TIMEOUT),
+                # Split, as no reload has to make it.
+                http(f"{url[1]}/contacts", idempotency_key="quoted", timeout=_TIMEOUT, shards=3),
                 {"fields": _FIELDS},
                 lambda: Counter(int(each.fields["lead"]) for each in by_key.records),
                 lambda: by_key.ledger,
