@@ -25,6 +25,7 @@ from tests.benchmarks.measures import (
     drain,
     footprint,
     latency,
+    many,
     mapping,
     pages,
     pending,
@@ -43,10 +44,11 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "postgresql": postgresql.measure,
     "pending": pending.measure,
     "pages": pages.measure,
+    "many": many.measure,
 }
-APART = frozenset({"postgresql", "pending", "pages"})
+APART = frozenset({"postgresql", "pending", "pages", "many"})
 """Measured only when asked for: they need a server of their own, which takes its share of the cores, or some GB of
-disk."""
+disk or memory."""
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3
 
 

@@ -72,9 +72,9 @@ def _start_bare(bench: Bench) -> _Start:
         return _Start(time.perf_counter() - began, *children.memory(bare.pid))
 
 
-def first_answer(port: int, wire: bytes) -> None:
-    """Send a signed lead until it is answered with success: from the start of a process on."""
-    deadline = time.monotonic() + START_SECONDS
+def first_answer(port: int, wire: bytes, seconds: float = START_SECONDS) -> None:
+    """Send a signed lead until it is answered with success, for so long: from the start of a process on."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", port), START_SECONDS) as connection:
