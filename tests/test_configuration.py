@@ -16,6 +16,7 @@ from bridge.configuration import Configuration
 from bridge.errors import StoreUnavailableError
 from bridge.signature import sign
 from bridge.store import actions
+from bridge.store.base import Pause
 from bridge.store.configuration import configuration_in_use
 from bridge.store.opening import driver_for
 from connectors.testing import Sandbox
@@ -148,14 +149,17 @@ async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Si
     site.write("dead-end", "destinations: {dead: {connector: http, url: 'http://127.0.0.1:9/', allow_private: true}}\n")
     site.chatbot("dead")
     await site.reloads()
-    await site.send()
-    # In this order: once the route alone had gone, the delivery would be a dead letter that nothing waits for.
-    (site.folder / "dead-end.yaml").unlink()
-    site.chatbot("crm")
-    await site.reloads(problems=1)
     assert site.bridge
+    lanes, engine = site.bridge.lanes, driver_for(site.bridge.configuration().store.url).engine()
+    with engine.begin() as connection:
+        # Else its lane would find that the route has gone, and nothing would wait any more.
+        actions.pause_lane(connection, "dead", Pause("operator", "operator"))
+    await site.until(lambda: "dead" in lanes.running and lanes.running["dead"].pause == Pause("operator", "operator"))
+    await site.send()
+    site.chatbot("crm")
+    (site.folder / "dead-end.yaml").unlink()
+    await site.reloads(problems=1)
     assert set(site.bridge.configuration().destinations) == {"crm", "dead"}
-    engine = driver_for(site.bridge.configuration().store.url).engine()
     with engine.begin() as connection:
         actions.discard(connection, [1], NOW)
     await site.reloads()
