@@ -250,11 +250,11 @@ def _unheard(_: object) -> None:
     return None
 
 
+# One destination, or one shard, only, but so that the planner does not know it: by an order of `id` alone it may take
+# the primary key for the better way, where one has most of what waits, and read through all that is older.
 _DUE = """
 SELECT id, contact, due_at, failures FROM deliveries
-WHERE destination = %s AND state = 'pending' AND id > %s ORDER BY id LIMIT %s"""
-# One shard only, but so that the planner does not know it: by an order of `id` alone it may take the primary key for
-# the better way, where a shard has most of what waits, and read through all that waits in the others.
+WHERE state = 'pending' AND (destination, id) > (%s, %s) AND destination <= %s ORDER BY destination, id LIMIT %s"""
 _DUE_OF_SHARD = """
 SELECT id, contact, due_at, failures FROM deliveries
 WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
@@ -269,7 +269,7 @@ class _Queue:
 
     def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
         statement, asked = (
-            (_DUE, (lane.destination, after, limit))
+            (_DUE, (lane.destination, after, lane.destination, limit))
             if lane.mark is None
             else (_DUE_OF_SHARD, (lane.destination, lane.mark, after, lane.mark, limit))
         )

@@ -278,7 +278,7 @@ def asked(driver: Driver, lane: str, after: int, limit: int) -> tuple[str, Any]:
     from bridge.store import postgres
 
     if of.mark is None:
-        return postgres._DUE, (of.destination, after, limit)
+        return postgres._DUE, (of.destination, after, of.destination, limit)
     return postgres._DUE_OF_SHARD, (of.destination, of.mark, after, of.mark, limit)
 
 
