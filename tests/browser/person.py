@@ -30,9 +30,10 @@ class Person:
         page.on("response", self._answered)
 
     def _failed(self, request: Request) -> None:
-        # Chromium fetches the icon on its own time, and gives it up where the page is left before.
-        left = request.url.endswith("/static/icon.svg") and request.failure == "net::ERR_ABORTED"
-        if not left:
+        # Chromium fetches the icon on its own time, and a page asks for its live parts; both are given up where the page
+        # is left before the answer.
+        goes_with_its_page = request.url.endswith("/static/icon.svg") or request.resource_type == "fetch"
+        if not (goes_with_its_page and request.failure == "net::ERR_ABORTED"):
             self.complaints.append(f"{request.url}: {request.failure}")
 
     async def log_in(self, token: str = OPERATOR) -> None:
