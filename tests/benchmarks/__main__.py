@@ -22,6 +22,7 @@ from tests.benchmarks.figures import Figure
 from tests.benchmarks.load import LoadError
 from tests.benchmarks.measures import (
     arrival,
+    carried,
     drain,
     footprint,
     latency,
@@ -45,8 +46,9 @@ MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "pending": pending.measure,
     "pages": pages.measure,
     "many": many.measure,
+    "carried": carried.measure,
 }
-APART = frozenset({"postgresql", "pending", "pages", "many"})
+APART = frozenset({"postgresql", "pending", "pages", "many", "carried"})
 """Measured only when asked for: they need a server of their own, which takes its share of the cores, or some GB of
 disk or memory."""
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.3

@@ -98,11 +98,8 @@ async def run(folder: Path, url: str, *, seconds: float, rate: int, every: float
             gaps = Gaps(LANES, time.monotonic())
             async with watched(url, gaps, lambda: {each.pid for each in programs if each.alive}):
                 began = time.monotonic()
-                over = asyncio.Event()
-                load = asyncio.create_task(_load(programs, ledger, contacts, rate, over))
-                result.kills = await _kill(programs, began + every, began + seconds, every, random.Random(seed))
-                over.set()
-                await load
+                async with _load(programs, ledger, contacts, rate):
+                    result.kills = await _kill(programs, began + every, began + seconds, every, random.Random(seed))
                 result.seconds = time.monotonic() - began
                 ended = time.monotonic()
                 await comes(lambda: not _pending(url), DRAIN_SECONDS)
@@ -171,16 +168,21 @@ async def _kill(programs: Sequence[Supervised], first: float, last: float, every
     """Kill one of those that run at each of the times, and have each started again; give how many were killed."""
     starting: dict[Supervised, asyncio.Task[None]] = {}
     kills = 0
-    while first + kills * every <= last:
-        await asyncio.sleep(first + kills * every - time.monotonic())
-        while not (up := [each for each in programs if each not in starting or starting[each].done()]):
-            await asyncio.sleep(0.1)
-        victim = chance.choice(up)
-        await victim.kill()
-        kills += 1
-        starting[victim] = asyncio.create_task(victim.up())
-    await asyncio.sleep(last - time.monotonic())
-    await asyncio.gather(*starting.values())
+    try:
+        while first + kills * every <= last:
+            await asyncio.sleep(first + kills * every - time.monotonic())
+            while not (up := [each for each in programs if each not in starting or starting[each].done()]):
+                await asyncio.sleep(0.1)
+            victim = chance.choice(up)
+            await victim.kill()
+            kills += 1
+            starting[victim] = asyncio.create_task(victim.up())
+        await asyncio.sleep(last - time.monotonic())
+        await asyncio.gather(*starting.values())
+    finally:
+        for each in starting.values():
+            each.cancel()
+        await asyncio.gather(*starting.values(), return_exceptions=True)
     return kills
 
 
@@ -225,22 +227,30 @@ def _pending(url: str) -> bool:
         return bool(connection.execute("SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT 1").fetchall())
 
 
+@contextlib.asynccontextmanager
 async def _load(
-    programs: Sequence[Supervised], ledger: Ledger, contacts: dict[int, int], rate: int, over: asyncio.Event
-) -> None:
-    """Send until `over`; then each contact's last lead is insisted on."""
-    count = round(rate * SPACING)
+    programs: Sequence[Supervised], ledger: Ledger, contacts: dict[int, int], rate: int
+) -> AsyncIterator[None]:
+    """Send for as long as the context lasts; then each contact's last lead is insisted on."""
+    over = asyncio.Event()
     timeout = aiohttp.ClientTimeout(TRY_SECONDS)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         began = time.monotonic()
+        count = round(rate * SPACING)
         # Mixed, so that each destination's come evenly.
         places = random.Random(0).sample(range(count), count)
-        await asyncio.gather(
-            *[
-                _contact(session, programs, ledger, contacts, contact, began + place / rate, over)
-                for contact, place in enumerate(places)
-            ]
-        )
+        senders = [
+            asyncio.create_task(_contact(session, programs, ledger, contacts, contact, began + place / rate, over))
+            for contact, place in enumerate(places)
+        ]
+        try:
+            yield
+            over.set()
+            await asyncio.gather(*senders)
+        finally:
+            for each in senders:
+                each.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
 
 
 async def _contact(
