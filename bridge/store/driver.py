@@ -25,7 +25,7 @@ class Queue(Protocol):
         """Read the columns of `Due` of a lane's pending deliveries with ids above `after`, oldest first."""
         ...
 
-    def read(self, connection: Connection, lane: Shard, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
         """Read `statements.READ_COLUMNS` of those deliveries that are pending, in order of id."""
         ...
 

@@ -259,9 +259,10 @@ _DUE_OF_SHARD = """
 SELECT id, contact, due_at, failures FROM deliveries
 WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
 _READ_DUE = """
-SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures, d.failing_since, d.memo
+SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures, d.failing_since, d.memo,
+  d.destination
 FROM deliveries d JOIN events e ON e.seq = d.event_seq
-WHERE d.id = ANY(%s) AND d.state = 'pending' AND d.destination = %s ORDER BY d.id"""
+WHERE d.id = ANY(%s) AND d.state = 'pending' ORDER BY d.id"""
 
 
 class _Queue:
@@ -276,6 +277,6 @@ class _Queue:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, asked).fetchall()
         return rows
 
-    def read(self, connection: Connection, lane: Shard, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids), lane.destination)).fetchall()
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids),)).fetchall()
         return rows

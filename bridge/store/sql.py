@@ -92,9 +92,10 @@ class SqlStore:
         """Read deliveries with their events; see `Store.read`."""
         if not ids:
             return []
-        of = shard(lane)
-        rows = await self._read(lambda c: self._queue.read(c, of, ids))
-        return [_delivery(row) for row in rows]
+        rows = await self._read(lambda c: self._queue.read(c, ids))
+        # Not by the statement: it would rather look for all that waits for the destination than for these ids.
+        of = shard(lane).destination
+        return [_delivery(row) for row in rows if row[-1] == of]
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known to the others, and learn of them; see `Store.meet`."""
@@ -318,7 +319,7 @@ class SqlStore:
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:
-    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo = row
+    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo, _ = row
     return Delivery(
         id=identity,
         event_id=event_id.hex(),

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Integer,
     bindparam,
     column,
-    literal_column,
     select,
     text,
     values,
@@ -39,6 +38,7 @@ READ_COLUMNS: Sequence[Column[Any]] = (
     deliveries.c.failures,
     deliveries.c.failing_since,
     deliveries.c.memo,
+    deliveries.c.destination,
 )
 
 
@@ -50,8 +50,8 @@ class Repeated:
         row = f"({', '.join('?' * columns)})"
         compiled = str(statement.compile(dialect=dialect))
         head, found, tail = compiled.partition(row)
-        if not found or "?" in head:
-            raise AssertionError(f"expected {row} once, and no parameter before it, in: {compiled}")
+        if not found or "?" in head + tail:
+            raise AssertionError(f"expected {row} once, and no other parameter, in: {compiled}")
         self._head, self._row, self._tail = head, row, tail
         self._texts: dict[int, str] = {}
 
@@ -74,7 +74,7 @@ class Statements:
             select(*READ_COLUMNS)
             .join(wanted, deliveries.c.id == wanted.c.id)
             .join(events, events.c.seq == deliveries.c.event_seq)
-            .where(PENDING, deliveries.c.destination == literal_column("?"))
+            .where(PENDING)
             .order_by(deliveries.c.id),
             dialect,
             1,
@@ -94,11 +94,9 @@ class Statements:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, (*of, after, limit, 0)).fetchall()
         return rows
 
-    def read(self, connection: Connection, lane: Shard, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
         """Read deliveries; see `Queue.read`."""
-        rows: Sequence[Sequence[Any]] = (
-            raw(connection).execute(self.read_text.rows(len(ids)), (*ids, lane.destination)).fetchall()
-        )
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(self.read_text.rows(len(ids)), list(ids)).fetchall()
         return rows
 
 
