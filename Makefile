@@ -8,9 +8,10 @@ READY := .venv/.ready
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
 
-test: $(READY)  ## All tests; those that start the real program and look at the clock have the machine to themselves.
+test: $(READY)  ## All tests; those of the real program that fill the machine have it to themselves.
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/acceptance
-	$(BIN)/python -m pytest -q tests/acceptance
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not alone" tests/acceptance
+	$(BIN)/python -m pytest -q -m alone tests/acceptance
 
 check: $(READY)  ## What a machine can see in the code and the documents without running the product.
 	$(BIN)/ruff format --check .
