@@ -1,5 +1,7 @@
 """The rate limit of a destination: one for each of its lanes and for every request that its connector sends."""
 
+import asyncio
+from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ _call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 MOST_SLACK = 0.1
 """Seconds by which two requests may come closer to each other on their way, in any window that is long enough."""
+MOST_REMEMBERED = 1_000
+"""Limits of more requests are not kept by the times of the last ones: their slack is many requests wide."""
 
 
 class Pace:
@@ -30,12 +34,19 @@ class Pace:
     the limit is the burst and the rest the rate; a limit too small for that is paced evenly. The window is taken to be
     a little longer than it is: requests that are sent in time may arrive closer to each other. So paces that have a
     part of a limit each keep it together. Used by one event loop.
+
+    Between the bucket and the sending a process may have to wait for its turn at the processor. So the times of
+    sending are kept too: a request that would be one too many since one that was late waits.
     """
 
     def __init__(self, requests: int, per: float) -> None:
+        slack = _slack(per)
         burst = max(1, requests // 50)
-        rate = (requests - (burst if burst > 1 else 0)) / (per + _slack(per))
+        rate = (requests - (burst if burst > 1 else 0)) / (per + slack)
         self._limiter = AsyncLimiter(burst, burst / rate)
+        self._window = per + slack / 2
+        self._sent: deque[float] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
+        """When the last requests were sent, in the loop's time."""
 
     def free(self) -> bool:
         """Tell whether `take` would not wait."""
@@ -74,14 +85,24 @@ class Pace:
         the connector, and each of them has its own.
         """
         call = _call.get()
-        if call is None:
-            await self.take()
-        elif call.prepaid:
+        pace = call.pace if call else self
+        if call and call.prepaid:
             call.prepaid -= 1
         else:
-            await call.pace.take()
+            await pace.take()
+        await pace._apart()  # noqa: SLF001 - another one of this class
+
+    async def _apart(self) -> None:
+        """Wait until the window that ends now has room for one more, and count it in."""
+        if self._sent is None:
+            return
+        clock = asyncio.get_running_loop().time
+        # Another one that has waited too may have been counted in meanwhile.
+        while len(self._sent) == self._sent.maxlen and (left := self._sent[0] + self._window - clock()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left)
+        self._sent.append(clock())
 
 
 def _slack(per: float) -> float:
     """Give by how much a window is taken to be longer: a tenth of a second, or what a short one can spare."""
-    return max(per / 100, min(MOST_SLACK, per / 40))
+    return max(per / 100, min(MOST_SLACK, per / 20))

@@ -37,7 +37,32 @@ def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: 
     assert sum(full) / len(full) >= 0.93 * requests
 
 
-@pytest.mark.parametrize(("requests", "per"), [limit for limit in LIMITS if limit[1] >= 4.0])
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@given(stalls=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.2, 0.6]), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=30)
+def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per: float, stalls: list[float]) -> None:
+    """As in a process that has to wait for its turn at the processor."""
+    sent: list[float] = []
+
+    async def send(pace: Pace, stall: float) -> None:
+        pace.prepay()
+        await asyncio.sleep(stall * per)
+        await pace()
+        sent.append(asyncio.get_running_loop().time())
+
+    async def work() -> None:
+        pace = Pace(requests, per)
+        calls = []
+        for number in range(int(requests * 2.5) + 2):
+            await pace.take()
+            calls.append(asyncio.create_task(send(pace, stalls[number % len(stalls)])))
+        await asyncio.gather(*calls)
+
+    simulated(work())
+    assert max(_windows(sent, per)) <= requests
+
+
+@pytest.mark.parametrize(("requests", "per"), [limit for limit in LIMITS if limit[1] >= 2.0])
 @given(delays=st.lists(st.floats(0.0, MOST_SLACK * 0.99), min_size=1, max_size=20))
 @settings(deadline=None, max_examples=30)
 def test_requests_that_come_closer_on_their_way_still_keep_to_it(
@@ -139,7 +164,7 @@ async def test_spending_waits_for_nothing_and_leaves_nothing_to_take_at_once() -
 
 
 async def test_in_a_call_it_is_the_lanes_pace_that_counts() -> None:
-    whole, mine = Pace(1, 3600.0), Pace(1, 3600.0)
+    whole, mine = Pace(1, 3600.0), Pace(2, 3600.0)
     await whole.take()
 
     async def call() -> None:

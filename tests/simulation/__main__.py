@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from tests.simulation.run import Outcome, Times, run
-from tests.simulation.world import Scenario
+from tests.simulation.world import Crm, Scenario
 
 CHATBOTS = (1_000, 10_000, 100_000, 1_000_000)
 PROCESSES = (1, 3, 10, 100)
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--chatbots", type=int, nargs="+", default=CHATBOTS)
     parser.add_argument("--processes", type=int, nargs="+", default=PROCESSES)
     parser.add_argument("--per-destination", type=int, default=10, help="chatbots that share a destination")
+    parser.add_argument("--batch", type=int, default=100, help="records that a call takes")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     print(f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}", flush=True)
@@ -46,7 +47,7 @@ def main() -> int:
                 kills=int(processes > 1),
                 seed=asked.seed,
             )
-            print(f"| {' | '.join(_row(run(scenario)))} |", flush=True)
+            print(f"| {' | '.join(_row(run(scenario, Crm(batch=asked.batch))))} |", flush=True)
     return 0
 
 
@@ -60,7 +61,7 @@ def _row(outcome: Outcome) -> list[str]:
         f"{outcome.largest:.2g}",
         f"{outcome.smallest_share:,} to {outcome.largest_share:,}",
         f"{outcome.busiest:.1%}",
-        f"{outcome.undisturbed.median:.2f} s, {outcome.undisturbed.p99:.2f} s",
+        f"{outcome.undisturbed.median:.2f} s, {outcome.undisturbed.p99:.1f} s",
         _some(outcome.taken_over, "median", "p99", "longest"),
         _some(outcome.away, "median", "longest"),
         f"{outcome.ownerless:.1f} s",
