@@ -9,7 +9,6 @@ import orjson
 
 from bridge.admin import configured, given, shapes, views
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.desk import Desk
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.reader import Reader
@@ -31,7 +30,6 @@ class Api:
 
     def __init__(
         self,
-        desk: Desk,
         reader: Reader,
         audit: AuditLog,
         lanes: Lanes,
@@ -40,7 +38,6 @@ class Api:
         files: Files | None,
         clock: Callable[[], float],
     ) -> None:
-        self.desk = desk
         self.reader = reader
         self.audit = audit
         self.config = config
@@ -115,6 +112,15 @@ class Api:
                 shapes.ConfigurationShape,
                 self.configuration,
             ),
+            Endpoint(
+                "GET",
+                "/api/audit",
+                "Who has done what, newest first.",
+                given.AuditGiven,
+                shapes.AuditPage,
+                self._audit_page,
+                Role.OPERATOR,
+            ),
         ]
 
     # -- what pages show too
@@ -158,6 +164,10 @@ class Api:
         """Find a page of refused requests."""
         return View(views.quarantine, {"page": Page(asked.chatbot, before=asked.before, limit=asked.limit)})
 
+    def audit_shown(self, asked: given.AuditGiven) -> View[shapes.AuditPage]:
+        """Find a page of the audit log."""
+        return View(views.audit, {"action": asked.action, "before": asked.before, "limit": asked.limit})
+
     async def configuration(self, _: Caller, __: given.Nothing) -> shapes.ConfigurationShape:
         """Show the configuration in use, and check the one on disk."""
         problems = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))
@@ -200,6 +210,9 @@ class Api:
 
     async def _quarantine(self, _: Caller, asked: given.QuarantineGiven) -> bytes:
         return await self._json(self.quarantine_shown(asked))
+
+    async def _audit_page(self, _: Caller, asked: given.AuditGiven) -> bytes:
+        return await self._json(self.audit_shown(asked))
 
     async def _chatbots(self, _: Caller, __: given.Nothing) -> shapes.ChatbotList:
         return shapes.ChatbotList(chatbots=[configured.chatbot_shape(each) for each in self.config().chatbots.values()])

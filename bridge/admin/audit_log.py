@@ -1,15 +1,13 @@
-"""The audit log as the admin listener writes and shows it: each entry in the store, and as a line of the log."""
+"""The audit log as the admin listener writes it: each entry in the store, and as a line of the log."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from bridge.admin import given, rows, shapes
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import Endpoint
-from bridge.admin.login import Caller, Role
+from bridge.admin.login import Caller
 from bridge.audit import Action, Entry, Subject
 from bridge.errors import StoreUnavailableError
 from bridge.store import auditing
@@ -27,21 +25,6 @@ class AuditLog:
         self._store = store
         self._desk = desk
         self._clock = clock
-
-    def endpoints(self) -> Sequence[Endpoint]:
-        """Give the endpoint that shows it."""
-        summary = "Who has done what, newest first."
-        return [Endpoint("GET", "/api/audit", summary, given.AuditGiven, shapes.AuditPage, self.page, Role.OPERATOR)]
-
-    async def page(self, _: Caller, asked: given.AuditGiven) -> shapes.AuditPage:
-        """Show a page of it."""
-        found = await self._desk.ask(
-            lambda connection: auditing.page(connection, asked.action, asked.before, asked.limit)
-        )
-        return shapes.AuditPage(
-            entries=[rows.audit_shape(each) for each in found],
-            next=found[-1].id if len(found) == asked.limit else None,
-        )
 
     async def change(self, act: Callable[[Connection], tuple[T, Entry]]) -> T:
         """Change something in the store, and keep the entry that tells of it, in one transaction; see `Desk.change`.

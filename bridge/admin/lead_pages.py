@@ -88,7 +88,7 @@ class LeadPages:
             beginning = asked(given.EventIdGiven, {"id": wanted.lower()}).id
         except RefusedError:
             return None
-        found = await self._api.desk.ask(lambda connection: questions.events_like(connection, beginning))
+        found = await self._api.reader.do(Asked(View(questions.events_like, {"beginning": beginning})))
         return found[0].id if len(found) == 1 else None
 
     def _list(self, caller: Caller, page: View[shapes.EventPage], said: Form, *, live: bool) -> Page:

@@ -71,12 +71,12 @@ class Admin:
         self._reader = Reader(self._desk, rendering, config().store.url if apart else None)
         self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
-        self._runs = Runs(self._desk, self._audit, clock)
+        self._runs = Runs(self._desk, self._reader, self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         # Where the store is a database, events are taken while it cannot commit.
         spools = not driver.exclusive
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock, spools=spools)
-        self._api = Api(self._desk, self._reader, self._audit, lanes, config=config, files=files, clock=clock)
+        self._api = Api(self._reader, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = Reconcile(self._api, self._inquiries, clock)
@@ -86,7 +86,7 @@ class Admin:
         """Make the application for the listener."""
         application = web.Application(middlewares=[_surround], client_max_size=BODY_LIMIT)
         self._health.add_to(application.router)
-        groups = (self._api, self._orders, self._reconcile, self._audit)
+        groups = (self._api, self._orders, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)

@@ -159,7 +159,7 @@ class Pages:
         return self._screen.page("configuration.html", caller, found=found)
 
     async def _audit(self, caller: Caller, request: web.Request) -> Page:
-        found = await self._api.audit.page(caller, asked(given.AuditGiven, request.query))
+        found = self._api.audit_shown(asked(given.AuditGiven, request.query))
         return self._screen.page(
             "audit.html",
             caller,

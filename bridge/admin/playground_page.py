@@ -72,7 +72,7 @@ class PlaygroundPage:
 
     async def _contents(self) -> Mapping[Path, bytes]:
         """Give the files in use. Raises OperatorError where there are none."""
-        found = await self._api.desk.ask(configuration_in_use)
+        found = await self._api.reader.do(Asked(configuration_in_use))
         if found is None or self._api.carried_files() is None:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
         return {Path(name): content for name, content in found.contents.items()}

@@ -20,17 +20,17 @@ from bridge.admin.desk import Desk
 from bridge.admin.reading import LENGTH, READY, End
 from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Sources, Work
-from bridge.errors import LeadbridgeError, StoreUnavailableError
 
 IDLE_SECONDS = 300.0
 """How long the process is kept while nobody asks."""
-ANSWER_SECONDS = 40.0
-"""How long one answer may take; then the process is ended, and a new one is started for the next question."""
+ANSWER_SECONDS = 2.0
+"""How long one answer may take; then the process is ended, and the threads make it. It runs when no other does, so on a
+machine whose cores are all busy it may not run at all."""
 START_SECONDS = 30.0
 BUFFER = 2**20
 """Bytes of an answer that are read ahead."""
 AGAIN_SECONDS = 60.0
-"""How soon after a process that did not start another one is tried."""
+"""How soon after a process that did not start, or was too slow, another one is tried."""
 
 _PROGRAM: Final = "from bridge.admin.reading import main; main()"
 
@@ -72,7 +72,7 @@ class Reader:
         if end is End.DONE:
             return cast("T", came)
         if end is End.REFUSED:
-            raise cast("LeadbridgeError", came)
+            raise cast("Exception", came)
         log.warning("reader_failed", fault=came)
         return await self._here(work)
 
@@ -89,13 +89,13 @@ class Reader:
         return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))
 
     async def _there(self, process: Process, pickled: bytes) -> tuple[End, Any]:
-        """Raises StoreUnavailableError for work that does not end."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 came = await _exchange(process, pickled)
-        except TimeoutError as error:
+        except TimeoutError:
+            self._not_before = time.monotonic() + AGAIN_SECONDS
             await self._end()
-            raise StoreUnavailableError("the store does not answer; try again") from error
+            return End.FAILED, f"no answer within {ANSWER_SECONDS:g} s"
         except (OSError, EOFError) as error:
             await self._end()
             return End.FAILED, type(error).__name__

@@ -16,6 +16,9 @@ from bridge.admin import shapes
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.admin.login import Caller
+from bridge.admin.reader import Reader
+from bridge.admin.sources import Asked
+from bridge.admin.views import View
 from bridge.audit import Action, Subject
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store import bulk
@@ -53,8 +56,9 @@ class Run:
 class Runs:
     """All runs of this process. Lives in the loop's thread."""
 
-    def __init__(self, desk: Desk, audit: AuditLog, clock: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, reader: Reader, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._desk = desk
+        self._reader = reader
         self._audit = audit
         self._clock = clock
         self._runs: deque[Run] = deque(maxlen=KEPT)
@@ -64,7 +68,7 @@ class Runs:
 
     async def preview(self, chosen: Chosen, through: int | None = None) -> bulk.Extent:
         """Count what a run would touch."""
-        return await self._desk.ask(lambda connection: bulk.extent(connection, chosen, through))
+        return await self._reader.do(Asked(View(bulk.extent, {"chosen": chosen, "through": through})))
 
     async def begin(self, caller: Caller, act: Act, chosen: Chosen, through: int | None) -> Run:
         """Begin a run; one at a time, else two could undo each other. Raises OperatorError."""

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from bridge.admin import rows, shapes
 from bridge.admin.endpoint import NotFoundError
 from bridge.admin.masking import personal
+from bridge.audit import Action
 from bridge.event import timestamp
-from bridge.store import counts, questions, search
+from bridge.store import auditing, counts, questions, search
 from bridge.store.lane_rows import all_lanes
 from bridge.store.questions import DeliveryStory, EventRow, Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
@@ -124,6 +125,15 @@ def quarantine(connection: Connection, page: Page) -> shapes.QuarantinePage:
     return shapes.QuarantinePage(
         requests=[rows.quarantine_shape(each) for each in found],
         next=found[-1].id if len(found) == page.limit else None,
+    )
+
+
+def audit(connection: Connection, action: Action | None, before: int | None, limit: int) -> shapes.AuditPage:
+    """Show a page of the audit log."""
+    found = auditing.page(connection, action, before, limit)
+    return shapes.AuditPage(
+        entries=[rows.audit_shape(each) for each in found],
+        next=found[-1].id if len(found) == limit else None,
     )
 
 

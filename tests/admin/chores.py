@@ -15,7 +15,7 @@ def own_pid(_: Sources) -> int:
     return os.getpid()
 
 
-def stand_still(_: Sources) -> None:
+def stand_still() -> None:
     time.sleep(60)
 
 

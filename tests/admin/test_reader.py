@@ -156,20 +156,28 @@ async def test_many_ask_at_once(place: Place) -> None:
     assert len(set(await asyncio.gather(*(place.reader.do(Json(DELIVERIES)) for _ in range(20))))) == 1
 
 
-async def test_who_asks_in_vain_is_told_so_and_the_next_is_answered(
+async def test_what_the_process_does_not_come_to_is_done_in_a_thread_and_no_other_is_started_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await place.pid()
     with monkeypatch.context() as changed:
         changed.setattr(reading, "ANSWER_SECONDS", 0.1)
-        with pytest.raises(StoreUnavailableError, match="does not answer"):
-            await place.reader.do(chores.stand_still)
+        assert await place.reader.do(chores.Elsewhere(chores.stand_still, os.getpid())) == "done again"
+    await gone(first)
+    assert await place.reader.do(chores.own_pid) == os.getpid()
+    assert place.reader._starting is None
+    place.reader._not_before = 0.0
     assert await place.pid() != first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know niceness alone")
+async def test_it_runs_when_no_other_does(place: Place) -> None:
+    assert os.sched_getscheduler(await place.pid()) == os.SCHED_IDLE
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_is_not_given_to_the_next(place: Place) -> None:
     first = await place.pid()
-    asked = asyncio.ensure_future(place.reader.do(chores.stand_still))
+    asked = asyncio.ensure_future(place.reader.do(chores.Elsewhere(chores.stand_still, os.getpid())))
     await asyncio.sleep(0)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):

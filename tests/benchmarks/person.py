@@ -1,8 +1,9 @@
 """A person at the dashboard, in a process of its own: `python -m tests.benchmarks.person PORT TOKEN EVENTS`.
 
 It logs in, prints its own port (it listens nowhere, so 0) and takes lines. `time N` asks for everything N times and
-answers with a line of JSON, a `Timed` for each. `look` has it load one page of the dashboard after the other, each as
-soon as the one before is there, until `rest`, which answers how many those were. `timed` and `rest` ask such a child.
+answers with a line of JSON, a `Timed` for each. `look RATE` has it load so many pages of the dashboard per second, one
+after the other, or with `inf` each as soon as the one before is there, until `rest`, which answers how many those were.
+`timed`, `look` and `rest` ask such a child.
 """
 
 import itertools
@@ -11,7 +12,8 @@ import os
 import statistics
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -41,6 +43,11 @@ def timed(person: Child, times: int) -> Sequence[Timed]:
     return [Timed(*each) for each in json.loads(person.line(TIME_SECONDS))]
 
 
+def look(person: Child, rate: float) -> None:
+    """Have a person load so many pages per second; `math.inf` for as many as they can."""
+    person.ask(f"look {rate}")
+
+
 def rest(person: Child) -> int:
     """Have a person end their looking, and give how many pages were loaded."""
     person.ask("rest")
@@ -59,9 +66,10 @@ def _time(who: Visitor, asked: Sequence[Visit], times: int) -> Sequence[Timed]:
 class _Looking:
     """Loads pages in turn, in a thread."""
 
-    def __init__(self, who: Visitor, pages: Sequence[Visit]) -> None:
+    def __init__(self, who: Visitor, pages: Iterator[Visit], rate: float) -> None:
         self._who = who
-        self._pages = itertools.cycle(pages)
+        self._pages = pages
+        self._rate = rate
         self._ended = threading.Event()
         self._loaded = _THREAD.submit(self._run)
 
@@ -70,8 +78,8 @@ class _Looking:
         return self._loaded.result()
 
     def _run(self) -> int:
-        loaded = 0
-        while not self._ended.is_set():
+        loaded, began = 0, time.monotonic()
+        while not self._ended.wait(max(0.0, began + loaded / self._rate - time.monotonic())):
             page = next(self._pages)
             self._who.ask(page.path, page.form)
             loaded += 1
@@ -81,16 +89,17 @@ class _Looking:
 def _main(port: int, token: str, events: int) -> None:
     with visitor(port, token) as who:
         asked = visits(who, Fullness(events))
-        pages = [each for each in asked if not each.of_api]
+        # Looks go on where the one before has ended, so that short ones load every page too.
+        pages = itertools.cycle([each for each in asked if not each.of_api])
         looking = None
         print(0, flush=True)
         for line in sys.stdin:
-            word, *times = line.split()
+            word, *numbers = line.split()
             if word == "time":
-                print(json.dumps(_time(who, asked, int(times[0]))), flush=True)
+                print(json.dumps(_time(who, asked, int(numbers[0]))), flush=True)
             elif word == "look":
                 os.nice(FAR)
-                looking = _Looking(who, pages)
+                looking = _Looking(who, pages, float(numbers[0]))
             elif looking:
                 print(looking.end(), flush=True)
                 looking = None
