@@ -9,10 +9,14 @@ them that is. An operator's pause keeps the lanes from delivering, so that the f
 import asyncio
 import contextlib
 import math
+import os
 import statistics
 import subprocess
 import time
+from pathlib import Path
 from typing import NamedTuple
+
+import psycopg
 
 from bridge.store.opening import driver_for
 from tests.benchmarks.bench import Bench
@@ -33,6 +37,10 @@ BURSTS = 3.0
 PAGES = 10.0
 """Pages per second: twenty people who each look at one for two seconds."""
 RATIO = 1.3
+_GROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
+_APART = not _GROUPS.exists() or _GROUPS.read_text().strip() == "0"
+"""Whether what the database computes for pages can be kept from taking the two cores of who receives, as on a machine of
+its own. Where the kernel shares the cores among sessions first, it cannot, and the ratio of its acks has no mark."""
 TOKEN = "the-token-of-the-benchmark"
 
 Latencies = list[list[float]]
@@ -61,13 +69,16 @@ async def _measure(bench: Bench, engine: str) -> list[Figure]:
         )
         await asyncio.to_thread(_prepare, bench, made, fullness)
         stack.enter_context(bench.serve(made, f"pages, {engine}"))
+        receiving = _backends(store)
         person = stack.enter_context(own("person", str(made.admin), TOKEN, str(fullness.events)))
         times = await asyncio.to_thread(timed, person, min(LOADS, bench.rounds))
+        for pid in _backends(store) - receiving:
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
         load = await Load.connect(made.port)
         usual, most = await _acks(bench, load, person, PAGES), await _acks(bench, load, person, math.inf)
     return [
         *(_figure(each, engine) for each in times),
-        _ratio(engine, f"{PAGES:.0f} pages per second are loaded", usual, RATIO),
+        _ratio(engine, f"{PAGES:.0f} pages per second are loaded", usual, RATIO if store is None or _APART else None),
         _ratio(engine, "pages are loaded without a pause", most, None),
     ]
 
@@ -76,6 +87,15 @@ def _prepare(bench: Bench, made: Setup, fullness: Fullness) -> None:
     for command in (("db", "migrate"), ("lanes", "pause", *DESTINATIONS)):
         subprocess.run([str(bench.program), *command, "--config", str(made.config)], check=True, capture_output=True)
     fill(driver_for(made.store), fullness, time.time())
+
+
+def _backends(store: str | None) -> frozenset[int]:
+    """Give the database's processes that serve the program."""
+    if store is None:
+        return frozenset()
+    with psycopg.connect(store) as connection:
+        found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'leadbridge'")
+        return frozenset(pid for (pid,) in found)
 
 
 async def _acks(bench: Bench, load: Load, person: Child, rate: float) -> Beside:
