@@ -11,7 +11,10 @@ from bridge.admin.shapes import Shape
 from bridge.event import timestamp
 from bridge.reconciliation import Counted, Line, lines, missing
 from bridge.store import reconciling
-from bridge.store.search import SPAN, seq_at
+from bridge.store.search import seq_at
+
+NEWEST = 20_000
+"""Events that the page and the API count, at most: they are there within a tenth of a second."""
 
 
 class LineShape(Shape):
@@ -71,9 +74,9 @@ class InquiryList(Shape):
 
 
 def received(connection: Connection, since: float) -> Reconciled:
-    """Count what was received; of very much only the newest `SPAN` events: an inquiry counts all."""
+    """Count what was received; of very much only the newest `NEWEST` events: an inquiry counts all."""
     first, last = seq_at(connection, since), reconciling.last_event(connection)
-    low = max(first, last + 1 - SPAN)
+    low = max(first, last + 1 - NEWEST)
     return reconciled(reconciling.count(connection, low, last), since, complete=low == first)
 
 

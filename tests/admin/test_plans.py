@@ -48,8 +48,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     """Collect what is asked in the desk's threads."""
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
-    for module in (counts, reconciled):
-        monkeypatch.setattr(module, "SPAN", SPANS["SPAN"])
+    monkeypatch.setattr(counts, "SPAN", SPANS["SPAN"])
+    monkeypatch.setattr(reconciled, "NEWEST", SPANS["SPAN"])
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

@@ -162,7 +162,7 @@ async def test_only_the_span_that_is_asked_for(place: Place) -> None:
 async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciled, "SPAN", 2)
+    monkeypatch.setattr(reconciled, "NEWEST", 2)
     monkeypatch.setattr(inquiries, "SPAN", 2)
     await place.delivered(5)
     _, found = await place.ask("GET", "/api/reconcile")

@@ -39,8 +39,8 @@ PAGES = 10.0
 RATIO = 1.3
 _GROUPS = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _APART = not _GROUPS.exists() or _GROUPS.read_text().strip() == "0"
-"""Whether what the database computes for pages can be kept from taking the two cores of who receives, as on a machine of
-its own. Where the kernel shares the cores among sessions first, it cannot, and the ratio of its acks has no mark."""
+"""Whether what the database computes for pages can be kept off the cores of who receives, as on a machine of its own.
+Where the kernel shares the cores among sessions first, it cannot, and the ratio of its acks has no mark."""
 TOKEN = "the-token-of-the-benchmark"
 
 Latencies = list[list[float]]
