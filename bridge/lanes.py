@@ -34,7 +34,9 @@ LEASE_SECONDS = 6.0
 FIRST_FENCE = 1
 """Of a lane that nobody has owned before."""
 RENEW_SECONDS = 2.0
-"""Three tries to renew before the lease is over; and together 8 s until somebody works a dead process's lanes."""
+"""Three tries to renew before the lease is over, which is when somebody else works a dead process's lanes."""
+TICK_SECONDS = 0.05
+"""How long after the end of a lease one looks at it."""
 
 log = structlog.get_logger()
 
@@ -71,6 +73,8 @@ class Lanes:
         """When they are over, in the loop's time."""
         self._over: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._soonest = math.inf
+        """In how many seconds the first of the others' leases is over, if it is not renewed."""
         self._stopping = False
         self._wake = asyncio.Event()
         store.on_accepted = self._accepted
@@ -108,7 +112,8 @@ class Lanes:
             self._wake.clear()
             await self._claim()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RENEW_SECONDS):
+                # When somebody has died, at the very end of its leases.
+                async with asyncio.timeout(min(RENEW_SECONDS, self._soonest + TICK_SECONDS)):
                     await self._wake.wait()
         if self._divider:
             self._divider.cancel()
@@ -163,7 +168,9 @@ class Lanes:
         except StoreUnavailableError as error:
             # The lanes go on: their settles are refused if somebody else takes them over meanwhile.
             log.warning("leases_not_renewed", error=str(error))
+            self._soonest = math.inf
             return
+        self._soonest = meeting.soonest - (asyncio.get_running_loop().time() - asked_at)
         self._leases = leases
         self._elsewhere |= dict.fromkeys([*meeting.holders, *gone, *self._learn(meeting)], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)

@@ -143,6 +143,18 @@ async def test_the_lanes_of_a_dead_process_are_taken_over(start: Start, monkeypa
     await until(lambda: second.working == set(NAMES))
 
 
+async def test_whoever_is_left_looks_when_the_leases_of_the_dead_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = start(), start()
+    await until(lambda: shared(first, second))
+    first.run.cancel()
+    for task in first.lanes._running.values():
+        task.cancel()
+    monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
+    await until(lambda: second.working == set(NAMES))
+
+
 async def test_a_process_that_is_cut_off_begins_no_calls_after_its_leases_are_over(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

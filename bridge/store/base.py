@@ -4,6 +4,7 @@ Every call that changes something is one transaction, committed together with wh
 returns after the commit, or raises with nothing changed. A crash therefore leaves either the whole change or nothing.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,6 +141,8 @@ class Meeting:
     """By destination: the number of shards in force, where it is not 1."""
     dividing: frozenset[str] = frozenset()
     """Destinations whose deliveries are still being given their shards: until then nobody works them."""
+    soonest: float = math.inf
+    """Seconds until the first of the others' leases is over, if it is not renewed."""
 
     def works(self, lane: str) -> bool:
         """Whether a lane is one of the number of shards that is in force."""

@@ -1,5 +1,6 @@
 """Which processes serve the store together: the statements on `members`, run inside the writer's transaction."""
 
+import math
 from collections.abc import Sequence
 
 import orjson
@@ -19,27 +20,29 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
     agree(connection, names, now, lambda: _wanted(connection))
-    return _meeting(connection, _wanted(connection), now)
+    return _meeting(connection, owner, _wanted(connection), now)
 
 
 def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
     """Do the same for the one process that may serve the store: there is nobody to be known to."""
     wanted = {owner: frozenset(names)}
     agree(connection, names, now, lambda: wanted)
-    return _meeting(connection, wanted, now)
+    return _meeting(connection, owner, wanted, now)
 
 
 def _wanted(connection: Connection) -> Wanted:
     return {row.name: frozenset(orjson.loads(row.lanes)) for row in connection.execute(select(members))}
 
 
-def _meeting(connection: Connection, wanted: Wanted, now: float) -> Meeting:
+def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float) -> Meeting:
     held = lanes.c.owner.is_not(None) & (lanes.c.lease_until > now)
     columns = (lanes.c.name, lanes.c.owner, lanes.c.lease_until, lanes.c.shards, lanes.c.divided_to)
     rows = connection.execute(select(*columns).where(or_(held, lanes.c.shards > 1))).all()
+    leased = [row for row in rows if row.owner is not None and row.lease_until > now]
     return Meeting(
         wanted,
-        holders={row.name: row.owner for row in rows if row.owner is not None and row.lease_until > now},
+        holders={row.name: row.owner for row in leased},
         shards={row.name: row.shards for row in rows if row.shards > 1},
         dividing=frozenset(row.name for row in rows if row.divided_to is not None),
+        soonest=min((row.lease_until - now for row in leased if row.owner != owner), default=math.inf),
     )

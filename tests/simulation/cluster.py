@@ -11,7 +11,7 @@ from typing import cast
 
 from bridge.config.model import Chatbot, RateLimit, RetrySchedule
 from bridge.lane import Lane
-from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS
+from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from bridge.shares import shares
 from bridge.store.base import Lease, Store
 from connectors.base import Blame, Connector, Delivered, Outcome, Preview, Reason, Record, Retry
@@ -126,10 +126,9 @@ class Cluster:
         living = {name: owner for name, owner in self._owners.items() if owner not in dead}
         self._owners = dict(living)
         heirs = self._shared(self.processes, living)
-        # A lease lasts from the last look of the process that died; whoever looks next after it takes its share.
+        # A lease lasts from the last look of the process that died; then the others look.
         moments = {
-            name: heirs[name].next_look(owner.next_look(now) - RENEW_SECONDS + LEASE_SECONDS)
-            for name, owner in left.items()
+            name: owner.next_look(now) - RENEW_SECONDS + LEASE_SECONDS + TICK_SECONDS for name, owner in left.items()
         }
         for name, moment in sorted(moments.items(), key=lambda each: each[1]):
             await asyncio.sleep(max(0.0, moment - self._loop.time()))
