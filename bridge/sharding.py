@@ -8,6 +8,8 @@ a destination has a `#` in it.
 from functools import lru_cache
 from typing import NamedTuple
 
+SPLIT = "#"
+"""What stands between a destination's name and which of its shards it is; no destination's name has it."""
 MOST_SHARDS = 64
 MARK_FACTOR = 100
 """What the number of shards is multiplied by in `Shard.mark`; more than `MOST_SHARDS`."""
@@ -24,7 +26,7 @@ class Shard(NamedTuple):
     @property
     def lane(self) -> str:
         """The lane's name."""
-        return self.destination if self.of == 1 else f"{self.destination}#{self.number}/{self.of}"
+        return self.destination if self.of == 1 else f"{self.destination}{SPLIT}{self.number}/{self.of}"
 
     @property
     def mark(self) -> int | None:
@@ -36,17 +38,17 @@ class Shard(NamedTuple):
         return None if self.of == 1 else self.of * MARK_FACTOR + self.number
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=65_536)
 def shard(lane: str) -> Shard:
     """Read a lane's name. Raises ValueError for one that `Shard.lane` does not give."""
-    destination, split, numbers = lane.partition("#")
+    destination, split, numbers = lane.partition(SPLIT)
     if not split:
         return Shard(destination)
     number, _, of = numbers.partition("/")
     return Shard(destination, int(number), int(of))
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=65_536)
 def lanes_of(destination: str, shards: int) -> tuple[str, ...]:
     """Give the names of all lanes of a destination, in the order of their numbers."""
     return tuple(Shard(destination, number, shards).lane for number in range(1, shards + 1))

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from bridge.audit import Entry
 from bridge.event import Event
-from bridge.sharding import shard
+from bridge.sharding import SPLIT, shard
 from connectors.base import Reason
 
 
@@ -146,6 +146,8 @@ class Meeting:
 
     def works(self, lane: str) -> bool:
         """Whether a lane is one of the number of shards that is in force."""
+        if SPLIT not in lane:
+            return lane not in self.shards
         of = shard(lane)
         return of.of == self.shards.get(of.destination, 1)
 

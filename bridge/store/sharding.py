@@ -71,7 +71,7 @@ def agree(connection: Connection, names: Iterable[str], now: float, wanted: Call
         wanted: Reads which processes there are, this one included.
     """
     asked = {each.destination: each.of for each in map(shard, names)}
-    known = select(lanes.c.name, lanes.c.shards).where(lanes.c.name.in_(asked))
+    known = select(lanes.c.name, lanes.c.shards).where(lanes.c.shards > 1)
     in_force = dict.fromkeys(asked, 1) | {row.name: row.shards for row in connection.execute(known)}
     differing = sorted(name for name, shards in asked.items() if shards != in_force[name])
     if not differing:

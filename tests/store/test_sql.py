@@ -173,6 +173,17 @@ async def test_renewing_keeps_the_fence_and_releasing_frees_the_lane(store: SqlS
     assert "crm" in await store.claim("me", ["crm"], NOW + 5, 10)
 
 
+async def test_only_what_is_asked_for_is_renewed_and_what_was_over_is_renewed_all_the_same(store: SqlStore) -> None:
+    leases = await store.claim("a", ["crm", "mail"], NOW, 15)
+    assert await store.claim("a", ["crm"], NOW + 10, 15) == {"crm": leases["crm"]}
+    assert await store.claim("b", ["crm", "mail"], NOW + 16, 15) == {"mail": Lease("mail", leases["mail"].fence + 1)}
+    # Nobody has taken it meanwhile.
+    assert await store.claim("a", ["crm", "mail"], NOW + 100, 15) == {
+        "crm": leases["crm"],
+        "mail": Lease("mail", leases["mail"].fence + 2),
+    }
+
+
 async def test_a_lanes_own_pause_does_not_overwrite_an_operators(store: SqlStore, driver: Driver) -> None:
     held = await lease(store)
     await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60))
