@@ -21,8 +21,8 @@ from tests.simulation.world import Arrival, Crm, Scenario
 
 ACCEPT_SECONDS = 0.0003
 """Of a processor, for a lead that is taken."""
-CALL_SECONDS = 0.0008
-"""Of a processor, for a call with one record: read, map, send, settle."""
+CALL_SECONDS = 0.0015
+"""Of a processor, for a call with one record: read, map, send, settle; by `make bench BENCH="--only carried"`."""
 RECORD_SECONDS = 0.0002
 """For each further record of a batch."""
 TOLD_SECONDS = 0.02

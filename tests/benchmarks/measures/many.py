@@ -32,6 +32,8 @@ QUICK_ROUNDS = 3
 PROCESSES = 3
 START_SECONDS = 900.0
 RELOAD_SECONDS = 300.0
+SETTLE_SECONDS = 10.0
+"""How long after the first answer ten thousand lanes may still be looking into their queues for the first time."""
 IDLE_SECONDS = 10.0
 LEASE_SECONDS = 600.0
 """Longer than the measure takes: no lease of it ends by itself."""
@@ -66,6 +68,7 @@ def _files(bench: Bench, count: int, *, own: bool) -> list[Figure]:
             first_answer(made.port, wire, START_SECONDS)
             started = children.cpu(process.pid)
             _, megabytes = children.memory(process.pid)
+            time.sleep(SETTLE_SECONDS)
             idle = _used(process.pid, lambda: time.sleep(IDLE_SECONDS)) / IDLE_SECONDS
             reloaded = _used(process.pid, lambda: _reload(made))
     what = f"{count:,} chatbots{' with a destination each' if own else ''}"
