@@ -97,10 +97,11 @@ def _step_back() -> None:
     Not by niceness: a nice process is left on its processor until the next tick of the kernel, 4 ms with 250 Hz, where
     an idle one makes room at once (https://man7.org/linux/man-pages/man7/sched.7.html, "SCHED_IDLE").
     """
+    os.nice(_NICEST)
     if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(_NICEST)
+        # A sandbox of system calls may not have it; then niceness has to do.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def answer(sources: Sources, pickled: bytes) -> bytes:
