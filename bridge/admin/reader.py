@@ -72,7 +72,7 @@ class Reader:
         if end is End.DONE:
             return cast("T", came)
         if end is End.REFUSED:
-            raise cast("Exception", came)
+            raise came
         log.warning("reader_failed", fault=came)
         return await self._here(work)
 

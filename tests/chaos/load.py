@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -54,14 +54,21 @@ async def load(url: str, ledger: Ledger, seed: int) -> AsyncIterator[None]:
             asyncio.create_task(_contact(session, url, number, ledger, over, seed + number))
             for number in range(CONTACTS)
         ]
-        try:
+        async with sending(contacts, over):
             yield
-            over.set()
-            await asyncio.gather(*contacts)
-        finally:
-            for each in contacts:
-                each.cancel()
-            await asyncio.gather(*contacts, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def sending(contacts: Sequence[asyncio.Task[None]], over: asyncio.Event) -> AsyncIterator[None]:
+    """Let contacts send for as long as the context lasts; then, by `over`, each insists on its last lead and ends."""
+    try:
+        yield
+        over.set()
+        await asyncio.gather(*contacts)
+    finally:
+        for each in contacts:
+            each.cancel()
+        await asyncio.gather(*contacts, return_exceptions=True)
 
 
 async def _contact(

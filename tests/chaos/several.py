@@ -25,7 +25,7 @@ from tests.acceptance.sending import lead, signature, written
 from tests.acceptance.waiting import comes
 from tests.benchmarks.children import Child, own
 from tests.chaos.keyed import Arrived, take
-from tests.chaos.load import Ledger
+from tests.chaos.load import Ledger, sending
 from tests.chaos.ownership import Gaps, watched
 from tests.chaos.supervised import Supervised
 
@@ -243,14 +243,8 @@ async def _load(
             asyncio.create_task(_contact(session, programs, ledger, contacts, contact, began + place / rate, over))
             for contact, place in enumerate(places)
         ]
-        try:
+        async with sending(senders, over):
             yield
-            over.set()
-            await asyncio.gather(*senders)
-        finally:
-            for each in senders:
-                each.cancel()
-            await asyncio.gather(*senders, return_exceptions=True)
 
 
 async def _contact(
