@@ -42,6 +42,9 @@ from bridge.tracing.switch import begin
 SWITCH_SECONDS = 0.0002
 """How long a thread may keep the interpreter from another one: the loop and the store's writer hand over often, and
 Python's 5 ms would be the latency of an answer (docs/architecture.md, "Hot paths")."""
+YOUNG_OBJECTS = 10_000
+"""How many more objects than were freed are made before Python looks among them for cycles: requests that wait for one
+commit are thousands at once, none of them in a cycle, and the usual 700 would have them looked at for each commit."""
 GRACE_SECONDS = 25.0
 """How long calls that are on their way may take to end after a stop; container engines kill after 30 or less."""
 
@@ -155,6 +158,7 @@ async def serve(config: Config, files: Files) -> None:
         loop.add_signal_handler(signal.SIGHUP, bridge.configuration.ask)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         await stop.wait()
 
 

@@ -16,8 +16,6 @@ from bridge.store.spool import SpoolStore
 
 MOVED_AT_ONCE = 100
 """Events that are moved in one step."""
-PATIENCE_SECONDS = 3.0
-"""How long an event may wait for the database before it is spooled; the commit may succeed all the same."""
 LOOK_SECONDS = 1.0
 """How often the database is tried while it is away."""
 
@@ -65,11 +63,10 @@ class Spool:
         """
         if not self.in_use:
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    return await self._store.accept(routed)
+                return await self._store.accept(routed)
             except StoreBusyError:
                 raise
-            except (StoreUnavailableError, TimeoutError) as error:
+            except StoreUnavailableError as error:
                 self._begin(error)
         if self.size + _bytes(routed) > self.limit:
             raise StoreUnavailableError("the database cannot be reached, and the spool is full (store.spool_limit)")
@@ -87,11 +84,10 @@ class Spool:
         """Keep a refused request in the store, or in the spool while that is in use; see `Store.quarantine`."""
         if not self.in_use:
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    return await self._store.quarantine(request)
+                return await self._store.quarantine(request)
             except StoreBusyError:
                 raise
-            except (StoreUnavailableError, TimeoutError) as error:
+            except StoreUnavailableError as error:
                 self._begin(error)
         self._writing += 1
         try:
@@ -134,7 +130,7 @@ class Spool:
 
     def _begin(self, error: Exception) -> None:
         if not self.in_use:
-            log.warning("spooling", error=str(error) or "no answer")
+            log.warning("spooling", error=str(error))
             self._in_use.set()
 
     def _sized(self, size: int) -> None:

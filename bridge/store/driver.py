@@ -49,6 +49,10 @@ class Driver(Protocol):
     """Whether `lock` keeps every other process from serving the store."""
     sorts: bool
     """Whether a group is committed as one transaction per kind of change, not as one."""
+    turn: float
+    """About how many seconds one process's group keeps the others' from theirs."""
+    patience: float | None
+    """Seconds after which events that are not committed go to the spool; None where nothing else would take them."""
 
     def lock(self) -> None:
         """Make sure that this process may serve the store. Raises OperatorError."""

@@ -25,6 +25,8 @@ READERS = 2
 TELL_SECONDS = 0.02
 """How often others are told of new deliveries at the most: each telling wakes every process that serves the store, so
 telling them of every commit would cost as much again as the commit, once for each of them."""
+SPACING_LIMIT = 0.05
+"""The most seconds that a group waits because the one before it has just begun."""
 SETTLED_ELSEWHERE_SECONDS = 0.5
 """How soon it is asked again what is undelivered of events that another process may be delivering."""
 
@@ -71,12 +73,16 @@ class SqlStore:
         self._telling: asyncio.TimerHandle | None = None
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer: Writer[Change] = Writer(
-            self._commit, self._committed, self._look, kind=type if driver.sorts else None
+            self._commit,
+            self._committed,
+            self._look,
+            kind=type if driver.sorts else None,
+            patience=driver.patience,
         )
 
     async def accept(self, routed: Sequence[Routed]) -> list[bool]:
         """Keep the events with their deliveries; see `Store.accept`."""
-        return cast("list[bool]", await self._writer.submit(Accept(routed)))
+        return cast("list[bool]", await self._writer.submit(Accept(routed), patient=False))
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """Write what became of deliveries; see `Store.settle`."""
@@ -101,7 +107,11 @@ class SqlStore:
         """Be known to the others, and learn of them; see `Store.meet`."""
         if self._driver.exclusive:
             return await self._call(lambda c: members.alone(c, owner, names, now))
-        return await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
+        meeting = await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
+        # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
+        # is not in it: the fewer events share a commit, the more each costs.
+        self._writer.spacing = min(len(meeting.wanted) * self._driver.turn, SPACING_LIMIT)
+        return meeting
 
     async def divide(self, destination: str) -> bool:
         """Give the next pending deliveries their shards; see `Store.divide`."""
@@ -140,7 +150,7 @@ class SqlStore:
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
-        return await self._call(lambda c: quarantine.keep(c, request))
+        return await self._call(lambda c: quarantine.keep(c, request), patient=False)
 
     async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
         """Keep the files of the configuration in use; see `Store.keep_configuration`."""
@@ -175,8 +185,8 @@ class SqlStore:
             if connection:
                 connection.close()
 
-    async def _call(self, function: Callable[[Connection], T]) -> T:
-        return cast("T", await self._writer.submit(Call(function)))
+    async def _call(self, function: Callable[[Connection], T], *, patient: bool = True) -> T:
+        return cast("T", await self._writer.submit(Call(function), patient=patient))
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         return await self._loop.run_in_executor(self._readers, self._ask, question)

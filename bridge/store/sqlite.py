@@ -52,6 +52,8 @@ class SqliteDriver:
     begin_own: str = begin
     exclusive: bool = True
     sorts: bool = False
+    turn: float = 0.0
+    patience: float | None = None
     errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.DBAPIError)
     refusals: tuple[type[Exception], ...] = (
         sqlite3.IntegrityError,

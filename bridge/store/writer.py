@@ -1,7 +1,8 @@
 """The one writer: a thread that commits, in one transaction, all the changes that wait at that moment.
 
-A commit costs a sync of the disk whether it carries one change or a hundred, and nothing waits for more to come: what
-arrives while one group is being committed is the next group.
+A commit costs the same sync of the disk, and much the same time of the processors, whether it carries one change or a
+hundred. What arrives while one group is being committed is the next group; where `spacing` is set, so is what arrives
+until that time has passed since the last one was handed over. A change that finds the store idle waits for nothing.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ log = structlog.get_logger()
 ChangeT = TypeVar("ChangeT")
 Result = object
 """What came of a change: its value, or the exception that its caller gets."""
-_Entry = tuple[ChangeT, asyncio.Future[Result]]
+_Entry = tuple[ChangeT, asyncio.Future[Result], bool]
+"""A change, its future, and whether it waits however long the store takes."""
 
 
 class Writer(Generic[ChangeT]):
@@ -36,6 +38,8 @@ class Writer(Generic[ChangeT]):
     `commit` takes a group and gives a result for each of its changes, after the commit; it raises with nothing
     committed. `committed` is called in the loop with each group that was, once its futures are answered. `look` is
     called in the thread about every `IDLE_SECONDS`, busy or idle. With `kind`, only changes of one kind share a commit.
+    `patience` is how many seconds a group may take before its changes that are not patient, and those behind it, fail;
+    it may be committed all the same.
     """
 
     def __init__(
@@ -44,25 +48,37 @@ class Writer(Generic[ChangeT]):
         committed: Callable[[Sequence[ChangeT], Sequence[Result], float], None],
         look: Callable[[], None],
         kind: Callable[[ChangeT], Hashable] | None = None,
+        *,
+        patience: float | None = None,
     ) -> None:
         self._commit = commit
         self._committed = committed
         self._look = look
         self._kind = kind
+        self.spacing = 0.0
+        """Seconds between the beginnings of two groups at the least; may be changed at any time, in the loop."""
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry[ChangeT]] = []
+        self._group: Sequence[_Entry[ChangeT]] = ()
+        """What the thread has been given."""
         self._busy = False
+        """Whether it has something, or is about to be given it."""
+        self._next_at = self._loop.time()
+        """When the next group may begin."""
+        self._overdue: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
         self._closed = False
         self._looked_at = time.monotonic()
-        self._groups: queue.SimpleQueue[list[_Entry[ChangeT]] | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[Sequence[_Entry[ChangeT]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: ChangeT) -> "asyncio.Future[Result]":
+    def submit(self, change: ChangeT, *, patient: bool = True) -> "asyncio.Future[Result]":
         """Queue a change; the future has its result after the commit. Called in the loop's thread only.
 
+        One that is not patient has StoreUnavailableError in it when the store has taken too long.
         Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
         """
         if self._closed:
@@ -75,7 +91,7 @@ class Writer(Generic[ChangeT]):
             # interpreter once per group instead of once per change.
             self._drained.clear()
             self._loop.call_soon(self._hand_over)
-        self._waiting.append((change, future))
+        self._waiting.append((change, future, patient))
         return future
 
     async def close(self) -> None:
@@ -87,13 +103,32 @@ class Writer(Generic[ChangeT]):
         await asyncio.to_thread(self._thread.join)
 
     def _hand_over(self) -> None:
-        """Give the thread its next group; in the loop, while the thread has none."""
-        if self._waiting:
-            self._busy = True
-            self._groups.put(self._waiting[:GROUP_LIMIT])
-            del self._waiting[:GROUP_LIMIT]
-        else:
+        """Give the thread its next group, or see to it that it is given at its time; in the loop, while it has none."""
+        if not self._waiting:
             self._drained.set()
+            return
+        self._busy = True
+        if self._loop.time() < self._next_at:
+            self._loop.call_at(self._next_at, self._give)
+        else:
+            self._give()
+
+    def _give(self) -> None:
+        self._next_at = self._loop.time() + self.spacing
+        self._group = self._waiting[:GROUP_LIMIT]
+        del self._waiting[:GROUP_LIMIT]
+        if self._patience is not None:
+            self._overdue = self._loop.call_later(self._patience, self._give_up)
+        self._groups.put(self._group)
+
+    def _give_up(self) -> None:
+        """Fail what is not patient: the group has taken too long, and what waits behind it is not even under way."""
+        for _, future, patient in (*self._group, *self._waiting):
+            if not patient and not future.done():
+                future.set_exception(StoreUnavailableError("the store does not answer"))
+        self._waiting = [entry for entry in self._waiting if not entry[1].done()]
+        if self._patience is not None:
+            self._overdue = self._loop.call_later(self._patience, self._give_up)
 
     def _run(self) -> None:
         going = True
@@ -104,11 +139,12 @@ class Writer(Generic[ChangeT]):
                 group = []
             going = group is not None
             if group:
-                for part in self._parts(group):
+                parts = self._parts(group)
+                for left, part in zip(reversed(range(len(parts))), parts, strict=True):
                     started = time.perf_counter()
-                    results = self._commit_group([change for change, _ in part])
+                    results = self._commit_group([change for change, *_ in part])
                     took = time.perf_counter() - started
-                    self._loop.call_soon_threadsafe(self._answer, part, results, took)
+                    self._loop.call_soon_threadsafe(self._answer, part, results, took, left)
             if time.monotonic() - self._looked_at >= IDLE_SECONDS:
                 self._looked_at = time.monotonic()
                 try:
@@ -117,7 +153,7 @@ class Writer(Generic[ChangeT]):
                     # Upkeep can wait; a thread that has ended commits nothing any more.
                     log.exception("store_upkeep_failed")
 
-    def _parts(self, group: list[_Entry[ChangeT]]) -> Collection[list[_Entry[ChangeT]]]:
+    def _parts(self, group: Sequence[_Entry[ChangeT]]) -> Collection[Sequence[_Entry[ChangeT]]]:
         if self._kind is None:
             return [group]
         parts: dict[Hashable, list[_Entry[ChangeT]]] = {}
@@ -136,22 +172,28 @@ class Writer(Generic[ChangeT]):
         # One change of the group is at fault, and the others must not fail with it.
         return [self._commit_group([change])[0] for change in changes]
 
-    def _answer(self, group: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float) -> None:
-        self._busy = False
+    def _answer(self, part: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float, left: int) -> None:
+        """Answer a part of the group, in the loop; `left` parts of it are still to come."""
         if all(isinstance(result, StoreUnavailableError) for result in results):
             # The store is in trouble, and what waits has waited for it long enough: its callers come again.
-            group, results = [*group, *self._waiting], [*results, *[results[0]] * len(self._waiting)]
+            part, results = [*part, *self._waiting], [*results, *[results[0]] * len(self._waiting)]
             self._waiting.clear()
-        self._hand_over()
-        for (_, future), result in zip(group, results, strict=True):
-            if future.cancelled():
+        if not left:
+            self._busy = False
+            self._group = ()
+            if self._overdue:
+                self._overdue.cancel()
+            self._hand_over()
+        for (_, future, _), result in zip(part, results, strict=True):
+            if future.done():
+                # Its caller has gone, or has been told that it took too long.
                 continue
             if isinstance(result, Exception):
                 # Each caller gets an exception of its own: one instance raised twice would chain its tracebacks.
                 future.set_exception(_copy(result))
             else:
                 future.set_result(result)
-        self._committed([change for change, _ in group], results, took)
+        self._committed([change for change, *_ in part], results, took)
 
 
 def _copy(error: Exception) -> Exception:

@@ -1,0 +1,133 @@
+"""The writer alone: which changes share a group, and what becomes of those for which the store takes too long."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bridge.errors import StoreUnavailableError
+from bridge.store.writer import Writer
+
+PATIENCE = 0.01
+
+
+class Committing:
+    """Commits in memory, and not before it may."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.may = threading.Event()
+        self.may.set()
+
+    def __call__(self, group: Sequence[str]) -> Sequence[object]:
+        self.groups.append(list(group))
+        assert self.may.wait(10)
+        return [change.upper() for change in group]
+
+
+@pytest.fixture
+def committing() -> Committing:
+    return Committing()
+
+
+@pytest.fixture
+async def writer(committing: Committing) -> AsyncIterator[Writer[str]]:
+    made: Writer[str] = Writer(committing, lambda *_: None, lambda: None, patience=PATIENCE)
+    yield made
+    committing.may.set()
+    await made.close()
+
+
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch, writer: Writer[str]) -> list[Callable[[], None]]:
+    """What the writer would have done later, in place of doing it."""
+    later: list[Callable[[], None]] = []
+    # The store is given all the time it wants.
+    monkeypatch.setattr(writer, "_patience", None)
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_at", lambda _when, step: later.append(step))
+    return later
+
+
+async def test_a_change_that_finds_the_store_idle_waits_for_nothing(
+    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
+) -> None:
+    writer.spacing = 1_000.0
+    assert await writer.submit("a") == "A"
+    assert committing.groups == [["a"]]
+    assert not timers
+
+
+async def test_what_comes_within_the_spacing_is_one_group(
+    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
+) -> None:
+    writer.spacing = 1_000.0
+    await writer.submit("a")
+    waiting = [writer.submit("b")]
+    await asyncio.sleep(0)
+    waiting.append(writer.submit("c"))
+    await asyncio.sleep(0)
+    assert (len(committing.groups), len(timers)) == (1, 1)
+    timers.pop()()
+    assert [await each for each in waiting] == ["B", "C"]
+    assert committing.groups == [["a"], ["b", "c"]]
+
+
+async def test_what_is_not_patient_fails_when_the_store_takes_too_long(
+    writer: Writer[str], committing: Committing
+) -> None:
+    committing.may.clear()
+    under_way = [writer.submit("event", patient=False), writer.submit("outcome")]
+    await asyncio.sleep(0)
+    behind = [writer.submit("later event", patient=False), writer.submit("later outcome")]
+    for each in (under_way[0], behind[0]):
+        with pytest.raises(StoreUnavailableError):
+            await each
+    committing.may.set()
+    assert [await under_way[1], await behind[1]] == ["OUTCOME", "LATER OUTCOME"]
+    # What was under way may be committed all the same; what had not begun is not.
+    assert committing.groups == [["event", "outcome"], ["later outcome"]]
+
+
+async def test_what_comes_while_the_store_stands_still_fails_as_soon(
+    writer: Writer[str], committing: Committing
+) -> None:
+    committing.may.clear()
+    for change in ("first", "second", "third"):
+        with pytest.raises(StoreUnavailableError):
+            await writer.submit(change, patient=False)
+    committing.may.set()
+    assert await writer.submit("fourth", patient=False) == "FOURTH"
+    assert committing.groups == [["first"], ["fourth"]]
+
+
+async def test_a_commit_in_time_stops_the_clock(writer: Writer[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, clocks = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def noted(*args: Any) -> asyncio.TimerHandle:
+        clocks.append(call_later(*args))
+        return clocks[-1]
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    assert await writer.submit("event", patient=False) == "EVENT"
+    assert [clock.cancelled() for clock in clocks] == [True]
+
+
+async def test_close_commits_what_waits_for_its_time(committing: Committing) -> None:
+    writer: Writer[str] = Writer(committing, lambda *_: None, lambda: None)
+    writer.spacing = 0.01
+    await writer.submit("a")
+    waiting = writer.submit("b")
+    await writer.close()
+    assert await waiting == "B"
+
+
+async def test_kinds_have_commits_of_their_own_and_the_next_group_waits_for_all(committing: Committing) -> None:
+    writer: Writer[str] = Writer(committing, lambda *_: None, lambda: None, kind=lambda change: change[0])
+    first = [writer.submit(change) for change in ("a1", "b1", "a2")]
+    await asyncio.gather(*first)
+    await asyncio.gather(writer.submit("b2"), writer.submit("a3"))
+    assert committing.groups == [["a1", "a2"], ["b1"], ["b2"], ["a3"]]
+    await writer.close()
