@@ -12,6 +12,7 @@ import pickle
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -26,6 +27,12 @@ IDLE_SECONDS = 300.0
 ANSWER_SECONDS = 2.0
 """How long one answer may take; then the process is ended, and the threads make it. It runs when no other does, so on a
 machine whose cores are all busy it may not run at all."""
+REST = 2.0
+"""How many times as long as it has worked it rests, if senders have sent something meanwhile. It runs when no other
+process wants to, but who wakes on its core may wait for the kernel's next tick, 4 ms with 250 Hz: with a rest that
+happens to fewer than one ack in a hundred."""
+REST_SECONDS = 0.25
+"""The longest rest."""
 START_SECONDS = 30.0
 BUFFER = 2**20
 """Bytes of an answer that are read ahead."""
@@ -42,8 +49,10 @@ log = structlog.get_logger()
 class Reader:
     """Does work in that process, one piece after the other. Lives in the loop's thread; any number of calls at once."""
 
-    def __init__(self, desk: Desk, rendering: Rendering, url: str | None) -> None:
-        """Make it; `url` is that of the store, None for threads alone."""
+    def __init__(
+        self, desk: Desk, rendering: Rendering, url: str | None, arrived: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Make it; `url` is that of the store, None for threads alone. `arrived` counts what senders have sent."""
         self._desk = desk
         self._rendering = rendering
         self._url = url
@@ -51,6 +60,9 @@ class Reader:
         """One that is ready."""
         self._starting: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._arrived = arrived
+        self._rests_until = 0.0
+        """By the monotonic clock."""
         self._not_before = 0.0
         self._used_at = 0.0
         self._idle: asyncio.TimerHandle | None = None
@@ -65,10 +77,14 @@ class Reader:
         except Exception:  # noqa: BLE001 - a connector's own values may be of any kind
             return await self._here(work)
         async with self._turn:
+            if (left := self._rests_until - time.monotonic()) > 0:
+                await asyncio.sleep(left)
             if self._process is None:
                 return await self._here(work)
-            self._used_at = time.monotonic()
+            self._used_at, arrived = time.monotonic(), self._arrived()
             end, came = await self._there(self._process, pickled)
+            if self._arrived() != arrived:
+                self._rest(time.monotonic())
         if end is End.DONE:
             return cast("T", came)
         if end is End.REFUSED:
@@ -84,6 +100,9 @@ class Reader:
             await asyncio.gather(self._starting, return_exceptions=True)
         async with self._turn:
             await self._end()
+
+    def _rest(self, now: float) -> None:
+        self._rests_until = now + min(REST * (now - self._used_at), REST_SECONDS)
 
     async def _here(self, work: Work[T]) -> T:
         return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))

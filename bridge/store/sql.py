@@ -110,7 +110,7 @@ class SqlStore:
         meeting = await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
         # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
         # is not in it: the fewer events share a commit, the more each costs.
-        self._writer.spacing = min(len(meeting.wanted) * self._driver.turn, SPACING_LIMIT)
+        self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn, SPACING_LIMIT)
         return meeting
 
     async def divide(self, destination: str) -> bool:

@@ -1,6 +1,7 @@
 """What people look at is made in a process of its own, and in threads where that is not to be had."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -112,6 +113,30 @@ async def test_the_process_makes_what_the_threads_make(place: Place) -> None:
         assert made == await place.threads.do(work)
         assert b"crm" in made
         assert b"mail" in made
+
+
+async def test_it_rests_when_senders_came_while_it_worked(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "REST", 1e6)
+    rests: list[float] = []
+    turn = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        rests.append(seconds)
+        await turn(0)
+
+    async def rests_after(arrived: Callable[[], int]) -> list[float]:
+        monkeypatch.setattr(place.reader, "_arrived", arrived)
+        await place.reader.do(chores.own_pid)
+        rests.clear()
+        monkeypatch.setattr(place.reader, "_arrived", lambda: 0)
+        await place.reader.do(chores.own_pid)
+        return rests
+
+    await place.pid()
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    assert await rests_after(lambda: 7) == []
+    (rest,) = await rests_after(itertools.count().__next__)
+    assert 0 < rest <= reading.REST_SECONDS
 
 
 @ON_BOTH
