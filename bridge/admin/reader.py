@@ -27,7 +27,7 @@ IDLE_SECONDS = 300.0
 ANSWER_SECONDS = 2.0
 """How long one answer may take; then the process is ended, and the threads make it. It runs when no other does, so on a
 machine whose cores are all busy it may not run at all."""
-REST = 2.0
+REST = 3.0
 """How many times as long as it has worked it rests, if senders have sent something meanwhile. It runs when no other
 process wants to, but who wakes on its core may wait for the kernel's next tick, 4 ms with 250 Hz: with a rest that
 happens to fewer than one ack in a hundred."""
