@@ -82,7 +82,7 @@ class SqlStore:
 
     async def accept(self, routed: Sequence[Routed]) -> list[bool]:
         """Keep the events with their deliveries; see `Store.accept`."""
-        return cast("list[bool]", await self._writer.submit(Accept(routed), patient=False))
+        return cast("list[bool]", await self._writer.submit(Accept(routed), sent=True))
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
         """Write what became of deliveries; see `Store.settle`."""
@@ -150,7 +150,7 @@ class SqlStore:
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
-        return await self._call(lambda c: quarantine.keep(c, request), patient=False)
+        return await self._call(lambda c: quarantine.keep(c, request), sent=True)
 
     async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
         """Keep the files of the configuration in use; see `Store.keep_configuration`."""
@@ -185,8 +185,8 @@ class SqlStore:
             if connection:
                 connection.close()
 
-    async def _call(self, function: Callable[[Connection], T], *, patient: bool = True) -> T:
-        return cast("T", await self._writer.submit(Call(function), patient=patient))
+    async def _call(self, function: Callable[[Connection], T], *, sent: bool = False) -> T:
+        return cast("T", await self._writer.submit(Call(function), sent=sent))
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         return await self._loop.run_in_executor(self._readers, self._ask, question)

@@ -1,8 +1,9 @@
 """The one writer: a thread that commits, in one transaction, all the changes that wait at that moment.
 
 A commit costs the same sync of the disk, and much the same time of the processors, whether it carries one change or a
-hundred. What arrives while one group is being committed is the next group; where `spacing` is set, so is what arrives
-until that time has passed since the last one was handed over. A change that finds the store idle waits for nothing.
+hundred. What arrives while one group is being committed is the next group; where `spacing` is set, so is what senders
+send until that time has passed since the last one was handed over. An outcome waits for nothing but the commit before
+it: what was called and is not settled is called again after a crash.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ ChangeT = TypeVar("ChangeT")
 Result = object
 """What came of a change: its value, or the exception that its caller gets."""
 _Entry = tuple[ChangeT, asyncio.Future[Result], bool]
-"""A change, its future, and whether it waits however long the store takes."""
+"""A change, its future, and whether a sender waits for it."""
 
 
 class Writer(Generic[ChangeT]):
@@ -38,8 +39,8 @@ class Writer(Generic[ChangeT]):
     `commit` takes a group and gives a result for each of its changes, after the commit; it raises with nothing
     committed. `committed` is called in the loop with each group that was, once its futures are answered. `look` is
     called in the thread about every `IDLE_SECONDS`, busy or idle. With `kind`, only changes of one kind share a commit.
-    `patience` is how many seconds a group may take before its changes that are not patient, and those behind it, fail;
-    it may be committed all the same.
+    `patience` is how many seconds a group may take before those of its changes that senders wait for, and those behind
+    it, fail; they may be committed all the same.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Writer(Generic[ChangeT]):
         self._look = look
         self._kind = kind
         self.spacing = 0.0
-        """Seconds between the beginnings of two groups at the least; may be changed at any time, in the loop."""
+        """Seconds between the beginnings of two groups of what senders send; may be set at any time, in the loop."""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry[ChangeT]] = []
@@ -66,6 +67,8 @@ class Writer(Generic[ChangeT]):
         """Whether it has something, or is about to be given it."""
         self._next_at = self._loop.time()
         """When the next group may begin."""
+        self._spaced: asyncio.TimerHandle | None = None
+        """What gives it to the thread at that time."""
         self._overdue: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -75,11 +78,11 @@ class Writer(Generic[ChangeT]):
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: ChangeT, *, patient: bool = True) -> "asyncio.Future[Result]":
+    def submit(self, change: ChangeT, *, sent: bool = False) -> "asyncio.Future[Result]":
         """Queue a change; the future has its result after the commit. Called in the loop's thread only.
 
-        One that is not patient has StoreUnavailableError in it when the store has taken too long.
-        Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
+        With `sent` a sender waits for it: it may wait for others like it, and has StoreUnavailableError in it when the
+        store has taken too long. Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
         """
         if self._closed:
             raise StoreUnavailableError("the store is closed")
@@ -91,7 +94,11 @@ class Writer(Generic[ChangeT]):
             # interpreter once per group instead of once per change.
             self._drained.clear()
             self._loop.call_soon(self._hand_over)
-        self._waiting.append((change, future, patient))
+        elif self._spaced and not sent:
+            self._spaced.cancel()
+            self._spaced = None
+            self._loop.call_soon(self._give)
+        self._waiting.append((change, future, sent))
         return future
 
     async def close(self) -> None:
@@ -108,12 +115,13 @@ class Writer(Generic[ChangeT]):
             self._drained.set()
             return
         self._busy = True
-        if self._loop.time() < self._next_at:
-            self._loop.call_at(self._next_at, self._give)
+        if self._loop.time() < self._next_at and all(sent for *_, sent in self._waiting):
+            self._spaced = self._loop.call_at(self._next_at, self._give)
         else:
             self._give()
 
     def _give(self) -> None:
+        self._spaced = None
         self._next_at = self._loop.time() + self.spacing
         self._group = self._waiting[:GROUP_LIMIT]
         del self._waiting[:GROUP_LIMIT]
@@ -122,9 +130,9 @@ class Writer(Generic[ChangeT]):
         self._groups.put(self._group)
 
     def _give_up(self) -> None:
-        """Fail what is not patient: the group has taken too long, and what waits behind it is not even under way."""
-        for _, future, patient in (*self._group, *self._waiting):
-            if not patient and not future.done():
+        """Fail what was sent: the group has taken too long, and what waits behind it is not even under way."""
+        for _, future, sent in (*self._group, *self._waiting):
+            if sent and not future.done():
                 future.set_exception(StoreUnavailableError("the store does not answer"))
         self._waiting = [entry for entry in self._waiting if not entry[1].done()]
         if self._patience is not None:

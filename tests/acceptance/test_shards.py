@@ -122,7 +122,7 @@ class Cluster:
 
 
 def configured(crm: Sandbox, url: str, **changes: Any) -> dict[str, Any]:
-    wanted = settings({"crm": http(crm.url, **changes)})
+    wanted = settings({"crm": http(crm.url, idempotency_key="quoted", **changes)})
     wanted["store"]["url"] = url
     return wanted
 

@@ -43,10 +43,16 @@ async def writer(committing: Committing) -> AsyncIterator[Writer[str]]:
 @pytest.fixture
 async def timers(monkeypatch: pytest.MonkeyPatch, writer: Writer[str]) -> list[Callable[[], None]]:
     """What the writer would have done later, in place of doing it."""
+    loop = asyncio.get_running_loop()
     later: list[Callable[[], None]] = []
+
+    def call_at(when: float, step: Callable[[], None]) -> asyncio.TimerHandle:
+        later.append(step)
+        return asyncio.TimerHandle(when, step, (), loop)
+
     # The store is given all the time it wants.
     monkeypatch.setattr(writer, "_patience", None)
-    monkeypatch.setattr(asyncio.get_running_loop(), "call_at", lambda _when, step: later.append(step))
+    monkeypatch.setattr(loop, "call_at", call_at)
     return later
 
 
@@ -54,19 +60,19 @@ async def test_a_change_that_finds_the_store_idle_waits_for_nothing(
     writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
 ) -> None:
     writer.spacing = 1_000.0
-    assert await writer.submit("a") == "A"
+    assert await writer.submit("a", sent=True) == "A"
     assert committing.groups == [["a"]]
     assert not timers
 
 
-async def test_what_comes_within_the_spacing_is_one_group(
+async def test_what_is_sent_within_the_spacing_is_one_group(
     writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
 ) -> None:
     writer.spacing = 1_000.0
-    await writer.submit("a")
-    waiting = [writer.submit("b")]
+    await writer.submit("a", sent=True)
+    waiting = [writer.submit("b", sent=True)]
     await asyncio.sleep(0)
-    waiting.append(writer.submit("c"))
+    waiting.append(writer.submit("c", sent=True))
     await asyncio.sleep(0)
     assert (len(committing.groups), len(timers)) == (1, 1)
     timers.pop()()
@@ -74,13 +80,24 @@ async def test_what_comes_within_the_spacing_is_one_group(
     assert committing.groups == [["a"], ["b", "c"]]
 
 
-async def test_what_is_not_patient_fails_when_the_store_takes_too_long(
-    writer: Writer[str], committing: Committing
+async def test_an_outcome_does_not_wait_and_takes_along_what_does(
+    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
 ) -> None:
-    committing.may.clear()
-    under_way = [writer.submit("event", patient=False), writer.submit("outcome")]
+    writer.spacing = 1_000.0
+    await writer.submit("a", sent=True)
+    assert await writer.submit("first outcome") == "FIRST OUTCOME"
+    waiting = writer.submit("b", sent=True)
     await asyncio.sleep(0)
-    behind = [writer.submit("later event", patient=False), writer.submit("later outcome")]
+    assert await writer.submit("second outcome") == "SECOND OUTCOME"
+    assert committing.groups == [["a"], ["first outcome"], ["b", "second outcome"]]
+    assert await waiting == "B"
+
+
+async def test_what_was_sent_fails_when_the_store_takes_too_long(writer: Writer[str], committing: Committing) -> None:
+    committing.may.clear()
+    under_way = [writer.submit("event", sent=True), writer.submit("outcome")]
+    await asyncio.sleep(0)
+    behind = [writer.submit("later event", sent=True), writer.submit("later outcome")]
     for each in (under_way[0], behind[0]):
         with pytest.raises(StoreUnavailableError):
             await each
@@ -96,9 +113,9 @@ async def test_what_comes_while_the_store_stands_still_fails_as_soon(
     committing.may.clear()
     for change in ("first", "second", "third"):
         with pytest.raises(StoreUnavailableError):
-            await writer.submit(change, patient=False)
+            await writer.submit(change, sent=True)
     committing.may.set()
-    assert await writer.submit("fourth", patient=False) == "FOURTH"
+    assert await writer.submit("fourth", sent=True) == "FOURTH"
     assert committing.groups == [["first"], ["fourth"]]
 
 
@@ -111,15 +128,15 @@ async def test_a_commit_in_time_stops_the_clock(writer: Writer[str], monkeypatch
         return clocks[-1]
 
     monkeypatch.setattr(loop, "call_later", noted)
-    assert await writer.submit("event", patient=False) == "EVENT"
+    assert await writer.submit("event", sent=True) == "EVENT"
     assert [clock.cancelled() for clock in clocks] == [True]
 
 
 async def test_close_commits_what_waits_for_its_time(committing: Committing) -> None:
     writer: Writer[str] = Writer(committing, lambda *_: None, lambda: None)
     writer.spacing = 0.01
-    await writer.submit("a")
-    waiting = writer.submit("b")
+    await writer.submit("a", sent=True)
+    waiting = writer.submit("b", sent=True)
     await writer.close()
     assert await waiting == "B"
 
