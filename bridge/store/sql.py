@@ -22,7 +22,7 @@ from bridge.store.writer import Writer
 
 READERS = 2
 """Threads that read: one slow question does not keep the lanes from their next batch."""
-TELL_SECONDS = 0.02
+TELL_SECONDS = 0.05
 """How often others are told of new deliveries at the most: each telling wakes every process that serves the store, so
 telling them of every commit would cost as much again as the commit, once for each of them."""
 SPACING_LIMIT = 0.05
@@ -324,7 +324,8 @@ class SqlStore:
         self._told_at = self._loop.time()
         told, self._untold = self._untold, set()
         with contextlib.suppress(StoreUnavailableError):
-            telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)))
+            # Goes along with what senders send, which it is about.
+            telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)), sent=True)
             telling.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
