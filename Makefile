@@ -9,8 +9,8 @@ demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the m
 	$(BIN)/leadbridge demo
 
 test: $(READY)  ## All tests; those of the real program that fill the machine have it to themselves.
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal --ignore tests/acceptance
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not alone" tests/acceptance
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal --ignore tests/acceptance
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not alone" tests/acceptance
 	$(BIN)/python -m pytest -q -m alone tests/acceptance
 
 check: $(READY)  ## What a machine can see in the code and the documents without running the product.

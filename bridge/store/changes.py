@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import Connection
@@ -16,8 +16,7 @@ from bridge.store.postgres_inlets import PostgresInlets
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(NamedTuple):
     """Keep events with their deliveries. Result: for each whether it is new."""
 
     routed: Sequence[Routed]
@@ -71,15 +70,16 @@ def _inlets(connection: Connection) -> Inlets | PostgresInlets:
 
 
 def _accept(inlets: Inlets | PostgresInlets, accepts: Sequence[Accept]) -> list[list[bool]]:
+    asked = [[(bytes.fromhex(each.event.id), each) for each in accept.routed] for accept in accepts]
     routed: dict[bytes, Routed] = {}
-    for accept in accepts:
-        for each in accept.routed:
+    for pairs in asked:
+        for event_id, each in pairs:
             # Of an event that stands in the group twice, the first is the new one.
-            routed.setdefault(bytes.fromhex(each.event.id), each)
+            routed.setdefault(event_id, each)
     for part in _chunks(list(routed.items()), inlets.rows_limit):
         for known in inlets.accept([_event_row(event_id, each) for event_id, each in part]):
             del routed[known]
-    return [[routed.pop(bytes.fromhex(each.event.id), None) is each for each in accept.routed] for accept in accepts]
+    return [[routed.pop(event_id, None) is each for event_id, each in pairs] for pairs in asked]
 
 
 def _event_row(event_id: bytes, routed: Routed) -> tuple[Any, ...]:

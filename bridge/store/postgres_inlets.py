@@ -148,11 +148,17 @@ _LANE = SETTLED.index("lane")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
-    event = dict(zip(ACCEPTED, row, strict=True))
-    del event["payload"]
-    event["id"] = event["id"].hex()
-    event["deliveries"] = orjson.Fragment(event["deliveries"])
-    return event
+    event_id, received_at, chatbot, state, kind, form, _, contact, deliveries = row
+    return {
+        "id": event_id.hex(),
+        "received_at": received_at,
+        "chatbot": chatbot,
+        "state": state,
+        "type": kind,
+        "form": form,
+        "contact": contact,
+        "deliveries": orjson.Fragment(deliveries),
+    }
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:

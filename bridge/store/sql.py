@@ -297,9 +297,10 @@ class SqlStore:
             if isinstance(result, Exception):
                 continue
             if isinstance(change, Accept):
-                destinations.update(
-                    each.destination for routed in change.routed for each in routed.deliveries if not each.problem
-                )
+                for routed in change.routed:
+                    for each in routed.deliveries:
+                        if not each.problem:
+                            destinations.add(each.destination)
             elif isinstance(change, Settle):
                 settled.update(each.event_id for each in change.settlements)
         self._observe(len(group), took)

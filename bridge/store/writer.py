@@ -115,7 +115,7 @@ class Writer(Generic[ChangeT]):
             self._drained.set()
             return
         self._busy = True
-        if self._loop.time() < self._next_at and all(sent for *_, sent in self._waiting):
+        if self._loop.time() < self._next_at and all(sent for _, _, sent in self._waiting):
             self._spaced = self._loop.call_at(self._next_at, self._give)
         else:
             self._give()
@@ -150,7 +150,7 @@ class Writer(Generic[ChangeT]):
                 parts = self._parts(group)
                 for left, part in zip(reversed(range(len(parts))), parts, strict=True):
                     started = time.perf_counter()
-                    results = self._commit_group([change for change, *_ in part])
+                    results = self._commit_group([change for change, _, _ in part])
                     took = time.perf_counter() - started
                     self._loop.call_soon_threadsafe(self._answer, part, results, took, left)
             if time.monotonic() - self._looked_at >= IDLE_SECONDS:
@@ -201,7 +201,7 @@ class Writer(Generic[ChangeT]):
                 future.set_exception(_copy(result))
             else:
                 future.set_result(result)
-        self._committed([change for change, *_ in part], results, took)
+        self._committed([change for change, _, _ in part], results, took)
 
 
 def _copy(error: Exception) -> Exception:

@@ -14,7 +14,7 @@ ALONE: Final = {
     "test_rate_limit.py",
     "test_slow_clients.py",
 }
-"""The others mostly wait, two at a time."""
+"""The others mostly wait, three at a time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
