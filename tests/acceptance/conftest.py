@@ -10,8 +10,10 @@ ALONE: Final = {
     "test_database_away.py",
     "test_latency.py",
     "test_many_chatbots.py",
+    "test_many_processes.py",
     "test_processes_killed.py",
     "test_rate_limit.py",
+    "test_shards.py",
     "test_slow_clients.py",
 }
 """The others mostly wait, three at a time."""
