@@ -29,8 +29,8 @@ ANSWER_SECONDS = 2.0
 machine whose cores are all busy it may not run at all."""
 REST = 3.0
 """How many times as long as it has worked it rests, if senders have sent something meanwhile. It runs when no other
-process wants to, but who wakes on its core may wait for the kernel's next tick, 4 ms with 250 Hz: with a rest that
-happens to fewer than one ack in a hundred."""
+process wants to, but who wakes on its core may wait for the kernel's next tick, 4 ms with 250 Hz: the less it works,
+the fewer acks meet that (docs/operations.md, "A million events")."""
 REST_SECONDS = 0.25
 """The longest rest."""
 START_SECONDS = 30.0
@@ -84,7 +84,8 @@ class Reader:
             self._used_at, arrived = time.monotonic(), self._arrived()
             end, came = await self._there(self._process, pickled)
             if self._arrived() != arrived:
-                self._rest(time.monotonic())
+                now = time.monotonic()
+                self._rests_until = now + min(REST * (now - self._used_at), REST_SECONDS)
         if end is End.DONE:
             return cast("T", came)
         if end is End.REFUSED:
@@ -100,9 +101,6 @@ class Reader:
             await asyncio.gather(self._starting, return_exceptions=True)
         async with self._turn:
             await self._end()
-
-    def _rest(self, now: float) -> None:
-        self._rests_until = now + min(REST * (now - self._used_at), REST_SECONDS)
 
     async def _here(self, work: Work[T]) -> T:
         return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))

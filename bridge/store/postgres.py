@@ -73,6 +73,7 @@ class PostgresDriver:
     # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
     # this process, which may be slow or stopped.
     sorts: bool = True
+    # A commit of many events on two cores that others use too (docs/architecture.md, "Turns on PostgreSQL").
     turn: float = 0.007
     patience: float | None = 3.0
     errors: tuple[type[Exception], ...] = (psycopg.Error, exc.DBAPIError)

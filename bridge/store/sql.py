@@ -325,7 +325,7 @@ class SqlStore:
         self._told_at = self._loop.time()
         told, self._untold = self._untold, set()
         with contextlib.suppress(StoreUnavailableError):
-            # Goes along with what senders send, which it is about.
+            # Nobody waits for it: it goes along with what senders send, which it is about.
             telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)), sent=True)
             telling.add_done_callback(lambda done: done.cancelled() or done.exception())
 

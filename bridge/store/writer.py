@@ -30,7 +30,7 @@ ChangeT = TypeVar("ChangeT")
 Result = object
 """What came of a change: its value, or the exception that its caller gets."""
 _Entry = tuple[ChangeT, asyncio.Future[Result], bool]
-"""A change, its future, and whether a sender waits for it."""
+"""A change, its future, and whether it is of what senders send."""
 
 
 class Writer(Generic[ChangeT]):
@@ -39,8 +39,8 @@ class Writer(Generic[ChangeT]):
     `commit` takes a group and gives a result for each of its changes, after the commit; it raises with nothing
     committed. `committed` is called in the loop with each group that was, once its futures are answered. `look` is
     called in the thread about every `IDLE_SECONDS`, busy or idle. With `kind`, only changes of one kind share a commit.
-    `patience` is how many seconds a group may take before those of its changes that senders wait for, and those behind
-    it, fail; they may be committed all the same.
+    `patience` is how many seconds a group may take before what senders sent fails, in it and behind it; what is in it
+    may be committed all the same.
     """
 
     def __init__(
@@ -81,8 +81,10 @@ class Writer(Generic[ChangeT]):
     def submit(self, change: ChangeT, *, sent: bool = False) -> "asyncio.Future[Result]":
         """Queue a change; the future has its result after the commit. Called in the loop's thread only.
 
-        With `sent` a sender waits for it: it may wait for others like it, and has StoreUnavailableError in it when the
-        store has taken too long. Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
+        With `sent` it is of what senders send: it may wait for others like it, and has StoreUnavailableError in it when
+        the store has taken too long.
+
+        Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
         """
         if self._closed:
             raise StoreUnavailableError("the store is closed")

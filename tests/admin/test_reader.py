@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -27,6 +28,7 @@ from bridge.store.driver import Driver
 from bridge.store.search import DeliveriesWanted
 from bridge.store.sql import SqlStore
 from tests.admin import chores
+from tests.admin.conftest import Desk as Dashboard
 from tests.building import routed
 from tests.postgresql import ToldDriver
 
@@ -137,6 +139,28 @@ async def test_it_rests_when_senders_came_while_it_worked(place: Place, monkeypa
     assert await rests_after(lambda: 7) == []
     (rest,) = await rests_after(itertools.count().__next__)
     assert 0 < rest <= reading.REST_SECONDS
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[Reader]:
+    """Those that the program makes from here on."""
+    made: list[Reader] = []
+
+    class Noted(Reader):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr("bridge.admin.listener.Reader", Noted)
+    return made
+
+
+async def test_it_is_told_of_every_request_of_a_sender(readers: list[Reader], desk: Dashboard) -> None:
+    (reader,) = readers
+    before = reader._arrived()
+    await desk.send()
+    await desk.send(b"another key")
+    assert reader._arrived() == before + 2
 
 
 @ON_BOTH

@@ -14,6 +14,7 @@ from bridge.lane import Lane
 from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from bridge.shares import shares
 from bridge.store.base import Lease, Store
+from bridge.store.sql import TELL_SECONDS
 from connectors.base import Blame, Connector, Delivered, Outcome, Preview, Reason, Record, Retry
 from tests.building import chatbot, destination, route
 from tests.simulation.memory import CHATBOT, COMMIT, ROUTE, MemoryStore
@@ -25,8 +26,6 @@ CALL_SECONDS = 0.0015
 """Of a processor, for a call with one record: read, map, send, settle; by `make bench BENCH="--only carried"`."""
 RECORD_SECONDS = 0.0002
 """For each further record of a batch."""
-TOLD_SECONDS = 0.02
-"""How long it takes until a process hears of what another one has accepted."""
 _RETRY = RetrySchedule(initial=10.0, max=3600.0, multiplier=2.0, jitter=0.2, give_up_after=3 * 86_400.0)
 _CHATBOT = chatbot(CHATBOT, route(ROUTE, {}))
 
@@ -112,7 +111,7 @@ class Cluster:
         identity = self._store.take(name, lead.contact, self._loop.time())
         owner = self._owners.get(name)
         if owner is not None:
-            self._loop.call_later(0.0 if owner is process else TOLD_SECONDS, self._wake, name)
+            self._loop.call_later(0.0 if owner is process else TELL_SECONDS, self._wake, name)
         return identity
 
     async def kill(self, count: int) -> None:

@@ -13,14 +13,15 @@ from sqlalchemy import func, insert, select, text
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.store import changes, configuration, postgres
-from bridge.store.base import NewDelivery, Pause, Routed
+from bridge.store.base import NewDelivery, Pause, Quarantined, Routed
 from bridge.store.changes import Accept, Settle
 from bridge.store.driver import raw
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
 from bridge.store.postgres import PostgresDriver
 from bridge.store.schema import attempts, deliveries, events, lanes
-from bridge.store.sql import TELL_SECONDS, SqlStore
+from bridge.store.sharding import TURN
+from bridge.store.sql import SPACING_LIMIT, TELL_SECONDS, SqlStore
 from tests.building import NOW, event, routed
 from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database
@@ -334,6 +335,52 @@ async def test_a_server_that_does_not_answer_is_given_up(
                 await store.due("crm", 0, 10)
         assert await store.accept([routed("crm")]) == [True]
         assert len(await store.due("crm", 0, 10)) == 1
+
+
+async def test_an_event_does_not_wait_for_a_turn_that_does_not_end(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToldDriver, "patience", 0.05)
+    store, one, two = SqlStore(ToldDriver(database)), routed("crm"), routed("crm")
+    with psycopg.connect(database) as blocker:
+        blocker.execute(f"SELECT {TURN}")
+        waiting = asyncio.create_task(store.accept([one]))
+        # The one thread is with the event, so what is no event waits behind it.
+        await until(lambda: ask(database, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+        checking = asyncio.create_task(store.check())
+        for event in (waiting, asyncio.create_task(store.accept([two]))):
+            with pytest.raises(StoreUnavailableError, match="does not answer"):
+                await event
+        blocker.rollback()
+    await checking
+    # The first was under way and is kept all the same, the other is not; once more they are both there, once.
+    assert await store.accept([one, two]) == [False, True]
+    await store.close()
+
+
+async def test_a_refused_request_does_not_wait_for_a_table_that_is_locked(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToldDriver, "patience", 0.05)
+    store = SqlStore(ToldDriver(database))
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE quarantine")
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            await store.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+        blocker.rollback()
+    await store.close()
+
+
+async def test_processes_leave_each_other_time_for_their_turns(store: SqlStore, other: SqlStore) -> None:
+    turn = ToldDriver.turn
+    await store.meet("one", ["crm"], NOW, 60.0)
+    assert store._writer.spacing == 0
+    await other.meet("two", ["crm"], NOW, 60.0)
+    await store.meet("one", ["crm"], NOW, 60.0)
+    assert (store._writer.spacing, other._writer.spacing) == (turn, turn)
+    for number in range(20):
+        await other.meet(f"further {number}", ["crm"], NOW, 60.0)
+    assert other._writer.spacing == SPACING_LIMIT
 
 
 async def test_a_primary_that_has_become_a_standby_is_left(store: SqlStore, driver: ToldDriver, database: str) -> None:

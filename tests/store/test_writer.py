@@ -141,10 +141,23 @@ async def test_close_commits_what_waits_for_its_time(committing: Committing) -> 
     assert await waiting == "B"
 
 
-async def test_kinds_have_commits_of_their_own_and_the_next_group_waits_for_all(committing: Committing) -> None:
-    writer: Writer[str] = Writer(committing, lambda *_: None, lambda: None, kind=lambda change: change[0])
+async def test_kinds_have_commits_of_their_own_and_the_next_group_waits_for_all() -> None:
+    groups: list[list[str]] = []
+    may = threading.Event()
+
+    def commit(group: Sequence[str]) -> Sequence[object]:
+        groups.append(list(group))
+        assert group[0][0] == "a" or may.wait(10)
+        return group
+
+    writer: Writer[str] = Writer(commit, lambda *_: None, lambda: None, kind=lambda change: change[0])
     first = [writer.submit(change) for change in ("a1", "b1", "a2")]
-    await asyncio.gather(*first)
-    await asyncio.gather(writer.submit("b2"), writer.submit("a3"))
-    assert committing.groups == [["a1", "a2"], ["b1"], ["b2"], ["a3"]]
+    assert await first[0] == "a1"
+    # Part of the group is still under way.
+    then = [writer.submit("a3")]
+    await asyncio.sleep(0)
+    then.append(writer.submit("a4"))
+    may.set()
+    assert [await each for each in then] == ["a3", "a4"]
+    assert groups == [["a1", "a2"], ["b1"], ["a3", "a4"]]
     await writer.close()
