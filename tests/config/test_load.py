@@ -220,24 +220,42 @@ HOSTILE = {
 }
 
 
+HONEST = "".join(f"k{i}: 1\n" for i in range(5_000))
+FULL = 6
+"""How many times its 10,000 keys and values fit into the limit of a file."""
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
+    """Of this thread's processor time: other tests run beside this one, and machines differ."""
+    started = time.thread_time()
+    read(text)
+    return time.thread_time() - started
+
+
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_file_is_refused_quickly(case: str, tmp_path: Path) -> None:
+def test_a_hostile_file_takes_no_longer_than_two_honest_ones(case: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text(HOSTILE[case])
-    started = time.process_time()
-    try:
-        load(file, {})
-    except ConfigError as error:
-        assert error.problems  # noqa: PT017 - what matters here is the time; some of these files are only odd
-    assert time.process_time() - started < 1
+
+    def read(text: str) -> None:
+        file.write_text(text)
+        try:
+            load(file, {})
+        except ConfigError as error:
+            assert error.problems  # noqa: PT017 - what matters here is the time; some of these files are only odd
+
+    full = FULL * _seconds(read, HONEST)
+    assert _seconds(read, HOSTILE[case]) < 2 * full
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_without_libyaml_the_same_limits_hold(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "_LOADER", yaml.SafeLoader)
-    started = time.process_time()
-    positions.read("config.yaml", HOSTILE[case][: positions.FILE_LIMIT], Findings())
-    assert time.process_time() - started < 5
+
+    def read(text: str) -> None:
+        positions.read("config.yaml", text[: positions.FILE_LIMIT], Findings())
+
+    full = FULL * _seconds(read, HONEST)
+    assert _seconds(read, HOSTILE[case]) < 2 * full
 
 
 def test_a_file_that_is_not_there() -> None:
