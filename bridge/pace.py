@@ -1,7 +1,9 @@
 """The rate limit of a destination: one for each of its lanes and for every request that its connector sends."""
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -18,11 +20,22 @@ class _Call:
     """Requests that it may send without waiting: the lane has waited for them."""
 
 
+@dataclass(slots=True)
+class _Request:
+    """A request that is on its way, or was."""
+
+    arrived: float
+    """When it has arrived at the latest, in the loop's time."""
+
+
 _call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 MOST_SLACK = 0.1
 """Seconds by which two requests may come closer to each other on their way, in any window that is long enough."""
+MOST_UNDER_WAY = 1.0
+"""Seconds after which a request is taken to have arrived, if no answer to it has come by then; in short windows a tenth
+of the window. So answers that take long cost no more than a tenth of the rate."""
 MOST_REMEMBERED = 1_000
 """Limits of more requests are not kept by the times of the last ones: their slack is many requests wide."""
 
@@ -35,8 +48,9 @@ class Pace:
     a little longer than it is: requests that are sent in time may arrive closer to each other. So paces that have a
     part of a limit each keep it together. Used by one event loop.
 
-    Between the bucket and the sending a process may have to wait for its turn at the processor. So the times of
-    sending are kept too: a request that would be one too many since one that was late waits.
+    Between the bucket and the destination's own count a request may be held up, by a process that waits for its turn
+    at the processor as much as by a network. So it is kept too by when the last requests have arrived: before their
+    answers. A request that would be one too many since one that was late waits.
     """
 
     def __init__(self, requests: int, per: float) -> None:
@@ -45,8 +59,9 @@ class Pace:
         rate = (requests - (burst if burst > 1 else 0)) / (per + slack)
         self._limiter = AsyncLimiter(burst, burst / rate)
         self._window = per + slack / 2
-        self._sent: deque[float] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
-        """When the last requests were sent, in the loop's time."""
+        self._under_way = min(MOST_UNDER_WAY, per / 10)
+        self._sent: deque[_Request] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
+        """The last requests, in the order in which they were sent."""
 
     def free(self) -> bool:
         """Tell whether `take` would not wait."""
@@ -78,11 +93,12 @@ class Pace:
         else:
             call.prepaid += 1
 
-    async def __call__(self) -> None:
-        """Wait before a request, unless it is prepaid. This is `connectors.base.Context.pace`.
+    @contextlib.asynccontextmanager
+    async def __call__(self) -> AsyncIterator[None]:
+        """Wait before a request, unless it is prepaid; leave when it has been answered, or has failed.
 
-        In a call that a lane makes, it is the lane's pace that counts: where a destination is split, its lanes share
-        the connector, and each of them has its own.
+        This is `connectors.base.Context.pace`. In a call that a lane makes, it is the lane's pace that counts: where a
+        destination is split, its lanes share the connector, and each of them has its own.
         """
         call = _call.get()
         pace = call.pace if call else self
@@ -90,17 +106,23 @@ class Pace:
             call.prepaid -= 1
         else:
             await pace.take()
-        await pace._apart()  # noqa: SLF001 - another one of this class
+        request = await pace._apart()  # noqa: SLF001 - another one of this class
+        try:
+            yield
+        finally:
+            request.arrived = min(request.arrived, asyncio.get_running_loop().time())
 
-    async def _apart(self) -> None:
+    async def _apart(self) -> _Request:
         """Wait until the window that ends now has room for one more, and count it in."""
-        if self._sent is None:
-            return
         clock = asyncio.get_running_loop().time
+        if self._sent is None:
+            return _Request(clock())
         # Another one that has waited too may have been counted in meanwhile.
-        while len(self._sent) == self._sent.maxlen and (left := self._sent[0] + self._window - clock()) > 0:  # noqa: ASYNC110
+        while len(self._sent) == self._sent.maxlen and (left := self._sent[0].arrived + self._window - clock()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
-        self._sent.append(clock())
+        request = _Request(clock() + self._under_way)
+        self._sent.append(request)
+        return request
 
 
 def _slack(per: float) -> float:

@@ -6,7 +6,8 @@ bridge, for all connectors alike.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -207,11 +208,11 @@ class Context:
     where others work parts of a destination that is split."""
     now: Callable[[], float]
     """Seconds since the epoch."""
-    pace: Callable[[], Awaitable[None]] | None = None
-    """Waits until the rate limit of the destination (the lane's part of it, where the destination is split) lets
-    another request go; None where there is no limit. The lane has waited for the first request of each `deliver`
-    already, which is known here. `connectors.client.Session` calls it before every request; a connector that brings
-    its own client does so itself."""
+    pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Entered before a request, and left when it has been answered or has failed: `async with context.pace():`. Waits
+    until the rate limit of the destination (the lane's part of it, where the destination is split) lets another request
+    go. The lane has waited for the first request of each `deliver` already, which is known here.
+    `connectors.client.Session` does this with every request; a connector that brings its own client does so itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.pace import MOST_SLACK, Pace
+from bridge.pace import MOST_SLACK, MOST_UNDER_WAY, Pace
 from tests.simulation.clock import simulated
 
 LIMITS = [(1, 0.02), (7, 0.1), (20, 1.0), (100, 0.5), (190, 10.0), (5, 3600.0)]
@@ -47,8 +47,8 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
     async def send(pace: Pace, stall: float) -> None:
         pace.prepay()
         await asyncio.sleep(stall * per)
-        await pace()
-        sent.append(asyncio.get_running_loop().time())
+        async with pace():
+            sent.append(asyncio.get_running_loop().time())
 
     async def work() -> None:
         pace = Pace(requests, per)
@@ -60,6 +60,64 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
 
     simulated(work())
     assert max(_windows(sent, per)) <= requests
+
+
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@given(
+    ways=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.0, 0.01, 0.06, 0.1, 0.5]), st.floats(0.0, 1.0)), min_size=1, max_size=20
+    )
+)
+@settings(deadline=None, max_examples=30)
+def test_what_is_held_up_on_its_way_still_keeps_to_it_as_the_destination_counts(
+    requests: int, per: float, ways: list[tuple[float, float]]
+) -> None:
+    """Each answer takes a share of the window. Where that is long, the request has arrived within what is allowed."""
+    arrived: list[float] = []
+
+    async def send(pace: Pace, share: float, part: float) -> None:
+        pace.prepay()
+        async with pace():
+            way = min(part * share * per, MOST_UNDER_WAY, per / 10)
+            await asyncio.sleep(way)
+            arrived.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(share * per - way)
+
+    async def work() -> None:
+        pace = Pace(requests, per)
+        calls = []
+        for number in range(int(requests * 2.5) + 2):
+            await pace.take()
+            calls.append(asyncio.create_task(send(pace, *ways[number % len(ways)])))
+        await asyncio.gather(*calls)
+
+    simulated(work())
+    assert max(_windows(arrived, per)) <= requests
+
+
+@pytest.mark.parametrize(("windows", "least"), [(0.0, 0.93), (10.0, 0.85)])
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
+    requests: int, per: float, windows: float, least: float
+) -> None:
+    sent: list[float] = []
+
+    async def send(pace: Pace) -> None:
+        pace.prepay()
+        async with pace():
+            sent.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(windows * per)
+
+    async def work() -> None:
+        pace = Pace(requests, per)
+        calls = []
+        for _ in range(requests * 5 + 1):
+            await pace.take()
+            calls.append(asyncio.create_task(send(pace)))
+        await asyncio.gather(*calls)
+
+    simulated(work())
+    assert (len(sent) - 1) / (sent[-1] - sent[0]) >= least * requests / per
 
 
 @pytest.mark.parametrize(("requests", "per"), [limit for limit in LIMITS if limit[1] >= 2.0])
@@ -100,8 +158,9 @@ async def test_what_the_lane_has_waited_for_is_not_waited_for_again() -> None:
     pace = Pace(1, 3600.0)
     await pace.take()
     pace.prepay()
-    await pace()
-    further = asyncio.ensure_future(pace())
+    async with pace():
+        pass
+    further = asyncio.ensure_future(pace().__aenter__())
     await asyncio.sleep(0)
     assert not further.done()
     further.cancel()
@@ -113,8 +172,8 @@ async def test_the_tasks_of_a_call_share_what_is_prepaid_and_another_call_has_no
     paid: list[str] = []
 
     async def request(name: str) -> None:
-        await pace()
-        paid.append(name)
+        async with pace():
+            paid.append(name)
 
     async def call() -> None:
         pace.prepay()
@@ -170,14 +229,16 @@ async def test_in_a_call_it_is_the_lanes_pace_that_counts() -> None:
     async def call() -> None:
         await mine.take()
         mine.prepay()
-        await whole()
+        async with whole():
+            pass
         # The first request of a batch that is split is prepaid too.
         mine.prepay()
-        await whole()
+        async with whole():
+            pass
 
     async with asyncio.timeout(0.5):
         await asyncio.create_task(call())
-    further = asyncio.ensure_future(whole())
+    further = asyncio.ensure_future(whole().__aenter__())
     await asyncio.sleep(0)
     assert not further.done()
     further.cancel()

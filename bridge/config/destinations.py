@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
@@ -112,7 +113,7 @@ def _connector(
         timeout=part.timeout,
         concurrency=part.concurrency,
         now=time.time,
-        pace=pace,
+        pace=pace or nullcontext,
     )
     try:
         return kind(settings, context)

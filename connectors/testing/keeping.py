@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import orjson
@@ -111,16 +112,23 @@ class KeepingClauses(Subject[FakeT]):
             self._check_quotas(run.connector.quotas())
 
     async def test_every_request_waits_for_the_rate_limit(self) -> None:
-        """`Context.pace` is asked before each; `connectors.client.Session` does so."""
-        waits = 0
+        """`Context.pace` is entered before each and left after its answer; `connectors.client.Session` does so."""
+        waits, within = 0, 0
 
-        async def pace() -> None:
-            nonlocal waits
-            waits += 1
+        async with self.fake() as fake:
 
-        async with self.fake() as fake, self.at_work(fake, pace=pace) as run:
-            await run.one(self.record())
+            @asynccontextmanager
+            async def pace() -> AsyncIterator[None]:
+                nonlocal waits, within
+                waits += 1
+                before = len(fake.ledger)
+                yield
+                within += len(fake.ledger) - before
+
+            async with self.at_work(fake, pace=pace) as run:
+                await run.one(self.record())
         claim(waits >= len(fake.ledger), f"{len(fake.ledger)} requests, but the rate limit was asked {waits} times")
+        claim(within >= len(fake.ledger), "send each request, and read its answer, within `async with context.pace():`")
 
     async def test_it_is_made_without_touching_the_network(self) -> None:
         """`leadbridge check` makes connectors, in a thread without an event loop, and throws them away."""

@@ -4,8 +4,8 @@ Needs pytest, which the bridge itself does not: nothing that runs in production 
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
@@ -166,7 +166,7 @@ class Subject(Generic[FakeT]):
 
     @asynccontextmanager
     async def at_work(
-        self, fake: FakeT, *, seconds: float = 10.0, pace: Callable[[], Awaitable[None]] | None = None
+        self, fake: FakeT, *, seconds: float = 10.0, pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     ) -> AsyncIterator[Run[FakeT]]:
         """Give a connector to a fake that serves, each call cut off after `seconds`; close it in the end."""
         connector = self.make(fake, timeout=seconds, pace=pace)

@@ -117,7 +117,7 @@ async def test_a_refusal_says_what_it_can_without_them() -> None:
 async def test_a_destination_that_fails(fault: Fault, auth: dict[str, Any]) -> None:
     async with Sandbox() as crm:
         crm.faults.next(fault)
-        text = await outcomes_of(connector(f"{crm.url}?api_key={PLAIN}", context(timeout=0.1), **settings(auth)))
+        text = await outcomes_of(connector(f"{crm.url}?api_key={PLAIN}", context(timeout=0.5), **settings(auth)))
         assert crm.ledger
         assert not leaks(repr(crm.ledger[0]))
     assert "Retry" in text

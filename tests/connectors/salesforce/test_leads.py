@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -377,7 +378,9 @@ async def test_any_object_can_be_written(org: SalesforceSandbox, target: Salesfo
 async def test_every_request_is_paced(org: SalesforceSandbox) -> None:
     paces = []
 
-    async def pace() -> None:
+    @asynccontextmanager
+    async def pace() -> AsyncIterator[None]:
+        yield
         paces.append(1)
 
     target = connector(org, context(pace=pace))
