@@ -29,6 +29,10 @@ SPAN = 50_000
 """Rows that one page looks at, at most, where no index leads to those that are asked for: some ten milliseconds."""
 READ_SPAN = 5_000
 """Events whose payload one page reads, at most."""
+READ_BYTES = 16 * 1024 * 1024
+"""Bytes of payloads that one page reads, at most, and one event more: some three times what usual ones have."""
+READ_AT_ONCE = 100
+"""Events whose payloads are in memory together."""
 LOOK_SPAN = 5_000
 """Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
 WAITING_SPAN = 50_000
@@ -100,7 +104,7 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
-    others (tests, what no route took) are found among the newest `READ_SPAN` only, unless their state is asked for. By
+    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for. By
     phone all are found by reading on page by page; the first page also shows older ones that the index leads to, those
     of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail address
     no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
@@ -273,11 +277,9 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
 
 
 def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
-    bottom = max(low, high - READ_SPAN)
     known = _known(connection, wanted, low, high)
-    read = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
-    named = set(_naming(connection.execute(read), _test_of(wanted)))
-    found = _among(connection, wanted, named | set(known))
+    named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
+    found = _among(connection, wanted, {*named, *known})
     near = [seq for seq in found if seq >= bottom]
     if wanted.phone and not wanted.email:
         shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
@@ -290,9 +292,7 @@ def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: i
 
 
 def _find_part(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
-    bottom = max(low, high - READ_SPAN)
-    read = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
-    named = list(_naming(connection.execute(read.order_by(events.c.seq.desc())), _test_of(wanted)))[: wanted.limit]
+    named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, wanted.limit)
     return FoundEvents(events_in(connection, named), _next(named, wanted.limit, bottom, low))
 
 
@@ -333,14 +333,30 @@ def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list
     return list(connection.execute(asked).scalars())
 
 
-def _naming(rows: Iterable[Any], names: Callable[[dict[str, Any]], bool]) -> Iterable[int]:
-    for seq, payload in rows:
-        try:
-            fields = fields_of(decode(bytes(payload)))
-        except ValueError:
-            continue
-        if fields and names(fields):
-            yield seq
+def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int, most: int) -> tuple[list[int], int]:
+    """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
+    asked = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
+    names = _test_of(wanted)
+    found: list[int] = []
+    size = 0
+    # As a cursor of the server: all payloads of a page, as large as they may be, are gigabytes.
+    options = {"yield_per": READ_AT_ONCE}
+    with connection.execute(asked.order_by(events.c.seq.desc()), execution_options=options) as rows:
+        for seq, payload in rows:
+            if _read(payload, names):
+                found.append(seq)
+            size += len(payload)
+            if len(found) == most or size > READ_BYTES:
+                return found, seq
+    return found, bottom
+
+
+def _read(payload: bytes, names: Callable[[dict[str, Any]], bool]) -> bool:
+    try:
+        fields = fields_of(decode(bytes(payload)))
+    except ValueError:
+        return False
+    return fields is not None and names(fields)
 
 
 def _test_of(wanted: EventsWanted) -> Callable[[dict[str, Any]], bool]:

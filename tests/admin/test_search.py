@@ -77,12 +77,13 @@ async def all_deliveries(desk: Desk, **wanted: Any) -> list[tuple[float, str]]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
-@pytest.mark.parametrize("span", [2, 50_000])
+@pytest.mark.parametrize(("span", "size"), [(2, search.READ_BYTES), (50_000, search.READ_BYTES), (50_000, 1)])
 async def test_what_is_looked_for_is_found_once_page_by_page(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: int, span: int
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: int, span: int, size: int
 ) -> None:
     for name in ("SPAN", "READ_SPAN", "LOOK_SPAN"):
         monkeypatch.setattr(search, name, span)
+    monkeypatch.setattr(search, "READ_BYTES", size)
     assert await all_events(desk, limit=limit) == [6, 5, 4, 3, 2, 1, 0, -1, -2]
     assert await all_events(desk, limit=limit, chatbot="nobody") == []
     assert await all_events(desk, limit=limit, state=EventState.TEST) == [6]
