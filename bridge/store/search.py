@@ -104,10 +104,10 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
-    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for. By
-    phone all are found by reading on page by page; the first page also shows older ones that the index leads to, those
-    of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail address
-    no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
+    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for.
+    By phone all are found by reading on page by page; the first page also shows older ones that the index leads to,
+    those of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail
+    address no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
     """
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
     if wanted.email or wanted.phone:
