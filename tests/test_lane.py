@@ -237,7 +237,7 @@ async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) 
     lane = rig(concurrency=1, batch=10, linger=5.0)
     await lane.start()
     await lane.accept(2)
-    await asyncio.sleep(0.03)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 2)
     assert lane.connector.calls == []
     lane.advance(5)
     await lane.settled(2)
