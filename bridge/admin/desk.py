@@ -1,7 +1,6 @@
 """The store as operators use it: beside the lanes, on connections and threads of its own.
 
-A slow question of a person holds up neither a lane's next batch nor a commit. A change is a short transaction like one
-of the commands'; whoever serves the store notices it and reads its queues anew.
+A slow question of a person holds up neither a lane's next batch nor a commit.
 """
 
 import asyncio
@@ -12,11 +11,10 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from bridge.errors import StoreUnavailableError
-from bridge.store.driver import Driver, raw
+from bridge.store.changing import changing
+from bridge.store.driver import Driver
 
 THREADS = 2
-BEGINNINGS = 3
-"""How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
 
 T = TypeVar("T")
 
@@ -60,27 +58,5 @@ class Desk:
             raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}; try again") from error
 
     def _change(self, action: Callable[[Connection], T]) -> T:
-        connection = self._driver.connect()
-        try:
-            self._begin(connection)
-            result = action(connection)
-            raw(connection).execute("COMMIT")
-        except self._driver.errors as error:
-            raise StoreUnavailableError(
-                f"the store cannot be changed: {self._driver.plain(error)}; nothing of this change was kept, try again"
-            ) from error
-        else:
-            return result
-        finally:
-            # Rolls back what is not committed.
-            connection.close()
-
-    def _begin(self, connection: Connection) -> None:
-        for left in reversed(range(BEGINNINGS)):
-            try:
-                raw(connection).execute(self._driver.begin)
-            except self._driver.errors:
-                if not left:
-                    raise
-            else:
-                return
+        with changing(self._driver) as connection:
+            return action(connection)

@@ -1,4 +1,4 @@
-"""From the store's rows to the answers of the API. Pure."""
+"""From the store's rows to what the API answers and the commands list. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence

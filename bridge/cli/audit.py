@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.admin.rows import audit_shape
 from bridge.audit import Action
 from bridge.cli import configuration, output
 from bridge.cli.options import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
 from bridge.cli.store import open_store
-from bridge.event import timestamp
 from bridge.store import auditing
 from bridge.store.auditing import AuditRow
 
@@ -38,26 +38,12 @@ def list_(
     """List the entries, newest first."""
     with open_store(configuration.read(config)).reading() as connection:
         rows = auditing.page(connection, action, before, limit)
-    output.show_rows([_row(each) if json else _texts(each) for each in rows], _COLUMNS, as_json=json)
+    output.show_rows(
+        [audit_shape(each).model_dump() if json else _texts(each) for each in rows], _COLUMNS, as_json=json
+    )
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
 
 
-def _row(row: AuditRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "at": timestamp(row.at),
-        "action": row.action,
-        "subject": row.subject,
-        "subject_id": row.subject_id,
-        "count": row.count,
-        "role": row.role,
-        "means": row.means,
-        "session": row.session,
-        "address": row.address,
-        "facts": dict(row.facts),
-    }
-
-
 def _texts(row: AuditRow) -> dict[str, Any]:
-    return {**_row(row), "facts": ", ".join(f"{name} {value}" for name, value in row.facts.items())}
+    return {**dict(audit_shape(row)), "facts": ", ".join(f"{name} {value}" for name, value in row.facts.items())}

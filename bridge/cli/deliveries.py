@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from bridge.admin.rows import delivery_shape, delivery_story
 from bridge.again import route_again
 from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.cli import configuration, output
@@ -21,7 +22,6 @@ from bridge.cli.options import (
     JsonOption,
     LimitOption,
 )
-from bridge.cli.rows import attempt_row, delivery_row, moment
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
@@ -76,7 +76,7 @@ def list_(
     """List deliveries, newest first."""
     with open_store(configuration.read(config)).reading() as connection:
         rows = questions.delivery_page(connection, Page(chatbot, destination, before, limit), state)
-    output.show_rows([delivery_row(each) for each in rows], _COLUMNS, as_json=json)
+    output.show_rows([delivery_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
 
@@ -324,16 +324,9 @@ def _unknown(delivery: int) -> OperatorError:
 
 
 def _show(story: DeliveryStory, *, as_json: bool) -> None:
-    facts = {
-        **delivery_row(story.row),
-        "failing_since": moment(story.failing_since),
-        "detail": story.detail,
-        "warning": story.warning,
-        "remote_id": story.remote_id,
-        "remote_url": story.remote_url,
-        "memo": dict(story.memo),
-    }
-    tries = [attempt_row(each) for each in story.tries]
+    told = delivery_story(story, None).model_dump(exclude={"masked"})
+    tries = told.pop("attempts")
+    facts = {**told.pop("delivery"), **told}
     if as_json:
         output.write_json({**facts, "attempts": tries})
         return

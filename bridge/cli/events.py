@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.admin.rows import delivery_shape, event_shape, payload_value
 from bridge.cli import configuration, output
 from bridge.cli.ids import find_event, for_each
 from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
-from bridge.cli.rows import delivery_row, event_row
 from bridge.cli.store import OpenStore, open_store
-from bridge.event import EventState, decode
+from bridge.event import EventState
 from bridge.store import questions
 from bridge.store.questions import DeliveryRow, EventRow, Page
 
@@ -47,7 +47,7 @@ def list_(
     with open_store(configuration.read(config)).reading() as connection:
         cursor = find_event(connection, before).seq if before else None
         rows = questions.event_page(connection, Page(chatbot, None, cursor, limit), state)
-    output.show_rows([event_row(each) for each in rows], _COLUMNS, as_json=json)
+    output.show_rows([event_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
 
@@ -72,27 +72,18 @@ def _show(store: OpenStore, text: str, *, as_json: bool) -> None:
         event = find_event(connection, text)
         payload = questions.payload(connection, event.seq)
         deliveries = questions.deliveries_of(connection, event.seq)
+    value = payload_value(payload, reveal=True)
     if as_json:
-        rows = [delivery_row(each) for each in deliveries]
-        output.write_json({**event_row(event), "payload": _value(payload), "deliveries": rows})
+        rows = [delivery_shape(each).model_dump() for each in deliveries]
+        output.write_json({**event_shape(event).model_dump(), "payload": value, "deliveries": rows})
     else:
-        _show_text(event, _value(payload), deliveries)
+        _show_text(event, value, deliveries)
 
 
 def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value
-    output.show_facts({name: fact for name, fact in event_row(event).items() if name != "deliveries"})
+    output.show_facts({name: fact for name, fact in event_shape(event) if name != "deliveries"})
     output.say()
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))
     output.say()
     if deliveries:
-        output.show_rows([delivery_row(each) for each in deliveries], _DELIVERY_COLUMNS, as_json=False)
-
-
-def _value(payload: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Give the payload's JSON value, or its text where it is no JSON that can be written again."""
-    try:
-        value = decode(payload)
-        json_text.dumps(value, allow_nan=False)
-    except ValueError:
-        return payload.decode("utf-8", "replace")
-    return value
+        output.show_rows([delivery_shape(each).model_dump() for each in deliveries], _DELIVERY_COLUMNS, as_json=False)

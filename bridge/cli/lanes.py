@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.admin.rows import moment
 from bridge.audit import BY_COMMAND, Action, Entry, Subject
 from bridge.cli import configuration, output
 from bridge.cli.ids import for_each
 from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
-from bridge.cli.rows import moment
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError

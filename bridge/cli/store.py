@@ -1,21 +1,18 @@
 """The store as the commands use it: beside a running `serve`, without its lock, in short transactions."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from bridge.config import Config
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import Driver, raw
+from bridge.store.changing import changing
+from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
 from bridge.store.opening import driver_for
 from bridge.store.sqlite import SqliteDriver
-
-BEGINNINGS = 5
-"""How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
 
 
 class OpenStore:
@@ -32,34 +29,11 @@ class OpenStore:
             with self._engine.connect() as connection:
                 yield connection
         except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {cause(error)}") from error
+            raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}") from error
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Change something: commits at the end, changes nothing if anything is raised. Raises StoreUnavailableError."""
-        connection = self._driver.connect()
-        try:
-            self._begin(connection)
-            yield connection
-            raw(connection).execute("COMMIT")
-        except self._driver.errors as error:
-            raise StoreUnavailableError(
-                f"the store cannot be changed: {cause(error)}; nothing of this change was kept"
-            ) from error
-        finally:
-            # Rolls back what is not committed.
-            connection.close()
-
-    def _begin(self, connection: Connection) -> None:
-        try:
-            Retrying(
-                stop=stop_after_attempt(BEGINNINGS), retry=retry_if_exception_type(self._driver.errors), reraise=True
-            )(raw(connection).execute, self._driver.begin)
-        except self._driver.errors as error:
-            raise StoreUnavailableError(
-                f"the store does not let a change begin: {cause(error)}; nothing was changed. See what else uses it "
-                "(a backup, a shell), then try again"
-            ) from error
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Change something; see `changing`."""
+        return changing(self._driver)
 
 
 def driver_of(config: Config) -> Driver:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.admin.rows import moment
 from bridge.cli import configuration, output
 from bridge.cli.options import ChatbotOption, ConfigOption, DestinationOption
-from bridge.cli.rows import moment
 from bridge.cli.store import open_store
 from bridge.event import timestamp
 from bridge.store.base import DeliveryState

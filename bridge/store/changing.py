@@ -1,0 +1,46 @@
+"""What a person changes: one short transaction, beside whoever serves the store."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from bridge.errors import StoreUnavailableError
+from bridge.store.driver import Driver, raw
+
+BEGINNINGS: Final = 5
+"""How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
+
+
+@contextmanager
+def changing(driver: Driver) -> Iterator[Connection]:
+    """Change something: commits at the end, changes nothing if anything is raised.
+
+    Whoever serves the store notices it and reads its queues anew (`Driver.begin`). Raises StoreUnavailableError.
+    """
+    connection = driver.connect()
+    try:
+        _begin(driver, connection)
+        yield connection
+        raw(connection).execute("COMMIT")
+    except driver.errors as error:
+        raise StoreUnavailableError(
+            f"the store cannot be changed: {driver.plain(error)}; nothing of this change was kept, try again"
+        ) from error
+    finally:
+        # Rolls back what is not committed.
+        connection.close()
+
+
+def _begin(driver: Driver, connection: Connection) -> None:
+    try:
+        Retrying(stop=stop_after_attempt(BEGINNINGS), retry=retry_if_exception_type(driver.errors), reraise=True)(
+            raw(connection).execute, driver.begin
+        )
+    except driver.errors as error:
+        raise StoreUnavailableError(
+            f"the store does not let a change begin: {driver.plain(error)}; nothing was changed. See what else uses it "
+            "(a backup, a shell), then try again"
+        ) from error
