@@ -22,7 +22,7 @@ from bridge.batching import Ready, next_batch
 from bridge.calling import Caller, allowed, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
-from bridge.pace import Pace
+from bridge.pace import Pace, Place
 from bridge.record import Spoiled, make_record
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
@@ -75,6 +75,8 @@ class Lane:
         self._out: set[int] = set()
         """Deliveries in a call, or called and not settled yet."""
         self._calls = 0
+        self._place: Place | None = None
+        """What the rate limit has given for the next call."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -167,7 +169,7 @@ class Lane:
 
     async def _begin_calls(self) -> None:
         while self._may_call() and self._ready:
-            if self._limits.pace and not await self._paced(self._limits.pace):
+            if self._limits.pace and self._place is None and not await self._paced(self._limits.pace):
                 return
             batch = next_batch(self._ready, self._batch_size(), self._linger_until())
             if not batch or not self._may_call():
@@ -175,7 +177,8 @@ class Lane:
                 return
             self._calls += 1
             self._out.update(each.delivery.id for each in batch)
-            self._track(self._call(batch, self._clock()))
+            place, self._place = self._place, None
+            self._track(self._call(batch, self._clock(), place))
 
     def _may_call(self) -> bool:
         if (
@@ -203,9 +206,9 @@ class Lane:
         return self._now - self.destination.batch_linger
 
     async def _paced(self, pace: Pace) -> bool:
-        """Wait for the rate limit; False if the lane is stopped meanwhile."""
+        """Wait for the rate limit, and keep the place for the next call; False if the lane is stopped meanwhile."""
         if pace.free():
-            await pace.take()
+            self._place = await pace.take()
             return True
         taken = asyncio.ensure_future(pace.take())
         try:
@@ -218,7 +221,10 @@ class Lane:
             taken.cancel()
             # What it was woken for meanwhile is still to be done.
             self._wake.set()
-        return not self._stopping
+        if self._stopping:
+            return False
+        self._place = taken.result()
+        return True
 
     async def _sleep(self) -> None:
         """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""
@@ -307,25 +313,25 @@ class Lane:
 
     # -- one call
 
-    async def _call(self, batch: list[Ready], decided_at: float) -> None:
+    async def _call(self, batch: list[Ready], decided_at: float, place: Place | None) -> None:
         """Deliver a batch; one that is refused as a whole is split until the poisoned record stands alone.
 
         `decided_at` is when it was taken up. Its task may begin later, and learn nothing of what happened meanwhile.
+        `place` is that of its first request under the rate limit.
         """
         parts = [batch]
         settlements: list[Settlement] = []
         try:
             while parts:
                 part = parts.pop()
-                if self._limits.pace:
-                    # Its first request has been waited for.
-                    self._limits.pace.prepay()
+                if self._limits.pace and place:
+                    self._limits.pace.prepay(place)
                 outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
                 self._allowance = allowed(self.destination.connector, self._log)
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     if self._limits.pace:
-                        await self._limits.pace.take()
+                        place = await self._limits.pace.take()
                     continue
                 settlements = self._decide(part, outcomes, call, decided_at)
                 if parts:

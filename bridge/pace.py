@@ -10,22 +10,24 @@ from dataclasses import dataclass
 from aiolimiter import AsyncLimiter
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """The right to send a request, and then where it stands among the others."""
+
+    taken: float
+    """When it was taken, or moved to the end, in the loop's time."""
+    arrived: float
+    """When its request has arrived at the latest."""
+
+
 @dataclass(slots=True)
 class _Call:
     """A call of a connector. The tasks that it starts share it."""
 
     pace: "Pace"
     """That of the lane whose call it is."""
-    prepaid: int = 1
-    """Requests that it may send without waiting: the lane has waited for them."""
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request that is on its way, or was."""
-
-    arrived: float
-    """When it has arrived at the latest, in the loop's time."""
+    prepaid: list[Place]
+    """For requests that it may send without waiting: the lane has waited for them."""
 
 
 _call: ContextVar[_Call | None] = ContextVar("call", default=None)
@@ -36,8 +38,9 @@ MOST_SLACK = 0.1
 MOST_UNDER_WAY = 1.0
 """Seconds after which a request is taken to have arrived, if no answer to it has come by then; in short windows a tenth
 of the window. So answers that take long cost no more than a tenth of the rate."""
-MOST_REMEMBERED = 1_000
-"""Limits of more requests are not kept by the times of the last ones: their slack is many requests wide."""
+MOST_REMEMBERED = 20_000
+"""Limits of more requests are kept by the bucket alone: its slack is as wide as what a request may be under way in
+windows of 100 s and more."""
 
 
 class Pace:
@@ -49,8 +52,9 @@ class Pace:
     part of a limit each keep it together. Used by one event loop.
 
     Between the bucket and the destination's own count a request may be held up, by a process that waits for its turn
-    at the processor as much as by a network. So it is kept too by when the last requests have arrived: before their
-    answers. A request that would be one too many since one that was late waits.
+    at the processor as much as by a network. So the last requests have a place each, and the next one waits until a
+    whole window after the one `requests` places before it has arrived: before its answer. It waits before it has a
+    place: a call that has one is not held up by this, and its time-out does not run meanwhile.
     """
 
     def __init__(self, requests: int, per: float) -> None:
@@ -58,18 +62,28 @@ class Pace:
         burst = max(1, requests // 50)
         rate = (requests - (burst if burst > 1 else 0)) / (per + slack)
         self._limiter = AsyncLimiter(burst, burst / rate)
-        self._window = per + slack / 2
+        self._late = slack / 2
+        """A place holds for so many seconds without being moved."""
+        self._window = per + self._late
         self._under_way = min(MOST_UNDER_WAY, per / 10)
-        self._sent: deque[_Request] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
-        """The last requests, in the order in which they were sent."""
+        self._places: deque[Place] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
+        """Those of the last requests, in the order in which they were taken."""
+        self._turn = asyncio.Lock()
 
     def free(self) -> bool:
         """Tell whether `take` would not wait."""
-        return self._limiter.has_capacity()
+        return not self._turn.locked() and self._limiter.has_capacity() and self._left() <= 0
 
-    async def take(self) -> None:
-        """Wait for the right to send a request."""
-        await self._limiter.acquire()
+    async def take(self) -> Place:
+        """Wait for the right to send a request; one after the other, in the order of asking.
+
+        Cancelled, it costs nothing or one request of the bucket.
+        """
+        async with self._turn:
+            await self._limiter.acquire()
+            while (left := self._left()) > 0:  # noqa: ASYNC110 - one that was held up may have gone to the end
+                await asyncio.sleep(left)
+            return self._placed()
 
     async def spend(self) -> None:
         """Have the burst used up, as if its requests had just been sent; to be called when a lane begins. Never waits.
@@ -78,51 +92,56 @@ class Pace:
         burst of its own after that one's, a window would see more than it may.
         """
         for _ in range(int(self._limiter.max_rate)):
-            if not self.free():
+            if not self._limiter.has_capacity():
                 return
-            await self.take()
+            await self._limiter.acquire()
 
-    def prepay(self) -> None:
+    def prepay(self, place: Place) -> None:
         """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`.
 
         Their further requests wait for this pace.
         """
         call = _call.get()
         if call is None or call.pace is not self:
-            _call.set(_Call(self))
+            _call.set(_Call(self, [place]))
         else:
-            call.prepaid += 1
+            call.prepaid.append(place)
 
     @contextlib.asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
-        """Wait before a request, unless it is prepaid; leave when it has been answered, or has failed.
+        """Wait before a request, unless it is prepaid; to be left when it has been answered.
 
         This is `connectors.base.Context.pace`. In a call that a lane makes, it is the lane's pace that counts: where a
-        destination is split, its lanes share the connector, and each of them has its own.
+        destination is split, its lanes share the connector, and each of them has its own. What is raised within tells
+        that no answer came: the request may arrive later.
         """
         call = _call.get()
         pace = call.pace if call else self
-        if call and call.prepaid:
-            call.prepaid -= 1
-        else:
-            await pace.take()
-        request = await pace._apart()  # noqa: SLF001 - another one of this class
-        try:
-            yield
-        finally:
-            request.arrived = min(request.arrived, asyncio.get_running_loop().time())
+        place = await pace._kept(call.prepaid.pop()) if call and call.prepaid else await pace.take()  # noqa: SLF001 - another one of this class
+        yield
+        place.arrived = min(place.arrived, asyncio.get_running_loop().time())
 
-    async def _apart(self) -> _Request:
-        """Wait until the window that ends now has room for one more, and count it in."""
-        clock = asyncio.get_running_loop().time
-        if self._sent is None:
-            return _Request(clock())
-        # Another one that has waited too may have been counted in meanwhile.
-        while len(self._sent) == self._sent.maxlen and (left := self._sent[0].arrived + self._window - clock()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
-        request = _Request(clock() + self._under_way)
-        self._sent.append(request)
-        return request
+    async def _kept(self, place: Place) -> Place:
+        """Give the place of a request that is sent now. One that was held up goes to the end, where there is room."""
+        if asyncio.get_running_loop().time() - place.taken <= self._late:
+            return place
+        if self._places is None or place not in self._places:
+            return await self.take()
+        self._places.remove(place)
+        return self._placed()
+
+    def _left(self) -> float:
+        """Give for how long there is no room for another request."""
+        if self._places is None or len(self._places) < (self._places.maxlen or 0):
+            return 0.0
+        return self._places[0].arrived + self._window - asyncio.get_running_loop().time()
+
+    def _placed(self) -> Place:
+        now = asyncio.get_running_loop().time()
+        place = Place(now, now + self._under_way)
+        if self._places is not None:
+            self._places.append(place)
+        return place
 
 
 def _slack(per: float) -> float:

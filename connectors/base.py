@@ -209,10 +209,11 @@ class Context:
     now: Callable[[], float]
     """Seconds since the epoch."""
     pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Entered before a request, and left when it has been answered or has failed: `async with context.pace():`. Waits
-    until the rate limit of the destination (the lane's part of it, where the destination is split) lets another request
-    go. The lane has waited for the first request of each `deliver` already, which is known here.
-    `connectors.client.Session` does this with every request; a connector that brings its own client does so itself."""
+    """Entered before a request, and left when it has been answered: `async with context.pace():`. What is raised within
+    tells that it has not been. Waits until the rate limit of the destination (the lane's part of it, where the
+    destination is split) lets another request go. The lane has waited for the first request of each `deliver` already,
+    which is known here. `connectors.client.Session` does this with every request; a connector that brings its own
+    client does so itself."""
 
 
 @dataclass(frozen=True, slots=True)

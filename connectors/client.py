@@ -149,20 +149,19 @@ class Session:
         self, http: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Failure:
         guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
-        tell = on_exchange.get()
-        result = None
-        async with self._pace():
-            began = monotonic() if tell else 0.0
-            try:
+        tell, began, result = on_exchange.get(), 0.0, None
+        try:
+            async with self._pace():
+                began = monotonic()
                 async with http.request(
                     method, url, headers=headers, data=body, allow_redirects=False, middlewares=guards
                 ) as response:
                     result = await self._read(response)
-            except (aiohttp.ClientError, OSError) as fault:
-                result = failure(fault, url)
-            finally:
-                if tell:
-                    tell(_exchange(method, url, result, monotonic() - began))
+        except (aiohttp.ClientError, OSError) as fault:
+            result = failure(fault, url)
+        finally:
+            if tell and began:
+                tell(_exchange(method, url, result, monotonic() - began))
         return result
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:

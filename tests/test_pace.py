@@ -1,12 +1,13 @@
 """The rate limit, in simulated time."""
 
 import asyncio
+import contextlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.pace import MOST_SLACK, MOST_UNDER_WAY, Pace
+from bridge.pace import MOST_SLACK, MOST_UNDER_WAY, Pace, Place
 from tests.simulation.clock import simulated
 
 LIMITS = [(1, 0.02), (7, 0.1), (20, 1.0), (100, 0.5), (190, 10.0), (5, 3600.0)]
@@ -19,8 +20,8 @@ async def _sent(requests: int, per: float, count: int) -> list[float]:
     clock = asyncio.get_running_loop().time
     sent = []
     for _ in range(count):
-        await pace.take()
-        sent.append(clock())
+        async with pace():
+            sent.append(clock())
     return sent
 
 
@@ -44,8 +45,8 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
     """As in a process that has to wait for its turn at the processor."""
     sent: list[float] = []
 
-    async def send(pace: Pace, stall: float) -> None:
-        pace.prepay()
+    async def send(pace: Pace, place: Place, stall: float) -> None:
+        pace.prepay(place)
         await asyncio.sleep(stall * per)
         async with pace():
             sent.append(asyncio.get_running_loop().time())
@@ -54,8 +55,8 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
         pace = Pace(requests, per)
         calls = []
         for number in range(int(requests * 2.5) + 2):
-            await pace.take()
-            calls.append(asyncio.create_task(send(pace, stalls[number % len(stalls)])))
+            place = await pace.take()
+            calls.append(asyncio.create_task(send(pace, place, stalls[number % len(stalls)])))
         await asyncio.gather(*calls)
 
     simulated(work())
@@ -65,34 +66,81 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
 @pytest.mark.parametrize(("requests", "per"), LIMITS)
 @given(
     ways=st.lists(
-        st.tuples(st.sampled_from([0.0, 0.0, 0.01, 0.06, 0.1, 0.5]), st.floats(0.0, 1.0)), min_size=1, max_size=20
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 0.004, 0.02, 0.6, 3.0]),
+            st.sampled_from([0.0, 0.0, 0.01, 0.06, 0.1, 0.5]),
+            st.floats(0.0, 1.0),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=20,
     )
 )
 @settings(deadline=None, max_examples=30)
 def test_what_is_held_up_on_its_way_still_keeps_to_it_as_the_destination_counts(
-    requests: int, per: float, ways: list[tuple[float, float]]
+    requests: int, per: float, ways: list[tuple[float, float, float, bool]]
 ) -> None:
-    """Each answer takes a share of the window. Where that is long, the request has arrived within what is allowed."""
+    """Each is sent, and answered, after shares of the window; it arrives before the answer, and within what is allowed.
+
+    Some are cut off before they have arrived.
+    """
     arrived: list[float] = []
 
-    async def send(pace: Pace, share: float, part: float) -> None:
-        pace.prepay()
-        async with pace():
-            way = min(part * share * per, MOST_UNDER_WAY, per / 10)
-            await asyncio.sleep(way)
-            arrived.append(asyncio.get_running_loop().time())
-            await asyncio.sleep(share * per - way)
+    async def arrive(way: float) -> None:
+        await asyncio.sleep(way)
+        arrived.append(asyncio.get_running_loop().time())
+
+    async def send(pace: Pace, place: Place, way: tuple[float, float, float, bool]) -> None:
+        stall, share, part, cut = way
+        await asyncio.sleep(stall * per)
+        pace.prepay(place)
+        with contextlib.suppress(TimeoutError):
+            async with pace():
+                lasts = min(part * share * per, MOST_UNDER_WAY, per / 10)
+                arriving = asyncio.create_task(arrive(lasts))
+                if cut:
+                    await asyncio.sleep(lasts / 2)
+                    raise TimeoutError
+                await asyncio.sleep(share * per)
+        await arriving
 
     async def work() -> None:
         pace = Pace(requests, per)
         calls = []
         for number in range(int(requests * 2.5) + 2):
-            await pace.take()
-            calls.append(asyncio.create_task(send(pace, *ways[number % len(ways)])))
+            place = await pace.take()
+            calls.append(asyncio.create_task(send(pace, place, ways[number % len(ways)])))
         await asyncio.gather(*calls)
 
     simulated(work())
     assert max(_windows(arrived, per)) <= requests
+
+
+@pytest.mark.parametrize("windows", [0.0, 0.02, 0.3, 2.0])
+@pytest.mark.parametrize(("requests", "per"), LIMITS)
+def test_a_call_that_the_lane_has_waited_for_waits_for_nothing(requests: int, per: float, windows: float) -> None:
+    """Else it would wait in its own time-out, and more so with each window."""
+    waits: list[float] = []
+
+    async def call(pace: Pace, place: Place) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        pace.prepay(place)
+        async with pace():
+            waits.append(clock() - began)
+            await asyncio.sleep(windows * per)
+
+    async def work() -> None:
+        pace = Pace(requests, per)
+        running: set[asyncio.Task[None]] = set()
+        for _ in range(requests * 5 + 20):
+            while len(running) >= 10:
+                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            running.add(asyncio.create_task(call(pace, await pace.take())))
+        await asyncio.gather(*running)
+
+    simulated(work())
+    assert max(waits) == 0
 
 
 @pytest.mark.parametrize(("windows", "least"), [(0.0, 0.93), (10.0, 0.85)])
@@ -102,19 +150,15 @@ def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
 ) -> None:
     sent: list[float] = []
 
-    async def send(pace: Pace) -> None:
-        pace.prepay()
+    async def send(pace: Pace, place: Place) -> None:
+        pace.prepay(place)
         async with pace():
             sent.append(asyncio.get_running_loop().time())
             await asyncio.sleep(windows * per)
 
     async def work() -> None:
         pace = Pace(requests, per)
-        calls = []
-        for _ in range(requests * 5 + 1):
-            await pace.take()
-            calls.append(asyncio.create_task(send(pace)))
-        await asyncio.gather(*calls)
+        await asyncio.gather(*[asyncio.create_task(send(pace, await pace.take())) for _ in range(requests * 5 + 1)])
 
     simulated(work())
     assert (len(sent) - 1) / (sent[-1] - sent[0]) >= least * requests / per
@@ -156,8 +200,7 @@ def test_owners_one_after_the_other_keep_to_it_together(
 
 async def test_what_the_lane_has_waited_for_is_not_waited_for_again() -> None:
     pace = Pace(1, 3600.0)
-    await pace.take()
-    pace.prepay()
+    pace.prepay(await pace.take())
     async with pace():
         pass
     further = asyncio.ensure_future(pace().__aenter__())
@@ -168,7 +211,7 @@ async def test_what_the_lane_has_waited_for_is_not_waited_for_again() -> None:
 
 async def test_the_tasks_of_a_call_share_what_is_prepaid_and_another_call_has_no_part_in_it() -> None:
     pace = Pace(1, 3600.0)
-    await pace.take()
+    place = await pace.take()
     paid: list[str] = []
 
     async def request(name: str) -> None:
@@ -176,7 +219,7 @@ async def test_the_tasks_of_a_call_share_what_is_prepaid_and_another_call_has_no
             paid.append(name)
 
     async def call() -> None:
-        pace.prepay()
+        pace.prepay(place)
         token = asyncio.create_task(request("token"))
         await token
         await request("record")
@@ -223,16 +266,15 @@ async def test_spending_waits_for_nothing_and_leaves_nothing_to_take_at_once() -
 
 
 async def test_in_a_call_it_is_the_lanes_pace_that_counts() -> None:
-    whole, mine = Pace(1, 3600.0), Pace(2, 3600.0)
+    whole, mine = Pace(1, 3600.0), Pace(100, 3600.0)
     await whole.take()
 
     async def call() -> None:
-        await mine.take()
-        mine.prepay()
+        mine.prepay(await mine.take())
         async with whole():
             pass
         # The first request of a batch that is split is prepaid too.
-        mine.prepay()
+        mine.prepay(await mine.take())
         async with whole():
             pass
 
@@ -242,3 +284,38 @@ async def test_in_a_call_it_is_the_lanes_pace_that_counts() -> None:
     await asyncio.sleep(0)
     assert not further.done()
     further.cancel()
+
+
+def test_a_request_that_was_held_up_takes_one_place() -> None:
+    async def work() -> None:
+        pace = Pace(100, 10.0)
+        late, fresh = await pace.take(), await pace.take()
+        await asyncio.sleep(5)
+        for place in (late, fresh):
+            pace.prepay(place)
+        for _ in range(2):
+            async with pace():
+                pass
+        assert pace._places is not None
+        assert [each.taken for each in pace._places] == [asyncio.get_running_loop().time()] * 2
+
+    simulated(work())
+
+
+def test_it_is_not_free_while_the_window_is_full_or_another_one_waits() -> None:
+    async def work() -> None:
+        pace = Pace(2, 1.0)
+        places = [await pace.take() for _ in range(2)]
+        # Answered late, as far as is known.
+        await asyncio.sleep(places[0].arrived + 1.0 - asyncio.get_running_loop().time())
+        assert pace._limiter.has_capacity()
+        assert not pace.free()
+        waiting = asyncio.create_task(pace.take())
+        await asyncio.sleep(0.2)
+        assert waiting.done()
+        await asyncio.sleep(2)
+        assert pace.free()
+        await pace._turn.acquire()
+        assert not pace.free()
+
+    simulated(work())

@@ -10,8 +10,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver, raw
 
-BEGINNINGS: Final = 5
-"""How often a change tries to begin; each time the engine itself waits a while for a lock that another holds."""
+BEGINNINGS: Final = 3
+"""How often a change tries to begin; each time the engine itself waits some seconds for a lock that another holds."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def changing(driver: Driver) -> Iterator[Connection]:
         raw(connection).execute("COMMIT")
     except driver.errors as error:
         raise StoreUnavailableError(
-            f"the store cannot be changed: {driver.plain(error)}; nothing of this change was kept, try again"
+            f"the store cannot be changed: {driver.plain(error)}; nothing of this change was kept"
         ) from error
     finally:
         # Rolls back what is not committed.
@@ -35,10 +35,17 @@ def changing(driver: Driver) -> Iterator[Connection]:
 
 
 def _begin(driver: Driver, connection: Connection) -> None:
+    def begin() -> None:
+        try:
+            raw(connection).execute(driver.begin)
+        except driver.errors:
+            # A transaction in which something has failed takes nothing more.
+            driver.roll_back(connection)
+            raise
+
+    tries = Retrying(stop=stop_after_attempt(BEGINNINGS), retry=retry_if_exception_type(driver.errors), reraise=True)
     try:
-        Retrying(stop=stop_after_attempt(BEGINNINGS), retry=retry_if_exception_type(driver.errors), reraise=True)(
-            raw(connection).execute, driver.begin
-        )
+        tries(begin)
     except driver.errors as error:
         raise StoreUnavailableError(
             f"the store does not let a change begin: {driver.plain(error)}; nothing was changed. See what else uses it "

@@ -31,7 +31,7 @@ READ_SPAN = 5_000
 """Events whose payload one page reads, at most."""
 READ_BYTES = 16 * 1024 * 1024
 """Bytes of payloads that one page reads, at most, and one event more: some three times what usual ones have."""
-READ_AT_ONCE = 100
+READ_AT_ONCE = 20
 """Events whose payloads are in memory together."""
 LOOK_SPAN = 5_000
 """Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
@@ -277,16 +277,15 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
 
 
 def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
-    known = _known(connection, wanted, low, high)
+    undelivered = wanted.state in _UNDELIVERED
+    known = [] if undelivered else _known(connection, wanted, low, high)
     named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
     found = _among(connection, wanted, {*named, *known})
     near = [seq for seq in found if seq >= bottom]
     if wanted.phone and not wanted.email:
         shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
         return FoundEvents(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
-    end = known[-1] if len(known) == FOUND_LIMIT else low
-    if wanted.state in _UNDELIVERED:
-        end = bottom
+    end = bottom if undelivered else known[-1] if len(known) == FOUND_LIMIT else low
     shown = found[: wanted.limit]
     return FoundEvents(events_in(connection, shown), _next(shown, wanted.limit, end, low))
 

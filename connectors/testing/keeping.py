@@ -122,8 +122,10 @@ class KeepingClauses(Subject[FakeT]):
                 nonlocal waits, within
                 waits += 1
                 before = len(fake.ledger)
-                yield
-                within += len(fake.ledger) - before
+                try:
+                    yield
+                finally:
+                    within += len(fake.ledger) - before
 
             async with self.at_work(fake, pace=pace) as run:
                 await run.one(self.record())

@@ -113,6 +113,18 @@ async def test_what_is_looked_for_is_found_once_page_by_page(
     assert await all_deliveries(desk, limit=limit, since=NOW + 5 * HOUR) == [(5, "erp"), (5, "crm")]
 
 
+async def test_many_deliveries_of_a_person_do_not_hide_their_tests(
+    either: Driver, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FOUND_LIMIT", 2)
+    store = SqlStore(either)
+    await store.accept([Routed(event(NOW - HOUR, Email="ada1@example.com")._replace(state=EventState.TEST))])
+    for at in range(7, 12):
+        await store.accept([Routed(event(NOW + at * HOUR, Email="ada1@example.com"), (NewDelivery("crm", "crm"),))])
+    await store.close()
+    assert await all_events(desk, email="ada1@example.com", state=EventState.TEST) == [-1]
+
+
 async def test_the_hours_are_counted(desk: Desk) -> None:
     day = await desk.ask(lambda connection: counts.day(connection, NOW + 5 * HOUR + 60))
     assert day.accepted[-6:] == [1, 1, 1, 1, 1, 1]
