@@ -75,8 +75,6 @@ class Lane:
         self._out: set[int] = set()
         """Deliveries in a call, or called and not settled yet."""
         self._calls = 0
-        self._place: Place | None = None
-        """What the rate limit has given for the next call."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -169,15 +167,16 @@ class Lane:
 
     async def _begin_calls(self) -> None:
         while self._may_call() and self._ready:
-            if self._limits.pace and self._place is None and not await self._paced(self._limits.pace):
-                return
             batch = next_batch(self._ready, self._batch_size(), self._linger_until())
-            if not batch or not self._may_call():
+            if not batch:
+                return
+            place = await self._paced(self._limits.pace) if self._limits.pace else None
+            # Much may have happened while it waited.
+            if not self._may_call() or len(batch) > self._batch_size():
                 self._ready.extendleft(reversed(batch))
                 return
             self._calls += 1
             self._out.update(each.delivery.id for each in batch)
-            place, self._place = self._place, None
             self._track(self._call(batch, self._clock(), place))
 
     def _may_call(self) -> bool:
@@ -205,11 +204,10 @@ class Lane:
         """Give the time before which a record must have been read to go in a batch that is not full."""
         return self._now - self.destination.batch_linger
 
-    async def _paced(self, pace: Pace) -> bool:
-        """Wait for the rate limit, and keep the place for the next call; False if the lane is stopped meanwhile."""
+    async def _paced(self, pace: Pace) -> Place | None:
+        """Wait for the rate limit; None if the lane is stopped meanwhile."""
         if pace.free():
-            self._place = await pace.take()
-            return True
+            return await pace.take()
         taken = asyncio.ensure_future(pace.take())
         try:
             while not taken.done() and not self._stopping:
@@ -221,10 +219,7 @@ class Lane:
             taken.cancel()
             # What it was woken for meanwhile is still to be done.
             self._wake.set()
-        if self._stopping:
-            return False
-        self._place = taken.result()
-        return True
+        return None if self._stopping else taken.result()
 
     async def _sleep(self) -> None:
         """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""

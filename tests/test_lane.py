@@ -244,6 +244,16 @@ async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) 
     assert [len(call) for call in lane.connector.calls] == [2]
 
 
+async def test_lingering_costs_nothing_of_the_rate_limit(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=1, batch=10, linger=5.0, rate_limit=RateLimit(1, 3600.0))
+    await lane.start()
+    await lane.accept(2)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 2)
+    lane.advance(5)
+    await lane.settled(2)
+    assert [len(call) for call in lane.connector.calls] == [2]
+
+
 async def test_trouble_of_the_destination_pauses_the_lane_and_costs_no_delivery_an_attempt(
     rig: Callable[..., Rig], store: SqlStore
 ) -> None:
