@@ -31,7 +31,7 @@ READ_SPAN = 5_000
 """Events whose payload one page reads, at most."""
 READ_BYTES = 16 * 1024 * 1024
 """Bytes of payloads that one page reads, at most, and one event more: some three times what usual ones have."""
-READ_AT_ONCE = 100
+READ_AT_ONCE = 500
 """Events whose payloads are in memory together. With 20, a search on PostgreSQL took half as long again: each part is
 asked for by itself."""
 LOOK_SPAN = 5_000
