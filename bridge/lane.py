@@ -319,14 +319,13 @@ class Lane:
         try:
             while parts:
                 part = parts.pop()
-                if self._limits.pace and place:
-                    self._limits.pace.prepay(place)
+                if self._limits.pace:
+                    self._limits.pace.prepay(place or await self._limits.pace.take())
+                    place = None
                 outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
                 self._allowance = allowed(self.destination.connector, self._log)
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-                    if self._limits.pace:
-                        place = await self._limits.pace.take()
                     continue
                 settlements = self._decide(part, outcomes, call, decided_at)
                 if parts:

@@ -233,6 +233,23 @@ async def test_a_refused_batch_is_split_until_the_poisoned_record_stands_alone(r
     assert all(row.attempts == 1 for row in lane.rows())
 
 
+async def test_each_part_of_a_batch_that_is_split_has_a_place_of_its_own_under_the_limit(
+    rig: Callable[..., Rig],
+) -> None:
+    lane = rig(concurrency=1, batch=10, linger=5.0, rate_limit=RateLimit(1_000, 1.0))
+    lane.connector.answer = refuse("poison@example.com", blame=Blame.BATCH)
+    await lane.start()
+    await lane.accept(3)
+    await lane.accept(Email="poison@example.com")
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 4)
+    lane.advance(5)
+    await lane.settled(4)
+    assert lane.lane
+    assert lane.lane._limits.pace
+    assert len(lane.connector.calls) == 5
+    assert len(lane.lane._limits.pace._places or ()) == 5
+
+
 async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) -> None:
     lane = rig(concurrency=1, batch=10, linger=5.0)
     await lane.start()
