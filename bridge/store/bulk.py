@@ -95,7 +95,7 @@ def _select(connection: Connection, chosen: Chosen) -> Select[int]:
         asked = asked.where(deliveries.c.destination == chosen.destination)
     elif chosen.state is DeliveryState.PENDING:
         # Named, they let the index answer; without, the few pending ones would be looked for among all deliveries.
-        asked = asked.where(deliveries.c.destination.in_(list(pending_destinations(connection))))
+        asked = asked.where(deliveries.c.destination.in_(pending_destinations(connection)))
     if chosen.reason is not None:
         asked = asked.where(deliveries.c.reason == chosen.reason)
     return asked

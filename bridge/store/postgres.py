@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo
-from psycopg.pq import PGconn, Ping, TransactionStatus
+from psycopg.pq import Format, PGconn, Ping, TransactionStatus
 from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
@@ -222,7 +222,9 @@ class PostgresDriver:
     def _session(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
         kind = _Patient if autocommit else psycopg.Connection
         # No prepared statements: they belong to a session.
-        return kind.connect(self._conninfo, autocommit=autocommit, prepare_threshold=None)
+        session = kind.connect(self._conninfo, autocommit=autocommit, prepare_threshold=None)
+        session.server_cursor_factory = _Binary
+        return session
 
 
 @contextlib.contextmanager
@@ -234,6 +236,14 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
         raw(connection).rollback()
         raise
     raw(connection).execute("COMMIT")
+
+
+class _Binary(psycopg.ServerCursor[Any]):
+    """Has values come as they are: a payload in text has two digits for each byte."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - psycopg's
+        super().__init__(*given, **named)
+        self.format = Format.BINARY
 
 
 class _Patient(psycopg.Connection[Any]):

@@ -7,12 +7,12 @@ States stand in these statements as literals, not as parameters: a partial index
 pages choose their ids first and look up the rest for those alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, func, literal, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, Subquery, func, literal, select
 
 from bridge.event import EventState, Form
 from bridge.store.base import DeliveryState, Quarantined
@@ -270,21 +270,23 @@ def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> 
     if state is DeliveryState.PENDING:
         # Named, they let the index over destination and id answer; without, the few pending ones would be looked for
         # among all deliveries.
-        return chosen.where(deliveries.c.destination.in_(list(pending_destinations(connection))))
+        return chosen.where(deliveries.c.destination.in_(pending_destinations(connection)))
     return chosen
 
 
-def pending_destinations(connection: Connection) -> Iterator[str]:
+def pending_destinations(connection: Connection) -> Sequence[str]:
     """Give the destinations that have pending deliveries: one step in the index for each, however many wait."""
-    name = connection.execute(_next_destination("")).scalar()
-    while name is not None:
-        yield name
-        name = connection.execute(_next_destination(name)).scalar()
+    return connection.execute(select(pending_names())).scalars().all()
 
 
-def _next_destination(after: str) -> Select[str | None]:
+def pending_names() -> Subquery:
+    """Give the same as a part of a question, its column `name`: both engines read a whole index for a DISTINCT."""
     pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
-    return select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > after)
+    first = select(func.min(deliveries.c.destination).label("name")).where(pending)
+    found = first.cte("found", recursive=True)
+    following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
+    found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
+    return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
 
 
 def _delivery(row: _Row) -> DeliveryRow:

@@ -6,13 +6,13 @@ deliveries carry (`bridge.event.contact_key`), so no e-mail address and no phone
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Subquery, false, func, select, text, union_all
+from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, exists, func, select, text
 
-from bridge.event import EventState, contact_key, decode, fields_of
+from bridge.event import EventState, contact_key, decode
 from bridge.store.base import DeliveryState
 from bridge.store.questions import (
     PAGE,
@@ -22,6 +22,7 @@ from bridge.store.questions import (
     events_in,
     in_state,
     pending_destinations,
+    pending_names,
 )
 from bridge.store.schema import deliveries, events
 
@@ -105,7 +106,7 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
-    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for.
+    others (tests, what no route took) are found among the newest `READ_SPAN` events, unless their state is asked for.
     By phone all are found by reading on page by page; the first page also shows older ones that the index leads to,
     those of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail
     address no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
@@ -124,8 +125,11 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
 def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
     """Look for deliveries. Their time is that of their event's receipt."""
     low, high = _delivery_bounds(connection, wanted)
-    if wanted.state in _INDEXED:
-        looked = _looked(connection, wanted, low, high)
+    if wanted.state is DeliveryState.PENDING and wanted.destination is None:
+        bottom = _complete_from(connection, wanted, low, high)
+        looked = _pending(wanted, bottom, high)
+    elif wanted.state in _INDEXED:
+        looked = _newest(wanted, low, high)
         bottom = _lowest(connection, looked, _looks(wanted), low)
     else:
         bottom = max(low, high - SPAN)
@@ -238,30 +242,44 @@ def _looks(wanted: DeliveriesWanted) -> int:
     return wanted.limit if others == (None, None, None) else LOOK_SPAN
 
 
-def _looked(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
-    """Select the newest in an indexed state, straight from its partial index: that of the queue is by destination.
+def _newest(wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
+    """Select the newest in a state, straight from its partial index.
 
     It stays a part of the question: thousands of ids need not travel.
     """
-    state = wanted.state or DeliveryState.DEAD
-    newest = select(*_columns(wanted)).where(
-        in_state(deliveries.c.state, state.value), deliveries.c.id >= low, deliveries.c.id < high
-    )
-    newest = newest.order_by(deliveries.c.id.desc()).limit(_looks(wanted))
-    if wanted.destination is not None:
-        return newest.where(deliveries.c.destination == wanted.destination)
-    if state is DeliveryState.DEAD:
-        return newest
-    return _newest_of_each(newest, list(pending_destinations(connection)), _looks(wanted))
+    newest = _span(wanted, low, high).order_by(deliveries.c.id.desc()).limit(_looks(wanted))
+    return newest if wanted.destination is None else newest.where(deliveries.c.destination == wanted.destination)
 
 
-def _newest_of_each(newest: Select[Any], names: Sequence[str], limit: int) -> Select[Any]:
-    """Select the newest of what each destination has."""
-    if not names:
-        return newest.where(false())
-    parts = [newest.where(deliveries.c.destination == name).subquery() for name in names]
-    every = union_all(*map(select, parts)).subquery()
-    return select(every).order_by(every.c.id.desc()).limit(limit)
+def _complete_from(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> int:
+    """Give the id down to which a page looks at all that is pending, whatever its destination.
+
+    The index leads to the newest of each destination. So many of each that all together are no more than a page looks
+    at: the page goes down to where the first destination has had its share, and there are that many at the least.
+    """
+    names = len(pending_destinations(connection)) or 1
+    share = max(1, max(LOOK_SPAN, min(SPAN, names * wanted.limit)) // names)
+    reached = connection.execute(select(func.max(_shares(share, deliveries.c.id < high).c.oldest))).scalar()
+    return max(low, reached or low)
+
+
+def _shares(share: int, *wanted: ColumnElement[bool]) -> Subquery:
+    """Select each destination of something pending, and the oldest of its so many newest ids, or NULL."""
+    names = pending_names()
+    theirs = select(deliveries.c.id).where(*_pending_at(names.c.name), *wanted)
+    oldest = theirs.order_by(deliveries.c.id.desc()).limit(1).offset(share - 1).scalar_subquery()
+    return select(names.c.name, oldest.label("oldest")).subquery("shares")
+
+
+def _pending(wanted: DeliveriesWanted, bottom: int, high: int) -> Select[Any]:
+    """Select all that is pending between two ids."""
+    names = pending_names()
+    between = (deliveries.c.id >= bottom, deliveries.c.id < high)
+    return select(*_columns(wanted)).where(*_pending_at(names.c.name), *between)
+
+
+def _pending_at(destination: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    return in_state(deliveries.c.state, DeliveryState.PENDING.value), deliveries.c.destination == destination
 
 
 def _lowest(connection: Connection, looked: Select[Any], limit: int, low: int) -> int:
@@ -310,18 +328,14 @@ def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) ->
 
 def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[int]:
     """Give the events of a person that wait: of each destination's pending deliveries the newest are looked through."""
-    names = list(pending_destinations(connection))
-    for name in names:
-        looked = (
-            select(deliveries.c.event_seq, deliveries.c.contact)
-            .where(in_state(deliveries.c.state, DeliveryState.PENDING.value), deliveries.c.destination == name)
-            .order_by(deliveries.c.id.desc())
-            .limit(WAITING_SPAN // len(names))
-            .subquery("looked")
-        )
-        seq = looked.c.event_seq
-        asked = select(seq).where(looked.c.contact == key, seq >= low, seq < high)
-        yield from connection.execute(asked.order_by(seq.desc()).limit(FOUND_LIMIT)).scalars()
+    names = len(pending_destinations(connection))
+    if not names:
+        return []
+    shares = _shares(max(1, WAITING_SPAN // names))
+    seq = deliveries.c.event_seq
+    theirs = (deliveries.c.id >= func.coalesce(shares.c.oldest, 0), deliveries.c.contact == key, seq >= low, seq < high)
+    asked = select(seq).distinct().where(*_pending_at(shares.c.name), *theirs)
+    return connection.execute(asked.order_by(seq.desc()).limit(FOUND_LIMIT)).scalars()
 
 
 def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:
@@ -335,15 +349,20 @@ def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list
 
 def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int, most: int) -> tuple[list[int], int]:
     """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
-    asked = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
-    names = _test_of(wanted)
+    span = (events.c.seq >= bottom, events.c.seq < high)
+    asked = _chosen_events(wanted).add_columns(events.c.payload).where(*span)
+    if wanted.email:
+        # The index knows the others by their address.
+        theirs = (deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq >= bottom)
+        asked = asked.where(~exists().where(text("deliveries.state != 'pending'"), *theirs))
+    field, names = _test_of(wanted)
     found: list[int] = []
     size = 0
     # As a cursor of the server: all payloads of a page, as large as they may be, are gigabytes.
     options = {"yield_per": READ_AT_ONCE}
     with connection.execute(asked.order_by(events.c.seq.desc()), execution_options=options) as rows:
         for seq, payload in rows:
-            if _read(payload, names):
+            if names(_text(payload, field)):
                 found.append(seq)
             size += len(payload)
             if len(found) == most or size > READ_BYTES:
@@ -351,22 +370,28 @@ def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int,
     return found, bottom
 
 
-def _read(payload: bytes, names: Callable[[dict[str, Any]], bool]) -> bool:
+def _text(payload: bytes, field: str) -> str:
+    """Give one field of a payload as a text: of one field alone, since thousands are read."""
     try:
-        fields = fields_of(decode(bytes(payload)))
+        document = decode(bytes(payload))
     except ValueError:
-        return False
-    return fields is not None and names(fields)
+        return ""
+    value = document.get(field) if isinstance(document, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None or isinstance(value, dict | list) else str(value)
 
 
-def _test_of(wanted: EventsWanted) -> Callable[[dict[str, Any]], bool]:
+def _test_of(wanted: EventsWanted) -> tuple[str, Callable[[str], bool]]:
+    """Give the field by which a person is known, and whether its text is theirs."""
     if wanted.email:
         email = wanted.email.strip().casefold()
-        return lambda fields: str(fields["Email"]).strip().casefold() == email
+        return "Email", lambda found: found.strip().casefold() == email
     if wanted.email_part:
         part = wanted.email_part.strip().casefold()
-        return lambda fields: len(part) >= LEAST_PART and part in str(fields["Email"]).casefold()
+        return "Email", lambda found: len(part) >= LEAST_PART and part in found.casefold()
     digits = _NOT_DIGITS.sub("", wanted.phone or "")
-    return lambda fields: (
-        len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", str(fields["PhoneNumber"])).endswith(digits)
+    return (
+        "PhoneNumber",
+        lambda found: len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", found).endswith(digits),
     )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import Connection
 
@@ -123,6 +124,46 @@ async def test_many_deliveries_of_a_person_do_not_hide_their_tests(
         await store.accept([Routed(event(NOW + at * HOUR, Email=email), (NewDelivery("crm", "crm"),))])
     desk = Desk(either)
     assert await all_events(desk, email=email, state=EventState.TEST) == [-1]
+    await desk.close()
+    await store.close()
+
+
+async def test_what_is_pending_at_very_many_destinations_is_found(either: Driver) -> None:
+    """More than SQLite joins in one statement, and one of them with more than its share: none hides another's."""
+    store, desk = SqlStore(either), Desk(either)
+    waiting = [(at, f"crm-{at}" if at % 7 else "erp") for at in range(700)]
+    await store.accept(
+        [
+            Routed(event(NOW + at * HOUR, Email=f"person.{at}@example.com"), (NewDelivery(name, name),))
+            for at, name in waiting
+        ]
+    )
+    assert await all_deliveries(desk, limit=50, state=DeliveryState.PENDING) == waiting[::-1]
+    assert await all_deliveries(desk, limit=50, state=DeliveryState.PENDING, destination="erp") == waiting[::7][::-1]
+    assert await all_events(desk, email="person.3@example.com") == [3]
+    assert await all_events(desk, email="person.699@example.com") == [699]
+    await desk.close()
+    await store.close()
+
+
+async def test_a_person_is_found_wherever_their_name_stands(either: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the payload what the index does not know: no delivery, one that is older than a share, or another shape."""
+    monkeypatch.setattr(search, "WAITING_SPAN", 1)
+    store, desk = SqlStore(either), Desk(either)
+    known = {"Email": "ann@example.com", "PhoneNumber": 12025550134}
+    for at, routes in enumerate([(NewDelivery("crm", "crm"),), (NewDelivery("crm", "crm"),), ()]):
+        await store.accept([Routed(event(NOW + at * HOUR, **known), routes)])
+    strange = event(NOW + 3 * HOUR)._replace(
+        state=EventState.UNRECOGNISED, type=None, payload=orjson.dumps({**known, "Content": ["chat"]})
+    )
+    await store.accept([Routed(strange)])
+    listed = event(NOW + 4 * HOUR)._replace(
+        state=EventState.UNRECOGNISED, type=None, payload=orjson.dumps({"Email": list(known.values())})
+    )
+    await store.accept([Routed(listed)])
+    assert await all_events(desk, email="Ann@example.com ") == [3, 2, 1, 0]
+    assert await all_events(desk, email_part="nn@ex") == [3, 2, 1, 0]
+    assert await all_events(desk, phone="202 555 0134") == [3, 2, 1, 0]
     await desk.close()
     await store.close()
 
