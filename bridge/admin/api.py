@@ -12,7 +12,7 @@ from bridge.admin.audit_log import AuditLog
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.reader import Reader
-from bridge.admin.sources import Apart, Json
+from bridge.admin.sources import Apart, Json, Written
 from bridge.admin.views import View
 from bridge.audit import Action, Subject
 from bridge.config.model import Config
@@ -110,7 +110,7 @@ class Api:
                 "The configuration in use, and what is wrong with the one on disk.",
                 given.Nothing,
                 shapes.ConfigurationShape,
-                self.configuration,
+                self._configuration,
             ),
             Endpoint(
                 "GET",
@@ -168,10 +168,9 @@ class Api:
         """Find a page of the audit log."""
         return View(views.audit, {"action": asked.action, "before": asked.before, "limit": asked.limit})
 
-    async def configuration(self, _: Caller, __: given.Nothing) -> shapes.ConfigurationShape:
+    async def configuration(self) -> shapes.ConfigurationShape:
         """Show the configuration in use, and check the one on disk."""
-        problems = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))
-        return configured.configuration_shape(self.config(), problems)
+        return await self.reader.here(Apart(configured.configuration_shape, (self.config(), await self._problems())))
 
     def carried_files(self) -> Files | None:
         """Give where the configuration is on disk, as the reader's process can take it."""
@@ -214,12 +213,18 @@ class Api:
     async def _audit_page(self, _: Caller, asked: given.AuditGiven) -> bytes:
         return await self._json(self.audit_shown(asked))
 
-    async def _chatbots(self, _: Caller, __: given.Nothing) -> shapes.ChatbotList:
-        return shapes.ChatbotList(chatbots=[configured.chatbot_shape(each) for each in self.config().chatbots.values()])
+    async def _chatbots(self, _: Caller, __: given.Nothing) -> bytes:
+        return await self.reader.here(Written(configured.chatbots, (self.config(),)))
 
-    async def _destinations(self, _: Caller, __: given.Nothing) -> shapes.DestinationList:
-        found = self.config().destinations.values()
-        return shapes.DestinationList(destinations=[configured.destination_shape(each) for each in found])
+    async def _destinations(self, _: Caller, __: given.Nothing) -> bytes:
+        return await self.reader.here(Written(configured.destinations, (self.config(),)))
+
+    async def _configuration(self, _: Caller, __: given.Nothing) -> bytes:
+        return await self.reader.here(Written(configured.configuration_shape, (self.config(), await self._problems())))
+
+    async def _problems(self) -> list[shapes.ProblemShape]:
+        problems: list[shapes.ProblemShape] = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))
+        return problems
 
     async def _json(self, view: View[Any]) -> bytes:
         return await self.reader.do(Json(view))

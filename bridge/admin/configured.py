@@ -1,4 +1,7 @@
-"""The configuration as it is shown: secrets masked. Pure, but for `problems`, which reads the files on disk."""
+"""The configuration as it is shown: secrets masked. Pure, but for `problems`, which reads the files on disk.
+
+All of a large one takes its time, so call it in a thread.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -36,10 +39,20 @@ def configuration_shape(config: Config, problems: Sequence[shapes.ProblemShape])
             "url": _store_url(config.store.url),
             "retention": {"delivered": config.store.retention_delivered, "dead": config.store.retention_dead},
         },
-        chatbots=[chatbot_shape(each) for each in config.chatbots.values()],
-        destinations=[destination_shape(each) for each in config.destinations.values()],
+        chatbots=chatbots(config).chatbots,
+        destinations=destinations(config).destinations,
         problems=problems,
     )
+
+
+def chatbots(config: Config) -> shapes.ChatbotList:
+    """Show the chatbots."""
+    return shapes.ChatbotList(chatbots=[chatbot_shape(each) for each in config.chatbots.values()])
+
+
+def destinations(config: Config) -> shapes.DestinationList:
+    """Show the destinations."""
+    return shapes.DestinationList(destinations=[destination_shape(each) for each in config.destinations.values()])
 
 
 def chatbot_shape(chatbot: Chatbot) -> shapes.ChatbotShape:

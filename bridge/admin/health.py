@@ -1,10 +1,11 @@
 """Whether the process lives, whether it can do its work, and its metrics."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from bridge.admin.desk import Desk
+from bridge.admin.desk import Ask, Desk
 from bridge.admin.endpoint import refusal
 from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
@@ -12,7 +13,7 @@ from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.store.base import Store
-from bridge.store.lane_rows import all_lanes
+from bridge.store.lane_rows import LaneRow, all_lanes
 
 _REFUSED = "the store cannot commit"
 _SPOOLED = "the store cannot commit; events are kept in the spool, up to store.spool_limit, until it can"
@@ -66,15 +67,18 @@ class Health:
             self._gate.known(request)
         except RefusedError as error:
             return refusal(error)
-        await self._look()
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        text = await self._desk.work(self._written())
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    async def _look(self) -> None:
-        """Bring the gauges up to date; of a store that cannot be read they tell nothing, the others still do."""
+    def _written(self) -> Callable[[Ask], bytes]:
+        """Give what writes the metrics; of a store that cannot be read the gauges tell nothing, the others still do."""
         names, now = list(self._config().destinations), self._clock()
-        try:
-            rows = await self._desk.ask(lambda connection: all_lanes(connection, names, now))
-        except StoreUnavailableError:
-            rows = []
         quotas = {name: each.connector.quotas() for name, each in self._lanes.destinations.items()}
-        self._metrics.lanes(rows, quotas, now)
+
+        def write(ask: Ask) -> bytes:
+            rows: Sequence[LaneRow] = ()
+            with contextlib.suppress(StoreUnavailableError):
+                rows = ask(lambda connection: all_lanes(connection, names, now))
+            return self._metrics.text(rows, quotas, now)
+
+        return write

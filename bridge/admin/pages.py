@@ -155,7 +155,7 @@ class Pages:
         return self._screen.say(caller, done.message, "/")
 
     async def _configuration(self, caller: Caller, _: web.Request) -> Page:
-        found = await self._api.configuration(caller, given.Nothing())
+        found = await self._api.configuration()
         return self._screen.page("configuration.html", caller, found=found)
 
     async def _audit(self, caller: Caller, request: web.Request) -> Page:

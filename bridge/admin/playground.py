@@ -1,8 +1,8 @@
 """Trying a route before it is in the configuration: what would become of an event under an edited one.
 
-The edited route takes the place of the one in use, in a copy of the files in use, and the whole is checked and compiled
-as always; nothing is put in use and nothing is sent. Variables in the edited text are not filled in: who may edit a
-mapping here need not know the secrets. Reads plugins and secret files, so call it in a thread.
+The edited route takes the place of the one in use, in a copy of the files in use without the other chatbots. That is
+checked and compiled as always; nothing is put in use and nothing is sent. Variables in the edited text are not filled
+in: who may edit a mapping here need not know the secrets. Reads plugins and secret files, so call it in a thread.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ import orjson
 import yaml
 
 from bridge.admin.mapped import Mapped, mapped
-from bridge.config.load import build
+from bridge.config.load import build, holds_only
 from bridge.config.model import Config
 from bridge.config.positions import read
 from bridge.config.problems import ConfigError, Findings, written
@@ -77,8 +77,13 @@ def attempt(
         return Tried(tuple(f"line {each.line}: {each.message}" for each in findings.problems) or ("it is empty",))
     file, tree = _file(contents, place)
     document = plain(tree)
-    document["chatbots"][place.chatbot]["routes"][place.at] = _literal(plain(edited))
-    changed: dict[Path, bytes | None] = dict(contents)
+    mine = document["chatbots"][place.chatbot]
+    mine["routes"][place.at] = _literal(plain(edited))
+    # The other chatbots have no part in it, and a thousand of them take a second.
+    document["chatbots"] = {place.chatbot: mine}
+    changed: dict[Path, bytes | None] = {
+        each: content for each, content in contents.items() if not holds_only(each, content, "chatbots")
+    }
     changed[file] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
     try:
         config = build(file.parent, changed, environ, Findings())

@@ -71,16 +71,16 @@ class Reader:
         """Do a piece of work. Raises what it does; StoreUnavailableError where the store cannot be read."""
         if self._process is None:
             self._start()
-            return await self._here(work)
+            return await self.here(work)
         try:
             pickled = pickle.dumps(work)
         except Exception:  # noqa: BLE001 - a connector's own values may be of any kind
-            return await self._here(work)
+            return await self.here(work)
         async with self._turn:
             if (left := self._rests_until - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             if self._process is None:
-                return await self._here(work)
+                return await self.here(work)
             self._used_at, arrived = time.monotonic(), self._arrived()
             end, came = await self._there(self._process, pickled)
             if self._arrived() != arrived:
@@ -91,7 +91,7 @@ class Reader:
         if end is End.REFUSED:
             raise came
         log.warning("reader_failed", fault=came)
-        return await self._here(work)
+        return await self.here(work)
 
     async def close(self) -> None:
         """End the process."""
@@ -102,7 +102,8 @@ class Reader:
         async with self._turn:
             await self._end()
 
-    async def _here(self, work: Work[T]) -> T:
+    async def here(self, work: Work[T]) -> T:
+        """Do a piece of work in the desk's threads: what it is made of cannot travel. Raises what it does."""
         return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))
 
     async def _there(self, process: Process, pickled: bytes) -> tuple[End, Any]:

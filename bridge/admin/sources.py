@@ -54,6 +54,18 @@ class Apart:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Written:
+    """What such a function gives, as the API answers it."""
+
+    function: Callable[..., BaseModel]
+    given: tuple[Any, ...]
+
+    def __call__(self, _: Sources) -> bytes:
+        """Make it."""
+        return self.function(*self.given).model_dump_json().encode()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Json:
     """A view as the API answers it."""
 

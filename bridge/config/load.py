@@ -115,6 +115,12 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     return files
 
 
+def holds_only(file: Path, content: bytes, section: str) -> bool:
+    """Whether a file can be read and has no other section."""
+    tree = _parsed(str(file), content)[0]
+    return tree is not None and set(tree.items) == {section}
+
+
 def names_in(file: Path, content: bytes, section: str) -> frozenset[str]:
     """Give the names of a section's entries in one file; none where it cannot be read."""
     tree = _parsed(str(file), content)[0]

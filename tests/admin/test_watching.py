@@ -28,8 +28,8 @@ def shown() -> str:
     metrics.attempted("crm", Retry(Reason.TIMEOUT, ""), Call(0.0, 1.0), 0.0)
     metrics.committed(3, 0.001)
     metrics.reloaded("complete", 0)
-    metrics.lanes([LaneRow("crm", None, None, 2, 10.0, 1)], {"crm": [Quota("daily", 100, 7, 0.0)]}, 70.0)
-    return metrics.text().decode()
+    lanes = [LaneRow("crm", None, None, 2, 10.0, 1)]
+    return metrics.text(lanes, {"crm": [Quota("daily", 100, 7, 0.0)]}, 70.0).decode()
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -61,8 +61,7 @@ def test_every_alert_has_a_remedy() -> None:
 
 def test_a_destination_that_has_gone_is_not_shown_any_more() -> None:
     metrics = Metrics()
-    metrics.lanes([LaneRow("old", "me", None, 0, None, 0)], {}, 0.0)
-    metrics.lanes([LaneRow("crm", "me", None, 0, None, 0)], {}, 0.0)
-    text = metrics.text().decode()
+    metrics.text([LaneRow("old", "me", None, 0, None, 0)], {}, 0.0)
+    text = metrics.text([LaneRow("crm", "me", None, 0, None, 0)], {}, 0.0).decode()
     assert 'leadbridge_pending{destination="crm"} 0.0' in text
     assert '"old"' not in text

@@ -37,8 +37,8 @@ RATE = 200
 BURSTS = 3.0
 """Seconds of a burst of acks for each second that a burst of other measures takes: a p99 needs many."""
 TIMES = 3
-"""As many times as many bursts as of other measures, too: of 600 acks six decide, and those that the machine has held up
-are among them."""
+"""For each burst of other measures there are so many: six of its 600 acks decide, and pauses of the machine are among
+them."""
 PAGES = 10.0
 """Pages per second: twenty people who each look at one for two seconds."""
 RATIO = 1.3
