@@ -146,11 +146,15 @@ async def test_the_lanes_of_a_dead_process_are_taken_over(start: Start, monkeypa
 async def test_whoever_is_left_looks_when_the_leases_of_the_dead_end(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "LEASE_SECONDS", 1.5)
     first, second = start(), start()
     await until(lambda: shared(first, second))
     first.run.cancel()
     for task in first.lanes._running.values():
         task.cancel()
+    theirs = asyncio.get_running_loop().time() + module.LEASE_SECONDS
+    # Its own are to last well beyond those of the dead: it does not renew them any more.
+    await until(lambda: second.lanes._until > theirs + 0.7)
     monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
     await until(lambda: second.working == set(NAMES))
 
