@@ -37,13 +37,15 @@ EVENT: dict[str, Any] = {
     "chatbot": "acme",
 }
 _numbers = itertools.count(1)
+EXPRESSIONS = JinjaExpressions()
+"""One for all tests, as there is one for a configuration: what has been compiled is known."""
 
 
 def context(**changes: Any) -> Context:
     """Give a context in which time stands still."""
     made = Context(
         destination="crm",
-        expressions=JinjaExpressions(),
+        expressions=EXPRESSIONS,
         event_names=frozenset(EVENT),
         timeout=5.0,
         concurrency=10,

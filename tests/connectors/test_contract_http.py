@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from bridge.expressions.engine import JinjaExpressions
 from connectors.base import Expressions
 from connectors.http import HttpConnector
 from connectors.testing import Sandbox
 from connectors.testing.contract import ConnectorContract
+from tests.connectors.making import EXPRESSIONS
 
 TOKEN = "bearer-token-of-the-sandbox"
 CLIENT = ("client-id", "client-secret-of-the-sandbox")
@@ -37,7 +37,7 @@ class HttpContract(ConnectorContract[Sandbox]):
         return [each.fields for each in fake.records]
 
     def expressions(self) -> Expressions:
-        return JinjaExpressions()
+        return EXPRESSIONS
 
 
 class TestOneByOne(HttpContract):

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from bridge.expressions.engine import JinjaExpressions
 from connectors.base import Expressions, Rejected
 from connectors.hubspot import HubSpotConnector
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp, Property
+from tests.connectors.making import EXPRESSIONS
 
 SECRET = "client-secret-of-the-sandbox"
 REFRESH = "refresh-token-of-the-sandbox"
@@ -31,7 +31,7 @@ class HubSpotContract(ConnectorContract[HubSpotSandbox]):
         return [each.properties["email"] for each in fake.contacts]
 
     def expressions(self) -> Expressions:
-        return JinjaExpressions()
+        return EXPRESSIONS
 
 
 class TestContacts(HubSpotContract):

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from bridge.expressions.engine import JinjaExpressions
 from connectors.base import Expressions
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.salesforce import SalesforceSandbox
 from connectors.testing.salesforce.tokens import Client
+from tests.connectors.making import EXPRESSIONS
 from tests.connectors.salesforce.making import KEY
 
 NAMES = ("LastName", "FirstName", "Email", "Company", "Description", KEY)
@@ -50,7 +50,7 @@ class TestLeads(ConnectorContract[SalesforceSandbox]):
         return [{name: each.fields[name] for name in NAMES} for each in fake.leads]
 
     def expressions(self) -> Expressions:
-        return JinjaExpressions()
+        return EXPRESSIONS
 
 
 class TestAppointments(TestLeads):
