@@ -12,7 +12,6 @@ ALONE: Final = {
     "test_many_chatbots.py",
     "test_many_processes.py",
     "test_processes_killed.py",
-    "test_rate_limit.py",
     "test_slow_clients.py",
 }
 """The others mostly wait, three at a time."""
