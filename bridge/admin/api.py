@@ -170,7 +170,8 @@ class Api:
 
     async def configuration(self) -> shapes.ConfigurationShape:
         """Show the configuration in use, and check the one on disk."""
-        return await self.reader.here(Apart(configured.configuration_shape, (self.config(), await self._problems())))
+        problems = await self._problems()
+        return await self.reader.here(Apart(configured.configuration_shape, (self.config(), problems)))
 
     def carried_files(self) -> Files | None:
         """Give where the configuration is on disk, as the reader's process can take it."""
@@ -220,7 +221,8 @@ class Api:
         return await self.reader.here(Written(configured.destinations, (self.config(),)))
 
     async def _configuration(self, _: Caller, __: given.Nothing) -> bytes:
-        return await self.reader.here(Written(configured.configuration_shape, (self.config(), await self._problems())))
+        problems = await self._problems()
+        return await self.reader.here(Written(configured.configuration_shape, (self.config(), problems)))
 
     async def _problems(self) -> list[shapes.ProblemShape]:
         problems: list[shapes.ProblemShape] = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))

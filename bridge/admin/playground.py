@@ -1,8 +1,9 @@
 """Trying a route before it is in the configuration: what would become of an event under an edited one.
 
-The edited route takes the place of the one in use, in a copy of the files in use without the other chatbots. That is
-checked and compiled as always; nothing is put in use and nothing is sent. Variables in the edited text are not filled
-in: who may edit a mapping here need not know the secrets. Reads plugins and secret files, so call it in a thread.
+The edited route takes the place of the one in use, in a copy of its file without other chatbots, beside the files that
+hold more than chatbots. That is checked and compiled as always; nothing is put in use and nothing is sent. Variables in
+the edited text are not filled in: who may edit a mapping here need not know the secrets. Reads plugins and secret
+files, so call it in a thread.
 """
 
 from collections.abc import Mapping

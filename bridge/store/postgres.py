@@ -48,7 +48,7 @@ _PARAMETERS: Final = {
 _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
 _READ = f"BEGIN READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
-_LOOK = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; SELECT set_config('max_parallel_workers_per_gather', '0', true)"  # noqa: E501
+_LOOK = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; SELECT set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)"  # noqa: E501
 _TELL = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 _NEWS = """
 SELECT (SELECT number FROM changes),

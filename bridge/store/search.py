@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, exists, func, select, text
+from sqlalchemy import Column, Connection, Select, Subquery, exists, func, select, text, true, tuple_
 
 from bridge.event import EventState, contact_key, decode
 from bridge.store.base import DeliveryState
@@ -106,7 +106,7 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """Look for events.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
-    others (tests, what no route took) are found among the newest `READ_SPAN` events, unless their state is asked for.
+    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for.
     By phone all are found by reading on page by page; the first page also shows older ones that the index leads to,
     those of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail
     address no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
@@ -126,8 +126,7 @@ def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDe
     """Look for deliveries. Their time is that of their event's receipt."""
     low, high = _delivery_bounds(connection, wanted)
     if wanted.state is DeliveryState.PENDING and wanted.destination is None:
-        bottom = _complete_from(connection, wanted, low, high)
-        looked = _pending(wanted, bottom, high)
+        looked, bottom = _pending(connection, wanted, low, high)
     elif wanted.state in _INDEXED:
         looked = _newest(wanted, low, high)
         bottom = _lowest(connection, looked, _looks(wanted), low)
@@ -251,35 +250,37 @@ def _newest(wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
     return newest if wanted.destination is None else newest.where(deliveries.c.destination == wanted.destination)
 
 
-def _complete_from(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> int:
-    """Give the id down to which a page looks at all that is pending, whatever its destination.
+def _pending(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> tuple[Select[Any], int]:
+    """Select what is pending, whatever its destination, and give the id down to which that is all.
 
     The index leads to the newest of each destination. So many of each that all together are no more than a page looks
     at: the page goes down to where the first destination has had its share, and there are that many at the least.
     """
     names = len(pending_destinations(connection)) or 1
-    share = max(1, max(LOOK_SPAN, min(SPAN, names * wanted.limit)) // names)
-    reached = connection.execute(select(func.max(_shares(share, deliveries.c.id < high).c.oldest))).scalar()
-    return max(low, reached or low)
+    share = max(1, max(_looks(wanted), min(SPAN, names * wanted.limit)) // names)
+    each = _newest_of_each(connection, share, high).subquery("each")
+    full = select(func.min(each.c.id)).group_by(each.c.destination).having(func.count() == share)
+    bottom = max([low, *connection.execute(full).scalars()])
+    return select(each).where(each.c.id >= bottom), bottom
 
 
-def _shares(share: int, *wanted: ColumnElement[bool]) -> Subquery:
-    """Select each destination of something pending, and the oldest of its so many newest ids, or NULL."""
+def _newest_of_each(connection: Connection, share: int, below: int) -> Select[Any]:
+    """Select the newest of what is pending at each destination, so many of each; the engine reads no more than them."""
     names = pending_names()
-    theirs = select(deliveries.c.id).where(*_pending_at(names.c.name), *wanted)
-    oldest = theirs.order_by(deliveries.c.id.desc()).limit(1).offset(share - 1).scalar_subquery()
-    return select(names.c.name, oldest.label("oldest")).subquery("shares")
-
-
-def _pending(wanted: DeliveriesWanted, bottom: int, high: int) -> Select[Any]:
-    """Select all that is pending between two ids."""
-    names = pending_names()
-    between = (deliveries.c.id >= bottom, deliveries.c.id < high)
-    return select(*_columns(wanted)).where(*_pending_at(names.c.name), *between)
-
-
-def _pending_at(destination: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
-    return in_state(deliveries.c.state, DeliveryState.PENDING.value), deliveries.c.destination == destination
+    name, at, key = names.c.name, deliveries.c.destination, deliveries.c.id
+    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    columns = (key, deliveries.c.event_seq, deliveries.c.contact, at, deliveries.c.reason)
+    if connection.dialect.name == "postgresql":
+        # By this order, and compared as a row, only the index of what is due will do: it would rather go through all
+        # deliveries by their id, and pass over those that are not pending.
+        theirs = select(*columns).where(pending, at >= name, tuple_(at, key) < tuple_(name, below))
+        each = theirs.order_by(at.desc(), key.desc()).limit(share).lateral("theirs")
+        return select(each).select_from(names.join(each, true()))
+    # SQLite has no LATERAL, but goes by that index anyway.
+    theirs = select(key).where(pending, at == name, key < below).order_by(key.desc())
+    oldest = func.coalesce(theirs.limit(1).offset(share - 1).scalar_subquery(), 0)
+    shares = select(name, oldest.label("oldest")).subquery("shares")
+    return select(*columns).where(pending, at == shares.c.name, key >= shares.c.oldest, key < below)
 
 
 def _lowest(connection: Connection, looked: Select[Any], limit: int, low: int) -> int:
@@ -331,11 +332,10 @@ def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[
     names = len(pending_destinations(connection))
     if not names:
         return []
-    shares = _shares(max(1, WAITING_SPAN // names))
-    seq = deliveries.c.event_seq
-    theirs = (deliveries.c.id >= func.coalesce(shares.c.oldest, 0), deliveries.c.contact == key, seq >= low, seq < high)
-    asked = select(seq).distinct().where(*_pending_at(shares.c.name), *theirs)
-    return connection.execute(asked.order_by(seq.desc()).limit(FOUND_LIMIT)).scalars()
+    beyond = _ends(connection, deliveries.c.id)[1]
+    looked = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
+    seq = looked.c.event_seq
+    return connection.execute(select(seq).where(looked.c.contact == key, seq >= low, seq < high)).scalars()
 
 
 def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:
@@ -349,12 +349,13 @@ def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list
 
 def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int, most: int) -> tuple[list[int], int]:
     """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
-    span = (events.c.seq >= bottom, events.c.seq < high)
-    asked = _chosen_events(wanted).add_columns(events.c.payload).where(*span)
+    asked = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
     if wanted.email:
-        # The index knows the others by their address.
-        theirs = (deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq >= bottom)
-        asked = asked.where(~exists().where(text("deliveries.state != 'pending'"), *theirs))
+        # The index knows the others by their address. The span again, for an engine that reads the deliveries first.
+        theirs = deliveries.c.event_seq
+        span = (theirs >= bottom, theirs < high)
+        settled = exists().where(text("deliveries.state != 'pending'"), theirs == events.c.seq, *span)
+        asked = asked.where(~settled)
     field, names = _test_of(wanted)
     found: list[int] = []
     size = 0

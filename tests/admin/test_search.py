@@ -1,5 +1,6 @@
 """The questions and actions of the admin listener, on each engine."""
 
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -142,6 +143,29 @@ async def test_what_is_pending_at_very_many_destinations_is_found(either: Driver
     assert await all_deliveries(desk, limit=50, state=DeliveryState.PENDING, destination="erp") == waiting[::7][::-1]
     assert await all_events(desk, email="person.3@example.com") == [3]
     assert await all_events(desk, email="person.699@example.com") == [699]
+    await desk.close()
+    await store.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_pending_is_shown_once_however_it_is_spread(
+    either: Driver, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(search, "SPAN", chance.choice([10, 30]))
+    monkeypatch.setattr(search, "LOOK_SPAN", chance.choice([1, 5, 20]))
+    store, desk = SqlStore(either), Desk(either)
+    waiting: list[tuple[float, str]] = []
+    routed = []
+    for at in range(60):
+        # Some have most of it, and many have one.
+        name, fails = f"crm-{int(chance.random() ** 3 * 20)}", chance.random() < 0.3
+        routed.append(Routed(event(NOW + at * HOUR), (NewDelivery(name, name, "it fails" if fails else None),)))
+        waiting += [] if fails else [(at, name)]
+    await store.accept(routed)
+    for limit in (1, 3, 10):
+        assert await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING) == waiting[::-1]
+        assert await all_deliveries(desk, limit=limit, state=DeliveryState.PENDING, chatbot="acme") == waiting[::-1]
     await desk.close()
     await store.close()
 
