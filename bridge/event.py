@@ -122,13 +122,19 @@ def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSO
         for name, value in fields.items():
             if isinstance(value, dict | list):
                 return None
-            if value is None:
-                fields[name] = ""
-            elif isinstance(value, float) and value.is_integer():
-                fields[name] = int(value)
+            fields[name] = _plain(value)
     if isinstance(fields["Type"], str):
         fields["Type"] = fields["Type"].strip()
     return fields
+
+
+def text_of(document: Any, name: str) -> str:  # noqa: ANN401 - any JSON value
+    """Give one of the fields as a text, whatever the others are; `""` where the document has none of a plain value.
+
+    For who reads thousands of documents for one field: a fraction of what `fields_of` takes.
+    """
+    value = document.get(name) if isinstance(document, dict) else None
+    return "" if isinstance(value, dict | list) else str(_plain(value))
 
 
 def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> Event:
@@ -208,6 +214,12 @@ def _created(time: str) -> str:
     except ValueError:
         seconds = 0
     return min(max(seconds, 0), (1 << 40) - 1).to_bytes(5).hex()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON scalar
+    if value is None:
+        return ""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar

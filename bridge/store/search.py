@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, Subquery, exists, func, select, text, true, tuple_
 
-from bridge.event import EventState, contact_key, decode
+from bridge.event import EventState, contact_key, decode, text_of
 from bridge.store.base import DeliveryState
 from bridge.store.questions import (
     PAGE,
@@ -372,15 +372,10 @@ def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int,
 
 
 def _text(payload: bytes, field: str) -> str:
-    """Give one field of a payload as a text: of one field alone, since thousands are read."""
     try:
-        document = decode(bytes(payload))
+        return text_of(decode(bytes(payload)), field)
     except ValueError:
         return ""
-    value = document.get(field) if isinstance(document, dict) else None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "" if value is None or isinstance(value, dict | list) else str(value)
 
 
 def _test_of(wanted: EventsWanted) -> tuple[str, Callable[[str], bool]]:
