@@ -37,6 +37,12 @@ class Told:
     """Into the destination; only what a browser opens as a page."""
 
 
+_UNSEARCHABLE: Final = (
+    "Nothing can be looked for by that. Write an e-mail address, or at least three characters of one without a blank; "
+    "at least six digits of a phone number; or the first six characters of an id. Leads are not found by name."
+)
+
+
 class LeadPages:
     """Answers with them."""
 
@@ -74,12 +80,11 @@ class LeadPages:
     async def _of_person(self, caller: Caller, form: Form, wanted: str) -> View[shapes.EventPage]:
         """Find by phone what has no letters, else by e-mail; where no address is like that, by part of one."""
         if "@" not in wanted and not any(each.isalpha() for each in wanted):
-            return await self._api.person_shown(caller, asked(given.SearchGiven, {**form, "phone": wanted}))
-        part = {**form, "email_part": wanted}
+            return await self._api.person_shown(caller, _searched(form, phone=wanted))
         if not _ADDRESS.fullmatch(wanted):
-            return await self._api.person_shown(caller, asked(given.SearchGiven, part))
-        whole = asked(given.SearchGiven, {**form, "email": wanted})
-        parts = [asked(given.SearchGiven, part)] if caller.may(Role.OPERATOR) else []
+            return await self._api.person_shown(caller, _searched(form, email_part=wanted))
+        whole = _searched(form, email=wanted)
+        parts = [_searched(form, email_part=wanted)] if caller.may(Role.OPERATOR) else []
         return await self._api.person_shown(caller, whole, *parts)
 
     async def _by_id(self, wanted: str) -> str | None:
@@ -182,3 +187,13 @@ def _back(form: Form) -> str:
         return f"/events/{asked(given.EventIdGiven, {'id': form.get('event', '')}).id}"
     except RefusedError:
         return "/deliveries"
+
+
+def _searched(form: Form, **by: str) -> given.SearchGiven:
+    """Make what the search is asked of the form. Raises RefusedError, in a salesperson's words for what they wrote."""
+    try:
+        asked(given.SearchGiven, by)
+    except RefusedError:
+        raise RefusedError(400, _UNSEARCHABLE) from None
+    searched: given.SearchGiven = asked(given.SearchGiven, {**form, **by})
+    return searched

@@ -120,6 +120,13 @@ async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
     (found,) = re.findall(r'href="/events/([0-9a-f]+)"', page)
     assert f"Event {found[:16]}" in (await desk.see("/events", csrf=token, who=found))[1]
     assert "None here" in (await desk.see("/events", csrf=token, who="nobody@example.com"))[1]
+    for unheard in ("Ada Lovelace", "王", "12345"):
+        status, page = await desk.see("/events", csrf=token, who=unheard)
+        assert status == 400
+        assert "Leads are not found by name" in page
+    status, page = await desk.see("/events", csrf=token, who="ada@", since="yesterday")
+    assert status == 400
+    assert "since: " in page
     assert (await desk.see("/events", csrf=token, who="what is this"))[0] == 400
 
 
