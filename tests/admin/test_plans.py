@@ -5,6 +5,7 @@ counted. The bounds of a page (`search.SPAN` and the like) are as much smaller h
 """
 
 import asyncio
+import dataclasses
 import os
 import re
 import sqlite3
@@ -16,16 +17,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from bridge import app
 from bridge.admin import reconciled
 from bridge.config.reload import first
 from bridge.store import actions, counts, search
-from bridge.store.base import Pause
+from bridge.store.base import DeliveryState, Pause
+from bridge.store.driver import Driver, raw
 from bridge.store.migrate import migrate
 from bridge.store.opening import driver_for
-from bridge.store.schema import metadata
+from bridge.store.schema import deliveries, metadata
+from bridge.store.search import DeliveriesWanted, EventsWanted
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor
@@ -59,6 +62,52 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     event.listen(Engine, "before_cursor_execute", note)
     yield found
     event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
+    """Give a store in which what waits is older than most of what was delivered, as the engine sees it by itself."""
+    sqlite = request.param == "sqlite"
+    driver = driver_for(f"sqlite:///{tmp_path}/leadbridge.db" if sqlite else request.getfixturevalue("database"))
+    migrate(driver.engine())
+    fill(driver, dataclasses.replace(FULLNESS, pending=0), time.time())
+    waits = (deliveries.c.id < FULLNESS.events // 4, deliveries.c.state == "delivered")
+    with driver.engine().begin() as connection:
+        connection.execute(deliveries.update().where(*waits).values(state="pending", due_at=0.0, settled_at=None))
+        if not sqlite:
+            # Statistics, but no map yet of what all can see: as between two runs of autovacuum.
+            connection.execute(text("ANALYZE"))
+    return driver
+
+
+def test_an_old_backlog_is_not_looked_for_among_all_that_came_since(
+    backlog: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SPANS.items():
+        monkeypatch.setattr(search, name, value)
+    said: list[Asked] = []
+    with backlog.connect() as connection, backlog.looking(connection):
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+            said.append((statement, parameters))
+
+        for chatbot in (None, "hotel", "nobody"):
+            waiting = DeliveriesWanted(state=DeliveryState.PENDING, limit=20, chatbot=chatbot)
+            assert bool(search.find_deliveries(connection, waiting).rows) is (chatbot != "nobody")
+        assert not search.find_events(connection, EventsWanted(email="nobody@example.com")).rows
+        within = raw(connection)
+        if connection.dialect.name == "sqlite":
+            faults = [f"{fault}: {statement}" for statement, given in said if (fault := scan(within, statement, given))]
+        else:
+            faults = [
+                f"{node['Node Type']} on {node['Relation Name']}, {rows:.0f} rows: {statement}"
+                for statement, given in said
+                for node, rows in read(within, statement, given)
+                if rows > READ_ROWS
+            ]
+    assert len(said) > 10
+    assert not faults, "\n".join(faults)
 
 
 async def visit(store: str) -> None:
