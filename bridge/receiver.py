@@ -44,7 +44,7 @@ IDLE_SECONDS = 75.0
 HEADER_BYTES = 8_190
 """The most bytes of a header line; aiohttp answers 400 to more, and to more than 128 headers."""
 COLLECT_SECONDS = 0.25
-"""How soon after a request that is no HTTP its remains are collected; many at once are collected together."""
+"""How soon after a connection that spoke no HTTP its remains are collected; those of many are collected together."""
 RETRY_AFTER = "30"
 
 _SUCCESS = b'{"status":"success"}'
@@ -254,14 +254,17 @@ class Receiver:
     ) -> web.BaseRequest:
         """Make aiohttp's request object with the configured bound on the body's size."""
         size = self._config().server.max_body
-        if message is ERROR and not self._collecting:
+        if message is ERROR:
             # What aiohttp could not parse hangs in a cycle with its traceback, and with all that had been read (libuv
             # reads up to 8 MB at once): clients that send endless header lines would fill the memory before Python
-            # looks for cycles by itself.
-            self._collecting = True
-            self._loop.call_later(COLLECT_SECONDS, gc.collect)
-            self._loop.call_later(4 * COLLECT_SECONDS, self._collect)  # of those whose answer took longer
+            # looks for cycles by itself. Not before the connection's task is done, which holds all that too.
+            task.add_done_callback(self._remains)
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+
+    def _remains(self, _: asyncio.Task[None]) -> None:
+        if not self._collecting:
+            self._collecting = True
+            self._loop.call_later(COLLECT_SECONDS, self._collect)
 
     def _collect(self) -> None:
         self._collecting = False

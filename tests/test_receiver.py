@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import io
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,8 +16,9 @@ from aiohttp import web
 from sqlalchemy import select, text
 
 from bridge.config.model import Ack, Config
+from bridge.log import server_log
 from bridge.mapping import NAMES
-from bridge.receiver import Receiver
+from bridge.receiver import COLLECT_SECONDS, Receiver
 from bridge.relay import Relay
 from bridge.signature import sign
 from bridge.store.driver import Driver
@@ -215,6 +218,31 @@ async def test_headers_are_bounded(endpoint: Endpoint, header: bytes) -> None:
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+async def test_the_remains_of_what_is_no_http_are_collected_on_a_slow_machine_too(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be parsed hangs in a cycle with what had been read; here each turn of the loop takes seconds."""
+    looks = itertools.count(1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    gc.collect()
+    gc.disable()
+    try:
+        monkeypatch.setattr(server_log(), "disabled", True)  # pytest keeps what is logged, and the error with it
+        monkeypatch.setattr(loop, "time", lambda: began + next(looks) * 4 * COLLECT_SECONDS)
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        writer.write(b"POST /webhook HTTP/1.1\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not [each for each in gc.get_objects() if type(each).__name__ == "_ErrInfo"]
+    finally:
+        gc.enable()
+        monkeypatch.undo()
+        writer.close()
 
 
 async def test_no_success_while_the_store_cannot_commit_and_success_when_it_can(
