@@ -24,7 +24,10 @@ from bridge.store.postgres_inlets import LOCK_SECONDS
 from bridge.store.schema import metadata
 
 STATEMENT_SECONDS = 10
-"""How long a statement may take at all, and how long this process may leave a transaction waiting for its next one."""
+"""How long a statement may take at all, and how long a reader or an operator may leave a transaction waiting."""
+STANDING_SECONDS = 2
+"""How long a process that serves may leave a transaction waiting for its next statement. One that is stopped in the
+middle of a claim holds what the others need to renew their leases: within a third of the time that a lease lasts."""
 OPERATOR_SECONDS = 30
 """How long one statement of an operator's command may take."""
 ANSWER_SECONDS = 35.0
@@ -68,7 +71,7 @@ class PostgresDriver:
     begin: str = (
         f"BEGIN; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; {_COUNT}; NOTIFY {CHANNEL}"
     )
-    begin_own: str = f"BEGIN; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
+    begin_own: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
     exclusive: bool = False
     # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
     # this process, which may be slow or stopped.
