@@ -67,9 +67,11 @@ async def probe_all(
     asked = _questions(config, places)
     open_names = list(config.destinations)
     gate = asyncio.Semaphore(AT_ONCE)
+    # One moment for all: a destination that waits is not asked in the place of one that has just been given up.
+    end = asyncio.get_running_loop().time() + TOTAL_SECONDS
 
     async def ask(questions: _Questions) -> list[Finding]:
-        found = await _ask(questions, vault(questions.destination.name), gate)
+        found = await _ask(questions, vault(questions.destination.name), gate, end)
         open_names.remove(questions.destination.name)
         waiting_for(open_names)
         return found
@@ -100,10 +102,10 @@ def _questions(config: Config, places: Places) -> list[_Questions]:
     return list(made.values())
 
 
-async def _ask(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) -> list[Finding]:
-    """Ask one destination; whatever goes wrong becomes a finding."""
+async def _ask(questions: _Questions, vault: Vault, gate: asyncio.Semaphore, end: float) -> list[Finding]:
+    """Ask one destination; whatever goes wrong becomes a finding. `end` is in the loop's time."""
     seconds = questions.destination.timeout
-    total = asyncio.timeout(TOTAL_SECONDS)
+    total = asyncio.timeout_at(end)
     try:
         async with total:
             return await _answer(questions, vault, gate) or [_ALL_WELL]
