@@ -5,6 +5,7 @@ A page that cannot be shown is a page too, with the words of the error.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from bridge.admin.sources import Page
 from bridge.errors import OperatorError, StoreUnavailableError
 
 SAID_LIMIT = 1_000
+REFRESH = "Leadbridge-Refresh"
+"""The header by which pages/live.js says that it asks again for a page that is shown already."""
 
 Form = Mapping[str, str]
 Seen = web.StreamResponse | Page
@@ -59,8 +62,8 @@ class Screen:
         return answer
 
     def page(self, template: str, caller: Caller, **values: Any) -> Page:  # noqa: ANN401 - what the template uses
-        """Describe a page, with what is to be said to who sees it; of a `View` the template gets what it shows."""
-        return Page(template, caller, {**values, "said": self._said.pop(_key(caller), None)})
+        """Describe a page; of a `View` the template gets what it shows."""
+        return Page(template, caller, values)
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
         """Go to a page and say something there; after a form, so that reloading it does nothing twice."""
@@ -82,9 +85,14 @@ class Screen:
             seen = await do(caller)
             if not isinstance(seen, Page):
                 return seen
-            return web.Response(body=await self._reader.do(seen), content_type="text/html", charset="utf-8")
+            told = replace(seen, values={**seen.values, "said": self._hear(caller, request)})
+            return web.Response(body=await self._reader.do(told), content_type="text/html", charset="utf-8")
         except (RefusedError, OperatorError) as error:
             return self._trouble(caller, _status(error), str(error))
+
+    def _hear(self, caller: Caller, request: web.Request) -> str | None:
+        """Take what is to be said, unless nobody would see it: of a refreshed page only the live parts are shown."""
+        return None if REFRESH in request.headers else self._said.pop(_key(caller), None)
 
     def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
         return self._rendering.page("trouble.html", caller, status, said=None, message=message)

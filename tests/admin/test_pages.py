@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.admin.screen import REFRESH
 from bridge.sharding import lanes_of
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
@@ -77,6 +78,17 @@ async def test_a_lane_is_paused_and_resumed_by_forms(desk: Desk) -> None:
     assert "Resume crm" in page
     assert "paused until" not in (await desk.see("/"))[1]
     assert "resumed" in (await desk.see("/lanes/crm/resume", csrf=token))[1]
+
+
+async def test_what_is_said_after_a_form_is_not_taken_by_a_page_that_refreshes_itself(desk: Desk) -> None:
+    token = await log_in(desk)
+    at = f"http://{desk.bridge.admin}"
+    async with desk.session.post(f"{at}/lanes/crm/pause", data={"csrf": token}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    async with desk.session.get(f"{at}/", headers={REFRESH: "1"}) as answer:
+        assert "paused until" not in await answer.text()
+    assert "paused until it is resumed" in (await desk.see("/"))[1]
+    assert REFRESH in (await desk.see("/static/live.js"))[1]
 
 
 async def test_a_viewer_sees_no_forms_and_no_personal_data(desk: Desk) -> None:

@@ -6,7 +6,11 @@ const EVERY_MS = 2000;
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-live][id]")];
   if (!parts.length || document.hidden) return;
-  const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+  const answer = await fetch(location.href, {
+    credentials: "same-origin",
+    headers: { "Leadbridge-Refresh": "1" },
+    redirect: "error",
+  });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {
