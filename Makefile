@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The program and its tests are started hundreds of times: what was compiled once is kept, also where this is set.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench chaos docs lock clean
 

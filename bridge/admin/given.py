@@ -12,9 +12,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from bridge.audit import Action
 from bridge.event import EventState
-from bridge.store.base import DeliveryState
+from bridge.store.base import PAGE, DeliveryState
 from bridge.store.bulk import Act
-from bridge.store.questions import PAGE
 from connectors.base import Reason
 
 PAGE_LIMIT: Final = 500

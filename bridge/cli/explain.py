@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli import configuration, output, stored
+from bridge.cli import configuration, output
 from bridge.cli.eventfile import STANDARD_INPUT, read_event, split_required
 from bridge.cli.explanation import FAILS, MATCHES, Asked, Fate, RouteFate, foretell
 from bridge.cli.options import LIMIT, ChatbotOption, JsonOption
@@ -70,6 +70,8 @@ def explain(
             raise typer.BadParameter("--against and --chatbot go with --stored N")
         finding = _explain(given, as_json=json)
     else:
+        from bridge.cli import stored  # noqa: PLC0415 - SQLAlchemy, which nothing else here needs
+
         asked = stored.Asked(stored_events, chatbot, _only_path(given), against)
         finding = stored.compare(asked, as_json=json)
     if finding:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli.configuration import DEFAULT, VARIABLE
-from bridge.store.questions import PAGE
+from bridge.store.base import PAGE
 
 LIMIT = 10_000
 """The most rows of a page."""

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, delete, insert, select, update
 
 from bridge.audit import Action, Entry
-from bridge.store.questions import PAGE
+from bridge.store.base import PAGE
 from bridge.store.schema import audit
 
 STEP = 500

@@ -15,6 +15,9 @@ from bridge.event import Event
 from bridge.sharding import SPLIT, shard
 from connectors.base import Reason
 
+PAGE = 100
+"""Rows of a page, unless another limit is asked for."""
+
 
 class DeliveryState(StrEnum):
     """Where a delivery stands. Only `PENDING` is in the queue."""

@@ -15,11 +15,9 @@ import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, Subquery, func, literal, select
 
 from bridge.event import EventState, Form
-from bridge.store.base import DeliveryState, Quarantined
+from bridge.store.base import PAGE, DeliveryState, Quarantined
 from bridge.store.schema import attempts, deliveries, events, quarantine
 
-PAGE = 100
-"""Rows of a page, unless another limit is asked for."""
 ATTEMPTS_LIMIT = 1_000
 """The most attempts that are shown of one delivery: the latest ones."""
 ID_DIGITS = 32

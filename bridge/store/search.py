@@ -13,9 +13,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, Subquery, exists, func, select, text, true, tuple_
 
 from bridge.event import EventState, contact_key, decode, text_of
-from bridge.store.base import DeliveryState
+from bridge.store.base import PAGE, DeliveryState
 from bridge.store.questions import (
-    PAGE,
     DeliveryRow,
     EventRow,
     deliveries_in,
