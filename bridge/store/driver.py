@@ -48,7 +48,7 @@ class Driver(Protocol):
     exclusive: bool
     """Whether `lock` keeps every other process from serving the store."""
     sorts: bool
-    """Whether a group is committed as one transaction per kind of change, not as one."""
+    """Whether accepts, outcomes, and each other change of a group are transactions of their own, not all one."""
     turn: float
     """About how many seconds one process's group keeps the others' from theirs."""
     patience: float | None

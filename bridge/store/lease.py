@@ -1,10 +1,10 @@
 """Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, update
 
 from bridge.errors import LeaseLostError
 from bridge.sharding import shard
@@ -19,36 +19,40 @@ def claim(connection: Connection, owner: str, names: Sequence[str], now: float, 
     """Take the lanes that are free or whose lease is over, renew the owner's own; give those that it holds now.
 
     Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
-    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit. Lanes
-    of a number of shards that is not in force, or whose deliveries are not divided yet, are nobody's.
+    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit, all that
+    it takes and all that it renews by one statement. Lanes of a number of shards that is not in force, or whose
+    deliveries are not divided yet, are nobody's.
     """
-    kept = _renewed(connection, owner, frozenset(names), now, now + ttl)
-    rest = [name for name in names if name not in kept]
-    return kept | (_taken(connection, owner, rest, now, now + ttl) if rest else {})
-
-
-def _renewed(connection: Connection, owner: str, names: AbstractSet[str], now: float, until: float) -> dict[str, Lease]:
-    """Renew those leases of the owner that are not over: nobody can have changed what they are of.
-
-    Thousands of lanes are renewed every two seconds, so the statements do not name each.
-    """
+    # Thousands of lanes are renewed every two seconds, so the statements do not name each.
     held = (lanes.c.owner == owner) & (lanes.c.lease_until > now)
-    asked = select(lanes.c.name, lanes.c.fence).where(held).order_by(lanes.c.name)
-    found = {row.name: row.fence for row in connection.execute(asked.with_for_update(key_share=True))}
-    if left := found.keys() - names:
-        held &= lanes.c.name.not_in(left)
-    if kept := {name: Lease(name, fence) for name, fence in found.items() if name in names}:
-        connection.execute(update(lanes).where(held).values(lease_until=until))
-    return kept
+    own = frozenset(connection.execute(select(lanes.c.name).where(held)).scalars())
+    rest = [name for name in names if name not in own]
+    wanted = {*rest, *(shard(name).destination for name in rest)}
+    _add_missing(connection, wanted)
+    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)) if wanted else held)
+    # Nobody can have changed what they are of.
+    kept = {
+        name: Lease(name, rows[name].fence)
+        for name in names
+        if name in own and name in rows and rows[name].owner == owner and rows[name].lease_until > now
+    }
+    if kept:
+        left = own.difference(names)
+        renewed = held & lanes.c.name.not_in(left) if left else held
+        connection.execute(update(lanes).where(renewed).values(lease_until=now + ttl))
+    return kept | (_taken(connection, owner, rest, rows, now, now + ttl) if rest else {})
 
 
-def _taken(connection: Connection, owner: str, names: Sequence[str], now: float, until: float) -> dict[str, Lease]:
-    wanted = {*names, *(shard(name).destination for name in names)}
-    rows = _locked(connection, wanted)
-    # In one order too: each row that two add at once, one of them waits for.
-    if missing := sorted(wanted - rows.keys()):
+def _add_missing(connection: Connection, names: AbstractSet[str]) -> None:
+    """Add rows before any is locked: who adds one waits for whoever adds it at this moment."""
+    known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars()) if names else set()
+    if missing := sorted(names - known):
         insert_missing(connection, lanes, [{"name": name} for name in missing])
-        rows = _locked(connection, wanted)
+
+
+def _taken(
+    connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
+) -> dict[str, Lease]:
     given = {name: rows[name] for name in names if _in_force(name, rows)}
     own = [name for name, row in given.items() if row.owner == owner]
     free = [name for name, row in given.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
@@ -68,6 +72,7 @@ def release(connection: Connection, owner: str | None, names: Sequence[str] | No
         connection.execute(delete(members).where(members.c.name == owner) if owner else delete(members))
     else:
         held &= lanes.c.name.in_(names)
+    _locked(connection, held)
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
@@ -77,12 +82,14 @@ def _in_force(name: str, rows: _Rows) -> bool:
     return bool(destination.shards == lane.of and destination.divided_to is None)
 
 
-def _locked(connection: Connection, names: Iterable[str]) -> _Rows:
-    """Lock the rows against each other's claims, against settlements, and against a change of the number of shards.
+def _locked(connection: Connection, which: ColumnElement[bool]) -> _Rows:
+    """Lock rows against each other's claims, against settlements, and against a change of the number of shards.
 
-    Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE.
+    Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE. In the
+    order of the names, which everybody who locks several keeps to: else two could wait for each other, until the server
+    ends one of them after a second.
     """
-    asked = select(lanes).where(lanes.c.name.in_(names)).order_by(lanes.c.name)
+    asked = select(lanes).where(which).order_by(lanes.c.name)
     return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True))}
 
 

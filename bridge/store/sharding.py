@@ -54,11 +54,10 @@ def keep_shards(connection: Connection, destinations: Iterable[str]) -> None:
     """
     names = sorted(destinations)
     asked = select(lanes.c.name).where(lanes.c.name.in_(names)).order_by(lanes.c.name)
-    asked = asked.with_for_update(read=True, key_share=True)
     found = set(connection.execute(asked).scalars())
     if missing := [name for name in names if name not in found]:
         insert_missing(connection, lanes, [{"name": name} for name in missing])
-        connection.execute(asked).all()
+    connection.execute(asked.with_for_update(read=True, key_share=True)).all()
 
 
 def agree(connection: Connection, names: Iterable[str], now: float, wanted: Callable[[], Wanted]) -> None:

@@ -76,7 +76,7 @@ class SqlStore:
             self._commit,
             self._committed,
             self._look,
-            kind=type if driver.sorts else None,
+            kind=_kind if driver.sorts else None,
             patience=driver.patience,
         )
 
@@ -328,6 +328,14 @@ class SqlStore:
             # Nobody waits for it: it goes along with what senders send, which it is about.
             telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)), sent=True)
             telling.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _kind(change: Change) -> int | str:
+    """Have accepts share a commit, and outcomes, and all else be alone.
+
+    Each of those may lock several lanes, in one order, which two of them together would not keep.
+    """
+    return id(change) if isinstance(change, Call) else type(change).__name__
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:

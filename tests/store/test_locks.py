@@ -1,0 +1,131 @@
+"""PostgreSQL's locks: nobody waits long for a process that stands still, and no two for each other."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from bridge.errors import LeaseLostError
+from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS
+from bridge.sharding import lanes_of
+from bridge.store import actions, members
+from bridge.store import lease as lease_rows
+from bridge.store.base import Lease, Pause
+from bridge.store.changing import changing
+from bridge.store.driver import raw
+from bridge.store.postgres import PostgresDriver
+from bridge.store.sql import SqlStore
+from tests.building import NOW, routed
+from tests.postgresql import ToldDriver
+from tests.store.test_postgres import ask, until
+from tests.store.test_sql import delivered
+
+NAMES = ("crm", "mail", "log")
+STEPS = 60
+
+
+@pytest.fixture
+async def stores(database: str) -> AsyncIterator[list[SqlStore]]:
+    """One store, as two processes have it."""
+    opened = [SqlStore(ToldDriver(database)) for _ in range(2)]
+    yield opened
+    for each in opened:
+        await each.close()
+
+
+async def test_one_that_is_stopped_in_the_middle_of_a_claim_does_not_keep_the_others_from_their_lanes(
+    stores: list[SqlStore], database: str
+) -> None:
+    driver, (store, other) = ToldDriver(database), stores
+    for each in (store, other):
+        await each.meet(str(id(each)), ["one", "two"], NOW, LEASE_SECONDS)
+    assert await store.claim("me", ["one"], NOW, LEASE_SECONDS)
+    assert await other.claim("other", ["two"], NOW, LEASE_SECONDS)
+    stopped = driver.connect()
+    with contextlib.closing(raw(stopped)):
+        raw(stopped).execute(driver.begin_own)
+        members.meet(stopped, str(id(other)), ["one", "two", "three"], NOW, LEASE_SECONDS)
+        held = lease_rows.claim(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
+        assert held.keys() == {"two", "three"}
+        # Nothing follows. What it holds is free before anybody's lease is over, and it is dead before long.
+        async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
+            assert await store.claim("me", ["one", "three"], NOW, LEASE_SECONDS)
+            await store.meet(str(id(store)), ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
+        assert (await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS)).keys() == {"two"}
+
+
+async def test_who_renews_and_takes_at_once_does_not_wait_for_one_who_waits_for_it(
+    stores: list[SqlStore], database: str
+) -> None:
+    """Both lock the destination's row and those of its lanes: what is renewed and what is taken in one order, too."""
+    store, other = stores
+    first, second = lanes_of("crm", 2)
+    await other.meet("other", [first, second], NOW, 10)
+    while await other.divide("crm"):
+        pass
+    assert (await other.claim("other", [first], NOW, 10)).keys() == {first}
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    with psycopg.connect(database) as blocker:
+        blocker.execute("SELECT FROM lanes WHERE name = 'crm' FOR UPDATE")
+        # It looks whether the number may be changed, and locks the destination's row and those of its lanes.
+        meeting = asyncio.ensure_future(store.meet("me", lanes_of("crm", 5), NOW, 10))
+        await until(lambda: ask(database, waiting) == [(1,)])
+        claiming = asyncio.ensure_future(other.claim("other", [first, second], NOW, 10))
+        await until(lambda: ask(database, "SELECT count(*) FROM pg_locks WHERE NOT granted") == [(2,)])
+        blocker.rollback()
+    assert (await meeting).shards == {"crm": 2}
+    assert (await claiming).keys() == {first, second}
+
+
+async def test_processes_and_operators_never_wait_for_each_other_in_a_circle(database: str) -> None:
+    """The server would end one of them after a second (SQLSTATE 40P01), and leases are not renewed meanwhile."""
+    stores = [SqlStore(PostgresDriver(database)) for _ in range(4)]
+    await asyncio.gather(
+        *(_process(store, number) for number, store in enumerate(stores)),
+        asyncio.to_thread(_operator, PostgresDriver(database)),
+    )
+    for each in stores:
+        await each.close()
+
+
+async def _process(store: SqlStore, number: int) -> None:
+    chance, owner, leases = random.Random(number), f"process {number}", dict[str, Lease]()
+    for _ in range(STEPS):
+        lanes = [lane for name in NAMES for lane in lanes_of(name, chance.choice([1, 2, 4]))]
+        share = [lane for lane in lanes if chance.random() < 0.7]
+        match chance.randrange(6):
+            case 0:
+                await store.meet(owner, share, time.time(), 1)
+            case 1 | 2:
+                leases = await store.claim(owner, [*share, *leases], time.time(), 1)
+            case 3:
+                await store.release(owner, chance.sample(list(leases), len(leases) // 2))
+            case 4:
+                await store.accept([routed(*NAMES)])
+                await asyncio.gather(*map(store.divide, NAMES))
+            case _:
+                await asyncio.gather(*(_settle(store, each) for each in leases.values()))
+
+
+async def _settle(store: SqlStore, lease: Lease) -> None:
+    due = await store.due(lease.lane, 0, 5)
+    with contextlib.suppress(LeaseLostError):
+        await store.settle(lease, [delivered(each.id) for each in due])
+
+
+def _operator(driver: PostgresDriver) -> None:
+    chance = random.Random(0)
+    for _ in range(STEPS):
+        with changing(driver) as connection:
+            match chance.randrange(3):
+                case 0:
+                    ids = [chance.randint(1, STEPS * len(NAMES)) for _ in range(10)]
+                    actions.replay(connection, ids, time.time())
+                case 1:
+                    actions.pause_lane(connection, chance.choice(NAMES), Pause("operator", "they asked for it"))
+                case _:
+                    actions.resume_lane(connection, chance.choice(NAMES))
