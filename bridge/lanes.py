@@ -74,7 +74,7 @@ class Lanes:
         self._over: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._soonest = math.inf
-        """In how many seconds the first of the others' leases is over, if it is not renewed."""
+        """In how many seconds the first of the others, or of their leases, is over if it is not renewed."""
         self._stopping = False
         self._wake = asyncio.Event()
         store.on_accepted = self._accepted

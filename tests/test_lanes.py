@@ -159,6 +159,19 @@ async def test_whoever_is_left_looks_when_the_leases_of_the_dead_end(
     await until(lambda: second.working == set(NAMES))
 
 
+async def test_whoever_is_left_looks_when_one_ends_that_died_before_it_could_claim(
+    start: Start, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had said that it was there, and had no lease whose end would have been waited for."""
+    monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
+    ghost = SqlStore(ToldDriver(database))
+    await ghost.meet("ghost", ["crm", "mail"], asyncio.get_running_loop().time(), 1)
+    left = start("crm", "mail")
+    await until(lambda: len(left.working) == 1)
+    await until(lambda: left.working == {"crm", "mail"})
+    await ghost.close()
+
+
 async def test_a_process_that_is_cut_off_begins_no_calls_after_its_leases_are_over(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,7 @@ class Meeting:
     dividing: frozenset[str] = frozenset()
     """Destinations whose deliveries are still being given their shards: until then nobody works them."""
     soonest: float = math.inf
-    """Seconds until the first of the others' leases is over, if it is not renewed."""
+    """Seconds until the first of the others, or of their leases, is over if it is not renewed."""
 
     def works(self, lane: str) -> bool:
         """Whether a lane is one of the number of shards that is in force."""

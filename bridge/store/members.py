@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import orjson
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from bridge.store.base import Meeting
 from bridge.store.schema import lanes, members
@@ -20,7 +20,9 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
     agree(connection, names, now, lambda: _wanted(connection))
-    return _meeting(connection, owner, _wanted(connection), now)
+    others = select(func.min(members.c.until)).where(members.c.name != owner)
+    ends = connection.execute(others).scalar()
+    return _meeting(connection, owner, _wanted(connection), now, math.inf if ends is None else ends)
 
 
 def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
@@ -34,7 +36,11 @@ def _wanted(connection: Connection) -> Wanted:
     return {row.name: frozenset(orjson.loads(row.lanes)) for row in connection.execute(select(members))}
 
 
-def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float) -> Meeting:
+def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float, ends: float = math.inf) -> Meeting:
+    """Read the rest. `ends` is when the first of the other processes is there no longer, if it says no more.
+
+    One that has died between its last meeting and its claim is known for longer than its leases last.
+    """
     held = lanes.c.owner.is_not(None) & (lanes.c.lease_until > now)
     columns = (lanes.c.name, lanes.c.owner, lanes.c.lease_until, lanes.c.shards, lanes.c.divided_to)
     rows = connection.execute(select(*columns).where(or_(held, lanes.c.shards > 1))).all()
@@ -44,5 +50,5 @@ def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float) -> 
         holders={row.name: row.owner for row in leased},
         shards={row.name: row.shards for row in rows if row.shards > 1},
         dividing=frozenset(row.name for row in rows if row.divided_to is not None),
-        soonest=min((row.lease_until - now for row in leased if row.owner != owner), default=math.inf),
+        soonest=min((ends, *(row.lease_until for row in leased if row.owner != owner))) - now,
     )
