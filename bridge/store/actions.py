@@ -127,10 +127,12 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
 def resume_lane(connection: Connection, name: str) -> bool:
     """Let a destination's lanes go, whoever has paused them; False if none was paused."""
     shards = connection.execute(select(lanes.c.shards).where(lanes.c.name == name)).scalar() or 1
-    paused = (lanes.c.name.in_({name, *lanes_of(name, shards)}), lanes.c.paused_by.is_not(None))
-    # In the order in which claims lock them.
-    connection.execute(select(lanes.c.name).where(*paused).order_by(lanes.c.name).with_for_update(key_share=True)).all()
-    return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
+    paused = select(lanes.c.name).where(
+        lanes.c.name.in_({name, *lanes_of(name, shards)}), lanes.c.paused_by.is_not(None)
+    )
+    # In the order in which claims lock them, and none beside these.
+    held = connection.execute(paused.order_by(lanes.c.name).with_for_update(key_share=True)).scalars().all()
+    return bool(connection.execute(update(lanes).where(lanes.c.name.in_(held)).values(_UNPAUSED)).rowcount)
 
 
 def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:

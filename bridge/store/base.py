@@ -1,7 +1,7 @@
 """What the receiver and the lanes ask of the store, and the values that pass.
 
-Every call that changes something is one transaction, committed together with whatever else waits at that moment; it
-returns after the commit, or raises with nothing changed. A crash therefore leaves either the whole change or nothing.
+Every call that changes something is in one transaction, which others that wait at that moment may share; it returns
+after the commit, or raises with nothing changed. A crash therefore leaves either the whole change or nothing.
 """
 
 import math

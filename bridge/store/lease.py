@@ -86,8 +86,8 @@ def _locked(connection: Connection, which: ColumnElement[bool]) -> _Rows:
     """Lock rows against each other's claims, against settlements, and against a change of the number of shards.
 
     Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE. In the
-    order of the names, which everybody who locks several keeps to: else two could wait for each other, until the server
-    ends one of them after a second.
+    order of the names, as whoever else locks several: else two could wait for each other, until the server ends one of
+    them after a second.
     """
     asked = select(lanes).where(which).order_by(lanes.c.name)
     return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True))}

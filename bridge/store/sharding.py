@@ -120,9 +120,12 @@ def divide(connection: Connection, destination: str) -> bool:
     last, count = connection.execute(select(func.max(step.c.id), func.count()).select_from(step)).one()
     if count:
         wrong = or_(deliveries.c.shard.is_(None), deliveries.c.shard != mark(destination))
+        these = (*pending, deliveries.c.id <= last, wrong)
+        # In the order in which an operator's changes lock them.
         connection.execute(
-            update(deliveries).where(*pending, deliveries.c.id <= last, wrong).values(shard=mark(destination))
-        )
+            select(deliveries.c.id).where(*these).order_by(deliveries.c.id).with_for_update(key_share=True)
+        ).all()
+        connection.execute(update(deliveries).where(*these).values(shard=mark(destination)))
     more = count == DIVIDE_ROWS
     connection.execute(update(lanes).where(lanes.c.name == destination).values(divided_to=last if more else None))
     return bool(more)

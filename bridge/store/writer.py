@@ -18,7 +18,7 @@ import structlog
 from bridge.errors import LeadbridgeError, StoreBusyError, StoreUnavailableError
 
 GROUP_LIMIT = 128
-"""The most changes in one commit: bounds how long the first of them waits for the last."""
+"""The most changes that are given to the thread together: bounds how long the first of them waits for the last."""
 WAITING_LIMIT = 5_000
 """The most changes that wait: beyond it a new one is refused at once, instead of growing memory and latency."""
 IDLE_SECONDS = 0.5
