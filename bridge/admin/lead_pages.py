@@ -25,6 +25,10 @@ from connectors.base import Reason
 
 SEARCHED = "/events"
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
+_UNSEARCHABLE: Final = (
+    "Nothing can be looked for by that. Write an e-mail address, or at least three characters of one without a blank; "
+    "at least six digits of a phone number; or the first six characters of an id. Leads are not found by name."
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,12 +39,6 @@ class Told:
     mapped: Mapped
     link: str | None
     """Into the destination; only what a browser opens as a page."""
-
-
-_UNSEARCHABLE: Final = (
-    "Nothing can be looked for by that. Write an e-mail address, or at least three characters of one without a blank; "
-    "at least six digits of a phone number; or the first six characters of an id. Leads are not found by name."
-)
 
 
 class LeadPages:

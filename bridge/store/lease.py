@@ -1,7 +1,6 @@
 """Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, update
@@ -9,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, upda
 from bridge.errors import LeaseLostError
 from bridge.sharding import shard
 from bridge.store.base import Lease, Pause
-from bridge.store.missing import insert_missing
+from bridge.store.missing import add_lanes
 from bridge.store.schema import lanes, members
 
 _Rows = dict[str, Row[*tuple[Any, ...]]]
@@ -28,26 +27,16 @@ def claim(connection: Connection, owner: str, names: Sequence[str], now: float, 
     own = frozenset(connection.execute(select(lanes.c.name).where(held)).scalars())
     rest = [name for name in names if name not in own]
     wanted = {*rest, *(shard(name).destination for name in rest)}
-    _add_missing(connection, wanted)
-    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)) if wanted else held)
+    add_lanes(connection, wanted)
+    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)))
     # Nobody can have changed what they are of.
-    kept = {
-        name: Lease(name, rows[name].fence)
-        for name in names
-        if name in own and name in rows and rows[name].owner == owner and rows[name].lease_until > now
-    }
+    asked = {name: rows[name] for name in names if name in rows}
+    kept = {n: Lease(n, row.fence) for n, row in asked.items() if row.owner == owner and row.lease_until > now}
     if kept:
         left = own.difference(names)
         renewed = held & lanes.c.name.not_in(left) if left else held
         connection.execute(update(lanes).where(renewed).values(lease_until=now + ttl))
-    return kept | (_taken(connection, owner, rest, rows, now, now + ttl) if rest else {})
-
-
-def _add_missing(connection: Connection, names: AbstractSet[str]) -> None:
-    """Add rows before any is locked: who adds one waits for whoever adds it at this moment."""
-    known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars()) if names else set()
-    if missing := sorted(names - known):
-        insert_missing(connection, lanes, [{"name": name} for name in missing])
+    return kept | _taken(connection, owner, rest, rows, now, now + ttl)
 
 
 def _taken(

@@ -1,10 +1,11 @@
 """Which processes serve the store together: the statements on `members`, run inside the writer's transaction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, Row, delete, insert, or_, select
 
 from bridge.store.base import Meeting
 from bridge.store.schema import lanes, members
@@ -19,10 +20,10 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
     connection.execute(delete(members).where((members.c.until <= now) | (members.c.name == owner)))
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
-    agree(connection, names, now, lambda: _wanted(connection))
-    others = select(func.min(members.c.until)).where(members.c.name != owner)
-    ends = connection.execute(others).scalar()
-    return _meeting(connection, owner, _wanted(connection), now, math.inf if ends is None else ends)
+    agree(connection, names, now, lambda: _wanted(_there(connection)))
+    there = _there(connection)
+    ends = min((each.until for each in there if each.name != owner), default=math.inf)
+    return _meeting(connection, owner, _wanted(there), now, ends)
 
 
 def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
@@ -32,8 +33,12 @@ def alone(connection: Connection, owner: str, names: Sequence[str], now: float) 
     return _meeting(connection, owner, wanted, now)
 
 
-def _wanted(connection: Connection) -> Wanted:
-    return {row.name: frozenset(orjson.loads(row.lanes)) for row in connection.execute(select(members))}
+def _there(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(members)).all()
+
+
+def _wanted(there: Iterable[Row[Any]]) -> Wanted:
+    return {each.name: frozenset(orjson.loads(each.lanes)) for each in there}
 
 
 def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float, ends: float = math.inf) -> Meeting:

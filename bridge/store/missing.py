@@ -1,10 +1,23 @@
 """Rows that are added only where there are none yet, in the words of each engine."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import sqlite
+
+from bridge.store.schema import lanes
+
+
+def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
+    """Add rows of lanes that have none yet, and write nothing where all have one.
+
+    Call it before any of their rows is locked: who adds one waits for whoever adds it at this moment.
+    """
+    known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars())
+    if missing := sorted(names - known):
+        insert_missing(connection, lanes, [{"name": name} for name in missing])
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, or_, selec
 
 from bridge.sharding import MARK_FACTOR, lanes_of, shard
 from bridge.store.base import DeliveryState
-from bridge.store.missing import insert_missing
+from bridge.store.missing import add_lanes, insert_missing
 from bridge.store.schema import deliveries, lanes
 
 DIVIDE_ROWS = 1_000
@@ -52,11 +52,9 @@ def keep_shards(connection: Connection, destinations: Iterable[str]) -> None:
 
     For whoever makes deliveries pending but by an accept. It keeps nobody from taking or renewing a lease.
     """
-    names = sorted(destinations)
+    names = frozenset(destinations)
+    add_lanes(connection, names)
     asked = select(lanes.c.name).where(lanes.c.name.in_(names)).order_by(lanes.c.name)
-    found = set(connection.execute(asked).scalars())
-    if missing := [name for name in names if name not in found]:
-        insert_missing(connection, lanes, [{"name": name} for name in missing])
     connection.execute(asked.with_for_update(read=True, key_share=True)).all()
 
 
@@ -120,12 +118,9 @@ def divide(connection: Connection, destination: str) -> bool:
     last, count = connection.execute(select(func.max(step.c.id), func.count()).select_from(step)).one()
     if count:
         wrong = or_(deliveries.c.shard.is_(None), deliveries.c.shard != mark(destination))
-        these = (*pending, deliveries.c.id <= last, wrong)
-        # In the order in which an operator's changes lock them.
         connection.execute(
-            select(deliveries.c.id).where(*these).order_by(deliveries.c.id).with_for_update(key_share=True)
-        ).all()
-        connection.execute(update(deliveries).where(*these).values(shard=mark(destination)))
+            update(deliveries).where(*pending, deliveries.c.id <= last, wrong).values(shard=mark(destination))
+        )
     more = count == DIVIDE_ROWS
     connection.execute(update(lanes).where(lanes.c.name == destination).values(divided_to=last if more else None))
     return bool(more)

@@ -42,20 +42,20 @@ async def test_one_that_is_stopped_in_the_middle_of_a_claim_does_not_keep_the_ot
     stores: list[SqlStore], database: str
 ) -> None:
     driver, (store, other) = ToldDriver(database), stores
-    for each in (store, other):
-        await each.meet(str(id(each)), ["one", "two"], NOW, LEASE_SECONDS)
+    await store.meet("me", ["one", "two"], NOW, LEASE_SECONDS)
+    await other.meet("other", ["one", "two"], NOW, LEASE_SECONDS)
     assert await store.claim("me", ["one"], NOW, LEASE_SECONDS)
     assert await other.claim("other", ["two"], NOW, LEASE_SECONDS)
     stopped = driver.connect()
     with contextlib.closing(raw(stopped)):
         raw(stopped).execute(driver.begin_own)
-        members.meet(stopped, str(id(other)), ["one", "two", "three"], NOW, LEASE_SECONDS)
+        members.meet(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         held = lease_rows.claim(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         assert held.keys() == {"two", "three"}
         # Nothing follows. What it holds is free before anybody's lease is over, and it is dead before long.
         async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
             assert await store.claim("me", ["one", "three"], NOW, LEASE_SECONDS)
-            await store.meet(str(id(store)), ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
+            await store.meet("me", ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
         assert (await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS)).keys() == {"two"}
 
 
