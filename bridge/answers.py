@@ -51,6 +51,12 @@ class Ready(web.StreamResponse):
         """Do nothing: `prepare` has written all."""
 
 
-def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Make an answer with a JSON body."""
-    return web.Response(body=body, status=status, headers=headers, content_type=JSON)
+class Answer(web.Response):
+    """An answer with a JSON body. It does not name the server's software, which aiohttp does with its version."""
+
+    def __init__(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        super().__init__(body=body, status=status, headers=headers, content_type=JSON)
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)

@@ -25,6 +25,7 @@ from bridge.config.model import Address, Config
 from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
 from bridge.configuration import Configuration
+from bridge.connection import ApplicationRunner
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.receiver import Receiver
@@ -120,7 +121,7 @@ async def running(
         stack.push_async_callback(admin.close)
         admin_address = await _listen(
             stack,
-            web.AppRunner(admin.application(), access_log=None, shutdown_timeout=GRACE_SECONDS),
+            ApplicationRunner(admin.application(), listener="admin", shutdown_timeout=GRACE_SECONDS),
             config.server.admin,
         )
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.

@@ -20,6 +20,10 @@ class Action(StrEnum):
 
     LOGIN = "login"
     LOGOUT = "logout"
+    REFUSED_TOKEN = "refused_token"  # noqa: S105 - a word of the log
+    """Showed a token that is not good, at the login or with a request; the entry does not hold it."""
+    REFUSED_ACTION = "refused_action"
+    """Asked for an action that their role does not allow, or that their browser was made to ask for."""
     SEARCH = "search"
     """Looked for a person."""
     REVEAL = "reveal"

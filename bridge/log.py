@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import threading
 import time
 import traceback
 from collections.abc import MutableMapping
@@ -18,7 +19,12 @@ import structlog
 
 
 def configure(lines: BinaryIO | None = None) -> None:
-    """Set the log up for the process: JSON into `lines`, or to standard output, readable if that is a terminal."""
+    """Set the log up for the process: JSON into `lines`, or to standard output, readable if that is a terminal.
+
+    Without `lines` it also takes what Python and the libraries would print to standard error.
+    """
+    if lines is None:
+        _capture()
     if lines is None and sys.stdout.isatty():
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         structlog.configure(
@@ -34,23 +40,48 @@ def configure(lines: BinaryIO | None = None) -> None:
 
 
 def server_log() -> logging.Logger:
-    """Give the logger for aiohttp's server: one line with the kind of the fault.
+    """Return the logger for aiohttp's server: one line with the kind of the fault.
 
     aiohttp's own text is a traceback with the message of the error, which quotes what was sent.
     """
     logger = logging.getLogger("leadbridge.http")
     if not logger.handlers:
-        logger.addHandler(_Kinds())
+        logger.addHandler(_Kinds("http_fault"))
         logger.propagate = False
     return logger
 
 
+def _capture() -> None:
+    """Take the ways by which a text reaches standard error past this log: it may quote a request or a secret.
+
+    These are the libraries' loggers (asyncio's for what a callback raises), warnings, threads that end by an
+    exception, and exceptions that nobody can catch, as in a destructor.
+    """
+    root = logging.getLogger()
+    root.handlers = [_Kinds("library_fault")]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.unraisablehook = lambda raised: _uncaught("destructor", raised.exc_value)
+    threading.excepthook = lambda raised: _uncaught("thread", raised.exc_value)
+
+
+def _uncaught(where: str, error: BaseException | None) -> None:
+    structlog.get_logger().error("uncaught", where=where, exc_info=error)
+
+
 class _Kinds(logging.Handler):
+    """Writes what a library logs as one line: who logged it, where, and the kind of the error; never the text."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__(logging.WARNING)
+        self._event = event
+
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         frames = traceback.extract_tb(error.__traceback__) if error else None
-        at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
-        structlog.get_logger().warning("http_fault", fault=type(error).__qualname__ if error else None, at=at)
+        at = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else f"{record.pathname}:{record.lineno}"
+        fault = type(error).__qualname__ if error else None
+        structlog.get_logger().warning(self._event, logger=record.name, fault=fault, at=at)
 
 
 def _line(logger: object, level: str, entry: MutableMapping[str, Any]) -> bytes:

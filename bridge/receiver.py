@@ -14,17 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+import orjson
 import structlog
-from aiohttp import ClientPayloadError, StreamReader, web
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import ERROR
 
-from bridge.answers import Ready, answer
+from bridge.answers import Answer, Ready
 from bridge.config.model import Ack, Chatbot, Config
+from bridge.connection import BROKEN, Server
 from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Verified
-from bridge.log import server_log
 from bridge.relay import Relay
 from bridge.routing import route
 from bridge.signature import HEADER, SignatureError
@@ -113,15 +114,14 @@ class Receiver:
 
         `answer` is called in place of the receiver's own, which it is put around.
         """
-        return web.Server(
+        return Server(
             answer or self.answer,
+            listener="webhook",
+            logs=True,
             request_factory=self._request,
-            access_log=None,
-            logger=server_log(),
             keepalive_timeout=IDLE_SECONDS,
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,
-            auto_decompress=False,
         )
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class Receiver:
             return self._error(404, "unknown_path", addressed)
         if request.method != "POST":
             ready = request.method in {"GET", "HEAD"}
-            return answer(_READY) if ready else self._error(405, "wrong_method", addressed)
+            return Answer(_READY) if ready else self._error(405, "wrong_method", addressed)
         try:
             body = await self._read(request, config)
         except SenderError as error:
@@ -167,7 +167,7 @@ class Receiver:
             raise SenderError("too_slow", 408) from error
         except web.HTTPRequestEntityTooLarge as error:
             raise SenderError("too_large", 413) from error
-        except (ConnectionError, ClientPayloadError, HttpProcessingError) as error:
+        except BROKEN as error:
             # It hung up, or its body is not what its head promised.
             raise SenderError("broken_off", 400) from error
 
@@ -193,10 +193,10 @@ class Receiver:
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
             [each.event.id for each in routed], max(waits)
         ):
-            return answer(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
+            return Answer(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
         if all(each.event.state is EventState.TEST for each in routed):
-            return answer(_TEST)
-        return self._success if Ready.suits(request) else answer(_SUCCESS)
+            return Answer(_TEST)
+        return self._success if Ready.suits(request) else Answer(_SUCCESS)
 
     async def _aside(self, step: Callable[[], T]) -> T:
         """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""
@@ -242,7 +242,7 @@ class Receiver:
         self._observe(name, result)
         log.warning("not_received", chatbot=name or None, result=result, status=status)
         headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
-        return answer(_ERRORS[status], status, headers)
+        return Answer(_ERRORS[status], status, headers)
 
     def _request(
         self,
@@ -295,4 +295,4 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
 
 
 def _error_response(message: str) -> web.Response:
-    return web.json_response({"status": "error", "error": message}, status=401)
+    return Answer(orjson.dumps({"status": "error", "error": message}), 401)

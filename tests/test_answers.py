@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from aiohttp import web
 
-from bridge.answers import Ready, answer
+from bridge.answers import Answer, Ready
 
 BODY = b'{"status":"success"}'
 READY = Ready(BODY)
@@ -15,7 +15,7 @@ READY = Ready(BODY)
 
 async def respond(request: web.BaseRequest) -> web.StreamResponse:
     await request.read()
-    return READY if Ready.suits(request) else answer(BODY)
+    return READY if Ready.suits(request) else Answer(BODY)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from bridge.admin.desk import Desk
 from bridge.admin.login import Caller
-from bridge.audit import Action, Entry, Subject
+from bridge.audit import Action, Entry, Subject, Who
 from bridge.errors import StoreUnavailableError
 from bridge.store import auditing
 from bridge.store.base import Store
@@ -68,3 +68,17 @@ class AuditLog:
             await self.note(caller, action, subject, subject_id)
         except StoreUnavailableError as error:
             log.warning("audit_not_kept", error=str(error), **Entry(caller.who(), action, subject, subject_id).line())
+
+    async def refused(self, who: Who, action: Action, count: int | None, **facts: str | int) -> int | None:
+        """Keep a refusal; return the entry's id. Of a store in trouble the log alone has it, and the answer is None."""
+        entry = Entry(who, action, count=count, facts=facts)
+        log.warning("audit", **entry.line())
+        try:
+            return await self._store.note(entry, self._clock())
+        except StoreUnavailableError as error:
+            log.warning("audit_not_kept", error=str(error), **entry.line())
+            return None
+
+    async def count(self, add: Callable[[Connection], None]) -> None:
+        """Raise the count of an entry. Raises StoreUnavailableError."""
+        await self._desk.change(add)

@@ -21,10 +21,12 @@ from bridge.admin.orders import Orders
 from bridge.admin.pages import Pages
 from bridge.admin.reader import Reader
 from bridge.admin.reconcile import Reconcile
+from bridge.admin.refusals import Refusals
 from bridge.admin.rendering import Rendering
 from bridge.admin.runs import Runs
 from bridge.config.model import Config
 from bridge.config.reload import Files
+from bridge.connection import BROKEN
 from bridge.lanes import Lanes
 from bridge.store.base import Store
 from bridge.store.driver import Driver
@@ -41,6 +43,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 NOT_KEPT = "no-store"
+BAD = frozenset({400, 413, 415})
+"""Of requests that cannot be read or understood; the log says so of each."""
 
 log = structlog.get_logger()
 
@@ -72,6 +76,7 @@ class Admin:
         self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
         self._runs = Runs(self._desk, self._reader, self._audit, clock)
+        self._refusals = Refusals(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         # Where the store is a database, events are taken while it cannot commit.
         spools = not driver.exclusive
@@ -84,7 +89,8 @@ class Admin:
 
     def application(self) -> web.Application:
         """Make the application for the listener."""
-        application = web.Application(middlewares=[_surround], client_max_size=BODY_LIMIT)
+        application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
+        application.on_response_prepare.append(_unnamed)
         self._health.add_to(application.router)
         groups = (self._api, self._orders, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
@@ -96,6 +102,7 @@ class Admin:
 
     async def close(self) -> None:
         """End what was begun here; what is done of it stays done."""
+        await self._refusals.close()
         await self._inquiries.close()
         await self._runs.close()
         await self._reader.close()
@@ -111,21 +118,40 @@ class Admin:
             self._described = orjson.dumps(await asyncio.to_thread(openapi.document, endpoints))
         return web.Response(body=self._described, content_type=JSON, charset="utf-8")
 
+    @web.middleware
+    async def _audited(self, request: web.Request, handler: Answer) -> web.StreamResponse:
+        """Keep refusals in the audit log."""
+        response = await handler(request)
+        await self._refusals.note(request, response.status)
+        return response
+
+
+async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
+    """Take off the name and version of the server's software, which aiohttp adds."""
+    response.headers.popall("Server", None)
+
 
 @web.middleware
 async def _surround(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Put the headers on every answer, and say in JSON what the API does not have."""
     try:
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
         response = await handler(request)
     except web.HTTPException as error:
         response = _said(error) if request.path.startswith("/api/") else error
         if response is error:
             error.headers.update(HEADERS)
             raise
+    except BROKEN:
+        # Answered and logged below the application: the client hung up, or its body is broken.
+        raise
     except Exception as error:
         # Without the message: it may hold a lead's data.
         log.exception("fault", work="admin", path=_path(request), exc_info=error)
         response = failure(500, "a fault of the program; the log says more")
+    if response.status in BAD:
+        log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", NOT_KEPT)
     return response

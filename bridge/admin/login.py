@@ -4,8 +4,9 @@ A program shows a token with each request; a person shows it once and gets a ses
 ends with it, after `SESSION_SECONDS`, at the logout, or when the token in the configuration changes.
 
 Where there is no token the listener is bound to loopback, and everybody who reaches it is an operator. A browser on
-the same machine reaches it too, with whatever page it shows: so the request must be addressed to loopback (a page of
-another name that has been pointed there is not), and nothing is changed for a page of another origin.
+the same machine reaches it too, with any page that it shows. So the request must be addressed to loopback (a page of
+another name that was pointed there is not), and nothing is changed for a page of another origin. A proxy in front of it
+would let strangers in, so a request with a proxy's headers is refused.
 """
 
 import hashlib
@@ -18,7 +19,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-import structlog
 from aiohttp import web
 
 from bridge.audit import Means, Who
@@ -34,8 +34,31 @@ FAILURES_LIMIT = 10
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-log = structlog.get_logger()
+FORWARDED = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-host",
+        "x-original-for",
+        "true-client-ip",
+        "client-ip",
+        "cf-connecting-ip",
+        "cf-ray",
+        "cdn-loop",
+        "fastly-client-ip",
+        "x-envoy-external-address",
+        "x-azure-clientip",
+        "fly-client-ip",
+        "x-appengine-user-ip",
+        "x-amzn-trace-id",
+    }
+)
+"""Headers that proxies and tunnels add, besides `X-Forwarded-*` and `CF-*`."""
+REFUSED_TOKEN = web.RequestKey("refused_token", bool)
+"""Set where a request showed a token that was refused."""
 
 
 class Role(StrEnum):
@@ -90,6 +113,10 @@ class Caller:
         return Who(self.role.value, Means.SESSION, mark, self.address)
 
 
+CALLER = web.RequestKey("caller", Caller)
+"""Holds the caller of a request, once known."""
+
+
 class Gate:
     """Tells who asks. `server` gives the tokens in use, `clock` seconds since the epoch. Lives in the loop's thread."""
 
@@ -103,17 +130,12 @@ class Gate:
 
     def caller(self, request: web.Request) -> Caller | None:
         """Say who asks; None for somebody who shows neither a token nor a session. Raises RefusedError."""
+        caller = self._caller(request)
+        if caller is not None:
+            request[CALLER] = caller
         if request.method not in SAFE:
             _check_origin(request)
-        address = request.remote or ""
-        if not self._tokens():
-            _check_loopback(request)
-            return Caller(Role.OPERATOR, address, self._anybody)
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return Caller(self._role(shown.strip(), address), address)
-        session = self._session(request.cookies.get(COOKIE, ""))
-        return Caller(session.role, address, session) if session else None
+        return caller
 
     def known(self, request: web.Request) -> Caller:
         """Say who asks. Raises RefusedError for somebody who shows nothing too."""
@@ -130,9 +152,9 @@ class Gate:
         if caller.session and not _equal(caller.session.csrf, shown or ""):
             raise RefusedError(403, "the form is out of date: go back, reload the page, and send it again")
 
-    def login(self, token: str, address: str) -> Session:
-        """Begin a session for who shows a token. Raises RefusedError."""
-        role = self._role(token, address)
+    def login(self, token: str, request: web.Request) -> Session:
+        """Begin a session for a token. Raises RefusedError."""
+        role = self._role(token, request)
         now = self._clock()
         session = Session(
             secrets.token_urlsafe(32), role, secrets.token_urlsafe(32), _digest(token), now + SESSION_SECONDS
@@ -150,8 +172,21 @@ class Gate:
         """Whether somebody must show a token at all."""
         return bool(self._tokens())
 
-    def _role(self, token: str, address: str) -> Role:
-        now = self._clock()
+    def _caller(self, request: web.Request) -> Caller | None:
+        address = request.remote or ""
+        if not self._tokens():
+            _check_forwarded(request)
+            _check_loopback(request, self._server().admin.host)
+            return Caller(Role.OPERATOR, address, self._anybody)
+        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return Caller(self._role(shown.strip(), request), address)
+        session = self._session(request.cookies.get(COOKIE, ""))
+        return Caller(session.role, address, session) if session else None
+
+    def _role(self, token: str, request: web.Request) -> Role:
+        address, now = request.remote or "", self._clock()
+        request[REFUSED_TOKEN] = True
         if wait := self._failures.wait(address, now):
             raise RefusedError(429, "too many wrong tokens from this address; try again later", int(wait) + 1)
         found = None
@@ -161,8 +196,8 @@ class Gate:
                 found = role
         if found is None:
             self._failures.add(address, now)
-            log.warning("login_refused", address=address)
             raise RefusedError(401, "wrong token; it is server.admin_token or server.viewer_token")
+        request[REFUSED_TOKEN] = False
         return found
 
     def _session(self, key: str) -> Session | None:
@@ -204,18 +239,39 @@ def _check_origin(request: web.Request) -> None:
     if origin is None:
         return
     asked = {request.host, request.headers.get("X-Forwarded-Host", request.host)}
-    if urlsplit(origin).netloc not in asked:
+    if _parts(origin)[0] not in asked:
         raise RefusedError(403, "this change was asked for by a page of another origin")
 
 
-def _check_loopback(request: web.Request) -> None:
-    host = urlsplit(f"//{request.host}").hostname or ""
+def _check_forwarded(request: web.Request) -> None:
+    for name in request.headers:
+        known = name.lower()
+        if known in FORWARDED or known.startswith(("x-forwarded", "cf-")):
+            raise RefusedError(
+                403,
+                f"this request came through a proxy (it has the header {known}), and without server.admin_token "
+                "everybody behind a proxy would be an operator: set server.admin_token, or ask without the proxy",
+            )
+
+
+def _check_loopback(request: web.Request, configured: str) -> None:
+    host = _parts(f"//{request.host}")[1]
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = host == "localhost"
+        local = host in {"localhost", configured.lower()}
     if not local:
         raise RefusedError(403, "without server.admin_token the admin listener answers to loopback addresses only")
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Return host and port, and the host alone; empty where there is none that can be read."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "", ""
+    return parts.netloc, host
 
 
 def _equal(known: str, shown: str) -> bool:

@@ -76,14 +76,13 @@ class Pages:
             # Checks the origin: nobody is to be logged in by another site's form.
             self._gate.caller(request)
             form = await form_of(request)
-            address = request.remote or ""
-            session = self._gate.login(form.get("token", "").strip(), address)
+            session = self._gate.login(form.get("token", "").strip(), request)
         except RefusedError as error:
             answer = self._rendering.page("login.html", None, error.status, said=None, message=str(error))
             if error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
-        await self._api.audit.passed(Caller(session.role, address, session), Action.LOGIN)
+        await self._api.audit.passed(Caller(session.role, request.remote or "", session), Action.LOGIN)
         answer = web.Response(status=303, headers={"Location": "/"})
         # Behind a proxy that ends TLS the request itself is plain; who forges the header only harms his own cookie.
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()

@@ -104,6 +104,9 @@ async def form_of(request: web.Request) -> Form:
         posted = await request.post()
     except web.HTTPRequestEntityTooLarge as error:
         raise RefusedError(413, "the form is too large") from error
+    except (ValueError, LookupError) as error:
+        # Parts without their boundary, or bytes that are no text of the charset that is named.
+        raise RefusedError(400, "the form cannot be read: send it as the page does") from error
     return {name: value for name, value in posted.items() if isinstance(value, str)}
 
 

@@ -1,5 +1,6 @@
 """A bridge that was started from a file, a destination that answers, and people who look at its admin listener."""
 
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
+from bridge.config.model import Config, Store
 from bridge.config.reload import first
 from bridge.signature import sign
-from tests.building import KEY, SERIAL, lead
+from tests.building import KEY, SERIAL, FakeConnector, chatbot, config, destination, lead, route
 
 OPERATOR = "the-token-of-an-operator"
 VIEWER = "the-token-of-a-viewer"
@@ -106,3 +108,14 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         jar = aiohttp.CookieJar(unsafe=True)
         async with app.running(config, files) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
             yield Desk(running, session, crm)
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Config:
+    made = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
+    return dataclasses.replace(made, store=Store(f"sqlite:///{tmp_path}/leadbridge.db", 1e9, 1e9))
+
+
+@pytest.fixture
+def guarded(configured: Config) -> Config:
+    return dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))

@@ -1,16 +1,22 @@
 """What people do on the admin listener is in the audit log, and nothing that a lead says."""
 
+import contextlib
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from bridge import app
+from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.store.sql import SqlStore
 from tests.admin.conftest import OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 from tests.admin.test_pages import csrf, log_in
+from tests.building import Clock
 
 ADA = "ada.lovelace@example.com"
 
@@ -52,7 +58,7 @@ async def test_each_order_is_told_with_who_and_from_where(desk: Desk) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", each["at"])
 
 
-async def test_what_is_refused_is_not_told(desk: Desk) -> None:
+async def test_what_cannot_be_done_is_not_told(desk: Desk) -> None:
     await desk.send()
     await desk.settled()
     await desk.send(key=b"a-key-that-is-not-the-right-one")
@@ -65,8 +71,68 @@ async def test_what_is_refused_is_not_told(desk: Desk) -> None:
         ("lanes/nobody/resume", 404),
     ):
         assert (await desk.ask("POST", f"/api/{path}"))[0] == status
-    assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true", token=VIEWER))[0] == 403
     assert await told(desk) == []
+
+
+async def test_what_a_viewer_is_refused_is_told(desk: Desk) -> None:
+    await desk.send()
+    await desk.settled()
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true", token=VIEWER))[0] == 403
+    assert (await desk.ask("POST", "/api/lanes/crm/pause", token=VIEWER, json={"reason": ADA}))[0] == 403
+    token = await log_in(desk, VIEWER)
+    assert (await desk.see("/deliveries/1/discard", csrf=token))[0] == 403
+    # Somebody who shows nothing is asked for a token, and that is no refusal.
+    assert (await desk.ask("GET", "/api/events", token=None))[0] == 200, "the session is a viewer's"
+    entries = await told(desk)
+    assert short(entries) == [
+        ("refused_action", None, None, None, {"method": "GET", "where": "api.events.id"}),
+        ("refused_action", None, None, None, {"method": "POST", "where": "api.lanes.name.pause"}),
+        ("refused_action", None, None, None, {"method": "POST", "where": "deliveries.id.discard"}),
+    ]
+    assert [(each["role"], each["means"], each["address"]) for each in entries] == [
+        ("viewer", "token", "127.0.0.1"),
+        ("viewer", "token", "127.0.0.1"),
+        ("viewer", "session", "127.0.0.1"),
+    ]
+
+
+async def test_wrong_tokens_are_told_and_bounded_and_are_not_in_it(tmp_path: Path, guarded: Config) -> None:
+    wrong = "a-token-that-somebody-tries"
+    clock = Clock()
+    async with app.running(guarded, clock=clock) as bridge, aiohttp.ClientSession() as session:
+        base = f"http://{bridge.admin}"
+        for number in range(40):
+            options: Any = (
+                {"headers": {"Authorization": f"Bearer {wrong}"}} if number % 2 else {"data": {"token": wrong}}
+            )
+            path = "/api/events" if number % 2 else "/login"
+            async with session.request("GET" if number % 2 else "POST", base + path, **options) as answer:
+                assert answer.status == (401 if number < 10 else 429)
+        clock.now += 61
+        async with session.get(f"{base}/api/events", headers={"Authorization": "Bearer again"}) as answer:
+            assert answer.status == 401
+        async with session.get(f"{base}/api/audit", headers={"Authorization": f"Bearer {OPERATOR}"}) as answer:
+            entries = list(reversed((await answer.json())["entries"]))
+    assert [(each["action"], each["role"], each["count"]) for each in entries] == [
+        *[("refused_token", "unknown", None)] * 10,
+        ("refused_token", "unknown", 30),
+        ("refused_token", "unknown", None),
+    ]
+    assert {each["address"] for each in entries} == {"127.0.0.1"}
+    assert [each["facts"]["where"] for each in entries[:2]] == ["login", "api.events"]
+    assert wrong.encode() not in (tmp_path / "leadbridge.db").read_bytes()
+
+
+async def test_counts_of_refusals_are_kept_at_the_end(tmp_path: Path, guarded: Config) -> None:
+    async with app.running(guarded, clock=Clock()) as bridge, aiohttp.ClientSession() as session:
+        for _ in range(25):
+            headers = {"Authorization": "Bearer wrong"}
+            async with session.get(f"http://{bridge.admin}/api/events", headers=headers) as answer:
+                assert answer.status in {401, 429}
+    with contextlib.closing(sqlite3.connect(tmp_path / "leadbridge.db")) as connection:
+        counts = connection.execute("SELECT count FROM audit ORDER BY id").fetchall()
+    assert counts == [*[(None,)] * 10, (15,)]
 
 
 async def test_many_at_once_are_one_entry_that_counts(desk: Desk) -> None:

@@ -1,6 +1,5 @@
 """Who may do what: without a token, when a token changes, and when a session is over."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,10 @@ import pytest
 
 from bridge import app
 from bridge.admin.login import SESSION_SECONDS
-from bridge.config.model import Config, Store
+from bridge.config.model import Config
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_pages import log_in
-from tests.building import Clock, FakeConnector, chatbot, config, destination, route
-
-
-@pytest.fixture
-def configured(tmp_path: Path) -> Config:
-    made = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
-    return dataclasses.replace(made, store=Store(f"sqlite:///{tmp_path}/leadbridge.db", 1e9, 1e9))
+from tests.building import Clock
 
 
 async def status(bridge: app.Running, method: str, path: str, **options: Any) -> int:
@@ -32,14 +25,39 @@ async def test_without_a_token_this_machine_may_do_everything_and_no_page_of_ano
     async with app.running(configured, clock=Clock()) as bridge:
         assert await status(bridge, "GET", "/") == 200
         assert await status(bridge, "GET", "/api/events") == 200
-        for path in ("/", "/api/events", "/metrics"):
-            assert await status(bridge, "GET", path, headers={"Host": "rebound.example"}) == 403
+        for path in ("/", "/api/events", "/metrics", "/playground"):
+            for host in ("rebound.example", "127.0.0.1.rebound.example", "[", "", "10.0.0.5:8081"):
+                assert await status(bridge, "GET", path, headers={"Host": host}) == 403
+            for host in ("localhost", "localhost:9000", "127.0.0.1:8081", "[::1]:8081"):
+                assert await status(bridge, "GET", path, headers={"Host": host}) == 200
         pause = "/api/lanes/crm/pause"
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": "http://evil.example"}) == 403
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": "null"}) == 403
+        assert await status(bridge, "POST", pause, json={}, headers={"Origin": "http://["}) == 403
         assert await status(bridge, "POST", "/lanes/crm/pause", data={"csrf": ""}) == 403
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": f"http://{bridge.admin}"}) == 200
         assert await status(bridge, "POST", pause, json={}) == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Via", "CF-Connecting-IP"],
+)
+async def test_without_a_token_a_proxy_lets_nobody_in(configured: Config, header: str) -> None:
+    async with app.running(configured, clock=Clock()) as bridge, aiohttp.ClientSession() as session:
+        for method, path in (("GET", "/"), ("GET", "/api/events"), ("GET", "/metrics"), ("POST", "/lanes/crm/pause")):
+            async with session.request(method, f"http://{bridge.admin}{path}", headers={header: "x"}) as answer:
+                assert answer.status == 403
+                said = await answer.text()
+                assert header.lower() in said
+                assert "server.admin_token" in said
+        assert await status(bridge, "GET", "/readyz", headers={header: "x"}) in {200, 503}
+
+
+async def test_with_a_token_a_proxy_may_stand_before_it(guarded: Config) -> None:
+    headers = {"Authorization": f"Bearer {OPERATOR}", "X-Forwarded-For": "203.0.113.9", "Via": "1.1 proxy"}
+    async with app.running(guarded, clock=Clock()) as bridge:
+        assert await status(bridge, "GET", "/api/events", headers=headers) == 200
 
 
 async def test_health_tells_anybody(configured: Config) -> None:
@@ -47,8 +65,7 @@ async def test_health_tells_anybody(configured: Config) -> None:
         assert await status(bridge, "GET", "/healthz", headers={"Host": "10.0.0.5:8081"}) == 200
 
 
-async def test_a_session_is_over_after_its_time(configured: Config) -> None:
-    guarded = dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))
+async def test_a_session_is_over_after_its_time(guarded: Config) -> None:
     clock = Clock()
     async with app.running(guarded, clock=clock) as bridge, aiohttp.ClientSession() as session:
         base = f"http://{bridge.admin}"
@@ -61,8 +78,7 @@ async def test_a_session_is_over_after_its_time(configured: Config) -> None:
         assert await status(bridge, "GET", "/", headers=cookie) == 303
 
 
-async def test_wrong_tokens_are_forgotten_after_a_while(configured: Config) -> None:
-    guarded = dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))
+async def test_wrong_tokens_are_forgotten_after_a_while(guarded: Config) -> None:
     clock = Clock()
     good = {"Authorization": f"Bearer {OPERATOR}"}
     async with app.running(guarded, clock=clock) as bridge:
