@@ -109,7 +109,7 @@ async def running(
         desk = Desk(driver)
         stack.push_async_callback(desk.close)
         spool = None if driver.exclusive else await _spooled(stack, config.store, store, metrics.spooled)
-        watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool)
+        watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
         _beside(stack, "alerting", watch.run())
         _beside(stack, "pruning", prune_for_ever(in_use, store, clock))
         _beside(stack, "reloading", in_use.run(store, lanes.reconfigure))

@@ -9,6 +9,9 @@ says, which follows the configuration when no process goes by another one any mo
 Where several processes serve one store, each works its share (`bridge.shares`). A lane that is another one's share is
 given up when the calls that are on their way in it are settled, so a lane moves without a call being made twice. Only
 from a process that has died, or cannot reach the store, is it taken, when its lease is over.
+
+A lane that fails several times in a row (`bridge.faults`) is left to the other processes: this one does not say that it
+would work it. Only a lane that no process would work is tried again here.
 """
 
 import asyncio
@@ -24,9 +27,10 @@ import structlog
 from bridge.calling import Caller
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
+from bridge.faults import Faults
 from bridge.lane import Lane
 from bridge.pace import Pace
-from bridge.sharding import lanes_of
+from bridge.sharding import lanes_of, shard
 from bridge.shares import shares
 from bridge.store.base import Lease, Meeting, Store
 
@@ -54,6 +58,11 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leases: dict[str, Lease] = {}
+        self._faults = Faults()
+        self._began_at: dict[str, float] = {}
+        """When each lane that is being worked was begun, in the loop's time."""
+        self._theirs: frozenset[str] = frozenset()
+        """The lanes that other processes worked at the last meeting."""
         self._begun: set[str] = set()
         """The lanes that this process has worked."""
         self._share: frozenset[str] = frozenset()
@@ -97,11 +106,20 @@ class Lanes:
         do the lanes of a destination while what waits for it is being divided, which some process always goes on with.
         """
         since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
-        return not self._cut_off and all(
-            lane in self._leases or self._elsewhere.get(lane, -math.inf) >= since
-            for name in self._config().destinations.keys() - self._dividing
-            for lane in lanes_of(name, (self._shards or {}).get(name, 1))
+        return (
+            not self._cut_off
+            and not self.failing()
+            and all(
+                lane in self._leases or self._elsewhere.get(lane, -math.inf) >= since
+                for name in self._config().destinations.keys() - self._dividing
+                for lane in lanes_of(name, (self._shards or {}).get(name, 1))
+            )
         )
+
+    def failing(self) -> frozenset[str]:
+        """Return the destinations whose lanes fail again and again here, and are worked by no other process."""
+        lanes = self._faults.given_up - self._theirs
+        return frozenset(shard(lane).destination for lane in lanes) & self._config().destinations.keys()
 
     async def run(self) -> None:
         """Own lanes until `stop`.
@@ -156,10 +174,15 @@ class Lanes:
         """Learn which lanes are this process's, and take, renew and give up leases accordingly."""
         names = [] if self._stopping else [lane for each in self._config().destinations.values() for lane in each.lanes]
         asked_at = asyncio.get_running_loop().time()
+        self._faults.look(self._began_at, asked_at)
+        given_up = self._faults.given_up.intersection(names)
+        offered = [name for name in names if name not in given_up]
         try:
-            meeting = await self._store.meet(self.owner, names, self._clock(), LEASE_SECONDS)
+            meeting = await self._store.meet(self.owner, offered, self._clock(), LEASE_SECONDS)
             wanted = {process: frozenset(filter(meeting.works, lanes)) for process, lanes in meeting.wanted.items()}
             self._share = shares(wanted, meeting.holders).get(self.owner, frozenset())
+            left = given_up.difference(*wanted.values())
+            self._share |= {name for name in left if meeting.works(name) and not self._faults.rests(name, asked_at)}
             # What is being stopped is kept until its calls are settled.
             keep = self._share | self._lanes.keys()
             if gone := self._leases.keys() - keep:
@@ -172,6 +195,7 @@ class Lanes:
             return
         self._soonest = meeting.soonest - (asyncio.get_running_loop().time() - asked_at)
         self._leases = leases
+        self._theirs = frozenset(lane for lane, holder in meeting.holders.items() if holder != self.owner)
         self._elsewhere |= dict.fromkeys([*meeting.holders, *gone, *self._learn(meeting)], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
         if gone and self._differing:
@@ -185,7 +209,8 @@ class Lanes:
         # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
         for destination in self._config().destinations.values():
             for name in destination.lanes:
-                if name in leases and name in self._share and name not in self._lanes:
+                mine = name in leases and name in self._share and name not in self._lanes
+                if mine and not self._faults.rests(name, asked_at):
                     self._begin(destination, leases[name])
 
     def _learn(self, meeting: Meeting) -> list[str]:
@@ -253,6 +278,7 @@ class Lanes:
             owned=self._owns,
         )
         self._lanes[lane.name] = lane
+        self._began_at[lane.name] = asyncio.get_running_loop().time()
         first = lease.fence == FIRST_FENCE and destination.shards == 1 and destination.name not in self._begun
         self._begun.add(destination.name)
         work = _work(lane, destination.limits[lane.name].pace, first=first)
@@ -265,8 +291,11 @@ class Lanes:
         name, destination = lane.name, lane.destination
         del self._lanes[name]
         del self._running[name]
+        began_at = self._began_at.pop(name)
         if not task.cancelled() and (error := task.exception()):
-            log.error("lane_fault", destination=destination.name, lane=name, exc_info=error)
+            self._faults.add(name, began_at, asyncio.get_running_loop().time())
+            given_up = name in self._faults.given_up
+            log.error("lane_fault", destination=destination.name, lane=name, given_up=given_up, exc_info=error)
         if self._config().destinations.get(destination.name) is not destination:
             if not any(each.destination is destination for each in self._lanes.values()):
                 self._close(destination)

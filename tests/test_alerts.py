@@ -253,3 +253,10 @@ def test_a_message_is_good_news_only_when_something_is_over() -> None:
     over, _ = tell(known, [], frozenset(), NOW + CALM_SECONDS, repeat=REPEAT, begun_at=NOW)
     assert [each.good for each in (*messages, *over)] == [False, True]
     assert over == [Message("over: crm: the lane has paused", good=True)]
+
+
+def test_a_lane_that_fails_again_and_again_is_told_at_once() -> None:
+    seen = Seen(stored=None, store_commits=True, pauses={}, quotas={}, failing=frozenset({"crm"}))
+    [found] = troubles(seen, NOW, 600.0)
+    assert (found.key, found.patience) == (Key("failing", "crm"), 0.0)
+    assert "nothing is lost" in found.detail

@@ -6,9 +6,11 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from bridge import faults
 from bridge import lanes as module
 from bridge.calling import Caller
 from bridge.config.model import RateLimit
@@ -16,6 +18,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.lanes import Lanes
 from bridge.sharding import lanes_of
 from bridge.store import sharding
+from bridge.store.base import Pause
 from bridge.store.driver import Driver
 from bridge.store.sql import SqlStore
 from tests.building import FakeConnector, chatbot, config, destination, route, routed
@@ -410,3 +413,59 @@ async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver, sha
     await asyncio.sleep(0.2)
     assert second.calls() == 0
     await second.stop()
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have lanes that fail begin again after a moment, without writing the time's worth of tracebacks."""
+    monkeypatch.setattr(module, "log", Mock())
+    monkeypatch.setattr(faults, "FIRST_REST", 0.05)
+    monkeypatch.setattr(faults, "LONGEST_REST", 0.2)
+    monkeypatch.setattr(faults, "CALM_SECONDS", 0.8)
+
+
+def break_lane(process: Process, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """Have one lane of a process fail whenever it asks for its pause."""
+    paused = process.store.paused
+
+    async def ask(lane: str) -> Pause | None:
+        if lane == broken:
+            raise RuntimeError("a fault of this process")
+        return await paused(lane)
+
+    monkeypatch.setattr(process.store, "paused", ask)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_lane_that_fails_again_and_again_is_worked_by_another_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+    break_lane(first, monkeypatch, "crm")
+    await until(lambda: first.lanes.failing() == {"crm"})
+    assert not first.lanes.complete()
+    second = start()
+    await until(lambda: "crm" in second.working)
+    await until(lambda: first.lanes.complete() and not first.lanes.failing())
+    await first.store.accept([routed("crm")])
+    await until(lambda: len(second.connectors["crm"].calls) == 1)
+    # Each has its share of the others, and the first one does not take the lane that it has given up.
+    await until(lambda: len(first.working) == 2 and len(second.working) == 2)
+    assert "crm" not in first.working
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_lane_that_fails_is_tried_again_where_there_is_no_other_process(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = start()
+    with monkeypatch.context() as patch:
+        break_lane(alone, patch, "crm")
+        await until(lambda: alone.lanes.failing() == {"crm"})
+        await until(lambda: alone.working == set(NAMES) - {"crm"})
+        await alone.store.accept([routed("crm", "mail")])
+        await until(lambda: alone.calls() == 1)
+        assert not alone.lanes.complete()
+    await until(lambda: alone.calls() == 2)
+    await until(alone.lanes.complete)
+    assert alone.working == set(NAMES)

@@ -53,11 +53,14 @@ class Health:
         return web.json_response({"status": "alive"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        """Ready if the store commits and every lane is worked by somebody; a paused lane is worked."""
+        """Answer ready if the store commits and every lane is worked by somebody; a paused lane is worked."""
         try:
             await self._store.check()
         except StoreUnavailableError:
             return web.json_response({"status": self._uncommitted}, status=503)
+        if failing := len(self._lanes.failing()):
+            status = f"{failing} destination{'' if failing == 1 else 's'} whose lane fails; see lane_fault in the log"
+            return web.json_response({"status": status}, status=503)
         if not self._lanes.complete():
             return web.json_response({"status": "not every lane is owned yet"}, status=503)
         return web.json_response({"status": "ready"})

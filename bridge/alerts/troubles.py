@@ -26,7 +26,7 @@ LONG_QUOTA_SECONDS = 60.0
 SPOOL_NEARLY_FULL = 0.9
 """The part of the spool's limit from which on it is told again, without waiting."""
 
-_DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL = (
+_DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL, _FAILING = (
     "dead",
     "unrecognised",
     "oldest",
@@ -36,6 +36,7 @@ _DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE
     "configuration",
     "store",
     "spool",
+    "failing",
 )
 _OF_THE_STORE = {_DEAD, _UNRECOGNISED, _OLDEST}
 _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
@@ -93,6 +94,8 @@ class Seen:
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
     problems: int = 0
     """Of the configuration on disk."""
+    failing: frozenset[str] = frozenset()
+    """Destinations whose lanes fail again and again in this process, and are worked by no other one."""
     spooled: Spooled | None = None
     """What this process keeps for a database that is away; None where it keeps nothing, or cannot."""
     spools: bool = False
@@ -200,6 +203,12 @@ def _old(backlog: Backlog, now: float) -> Trouble:
 
 
 def _lanes(seen: Seen, now: float) -> Iterator[Trouble]:
+    for name in sorted(seen.failing):
+        detail = (
+            "it stops with a fault of Leadbridge each time that it begins, and nothing is delivered; nothing is lost, "
+            "its leads wait. See lane_fault in the log and report it; a restart may help"
+        )
+        yield Trouble(Key(_FAILING, name), f"{name}: the lane fails", detail)
     for name, pause in seen.pauses.items():
         if pause.by != "lane":
             # Whoever has paused it knows; a lead that waits too long is told.

@@ -72,6 +72,7 @@ class Watch:
         clock: Seconds since the epoch.
         outbox: Sends.
         spool: Takes what comes while the store is away, where there is one.
+        failing: Gives the destinations whose lanes fail here again and again.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Watch:
         outbox: Outbox | None = None,
         *,
         spool: Spools | None = None,
+        failing: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._config = config
         self._lanes = lanes
@@ -98,6 +100,7 @@ class Watch:
         self._last: Stored | None = None
         """What the store has last answered: it tells the pauses of shards that other processes work."""
         self._spool = spool
+        self._failing = failing
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
@@ -160,6 +163,7 @@ class Watch:
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
             problems=self._problems,
+            failing=self._failing(),
             spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,
             spools=spool is not None,
             here=frozenset(lanes),

@@ -46,8 +46,10 @@ class Listener:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._hear(connection)
-            except psycopg.Error as error:
-                log.warning("not_listening", error=error.sqlstate or type(error).__name__, again_in=AGAIN_SECONDS)
+            except Exception as error:  # noqa: BLE001 - see below
+                # Whatever it is, the thread goes on: without it each lead of another process waits for the poll.
+                state = error.sqlstate if isinstance(error, psycopg.Error) else None
+                log.warning("not_listening", error=state or type(error).__name__, again_in=AGAIN_SECONDS)
                 select.select([self._closed], [], [], AGAIN_SECONDS)
 
     def _hear(self, connection: "psycopg.Connection[Any]") -> None:

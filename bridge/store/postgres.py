@@ -79,7 +79,7 @@ class PostgresDriver:
     # A commit of many events on two cores that others use too (docs/architecture.md, "Turns on PostgreSQL").
     turn: float = 0.007
     patience: float | None = 3.0
-    errors: tuple[type[Exception], ...] = (psycopg.Error, exc.DBAPIError)
+    errors: tuple[type[Exception], ...] = (psycopg.Error, exc.SQLAlchemyError, OSError)
     refusals: tuple[type[Exception], ...] = (
         psycopg.IntegrityError,
         psycopg.DataError,
@@ -236,9 +236,21 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        raw(connection).rollback()
+        _end(connection)
         raise
     raw(connection).execute("COMMIT")
+
+
+def _end(connection: Connection) -> None:
+    """Leave no transaction open: where the server cannot be asked for that, its connection is closed."""
+    driver = None
+    try:
+        driver = raw(connection)
+        driver.rollback()
+    except (psycopg.Error, exc.SQLAlchemyError, OSError):
+        # Not what is raised: the caller is to get the failure that came first.
+        if driver is not None:
+            driver.close()
 
 
 class _Binary(psycopg.ServerCursor[Any]):

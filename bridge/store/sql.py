@@ -18,6 +18,7 @@ from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Paus
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
 from bridge.store.schema import deliveries, events
+from bridge.store.session import Session
 from bridge.store.writer import Writer
 
 READERS = 2
@@ -61,13 +62,14 @@ class SqlStore:
         self._queue = driver.queue()
         self._loop = asyncio.get_running_loop()
         self._prepare = prepare
-        self._connection: Connection | None = None if prepare else driver.connect()
+        self._own = Session(driver, self._opened)
+        """The writer's."""
+        self._sessions = [self._own]
         # From here on the changes of others are noticed.
         driver.listen(self._hear)
-        if self._connection:
-            driver.changed_elsewhere(self._connection)
+        if not prepare:
+            self._own.open()
         self._local = threading.local()
-        self._read_connections: list[Connection] = []
         self._untold: set[str] = set()
         self._told_at = -TELL_SECONDS
         self._telling: asyncio.TimerHandle | None = None
@@ -181,9 +183,8 @@ class SqlStore:
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
         self._driver.close()
-        for connection in (*self._read_connections, self._connection):
-            if connection:
-                connection.close()
+        for session in self._sessions:
+            session.close()
 
     async def _call(self, function: Callable[[Connection], T], *, sent: bool = False) -> T:
         return cast("T", await self._writer.submit(Call(function), sent=sent))
@@ -195,85 +196,51 @@ class SqlStore:
         """Run in a reader's thread, on a connection of that thread's own."""
         if self._prepare:
             raise StoreUnavailableError(f"{self._driver.name}: the store has not been reached yet")
-        connection: Connection | None = getattr(self._local, "connection", None)
-        try:
-            if connection is None:
-                connection = self._driver.connect()
-                self._local.connection = connection
-                self._read_connections.append(connection)
-            with self._driver.reading(connection):
-                return question(connection)
-        except self._driver.errors as error:
-            self._local.connection = None
-            if connection is not None:
-                self._read_connections.remove(connection)
-                with contextlib.suppress(*self._driver.errors):  # it may be broken for good
-                    connection.close()
-            raise StoreUnavailableError(
-                f"{self._driver.name}: the store cannot be read: {self._driver.plain(error)}"
-            ) from error
+        session: Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = Session(self._driver)
+            self._sessions.append(session)
+        return session.read(question)
 
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
-        try:
-            connection = self._connected()
-            if changes.is_one_statement(connection, group):
-                return changes.write(connection, group)
-            raw(connection).execute(self._driver.begin_own)
-            results = changes.write(connection, group)
-            raw(connection).execute("COMMIT")
-        except self._driver.refusals as error:
-            self._roll_back()
-            raise self._driver.plain(error) from None
-        except self._driver.errors as error:
-            self._roll_back()
-            raise StoreUnavailableError(
-                f"{self._driver.name}: the store cannot commit: {self._driver.plain(error)}"
-            ) from error
-        except BaseException:
-            self._roll_back()
-            raise
+        self._prepared()
+        return self._own.write(lambda connection: self._write(connection, group))
+
+    def _write(self, connection: Connection, group: Sequence[Change]) -> Sequence[object]:
+        if changes.is_one_statement(connection, group):
+            return changes.write(connection, group)
+        raw(connection).execute(self._driver.begin_own)
+        results = changes.write(connection, group)
+        raw(connection).execute("COMMIT")
         return results
 
-    def _connected(self) -> Connection:
-        """Give the writer's connection, opened anew if it was lost. Raises StoreUnavailableError."""
+    def _prepared(self) -> None:
+        """Make the store ready where it was away at the start. Raises StoreUnavailableError."""
         if self._prepare:
             self._prepare()
             self._prepare = None
-        if self._connection is None:
-            self._connection = self._driver.connect()
-            # Others may have changed something while there was none that would have noticed it.
-            self._driver.changed_elsewhere(self._connection)
-            self._loop.call_soon_threadsafe(self.on_changed)
-        return self._connection
 
-    def _roll_back(self) -> None:
-        """Leave no transaction open; a connection that cannot even do that is replaced before the next group."""
-        connection = self._connection
-        if connection is None:
-            return
-        usable = False
-        with contextlib.suppress(*self._driver.errors):
-            usable = self._driver.roll_back(connection)
-        if not usable:
-            self._connection = None
-            with contextlib.suppress(*self._driver.errors):
-                connection.close()
+    def _opened(self, connection: Connection) -> None:
+        """Run in the writer's thread, with a new connection."""
+        self._driver.changed_elsewhere(connection)
+        # Others may have changed something while there was none that would have noticed it.
+        self._loop.call_soon_threadsafe(self.on_changed)
 
     def _look(self) -> None:
         """Run in the writer's thread, now and then: upkeep, and what other processes have changed."""
         try:
-            connection = self._connected()
-            self._driver.tidy(connection)
-            news = self._driver.changed_elsewhere(connection)
+            self._prepared()
+            news = self._own.write(self._looked)
         except StoreUnavailableError:
             # Whoever asks something of the store is told of it.
             return
-        except self._driver.errors:
-            self._roll_back()
-            return
         if news.changed or news.accepted:
             self._hear(news)
+
+    def _looked(self, connection: Connection) -> News:
+        self._driver.tidy(connection)
+        return self._driver.changed_elsewhere(connection)
 
     def _hear(self, news: News) -> None:
         """Run in the writer's thread, or in the driver's."""

@@ -54,7 +54,7 @@ class SqliteDriver:
     sorts: bool = False
     turn: float = 0.0
     patience: float | None = None
-    errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.DBAPIError)
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.SQLAlchemyError)
     refusals: tuple[type[Exception], ...] = (
         sqlite3.IntegrityError,
         sqlite3.ProgrammingError,

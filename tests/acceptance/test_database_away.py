@@ -1,11 +1,13 @@
 """PostgreSQL stopped under load and started again: what is acknowledged meanwhile is delivered, once.
 
-`LEADBRIDGE_AWAY` sets for how many seconds it is away, for a longer run.
+`LEADBRIDGE_AWAY` sets for how many seconds it is away, and `LEADBRIDGE_RESTARTS` how often it is restarted at random
+moments (50 for a whole run).
 """
 
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -18,15 +20,19 @@ import pytest
 
 from connectors.testing import Fault, Sandbox
 from tests import postgresql
-from tests.acceptance.configured import ENVIRONMENT, http, settings
+from tests.acceptance.configured import ENVIRONMENT, chatbot, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
 
 AWAY_SECONDS = float(os.environ.get("LEADBRIDGE_AWAY", "12"))
+RESTARTS = int(os.environ.get("LEADBRIDGE_RESTARTS", "3"))
+GOES_ON_SECONDS = 10.0
+"""Within so long after a restart calls are made again."""
 DRAIN_SECONDS = 60 + 4 * AWAY_SECONDS
 """How long what has gathered may take to arrive: one destination takes it, one call for each lead."""
 PAUSE = 0.02
+SERIALS = ("1" * 32, "2" * 32)
 CONTACTS = 15
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
@@ -96,3 +102,67 @@ async def test_what_is_acknowledged_meanwhile_is_delivered_once(server: Any, tmp
     records = Counter(each.fields["lead"] for each in crm.records)
     assert records.keys() >= acknowledged
     assert not {number: count for number, count in records.items() if count > 1}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_calls_go_on_after_each_restart(server: Any, tmp_path: Path, processes: int) -> None:
+    """With `ack: relayed` too; the program never answers that it has a fault (500)."""
+    acknowledged: set[int] = set()
+    answers: Counter[int] = Counter()
+    over = asyncio.Event()
+    chance = random.Random(7)
+
+    async def contact(sender: Sender, number: int) -> None:
+        while not over.is_set():
+            document = lead(Email=f"contact.{number}@example.com", SerialNumber=SERIALS[number % 2])
+            answer = await sender.send(document)
+            answers[answer.status if answer else 0] += 1
+            if answer is not None and answer.succeeded:
+                acknowledged.add(int(document["SessionID"]))
+            await asyncio.sleep(PAUSE)
+
+    async with contextlib.AsyncExitStack() as stack:
+        crms = [await stack.enter_async_context(Sandbox(key="lead", seed=each)) for each in range(4)]
+        configuration = settings({f"crm-{number}": http(crm.url) for number, crm in enumerate(crms)})
+        configuration["store"] = {"url": server.get_uri()}
+        configuration["chatbots"] = {
+            "queued": chatbot(["crm-0", "crm-1"], serial_number=SERIALS[0]),
+            "relayed": chatbot(["crm-2", "crm-3"], serial_number=SERIALS[1], ack="relayed", ack_within="3s"),
+        }
+        programs, senders = [], []
+        for number in range(processes):
+            place = tmp_path / str(number)
+            place.mkdir()
+            programs.append(await stack.enter_async_context(Program(place, configuration, ENVIRONMENT)))
+            await programs[-1].start()
+            senders.append(await stack.enter_async_context(Sender(programs[-1])))
+        contacts = [asyncio.create_task(contact(senders[n % processes], n)) for n in range(2 * processes * 3)]
+        for _ in range(RESTARTS):
+            await asyncio.sleep(chance.uniform(0.2, 1.5))
+            await asyncio.to_thread(server.stop)
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
+            await asyncio.to_thread(server.start)
+            calls = [len(crm.ledger) for crm in crms]
+            await until(
+                lambda calls=calls: all(len(crm.ledger) > n for crm, n in zip(crms, calls, strict=True)),  # type: ignore[misc]
+                lambda: f"calls at every CRM; {programs[0].told()}",
+                GOES_ON_SECONDS,
+            )
+        over.set()
+        await asyncio.gather(*contacts)
+        for each in programs:
+            await each.at_work()
+        await until(lambda: _arrived(crms) >= acknowledged, "all that was acknowledged to arrive", DRAIN_SECONDS)
+        records = [Counter(each.fields["lead"] for each in crm.records) for crm in crms]
+        faults = [fault for each in programs for fault in each.events("lane_fault")]
+    print(f"{len(acknowledged)} acknowledged; answers: {answers}")
+    assert acknowledged
+    assert not answers[500], answers
+    assert not faults
+    assert not [number for each in records for number, count in each.items() if count > 1]
+
+
+def _arrived(crms: list[Sandbox]) -> set[int]:
+    """Give the leads that have arrived at both CRMs of their chatbot."""
+    at = [{each.fields["lead"] for each in crm.records} for crm in crms]
+    return (at[0] & at[1]) | (at[2] & at[3])

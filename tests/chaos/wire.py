@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import random
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MEAN_BYTES = 300_000.0
 """After how many bytes a connection is cut, on average."""
@@ -11,14 +14,14 @@ _CHUNK = 16 * 1024
 
 
 class Wire:
-    """A port that leads to another port of this machine.
+    """A port that leads to another port, or to a socket in the file system, of this machine.
 
     Args:
-        to: The port.
+        to: The port, or the socket's path.
         seed: Decides where connections are cut.
     """
 
-    def __init__(self, to: int, seed: int) -> None:
+    def __init__(self, to: int | str, seed: int) -> None:
         self.port = 0
         self.delay = 0.0
         """Seconds that each piece is held back."""
@@ -26,6 +29,9 @@ class Wire:
         """Whether new connections are closed at once."""
         self.cuts = 0
         """How many connections it has cut."""
+        self.cut_at: Callable[[bytes, bool], bool] = lambda _piece, _asked: False
+        """Whether to cut the connection instead of carrying a piece on; `_asked` is whether the caller's end sent it.
+        Cuts with it are made on a healed wire too."""
         self._to = to
         self._chance = random.Random(seed)
         self._open: set[asyncio.Task[None]] = set()
@@ -68,13 +74,17 @@ class Wire:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = [int(self._chance.expovariate(1 / MEAN_BYTES)) + 1]
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            far_reader, far_writer = await (
+                asyncio.open_connection("127.0.0.1", self._to)
+                if isinstance(self._to, int)
+                else asyncio.open_unix_connection(self._to)
+            )
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         both = [
-            asyncio.ensure_future(self._carry(reader, far_writer, left)),
-            asyncio.ensure_future(self._carry(far_reader, writer, left)),
+            asyncio.ensure_future(self._carry(reader, far_writer, left, asked=True)),
+            asyncio.ensure_future(self._carry(far_reader, writer, left, asked=False)),
         ]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -92,10 +102,16 @@ class Wire:
             for end in (writer, far_writer):
                 end.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[int]) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[int], *, asked: bool
+    ) -> None:
         """Carry one direction until it ends, or until both directions together have carried what they may."""
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
+                if self.cut_at(data, asked):
+                    left[0] = 0
+                    self.cuts += 1
+                    return
                 if self.delay:
                     await asyncio.sleep(self._chance.uniform(0, 2 * self.delay))
                 if not self._whole:

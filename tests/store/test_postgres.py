@@ -197,8 +197,8 @@ async def test_nothing_is_kept_in_a_session(store: SqlStore, driver: ToldDriver)
     async def another_session() -> None:
         # What DISCARD takes away is what a session has. It takes no part in the writer's transactions.
         await until(lambda: not (store._telling or store._writer._busy))
-        assert store._connection is not None
-        raw(store._connection).execute("DISCARD ALL")
+        assert store._own.connection is not None
+        raw(store._own.connection).execute("DISCARD ALL")
 
     await another_session()
     assert await store.accept([routed("crm") for _ in range(3)]) == [True] * 3
@@ -387,13 +387,13 @@ async def test_processes_leave_each_other_time_for_their_turns(store: SqlStore, 
 async def test_a_primary_that_has_become_a_standby_is_left(store: SqlStore, driver: ToldDriver, database: str) -> None:
     await store.check()
     name = database.split("/")[3].split("?", maxsplit=1)[0]
-    before = store._connection
+    before = store._own.connection
     assert before is not None
     raw(before).execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailableError, match="read-only"):
         await store.accept([routed("crm")])
     assert await store.accept([routed("crm")]) == [True], name
-    assert store._connection is not before
+    assert store._own.connection is not before
 
 
 async def test_what_the_server_says_of_a_row_is_not_repeated(store: SqlStore) -> None:

@@ -289,8 +289,8 @@ async def test_a_full_disk_is_trouble_that_passes(embedded_store: SqlStore, embe
 
 async def test_a_broken_connection_is_replaced(store: SqlStore) -> None:
     await store.check()
-    assert store._connection is not None
-    raw(store._connection).close()
+    assert store._own.connection is not None
+    raw(store._own.connection).close()
     with pytest.raises((StoreUnavailableError, sqlite3.ProgrammingError)):
         await store.accept([routed("crm")])
     assert await store.accept([routed("crm")]) == [True]

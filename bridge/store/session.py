@@ -1,0 +1,91 @@
+"""A connection to the store that is replaced as soon as it can no longer be trusted.
+
+The writer, the lease keeper and each reader have one of their own. A connection may break at any statement, also at the
+ROLLBACK after a failure. So whatever was not expected ends the connection, and the next use opens a new one.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from bridge.errors import StoreUnavailableError
+from bridge.store.driver import Driver
+
+T = TypeVar("T")
+
+
+class Session:
+    """A connection for one thread, opened when it is first needed.
+
+    `opened` is called with each new connection, in that thread; what it raises counts as trouble of the connection.
+    """
+
+    def __init__(self, driver: Driver, opened: Callable[[Connection], None] = lambda _: None) -> None:
+        self._driver = driver
+        self._opened = opened
+        self.connection: Connection | None = None
+        """The present one; None until the next use."""
+
+    def open(self) -> Connection:
+        """Return the connection, opened anew where there is none. Raises StoreUnavailableError."""
+        if self.connection is None:
+            connection = self._driver.connect()
+            self.connection = connection
+            try:
+                self._opened(connection)
+            except Exception as error:
+                self.close()
+                if isinstance(error, self._driver.errors):
+                    raise self._trouble(error, "be reached") from error
+                raise
+        return self.connection
+
+    def read(self, question: Callable[[Connection], T]) -> T:
+        """Ask a question. Raises StoreUnavailableError, or what the question raises."""
+        try:
+            connection = self.open()
+            with self._driver.reading(connection):
+                return question(connection)
+        except self._driver.errors as error:
+            self.close()
+            raise self._trouble(error, "be read") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do some work that begins and commits by itself; of what fails nothing stays.
+
+        Raises StoreUnavailableError, an engine's error for a change that breaks a rule, or what the work raises.
+        """
+        try:
+            return work(self.open())
+        except self._driver.refusals as error:
+            self.roll_back()
+            raise self._driver.plain(error) from None
+        except self._driver.errors as error:
+            self.roll_back()
+            raise self._trouble(error, "commit") from error
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        """Leave no transaction open; a connection on which that fails in any way is closed."""
+        usable = False
+        with contextlib.suppress(Exception):
+            usable = self.connection is not None and self._driver.roll_back(self.connection)
+        if not usable:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever its state."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _trouble(self, error: Exception, what: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._driver.name}: the store cannot {what}: {self._driver.plain(error)}")
