@@ -45,8 +45,6 @@ class Parameter:
     default: Any = REQUIRED
     constant: bool = False
     """Whether a template must write it out: computed from an event's values it would be a stranger's to choose."""
-    pattern: bool = False
-    """Whether it is a regular expression, to look for one that can run without end."""
 
     def check(self, value: Any) -> Any:  # noqa: ANN401 - arguments are whatever the author wrote
         """Give the value in one of the kinds, a text being read as what it says; raises `TransformError`."""

@@ -26,11 +26,11 @@ from zoneinfo import ZoneInfo
 
 import markupsafe
 
+from bridge.pattern import Pattern, PatternError, compile_pattern
 from bridge.steps import Parameter, Step, Transform, TransformError, as_text, to_json
 
-PATTERN_INPUT: Final = 4_000
-"""Characters of a value that a regular expression gets to see. Python's engine cannot be stopped once it runs, and an
-innocent-looking pattern takes time that grows with the square of its input."""
+URL_INPUT: Final = 4_000
+"""Characters of a value that are read as an address of a page."""
 NAME_INPUT: Final = 300
 """Characters that a name, an address or a phone number may have to be read as one."""
 
@@ -212,53 +212,40 @@ def moment(value: object) -> datetime | None:
 @_register(
     "regex_extract",
     "The part of a text that a regular expression finds first.",
-    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True, pattern=True),
+    Parameter("pattern", (str,), "a regular expression in RE2's syntax", constant=True),
     Parameter("group", (int, str), "number or name of the group to give", default=None),
 )
 def regex_extract(pattern: str, group: int | str | None) -> Step:
-    """Give what a pattern finds: its first group, the whole where it has none, or the group asked for.
-
-    Looks at the first `PATTERN_INPUT` characters.
-    """
+    """Give what a pattern finds: its first group, the whole where it has none, or the group asked for."""
     compiled = _pattern("regex_extract", pattern)
     wanted: int | str = min(compiled.groups, 1) if group is None else group
-    known = wanted in compiled.groupindex if isinstance(wanted, str) else 0 <= wanted <= compiled.groups
+    known = wanted in compiled.names if isinstance(wanted, str) else 0 <= wanted <= compiled.groups
     if not known:
         raise TransformError("transform `regex_extract`: the pattern has no such `group`")
-
-    def extract(value: object) -> str:
-        found = compiled.search(as_text(value)[:PATTERN_INPUT])
-        return (found[wanted] or "") if found else ""
-
-    return extract
+    return lambda value: compiled.extract(as_text(value), wanted)
 
 
 @_register(
     "regex_replace",
     "Replaces all that a regular expression finds.",
-    Parameter("pattern", (str,), "a regular expression of Python's kind", constant=True, pattern=True),
+    Parameter("pattern", (str,), "a regular expression in RE2's syntax", constant=True),
     Parameter("with", (str,), "what comes in its place; \\1 is what the first group found", constant=True),
 )
 def regex_replace(pattern: str, replacement: str) -> Step:
-    """Replace all matches in the first `PATTERN_INPUT` characters; what follows stays as it is."""
+    """Replace all that a pattern finds."""
     compiled = _pattern("regex_replace", pattern)
     try:
-        compiled.sub(replacement, "")
-    except (re.error, IndexError):
-        raise TransformError("transform `regex_replace`: `with` names a group that the pattern does not have") from None
-
-    def replace(value: object) -> str:
-        text = as_text(value)
-        return compiled.sub(replacement, text[:PATTERN_INPUT]) + text[PATTERN_INPUT:]
-
-    return replace
+        pieces = compiled.replacement(replacement)
+    except PatternError as error:
+        raise TransformError(f"transform `regex_replace`: `with` {error}") from None
+    return lambda value: compiled.replace(as_text(value), pieces)
 
 
-def _pattern(transform: str, pattern: str) -> re.Pattern[str]:
+def _pattern(transform: str, pattern: str) -> Pattern:
     try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise TransformError(f"transform `{transform}`: `pattern` is not a regular expression: {error}") from None
+        return compile_pattern(pattern)
+    except PatternError as error:
+        raise TransformError(f"transform `{transform}`: `pattern` {error}") from None
 
 
 @_register_plain("first_name", "The first name in a full name.")
@@ -328,7 +315,7 @@ def query_param(name: str) -> Step:
 
 
 def _url(value: object) -> SplitResult | None:
-    text = as_text(value).strip()[:PATTERN_INPUT]
+    text = as_text(value).strip()[:URL_INPUT]
     try:
         return urlsplit(text if _SCHEME.match(text) else f"//{text.removeprefix('//')}")
     except ValueError:

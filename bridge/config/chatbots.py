@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from bridge.config.destinations import Built, note_refusal
 from bridge.config.draft import Draft, split
 from bridge.config.expected import build_tests
-from bridge.config.lint import check_test_when, check_when, warn_of_patterns
+from bridge.config.lint import check_test_when, check_when
 from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart, RoutePart
@@ -160,7 +160,6 @@ def _mapping(draft: Draft, path: Path) -> FieldMapping:
     """Compile a route's fields, each on its own, so that a mistake in one does not hide another."""
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
     forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
-    warn_of_patterns(draft, path, forms)
     try:
         return compile_mapping(
             {name: form for name, form in forms.items() if form}, draft.expressions, draft.transforms

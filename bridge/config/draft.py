@@ -130,11 +130,6 @@ class Draft:
         """Note at a key what is likely not meant."""
         self.findings.warn(path, key_place(self.root, path), message)
 
-    def text_warning(self, path: Path, message: str) -> None:
-        """Note at a text, or at what is there in its place, what is likely not meant."""
-        followed, node = find(self.root, path)
-        self.findings.warn(followed, node.place, message)
-
     def text_error(self, path: Path, message: str, line: int = 1, column: int | None = None) -> None:
         """Note a problem with what a text says, at the place in the file.
 

@@ -93,11 +93,6 @@ class JinjaExpressions:
         tree = self._tree(source, BARE)
         return list(dict.fromkeys(node.name for node in tree.find_all(nodes.Name))) if tree else []
 
-    def filters(self, source: str) -> list[nodes.Filter]:
-        """Give the filters in a template, with their arguments as written; none where it cannot be read."""
-        tree = self._tree(source, None)
-        return list(tree.find_all(nodes.Filter)) if tree else []
-
     def last_filter(self, source: str) -> nodes.Filter | None:
         """Give the filter whose result is all of a template's text; None where there is no such."""
         tree = self._tree(source, None)
