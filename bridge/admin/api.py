@@ -11,7 +11,9 @@ from bridge.admin import configured, given, shapes, views
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.login import Caller, RefusedError, Role
+from bridge.admin.masking import Audience
 from bridge.admin.reader import Reader
+from bridge.admin.searches import Searches
 from bridge.admin.sources import Apart, Json, Written
 from bridge.admin.views import View
 from bridge.audit import Action, Subject
@@ -44,6 +46,7 @@ class Api:
         self._lanes = lanes
         self._files = files
         self._clock = clock
+        self._searches = Searches(audit, clock)
 
     def endpoints(self) -> list[Endpoint]:
         """Give the endpoints that look."""
@@ -85,7 +88,7 @@ class Api:
                 failures=(404,),
             ),
             Endpoint(
-                "GET", "/api/lanes", "How each destination does.", given.Nothing, shapes.LaneList, self._lane_list
+                "GET", "/api/lanes", "How each destination does.", given.LanesGiven, shapes.LaneList, self._lane_list
             ),
             Endpoint(
                 "GET",
@@ -125,9 +128,9 @@ class Api:
 
     # -- what pages show too
 
-    def overview_shown(self) -> View[shapes.Overview]:
+    def overview_shown(self, audience: Audience) -> View[shapes.Overview]:
         """Count what the last hours have brought, and what waits."""
-        return View(views.overview, {"quotas": self._quotas(), "now": self._clock()})
+        return View(views.overview, {"quotas": self._quotas(), "now": self._clock(), "audience": audience})
 
     def events_shown(self, asked: given.EventsGiven) -> View[shapes.EventPage]:
         """Find a page of events."""
@@ -135,11 +138,7 @@ class Api:
 
     async def person_shown(self, caller: Caller, *asked: given.SearchGiven) -> View[shapes.EventPage]:
         """Find the events of a person: by the first of what is asked that finds some."""
-        if any(each.email_part for each in asked) and not caller.may(Role.OPERATOR):
-            # Whoever may ask for parts learns the whole address, character by character.
-            raise RefusedError(403, "only operators look for a part of an address: write the whole of it")
-        if by := next((name for name in ("email", "phone", "email_part") if getattr(asked[0], name)), None):
-            await self.audit.note(caller, Action.SEARCH, by=by)
+        await self._searches.begin(caller, asked)
         wanted = [
             replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
             for each in asked
@@ -179,8 +178,8 @@ class Api:
 
     # -- what only programs are shown
 
-    async def _overview(self, _: Caller, __: given.Nothing) -> bytes:
-        return await self._json(self.overview_shown())
+    async def _overview(self, caller: Caller, _: given.Nothing) -> bytes:
+        return await self._json(self.overview_shown(audience(caller)))
 
     async def _events(self, _: Caller, asked: given.EventsGiven) -> bytes:
         return await self._json(self.events_shown(asked))
@@ -200,13 +199,18 @@ class Api:
 
     async def _delivery(self, caller: Caller, asked: given.DeliveryGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
-        made = await self._json(View(views.delivery, {"number": asked.id, "reveal": asked.reveal}))
+        shown = audience(caller, reveal=asked.reveal)
+        made = await self._json(View(views.delivery, {"number": asked.id, "audience": shown}))
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
         return made
 
-    async def _lane_list(self, _: Caller, __: given.Nothing) -> bytes:
-        return await self._json(View(views.lanes, {"quotas": self._quotas(), "now": self._clock()}))
+    async def _lane_list(self, caller: Caller, asked: given.LanesGiven) -> bytes:
+        _may_reveal(caller, reveal=asked.reveal)
+        if asked.reveal:
+            await self.audit.note(caller, Action.REVEAL, where="lanes")
+        shown = audience(caller, reveal=asked.reveal)
+        return await self._json(View(views.lanes, {"quotas": self._quotas(), "now": self._clock(), "audience": shown}))
 
     async def _quarantine(self, _: Caller, asked: given.QuarantineGiven) -> bytes:
         return await self._json(self.quarantine_shown(asked))
@@ -248,6 +252,11 @@ def _events_wanted(asked: given.EventsGiven) -> EventsWanted:
         before=asked.before,
         limit=asked.limit,
     )
+
+
+def audience(caller: Caller, *, reveal: bool = False) -> Audience:
+    """Return who looks, for what is shown of personal data."""
+    return Audience(caller.may(Role.OPERATOR), reveal)
 
 
 def _may_reveal(caller: Caller, *, reveal: bool) -> None:

@@ -5,16 +5,16 @@ All of a large one takes its time, so call it in a thread.
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bridge.admin import shapes
 from bridge.config.load import build, read_files
 from bridge.config.model import Chatbot, Config, Destination, Route
-from bridge.config.problems import ConfigError, Findings, Problem
+from bridge.config.problems import ConfigError, Findings, Path, Problem
 from bridge.config.reload import Files
 
 MASK: Final = "**********"
@@ -75,7 +75,7 @@ def destination_shape(destination: Destination) -> shapes.DestinationShape:
     return shapes.DestinationShape(
         name=destination.name,
         connector=destination.connector_name,
-        settings=settings_shown(destination.settings),
+        settings=settings_shown(destination.settings, destination.hidden),
         rate_limit={"requests": limit.requests, "per": limit.per} if limit else None,
         concurrency=destination.concurrency,
         shards=destination.shards,
@@ -92,9 +92,13 @@ def destination_shape(destination: Destination) -> shapes.DestinationShape:
     )
 
 
-def settings_shown(settings: BaseModel) -> dict[str, Any]:
-    """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one."""
-    return {name: _shown(value) for name, value in settings.model_dump(by_alias=True, exclude_none=True).items()}
+def settings_shown(settings: BaseModel, hidden: AbstractSet[Path] = frozenset()) -> dict[str, Any]:
+    """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one.
+
+    A text from a variable or a secret file (`hidden`) is masked too: the URL of a hook is its only secret.
+    """
+    shown: dict[str, Any] = _shown(settings.model_dump(by_alias=True, exclude_none=True), (), hidden)
+    return shown
 
 
 def without_secrets(text: str, config: Config) -> str:
@@ -137,19 +141,19 @@ def _route_shape(route: Route) -> shapes.RouteShape:
         name=route.name,
         destination=route.destination,
         events=sorted(route.events),
-        when=route.when_source,
+        when=MASK if ("when",) in route.hidden else route.when_source,
         fields=list(route.mapping.names),
-        settings=settings_shown(route.settings),
+        settings=settings_shown(route.settings, route.hidden),
     )
 
 
-def _shown(value: Any) -> Any:  # noqa: ANN401 - a setting
-    if isinstance(value, SecretStr):
+def _shown(value: Any, path: Path, hidden: AbstractSet[Path]) -> Any:  # noqa: ANN401 - a setting
+    if isinstance(value, SecretStr) or path in hidden:
         return MASK
     if isinstance(value, Mapping):
-        return {str(key): _shown(each) for key, each in value.items()}
+        return {str(key): _shown(each, (*path, str(key)), hidden) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_shown(each) for each in value]
+        return [_shown(each, (*path, at), hidden) for at, each in enumerate(value)]
     if isinstance(value, bool | int | float) or value is None:
         return value
     return _IN_URL.sub(lambda found: f"{found[1]}={MASK}" if found[1] else f"{MASK}@", str(value))
@@ -178,7 +182,5 @@ def _secrets_in(value: Any) -> set[str]:  # noqa: ANN401 - a setting
 
 
 def _store_url(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True).partition("?")[0]
-    except ArgumentError:
-        return MASK
+    """Show the engine only: the rest may come from a variable."""
+    return f"{urlsplit(url).scheme}://{MASK}"

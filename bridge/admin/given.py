@@ -68,7 +68,11 @@ Until = Annotated[Moment | None, Field(description="Received before this time, I
 Chatbot = Annotated[Name | None, Field(description="The chatbot's name.")]
 Destination = Annotated[Name | None, Field(description="The destination's name.")]
 Reveal = Annotated[
-    Flag, Field(description="Whether personal data is shown; for operators, and it is written into the audit log.")
+    Flag,
+    Field(
+        description="Whether personal data, and what destinations said, is shown; for operators, and it is written "
+        "into the audit log."
+    ),
 ]
 
 
@@ -101,7 +105,10 @@ class SearchGiven(EventsGiven):
     email_part: EmailPart | None = Field(
         default=None, description="Any part of the address, for operators; not used together with `email` or `phone`."
     )
-    phone: Phone | None = Field(default=None, description="The number or the end of it, however it is grouped.")
+    phone: Phone | None = Field(
+        default=None,
+        description="The number or the end of it, however it is grouped; viewers write at least ten digits.",
+    )
 
 
 class EventGiven(Given):
@@ -162,6 +169,12 @@ class SpanGiven(Given):
     """How far back."""
 
     span: Span = Field(default="24h", description="What was received within this time: `90m`, `24h`, `30d`.")
+
+
+class LanesGiven(Given):
+    """How much is shown of the lanes."""
+
+    reveal: Reveal = False
 
 
 class LaneGiven(Given):

@@ -1,14 +1,14 @@
 """The pages about leads: the list with its search, and one lead with all that became of it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
 from bridge.admin import given, rows, shapes, views
-from bridge.admin.api import Api
+from bridge.admin.api import Api, audience
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.mapped import Mapped, mapped
 from bridge.admin.masking import masked, personal
@@ -25,10 +25,17 @@ from connectors.base import Reason
 
 SEARCHED = "/events"
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
+_WHOLE: Final = (
+    "Nothing can be looked for by that. Write the whole e-mail address, at least ten digits of a phone number, or the "
+    "first six characters of an id. Leads are not found by name."
+)
 _UNSEARCHABLE: Final = (
     "Nothing can be looked for by that. Write an e-mail address, or at least three characters of one without a blank; "
     "at least six digits of a phone number; or the first six characters of an id. Leads are not found by name."
 )
+
+
+_NO_RECORD: Final = "The configuration in use makes no record of this event."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,11 +85,11 @@ class LeadPages:
     async def _of_person(self, caller: Caller, form: Form, wanted: str) -> View[shapes.EventPage]:
         """Find by phone what has no letters, else by e-mail; where no address is like that, by part of one."""
         if "@" not in wanted and not any(each.isalpha() for each in wanted):
-            return await self._api.person_shown(caller, _searched(form, phone=wanted))
+            return await self._api.person_shown(caller, _searched(caller, form, phone=wanted))
         if not _ADDRESS.fullmatch(wanted):
-            return await self._api.person_shown(caller, _searched(form, email_part=wanted))
-        whole = _searched(form, email=wanted)
-        parts = [_searched(form, email_part=wanted)] if caller.may(Role.OPERATOR) else []
+            return await self._api.person_shown(caller, _searched(caller, form, email_part=wanted))
+        whole = _searched(caller, form, email=wanted)
+        parts = [_searched(caller, form, email_part=wanted)] if caller.may(Role.OPERATOR) else []
         return await self._api.person_shown(caller, whole, *parts)
 
     async def _by_id(self, wanted: str) -> str | None:
@@ -117,7 +124,7 @@ class LeadPages:
         row, payload, stories = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted.id})))
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        known = None if reveal else personal(payload)
+        shown, known = audience(caller, reveal=reveal), personal(payload)
         return self._screen.page(
             "lead.html",
             caller,
@@ -125,11 +132,11 @@ class LeadPages:
             event=rows.event_shape(row),
             payload=rows.payload_value(payload, reveal=reveal),
             masked=not reveal,
-            told=[self._told(each, row, payload, known) for each in stories],
+            told=[self._told(rows.delivery_story(each, shown, known), each, row, payload) for each in stories],
         )
 
     def _told(
-        self, story: questions.DeliveryStory, event: EventRow, payload: bytes, known: Sequence[str] | None
+        self, shown: shapes.DeliveryStory, story: questions.DeliveryStory, event: EventRow, payload: bytes
     ) -> Told:
         row = story.row
         delivery = Delivery(
@@ -145,11 +152,11 @@ class LeadPages:
             story.memo,
         )
         made = mapped(delivery, row.destination, self._api.config())
-        if known is not None:
+        if shown.masked:
             # The request holds the record's values anywhere in it; it is not shown before somebody asks.
-            made = Mapped(masked(made.fields), None, made.problem)
-        url = story.remote_url or ""
-        return Told(rows.delivery_story(story, known), made, url if url.startswith(("https://", "http://")) else None)
+            made = Mapped(masked(made.fields), None, _NO_RECORD if made.problem else None)
+        url = shown.remote_url or ""
+        return Told(shown, made, url if url.startswith(("https://", "http://")) else None)
 
     async def _deliveries(self, caller: Caller, request: web.Request) -> Page:
         page = self._api.deliveries_shown(asked(given.DeliveriesGiven, request.query))
@@ -187,11 +194,11 @@ def _back(form: Form) -> str:
         return "/deliveries"
 
 
-def _searched(form: Form, **by: str) -> given.SearchGiven:
+def _searched(caller: Caller, form: Form, **by: str) -> given.SearchGiven:
     """Make what the search is asked of the form. Raises RefusedError, in a salesperson's words for what they wrote."""
     try:
         asked(given.SearchGiven, by)
     except RefusedError:
-        raise RefusedError(400, _UNSEARCHABLE) from None
+        raise RefusedError(400, _UNSEARCHABLE if caller.may(Role.OPERATOR) else _WHOLE) from None
     searched: given.SearchGiven = asked(given.SearchGiven, {**form, **by})
     return searched

@@ -1,50 +1,105 @@
-"""Personal data as it is shown to who has not asked for it: enough to tell two leads apart, too little to know them.
+"""Personal data as it is shown to somebody who has not asked for it. Pure.
 
-Pure. What an event says is masked by the names of its fields; what a destination has said about it, by looking for
-what the event says in it; a mapped record, all texts and numbers of it.
+An event is masked by the names of its fields, a mapped record in all its texts and numbers. A destination's words,
+its record ids and its links are left out, because nobody can tell what they repeat: `MEANINGS` says in plain words
+what happened.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.event import EVENT_FIELDS, decode
+from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode
+from connectors.base import Reason
 
-_OPEN: Final = frozenset({"SerialNumber", "Type", "CreateTime", "SessionID"})
-"""Fields that say nothing of the person."""
+MEANINGS: Final[Mapping[Reason, str]] = {
+    Reason.BAD_ANSWER: "The destination's answer could not be read.",
+    Reason.CONFLICT: "The destination has a conflicting record, or another write is in progress.",
+    Reason.CONNECTOR_ERROR: "The connector failed.",
+    Reason.FORBIDDEN: "The destination does not allow this with the configured credentials.",
+    Reason.GONE: "The destination's address has been retired.",
+    Reason.MAPPING: "The mapping could not make a record of the event.",
+    Reason.NOT_FOUND: "The destination does not know the address, or a record that the lead refers to.",
+    Reason.RATE_LIMITED: "The destination takes no more requests for now.",
+    Reason.REDIRECT: "The destination points to another address, and redirects are not followed.",
+    Reason.REFUSED: "The destination refused the record.",
+    Reason.SERVER_ERROR: "The destination failed.",
+    Reason.TIMEOUT: "The destination did not answer in time.",
+    Reason.TOO_LARGE: "The request or the answer is too large.",
+    Reason.UNAUTHORIZED: "The destination refused the credentials.",
+    Reason.UNREACHABLE: "The destination could not be reached.",
+    Reason.UNROUTED: "The route or the destination is not in the configuration any more.",
+}
+HELD: Final = "An operator holds the lane until somebody resumes it."
+
+_OWN_WORDS: Final = frozenset({Reason.MAPPING.value, Reason.UNROUTED.value})
+"""Reasons whose detail the bridge writes itself; it names a field or a route."""
+_OPEN: Final[Mapping[str, re.Pattern[str]]] = {
+    "SerialNumber": re.compile(r"[0-9a-f]{4,64}", re.ASCII),
+    "Type": re.compile("|".join(EVENT_TYPES)),
+    "CreateTime": re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+)?(Z|[+-]\d\d:\d\d)?", re.ASCII),
+    "SessionID": re.compile(r"\d{1,20}", re.ASCII),
+}
+"""Fields that say nothing of the person where they hold what the sender puts there."""
 _LEAST: Final = 3
 """Characters of a value that is looked for in a text, at least."""
+_HIDDEN: Final = 3
+"""Characters of a text of which not even the first is shown, at most: it may be a whole name."""
 _EMAIL: Final = re.compile(r"[^\s@<>\"']+@[^\s@<>\"',;)]+")
 _PHONE: Final = re.compile(r"\+?\d[\d ()./-]{6,}\d")
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who looks, and whether they have asked to see personal data."""
+
+    operator: bool = False
+    reveal: bool = False
+    """Whether personal data and a destination's words are shown: to operators only, after an entry in the audit log."""
+
+
+VIEWER: Final = Audience()
+OPEN: Final = Audience(operator=True, reveal=True)
+"""Somebody who can read the store itself."""
+
+
+def meaning(reason: str | None) -> str | None:
+    """Return the sentence that stands for a reason's code; None for anything else."""
+    return next((text for code, text in MEANINGS.items() if code == reason), None)
+
+
+def told_detail(text: str | None, reason: str | None, audience: Audience, known: Iterable[str] = ()) -> str | None:
+    """Return the detail of a failure as far as the audience may read it.
+
+    The bridge's own words are shown to every operator, with `known` texts masked.
+    """
+    if audience.reveal:
+        return text
+    return masked_words(text, known) if audience.operator and reason in _OWN_WORDS else None
+
+
 def masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Mask all texts and numbers in a JSON value; its keys stay."""
-    if isinstance(value, Mapping):
-        return {key: masked(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(each) for each in value]
-    if isinstance(value, bool) or value is None or value == "":
-        return value
-    return masked_text(str(value))
+    return _masked(value, keys=False)
 
 
 def masked_text(text: str) -> str:
-    """Keep the first character, and that it is an e-mail address."""
-    return f"{text[:1]}•••@•••" if _EMAIL.fullmatch(text.strip()) else f"{text[:1]}•••"
+    """Keep the first character of what is longer than a short name, and that it is an e-mail address."""
+    first = text[:1] if len(text) > _HIDDEN else ""
+    return f"{first}•••@•••" if _EMAIL.fullmatch(text.strip()) else f"{first}•••"
 
 
 def masked_payload(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Mask an event: the sender's fields by their names, whatever else by not knowing what it is."""
+    """Mask an event: the sender's fields by their names, anything else with its keys, which may be anybody's words."""
     if not isinstance(value, Mapping):
-        return masked(value)
-    return {
-        key: each if key in _OPEN and not isinstance(each, dict | list) else masked(each) for key, each in value.items()
-    }
+        return _masked(value, keys=True)
+    known = {key: _field(key, each) for key, each in value.items() if key in EVENT_FIELDS}
+    return known | _masked({key: each for key, each in value.items() if key not in EVENT_FIELDS}, keys=True)
 
 
 def personal(payload: bytes) -> list[str]:
-    """Give the texts of an event that say something of the person, the longest first."""
+    """Return the texts of an event that say something of the person, the longest first."""
     try:
         document = decode(payload)
     except ValueError:
@@ -63,3 +118,20 @@ def masked_words(text: str | None, known: Iterable[str]) -> str | None:
         text = re.sub(re.escape(each), lambda found: masked_text(found[0]), text, flags=re.IGNORECASE)
     text = _EMAIL.sub(lambda found: found[0] if "•" in found[0] else masked_text(found[0]), text)
     return _PHONE.sub(lambda found: masked_text(found[0]), text)
+
+
+def _field(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    pattern = _OPEN.get(name)
+    shown = pattern and isinstance(value, str | int) and pattern.fullmatch(str(value))
+    return value if shown else _masked(value, keys=True)
+
+
+def _masked(value: Any, *, keys: bool) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, Mapping):
+        names = [f"field {at}" for at in range(1, len(value) + 1)] if keys else value
+        return {name: _masked(each, keys=keys) for name, each in zip(names, value.values(), strict=True)}
+    if isinstance(value, list | tuple):
+        return [_masked(each, keys=keys) for each in value]
+    if isinstance(value, bool) or value is None or value == "":
+        return value
+    return masked_text(str(value))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from bridge.admin import given, views
-from bridge.admin.api import Api
+from bridge.admin.api import Api, audience
 from bridge.admin.lead_pages import LeadPages
 from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
 from bridge.admin.orders import Orders
@@ -52,6 +52,7 @@ class Pages:
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
         router.add_get("/", show(self._overview))
+        router.add_post("/", act(self._reveal))
         router.add_get("/dead", show(self._dead))
         router.add_post("/dead", act(self._bulk))
         router.add_get("/runs/{id}", show(self._run))
@@ -112,7 +113,15 @@ class Pages:
     # -- pages
 
     async def _overview(self, caller: Caller, _: web.Request) -> Page:
-        return self._screen.page("overview.html", caller, now=self._clock(), found=self._api.overview_shown())
+        return self._lanes(caller, reveal=False)
+
+    async def _reveal(self, caller: Caller, _: web.Request, __: Form) -> Page:
+        await self._api.audit.note(caller, Action.REVEAL, where="lanes")
+        return self._lanes(caller, reveal=True)
+
+    def _lanes(self, caller: Caller, *, reveal: bool) -> Page:
+        found = self._api.overview_shown(audience(caller, reveal=reveal))
+        return self._screen.page("overview.html", caller, now=self._clock(), found=found, masked=not reveal)
 
     async def _dead(self, caller: Caller, _: web.Request) -> Page:
         runs = await self._orders.runs(caller, given.Nothing())

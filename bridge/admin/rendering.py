@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bridge.admin import charts
 from bridge.admin.login import Caller, Role
+from bridge.admin.masking import meaning
 
 _FOLDER: Final = str(resources.files("bridge.admin") / "pages")
 _FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -33,6 +34,7 @@ class Rendering:
         self._environment.filters["clock"] = clock
         self._environment.filters["as_json"] = as_json
         self._environment.filters["older"] = older
+        self._environment.filters["meaning"] = meaning
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
         self._files = {name: (resources.files("bridge.admin") / "pages" / name).read_bytes() for name in _FILES}
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.admin import shapes
-from bridge.admin.masking import masked_payload, masked_words
+from bridge.admin.masking import HELD, Audience, masked_payload, meaning, told_detail
 from bridge.event import decode, timestamp
 from bridge.store import questions
 from bridge.store.auditing import AuditRow
+from bridge.store.base import Pause
 from bridge.store.lane_rows import LaneRow, ShardRow
 from bridge.store.questions import AttemptRow, DeliveryRow, EventRow, QuarantineRow
 from connectors.base import Quota
@@ -45,42 +46,47 @@ def delivery_shape(row: DeliveryRow) -> shapes.DeliveryShape:
     )
 
 
-def attempt_shape(row: AttemptRow, known: Sequence[str] | None) -> shapes.AttemptShape:
-    """Show one try; `known` is what is masked in the destination's words, None where nothing is."""
+def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()) -> shapes.AttemptShape:
+    """Show one try; `known` is what an event says of a person."""
     return shapes.AttemptShape(
         number=row.number,
         started_at=timestamp(row.started_at),
         seconds=round(row.duration, 3),
         outcome=row.outcome,
         reason=row.reason,
+        meaning=meaning(row.reason),
         status=row.status,
-        detail=row.detail if known is None else masked_words(row.detail, known),
+        detail=told_detail(row.detail, row.reason, audience, known),
     )
 
 
-def delivery_story(story: questions.DeliveryStory, known: Sequence[str] | None) -> shapes.DeliveryStory:
-    """Show all about a delivery; see `attempt_shape`."""
-
-    def words(text: str | None) -> str | None:
-        return text if known is None else masked_words(text, known)
-
+def delivery_story(
+    story: questions.DeliveryStory, audience: Audience, known: Sequence[str] = ()
+) -> shapes.DeliveryStory:
+    """Show all about a delivery; see `attempt_shape`. Only a reveal shows what the destination gave back."""
+    reveal = audience.reveal
     return shapes.DeliveryStory(
         delivery=delivery_shape(story.row),
         failing_since=moment(story.failing_since),
-        detail=words(story.detail),
-        warning=words(story.warning),
-        remote_id=story.remote_id,
-        remote_url=story.remote_url,
-        memo={name: words(value) or "" for name, value in story.memo.items()},
-        masked=known is not None,
-        attempts=[attempt_shape(each, known) for each in story.tries],
+        meaning=meaning(story.row.reason),
+        detail=told_detail(story.detail, story.row.reason, audience, known),
+        warned=bool(story.warning),
+        warning=story.warning if reveal else None,
+        remote_id=story.remote_id if reveal else None,
+        remote_url=story.remote_url if reveal else None,
+        memo=story.memo if reveal else {},
+        masked=not reveal,
+        attempts=[attempt_shape(each, audience, known) for each in story.tries],
     )
 
 
-def lane_shape(row: LaneRow, configured: Mapping[str, object], quotas: Sequence[Quota]) -> shapes.LaneShape:
-    """Show a lane."""
+def lane_shape(
+    row: LaneRow, configured: Mapping[str, object], quotas: Sequence[Quota], audience: Audience
+) -> shapes.LaneShape:
+    """Show a lane; operators read what one of them has given as the reason of a pause."""
     pause = row.pause
     known = row.name in configured
+    held = pause is not None and pause.by == "operator"
     return shapes.LaneShape(
         name=row.name,
         state=row.state,
@@ -90,24 +96,29 @@ def lane_shape(row: LaneRow, configured: Mapping[str, object], quotas: Sequence[
         dead=row.dead,
         owner=row.owner,
         paused_by=pause.by if pause else None,
-        reason=row.why(configured=known),
-        detail=pause.detail if pause else None,
+        reason="by an operator" if held and not audience.operator else row.why(configured=known),
+        meaning=HELD if held else meaning(pause.reason) if pause else None,
+        detail=_detail(pause, audience),
         paused_until=moment(pause.until) if pause else None,
         quotas=[
             shapes.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
             for each in quotas
         ],
-        shards=[_shard(each) for each in row.shards],
+        shards=[_shard(each, audience) for each in row.shards],
     )
 
 
-def _shard(row: ShardRow) -> shapes.ShardShape:
+def _detail(pause: Pause | None, audience: Audience) -> str | None:
+    return told_detail(pause.detail, pause.reason, audience) if pause else None
+
+
+def _shard(row: ShardRow, audience: Audience) -> shapes.ShardShape:
     return shapes.ShardShape(
         number=row.number,
         state=row.state,
         owner=row.owner,
         reason=row.pause.reason if row.pause else None,
-        detail=row.pause.detail if row.pause else None,
+        detail=_detail(row.pause, audience),
         paused_until=moment(row.pause.until) if row.pause else None,
     )
 
@@ -141,7 +152,8 @@ def payload_value(payload: bytes, *, reveal: bool) -> Any:  # noqa: ANN401 - any
     try:
         value = decode(payload)
         json.dumps(value, allow_nan=False)
-    except ValueError:
+        return value if reveal else masked_payload(value)
+    except (ValueError, RecursionError):
         value = payload.decode("utf-8", "replace")
     return value if reveal else masked_payload(value)
 

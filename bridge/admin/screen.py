@@ -88,7 +88,10 @@ class Screen:
             told = replace(seen, values={**seen.values, "said": self._hear(caller, request)})
             return web.Response(body=await self._reader.do(told), content_type="text/html", charset="utf-8")
         except (RefusedError, OperatorError) as error:
-            return self._trouble(caller, _status(error), str(error))
+            answer = self._trouble(caller, _status(error), str(error))
+            if isinstance(error, RefusedError) and error.retry_after:
+                answer.headers["Retry-After"] = str(error.retry_after)
+            return answer
 
     def _hear(self, caller: Caller, request: web.Request) -> str | None:
         """Take what is to be said, unless nobody would see it: of a refreshed page only the live parts are shown."""

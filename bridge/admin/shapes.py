@@ -1,9 +1,17 @@
 """What the API answers: models that its OpenAPI document is made of as well. Times are ISO 8601 in UTC."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Meaning = Annotated[str | None, Field(description="The reason in plain words.")]
+Words = Annotated[
+    str | None,
+    Field(
+        description="The destination's words: null unless revealed. Operators always read what the bridge itself says."
+    ),
+]
 
 
 class Shape(BaseModel):
@@ -80,8 +88,9 @@ class AttemptShape(Shape):
     seconds: float
     outcome: str
     reason: str | None
+    meaning: Meaning
     status: int | None
-    detail: str | None
+    detail: Words
 
 
 class DeliveryStory(Shape):
@@ -89,11 +98,13 @@ class DeliveryStory(Shape):
 
     delivery: DeliveryShape
     failing_since: str | None
-    detail: str | None
-    warning: str | None
-    remote_id: str | None
-    remote_url: str | None
-    memo: Mapping[str, str]
+    meaning: Meaning
+    detail: Words
+    warned: bool = Field(description="Whether the delivery carries a warning.")
+    warning: str | None = Field(description="Null unless revealed.")
+    remote_id: str | None = Field(description="Null unless revealed.")
+    remote_url: str | None = Field(description="Null unless revealed.")
+    memo: Mapping[str, str] = Field(description="Empty unless revealed.")
     masked: bool
     attempts: Sequence[AttemptShape]
 
@@ -114,7 +125,7 @@ class ShardShape(Shape):
     state: str
     owner: str | None
     reason: str | None
-    detail: str | None
+    detail: Words
     paused_until: str | None
 
 
@@ -130,7 +141,8 @@ class LaneShape(Shape):
     owner: str | None
     paused_by: str | None
     reason: str | None
-    detail: str | None
+    meaning: Meaning
+    detail: Words
     paused_until: str | None
     quotas: Sequence[QuotaShape] = Field(description="Known only to a process that works the lane.")
     shards: Sequence[ShardShape] = Field(description="Where the destination is split; else empty.")

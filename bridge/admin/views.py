@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from bridge.admin import rows, shapes
 from bridge.admin.endpoint import NotFoundError
-from bridge.admin.masking import personal
+from bridge.admin.masking import Audience, personal
 from bridge.audit import Action
 from bridge.event import timestamp
 from bridge.store import auditing, counts, questions, search
-from bridge.store.lane_rows import all_lanes
+from bridge.store.lane_rows import LaneRow, all_lanes
 from bridge.store.questions import DeliveryStory, EventRow, Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from connectors.base import Quota
@@ -74,24 +74,23 @@ def deliveries(connection: Connection, wanted: DeliveriesWanted) -> shapes.Deliv
     return shapes.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
 
 
-def delivery(connection: Connection, number: int, *, reveal: bool) -> shapes.DeliveryStory:
+def delivery(connection: Connection, number: int, audience: Audience) -> shapes.DeliveryStory:
     """Show all about a delivery. Raises NotFoundError."""
     story = questions.delivery_story(connection, number)
     if story is None:
         raise unknown_delivery(number)
-    if reveal:
-        return rows.delivery_story(story, None)
+    if audience.reveal:
+        return rows.delivery_story(story, audience)
     payload = questions.payload(connection, one_event(connection, story.row.event_id).seq)
-    return rows.delivery_story(story, personal(payload))
+    return rows.delivery_story(story, audience, personal(payload))
 
 
-def lanes(connection: Connection, quotas: Quotas, now: float) -> shapes.LaneList:
+def lanes(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> shapes.LaneList:
     """Show every lane; `quotas` has the configured destinations."""
-    found = all_lanes(connection, list(quotas), now)
-    return shapes.LaneList(lanes=[rows.lane_shape(each, quotas, quotas.get(each.name, ())) for each in found])
+    return shapes.LaneList(lanes=_lanes(all_lanes(connection, list(quotas), now), quotas, audience))
 
 
-def overview(connection: Connection, quotas: Quotas, now: float) -> shapes.Overview:
+def overview(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> shapes.Overview:
     """Count what the last hours have brought, and what waits."""
     day = counts.day(connection, now)
     found = all_lanes(connection, list(quotas), now)
@@ -107,8 +106,12 @@ def overview(connection: Connection, quotas: Quotas, now: float) -> shapes.Overv
         dead=sum(each.dead for each in found),
         oldest_pending_at=rows.moment(min(waiting, default=None)),
         causes=causes(connection),
-        lanes=[rows.lane_shape(each, quotas, quotas.get(each.name, ())) for each in found],
+        lanes=_lanes(found, quotas, audience),
     )
+
+
+def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list[shapes.LaneShape]:
+    return [rows.lane_shape(each, quotas, quotas.get(each.name, ()), audience) for each in found]
 
 
 def causes(connection: Connection) -> Sequence[shapes.Cause]:

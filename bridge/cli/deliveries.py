@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from bridge.admin.masking import OPEN
 from bridge.admin.rows import delivery_shape, delivery_story
 from bridge.again import route_again
 from bridge.audit import BY_COMMAND, Action, Entry, Subject
@@ -324,7 +325,9 @@ def _unknown(delivery: int) -> OperatorError:
 
 
 def _show(story: DeliveryStory, *, as_json: bool) -> None:
-    told = delivery_story(story, None).model_dump(exclude={"masked"})
+    told = delivery_story(story, OPEN).model_dump(
+        exclude={"masked": True, "warned": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
+    )
     tries = told.pop("attempts")
     facts = {**told.pop("delivery"), **told}
     if as_json:

@@ -144,6 +144,7 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
         mapping=mapping,
         settings=settings,
         when_source=draft.text((*path, "when")),
+        hidden=draft.hidden(path),
     )
 
 

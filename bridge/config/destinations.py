@@ -65,7 +65,8 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
     _check_batch_size(draft, path, most)
     if connector is None or part is None or not splits:
         return Built(kind, None)
-    return Built(kind, _destination(name, part, settings, connector, limit, pace, part.batch.size or most))
+    made = _destination(name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path))
+    return Built(kind, made)
 
 
 def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | None:
@@ -156,6 +157,7 @@ def _destination(
     limit: RateLimit | None,
     pace: Pace | None,
     batch_size: int,
+    hidden: frozenset[Path],
 ) -> Destination:
     return Destination(
         name=name,
@@ -170,6 +172,7 @@ def _destination(
         timeout=part.timeout,
         retry=RetrySchedule(**part.retry.model_dump()),
         shards=part.shards,
+        hidden=hidden,
     )
 
 

@@ -9,7 +9,18 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.config.model import Condition
 from bridge.config.problems import Findings, Path
-from bridge.config.tree import ListNode, MapNode, Node, Origin, Scalar, find, key_place, place_inside, plain
+from bridge.config.tree import (
+    ListNode,
+    MapNode,
+    Node,
+    Origin,
+    Scalar,
+    find,
+    from_outside,
+    key_place,
+    place_inside,
+    plain,
+)
 from bridge.config.wording import Wording, known_keys
 from bridge.expressions.engine import JinjaExpressions
 from bridge.mapping import NAMES
@@ -110,6 +121,11 @@ class Draft:
         followed, node = find(self.root, path)
         known = followed == path and isinstance(node, Scalar) and isinstance(node.value, str | int)
         return str(plain(node)) if known else None
+
+    def hidden(self, path: Path) -> frozenset[Path]:
+        """Return the paths, from a path on, of texts that came from outside the files: they are not to be shown."""
+        followed, node = find(self.root, path)
+        return frozenset(from_outside(node)) if followed == path else frozenset()
 
     def texts(self, path: Path) -> list[tuple[Path, str]]:
         """Give the texts of the list at a path, or the one text that stands there, each with its path."""

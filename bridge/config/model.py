@@ -6,11 +6,11 @@ Durations are seconds, sizes are bytes. Nothing here shows a secret in its repr.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
-from bridge.config.problems import Place, Problem
+from bridge.config.problems import Path, Place, Problem
 from bridge.mapping import Mapping as FieldMapping
 from bridge.pace import Pace
 from bridge.sharding import Shard, lanes_of, part
@@ -151,6 +151,8 @@ class Destination:
     retry: RetrySchedule
     shards: int = 1
     """How many lanes work its queue."""
+    hidden: frozenset[Path] = frozenset()
+    """The paths of its texts that variables or secret files were filled into: a page does not show them."""
     kind: type[Connector] = field(init=False, repr=False)
     """The connector's class."""
     limits: Mapping[str, Limits] = field(init=False, repr=False, compare=False)
@@ -192,6 +194,8 @@ class Route:
     """The connector's own settings, an instance of its `route_settings`."""
     when_source: str | None = None
     """The text that `when` was compiled of, to show to a person."""
+    hidden: frozenset[Path] = frozenset()
+    """The same as `Destination.hidden`."""
 
 
 class Ending(StrEnum):
@@ -261,7 +265,7 @@ class Config:
     warnings: tuple[Problem, ...] = ()
     """What works but is likely not meant, in the order of the files."""
     alerts: Alerts = Alerts()
-    plugins: tuple[Path, ...] = ()
+    plugins: tuple[FilePath, ...] = ()
     """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
     """The same chatbots by serial number."""

@@ -1,5 +1,6 @@
 """A configuration file as a tree of values that know where they stand. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -68,6 +69,17 @@ def plain(node: Node) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
     return node.value
+
+
+def from_outside(node: Node, path: Path = ()) -> Iterator[Path]:
+    """Find the texts that variables and secret files have been filled into, each by its path from the node."""
+    if isinstance(node, Scalar):
+        if node.origin is Origin.OUTSIDE:
+            yield path
+        return
+    items = node.items.items() if isinstance(node, MapNode) else enumerate(node.items)
+    for key, each in items:
+        yield from from_outside(each, (*path, key))
 
 
 def find(node: Node, path: Path) -> tuple[Path, Node]:

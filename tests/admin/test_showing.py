@@ -14,9 +14,10 @@ def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:
     lead = {
         "SerialNumber": "59001",
         "Type": "Lead",
-        "FirstName": "Ada",
+        "FirstName": "Adalbert",
+        "LastName": "王",
         "Email": "ada@example.com",
-        "LastName": "",
+        "PhoneNumber": "",
         "SessionID": 5,
         "Extra": {"deep": ["secret", 12345, True, None]},
     }
@@ -24,19 +25,28 @@ def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:
         "SerialNumber": "59001",
         "Type": "Lead",
         "FirstName": "A•••",
+        "LastName": "•••",
         "Email": "a•••@•••",
-        "LastName": "",
+        "PhoneNumber": "",
         "SessionID": 5,
-        "Extra": {"deep": ["s•••", "1•••", True, None]},
+        "field 1": {"field 1": ["s•••", "1•••", True, None]},
     }
     assert masked_payload("no JSON at all") == "n•••"
     assert masked(None) is None
 
 
+def test_a_field_that_does_not_hold_what_the_sender_puts_there_is_masked() -> None:
+    lead = {"Type": "Adalbert", "SessionID": "ada@example.com", "CreateTime": "at noon, says Ada", "SerialNumber": [1]}
+    masked_values = {"Type": "A•••", "SessionID": "a•••@•••", "CreateTime": "a•••", "SerialNumber": ["•••"]}
+    assert masked_payload(lead) == masked_values
+    usual = {"Type": "Appointment", "SessionID": "77", "CreateTime": "2026-11-24T10:00:00.512302Z"}
+    assert masked_payload(usual) == usual
+
+
 def test_a_destinations_words_are_masked_where_they_repeat_the_lead() -> None:
     known = personal(b'{"FirstName": "Ada", "Email": "ada@example.com", "Content": "call me", "Type": "Lead"}')
     text = 'field "ADA" of Ada@Example.com or other@example.org, +1 (202) 555-0123: call me (code 400)'
-    assert masked_words(text, known) == 'field "A•••" of A•••@••• or o•••@•••, +•••: c••• (code 400)'
+    assert masked_words(text, known) == 'field "•••" of A•••@••• or o•••@•••, +•••: c••• (code 400)'
     assert masked_words(None, known) is None
     assert personal(b"not JSON") == []
 
