@@ -212,7 +212,7 @@ class Context:
     """Entered before a request, and left when it has been answered: `async with context.pace():`. What is raised within
     tells that it has not been. Waits until the rate limit of the destination (the lane's part of it, where the
     destination is split) lets another request go. The lane has waited for the first request of each `deliver` already,
-    which is known here. `connectors.client.Session` does this with every request; a connector that brings its own
+    which is known here. `http_client.session.Session` does this with every request; a connector that brings its own
     client does so itself."""
 
 
@@ -238,7 +238,7 @@ class Exchange:
 on_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("on_exchange", default=None)
 """Told of each request as it ends, where somebody wants to know of those of a call (tracing); mostly nobody does.
 
-`connectors.client.Session` tells it; a connector that brings its own client may do so itself."""
+`connectors.http_client.session.Session` tells it; a connector that brings its own client may do so itself."""
 
 
 class VaultError(Exception):

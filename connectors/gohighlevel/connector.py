@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import orjson
 from yarl import URL
 
-from connectors.addresses import check_url
 from connectors.base import (
     Connector,
     Context,
@@ -19,11 +18,12 @@ from connectors.base import (
     SettingError,
     Wanted,
 )
-from connectors.client import Session
-from connectors.gohighlevel import wire
+from connectors.gohighlevel import answers, requests
 from connectors.gohighlevel.settings import GoHighLevelSettings
-from connectors.json_api import JsonApi, Reply
-from connectors.masking import MASK, Secrets
+from connectors.http_client.address_guard import check_url
+from connectors.http_client.json_api import JsonApi, Reply
+from connectors.http_client.masking import MASK, Secrets
+from connectors.http_client.session import Session
 
 
 class GoHighLevelConnector(Connector):
@@ -49,7 +49,7 @@ class GoHighLevelConnector(Connector):
         self._now = context.now
         self._quotas: Sequence[Quota] = ()
         self._session = Session(settings, context)
-        headers = {"Authorization": f"Bearer {token}", "Version": wire.VERSION}
+        headers = {"Authorization": f"Bearer {token}", "Version": requests.VERSION}
         self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
 
     def quotas(self) -> Sequence[Quota]:
@@ -62,24 +62,24 @@ class GoHighLevelConnector(Connector):
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Show the request for the first record."""
-        headers = {"Authorization": f"Bearer {MASK}", "Version": wire.VERSION, "Content-Type": "application/json"}
-        body = orjson.dumps(wire.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
+        headers = {"Authorization": f"Bearer {MASK}", "Version": requests.VERSION, "Content-Type": "application/json"}
+        body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._upsert), headers, body)
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not asked for
         """Ask for the location, which cannot write."""
-        return (wire.finding(await self._api.call("GET", self._location)),)
+        return (answers.finding(await self._api.call("GET", self._location)),)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
     async def _deliver_one(self, record: Record) -> Outcome:
-        document = wire.contact(record, self._location_id)
+        document = requests.contact(record, self._location_id)
         if document is None:
             return Rejected(Reason.MAPPING, "a contact needs an email or a phone; map one of them")
         reply = await self._api.call("POST", self._upsert, document)
         if not isinstance(reply, Reply):
             return reply
-        self._quotas = wire.quotas(reply.headers, self._now())
-        return wire.delivered(reply, document) or self._api.unclear(reply.status, "it names no id of the contact")
+        self._quotas = answers.quotas(reply.headers, self._now())
+        return answers.delivered(reply, document) or self._api.unclear(reply.status, "it names no id of the contact")

@@ -2,7 +2,7 @@
 
 from pydantic import Field, SecretStr
 
-from connectors.network import NetworkSettings
+from connectors.http_client.settings import NetworkSettings
 
 
 class GoHighLevelSettings(NetworkSettings):

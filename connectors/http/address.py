@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from connectors.addresses import check_url
 from connectors.base import ExpressionError, Expressions
+from connectors.http_client.address_guard import check_url
 
 _VALUE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _AUTHORITY = re.compile(r"[^/?#]*(?://[^/?#]*)?")

@@ -6,12 +6,12 @@ from urllib.parse import quote_plus, urlencode
 from aiohttp import encode_basic_auth
 from yarl import URL
 
-from connectors.addresses import check_url
-from connectors.answers import Failure
-from connectors.client import Session
 from connectors.http.settings import OAuth2
-from connectors.masking import Secrets
-from connectors.tokens import Token, TokenSource, read_token
+from connectors.http_client.address_guard import check_url
+from connectors.http_client.answer import Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.session import Session
+from connectors.http_client.tokens import Token, TokenSource, read_token
 
 
 class ClientCredentials:

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from connectors.answers import Answer, Failure
 from connectors.base import (
     Connector,
     Context,
@@ -16,14 +15,13 @@ from connectors.base import (
     Rejected,
     Wanted,
 )
-from connectors.client import Session
+from connectors.http.answers import Reader, ResultsReader
 from connectors.http.auth import ClientCredentials, check_token_url
-from connectors.http.preview import preview, secrets_of
 from connectors.http.probe import Asked, credentials_in, no_token, trouble, unreached, well
-from connectors.http.reading import Reader
-from connectors.http.results import ResultsReader
+from connectors.http.requests import Request, Requests, preview, secrets_of
 from connectors.http.settings import HttpSettings, setting
-from connectors.http.wire import Request, Wire
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.session import Session
 
 _UNAUTHORIZED = 401
 
@@ -53,8 +51,8 @@ class HttpConnector(Connector):
     def __init__(self, settings: HttpSettings, context: Context) -> None:
         self._now = context.now
         self._secrets = secrets_of(settings)
-        self._wire = Wire(settings, context)
-        self._reader = Reader(settings, context, self._wire.asked, self._secrets)
+        self._requests = Requests(settings, context)
+        self._reader = Reader(settings, context, self._requests.asked, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
         self._session = Session(settings, context)
         self._credentials_in = credentials_in(settings)
@@ -86,9 +84,9 @@ class HttpConnector(Connector):
         """
         now = self._now()
         if self._results is None:
-            return preview(self._wire.request(records[0], now), self._secrets, bearer=self._auth is not None)
-        parts = [self._wire.part(record) for record in records]
-        request = self._wire.batch([record.id for record in records], parts, now)
+            return preview(self._requests.request(records[0], now), self._secrets, bearer=self._auth is not None)
+        parts = [self._requests.part(record) for record in records]
+        request = self._requests.batch([record.id for record in records], parts, now)
         return preview(request, self._secrets, bearer=self._auth is not None)
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP has no fields to ask for
@@ -96,8 +94,8 @@ class HttpConnector(Connector):
         token = await self._auth.source.token() if self._auth else None
         if isinstance(token, Failure):
             return (no_token(token),)
-        request = self._wire.harmless(self._now())
-        asked = Asked(request.url, self._wire.probes_address, self._credentials_in)
+        request = self._requests.harmless(self._now())
+        asked = Asked(request.url, self._requests.probes_address, self._credentials_in)
         result = await (self._call(request) if asked.whole else self._send(request))
         if isinstance(result, Failure):
             return (unreached(result),)
@@ -112,7 +110,7 @@ class HttpConnector(Connector):
 
     async def _deliver_one(self, record: Record) -> Outcome:
         try:
-            request = self._wire.request(record, self._now())
+            request = self._requests.request(record, self._now())
         except ExpressionError as error:
             return self._unsendable(error)
         result = await self._call(request)
@@ -128,7 +126,9 @@ class HttpConnector(Connector):
     async def _send_batch(self, results: ResultsReader, parts: Sequence["_Part"]) -> Sequence[Outcome]:
         records = [part.record for part in parts]
         try:
-            request = self._wire.batch([record.id for record in records], [part.body for part in parts], self._now())
+            request = self._requests.batch(
+                [record.id for record in records], [part.body for part in parts], self._now()
+            )
         except ExpressionError as error:
             return [self._unsendable(error)] * len(parts)
         result = await self._call(request)
@@ -138,7 +138,7 @@ class HttpConnector(Connector):
 
     def _sendable(self, results: ResultsReader, record: Record) -> "_Part | Rejected":
         try:
-            part = _Part(record, self._wire.part(record))
+            part = _Part(record, self._requests.part(record))
         except ExpressionError as error:
             return self._unsendable(error)
         if results.is_matching() and results.key_of(record) is None:
@@ -155,7 +155,7 @@ class HttpConnector(Connector):
         """Ask the same without credentials, to learn whether they are looked at; a token's giver has done so."""
         if not asked.whole or asked.credentials is None or self._auth is not None:
             return None
-        return await self._send(self._wire.harmless(self._now(), credentials=False))
+        return await self._send(self._requests.harmless(self._now(), credentials=False))
 
     async def _send(self, request: Request) -> Answer | Failure:
         return await self._session.send(request.method, request.url, request.headers, request.body)

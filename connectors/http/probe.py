@@ -15,12 +15,12 @@ from types import MappingProxyType
 
 from yarl import URL
 
-from connectors.answers import Answer, Failure
 from connectors.base import Finding, Reason, Severity
-from connectors.classify import meaning, shorten
 from connectors.http.headers import is_sensitive
 from connectors.http.settings import HttpSettings
-from connectors.masking import Secrets
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.status_table import meaning, shorten
 
 _REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN})
 _LOOKED_AT = _REFUSALS | {Reason.REDIRECT}  # to a page for logging in

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from connectors.answers import Failure
 from connectors.base import Vault
-from connectors.client import Session
+from connectors.http_client.answer import Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.session import Session
+from connectors.http_client.tokens import RefreshToken, Token, TokenSource, read_token
 from connectors.hubspot.settings import OAuth
-from connectors.masking import Secrets
-from connectors.tokens import RefreshToken, Token, TokenSource, read_token
 
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
 

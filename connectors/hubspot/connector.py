@@ -4,7 +4,6 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from connectors.answers import Answer
 from connectors.base import (
     Connector,
     Context,
@@ -23,18 +22,18 @@ from connectors.base import (
     Vault,
     Wanted,
 )
-from connectors.hubspot.activities import Activities, Done
-from connectors.hubspot.calls import Calls, headers_of
+from connectors.event_text import Sources
+from connectors.http_client.answer import Answer
+from connectors.http_client.masking import MASK, Secrets
+from connectors.hubspot.activities import Activities, Done, Due
+from connectors.hubspot.answers import Stored, is_success, read_held
+from connectors.hubspot.client import Client, headers_of
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.lead_objects import NAME, LeadObjects
-from connectors.hubspot.lookup import Due
 from connectors.hubspot.probe import Probe
-from connectors.hubspot.reading import Stored, is_success, read_held
 from connectors.hubspot.remarks import APPOINTMENT, BODIES, Activity, activity_of
+from connectors.hubspot.requests import ALONE, EMAIL, MERGED, Lead, Requests, key_of, lead_of, route_of
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
-from connectors.hubspot.wire import ALONE, EMAIL, MERGED, Api, Lead, key_of, lead_of, route_of
-from connectors.masking import MASK, Secrets
-from connectors.sources import Sources
 
 _TOKEN = re.compile(r"[!-~]+")
 _WITH_ACTIVITIES = (CONTACTS, LEADS)
@@ -75,7 +74,7 @@ class HubSpotConnector(Connector):
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
         wrong = _wrong(settings)
         try:
-            self._api = Api(settings)
+            self._requests = Requests(settings)
         except ValueError as error:
             wrong.append(SettingError(("base_url",), str(error)))
         if wrong:
@@ -84,15 +83,15 @@ class HubSpotConnector(Connector):
         secrets = _secrets_of(settings)
         self._secrets = secrets
         self._sources = Sources(context)
-        self._calls = Calls(settings, self._api, context, secrets)
-        self._contacts = Contacts(self._calls, self._api, context.now, secrets)
-        self._lead_objects = LeadObjects(self._calls, self._api, self._contacts, context.now, secrets)
-        self._activities = Activities(self._calls, self._api, context.now, context.timeout, secrets)
-        self._probe = Probe(settings, self._calls, self._api, secrets, context.now)
+        self._client = Client(settings, self._requests, context, secrets)
+        self._contacts = Contacts(self._client, self._requests, context.now, secrets)
+        self._lead_objects = LeadObjects(self._client, self._requests, self._contacts, context.now, secrets)
+        self._activities = Activities(self._client, self._requests, context.now, context.timeout, secrets)
+        self._probe = Probe(settings, self._client, self._requests, secrets, context.now)
 
     def open(self, vault: Vault) -> None:
         """Take the place where a new refresh token is kept, and forget what another process may have changed."""
-        self._calls.open(vault)
+        self._client.open(vault)
         self._activities.open()
 
     def check_route(self, settings: HubSpotRoute, fields: Sequence[str]) -> None:
@@ -107,7 +106,7 @@ class HubSpotConnector(Connector):
 
     def quotas(self) -> Sequence[Quota]:
         """Give what the account has last said is left for the day, and for ten seconds."""
-        return self._calls.quotas()
+        return self._client.quotas()
 
     def batch_group(self, record: Record) -> Hashable:
         """Give object and key property, which a batch has one of; a record without a key goes alone."""
@@ -146,9 +145,9 @@ class HubSpotConnector(Connector):
         leads = [lead_of(record, self._sources.text(route_of(record).remark, record.event)) for record in records]
         if leads[0].route.object == LEADS:  # as for new ones, at contacts whose ids are not known without asking
             at = [replace(each, contact=f"(the contact of {each.record.event.get('Email')})") for each in leads]
-            request = self._api.create_leads(at)
+            request = self._requests.create_leads(at)
         else:
-            request = self._api.create(leads[0]) if leads[0].key is None else self._api.upsert(leads)
+            request = self._requests.create(leads[0]) if leads[0].key is None else self._requests.upsert(leads)
         body = self._secrets.mask((request.body or b"").decode())
         return Preview(request.method, str(request.url), headers_of(request, MASK), body)
 
@@ -162,14 +161,14 @@ class HubSpotConnector(Connector):
         objects = [_object_of(each) for each in filed]
         for name in dict.fromkeys(objects):
             ids = [each.remote_id for each, of in zip(filed, objects, strict=True) if of == name]
-            answer = await self._calls.send(self._api.read(name, list(dict.fromkeys(ids)), MERGED))
+            answer = await self._client.send(self._requests.read(name, list(dict.fromkeys(ids)), MERGED))
             held[name] = read_held(answer) if isinstance(answer, Answer) and is_success(answer) else None
         found = [(each.remote_id, held[name]) for each, name in zip(filed, objects, strict=True)]
         return [None if ids is None else remote_id in ids for remote_id, ids in found]
 
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
-        await self._calls.close()
+        await self._client.close()
 
     def _lead(self, record: Record) -> Lead | Rejected:
         try:

@@ -7,22 +7,13 @@ from typing import Any
 
 from aiolimiter import AsyncLimiter
 
-from connectors.answers import Answer, Failure
 from connectors.base import Blame, Reason, Rejected, Retry
-from connectors.hubspot.calls import Calls
-from connectors.hubspot.problems import Problem, outcome_for, problem_of
-from connectors.hubspot.reading import (
-    Stored,
-    is_success,
-    is_unwritten,
-    read_batch,
-    read_found,
-    read_record,
-    unclear,
-)
-from connectors.hubspot.refusals import Refusals
-from connectors.hubspot.wire import ALONE, EMAIL, PHONE, UNCLEAR, Api, Lead
-from connectors.masking import Secrets
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.masking import Secrets
+from connectors.hubspot.answers import Stored, is_success, is_unwritten, read_batch, read_found, read_record, unclear
+from connectors.hubspot.client import Client
+from connectors.hubspot.errors import Problem, Refusals, outcome_for, problem_of
+from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, Lead, Requests
 
 _SEARCH_LAG = 15.0  # seconds after which search is taken to know what was written
 _BETWEEN_SEARCHES = 0.25  # seconds: search is limited to 5 a second, whatever else is allowed (usage guidelines)
@@ -52,15 +43,15 @@ class Contacts:
     these seconds, may create it twice; so may any lost answer to a contact with neither key nor phone.
 
     Args:
-        calls: Sends the requests.
-        api: Makes them.
+        client: Sends the requests.
+        requests: Builds them.
         now: Seconds since the epoch.
         secrets: Masks HubSpot's words.
     """
 
-    def __init__(self, calls: Calls, api: Api, now: Callable[[], float], secrets: Secrets) -> None:
-        self._calls = calls
-        self._api = api
+    def __init__(self, client: Client, requests: Requests, now: Callable[[], float], secrets: Secrets) -> None:
+        self._client = client
+        self._requests = requests
         self._now = now
         self._secrets = secrets
         self._refusals = Refusals(now)
@@ -98,7 +89,9 @@ class Contacts:
     async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Told | Refusal]":
         """Send a batch: an upsert, or the creation of lead objects."""
         creates = leads[0].contact is not None
-        answer = await self._calls.send(self._api.create_leads(leads) if creates else self._api.upsert(leads))
+        answer = await self._client.send(
+            self._requests.create_leads(leads) if creates else self._requests.upsert(leads)
+        )
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
@@ -140,12 +133,12 @@ class Contacts:
             return told.outcome
         email = lead.properties.get(EMAIL)
         if told.problem.existing:
-            request = self._api.update(lead, told.problem.existing)
+            request = self._requests.update(lead, told.problem.existing)
         elif email:
-            request = self._api.update(lead, email, EMAIL)
+            request = self._requests.update(lead, email, EMAIL)
         else:
             return told.outcome
-        found = self._read(await self._calls.send(request), lead, new=False)
+        found = self._read(await self._client.send(request), lead, new=False)
         return found.outcome if isinstance(found, _Told) else found
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
@@ -171,7 +164,7 @@ class Contacts:
             detail = "it may have been created already, and search does not know yet what was written a moment ago"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
         await self._searching.acquire()
-        answer = await self._calls.send(self._api.search(PHONE, phone))
+        answer = await self._client.send(self._requests.search(PHONE, phone))
         if isinstance(answer, Failure):
             return answer.outcome
         if not is_success(answer):
@@ -186,7 +179,7 @@ class Contacts:
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Told | Refusal":
         """Update the contact that was found, or create one; also where what was found is gone."""
         if found:
-            told = self._read(await self._calls.send(self._api.update(lead, found)), lead, new=False)
+            told = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
             if not (isinstance(told, Retry) and told.status == _NOT_FOUND):
                 return told
         return await self._create(lead)
@@ -195,7 +188,7 @@ class Contacts:
         """Create a contact, and remember when where that may have happened without being said."""
         phone, is_clear = lead.properties.get(PHONE, ""), False
         try:
-            answer = await self._calls.send(self._api.create(lead))
+            answer = await self._client.send(self._requests.create(lead))
             created = self._read(answer, lead, new=True)
             is_clear = is_unwritten(answer) or isinstance(created, Stored)
         finally:  # also where it is cut off

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from connectors.base import Reason, Record, Rejected, Retry
-from connectors.hubspot.calls import Calls
+from connectors.http_client.masking import Secrets
+from connectors.hubspot.answers import Stored, answered, read_known
+from connectors.hubspot.client import Client
 from connectors.hubspot.contacts import Contacts, Refusal, Written
-from connectors.hubspot.reading import Stored, answered, read_known
+from connectors.hubspot.requests import EMAIL, Lead, Requests, text_of
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
-from connectors.hubspot.wire import EMAIL, Api, Lead, text_of
-from connectors.masking import Secrets
 
 NAME = "hs_lead_name"
 """The property without which no lead is created."""
@@ -32,16 +32,18 @@ class LeadObjects:
     records come again, they are found.
 
     Args:
-        calls: Sends the requests.
-        api: Makes them.
+        client: Sends the requests.
+        requests: Builds them.
         contacts: Writes the records themselves.
         now: Seconds since the epoch.
         secrets: Masks HubSpot's words.
     """
 
-    def __init__(self, calls: Calls, api: Api, contacts: Contacts, now: Callable[[], float], secrets: Secrets) -> None:
-        self._calls = calls
-        self._api = api
+    def __init__(
+        self, client: Client, requests: Requests, contacts: Contacts, now: Callable[[], float], secrets: Secrets
+    ) -> None:
+        self._client = client
+        self._requests = requests
         self._contacts = contacts
         self._now = now
         self._secrets = secrets
@@ -103,8 +105,8 @@ class LeadObjects:
 
     async def _known(self, name: str, by: str, values: Sequence[str], *more: str) -> dict[str, str] | Retry:
         """Give the ids of the records that are there, by the values of the property `by`, and of `more`."""
-        request = self._api.find(name, by, values, (by, *more))
-        answer = answered(await self._calls.send(request), self._secrets, self._now())
+        request = self._requests.find(name, by, values, (by, *more))
+        answer = answered(await self._client.send(request), self._secrets, self._now())
         return answer if isinstance(answer, Retry) else read_known(answer, (by, *more))
 
 

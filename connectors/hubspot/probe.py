@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from connectors.answers import Failure
 from connectors.base import Blame, Finding, Rejected, Retry, Severity, Wanted, WantedField
-from connectors.hubspot.calls import Calls
-from connectors.hubspot.problems import outcome_of, problem_of
-from connectors.hubspot.reading import is_success, read_definitions
+from connectors.http_client.answer import Failure
+from connectors.http_client.masking import Secrets
+from connectors.hubspot.answers import is_success, read_definitions
+from connectors.hubspot.client import Client
+from connectors.hubspot.errors import outcome_of, problem_of
+from connectors.hubspot.requests import EMAIL, Requests
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
-from connectors.hubspot.wire import EMAIL, Api
-from connectors.masking import Secrets
 
 _NUMERIC = "number"
 _LONGEST = 65_536
@@ -33,8 +33,8 @@ class Probe:
 
     Args:
         settings: The destination's.
-        calls: Sends the requests.
-        api: Makes them.
+        client: Sends the requests.
+        requests: Builds them.
         secrets: Masks HubSpot's words.
         now: Seconds since the epoch.
     """
@@ -42,15 +42,15 @@ class Probe:
     def __init__(
         self,
         settings: HubSpotSettings,
-        calls: Calls,
-        api: Api,
+        client: Client,
+        requests: Requests,
         secrets: Secrets,
         now: Callable[[], float],
     ) -> None:
         self._token = settings.access_token.get_secret_value() if settings.access_token else None
         self._setting = "access_token" if self._token else "oauth"
-        self._calls = calls
-        self._api = api
+        self._client = client
+        self._requests = requests
         self._secrets = secrets
         self._now = now
 
@@ -74,7 +74,7 @@ class Probe:
         return findings
 
     async def _definitions(self, name: str) -> Definitions | Finding:
-        answer = await self._calls.send(self._api.properties(name))
+        answer = await self._client.send(self._requests.properties(name))
         if isinstance(answer, Failure):
             setting = answer.setting or ("base_url" if answer.outcome.status is None else self._setting,)
             return Finding(Severity.ERROR, answer.outcome.detail, setting=setting)
@@ -97,7 +97,7 @@ class Probe:
         """Compare a token's scopes with what writing needs. That of an OAuth app cannot be asked for them."""
         if self._token is None:
             return []
-        answer = await self._calls.send(self._api.token_info(self._token))
+        answer = await self._client.send(self._requests.token_info(self._token))
         try:
             document = answer.json() if not isinstance(answer, Failure) and is_success(answer) else None
         except ValueError:

@@ -17,8 +17,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.appointments import start_of
+from connectors.hubspot.requests import Lead, association
 from connectors.hubspot.settings import Appointment
-from connectors.hubspot.wire import Lead, association
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """The property that holds the text, by what it may become."""

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from connectors.base import RouteSettings
-from connectors.network import NetworkSettings, Size
+from connectors.http_client.settings import NetworkSettings, Size
 
 CONTACTS = "contacts"
 LEADS = "leads"

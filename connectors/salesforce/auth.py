@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 import jwt
 from yarl import URL
 
-from connectors.addresses import check_url
-from connectors.answers import Answer, Failure
 from connectors.base import Reason, Retry, SettingError, Vault
-from connectors.client import Session
-from connectors.masking import Secrets
-from connectors.salesforce.problems import document_of
+from connectors.http_client.address_guard import check_url
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.session import Session
+from connectors.http_client.tokens import RefreshToken, Token, TokenSource, check_credentials, failed, read_token
+from connectors.salesforce.errors import document_of
 from connectors.salesforce.settings import SalesforceSettings
-from connectors.tokens import RefreshToken, Token, TokenSource, check_credentials, failed, read_token
 
 _DOMAINS = (".salesforce.com", ".salesforce.mil")  # My Domain hosts; the second is Government Cloud's
 _ASSERTION_LIFE = 180  # seconds; Salesforce takes up to 300, and its clock may differ from ours

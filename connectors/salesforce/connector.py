@@ -4,7 +4,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 from zlib import crc32
 
-from connectors.answers import Answer
 from connectors.base import (
     Connector,
     Context,
@@ -21,19 +20,19 @@ from connectors.base import (
     Vault,
     Wanted,
 )
-from connectors.client import Session
-from connectors.masking import MASK, Secrets
-from connectors.salesforce.api import Api, Shapes
-from connectors.salesforce.arranging import Appointments, arranged
+from connectors.event_text import Sources
+from connectors.http_client.answer import Answer
+from connectors.http_client.masking import MASK, Secrets
+from connectors.http_client.session import Session
+from connectors.salesforce.activities import Appointments, arranged
+from connectors.salesforce.answers import read_found, read_parts
 from connectors.salesforce.auth import Access, login_url
+from connectors.salesforce.client import Client, QuotaHeaders, Shapes
 from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
-from connectors.salesforce.quota import Usage
-from connectors.salesforce.reading import read_found, read_parts
-from connectors.salesforce.rows import Row, Rows, body, is_appointment, key_of
+from connectors.salesforce.records import Row, Rows, body, is_appointment, key_of
+from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_ROWS, Requests, headers_of
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
-from connectors.salesforce.wire import KEYS_PER_QUERY, MOST_ROWS, Wire, headers_of
-from connectors.sources import Sources
 
 _SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
 
@@ -82,16 +81,16 @@ class SalesforceConnector(Connector):
         self._origin = login_url(settings)
         self._secrets = _secrets_of(settings)
         self._session = Session(settings, context)
-        self._usage = Usage(settings.quota_reserve)
+        self._usage = QuotaHeaders(settings.quota_reserve)
         self._access = Access(settings, self._session, context.now, self._secrets)
-        self._wire = Wire(settings.api_version)
-        self._api = Api(self._access, self._session, self._usage, self._secrets, context.now)
-        self._shapes = Shapes(self._api, self._wire)
+        self._requests = Requests(settings.api_version)
+        self._client = Client(self._access, self._session, self._usage, self._secrets, context.now)
+        self._shapes = Shapes(self._client, self._requests)
         self._sources = Sources(context)
         self._rows = Rows(self._sources)
-        self._leads = Leads(self._api, self._wire, self._shapes)
-        self._appointments = Appointments(self._api, self._wire)
-        self._prober = Prober(self._api, self._wire, self._shapes)
+        self._leads = Leads(self._client, self._requests, self._shapes)
+        self._appointments = Appointments(self._client, self._requests)
+        self._prober = Prober(self._client, self._requests, self._shapes)
         self._now = context.now
         self._since = 0.0
 
@@ -166,11 +165,11 @@ class SalesforceConnector(Connector):
         rows = [self._previewed(record) for record in records]
         first, headers = rows[0], headers_of(rows[0].route, is_new=True)
         if first.is_appointment:
-            request = self._wire.appointment(first, None, body(first, None, None)[0], arranged(first), headers)
+            request = self._requests.appointment(first, None, body(first, None, None)[0], arranged(first), headers)
         else:
             made = [(row.key, body(row, None, None)[0]) for row in rows if not row.is_appointment]
-            request = self._wire.upsert(first.route, made, headers)
-        url = str(self._api.instance or self._origin).rstrip("/") + request.path
+            request = self._requests.upsert(first.route, made, headers)
+        url = str(self._client.instance or self._origin).rstrip("/") + request.path
         shown = {**request.headers, "Authorization": f"Bearer {MASK}"}
         return Preview(request.method, url, shown, self._secrets.mask((request.body or b"").decode()))
 
@@ -184,7 +183,7 @@ class SalesforceConnector(Connector):
         routes = {route.object: route for each in filed if isinstance(route := each.route, SalesforceRoute)}
         for name, route in routes.items():
             ids = [each.remote_id for each in filed if _object_of(each) == name]
-            answer = await self._api.call(self._wire.existing(route, "Id", ids, description=False))
+            answer = await self._client.call(self._requests.existing(route, "Id", ids, description=False))
             parts = read_parts(answer) if isinstance(answer, Answer) else {}
             asked = [parts.get(str(number)) for number in range(-(-len(ids) // KEYS_PER_QUERY))]
             found = read_found(asked, "Id")

@@ -5,19 +5,87 @@ key or id, so a round that is repeated after a lost answer changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.answers import Answer
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
-from connectors.salesforce.api import Api, Shapes
-from connectors.salesforce.drafts import Draft, Known, drafted, is_incomplete, lightened, unassigned
+from connectors.http_client.answer import Answer
+from connectors.salesforce.answers import Part, Shape, Verdict, Written, read_found, read_parts, read_rows, read_write
+from connectors.salesforce.client import Client, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
-from connectors.salesforce.problems import DROPPED, Kind, Problem, is_refusal, outcome, outcomes, read_problem
-from connectors.salesforce.reading import Part, Verdict, Written, read_found, read_parts, read_rows, read_write
-from connectors.salesforce.rows import UNSEEN, Existing, Row, body, person_of, takes_remark
-from connectors.salesforce.shape import Shape
-from connectors.salesforce.wire import KEYS_PER_QUERY, MOST_PARTS, Request, Wire, headers_of
+from connectors.salesforce.errors import DROPPED, Kind, Problem, is_refusal, outcome, outcomes, read_problem
+from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of, takes_remark
+from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_PARTS, Request, Requests, headers_of
+
+Known = Mapping[str, Existing] | None
+"""What Salesforce has already, by the key without regard to case; None where it does not tell."""
+
+_UNASSIGNED = "assignment rules were not run, for whether it is new cannot be asked; let the user query {name}"
+_UNSENT = Retry(Reason.CONNECTOR_ERROR, "not sent")
+
+
+@dataclass(slots=True, repr=False)
+class Draft:
+    """A record under way through the rounds of one `deliver`."""
+
+    row: Row
+    is_new: bool
+    """Whether it is sent as one that may be created."""
+    existing: Existing | None
+    verdict: Verdict
+    """What is known of it so far."""
+    warnings: tuple[str, ...] = ()
+
+
+def drafted(row: Row, known: Known) -> Draft:
+    """Say what a record is sent as: a new one, one that exists, or one that may, which is written as if it did."""
+    if known is not None:
+        existing = known.get(row.key.casefold()) if row.asks else None
+        return Draft(row, existing is None, existing, _UNSENT)
+    if not row.asks:
+        return Draft(row, True, None, _UNSENT)  # noqa: FBT003 - it may be created
+    return Draft(row, False, UNSEEN, _UNSENT)  # noqa: FBT003 - it is written as one that exists
+
+
+def lightened(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
+    """Take what is refused out of records; give those that are to be sent again. None where there is no other way.
+
+    Where a call as a whole was refused for a field, those without it go again too, and one that has it and cannot go
+    without it is left to its own trouble.
+    """
+    lighter, beside, is_told_apart = [], [], False
+    for each in drafts:
+        names = refused(each.row, each.verdict, shape)
+        if names:
+            each.row = each.row.without(names)
+            lighter.append(each)
+        elif isinstance(each.verdict, Problem) and each.verdict.whole:
+            if each.row.has(each.verdict.named):
+                each.verdict = replace(each.verdict, whole=False)
+                is_told_apart = True
+            else:
+                beside.append(each)
+    return lighter + beside if lighter or is_told_apart else []
+
+
+def unassigned(row: Row, existing: Existing | None) -> tuple[str, ...]:
+    """Warn of a record that may have been new, and that nobody has been assigned to."""
+    told = existing is UNSEEN and row.is_assigned and row.route.assignment == "created"
+    return (_UNASSIGNED.format(name=row.route.object),) if told else ()
+
+
+def refused(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
+    """Give the fields that a record may go without and that are all that Salesforce has refused of it."""
+    if not isinstance(verdict, Problem) or verdict.kind not in DROPPED:
+        return ()
+    unknown = row.unknown(shape) if verdict.kind is Kind.FIELD else ()
+    return row.droppable((*verdict.named, *unknown), shape)
+
+
+def is_incomplete(verdict: object) -> bool:
+    """Whether a record is refused for nothing but what a new one requires."""
+    return isinstance(verdict, Problem) and verdict.code == "REQUIRED_FIELD_MISSING"
+
 
 _SMALLER = 4  # parts that locked records are sent in: a smaller transaction is over sooner and locks less
 _MOST_LEARNT = 100  # duplicates whose matches one `deliver` asks for, in four calls
@@ -29,9 +97,9 @@ _SAME_RECORD = "another record of the same call is written into the same one"
 class Leads:
     """Writes rows of one route's object. May be called in parallel."""
 
-    def __init__(self, api: Api, wire: Wire, shapes: Shapes) -> None:
-        self._api = api
-        self._wire = wire
+    def __init__(self, client: Client, requests: Requests, shapes: Shapes) -> None:
+        self._client = client
+        self._requests = requests
         self._shapes = shapes
 
     async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, whole: bool) -> list[Outcome]:
@@ -66,7 +134,7 @@ class Leads:
         return await self._existing(asking[0], route.external_id, [row.key for row in asking], description=remarks)
 
     async def _existing(self, row: Row, field: str, keys: Sequence[str], *, description: bool) -> Known | Retry:
-        answer = await self._api.call(self._wire.existing(row.route, field, keys, description=description))
+        answer = await self._client.call(self._requests.existing(row.route, field, keys, description=description))
         if not isinstance(answer, Answer):
             return None if is_refusal(answer) or isinstance(answer, Rejected) else answer
         parts = read_parts(answer)
@@ -77,7 +145,7 @@ class Leads:
     def _unanswered(self, parts: Sequence[Part | None]) -> Retry | None:
         """Give the trouble of the moment that a query had; None where it is refused for good."""
         for part in parts:
-            problem = read_problem(part.body, part.status, self._api.secrets) if part and not part.is_good else None
+            problem = read_problem(part.body, part.status, self._client.secrets) if part and not part.is_good else None
             meant = outcome(problem) if problem else None
             if isinstance(meant, Retry) and not is_refusal(meant):
                 return meant
@@ -89,7 +157,7 @@ class Leads:
             chosen = [each for each in drafts if each.is_new is is_new]
             if chosen:
                 headers = headers_of(chosen[0].row.route, is_new=is_new, allow=allow)
-                await self._send_some(chosen, shape, headers, self._wire.upsert)
+                await self._send_some(chosen, shape, headers, self._requests.upsert)
 
     async def _send_some(
         self,
@@ -105,10 +173,10 @@ class Leads:
             each.warnings = warnings
         keys = ids or [each.row.key for each in drafts]
         rows = [(key, fields) for key, (fields, _) in zip(keys, made, strict=True)]
-        answer = await self._api.write(make(drafts[0].row.route, rows, headers))
+        answer = await self._client.write(make(drafts[0].row.route, rows, headers))
         verdicts: Sequence[Verdict]
         if isinstance(answer, Answer):
-            verdicts = read_rows(answer, len(drafts), self._api.secrets)
+            verdicts = read_rows(answer, len(drafts), self._client.secrets)
         else:
             verdicts = [answer] * len(drafts)
         for each, verdict in zip(drafts, verdicts, strict=True):
@@ -189,11 +257,11 @@ class Leads:
     async def _learn_some(self, drafts: Sequence[Draft], shape: Shape | None, *, is_new: bool) -> None:
         route = drafts[0].row.route
         rows = [(each.row.key, body(each.row, each.existing, shape)[0]) for each in drafts]
-        answer = await self._api.call(self._wire.each(route, rows, headers_of(route, is_new=is_new)))
+        answer = await self._client.call(self._requests.each(route, rows, headers_of(route, is_new=is_new)))
         parts = read_parts(answer) if isinstance(answer, Answer) else {}
         for number, each in enumerate(drafts):
             if isinstance(answer, Answer):
-                each.verdict = read_write(parts.get(str(number)), answer.status, self._api.secrets)
+                each.verdict = read_write(parts.get(str(number)), answer.status, self._client.secrets)
             else:
                 each.verdict = answer
 
@@ -210,7 +278,7 @@ class Leads:
         if await self._describe({record_id: each for record_id, (each, _) in first.items()}, shape):
             drafts = [each for each, _ in first.values()]
             headers = headers_of(drafts[0].row.route, is_new=False)
-            await self._send_some(drafts, shape, headers, self._wire.update, list(first))
+            await self._send_some(drafts, shape, headers, self._requests.update, list(first))
             for each, to in first.values():
                 each.warnings += (to.warning,)
 
@@ -233,7 +301,7 @@ class Leads:
 
     def _outcomes(self, drafts: Sequence[Draft], shape: Shape | None) -> list[Outcome]:
         verdicts = [
-            delivered(each.verdict, (*each.warnings, *unassigned(each.row, each.existing)), self._api)
+            delivered(each.verdict, (*each.warnings, *unassigned(each.row, each.existing)), self._client)
             if isinstance(each.verdict, Written)
             else each.verdict
             for each in drafts
@@ -243,9 +311,11 @@ class Leads:
         return outcomes(verdicts, [_memo(each) for each in drafts], people, described=described)
 
 
-def delivered(written: Written, warnings: Sequence[str], api: Api, memo: Mapping[str, str] | None = None) -> Delivered:
+def delivered(
+    written: Written, warnings: Sequence[str], client: Client, memo: Mapping[str, str] | None = None
+) -> Delivered:
     """Say that Salesforce has the record, and where people can look at it."""
-    url = f"{api.instance}".rstrip("/") + f"/{written.id}" if api.instance else None
+    url = f"{client.instance}".rstrip("/") + f"/{written.id}" if client.instance else None
     return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {})
 
 

@@ -4,14 +4,14 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectors.answers import Answer, Failure
 from connectors.base import Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
-from connectors.salesforce.api import Api, Shapes
-from connectors.salesforce.problems import whole
-from connectors.salesforce.rows import takes_remark
+from connectors.http_client.answer import Answer, Failure
+from connectors.salesforce.answers import FieldShape, Shape
+from connectors.salesforce.client import Client, Shapes
+from connectors.salesforce.errors import whole
+from connectors.salesforce.records import takes_remark
+from connectors.salesforce.requests import Requests
 from connectors.salesforce.settings import SalesforceRoute
-from connectors.salesforce.shape import FieldShape, Shape
-from connectors.salesforce.wire import Wire
 
 _CREDENTIALS = "correct login_url and the credentials, and let the app and its user use the API"
 _ADVICE: Mapping[Reason, str] = {
@@ -36,9 +36,9 @@ _FALLEN_BACK_ON: Mapping[str, frozenset[str]] = {
 class Prober:
     """Asks an org. Used once, in a process that delivers nothing."""
 
-    def __init__(self, api: Api, wire: Wire, shapes: Shapes) -> None:
-        self._api = api
-        self._wire = wire
+    def __init__(self, client: Client, requests: Requests, shapes: Shapes) -> None:
+        self._client = client
+        self._requests = requests
         self._shapes = shapes
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
@@ -61,7 +61,7 @@ class Prober:
 
     async def _trouble(self) -> Finding | None:
         """Ask for the org's limits, to learn whether it is there and takes the credentials."""
-        answer = await self._api.ask(self._wire.limits())
+        answer = await self._client.ask(self._requests.limits())
         meant = answer.outcome if isinstance(answer, Failure) else self._meaning(answer)
         if meant is None:
             return None
@@ -71,7 +71,7 @@ class Prober:
         return Finding(severity, f"{meant.detail}; {advice}", setting=setting or ("login_url",))
 
     def _meaning(self, answer: Answer) -> Retry | Rejected | None:
-        return whole(answer, self._api.now(), self._api.secrets)
+        return whole(answer, self._client.now(), self._client.secrets)
 
     async def _about_activities(self, wanted: Sequence[Wanted]) -> list[Finding]:
         """Say whether the user may create what appointments become, for whichever route gets one."""

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors.base import RouteSettings
-from connectors.network import NetworkSettings, Size
+from connectors.http_client.settings import NetworkSettings, Size
 
 _OLDEST_VERSION = 46.0  # the first whose upsert gives the id of an updated record, which an appointment needs
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"

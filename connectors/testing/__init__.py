@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from connectors.testing.contacts import Stored
 from connectors.testing.faults import Fault, Faults
 from connectors.testing.sandbox import Sandbox
-from connectors.testing.serving import Arrival
+from connectors.testing.server import Arrival
 
 if TYPE_CHECKING:
     from connectors.testing.contract import ConnectorContract

@@ -3,14 +3,14 @@
 Needs pytest and pytest-asyncio, which the bridge itself does not: import this module in tests only.
 """
 
-from connectors.testing.answering import AnsweringClauses
-from connectors.testing.at_work import FakeT
-from connectors.testing.declaring import DeclaringClauses
-from connectors.testing.keeping import KeepingClauses
-from connectors.testing.writing import WritingClauses
+from connectors.testing.answer_clauses import AnswerClauses
+from connectors.testing.declaration_clauses import DeclarationClauses
+from connectors.testing.secrecy_clauses import SecrecyClauses
+from connectors.testing.trial import FakeT
+from connectors.testing.write_clauses import WriteClauses
 
 
-class ConnectorContract(AnsweringClauses[FakeT], WritingClauses[FakeT], KeepingClauses[FakeT], DeclaringClauses[FakeT]):
+class ConnectorContract(AnswerClauses[FakeT], WriteClauses[FakeT], SecrecyClauses[FakeT], DeclarationClauses[FakeT]):
     """Puts a connector to the test: what it makes of answers, that no lead is lost or doubled, what it keeps to itself.
 
     Each test makes a fake and a connector of its own. What goes wrong is put into the fake (`Fake.faults`): every

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from connectors.testing.contacts import RefusedError, Reply
 from connectors.testing.faults import Faults
-from connectors.testing.serving import Answer, Arrival, Server
+from connectors.testing.server import Answer, Arrival, Server
 
 
 class FakeApi:

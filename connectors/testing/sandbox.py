@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from connectors.testing.contacts import Contacts, RefusedError, Reply, Stored
 from connectors.testing.faults import Faults
-from connectors.testing.serving import Answer, Arrival, Server
+from connectors.testing.server import Answer, Arrival, Server
 from connectors.testing.tokens import Tokens
 
 

@@ -22,8 +22,8 @@ from connectors.base import (
     RouteSettings,
     Vault,
 )
-from connectors.testing.at_work import FakeT, Run, claim
 from connectors.testing.expressions import PlainExpressions
+from connectors.testing.trial import FakeT, Run, claim
 
 EVENT_NAMES = frozenset(
     {

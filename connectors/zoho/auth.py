@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from connectors.answers import Answer, Failure
 from connectors.base import Reason, Retry
-from connectors.client import Session
-from connectors.masking import Secrets
-from connectors.tokens import Token, TokenSource, check_credentials, failed, read_token
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.session import Session
+from connectors.http_client.tokens import Token, TokenSource, check_credentials, failed, read_token
 from connectors.zoho.settings import ZohoSettings
 
 

@@ -5,8 +5,6 @@ from collections.abc import Hashable, Sequence
 import orjson
 from yarl import URL
 
-from connectors.addresses import check_url
-from connectors.answers import Failure
 from connectors.base import (
     Connector,
     Context,
@@ -21,10 +19,12 @@ from connectors.base import (
     Severity,
     Wanted,
 )
-from connectors.client import Session
-from connectors.json_api import JsonApi, Reply
-from connectors.masking import MASK, Secrets
-from connectors.zoho import wire
+from connectors.http_client.address_guard import check_url
+from connectors.http_client.answer import Failure
+from connectors.http_client.json_api import JsonApi, Reply
+from connectors.http_client.masking import MASK, Secrets
+from connectors.http_client.session import Session
+from connectors.zoho import answers, probe, requests
 from connectors.zoho.auth import ZohoTokens
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
 
@@ -40,7 +40,7 @@ class ZohoConnector(Connector):
 
     destination_settings = ZohoSettings
     route_settings = ZohoRoute
-    max_batch = wire.MAX_BATCH
+    max_batch = requests.MAX_BATCH
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         accounts = _address(settings, "accounts_url", settings.accounts_url)
@@ -48,27 +48,27 @@ class ZohoConnector(Connector):
         secrets = Secrets(settings.client_secret.get_secret_value(), settings.refresh_token.get_secret_value())
         self._session = Session(settings, context)
         self._tokens = ZohoTokens(settings, accounts / "oauth" / "v2" / "token", self._session, context.now, secrets)
-        self._api = JsonApi(self._session, secrets, context.now, telling=wire.TELLING)
+        self._api = JsonApi(self._session, secrets, context.now, telling=answers.TELLING)
 
     def batch_group(self, record: Record) -> Hashable:
         """Records of one module, found by the same fields, share a call."""
-        return wire.route_of(record)
+        return requests.route_of(record)
 
     def batch_key(self, record: Record) -> Hashable:
         """Give what the record is found again by."""
-        key = wire.key_of(record)
+        key = requests.key_of(record)
         return record.id if key is None else key
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Upsert the records in one call; what could be written twice is refused without being sent."""
-        sendable = [record for record in records if wire.key_of(record) is not None]
+        sendable = [record for record in records if requests.key_of(record) is not None]
         outcomes = iter(await self._upsert(sendable) if sendable else ())
-        return [next(outcomes) if wire.key_of(record) is not None else _keyless(record) for record in records]
+        return [next(outcomes) if requests.key_of(record) is not None else _keyless(record) for record in records]
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Show the request for the records."""
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
-        body = orjson.dumps(wire.document(records), option=orjson.OPT_INDENT_2).decode()
+        body = orjson.dumps(requests.document(records), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._url(records[0])), headers, body)
 
     async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
@@ -87,18 +87,18 @@ class ZohoConnector(Connector):
         await self._session.close()
 
     async def _upsert(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        reply = await self._call("POST", self._url(records[0]), wire.document(records))
+        reply = await self._call("POST", self._url(records[0]), requests.document(records))
         if not isinstance(reply, Reply):
             return [reply] * len(records)
-        found = wire.outcomes(reply, len(records), self._api.masked)
-        return found or [wire.held_back(reply, self._api.masked) or self._api.refused(reply)] * len(records)
+        found = answers.outcomes(reply, len(records), self._api.masked)
+        return found or [answers.held_back(reply, self._api.masked) or self._api.refused(reply)] * len(records)
 
     async def _probe_route(self, number: int, wanted: Wanted) -> Sequence[Finding]:
         module = wanted.settings.module if isinstance(wanted.settings, ZohoRoute) else "Leads"
         url = (self._base / "settings" / "fields").with_query(module=module)
         reply = await self._call("GET", url)
         if isinstance(reply, Reply) and isinstance(reply.get("fields"), list):
-            return wire.findings(reply, wanted, number)
+            return probe.findings(reply, wanted, number)
         if isinstance(reply, Reply):
             reply = self._api.refused(reply)
         what = f"the fields of {module} cannot be asked for: {reply.detail}"
@@ -113,7 +113,7 @@ class ZohoConnector(Connector):
         return reply.outcome if isinstance(reply, Failure) else reply
 
     def _url(self, record: Record) -> URL:
-        return self._base / wire.route_of(record).module / "upsert"
+        return self._base / requests.route_of(record).module / "upsert"
 
 
 def _authorization(token: str) -> dict[str, str]:
@@ -130,6 +130,6 @@ def _address(settings: ZohoSettings, name: str, text: str) -> URL:
 
 
 def _keyless(record: Record) -> Rejected:
-    names = ", ".join(wire.route_of(record).duplicate_check_fields)
+    names = ", ".join(requests.route_of(record).duplicate_check_fields)
     why = f"it has none of duplicate_check_fields ({names}), so it could be written twice; map one, or name another"
     return Rejected(Reason.MAPPING, why)

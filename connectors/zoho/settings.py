@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from connectors.base import RouteSettings
-from connectors.network import NetworkSettings
+from connectors.http_client.settings import NetworkSettings
 
 
 class ZohoSettings(NetworkSettings):

@@ -18,7 +18,7 @@ from bridge.store.base import Pause
 from connectors.base import Reason, Rejected, Severity
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION, Place
-from tests.connectors.making import Certificates
+from tests.connectors.building import Certificates
 
 HOUR = 3600.0
 

@@ -105,8 +105,8 @@ async def test_the_crm_is_asked(leadbridge: Place, token: str) -> None:
 
 
 async def _a_contact(crm: HubSpotSandbox) -> str:
-    from tests.connectors.hubspot.making import deliver, ids
-    from tests.connectors.hubspot.making import lead as record
+    from tests.connectors.hubspot.building import deliver, ids
+    from tests.connectors.hubspot.building import lead as record
 
     (made,) = ids(await deliver(crm, record()))
     return made or ""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from connectors.testing import Sandbox
-from tests.connectors.making import Certificates
+from tests.connectors.building import Certificates
 
 
 @pytest.fixture

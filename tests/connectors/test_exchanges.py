@@ -9,8 +9,8 @@ import pytest
 from yarl import URL
 
 from connectors.base import Exchange, Reason, on_exchange
-from tests.connectors.making import Behaviour, answers, raw_server, sends
-from tests.connectors.test_client import session
+from tests.connectors.building import Behaviour, answers, raw_server, sends
+from tests.connectors.http_client.test_session import session
 
 
 @contextlib.contextmanager

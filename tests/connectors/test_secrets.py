@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from connectors.base import Rejected, Retry
 from connectors.http import HttpConnector
-from connectors.masking import MASK, Secrets
+from connectors.http_client.masking import MASK, Secrets
 from connectors.testing import Fault, Sandbox
-from tests.connectors.making import Behaviour, connector, context, raw_server, record, records
+from tests.connectors.building import Behaviour, connector, context, raw_server, record, records
 
 SECRET = 's3cr&t "märz"'
 PLAIN = "s3cretvalue"

@@ -15,7 +15,7 @@ from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version, read, written
 from connectors.testing.hubspot.associations import read_associations, resolve
 from connectors.testing.hubspot.errors import Invalid, InvalidValuesError, RefusedError
-from connectors.testing.hubspot.reading import read_inputs, read_properties, read_text, read_texts
+from connectors.testing.hubspot.requests import read_inputs, read_properties, read_text, read_texts
 from connectors.testing.hubspot.schema import ObjectType
 from connectors.testing.hubspot.store import Store, StoredObject, Write, absent, conflict
 

@@ -5,7 +5,7 @@ from typing import Any, get_args, get_type_hints
 
 from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.errors import CONFLICT, RefusedError, not_found, unreadable
-from connectors.testing.hubspot.reading import need, read_text
+from connectors.testing.hubspot.requests import need, read_text
 from connectors.testing.hubspot.schema import ObjectType, Property
 from connectors.testing.hubspot.store import Store
 

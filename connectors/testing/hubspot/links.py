@@ -11,7 +11,7 @@ from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version
 from connectors.testing.hubspot.associations import default_type, invalid_ids
 from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError, unreadable
-from connectors.testing.hubspot.reading import need, read_inputs, read_text
+from connectors.testing.hubspot.requests import need, read_inputs, read_text
 from connectors.testing.hubspot.schema import ObjectType
 from connectors.testing.hubspot.store import Store
 

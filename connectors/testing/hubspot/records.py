@@ -7,7 +7,7 @@ from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version, associations, read, written
 from connectors.testing.hubspot.associations import read_associations, resolve
 from connectors.testing.hubspot.errors import NOT_FOUND, RefusedError, not_found
-from connectors.testing.hubspot.reading import read_properties, read_text
+from connectors.testing.hubspot.requests import read_properties, read_text
 from connectors.testing.hubspot.schema import ObjectType
 from connectors.testing.hubspot.store import Store, StoredObject
 

@@ -20,13 +20,13 @@ from connectors.testing.hubspot.definitions import all_definitions, define, one_
 from connectors.testing.hubspot.errors import RefusedError, unknown_address
 from connectors.testing.hubspot.limits import Limits, Meter
 from connectors.testing.hubspot.links import Links
-from connectors.testing.hubspot.reading import read_json
 from connectors.testing.hubspot.records import Records
+from connectors.testing.hubspot.requests import read_json
 from connectors.testing.hubspot.schema import ObjectType, Property
 from connectors.testing.hubspot.search import search
 from connectors.testing.hubspot.store import Store, StoredObject, with_properties
 from connectors.testing.hubspot.values import moment
-from connectors.testing.serving import Answer, Arrival, Server
+from connectors.testing.server import Answer, Arrival, Server
 
 ACCESS_TOKEN = "pat-na1-00000000-0000-0000-0000-000000000000"  # noqa: S105 - of an account that does not exist
 

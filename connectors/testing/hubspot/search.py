@@ -9,7 +9,7 @@ from typing import Any
 from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.answers import Version, read
 from connectors.testing.hubspot.errors import RefusedError, not_set, unreadable
-from connectors.testing.hubspot.reading import read_text, read_texts
+from connectors.testing.hubspot.requests import read_text, read_texts
 from connectors.testing.hubspot.schema import ObjectType
 from connectors.testing.hubspot.store import Store, StoredObject
 

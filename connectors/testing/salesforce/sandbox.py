@@ -22,7 +22,7 @@ from connectors.testing.salesforce.org import Org
 from connectors.testing.salesforce.problems import ProblemError, refused
 from connectors.testing.salesforce.rows import Row
 from connectors.testing.salesforce.tokens import Client, Tokens
-from connectors.testing.serving import Arrival, Server
+from connectors.testing.server import Arrival, Server
 
 _TOO_LARGE = refused(413, "REQUEST_TOO_LARGE", "The request is too large").reply
 _MOST_HEAD = 16_384  # bytes of an address, and of address and headers (REST API Developer Guide, Status Codes)

@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import Field, SecretStr
 from yarl import URL
 
-from connectors.addresses import check_url
 from connectors.base import (
     Connector,
     Context,
@@ -29,10 +28,11 @@ from connectors.base import (
     Severity,
     Wanted,
 )
-from connectors.client import Session
-from connectors.json_api import JsonApi, Reply
-from connectors.masking import MASK, Secrets
-from connectors.network import NetworkSettings
+from connectors.http_client.address_guard import check_url
+from connectors.http_client.json_api import JsonApi, Reply
+from connectors.http_client.masking import MASK, Secrets
+from connectors.http_client.session import Session
+from connectors.http_client.settings import NetworkSettings
 
 TITLE = "title"
 """The mapped field that becomes the lead's title; without it only the person is written."""

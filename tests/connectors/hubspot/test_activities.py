@@ -8,7 +8,9 @@ from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry
 from connectors.hubspot.remarks import mark_of
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
-from tests.connectors.hubspot.making import (
+from tests.connectors.building import NOW, context
+from tests.connectors.http_client.test_tokens import Store
+from tests.connectors.hubspot.building import (
     REMARK,
     again,
     appointment,
@@ -19,8 +21,6 @@ from tests.connectors.hubspot.making import (
     lead,
     with_fields,
 )
-from tests.connectors.making import NOW, context
-from tests.connectors.test_tokens import Store
 
 
 async def test_a_remark_becomes_a_note_of_its_contact() -> None:

@@ -7,9 +7,9 @@ import pytest
 from connectors.base import Blame, Delivered, Reason, Retry
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, OAuthApp
-from tests.connectors.hubspot.making import connector, deliver, ids, lead
-from tests.connectors.making import NOW, context
-from tests.connectors.test_tokens import Store
+from tests.connectors.building import NOW, context
+from tests.connectors.http_client.test_tokens import Store
+from tests.connectors.hubspot.building import connector, deliver, ids, lead
 
 APP = OAuthApp(client_id="app", client_secret="app&secret", refresh_token="refresh-0", rotates=True)
 OAUTH: dict[str, Any] = {"client_id": "app", "client_secret": "app&secret", "refresh_token": "refresh-0"}

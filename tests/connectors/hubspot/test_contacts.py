@@ -7,7 +7,8 @@ import pytest
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
-from tests.connectors.hubspot.making import (
+from tests.connectors.building import NOW, context
+from tests.connectors.hubspot.building import (
     again,
     connector,
     deliver,
@@ -17,7 +18,6 @@ from tests.connectors.hubspot.making import (
     with_fields,
     with_route,
 )
-from tests.connectors.making import NOW, context
 
 KEY = {"contacts": [Property(name="lead_key", unique=True)]}
 

@@ -6,7 +6,7 @@ from connectors.base import Expressions, Rejected
 from connectors.hubspot import HubSpotConnector
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp, Property
-from tests.connectors.making import EXPRESSIONS
+from tests.connectors.building import EXPRESSIONS
 
 SECRET = "client-secret-of-the-sandbox"
 REFRESH = "refresh-token-of-the-sandbox"

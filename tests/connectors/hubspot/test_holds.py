@@ -2,12 +2,12 @@
 
 import pytest
 
-from connectors.answers import Answer
 from connectors.base import Delivered, Filed
-from connectors.hubspot.reading import read_held
+from connectors.http_client.answer import Answer
+from connectors.hubspot.answers import read_held
 from connectors.hubspot.settings import HubSpotRoute
 from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox
-from tests.connectors.hubspot.making import connector, deliver, ids, lead
+from tests.connectors.hubspot.building import connector, deliver, ids, lead
 
 ROUTE = HubSpotRoute()
 

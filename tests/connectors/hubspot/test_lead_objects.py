@@ -10,8 +10,8 @@ from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry, S
 from connectors.hubspot.settings import HubSpotRoute
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Property, faults
-from tests.connectors.hubspot import making
-from tests.connectors.hubspot.making import again, connector, deliver, ids, lead, with_route
+from tests.connectors.hubspot import building
+from tests.connectors.hubspot.building import again, connector, deliver, ids, lead, with_route
 
 KEY = Property(name="chat", unique=True)
 LEADS = {"object": "leads", "match": "chat"}
@@ -68,7 +68,7 @@ async def test_a_missing_contact_is_created_with_the_names_of_the_event() -> Non
 
 async def test_a_contact_is_found_by_a_secondary_e_mail_too() -> None:
     async with sandbox() as crm:
-        await deliver(crm, making.with_fields(lead(0), hs_additional_emails="old@example.com;older@example.com"))
+        await deliver(crm, building.with_fields(lead(0), hs_additional_emails="old@example.com;older@example.com"))
         ids(await deliver(crm, wanted(1, Email="Older@example.com")))
         (contact,) = crm.contacts
         assert (contact.writes, contact.properties["firstname"]) == (1, "Lead 0")
@@ -93,7 +93,7 @@ async def test_a_hundred_cost_few_calls(version: str) -> None:
 
 async def test_what_goes_with_new_leads_is_not_looked_for() -> None:
     async with sandbox() as crm:
-        await deliver(crm, *(lead(number, making.REMARK) for number in range(10)))
+        await deliver(crm, *(lead(number, building.REMARK) for number in range(10)))
         crm.ledger.clear()
         records = [replace(wanted(number, NOTED), id=f"lead-{number}") for number in range(10)]
         ids(await deliver(crm, *records))
@@ -105,7 +105,7 @@ async def test_what_goes_with_new_leads_is_not_looked_for() -> None:
 async def test_a_lead_that_is_there_is_updated() -> None:
     async with sandbox() as crm:
         first = await deliver(crm, wanted(0, key="Chat;7"))
-        second = await deliver(crm, making.with_fields(wanted(1, key="Chat;7"), hs_lead_label="HOT"))
+        second = await deliver(crm, building.with_fields(wanted(1, key="Chat;7"), hs_lead_label="HOT"))
         assert ids(first) == ids(second)
         (made,) = crm.records("leads")
         assert (made.properties["hs_lead_name"], made.properties["hs_lead_label"]) == ("Lead 1", "HOT")
@@ -134,7 +134,7 @@ async def test_a_lead_that_has_been_created_meanwhile_is_updated() -> None:
     async with sandbox() as crm:
         (first,) = await deliver(crm, wanted(0))
         crm.faults.next(EMPTY, on="leads/batch/read")
-        (second,) = await deliver(crm, making.with_fields(wanted(0), hs_lead_label="HOT"))
+        (second,) = await deliver(crm, building.with_fields(wanted(0), hs_lead_label="HOT"))
         assert ids([first]) == ids([second])
         (made,) = crm.records("leads")
         assert made.properties["hs_lead_label"] == "HOT"
@@ -206,7 +206,7 @@ async def test_without_an_e_mail_there_is_no_lead_and_the_others_do_not_wait() -
 
 async def test_a_refused_field_of_a_lead_goes_into_its_note() -> None:
     async with sandbox() as crm:
-        (outcome,) = await deliver(crm, making.with_fields(wanted(0), hs_lead_label="LUKEWARM"))
+        (outcome,) = await deliver(crm, building.with_fields(wanted(0), hs_lead_label="LUKEWARM"))
         assert isinstance(outcome, Delivered)
         assert "hs_lead_label" in (outcome.warning or "")
         (note,) = crm.notes

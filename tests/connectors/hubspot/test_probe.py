@@ -7,7 +7,7 @@ from connectors.base import Finding, Severity, Wanted, WantedField
 from connectors.hubspot.settings import HubSpotRoute
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, OAuthApp, Property, faults
-from tests.connectors.hubspot.making import connector
+from tests.connectors.hubspot.building import connector
 
 EMAIL = WantedField("email", text=True)
 

@@ -6,8 +6,8 @@ import pytest
 
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.making import NOW
-from tests.connectors.salesforce.making import connector
+from tests.connectors.building import NOW
+from tests.connectors.salesforce.building import connector
 
 
 @pytest.fixture

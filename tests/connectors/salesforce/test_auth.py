@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from connectors.answers import Answer, Failure
 from connectors.base import Blame, Delivered, Reason, Retry, SettingError, VaultError
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.tokens import Token
 from connectors.salesforce.auth import login_url, read_instance, token_form
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.salesforce.tokens import Client
-from connectors.tokens import Token
-from tests.connectors.making import NOW, context
-from tests.connectors.salesforce.making import connector, leads, record, settings
+from tests.connectors.building import NOW, context
+from tests.connectors.salesforce.building import connector, leads, record, settings
 
 USER = "integration@acme.example"
 

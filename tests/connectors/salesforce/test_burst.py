@@ -9,8 +9,8 @@ from connectors.base import Delivered, Outcome, Record, Rejected
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.subject import MemoryVault
-from tests.connectors.making import NOW
-from tests.connectors.salesforce.making import FIELDS, KEY, appointment, connector, leads, record, route
+from tests.connectors.building import NOW
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, leads, record, route
 
 
 async def deliver(target: SalesforceConnector, records: Sequence[Record]) -> dict[str, Outcome]:

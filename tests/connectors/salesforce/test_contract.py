@@ -7,8 +7,8 @@ from connectors.salesforce import SalesforceConnector
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.salesforce import SalesforceSandbox
 from connectors.testing.salesforce.tokens import Client
-from tests.connectors.making import EXPRESSIONS
-from tests.connectors.salesforce.making import KEY
+from tests.connectors.building import EXPRESSIONS
+from tests.connectors.salesforce.building import KEY
 
 NAMES = ("LastName", "FirstName", "Email", "Company", "Description", KEY)
 

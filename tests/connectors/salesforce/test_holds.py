@@ -3,7 +3,7 @@
 from connectors.base import Delivered, Filed
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.salesforce.making import leads, route
+from tests.connectors.salesforce.building import leads, route
 
 ROUTE = route()
 

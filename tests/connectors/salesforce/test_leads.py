@@ -11,8 +11,8 @@ from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.salesforce.fields import Field
-from tests.connectors.making import NOW, context
-from tests.connectors.salesforce.making import FIELDS, KEY, connector, leads, record, route
+from tests.connectors.building import NOW, context
+from tests.connectors.salesforce.building import FIELDS, KEY, connector, leads, record, route
 
 UPSERT = f"/composite/sobjects/Lead/{KEY}"
 

@@ -9,8 +9,8 @@ from connectors.base import Blame, Delivered, Outcome, Record, Retry, SettingErr
 from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
-from tests.connectors.making import NOW, context
-from tests.connectors.salesforce.making import FIELDS, KEY, appointment, connector, leads, record, route
+from tests.connectors.building import NOW, context
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, leads, record, route
 
 UPSERT = f"/composite/sobjects/Lead/{KEY}"
 

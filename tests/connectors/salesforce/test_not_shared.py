@@ -5,7 +5,7 @@ from dataclasses import replace
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.salesforce.making import FIELDS, leads, record, route
+from tests.connectors.salesforce.building import FIELDS, leads, record, route
 
 
 async def test_a_lead_is_saved_beside_it_where_the_rule_allows_that(

@@ -5,8 +5,8 @@ from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.settings import SalesforceRoute
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.salesforce.fields import Field
-from tests.connectors.making import NOW
-from tests.connectors.salesforce.making import FIELDS, KEY, connector, route, wanted
+from tests.connectors.building import NOW
+from tests.connectors.salesforce.building import FIELDS, KEY, connector, route, wanted
 
 WELL = (Finding(Severity.NOTE, "reachable, credentials accepted, fields as wanted"),)
 

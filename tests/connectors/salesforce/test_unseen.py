@@ -10,8 +10,8 @@ from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.subject import MemoryVault
-from tests.connectors.making import NOW, context
-from tests.connectors.salesforce.making import FIELDS, KEY, appointment, connector, record, route
+from tests.connectors.building import NOW, context
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, route
 
 SHARED = {KEY: "david@example.com"}
 

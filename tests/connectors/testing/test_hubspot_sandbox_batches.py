@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.testing.hubspot import HubSpotSandbox, Property
-from tests.connectors.testing.calling_hubspot import UPSERT, activity, call, reasons, upserts
+from tests.connectors.testing.hubspot_client import UPSERT, activity, call, reasons, upserts
 
 KEY = Property(name="lead_key", label="Lead key", unique=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.testing.hubspot import HubSpotSandbox, ObjectType, Property
-from tests.connectors.testing.calling_hubspot import CONTACTS, UPSERT, Clock, activity, call, reasons, upserts
+from tests.connectors.testing.hubspot_client import CONTACTS, UPSERT, Clock, activity, call, reasons, upserts
 
 BIKES = ObjectType(
     name="bikes",

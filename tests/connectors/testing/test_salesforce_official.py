@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from connectors.testing.salesforce import Client, SalesforceSandbox
-from tests.connectors.making import Certificates
-from tests.connectors.testing.calling_salesforce import EVENT, KEY, LEAD, UPSERTS, batch, lead
+from tests.connectors.building import Certificates
+from tests.connectors.testing.salesforce_client import EVENT, KEY, LEAD, UPSERTS, batch, lead
 
 if "CI" not in os.environ:  # there it must be installed, and its absence is a failure
     pytest.importorskip("simple_salesforce")

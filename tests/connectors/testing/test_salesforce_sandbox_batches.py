@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.testing.calling_salesforce import EVENT, KEY, LEAD, UPSERTS, batch, call, create, lead
+from tests.connectors.testing.salesforce_client import EVENT, KEY, LEAD, UPSERTS, batch, call, create, lead
 
 UPSERT: dict[str, Any] = {
     "method": "PATCH",

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from connectors.testing.salesforce import Field, SalesforceSandbox
-from tests.connectors.testing.calling_salesforce import EVENT, KEY, LEAD, call, create
+from tests.connectors.testing.salesforce_client import EVENT, KEY, LEAD, call, create
 
 UPSERT = f"/sobjects/Lead/{KEY}/k1"
 

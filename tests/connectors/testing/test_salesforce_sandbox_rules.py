@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.testing.calling_salesforce import KEY, LEAD, UPSERTS, batch, call, create, lead
+from tests.connectors.testing.salesforce_client import KEY, LEAD, UPSERTS, batch, call, create, lead
 
 ALLOW = "allowSave=true; includeRecordDetails=false; runAsCurrentUser=true"
 SAME = {**LEAD, "Email": "A@b.co"}

@@ -13,13 +13,13 @@ from urllib.parse import parse_qs
 import orjson
 import pytest
 
-from connectors.hubspot.calls import Calls
-from connectors.hubspot.wire import Api, Request, lead_of
-from connectors.masking import Secrets
+from connectors.http_client.masking import Secrets
+from connectors.hubspot.client import Client
+from connectors.hubspot.requests import Request, Requests, lead_of
 from connectors.testing import Arrival
 from connectors.testing.hubspot import HubSpotSandbox, OAuthApp
-from tests.connectors.hubspot import making
-from tests.connectors.making import context
+from tests.connectors.building import context
+from tests.connectors.hubspot import building
 
 if "CI" not in os.environ:  # there it must be installed, and its absence is a failure
     pytest.importorskip("hubspot")
@@ -39,7 +39,7 @@ LINKS = [
 PRIMARY = [
     {"to": {"id": CONTACT}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 578}]},
 ]
-LEAD = making.lead(0)
+LEAD = building.lead(0)
 PROPERTIES = dict(LEAD.fields)
 FILTERS = [{"filters": [{"propertyName": "phone", "operator": "EQ", "value": "+34 600"}]}]
 SORTS = [{"propertyName": "createdate", "direction": "ASCENDING"}]
@@ -114,7 +114,7 @@ OFFICIAL: dict[str, Callable[[Any], Any]] = {
         v4.BatchInputPublicDefaultAssociationMultiPost(inputs=[{"from": {"id": "102"}, "to": {"id": "103"}}]),
     ),
 }
-CONNECTOR: dict[str, Callable[[Api], Request]] = {
+CONNECTOR: dict[str, Callable[[Requests], Request]] = {
     "upsert a batch": lambda api: api.upsert([lead_of(LEAD, "")]),
     "create a contact": lambda api: api.create(lead_of(LEAD, "")),
     "update a contact by its id": lambda api: api.update(lead_of(LEAD, ""), CONTACT),
@@ -167,7 +167,7 @@ async def test_the_same_request_for_a_token(crm: HubSpotSandbox) -> None:
     client = HubSpot(host=crm.origin)
     known = {"client_id": "client", "client_secret": "secret", "refresh_token": "refresh"}
     await asyncio.to_thread(lambda: client.oauth.tokens_api.create(grant_type="refresh_token", **known))
-    target = making.connector(crm, oauth=known)
+    target = building.connector(crm, oauth=known)
     await target.deliver([LEAD])
     await target.close()
     official, ours = crm.credentials.requests
@@ -176,7 +176,7 @@ async def test_the_same_request_for_a_token(crm: HubSpotSandbox) -> None:
 
 async def test_the_connector_sends_what_is_compared_here(crm: HubSpotSandbox) -> None:
     """`deliver` itself: the upsert that the test above compares, and then the note."""
-    await making.deliver(crm, making.with_route(LEAD, remark="Content"), api_version="v3")
+    await building.deliver(crm, building.with_route(LEAD, remark="Content"), api_version="v3")
     upserted, noted = map(read, crm.ledger)
     official = await sent_by_client(crm, OFFICIAL["upsert a batch"])
     assert upserted == official
@@ -199,10 +199,10 @@ async def sent_by_client(crm: HubSpotSandbox, call: Callable[[Any], Any]) -> Sen
     return read(crm.ledger[-1])
 
 
-async def sent_by_connector(crm: HubSpotSandbox, make: Callable[[Api], Request]) -> Sent:
-    settings = making.settings(crm, api_version="v3")
-    api = Api(settings)
-    calls = Calls(settings, api, context(), Secrets())
+async def sent_by_connector(crm: HubSpotSandbox, make: Callable[[Requests], Request]) -> Sent:
+    settings = building.settings(crm, api_version="v3")
+    api = Requests(settings)
+    calls = Client(settings, api, context(), Secrets())
     await calls.send(make(api))
     await calls.close()
     return read(crm.ledger[-1])

@@ -27,8 +27,8 @@ import pytest
 from connectors.base import Delivered
 from connectors.testing import Arrival
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.making import Certificates
-from tests.connectors.salesforce.making import FIELDS, KEY, appointment, connector, record, wanted
+from tests.connectors.building import Certificates
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, wanted
 
 if "CI" not in os.environ:  # there it must be installed, and its absence is a failure
     pytest.importorskip("simple_salesforce")

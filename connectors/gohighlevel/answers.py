@@ -1,0 +1,65 @@
+"""Turns the answers of HighLevel's API 2.0 into outcomes, quotas and findings. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectors.base import Delivered, Finding, Quota, Rejected, Retry, Severity
+from connectors.gohighlevel.requests import KEYS
+from connectors.http_client.json_api import Reply
+
+_UNKNOWN_RENEWAL = 900.0  # seconds; the answers do not say when the day of an account begins
+_SHARE_KEPT = 10  # a tenth of the day's calls is kept for new leads
+
+
+def delivered(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:
+    """Say that a contact has been written; None where the answer names no id, and so accounts for nothing.
+
+    Where the e-mail belongs to one contact and the phone to another, the phone is dropped without a word (issue 37 of
+    GoHighLevel/highlevel-api-docs): the answer then shows the contact without it.
+    """
+    remote_id = reply.id_at("contact", "id")
+    if remote_id is None:
+        return None
+    held = reply.get("contact")
+    dropped = [key for key in KEYS if sent.get(key) and key in held and not held[key]]
+    warning = f"{' and '.join(dropped)} not taken: another contact may have it" if dropped else None
+    return Delivered(remote_id, warning=warning, status=reply.status)
+
+
+def quotas(headers: Mapping[str, str], now: float) -> Sequence[Quota]:
+    """Give what an answer's headers say is left (marketplace.gohighlevel.com, "Rate Limits").
+
+    Args:
+        headers: By names in any case.
+        now: Seconds since the epoch.
+    """
+    found = []
+    day, left = _number(headers, "X-RateLimit-Limit-Daily"), _number(headers, "X-RateLimit-Daily-Remaining")
+    if day is not None and left is not None:
+        found.append(Quota("daily", day, left, now + _UNKNOWN_RENEWAL, day // _SHARE_KEPT))
+    burst, left = _number(headers, "X-RateLimit-Max"), _number(headers, "X-RateLimit-Remaining")
+    span = _number(headers, "X-RateLimit-Interval-Milliseconds")
+    if burst is not None and left is not None and span is not None:
+        found.append(Quota("burst", burst, left, now + span / 1000))
+    return found
+
+
+def finding(answer: Reply | Retry | Rejected) -> Finding:
+    """Say what the answer to a question for the location means."""
+    if isinstance(answer, Reply):
+        return Finding(Severity.NOTE, "reachable, credentials accepted; the fields were not asked for")
+    if answer.status == 401:  # noqa: PLR2004 - RFC 9110
+        what = f"{answer.detail}; make a private integration token of this location"
+        return Finding(Severity.ERROR, what, setting=("access_token",))
+    if answer.status == 403:  # noqa: PLR2004 - RFC 9110
+        what = "reachable; the token may not read the location, so whether it may write contacts cannot be told"
+        return Finding(Severity.NOTE, what)
+    if answer.status in (400, 404, 422):
+        return Finding(Severity.ERROR, f"{answer.detail}; correct location_id", setting=("location_id",))
+    severity = Severity.WARNING if answer.status else Severity.ERROR
+    return Finding(severity, f"{answer.detail}; ask again later, or correct base_url", setting=("base_url",))
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "").strip()
+    return int(text) if text.isdecimal() and text.isascii() else None

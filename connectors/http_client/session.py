@@ -1,0 +1,290 @@
+"""The HTTP session that every connector shares: one for each destination, and an outcome for whatever happens.
+
+What it takes care of, so that no connector has to: the rate limit, time-outs, bounded answers, TLS settings, private
+addresses, redirects (never followed: most turn a POST into a GET), proxies of the environment (never used), cookies
+(never kept), and the network's faults, which become values (`Failure`) and never exceptions.
+
+A request that may have reached the destination is never sent again by this module, for that could write a lead twice.
+Only when it certainly was not sent (no name, no connection, no TLS) it is tried again, twice within about a second.
+"""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay, wait_random
+from yarl import URL
+
+from connectors.base import Blame, Context, Exchange, Reason, Retry, SettingError, on_exchange
+from connectors.http_client.address_guard import GuardedResolver, guarded_sockets
+from connectors.http_client.answer import Answer, Failure, Stale, TooLargeError, decode, failure, unreached
+from connectors.http_client.settings import NetworkSettings, TlsSettings
+from connectors.http_client.status_table import classify
+
+_SHARE_OF_TIMEOUT = 0.95  # so that a slow call ends here, with a reason, before the bridge cuts `deliver` off
+_SHARE_FOR_CONNECTING = 0.75
+_CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer is lost in a firewall
+_KEEP_IDLE = 4.0  # seconds; less than the 5 after which Node's and Apache's servers close, perhaps just as we write
+_QUICK = 1.0  # seconds; who needed longer to find that there is no connection will not be tried again at once
+_QUICK_TRIES = 3
+_QUICK_WAIT = (0.1, 0.4)  # seconds before each further try, at random
+_REPEATED_BY_AIOHTTP = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
+
+
+class Session:
+    """One destination's HTTP session. Used by one event loop; `send` may be called in parallel.
+
+    Nothing is opened before the first `send`. A crash leaves nothing behind; what was on its way then may or may not
+    have been written, as after any lost answer.
+
+    Args:
+        settings: What the destination's settings say of the network.
+        context: The destination's time-out, concurrency and clock.
+        resolver: Looks names up in place of the system's resolver (tests).
+        sleep: Waits between quick tries in place of `asyncio.sleep` (tests).
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        context: Context,
+        *,
+        resolver: AbstractResolver | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._concurrency = context.concurrency
+        self._now = context.now
+        self._pace = context.pace
+        self._resolver = resolver
+        total = context.timeout * _SHARE_OF_TIMEOUT
+        # Shorter than the whole, so that a call that found no connection can be told from one that was sent.
+        connect = min(_CONNECT_TIMEOUT, total * _SHARE_FOR_CONNECTING)
+        # aiohttp rounds time-outs over 5 s up to a whole second of its clock unless told not to.
+        self._timeout = aiohttp.ClientTimeout(total, connect, ceil_threshold=math.inf)
+        self._retrying = AsyncRetrying(
+            sleep=sleep,
+            stop=stop_after_attempt(_QUICK_TRIES) | stop_after_delay(_QUICK),
+            wait=wait_random(*_QUICK_WAIT),
+            retry=retry_if_result(_is_momentary),
+            retry_error_callback=_last_result,
+        )
+        self._http: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def send(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer | Failure:
+        """Send a request and read the whole answer, or say why there is none.
+
+        Args:
+            method: In capitals.
+            url: Absolute; sent as it is.
+            headers: All that are to be sent beside `Host`, `Content-Length` and aiohttp's `Accept`s.
+            body: The very bytes to send; None for a request without a body.
+
+        Raises:
+            asyncio.CancelledError: when cancelled; the request may have been sent then.
+            RuntimeError: after `close`.
+            ValueError: for headers that HTTP cannot carry (a line break); nothing has been sent then.
+        """
+        http = self._http or await self._open()
+        if isinstance(http, Failure):
+            return http
+        started = monotonic()
+        result = await self._once(http, method, url, headers, body)
+        if isinstance(result, Answer) or not result.momentary or monotonic() - started > _QUICK:
+            return result
+        return await self._again(result, lambda: self._once(http, method, url, headers, body))
+
+    async def close(self) -> None:
+        """Close the connections. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._http is not None:
+            await self._http.close()
+        if self._resolver is not None:
+            await self._resolver.close()
+
+    async def _open(self) -> aiohttp.ClientSession | Failure:
+        """Make the session on first use. Where the TLS files cannot be read, the next call tries again."""
+        async with self._opening:
+            if self._closed:
+                raise RuntimeError("the session is closed")
+            if self._http is None:
+                try:
+                    context = await asyncio.to_thread(_tls_context, self._settings.tls)
+                except SettingError as error:
+                    return unreached(error.message, setting=error.path)
+                self._http = self._make(context)
+            return self._http
+
+    def _make(self, context: ssl.SSLContext | None) -> aiohttp.ClientSession:
+        allow_private = self._settings.allow_private
+        self._resolver = self._resolver or aiohttp.DefaultResolver()
+        connector = aiohttp.TCPConnector(
+            limit=self._concurrency,
+            keepalive_timeout=_KEEP_IDLE,
+            ssl=context or True,
+            resolver=GuardedResolver(self._resolver, allow_private=allow_private),
+            socket_factory=guarded_sockets(allow_private=allow_private),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "Leadbridge", "Accept-Encoding": "gzip"},
+            auto_decompress=False,
+            trust_env=False,
+            request_class=_Request,
+        )
+
+    async def _once(
+        self, http: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
+    ) -> Answer | Failure:
+        guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
+        tell, began, result = on_exchange.get(), 0.0, None
+        try:
+            async with self._pace():
+                began = monotonic()
+                async with http.request(
+                    method, url, headers=headers, data=body, allow_redirects=False, middlewares=guards
+                ) as response:
+                    result = await self._read(response)
+        except (aiohttp.ClientError, OSError) as fault:
+            result = failure(fault, url)
+        finally:
+            if tell and began:
+                tell(_exchange(method, url, result, monotonic() - began))
+        return result
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+        """Read the body to its end, but no further than allowed."""
+        try:
+            body = await _body(response, self._settings.max_answer)
+        except TooLargeError:
+            return self._flawed(response, Reason.TOO_LARGE, "its answer is larger than max_answer allows")
+        except TimeoutError:
+            return self._flawed(response, Reason.TIMEOUT, "its answer was not complete in time")
+        except (aiohttp.ClientError, OSError, ValueError):
+            return self._flawed(response, Reason.BAD_ANSWER, "its answer broke off, or its length is wrong")
+        return Answer(response.status, response.headers, body)
+
+    def _flawed(self, response: aiohttp.ClientResponse, reason: Reason, detail: str) -> Failure:
+        """Say what an answer means whose head came but whose body did not, or not well.
+
+        A head that asks to wait or to change something is believed as it is; success and refusal are not.
+        """
+        meant = classify(response.status, response.headers, self._now())
+        if not isinstance(meant, Retry):
+            meant = Retry(reason, f"{detail} (status {response.status})", Blame.UNCLEAR, None, response.status)
+        return Failure(meant, sent=True)
+
+    async def _again(self, failed: Failure, send: Callable[[], Awaitable[Answer | Failure]]) -> Answer | Failure:
+        """Try again after a first try that certainly sent nothing.
+
+        The first try runs without tenacity, for nearly all end there. Its object keeps what it counts per thread and
+        not per call, so parallel calls each need a copy.
+        """
+        earlier = [failed]
+
+        async def attempt() -> Answer | Failure:
+            return earlier.pop() if earlier else await send()
+
+        result: Answer | Failure = await self._retrying.copy()(attempt)
+        return result
+
+
+class _Interrupted(aiohttp.ClientError):
+    """Stands for a lost connection where aiohttp would send the request again by itself; `__cause__` is the fault."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that is not sent on a connection on which an answer already waits.
+
+    aiohttp takes what a server sends on an idle connection for the answer to the next request (seen with 3.14): a
+    late or doubled answer to one lead would then count as delivery of another.
+    """
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp does not export the type
+        if conn.protocol is None or conn.protocol.should_close:
+            raise Stale
+        return await super().send(conn)
+
+
+async def _never_twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating requests whose method is idempotent (RFC 9110 section 9.2.2).
+
+    It does so when the connection is lost, whether or not the server got the request; what a PUT or GET of somebody's
+    settings does at a CRM is not known to be idempotent.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as fault:
+        raise _Interrupted from fault
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read and decompress a body. Raises `TooLargeError`, or ValueError for one that cannot be decompressed."""
+    parts = []
+    size = 0
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise TooLargeError
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    encoding = response.headers.get("Content-Encoding")
+    return body if encoding is None else decode(body, encoding, limit)
+
+
+def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
+    """Load certificates and keys, if there are any; None stands for the system's certificate authorities.
+
+    Reads files, so it runs off the event loop.
+
+    Raises:
+        SettingError: one of them cannot be read.
+    """
+    if tls is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except OSError as error:
+        raise SettingError(("tls", "ca"), f"tls.ca cannot be read: {error.strerror}") from None
+    context.set_alpn_protocols(["http/1.1"])
+    if tls.certificate:
+        # Never None: OpenSSL would ask for the password at the terminal.
+        password = tls.key_password.get_secret_value() if tls.key_password else ""
+        try:
+            context.load_cert_chain(tls.certificate, tls.key, password=lambda: password)
+        except OSError as error:
+            what = f"tls.certificate or tls.key cannot be read: {error.strerror}"
+            raise SettingError(("tls", "certificate"), what) from None
+    return context
+
+
+def _exchange(method: str, url: URL, result: Answer | Failure | None, duration: float) -> Exchange:
+    """Say what may be seen of a request; without a result it was cut off."""
+    status, reason = None, None
+    if isinstance(result, Failure):
+        status, reason = result.outcome.status, result.outcome.reason
+    elif result is not None:
+        status = result.status
+    return Exchange(method, url.scheme, url.host or "", url.port, duration, status, reason)
+
+
+def _is_momentary(result: Answer | Failure) -> bool:
+    return isinstance(result, Failure) and result.momentary
+
+
+def _last_result(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity does not know what it calls
+    """Give what the last try gave, in place of tenacity's own error."""
+    return state.outcome.result() if state.outcome else None

@@ -1,0 +1,100 @@
+"""Sends HubSpot's requests: the token, one more try after a refused one, and what the answers tell of the quota."""
+
+from collections.abc import Mapping, Sequence
+
+from connectors.base import Context, Quota, Vault
+from connectors.http_client.answer import Answer, Failure
+from connectors.http_client.masking import Secrets
+from connectors.http_client.session import Session
+from connectors.hubspot.auth import OAuthTokens
+from connectors.hubspot.requests import Request, Requests
+from connectors.hubspot.settings import HubSpotSettings
+
+_DAY = ("X-HubSpot-RateLimit-Daily", "X-HubSpot-RateLimit-Daily-Remaining")
+_WINDOW = ("X-HubSpot-RateLimit-Max", "X-HubSpot-RateLimit-Remaining")
+_WINDOW_LENGTH = "X-HubSpot-RateLimit-Interval-Milliseconds"
+_ASK_AGAIN = 1800.0  # seconds; the day ends at midnight of a time zone that the API does not tell
+_SHARE_KEPT = 20  # a twentieth of the day is kept for what has not been tried yet
+
+
+class QuotaHeaders:
+    """Keeps what the last answers told."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Quota] = {}
+
+    def observe(self, headers: Mapping[str, str], now: float) -> None:
+        """Read the headers of an answer that came `now`, in seconds since the epoch."""
+        if found := _numbers(headers, *_DAY):
+            limit, remaining = found
+            self._known["daily"] = Quota("daily", limit, remaining, now + _ASK_AGAIN, limit // _SHARE_KEPT)
+        if found := _numbers(headers, *_WINDOW):
+            length = headers.get(_WINDOW_LENGTH, "")
+            seconds = int(length) / 1000 if length.isdecimal() else 10.0
+            self._known["10 s"] = Quota("10 s", *found, now + seconds)
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what is known."""
+        return tuple(self._known.values())
+
+
+def _numbers(headers: Mapping[str, str], *names: str) -> tuple[int, int] | None:
+    limit, remaining = (headers.get(name, "") for name in names)
+    return (int(limit), int(remaining)) if limit.isdecimal() and remaining.isdecimal() else None
+
+
+_UNAUTHORIZED = 401
+
+
+class Client:
+    """Client one account. `send` may be called in parallel.
+
+    Args:
+        settings: The destination's.
+        requests: Knows the addresses.
+        context: The destination's clock, time-out and rate limit.
+        secrets: Is told each token, for masking.
+    """
+
+    def __init__(self, settings: HubSpotSettings, requests: Requests, context: Context, secrets: Secrets) -> None:
+        self._now = context.now
+        self._session = Session(settings, context)
+        self._token = settings.access_token.get_secret_value() if settings.access_token else ""
+        self._oauth: OAuthTokens | None = None
+        if settings.oauth is not None:
+            self._oauth = OAuthTokens(settings.oauth, requests.token_url, self._session, context.now, secrets)
+        self._allowances = QuotaHeaders()
+
+    def open(self, vault: Vault) -> None:
+        """Take the place where a new refresh token is kept."""
+        if self._oauth is not None:
+            self._oauth.open(vault)
+
+    def quotas(self) -> Sequence[Quota]:
+        """Give what the account has last said is left."""
+        return self._allowances.quotas()
+
+    async def send(self, request: Request) -> Answer | Failure:
+        """Send a request; after a 401 once more with a new token, where there is one to be had."""
+        if self._oauth is None:
+            return await self._once(request, self._token)
+        return await self._oauth.source.authorized(lambda token: self._once(request, token.value))
+
+    async def close(self) -> None:
+        """Close the connections; a token that is being fetched is given up."""
+        if self._oauth is not None:
+            await self._oauth.source.close()
+        await self._session.close()
+
+    async def _once(self, request: Request, token: str) -> Answer | Failure:
+        headers = headers_of(request, token)
+        result = await self._session.send(request.method, request.url, headers, request.body)
+        if isinstance(result, Answer):
+            self._allowances.observe(result.headers, self._now())
+        return result
+
+
+def headers_of(request: Request, token: str) -> dict[str, str]:
+    """Give the headers of a request. Pure."""
+    headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+    return headers | ({"Content-Type": "application/json"} if request.body is not None else {})

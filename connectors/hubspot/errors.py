@@ -1,0 +1,248 @@
+"""What HubSpot says is wrong, and what that means for the records. Pure: the time is passed in.
+
+Source: HubSpot's page on error handling, its usage guidelines, and recorded answers. Every part of an error may be
+missing. Errors are told apart by category: the codes inside, of which there is no complete list, only name properties.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from connectors.base import Blame, Delivered, Reason, Rejected, Retry
+from connectors.http_client.answer import Answer
+from connectors.http_client.masking import Secrets
+from connectors.http_client.status_table import classify, message_in, said, shorten
+
+_INSIDE = "Property values were not valid: "
+_EXISTING = re.compile(r"Existing ID:\s*(\d+)|(\d+) already has that value", re.ASCII)
+_COORDINATES = re.compile(r"propertyName=(\w+)", re.ASCII)
+_MISCONFIGURED = (
+    (re.compile(r"by non-unique \S+ property", re.ASCII), "match is not a property with unique values"),
+    (re.compile(r"^Unable to infer object type"), "there is no such object in the account, correct object"),
+)
+_OF_THE_SCHEMA = frozenset({"PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"})
+_FOR_GOOD = frozenset({"VALIDATION_ERROR", "OBJECT_NOT_FOUND", "CONFLICT"})
+_LONGEST_ID = 64
+_LOCKED_FOR = 2.0  # seconds, at least (page on error handling)
+_WINDOW = 10.0  # seconds of the rolling window, where no header says otherwise
+_DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight of a time zone that the API does not tell
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Problem:
+    """An error: a whole answer, or an element of a batch's `errors`."""
+
+    category: str = ""
+    words: str = ""
+    """HubSpot's own, for people, masked and cut."""
+    existing: str | None = None
+    """The id of the record that is there already, where it is named."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Properties whose values are refused, with the reasons."""
+    is_schema: bool = False
+    """Whether all of these are refused whatever their value is: they do not exist, or cannot be written."""
+    policy: str = ""
+    """Which limit has been reached: `SECONDLY`, `TEN_SECONDLY_ROLLING`, `DAILY`."""
+    trace_ids: tuple[str, ...] = ()
+    """Which inputs of a batch it is about."""
+    ids: tuple[str, ...] = ()
+    """The same, by their ids."""
+
+
+def read_problem(document: object, secrets: Secrets) -> Problem:
+    """Read an error. What is missing, or of another shape, counts as not said."""
+    if not isinstance(document, dict):
+        return Problem()
+    message = _text(document.get("message"))
+    inside = _inside(message)
+    found = {name: (code, why) for name, code, why in (*_named_in(inside), *_listed(document))}
+    if not found and (named := _COORDINATES.search(message)):
+        found = {named[1]: ("", message)}
+    words = "; ".join(filter(None, (_text(each.get("message")) for each in inside))) or message_in(document)
+    context = document.get("context")
+    existing = _texts(context, "existingId") or ["".join(each) for each in _EXISTING.findall(message)]
+    return Problem(
+        category=_text(document.get("category")),
+        words=_with_correlation(shorten(secrets.mask(_with_wants(words, document))), document),
+        existing=existing[0] if existing else None,
+        refused={name: shorten(secrets.mask(why)) for name, (_, why) in found.items()},
+        is_schema=bool(found) and all(code in _OF_THE_SCHEMA for code, _ in found.values()),
+        policy=_text(document.get("policyName")).upper(),
+        trace_ids=_texts(context, "objectWriteTraceId"),
+        ids=_texts(context, "ids"),
+    )
+
+
+def problem_of(answer: Answer, secrets: Secrets) -> Problem:
+    """Read the error that an answer is."""
+    try:
+        return read_problem(answer.json(), secrets)
+    except ValueError:
+        words = said(answer.body, answer.headers.get("Content-Type", ""))
+        return Problem(words=shorten(secrets.mask(words)))
+
+
+def outcome_of(answer: Answer, problem: Problem, now: float) -> Retry | Rejected:
+    """Say what an answer other than success means for the records of the call."""
+    meant = classify(answer.status, answer.headers, now, problem.words)
+    if isinstance(meant, Delivered):
+        return Retry(Reason.BAD_ANSWER, f"it answered {answer.status} with an error", status=answer.status)
+    if answer.status == 400:  # noqa: PLR2004 - the numbers are those of HubSpot's table of errors
+        for pattern, why in _MISCONFIGURED:
+            if pattern.search(problem.words):
+                detail = f'it answered 400: {why} ("{problem.words}")'
+                return Retry(Reason.REFUSED, detail, Blame.DESTINATION, None, 400)
+    return _adjusted(meant, answer, problem) if isinstance(meant, Retry) else meant
+
+
+def _adjusted(meant: Retry, answer: Answer, problem: Problem) -> Retry:
+    """Give what HubSpot's own statuses mean beyond the table of all statuses."""
+    match answer.status:
+        case 404 if problem.category == "OBJECT_NOT_FOUND":  # without a category it is the address that is wrong
+            return replace(meant, reason=Reason.NOT_FOUND, blame=Blame.RECORD)
+        case 423:
+            return replace(meant, after=max(meant.after or 0.0, _LOCKED_FOR))
+        case 429:
+            return replace(meant, after=_wait(answer, problem.policy) if meant.after is None else meant.after)
+        case 477:
+            return replace(meant, blame=Blame.DESTINATION)
+    return meant
+
+
+def outcome_for(problem: Problem, status: int) -> Retry | Rejected:
+    """Say what an error about one record of a call means for it. What is not known to be for good is tried again."""
+    detail = f'it refuses the record ("{problem.words or problem.category or "no reason given"}")'
+    reason = Reason.CONFLICT if problem.category == "CONFLICT" else Reason.REFUSED
+    if problem.category in _FOR_GOOD:
+        return Rejected(reason, detail, Blame.RECORD, status)
+    return Retry(reason, detail, Blame.RECORD, None, status)
+
+
+def _wait(answer: Answer, policy: str) -> float:
+    """Give the seconds to wait after a 429 without Retry-After, which is documented for 477 only."""
+    if policy == "DAILY":
+        return _DAY_IS_OVER
+    if policy == "SECONDLY":
+        return 1.0
+    interval = answer.headers.get("X-HubSpot-RateLimit-Interval-Milliseconds", "")
+    return int(interval) / 1000 if interval.isdecimal() else _WINDOW
+
+
+def _inside(message: str) -> list[dict[str, Any]]:
+    """Read the JSON array that a message carries."""
+    _, found, text = message.partition(_INSIDE)
+    if not found:
+        return []
+    try:
+        reasons = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return []
+    return [each for each in reasons if isinstance(each, dict)] if isinstance(reasons, list) else []
+
+
+def _named_in(inside: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for each in inside:
+        if name := _text(each.get("name")):
+            yield name, _text(each.get("error")), _text(each.get("message")) or _text(each.get("error"))
+
+
+def _listed(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    errors = document.get("errors")
+    for each in errors if isinstance(errors, list) else ():
+        if isinstance(each, dict):
+            for name in _texts(each.get("context"), "propertyName"):
+                yield name, _text(each.get("code")), _text(each.get("message")) or _text(each.get("code"))
+
+
+def _with_wants(words: str, document: Mapping[str, Any]) -> str:
+    """Add what would mend it: the scopes that are wanted, the properties that are missing."""
+    errors = document.get("errors")
+    scopes = [
+        scope
+        for each in (errors if isinstance(errors, list) else ())
+        if isinstance(each, dict)
+        for scope in _texts(each.get("context"), "requiredGranularScopes")
+    ]
+    missing = _texts(document.get("context"), "properties")
+    parts = (
+        words,
+        f"one of the scopes {', '.join(scopes)} is wanted" if scopes else "",
+        f"missing: {', '.join(missing)}" if missing else "",
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _with_correlation(words: str, document: Mapping[str, Any]) -> str:
+    """Add what HubSpot's support finds the call by."""
+    found = _text(document.get("correlationId"))
+    return (
+        f"{words}; correlation id {found[:_LONGEST_ID]}".removeprefix("; ") if found.isprintable() and found else words
+    )
+
+
+def _texts(context: object, name: str) -> tuple[str, ...]:
+    """Read a list of texts in a context; HubSpot's ids are sometimes numbers, and sometimes not in a list."""
+    given = context.get(name) if isinstance(context, dict) else None
+    values = given if isinstance(given, list) else [given]
+    return tuple(str(each) for each in values if isinstance(each, str | int) and not isinstance(each, bool))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_BAD_REQUEST = 400
+_REFUSALS = (_BAD_REQUEST, 409)
+_ENOUGH = 2
+_MOST = 10_000
+_HELD = "it names no category, so it may be the same for all: look at base_url, api_version and proxies on the way"
+
+
+class Refusals:
+    """Judges the refusals of one kind of call, with what has been seen of others.
+
+    A batch that is refused so is split by the lane until its records stand alone. A record that is refused alone is
+    tried again and holds the destination, which pauses and is reported; the lane then tries other records too. If one
+    of those is understood meanwhile and this one is refused once more, it is the record's trouble, and it is dead. So a
+    fault of all kills nobody, and a fault of one delays the others by a pause. A record that is alone in the queue is
+    held in nobody's way, until another one comes or somebody acts. A restart forgets, and begins anew.
+
+    Args:
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._understood = 0
+        self._refused: dict[str, int] = {}
+        self._in_a_row = 0
+
+    def understood(self) -> None:
+        """Note an answer that shows that such calls are read."""
+        self._understood += 1
+        self._in_a_row = 0
+
+    def outcome(self, answer: Answer, problem: Problem, records: Sequence[str]) -> Retry | Rejected:
+        """Say what an answer other than success means for the records of the call, given by their ids."""
+        outcome = outcome_of(answer, problem, self._now())
+        if answer.status not in _REFUSALS or isinstance(outcome, Retry):
+            return outcome
+        if answer.status != _BAD_REQUEST or problem.category or problem.refused:
+            self.understood()
+            return outcome
+        held = Retry(outcome.reason, f"{outcome.detail}; {_HELD}", Blame.DESTINATION, None, answer.status)
+        if len(records) > 1:
+            # Splitting would only ask the same once more for each record.
+            return held if self._in_a_row >= _ENOUGH else outcome
+        (record,) = records
+        before = self._refused.pop(record, None)
+        if before is not None and before < self._understood:
+            return replace(outcome, blame=Blame.RECORD)
+        self._refused[record] = self._understood
+        if len(self._refused) > _MOST:
+            del self._refused[next(iter(self._refused))]
+        self._in_a_row += 1
+        return held

@@ -1,0 +1,274 @@
+"""From leads to HubSpot's requests. Pure.
+
+Source: HubSpot's guides to the object APIs, to search and to the properties API. Values are text, nothing else; a batch
+takes 100 inputs; the version stands behind the area in dated paths and before it in v3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+import orjson
+from yarl import URL
+
+from connectors.base import ExpressionError, Record
+from connectors.http_client.address_guard import check_url
+from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
+
+EMAIL = "email"
+PHONE = "phone"
+MERGED = "hs_merged_object_ids"  # ids, with `;` between, that now lead to this record (default properties)
+ALONE = "alone"
+"""Key of the memo that keeps a record out of batches."""
+UNCLEAR = "unclear"
+"""Key of the memo for when a creation was not answered, in seconds since the epoch."""
+_NAMES = (EMAIL, "firstname", "lastname")
+_LEAD_TO_CONTACT = 578  # the primary contact of a lead (HubSpot's guide to leads)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """A request, complete but for its token."""
+
+    method: str
+    url: URL
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lead:
+    """What a record becomes in HubSpot."""
+
+    record: Record
+    route: HubSpotRoute
+    key: tuple[str, str] | None
+    """The property that it is found by, and its value."""
+    properties: Mapping[str, str]
+    remark: str
+    """The text that goes with it; empty for none."""
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    """Values that HubSpot refused and that go into the remark, by property."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why, in HubSpot's words."""
+    contact: str | None = None
+    """The id of the contact that it belongs to, where it is one of HubSpot's lead objects."""
+
+    def without(self, refused: Mapping[str, str]) -> "Lead | None":
+        """Give it without properties that were refused (reasons by name).
+
+        None where it has none of them, or cannot do without: its key.
+        """
+        named = {name: why for name, why in refused.items() if name in self.properties}
+        if not named or (self.key and self.key[0] in named):
+            return None
+        return self._less(named)
+
+    def without_email(self, refused: Mapping[str, str]) -> "Lead | None":
+        """Give it as one that has no e-mail, where its e-mail is its key and is refused, to be found by its phone.
+
+        None where that is not what is refused, or where there is no phone that is taken.
+        """
+        is_key = self.key is not None and self.key[0] == EMAIL and EMAIL in refused
+        if not is_key or not self.properties.get(PHONE) or PHONE in refused:
+            return None
+        return replace(self._less({name: why for name, why in refused.items() if name in self.properties}), key=None)
+
+    def _less(self, named: Mapping[str, str]) -> "Lead":
+        kept = {name: value for name, value in self.properties.items() if name not in named}
+        dropped = {**self.dropped, **{name: self.properties[name] for name in named}}
+        return replace(self, properties=kept, dropped=dropped, reasons={**self.reasons, **named})
+
+    def named(self) -> "Lead":
+        """Give it with a name, where it has neither name nor e-mail, without which HubSpot creates no contact.
+
+        The phone stands in. Not sent before it is known to be needed: it would replace the name of a contact that is
+        there already.
+        """
+        if self.route.object != CONTACTS or any(self.properties.get(name) for name in _NAMES):
+            return self
+        return replace(self, properties={**self.properties, "lastname": self.properties.get(PHONE) or "Unknown"})
+
+
+class Requests:
+    """Makes requests to an account. Raises ValueError, as a line for the operator, for an address that cannot be used.
+
+    Args:
+        settings: The destination's.
+    """
+
+    def __init__(self, settings: HubSpotSettings) -> None:
+        try:
+            url = URL(settings.base_url)
+        except ValueError:
+            raise ValueError("is not a URL") from None
+        check_url(url, allow_private=settings.allow_private)
+        if url.path not in ("", "/") or url.query_string:
+            raise ValueError("must be scheme and host only; the path depends on api_version")
+        self._origin = str(url.origin())
+        self._version = settings.api_version
+        self.token_url = URL(f"{self._origin}/oauth/{self._version}/token")
+
+    def upsert(self, leads: Sequence[Lead]) -> Request:
+        """Write records that have a key, all with the same object and key property.
+
+        Each has a trace id, its record's, without which one bad record refuses all.
+        """
+        inputs = [
+            {"id": key[1], "idProperty": key[0], "objectWriteTraceId": lead.record.id, "properties": lead.properties}
+            for lead in leads
+            if (key := lead.key)
+        ]
+        return self._post(self._objects(leads[0].route.object, "batch", "upsert"), {"inputs": inputs})
+
+    def create_leads(self, leads: Sequence[Lead]) -> Request:
+        """Create lead objects, each at its contact, which an upsert cannot name."""
+        inputs = [
+            {
+                "objectWriteTraceId": lead.record.id,
+                "properties": lead.properties,
+                "associations": [association(lead.contact, _LEAD_TO_CONTACT)],
+            }
+            for lead in leads
+            if lead.contact
+        ]
+        return self.add(LEADS, inputs)
+
+    def create(self, lead: Lead) -> Request:
+        """Create a contact without a key."""
+        document = {"properties": lead.named().properties, "associations": []}
+        return self._post(self._objects(lead.route.object), document)
+
+    def update(self, lead: Lead, found: str, by: str | None = None) -> Request:
+        """Update the record of an id, or of a value of the property `by`."""
+        url = self._objects(lead.route.object, found, query=f"idProperty={by}" if by else "")
+        return Request("PATCH", url, _json({"properties": lead.properties}))
+
+    def search(self, name: str, value: str) -> Request:
+        """Ask for the oldest contact with this value of a property."""
+        filters = [{"propertyName": name, "operator": "EQ", "value": value}]
+        document = {
+            "filterGroups": [{"filters": filters}],
+            "sorts": [{"propertyName": "createdate", "direction": "ASCENDING"}],
+            "properties": [name],
+            "limit": 1,
+        }
+        return self._post(self._objects(CONTACTS, "search"), document)
+
+    def associated(self, kind: str, contacts: Mapping[str, str | None]) -> Request:
+        """Ask for the ids of the notes, meetings or tasks of contacts, each from where a page ended; at most 1000."""
+        inputs = [{"id": contact, **({"after": after} if after else {})} for contact, after in contacts.items()]
+        return self._post(self._path("associations", CONTACTS, kind, "batch", "read"), {"inputs": inputs})
+
+    def read(self, kind: str, ids: Sequence[str], name: str) -> Request:
+        """Ask for a property of records of one object; at most 100."""
+        document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
+        return self._post(self._objects(kind, "batch", "read"), document)
+
+    def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> Request:
+        """Ask for properties of the records of one object that have these values of a property; at most 100.
+
+        Unlike search, this knows at once what has been written.
+        """
+        document = {"idProperty": by, "properties": wanted, "inputs": [{"id": each} for each in values]}
+        return self._post(self._objects(name, "batch", "read"), document)
+
+    def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> Request:
+        """Associate notes, meetings or tasks with lead objects, given by the ids of both; at most 2000.
+
+        By default, which needs no type, for those between activities and leads are in no list of HubSpot's; and a
+        second time changes nothing.
+        """
+        inputs = [{"from": {"id": activity}, "to": {"id": lead}} for activity, lead in pairs]
+        return self._post(self._path("associations", kind, LEADS, "batch", "associate", "default"), {"inputs": inputs})
+
+    def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> Request:
+        """Create notes, meetings or tasks, or leads."""
+        return self._post(self._objects(kind, "batch", "create"), {"inputs": inputs})
+
+    def properties(self, name: str) -> Request:
+        """Ask for the definitions of an object's properties."""
+        return Request("GET", self._path("properties", name))
+
+    def token_info(self, token: str) -> Request:
+        """Ask what a private app's token allows (HubSpot's guide to private apps). Writes nothing, though a POST."""
+        url = URL(f"{self._origin}/oauth/v2/private-apps/get/access-token-info")
+        return self._post(url, {"tokenKey": token})
+
+    def _objects(self, *parts: str, query: str = "") -> URL:
+        return self._path("objects", *parts, query=query)
+
+    def _path(self, area: str, *parts: str, query: str = "") -> URL:
+        old = "v4" if area == "associations" else "v3"  # there is a v3 of associations, which has no pages
+        start = f"{old}/{area}" if self._version == "v3" else f"{area}/{self._version}"
+        path = "/".join(quote(part, safe="") for part in parts)
+        return URL(f"{self._origin}/crm/{start}/{path}{'?' if query else ''}{query}", encoded=True)
+
+    def _post(self, url: URL, document: object) -> Request:
+        return Request("POST", url, _json(document))
+
+
+def association(contact: str, type_id: int) -> dict[str, object]:
+    """Give what a new record says of the contact that it belongs to. `type_id` is HubSpot's, for its kind of record."""
+    types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]
+    return {"to": {"id": contact}, "types": types}
+
+
+def route_of(record: Record) -> HubSpotRoute:
+    """Give the record's route settings, which the bridge has made of `HubSpotRoute`."""
+    if not isinstance(record.route, HubSpotRoute):
+        raise TypeError("the record's route is not one of this connector")
+    return record.route
+
+
+def key_of(record: Record) -> tuple[str, str] | None:
+    """Give the property that a record is found by and its value, or None where it has none.
+
+    The route's `match`; for contacts without a value for it the e-mail. HubSpot keeps e-mails in lower case.
+    """
+    route = route_of(record)
+    for name in (route.match, EMAIL) if route.object == CONTACTS else (route.match,):
+        try:
+            value = text_of(record.fields.get(name)).strip()
+        except ExpressionError:  # `lead_of` says so
+            continue
+        if value:
+            return name, value.lower() if name == EMAIL else value
+    return None
+
+
+def lead_of(record: Record, remark: str) -> Lead:
+    """Make a lead of a record. Raises `ExpressionError` for one that cannot be sent."""
+    route = route_of(record)
+    properties = {name: text_of(value) for name, value in record.fields.items()}
+    key = key_of(record)
+    if key is not None:
+        properties[key[0]] = key[1]
+    elif route.object != CONTACTS:
+        raise ExpressionError(f"the field {route.match}, which match names, is empty")
+    return Lead(record, route, key, properties, remark)
+
+
+def text_of(value: object) -> str:
+    """Give a value as HubSpot takes it (guide to properties): several options with `;` between.
+
+    Raises:
+        ExpressionError: for a value that has no such form.
+    """
+    match value:
+        case None:
+            return ""
+        case str():
+            return value.encode("utf-8", "replace").decode()  # half an emoji has no form in JSON
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if value == value and abs(value) != float("inf"):  # noqa: PLR0124 - not a number
+            return str(int(value)) if value.is_integer() else repr(value)
+        case list() | tuple():
+            return ";".join(map(text_of, value))
+    raise ExpressionError("a field is neither text, number, boolean nor a list of them")
+
+
+def _json(document: object) -> bytes:
+    return orjson.dumps(document)

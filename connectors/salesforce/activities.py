@@ -1,0 +1,186 @@
+"""Writes appointments: the record, and an event or task with it.
+
+An event or task cannot be written by a key, so it is looked for before it is created: by a mark in its description, in
+one call with the record's own id. The second call writes record and activity in one transaction, so that a lost answer
+leaves both or neither, and the next attempt's look says which. That is one call more than without the look, in exchange
+for which neither a lost answer nor a process that was killed in between makes a second one.
+
+An event that could be upserted would need no look, but whether activities can have an external id is not documented.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from connectors.appointments import start_of
+from connectors.base import Blame, Outcome, Reason, Rejected, Retry
+from connectors.http_client.answer import Answer
+from connectors.salesforce.answers import Part, Shape, Written, is_answered, read_activities, read_parts, read_write
+from connectors.salesforce.client import Client
+from connectors.salesforce.duplicates import Allow, Update, resolve
+from connectors.salesforce.errors import Kind, Problem, is_refusal, outcome, outcomes, read_problem
+from connectors.salesforce.leads import delivered, is_incomplete, refused, unassigned
+from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
+from connectors.salesforce.requests import Activity, Requests, activity_of, headers_of
+
+_NOT_FOUND = 404
+_SEVERAL = 300
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Plan:
+    """How an appointment is to be written."""
+
+    row: Row
+    target: str | None = None
+    """The id of the record to write into, where it is not the one of the row's key."""
+    otherwise: "_Plan | None" = None
+    """What to do where the user may not write into `target`."""
+    allow: bool = False
+    """Whether to save past a duplicate rule that only alerts."""
+    is_new: bool = False
+    """Whether the record has turned out to be new where nobody could say so."""
+
+
+class Appointments:
+    """Writes appointments, one at a time. May be called in parallel."""
+
+    def __init__(self, client: Client, requests: Requests) -> None:
+        self._client = client
+        self._requests = requests
+
+    async def deliver(self, row: Row, shape: Shape | None) -> Outcome:
+        """Write one appointment, and say what came of it."""
+        plan = _Plan(row)
+        while True:
+            result = await self._write(plan, shape)
+            if not isinstance(result, Problem):
+                return result
+            further = _further(plan, result, shape)
+            if further is None:
+                described = shape is not None and shape.refuses(row.route.external_id)
+                return outcomes([result], [{}], [person_of(row.record)], described=described)[0]
+            plan = further
+
+    async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | Problem:
+        """Write record and activity, unless that is there already. Gives the problem that the record has."""
+        row, activity = plan.row, arranged(plan.row)
+        looked = await self._look(row, plan.target, activity)
+        if not isinstance(looked, tuple):
+            return looked
+        existing, found = looked
+        existing = None if existing is UNSEEN and plan.is_new else existing
+        made = row.record.memo.get("activity") or found
+        fields, warnings = body(row, existing, shape)
+        headers = headers_of(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
+        request = self._requests.appointment(row, plan.target, fields, None if made else activity, headers)
+        answer = await self._client.call(request)
+        if not isinstance(answer, Answer):
+            return answer
+        parts = read_parts(answer)
+        record = read_write(parts.get("record"), answer.status, self._client.secrets, plan.target)
+        beside = Written(made) if made else read_write(parts.get("activity"), answer.status, self._client.secrets)
+        if isinstance(record, Written) and isinstance(beside, Written):
+            warnings += unassigned(row, existing)
+            return delivered(record, warnings, self._client, {"activity": beside.id})
+        if isinstance(record, Problem) and record.kind is not Kind.HALTED:
+            return record
+        return outcome(beside) if isinstance(beside, Problem) else _lost(answer.status)
+
+    async def _look(
+        self, row: Row, target: str | None, activity: Activity
+    ) -> tuple[Existing | None, str | None] | Retry | Rejected:
+        """Find the record, and the id of the activity if it has been made.
+
+        Where the user may not look for activities, an appointment that has not been tried before goes all the same:
+        only a process that was killed at the wrong moment can have made it. One that has been tried waits until
+        somebody gives the user the right.
+        """
+        answer = await self._client.call(self._requests.look(row, target, activity))
+        if not isinstance(answer, Answer):
+            return (_unseen(row), None) if is_refusal(answer) and not row.record.again else _blind(answer)
+        parts = read_parts(answer)
+        record, activities = parts.get("record"), parts.get("activities")
+        if record is not None and record.status == _NOT_FOUND:
+            return None, None
+        if record is not None and record.status == _SEVERAL:
+            found = read_write(record, answer.status, self._client.secrets)
+            return outcome(found) if isinstance(found, Problem) else _lost(answer.status)
+        known = record.body.get("Id") if record and record.is_good and isinstance(record.body, dict) else None
+        if isinstance(known, str) and is_answered(activities):
+            return Existing(known), read_activities(activities, activity.mark)
+        trouble = self._trouble(record, activities, answer.status)
+        if is_refusal(trouble) and not row.record.again:
+            return (Existing(known) if isinstance(known, str) else _unseen(row)), None
+        return _blind(trouble)
+
+    def _trouble(self, record: Part | None, activities: Part | None, status: int) -> Retry | Rejected:
+        for part in (record, activities):
+            problem = read_problem(part.body, part.status, self._client.secrets) if part and not part.is_good else None
+            if problem is not None and problem.kind is not Kind.HALTED:
+                return outcome(problem)
+        return _lost(status)
+
+
+def arranged(row: Row) -> Activity:
+    """Give what the appointment of a row becomes; pure."""
+    event = row.record.event
+    text = str(event.get("Content") or "")
+    when = created_at(row.record)
+    created = _moment(when)
+    zone = ZoneInfo(row.route.appointment.zone) if row.route.appointment.zone else None
+    start = start_of(text, created, zone) if created else None
+    said = text if row.route.remark is None else row.remark
+    return activity_of(row, said, start, when[:10] if created else "")
+
+
+def _moment(text: str) -> datetime | None:
+    """Read an ISO time, which is UTC where it names no zone, as the sender's are."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None:
+    """Give another way to write an appointment whose record has a problem; None where there is none left.
+
+    Each way takes something away for good, a field or one of two choices, so there is an end to them.
+    """
+    row = plan.row
+    if plan.target is not None and problem.kind is Kind.CONFIGURATION:
+        return plan.otherwise
+    if is_incomplete(problem) and not (row.certain or plan.is_new):
+        return replace(plan, is_new=True)
+    names = refused(row, problem, shape)
+    if names:
+        return replace(plan, row=row.without(names))
+    found = resolve(problem, row.route)
+    if isinstance(found, Update) and plan.target is None:
+        otherwise = _allowed(plan, found.otherwise) if found.otherwise and not plan.allow else None
+        return replace(plan, row=row.warned(found.warning), target=found.id, otherwise=otherwise)
+    if isinstance(found, Allow) and not plan.allow:
+        return _allowed(plan, found)
+    return None
+
+
+def _allowed(plan: _Plan, found: Allow) -> _Plan:
+    return replace(plan, row=plan.row.warned(found.warning), allow=True)
+
+
+def _unseen(row: Row) -> Existing | None:
+    """Give what a record is taken for that cannot be looked for: new only where it can be nothing else."""
+    return None if row.certain else UNSEEN
+
+
+def _blind(meant: Retry | Rejected) -> Retry:
+    """Say that an appointment cannot be written as long as nobody knows whether it has been."""
+    what = f"whether the appointment exists cannot be learnt: {meant.detail}"
+    if isinstance(meant, Retry):
+        return replace(meant, detail=what)
+    return Retry(meant.reason, what, Blame.RECORD, None, meant.status)
+
+
+def _lost(status: int) -> Retry:
+    return Retry(Reason.BAD_ANSWER, "its answer does not account for the appointment", Blame.UNCLEAR, None, status)

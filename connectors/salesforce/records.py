@@ -1,0 +1,369 @@
+"""From records to what is sent of them: keys, fallbacks, remarks, lengths. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from connectors.base import ExpressionError, Reason, Record, Rejected
+from connectors.event_text import Sources
+from connectors.salesforce.answers import Shape
+from connectors.salesforce.settings import SalesforceRoute
+
+DESCRIPTION = "Description"
+"""The field that remarks are added to; it is in every object that people are kept in."""
+LONGEST_DESCRIPTION = 32_000
+"""Characters that `Description` of leads, contacts, events and tasks takes, where describe has not said otherwise."""
+
+_WITH_RULES = frozenset({"lead", "case"})  # the objects that assignment rules are for
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A record that Salesforce has already."""
+
+    id: str
+    description: str | None = None
+    """What its `Description` says; None where that is not known."""
+
+
+UNSEEN = Existing("")
+"""Stands for a record that may be there, where the user may not ask: nothing of it must be lost."""
+_LEFT = "left out, for {name} has no such field that the user may write"
+_MISREAD = "the remark is left out, for what the description says cannot be read; let the user query {name}"
+_REFUSED = "refused by Salesforce and left out"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Row:
+    """A record on its way into an object."""
+
+    record: Record
+    route: SalesforceRoute
+    key: str
+    """The value of the external id."""
+    fields: Mapping[str, Any]
+    """What is written in any case, without the external id."""
+    when_new: Mapping[str, Any] = field(default_factory=dict)
+    """What replaces and completes `fields` in a record that is created; None takes a field away."""
+    remark: str = ""
+    certain: bool = True
+    """Whether it can be taken to be new: its key is its event's own, and nobody can have written it before."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether assignment rules may run for its object."""
+        return self.route.object.lower() in _WITH_RULES
+
+    @property
+    def asks(self) -> bool:
+        """Whether what is sent depends on whether Salesforce has the record already, which has to be asked for."""
+        depends = bool(self.when_new or self.remark) or (self.is_assigned and self.route.assignment == "created")
+        return depends and not self.certain
+
+    @property
+    def is_appointment(self) -> bool:
+        """Whether an event or task is to be created with it."""
+        return is_appointment(self.record)
+
+    def warned(self, warning: str) -> "Row":
+        """Give the row with one more thing that the operator should know."""
+        return replace(self, warnings=(*self.warnings, warning))
+
+    def without(self, names: tuple[str, ...], why: str = _REFUSED) -> "Row":
+        """Give the row without fields; what was in them becomes part of the remark, where the route has one.
+
+        Args:
+            names: The fields, as they are spelled in the row.
+            why: The rest of the sentence "X, Y ...".
+        """
+        dropped = {name: value for name, value in self.fields.items() if name in names}
+        lines = (f"{name}: {value}" for name, value in dropped.items())
+        has_place = self.route.remark is not None
+        kept = "the value is in the remark" if has_place else "the event keeps the value"
+        return replace(
+            self,
+            fields={name: value for name, value in self.fields.items() if name not in dropped},
+            remark="\n".join((self.remark, *lines)).strip() if has_place else self.remark,
+            warnings=(*self.warnings, f"{', '.join(dropped)} {why}; {kept}"),
+        )
+
+    def droppable(self, names: tuple[str, ...], shape: Shape | None) -> tuple[str, ...]:
+        """Give those of the named fields that the record has and can go without.
+
+        What a new record needs is not among them, nor what is written into the remark.
+        """
+        wanted = {name.lower() for name in names} - {DESCRIPTION.lower(), "lastname", "company"}
+        found = (name for name in self.fields if name.lower() in wanted)
+        return tuple(name for name in found if not _is_required(name, shape))
+
+    def has(self, names: tuple[str, ...]) -> bool:
+        """Whether it has one of these fields."""
+        return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self.fields)
+
+    def unknown(self, shape: Shape | None) -> tuple[str, ...]:
+        """Give its fields that its object does not have, or that the user may not write.
+
+        A value that is an object names a relationship, which describe lists under another name.
+        """
+        if shape is None:
+            return ()
+        return tuple(
+            name
+            for name, value in self.fields.items()
+            if not isinstance(value, Mapping) and not _is_writable(name, shape)
+        )
+
+
+def is_appointment(record: Record) -> bool:
+    """Tell whether the event of a record is an appointment, as the sender's `Type` says."""
+    return bool(record.event.get("Type") == "Appointment")
+
+
+def person_of(record: Record) -> str:
+    """Give whom a record is about, in the words in which the sender knows people."""
+    said = (text_of(record.event.get(name)).strip().casefold() for name in ("Email", "PhoneNumber"))
+    return next(filter(None, said), record.id)
+
+
+class Rows:
+    """Makes rows of records.
+
+    Args:
+        sources: Makes the remarks.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def row(self, record: Record, shape: Shape | None, since: float = 0.0) -> Row | Rejected:
+        """Make the row of a record, or say why none can be made: trying again cannot help.
+
+        Args:
+            record: The record.
+            shape: What is known of its object.
+            since: When this process began to write, in seconds since the epoch: what was received before may have been
+                written by a process that was killed before it could say so.
+        """
+        route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
+        try:
+            remark = self._sources.text(route.remark, record.event)
+        except ExpressionError as error:
+            return Rejected(Reason.MAPPING, f"remark: {error.message}")
+        key = key_of(record)
+        held = shape.field(route.external_id) if shape else None
+        if held is not None and held.length is not None and units(key) > held.length:
+            return Rejected(
+                Reason.MAPPING, f"{route.external_id} takes {held.length} characters, its value has {units(key)}"
+            )
+        fields, warnings = _once(record.fields, route)
+        try:
+            orjson.dumps(fields)
+        except TypeError:
+            return Rejected(Reason.MAPPING, "a field's value has no form in JSON, or is a number of over 64 bits")
+        own = str(record.event.get("event", {}).get("id") or record.id) in key or key == record.id
+        row = Row(
+            record,
+            route,
+            key,
+            fields,
+            remark=clean(remark),
+            certain=own and not record.again and _received(record) >= since,
+            warnings=warnings,
+        )
+        unknown = row.unknown(shape)
+        row = row.without(unknown, _LEFT.format(name=route.object)) if unknown else row
+        return replace(row, when_new=fallbacks(route, row.fields, record.event))
+
+
+def key_of(record: Record) -> str:
+    """Give the value by which a record is found again: what the mapping gives for the external id, else its own id.
+
+    Without blanks at the ends, which Salesforce takes away too.
+    """
+    route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
+    mapped = next((value for name, value in record.fields.items() if _is_key(name, route)), None)
+    return clean(text_of(mapped)).strip() or record.id
+
+
+def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the fields to send, without the external id, and what the operator should know of them.
+
+    Args:
+        row: The record.
+        existing: What Salesforce has of it already; None for a record that is new, or may be.
+        shape: What is known of the object; None where the user may not ask for it.
+    """
+    fields = dict(row.fields) if existing else {**row.fields, **row.when_new}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    warnings = list(row.warnings)
+    if row.remark and not row.is_appointment:
+        mapped = [name for name in fields if name.lower() == DESCRIPTION.lower()]
+        said = "" if existing is None else existing.description
+        if not takes_remark(row.route.object, shape):
+            warnings.append(f"the remark is left out, for {row.route.object} has no {DESCRIPTION} that can be written")
+        elif said is None:
+            fields = {name: value for name, value in fields.items() if name not in mapped}
+            warnings.append(_MISREAD.format(name=row.route.object))
+        else:
+            parts = [*(text_of(fields.pop(name)) for name in mapped), row.remark]
+            fields[DESCRIPTION], told = added(said, parts, _longest(DESCRIPTION, shape))
+            warnings += told
+    for name, value in fields.items():
+        longest = _longest(name, shape)
+        if longest is not None and isinstance(value, str) and units(value) > longest:
+            fields[name] = cut(value, longest)
+            warnings.append(f"{name} was cut to {longest} characters")
+    return fields, tuple(warnings)
+
+
+def takes_remark(name: str, shape: Shape | None) -> bool:
+    """Whether an object has a `Description` to write a remark into."""
+    return shape.takes(DESCRIPTION) if shape else name.lower() in PEOPLE
+
+
+def created_at(record: Record) -> str:
+    """Give when the event came to be, in ISO form: as the sender says, else when it was received."""
+    said = record.event.get("CreateTime")
+    return text_of(said).strip() or text_of(record.event.get("event", {}).get("received_at"))
+
+
+def _longest(name: str, shape: Shape | None) -> int | None:
+    if shape is None:
+        return LONGEST_DESCRIPTION if name == DESCRIPTION else None
+    known = shape.field(name)
+    return known.length if known is not None and known.is_cut else None
+
+
+def _is_required(name: str, shape: Shape | None) -> bool:
+    known = shape.field(name) if shape else None
+    return known is not None and known.required
+
+
+def _is_writable(name: str, shape: Shape) -> bool:
+    known = shape.field(name)
+    return known is not None and (known.createable or known.updateable)
+
+
+def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the fields but the external id, each in one spelling: Salesforce refuses a call that names one twice.
+
+    `Id` is Salesforce's to give; a call that has it is refused too.
+    """
+    fields: dict[str, Any] = {}
+    warnings = []
+    for name, value in mapped.items():
+        if _is_key(name, route):
+            continue
+        if name.lower() == "id":
+            warnings.append("Id is given by Salesforce and left out; take it out of fields")
+        elif name.lower() in (each.lower() for each in fields):
+            warnings.append(f"{name} is mapped in another spelling too and left out; take one out of fields")
+        else:
+            fields[name] = clean(value) if isinstance(value, str) else value
+    return fields, tuple(warnings)
+
+
+def _received(record: Record) -> float:
+    """Give when the event was received, in seconds since the epoch; long ago where it does not say."""
+    try:
+        return datetime.fromisoformat(text_of(record.event.get("event", {}).get("received_at"))).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _is_key(name: str, route: SalesforceRoute) -> bool:
+    return name.lower() == route.external_id.lower()
+
+
+PEOPLE = frozenset({"lead", "contact"})
+"""The objects that people are kept in."""
+
+
+def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a new record cannot be without, and that the mapping did not give: Salesforce requires it.
+
+    A record that exists keeps what it has, which is better than any of this.
+    """
+    kind = route.object.lower()
+    given = {name.lower() for name, value in fields.items() if value not in (None, "")}
+    found: dict[str, Any] = {}
+    if kind in PEOPLE and "lastname" not in given:
+        first = text_of(event.get("FirstName")).strip()
+        last = text_of(event.get("LastName")).strip()
+        local = text_of(event.get("Email")).partition("@")[0].strip()
+        phone = text_of(event.get("PhoneNumber")).strip()
+        found["LastName"] = cut(clean(last or first or local or phone or route.last_name), 80)
+        if not last and first:  # else the lead would be called David David
+            found |= {name: None for name in fields if name.lower() == "firstname"}
+    if kind == "lead" and "company" not in given:
+        found["Company"] = route.company
+    # An empty value under another spelling would be the same field twice.
+    return {**{name: None for name in fields if name.lower() in {each.lower() for each in found}}, **found}
+
+
+def text_of(value: object) -> str:
+    """Give a value as text, nothing for None."""
+    return "" if value is None else str(value)
+
+
+def clean(text: str) -> str:
+    """Replace half an emoji, which has no form in UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def cut(text: str, longest: int) -> str:
+    """Shorten a text to so many characters as Salesforce counts them: an emoji is two (UTF-16)."""
+    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore")
+
+
+def units(text: str) -> int:
+    """Count characters as Salesforce does."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def added(said: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
+    """Add texts to a description, and give it with what the operator should know of it.
+
+    A text is added only where it does not stand there as a block of its own, between empty lines, so that a record
+    that is written again says nothing twice; what is only a part of an older text has yet to be said. Where there is no
+    room, the oldest text makes way for the newest.
+
+    Args:
+        said: What the description says, empty for a new record.
+        parts: The texts, the oldest first; the last is the one that must be kept.
+        longest: How many characters it takes, as Salesforce counts them; None where that is not known.
+    """
+    parts, warnings = [each.strip() for each in parts], list[str]()
+    if longest is not None:
+        room = longest
+        for number in reversed(range(len(parts))):
+            if units(parts[number]) > room:
+                parts[number] = cut(parts[number], room).strip()
+                warnings.append(f"Description takes {longest} characters, so what is added to it was cut")
+            room = max(0, room - units(parts[number]) - 2)
+    for part in parts:
+        if part and not _has_block(said, part):
+            said = f"{said}\n\n{part}" if said else part
+    if longest is not None and units(said) > longest:
+        said = _end(said, longest)
+        warnings.append("Description is full, so its oldest text was cut")
+    return said, tuple(warnings)
+
+
+def _end(text: str, longest: int) -> str:
+    """Give the end of a text, without half an emoji."""
+    end = text.encode("utf-16-le")[-2 * longest :]
+    return end.decode("utf-16-le", "ignore")
+
+
+def _has_block(said: str, part: str) -> bool:
+    """Tell whether a text is a block of another; Salesforce gives line ends back as CRLF."""
+    return f"\n\n{_plain(part)}\n\n" in f"\n\n{_plain(said)}\n\n"
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()

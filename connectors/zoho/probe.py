@@ -1,0 +1,31 @@
+"""Compares the fields that a route maps with those of the module, for `leadbridge check --online`. Pure."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from connectors.base import Finding, Severity, Wanted
+from connectors.http_client.json_api import Reply
+
+
+def findings(fields: Reply, wanted: Wanted, route: int) -> list[Finding]:
+    """Compare the fields that a route maps with those that the module has."""
+    known = {
+        each["api_name"]: each for each in fields.get("fields") or () if isinstance(each, dict) and "api_name" in each
+    }
+    mapped = {each.name for each in wanted.fields}
+    found = [
+        Finding(Severity.ERROR, f"no such field{_hint(name, known)}", route, name)
+        for name in (each.name for each in wanted.fields)
+        if name not in known
+    ]
+    found += [
+        Finding(Severity.ERROR, "must be mapped: the module requires it", route, name)
+        for name, each in known.items()
+        if each.get("system_mandatory") is True and name not in mapped
+    ]
+    return found
+
+
+def _hint(name: str, known: Mapping[str, object]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -1,0 +1,226 @@
+"""The `zoho` connector: under the contract, and what is its own."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from connectors.base import (
+    Blame,
+    Delivered,
+    Reason,
+    Record,
+    Rejected,
+    Retry,
+    SettingError,
+    Severity,
+    Wanted,
+    WantedField,
+)
+from connectors.testing import Fault
+from connectors.testing.contract import ConnectorContract
+from connectors.testing.zoho import ZohoFake
+from connectors.zoho import ZohoConnector
+from connectors.zoho.settings import ZohoRoute, ZohoSettings
+from tests.connectors.building import context, record
+
+CLIENT = ("1000.client-of-the-fake", "secret-of-the-fake", "1000.refresh-token-of-the-fake")
+JSON = {"Content-Type": "application/json"}
+
+
+def settings(crm: ZohoFake) -> dict[str, Any]:
+    return {
+        "client_id": CLIENT[0],
+        "client_secret": CLIENT[1],
+        "refresh_token": CLIENT[2],
+        "accounts_url": crm.origin,
+        "api_url": crm.origin,
+        "allow_private": True,
+    }
+
+
+def connector(crm: ZohoFake, **changes: Any) -> ZohoConnector:
+    return ZohoConnector(ZohoSettings.model_validate({**settings(crm), **changes}), context())
+
+
+def lead(number: int = 0, route: ZohoRoute | None = None, **fields: Any) -> Record:
+    values = {"Last_Name": f"Lead {number}", "Company": "-", "Email": f"lead{number}@example.com", **fields}
+    made = record({name: value for name, value in values.items() if value is not None})
+    return Record(made.id, made.fields, made.event, made.payload, route or ZohoRoute())
+
+
+async def outcomes_of(*records: Record, fault: Fault | None = None, **changes: Any) -> tuple[Any, ZohoFake]:
+    async with ZohoFake(client=CLIENT) as crm:
+        if fault:
+            crm.faults.share(fault, 1.0)
+        target = connector(crm, **changes)
+        found = await target.deliver(records)
+        await target.close()
+    return found, crm
+
+
+class TestContract(ConnectorContract[ZohoFake]):
+    connector = ZohoConnector
+
+    def fake(self) -> ZohoFake:
+        return ZohoFake(client=CLIENT)
+
+    def settings(self, fake: ZohoFake) -> dict[str, Any]:
+        return settings(fake)
+
+    def fields(self, number: int) -> dict[str, Any]:
+        event = self.event(number)
+        return {"Last_Name": event["LastName"], "Company": "none", "Email": event["Email"], "Phone": "1"}
+
+    def refused(self) -> dict[str, Any]:
+        return {"Last_Name": "Nobody", "Email": "without-a-company@example.com"}
+
+    def held(self, fake: ZohoFake) -> list[object]:
+        return [{name: value for name, value in each.items() if name != "id"} for each in fake.leads]
+
+    def expire(self, fake: ZohoFake) -> None:
+        fake.expire()
+
+    def tokens(self, fake: ZohoFake) -> int:
+        return fake.token_requests
+
+
+async def test_each_record_of_a_batch_has_a_verdict_of_its_own() -> None:
+    long = "x" * 81
+    found, crm = await outcomes_of(lead(0), lead(1, Company=None), lead(2, Last_Name=long), lead(3))
+    assert [type(each) for each in found] == [Delivered, Rejected, Rejected, Delivered]
+    assert found[1].detail == "it answered MANDATORY_NOT_FOUND (Company): required field not found"
+    assert found[2].detail == "it answered INVALID_DATA (Last_Name): invalid data"
+    assert {each.status for each in found} == {207}
+    assert [each["Email"] for each in crm.leads] == ["lead0@example.com", "lead3@example.com"]
+
+
+async def test_what_could_be_written_twice_is_not_sent_and_keeps_nobody() -> None:
+    found, crm = await outcomes_of(lead(0), lead(1, Email=None), lead(2, Email=""), lead(3))
+    assert [type(each) for each in found] == [Delivered, Rejected, Rejected, Delivered]
+    assert found[1].reason is Reason.MAPPING
+    assert "(Email)" in found[1].detail
+    assert len(crm.leads) == 2
+
+
+async def test_a_lead_with_a_phone_only_is_found_by_it() -> None:
+    route = ZohoRoute(duplicate_check_fields=("Email", "Phone"))
+    first = lead(0, route, Email=None, Phone="+34600000000")
+    found, crm = await outcomes_of(first)
+    assert isinstance(found[0], Delivered)
+    assert [each["Phone"] for each in crm.leads] == ["+34600000000"]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "reason", "blame"),
+    [
+        ({"code": "DUPLICATE_DATA", "details": {"api_name": "Email"}}, Rejected, Reason.CONFLICT, Blame.RECORD),
+        ({"code": "INVALID_DATA"}, Rejected, Reason.REFUSED, Blame.RECORD),
+        ({"code": "SOMETHING_NEW", "message": "no"}, Rejected, Reason.REFUSED, Blame.RECORD),
+        ({"code": "RECORD_LOCKED"}, Retry, Reason.CONFLICT, Blame.RECORD),
+        ({"code": "NO_PERMISSION"}, Retry, Reason.FORBIDDEN, Blame.RECORD),
+        ({"code": "INTERNAL_ERROR"}, Retry, Reason.SERVER_ERROR, Blame.UNCLEAR),
+        ({"code": "LICENSE_LIMIT_EXCEEDED"}, Retry, Reason.FORBIDDEN, Blame.DESTINATION),
+        ({"code": "SUCCESS", "details": {}}, Retry, Reason.BAD_ANSWER, Blame.RECORD),
+        ({"code": None}, Retry, Reason.BAD_ANSWER, Blame.RECORD),
+        ("SUCCESS", Retry, Reason.BAD_ANSWER, Blame.RECORD),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 202, 207, 400])
+async def test_a_code_decides_whatever_the_status(
+    status: int, row: object, kind: type, reason: Reason, blame: Blame
+) -> None:
+    fault = Fault.answers(status, JSON, orjson.dumps({"data": [row]}))
+    (found,), _ = await outcomes_of(lead(), fault=fault)
+    assert (type(found), found.reason, found.blame) == (kind, reason, blame)
+
+
+def verdicts(*codes: str) -> Fault:
+    rows = [{"code": code, "details": {"id": "1"} if code == "SUCCESS" else {}} for code in codes]
+    return Fault.answers(207, JSON, orjson.dumps({"data": rows}))
+
+
+@pytest.mark.parametrize(
+    ("codes", "blame"),
+    [
+        (["SUCCESS", "NO_PERMISSION"], Blame.RECORD),
+        (["SUCCESS", "LICENSE_LIMIT_EXCEEDED"], Blame.RECORD),
+        (["INVALID_DATA", "LICENSE_LIMIT_EXCEEDED"], Blame.DESTINATION),
+        (["NO_PERMISSION"] * 4, Blame.RECORD),
+        (["NO_PERMISSION"] * 5, Blame.DESTINATION),
+        (["INVALID_DATA", *["NO_PERMISSION"] * 5], Blame.RECORD),
+        (["SUCCESS", *["LICENSE_LIMIT_EXCEEDED"] * 5], Blame.RECORD),
+    ],
+)
+async def test_what_a_record_may_not_holds_the_account_only_with_proof(codes: list[str], blame: Blame) -> None:
+    found, _ = await outcomes_of(*map(lead, range(len(codes))), fault=verdicts(*codes))
+    assert {each.blame for each in found if isinstance(each, Retry)} == {blame}
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "secret\n", "se cret", "secr\x00et", "sécret"])
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "refresh_token"])
+def test_what_can_be_no_credential_is_told(name: str, wrong: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(ZohoFake(client=CLIENT), **{name: wrong})
+    assert caught.value.path == (name,)
+
+
+@pytest.mark.parametrize("rows", [[], [{"code": "SUCCESS", "details": {"id": "1"}}] * 3])
+async def test_verdicts_that_do_not_match_the_records_account_for_none(rows: list[object]) -> None:
+    fault = Fault.answers(200, JSON, orjson.dumps({"data": rows}))
+    found, _ = await outcomes_of(lead(0), lead(1), fault=fault)
+    assert {(type(each), each.reason) for each in found} == {(Retry, Reason.BAD_ANSWER)}
+
+
+async def test_a_module_that_does_not_exist_holds_the_destination() -> None:
+    (found,), _ = await outcomes_of(lead(0, ZohoRoute(module="Leeds")))
+    assert isinstance(found, Retry)
+    assert found.blame is Blame.DESTINATION
+    assert "INVALID_MODULE" in found.detail
+
+
+async def test_a_refused_refresh_token_is_told_though_the_status_is_200() -> None:
+    (found,), _ = await outcomes_of(lead(), refresh_token="another")
+    assert (type(found), found.reason, found.blame) == (Retry, Reason.UNAUTHORIZED, Blame.DESTINATION)
+    assert "invalid_code" in found.detail
+
+
+async def test_the_request_is_as_the_api_wants_it() -> None:
+    route = ZohoRoute(duplicate_check_fields=("Email", "Phone"), trigger=())
+    _, crm = await outcomes_of(lead(0, route))
+    (arrival,) = crm.ledger
+    assert (arrival.method, arrival.path) == ("POST", "/crm/v8/Leads/upsert")
+    document = orjson.loads(arrival.body)
+    assert document["duplicate_check_fields"] == ["Email", "Phone"]
+    assert document["trigger"] == []
+    assert document["data"][0]["Email"] == "lead0@example.com"
+
+
+def test_records_of_one_route_and_different_keys_share_a_call() -> None:
+    target = connector(ZohoFake(client=CLIENT))
+    assert target.batch_group(lead(0)) == target.batch_group(lead(1))
+    assert target.batch_group(lead(0)) != target.batch_group(lead(0, ZohoRoute(module="Contacts")))
+    assert target.batch_key(lead(0)) == target.batch_key(lead(0, Email="LEAD0@Example.com "))
+    assert target.batch_key(lead(0)) != target.batch_key(lead(1))
+
+
+async def test_a_probe_compares_the_fields() -> None:
+    fields = tuple(WantedField(name) for name in ("Last_Name", "Emial"))
+    async with ZohoFake(client=CLIENT) as crm:
+        target = connector(crm)
+        found = await target.probe([Wanted(ZohoRoute(), fields), Wanted(ZohoRoute(module="Leeds"), ())])
+        await target.close()
+    assert [(each.severity, each.route, each.field) for each in found] == [
+        (Severity.ERROR, 0, "Emial"),
+        (Severity.ERROR, 0, "Company"),
+        (Severity.WARNING, 1, None),
+    ]
+    assert found[0].message == "no such field (did you mean `Email`?)"
+    assert not crm.leads
+
+
+@pytest.mark.parametrize("name", ["accounts_url", "api_url"])
+def test_an_address_that_cannot_be_used_is_told(name: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        connector(ZohoFake(client=CLIENT), **{name: "ftp://example.com"})
+    assert caught.value.path == (name,)
