@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 from connectors.appointments import start_of
 from connectors.base import Blame, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
-from connectors.salesforce.answers import Part, Shape, Written, is_answered, read_activities, read_parts, read_write
+from connectors.salesforce.answers import Part, Written, is_answered, read_activities, read_parts, read_write
 from connectors.salesforce.client import Client
 from connectors.salesforce.duplicates import Allow, Update, resolve
 from connectors.salesforce.errors import Kind, Problem, is_refusal, outcome, outcomes, read_problem
 from connectors.salesforce.leads import delivered, is_incomplete, refused, unassigned
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
 from connectors.salesforce.requests import Activity, Requests, activity_of, headers_of
+from connectors.salesforce.schema import Shape
 
 _NOT_FOUND = 404
 _SEVERAL = 300

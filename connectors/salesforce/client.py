@@ -11,10 +11,10 @@ from connectors.base import Quota, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
-from connectors.salesforce.answers import Shape, read_shape
 from connectors.salesforce.auth import Access, OrgToken
 from connectors.salesforce.errors import LONG_PAUSE, Kind, Problem, document_of, is_refusal, read_problem, whole
 from connectors.salesforce.requests import Request, Requests
+from connectors.salesforce.schema import Shape, read_shape
 
 # "Limit Info Header" of the REST API Developer Guide: `api-usage=18/5000; per-app-api-usage=17/250(appName=x);
 # api-bursts=1/750`. The last one are hours of the month in which the org has been past its daily limit, and in how many

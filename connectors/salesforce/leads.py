@@ -10,12 +10,13 @@ from typing import Any
 
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
-from connectors.salesforce.answers import Part, Shape, Verdict, Written, read_found, read_parts, read_rows, read_write
+from connectors.salesforce.answers import Part, Verdict, Written, read_found, read_parts, read_rows, read_write
 from connectors.salesforce.client import Client, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import DROPPED, Kind, Problem, is_refusal, outcome, outcomes, read_problem
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of, takes_remark
 from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_PARTS, Request, Requests, headers_of
+from connectors.salesforce.schema import Shape
 
 Known = Mapping[str, Existing] | None
 """What Salesforce has already, by the key without regard to case; None where it does not tell."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from connectors.base import Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
 from connectors.http_client.answer import Answer, Failure
-from connectors.salesforce.answers import FieldShape, Shape
 from connectors.salesforce.client import Client, Shapes
 from connectors.salesforce.errors import whole
 from connectors.salesforce.records import takes_remark
 from connectors.salesforce.requests import Requests
+from connectors.salesforce.schema import FieldShape, Shape
 from connectors.salesforce.settings import SalesforceRoute
 
 _CREDENTIALS = "correct login_url and the credentials, and let the app and its user use the API"

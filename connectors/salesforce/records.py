@@ -9,7 +9,7 @@ import orjson
 
 from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.salesforce.answers import Shape
+from connectors.salesforce.schema import Shape
 from connectors.salesforce.settings import SalesforceRoute
 
 DESCRIPTION = "Description"

@@ -1,4 +1,4 @@
-"""Every connector that ships with Leadbridge has the same files for the same roles, so that one shows how to read all."""
+"""Every connector that ships with Leadbridge has the same files for the same roles, checked here."""
 
 import ast
 import importlib
@@ -20,10 +20,10 @@ OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
     "http": {"address", "headers"},  # the parts of a request that a configuration builds
     "hubspot": {"contacts", "lead_objects", "remarks"},  # two kinds of objects, and the texts of activities
-    "salesforce": {"leads", "records", "duplicates"},  # collections of records, and the org's duplicate rules
+    "salesforce": {"leads", "records", "duplicates", "schema"},  # collections, duplicate rules, the fields of an org
 }
 PURE: Final = ("settings", "requests", "answers", "errors", "records", "remarks", "duplicates", "address", "headers")
-IMPURE: Final = {"aiohttp", "asyncio", "connectors.http_client.session"}
+IMPURE: Final = {"asyncio", "connectors.http_client.session"}
 
 
 def imported(module: Path) -> set[str]:

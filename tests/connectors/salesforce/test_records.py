@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from connectors.base import Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.salesforce.answers import Shape, read_shape
 from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, added, body, cut, key_of, units
+from connectors.salesforce.schema import Shape, read_shape
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
 from tests.connectors.building import context

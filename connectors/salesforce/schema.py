@@ -1,0 +1,100 @@
+"""What an org says of an object and its fields: the answer of `describe`. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_CUT = frozenset({"string", "textarea", "phone", "url"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldShape:
+    """One field. Names and types are those of the REST API's describe."""
+
+    name: str
+    type: str
+    length: int | None
+    """Characters at most; None where the type has no length."""
+    createable: bool
+    updateable: bool
+    required: bool
+    """Whether a new record is refused without it."""
+    external_id: bool
+    """Whether an upsert can find records by it."""
+    unique: bool
+    values: frozenset[str] | None
+    """The only values of a restricted picklist; None where others are taken too."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a text that is too long is shortened: a cut e-mail address or picklist value would be another one."""
+        return self.type in _CUT
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One object, as the user of the connector sees it."""
+
+    name: str
+    createable: bool
+    updateable: bool
+    fields: Mapping[str, FieldShape]
+    """By name in lower case: Salesforce does not care about case."""
+
+    def field(self, name: str) -> FieldShape | None:
+        """Give the field of a name in any case; None where the object has none, or the user may not see it."""
+        return self.fields.get(name.lower())
+
+    def refuses(self, key: str) -> bool:
+        """Whether nothing can be written by the field of this name: the object or the field is not as it must be."""
+        field = self.field(key)
+        return not self.createable or field is None or not (field.external_id and field.createable)
+
+    def takes(self, name: str) -> bool:
+        """Whether the field exists and can be written."""
+        field = self.field(name)
+        return field is not None and field.createable
+
+
+def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
+    """Read the answer of `describe`; None where it is not one, or names no field."""
+    if not isinstance(document, dict) or not isinstance(document.get("fields"), list):
+        return None
+    fields = [
+        _field(each) for each in document["fields"] if isinstance(each, dict) and isinstance(each.get("name"), str)
+    ]
+    if not fields:  # every object has some; without them all that is mapped would be taken for wrong
+        return None
+    return Shape(
+        name=str(document.get("name", "")),
+        createable=document.get("createable") is not False,
+        updateable=document.get("updateable") is not False,
+        fields={field.name.lower(): field for field in fields},
+    )
+
+
+def _field(said: Mapping[str, Any]) -> FieldShape:
+    length = said.get("length")
+    kind = str(said.get("type", ""))
+    createable = said.get("createable") is not False
+    # A checkbox is never null and never required: it is false where nothing is said.
+    required = said.get("nillable") is False and not said.get("defaultedOnCreate") and kind != "boolean"
+    return FieldShape(
+        name=said["name"],
+        type=kind,
+        length=length if isinstance(length, int) and length > 0 else None,
+        createable=createable,
+        updateable=said.get("updateable") is not False,
+        required=required and createable,
+        external_id=bool(said.get("externalId") or said.get("idLookup")),
+        unique=bool(said.get("unique")),
+        values=_values(said),
+    )
+
+
+def _values(said: Mapping[str, Any]) -> frozenset[str] | None:
+    listed = said.get("picklistValues")
+    if not said.get("restrictedPicklist") or not isinstance(listed, list):
+        return None
+    active = (each for each in listed if isinstance(each, dict) and each.get("active") is not False)
+    return frozenset(str(each["value"]) for each in active if "value" in each)
