@@ -10,7 +10,7 @@ from bridge.config.model import Config
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode, serial_number
 from bridge.routing import route, why_unrecognised
-from bridge.signature import SignatureError
+from bridge.signature import SignatureError, SignatureFault
 from bridge.store import actions
 from bridge.store.base import Quarantined, Routed
 from bridge.store.questions import EventRow
@@ -37,12 +37,15 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
 
-def release(connection: Connection, request: int, quarantined: Quarantined, config: Config) -> str | None:
-    """Verify a refused request again, as of its receipt, and accept its events; says in a line what came of it.
+def release(
+    connection: Connection, request: int, quarantined: Quarantined, config: Config, *, any_age: bool = False
+) -> str | None:
+    """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
 
-    Gives None if it is not there any more. Raises OperatorError if its signature still does not hold.
+    With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
+    if it is not there any more. Raises OperatorError if its signature still does not hold.
     """
-    routed = _verified(request, quarantined, config)
+    routed = _verified(request, quarantined, config, any_age=any_age)
     news = actions.release(connection, request, routed)
     if news is None:
         return None
@@ -50,16 +53,16 @@ def release(connection: Connection, request: int, quarantined: Quarantined, conf
     return f"request {request}: " + "; ".join(results)
 
 
-def _verified(request: int, quarantined: Quarantined, config: Config) -> list[Routed]:
+def _verified(request: int, quarantined: Quarantined, config: Config, *, any_age: bool) -> list[Routed]:
     now = quarantined.received_at
     claim = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config)
     try:
-        verified = verify(claim, [quarantined.signature], now, config)
+        verified = verify(claim, [quarantined.signature], now, config, any_age=any_age)
     except SignatureError as error:
-        raise OperatorError(
-            f"request {request}: stays in quarantine: {error}. If it is a lead, mend the signing_keys of chatbot "
-            f"{quarantined.chatbot} and release it again"
-        ) from error
+        correct = f"correct the signing_keys of chatbot {quarantined.chatbot} and release it again"
+        if error.code is SignatureFault.STALE:
+            correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
+        raise OperatorError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
     return [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
 
 

@@ -54,6 +54,20 @@ class EventState(StrEnum):
     routed again (then `ACCEPTED`) by `deliveries replay` once the configuration knows it."""
 
 
+class Room(StrEnum):
+    """Which part of the quarantine takes a refused request. Each has bounds of its own, so none can crowd out another.
+
+    Decided by `bridge.verification.room`.
+    """
+
+    MISMATCH = "mismatch"
+    """An event, signed just now with a key that its chatbot does not have: perhaps the key is mistyped on this side."""
+    STALE = "stale"
+    """Signed with its chatbot's key, but too long ago or in the future: perhaps a clock is wrong."""
+    JUNK = "junk"
+    """Anything else: no signature, one that cannot be read, a wrong one that is old, or a body that is no event."""
+
+
 class Verified(NamedTuple):
     """A payload whose signature holds, for the chatbot that it names. Only this can become an event."""
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,12 +26,12 @@ from bridge.answers import Answer, Ready
 from bridge.config.model import Ack, Chatbot, Config
 from bridge.connection import BROKEN, Server
 from bridge.errors import SenderError, StoreUnavailableError
-from bridge.event import EventState, Verified
+from bridge.event import EventState, Room, Verified
 from bridge.relay import Relay
 from bridge.routing import route
 from bridge.signature import HEADER, SignatureError
 from bridge.store.base import Quarantined, Routed
-from bridge.verification import Claim, read_claim, verify
+from bridge.verification import Claim, read_claim, room, verify
 
 INLINE_BODY = 16 * 1024
 """Bytes of a body that is read in the event loop; a larger one is read in a thread, for a hostile one takes long."""
@@ -39,7 +40,8 @@ INLINE_COST = 256 * 1024
 SLOW_LIMIT = 64
 """The most large bodies that wait for that thread; more are told to come again."""
 QUARANTINE_LIMIT = 8
-"""The most refused requests that are being written down at once; more are refused without."""
+"""The most refused requests of one room of the quarantine that are being written down at once; more are refused
+without."""
 IDLE_SECONDS = 75.0
 """How long a connection may go without a complete request header: longer than proxies keep theirs (nginx: 60 s)."""
 HEADER_BYTES = 8_190
@@ -106,7 +108,7 @@ class Receiver:
         self._success = Ready(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
-        self._quarantining = 0
+        self._quarantining: Counter[Room] = Counter()
         self._collecting = False
 
     def server(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> web.Server:
@@ -211,13 +213,13 @@ class Receiver:
     async def _refuse(self, claim: Claim, header: Sequence[str], error: SignatureError, now: float) -> web.Response:
         """Answer 401, and keep the request aside if it names a chatbot: the key may be mistyped on this side."""
         name = claim.chatbots[0].name if claim.chatbots else ""
-        kept = False
-        if name and self._quarantining < QUARANTINE_LIMIT:
-            self._quarantining += 1
+        kept, into = False, room(claim, header, error.code, now)
+        if name and self._quarantining[into] < QUARANTINE_LIMIT:
+            self._quarantining[into] += 1
             try:
-                kept = await self._store.quarantine(Quarantined(now, name, _text(header), claim.body))
+                kept = await self._store.quarantine(Quarantined(now, name, _text(header), claim.body, into))
             finally:
-                self._quarantining -= 1
+                self._quarantining[into] -= 1
         self._observe(name, error.code.value)
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
         return _error_response(str(error))

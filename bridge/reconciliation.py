@@ -1,7 +1,7 @@
 """Has every lead arrived? What was received against what became of it, by chatbot and destination. Pure.
 
-A lead is missing if its delivery is dead, if its event was not recognised, or if, where that was asked, its destination
-does not hold the record any more. One that waits is not missing yet.
+A lead is missing if its delivery is dead, if its event was not recognised, if it may be in quarantine, or if, where
+that was asked, its destination does not hold the record any more. One that waits is not missing yet.
 """
 
 from collections import Counter
@@ -30,6 +30,8 @@ class Counted:
     """Events that no route took."""
     unrecognised: int = 0
     """Events of which nobody knows what they are."""
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    """By chatbot: refused requests that may be leads."""
 
     def __add__(self, other: "Counted") -> "Counted":
         """Give both parts together."""
@@ -38,7 +40,8 @@ class Counted:
             for where in self.states.keys() | other.states.keys()
         }
         untaken = dict(Counter(self.untaken) + Counter(other.untaken))
-        return Counted(states, untaken, self.unrecognised + other.unrecognised)
+        quarantined = dict(Counter(self.quarantined) + Counter(other.quarantined))
+        return Counted(states, untaken, self.unrecognised + other.unrecognised, quarantined)
 
     def delivered(self, destination: str) -> int:
         """Give how many deliveries to a destination ended well."""
@@ -102,6 +105,8 @@ class Line:
     waiting: int = 0
     dead: int = 0
     discarded: int = 0
+    quarantined: int = 0
+    """Refused requests that may be leads; they count for no destination, and are not among those received."""
     held: int | None = None
     """Of those delivered; None where the destination was not asked."""
     gone: int | None = None
@@ -115,15 +120,18 @@ class Missing:
     dead: int
     unrecognised: int
     gone: int
+    quarantined: int = 0
 
     def __bool__(self) -> bool:
         """Whether any is."""
-        return bool(self.dead or self.unrecognised or self.gone)
+        return bool(self.dead or self.unrecognised or self.gone or self.quarantined)
 
 
 def lines(counted: Counted, answered: Mapping[str, Answered] | None = None) -> list[Line]:
     """Give a line for each chatbot and destination, by name; the last one for what was not recognised, if any was."""
-    wheres = sorted(counted.states.keys() | counted.untaken.keys(), key=lambda where: (where[0], where[1] or ""))
+    held_back = {(chatbot, None) for chatbot in counted.quarantined}
+    known = counted.states.keys() | counted.untaken.keys() | held_back
+    wheres = sorted(known, key=lambda where: (where[0], where[1] or ""))
     found = [_line(where, counted, (answered or {}).get(where[1] or "")) for where in wheres]
     if counted.unrecognised:
         found.append(Line(None, None, counted.unrecognised, dead=counted.unrecognised))
@@ -133,7 +141,8 @@ def lines(counted: Counted, answered: Mapping[str, Answered] | None = None) -> l
 def missing(counted: Counted, answered: Mapping[str, Answered] | None = None) -> Missing:
     """Say how many are missing."""
     dead = sum(states.get(DeliveryState.DEAD, 0) for states in counted.states.values())
-    return Missing(dead, counted.unrecognised, sum(each.gone.total() for each in (answered or {}).values()))
+    gone = sum(each.gone.total() for each in (answered or {}).values())
+    return Missing(dead, counted.unrecognised, gone, sum(counted.quarantined.values()))
 
 
 def steps(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
@@ -155,6 +164,7 @@ def _line(where: Where, counted: Counted, answered: Answered | None) -> Line:
         waiting=states.get(DeliveryState.PENDING, 0),
         dead=states.get(DeliveryState.DEAD, 0),
         discarded=states.get(DeliveryState.DISCARDED, 0),
+        quarantined=counted.quarantined.get(chatbot, 0) if destination is None else 0,
         held=held,
         gone=gone,
         # What is delivered after the count may have been asked for too.

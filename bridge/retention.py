@@ -8,6 +8,7 @@ import structlog
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.store.base import Store
+from bridge.store.quarantine import AGE_LIMIT
 
 ROUND_SECONDS = 3600.0
 """From the end of one round over the store to the next."""
@@ -37,6 +38,10 @@ async def _round(config: Callable[[], Config], store: Store, clock: Callable[[],
     while after is not None:
         kept = config().store
         after = await store.prune(clock(), kept.retention_delivered, kept.retention_dead, after)
+        await asyncio.sleep(STEP_SECONDS)
+    more = True
+    while more:
+        more = await store.prune_quarantine(clock() - AGE_LIMIT)
         await asyncio.sleep(STEP_SECONDS)
     more = True
     while more:

@@ -5,6 +5,7 @@ time as written, a full stop and the payload. Which payload (the body as sent or
 tried by the caller; here it is bytes.
 """
 
+import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
@@ -128,6 +129,14 @@ def matching_key(signature: Signature, payload: bytes, keys: Iterable[bytes]) ->
             if hmac.compare_digest(expected, digest):
                 return key
     return None
+
+
+def fingerprint(keys: Iterable[bytes]) -> bytes:
+    """Compute 16 bytes that differ for different keys, in whatever order they are, and from which none can be read."""
+    made = hashlib.blake2b(digest_size=16, person=b"leadbridge-keys")
+    for key in sorted(keys):
+        made.update(hashlib.sha256(key).digest())
+    return made.digest()
 
 
 def sign(key: bytes, timestamp: str, payload: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bridge import json_form
 from bridge.config.model import Chatbot, Config
-from bridge.event import Form, Verified, decode, serial_number
+from bridge.event import EVENT_TYPES, Form, Room, Verified, decode, fields_of, serial_number
 from bridge.signature import (
     SignatureError,
     SignatureFault,
@@ -18,6 +18,8 @@ from bridge.signature import (
     parse_header,
 )
 
+USUAL_TOLERANCE = 900.0
+"""How old a signature may be to count as fresh where the configuration takes any age."""
 EVENTS_LIMIT = 1_000
 """The most events of one body; a longer array is kept whole, as one unrecognised event."""
 
@@ -66,10 +68,11 @@ def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
     return Claim(body, document, named, _keys(named, config), addressed)
 
 
-def verify(claim: Claim, header: Sequence[str], now: float, config: Config) -> list[Verified]:
-    """Give the body's events, each verified for the chatbot that it names.
+def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, any_age: bool = False) -> list[Verified]:
+    """Return the body's events, each verified for the chatbot that it names.
 
-    `header` holds the values of the signature header; `now` is in seconds since the epoch. Raises SignatureError.
+    `header` holds the values of the signature header; `now` is in seconds since the epoch. With `any_age` the
+    signature may be of any time; it must hold all the same. Raises SignatureError.
     """
     if claim.unsigned:
         return _events(claim.body, claim.document, Form.UNSIGNED, claim, config)
@@ -84,8 +87,28 @@ def verify(claim: Claim, header: Sequence[str], now: float, config: Config) -> l
             document = decode(payload) if key else None
     if key is None:
         raise SignatureError(SignatureFault.MISMATCH, "the signature is not that of this body under this chatbot's key")
-    check_age(signature, now, _tolerance(key, claim, config))
+    if not any_age:
+        check_age(signature, now, _tolerance(key, claim, config))
     return _events(payload, document, form, claim, config)
+
+
+def room(claim: Claim, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
+    """Decide which part of the quarantine takes a request that `verify` has refused with this fault."""
+    if fault is SignatureFault.STALE:
+        return Room.STALE
+    if fault is not SignatureFault.MISMATCH or not any(map(_is_event, _documents(claim.document))):
+        return Room.JUNK
+    tolerance = max((each.signature_tolerance or USUAL_TOLERANCE for each in claim.chatbots), default=USUAL_TOLERANCE)
+    try:
+        check_age(parse_header(header), now, tolerance)
+    except SignatureError:
+        return Room.JUNK
+    return Room.MISMATCH
+
+
+def _is_event(document: Any) -> bool:  # noqa: ANN401 - any JSON value
+    fields = fields_of(document)
+    return fields is not None and fields["Type"] in EVENT_TYPES
 
 
 def _documents(document: Any) -> Sequence[Any]:  # noqa: ANN401 - any JSON value

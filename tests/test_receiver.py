@@ -24,7 +24,7 @@ from bridge.signature import sign
 from bridge.store.driver import Driver
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
-from tests.building import EXPRESSIONS, KEY, NOW, Clock, chatbot, config, lead, route
+from tests.building import EXPRESSIONS, KEY, NOW, SERIAL, Clock, chatbot, config, lead, route
 
 SUCCESS = b'{"status":"success"}'
 TEST = b'{"status":"Success: test request received"}'
@@ -158,6 +158,29 @@ async def test_a_stale_signature_is_refused(endpoint: Endpoint) -> None:
     header = sign(KEY, str(int(NOW - 901)), body)
     assert (await endpoint.post(body, header=header))[0] == 401
     assert endpoint.results == [("acme", "stale")]
+
+
+async def test_each_refused_request_goes_to_its_room(endpoint: Endpoint) -> None:
+    wrong, now = b"a-mistyped-signing-key", str(int(NOW))
+    body = orjson.dumps(lead())
+    for header, sent in (
+        (sign(wrong, now, body), body),
+        (sign(KEY, str(int(NOW - 1e6)), body := orjson.dumps(lead())), body),
+        (sign(wrong, str(int(NOW - 1e6)), body := orjson.dumps(lead())), body),
+        ("", orjson.dumps(lead())),
+        ("t=1,v1=0", orjson.dumps(lead())),
+        (sign(wrong, now, body := orjson.dumps({"SerialNumber": SERIAL})), body),
+        (sign(wrong, now, body := orjson.dumps([lead(), {"SerialNumber": SERIAL}])), body),
+    ):
+        assert (await endpoint.post(sent, header=header))[0] == 401
+    rooms = [row.room for row in endpoint.rows(quarantine)]
+    assert rooms == ["mismatch", "stale", "junk", "junk", "junk", "junk", "mismatch"]
+
+
+async def test_a_flood_of_junk_does_not_crowd_out_a_lead_behind_a_mistyped_key(endpoint: Endpoint) -> None:
+    await asyncio.gather(*[endpoint.post(lead(), header="t=1,v1=0") for _ in range(200)])
+    assert (await endpoint.post(lead(), key=b"a-mistyped-signing-key"))[0] == 401
+    assert [row.room for row in endpoint.rows(quarantine)].count("mismatch") == 1
 
 
 async def test_another_chatbots_key_is_refused(endpoint: Endpoint) -> None:

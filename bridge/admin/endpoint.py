@@ -99,7 +99,8 @@ async def read(endpoint: Endpoint, request: web.Request) -> Given:
         return _checked(lambda: endpoint.given.model_validate({**request.query, **said}), request.query.keys() & said)
     if request.query:
         raise RefusedError(400, "this takes no parameters in the address: put them into the body")
-    body = await _body(request, required=bool(endpoint.given.model_fields.keys() - endpoint.in_path))
+    needed = {name for name, each in endpoint.given.model_fields.items() if each.is_required()}
+    body = await _body(request, required=bool(needed - endpoint.in_path))
     text = json.dumps({**body, **said})
     return _checked(lambda: endpoint.given.model_validate_json(text, strict=True), body.keys() & said)
 

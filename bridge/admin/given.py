@@ -143,6 +143,14 @@ class NumberGiven(Given):
     id: Number
 
 
+class ReleaseGiven(NumberGiven):
+    """Which refused request, and whether its signature may be of any time."""
+
+    any_age: Flag = Field(
+        default=False, description="Release it although its signature is too old or too new. Its key must match."
+    )
+
+
 class DeliveryGiven(NumberGiven):
     """Which delivery."""
 

@@ -91,7 +91,7 @@ def _operation(
     if inside:
         needed = [name for name in required if name in inside]
         schema = {"type": "object", "properties": inside, "required": needed, "additionalProperties": False}
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        operation["requestBody"] = {"required": bool(needed), "content": {JSON: {"schema": schema}}}
     return operation
 
 

@@ -16,7 +16,7 @@ from bridge.audit import Action, Entry, Subject
 from bridge.config.model import Config
 from bridge.event import EventState
 from bridge.spelling import did_you_mean
-from bridge.store import actions, questions
+from bridge.store import actions, quarantine, questions
 from bridge.store.base import DeliveryState, Pause
 from bridge.store.bulk import Chosen
 from bridge.store.lane_rows import all_lanes
@@ -45,7 +45,8 @@ class Orders:
             _order("/api/bulk/{id}/cancel", "End a run early.", number, shapes.Run, self.cancel),
             _order("/api/lanes/{name}/pause", "Hold a lane.", given.PauseGiven, done, self.pause),
             _order("/api/lanes/{name}/resume", "Let a lane go on.", given.LaneGiven, done, self.resume),
-            _order("/api/quarantine/{id}/release", "Verify a request again.", number, done, self.release),
+            _order("/api/quarantine/{id}/release", "Verify a request again.", given.ReleaseGiven, done, self.release),
+            _order("/api/quarantine/{id}/discard", "Delete a refused request.", number, done, self.discard_request),
         ]
 
     async def replay_event(self, caller: Caller, asked: given.EventIdGiven) -> shapes.Done:
@@ -147,16 +148,27 @@ class Orders:
         was_paused = await self._audit.change(act)
         return shapes.Done(message=f"lane {asked.name}: " + ("resumed" if was_paused else "was not paused"))
 
-    async def release(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
+    async def release(self, caller: Caller, asked: given.ReleaseGiven) -> shapes.Done:
         """Verify a refused request again, and accept its events if its signature holds."""
         config = self._config()
 
         def act(connection: Connection) -> tuple[str, Entry]:
             request = questions.quarantined(connection, asked.id)
-            message = again.release(connection, asked.id, request, config) if request else None
+            message = again.release(connection, asked.id, request, config, any_age=asked.any_age) if request else None
             if message is None:
-                raise NotFoundError(f"{asked.id}: no request in quarantine has this id")
-            return message, _entry(caller, Action.RELEASE, Subject.REQUEST, asked.id)
+                raise _unknown_request(asked.id)
+            facts = {"age": "any"} if asked.any_age else {}
+            return message, _entry(caller, Action.RELEASE, Subject.REQUEST, asked.id, None, **facts)
+
+        return shapes.Done(message=await self._audit.change(act))
+
+    async def discard_request(self, caller: Caller, asked: given.NumberGiven) -> shapes.Done:
+        """Delete a refused request for good."""
+
+        def act(connection: Connection) -> tuple[str, Entry]:
+            if not quarantine.discard(connection, [asked.id]):
+                raise _unknown_request(asked.id)
+            return f"request {asked.id}: discarded", _entry(caller, Action.DISCARD, Subject.REQUEST, asked.id)
 
         return shapes.Done(message=await self._audit.change(act))
 
@@ -188,6 +200,10 @@ def _order(
     failures: tuple[int, ...] = (404,),
 ) -> Endpoint:
     return Endpoint("POST", path, summary, asked, answer, act, Role.OPERATOR, failures)
+
+
+def _unknown_request(number: int) -> NotFoundError:
+    return NotFoundError(f"{number}: no request in quarantine has this id")
 
 
 def _unknown_run(number: int) -> NotFoundError:

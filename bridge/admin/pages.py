@@ -59,6 +59,7 @@ class Pages:
         router.add_post("/runs/{id}/cancel", act(self._cancel))
         router.add_get("/quarantine", show(self._quarantine))
         router.add_post("/quarantine/{id}/release", act(self._release))
+        router.add_post("/quarantine/{id}/discard", act(self._discard))
         router.add_post("/lanes/{name}/pause", act(self._pause))
         router.add_post("/lanes/{name}/resume", act(self._resume))
         router.add_get("/configuration", show(self._configuration))
@@ -150,8 +151,13 @@ class Pages:
         found = self._api.quarantine_shown(asked(given.QuarantineGiven, request.query))
         return self._screen.page("quarantine.html", caller, found=found, query=dict(request.query))
 
-    async def _release(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
-        done = await self._orders.release(caller, asked(given.NumberGiven, request.match_info))
+    async def _release(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
+        wanted = asked(given.ReleaseGiven, form, id=request.match_info["id"])
+        done = await self._orders.release(caller, wanted)
+        return self._screen.say(caller, done.message, "/quarantine")
+
+    async def _discard(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
+        done = await self._orders.discard_request(caller, asked(given.NumberGiven, request.match_info))
         return self._screen.say(caller, done.message, "/quarantine")
 
     async def _pause(self, caller: Caller, request: web.Request, form: Form) -> web.Response:

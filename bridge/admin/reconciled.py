@@ -27,6 +27,7 @@ class LineShape(Shape):
     waiting: int
     dead: int
     discarded: int
+    quarantined: int = Field(description="Refused requests that may be leads; not among those received.")
     held: int | None = Field(
         description="Of those delivered, the records that the destination still has; null unasked."
     )
@@ -42,6 +43,7 @@ class Reconciled(Shape):
     lines: Sequence[LineShape]
     dead: int = Field(description="Missing: their deliveries are dead.")
     unrecognised: int = Field(description="Missing: nobody knows what they are.")
+    quarantined: int = Field(description="Missing, perhaps: refused requests that may be leads.")
 
 
 class GoneShape(Shape):
@@ -77,7 +79,8 @@ def received(connection: Connection, since: float) -> Reconciled:
     """Count what was received; of very much only the newest `NEWEST` events: an inquiry counts all."""
     first, last = seq_at(connection, since), reconciling.last_event(connection)
     low = max(first, last + 1 - NEWEST)
-    return reconciled(reconciling.count(connection, low, last), since, complete=low == first)
+    counted = reconciling.count(connection, low, last) + reconciling.quarantined(connection, since)
+    return reconciled(counted, since, complete=low == first)
 
 
 def line_shape(line: Line) -> LineShape:
@@ -90,6 +93,7 @@ def line_shape(line: Line) -> LineShape:
         waiting=line.waiting,
         dead=line.dead,
         discarded=line.discarded,
+        quarantined=line.quarantined,
         held=line.held,
         gone=line.gone,
         untold=line.untold,
@@ -105,6 +109,7 @@ def reconciled(counted: Counted, since: float, *, complete: bool) -> Reconciled:
         lines=[line_shape(each) for each in lines(counted)],
         dead=found.dead,
         unrecognised=found.unrecognised,
+        quarantined=found.quarantined,
     )
 
 

@@ -126,7 +126,11 @@ def _shard(row: ShardRow, audience: Audience) -> shapes.ShardShape:
 def quarantine_shape(row: QuarantineRow) -> shapes.QuarantineShape:
     """Show a refused request, without its body."""
     return shapes.QuarantineShape(
-        id=row.id, chatbot=row.chatbot, received_at=timestamp(row.received_at), bytes=row.size
+        id=row.id,
+        chatbot=row.chatbot,
+        received_at=timestamp(row.received_at),
+        bytes=row.size,
+        room=row.room.value,
     )
 
 

@@ -161,6 +161,9 @@ class QuarantineShape(Shape):
     chatbot: str
     received_at: str
     bytes: int
+    room: str = Field(
+        description="mismatch: an event under another key; stale: the key matches, the time does not; junk: the rest."
+    )
 
 
 class QuarantinePage(Shape):
@@ -283,6 +286,7 @@ class Overview(Shape):
     complete: bool = Field(description="False where there is so much that only the newest part was counted.")
     pending: int
     dead: int
+    quarantined: Mapping[str, int] = Field(description="Requests in quarantine, by room.")
     oldest_pending_at: str | None
     causes: Sequence[Cause]
     lanes: Sequence[LaneShape]

@@ -4,6 +4,7 @@ They stand in a module, and take and give what can be pickled, so that the reade
 (`bridge.admin.reader`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,7 @@ from bridge.audit import Action
 from bridge.event import timestamp
 from bridge.store import auditing, counts, questions, search
 from bridge.store.lane_rows import LaneRow, all_lanes
+from bridge.store.quarantine import held
 from bridge.store.questions import DeliveryStory, EventRow, Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from connectors.base import Quota
@@ -104,6 +106,7 @@ def overview(connection: Connection, quotas: Quotas, now: float, audience: Audie
         complete=day.complete,
         pending=sum(each.pending for each in found),
         dead=sum(each.dead for each in found),
+        quarantined=_by_room(connection),
         oldest_pending_at=rows.moment(min(waiting, default=None)),
         causes=causes(connection),
         lanes=_lanes(found, quotas, audience),
@@ -112,6 +115,13 @@ def overview(connection: Connection, quotas: Quotas, now: float, audience: Audie
 
 def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list[shapes.LaneShape]:
     return [rows.lane_shape(each, quotas, quotas.get(each.name, ()), audience) for each in found]
+
+
+def _by_room(connection: Connection) -> dict[str, int]:
+    counted = Counter[str]()
+    for each in held(connection):
+        counted[each.room.value] += each.count
+    return dict(counted)
 
 
 def causes(connection: Connection) -> Sequence[shapes.Cause]:

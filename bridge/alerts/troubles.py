@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge.alerts.telling import GROWN, Key, Trouble
-from bridge.event import timestamp
+from bridge.event import Room, timestamp
 from bridge.signature import SignatureFault
 from bridge.store.alerting import COUNT_LIMIT, Backlog, Dead, Stored
 from bridge.store.base import Pause
@@ -26,9 +26,10 @@ LONG_QUOTA_SECONDS = 60.0
 SPOOL_NEARLY_FULL = 0.9
 """The part of the spool's limit from which on it is told again, without waiting."""
 
-_DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL, _FAILING = (
+_DEAD, _UNRECOGNISED, _KEYS, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL, _FAILING = (
     "dead",
     "unrecognised",
+    "keys",
     "oldest",
     "paused",
     "quota",
@@ -38,7 +39,7 @@ _DEAD, _UNRECOGNISED, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE
     "spool",
     "failing",
 )
-_OF_THE_STORE = {_DEAD, _UNRECOGNISED, _OLDEST}
+_OF_THE_STORE = {_DEAD, _UNRECOGNISED, _KEYS, _OLDEST}
 _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
 
 _TOGETHER = 30.0  # seconds: dead letters that come together are told together
@@ -92,6 +93,8 @@ class Seen:
     """What destinations whose lanes are worked here have told, by destination."""
     refusals: Sequence[tuple[str, str]] = ()
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    """Fingerprints of the signing keys in the configuration, by chatbot."""
     problems: int = 0
     """Of the configuration on disk."""
     failing: frozenset[str] = frozenset()
@@ -112,6 +115,7 @@ def troubles(seen: Seen, now: float, oldest: float) -> list[Trouble]:
     if seen.stored:
         found += _dead(seen.stored.dead)
         found += _unrecognised(seen.stored)
+        found += _unproved(seen.stored, seen.keys)
         found += (_old(each, now) for each in seen.stored.backlogs if now - each.oldest_at > oldest)
     return found
 
@@ -129,7 +133,7 @@ def unsure(known: Sequence[Key], seen: Seen, now: float) -> frozenset[Key]:
 
 def is_elsewhere(key: Key, seen: Seen) -> bool:
     """Whether a trouble is by now another process's to tell."""
-    if key.kind == _UNRECOGNISED:
+    if key.kind in {_UNRECOGNISED, _KEYS}:
         return not seen.whole
     return key.kind in _OF_DESTINATIONS and key.whom.split(" ", 1)[0] not in seen.here
 
@@ -190,6 +194,20 @@ def _unrecognised(stored: Stored) -> Iterator[Trouble]:
         _TOGETHER,
         stored.unrecognised_at,
     )
+
+
+def _unproved(stored: Stored, keys: Mapping[str, bytes]) -> Iterator[Trouble]:
+    """Tell of chatbots whose leads are refused and whose keys have never proved to be the vendor's."""
+    for each in stored.quarantined:
+        if each.room is not Room.MISMATCH or stored.proved.get(each.chatbot) == keys.get(each.chatbot):
+            continue
+        detail = (
+            f"{each.count:,} in quarantine, and no signature has held yet under these signing_keys. Compare them with "
+            "the Sign Key at AI Agent, correct them, then run `leadbridge quarantine release`; if they are right and "
+            "these requests are a stranger's, run `leadbridge quarantine discard`"
+        )
+        subject = f"{each.chatbot}: its signing key may be mistyped"
+        yield Trouble(Key(_KEYS, each.chatbot), subject, detail, each.count, news_at=each.latest_at)
 
 
 def _old(backlog: Backlog, now: float) -> Trouble:

@@ -19,9 +19,10 @@ from bridge.alerts.telling import Key, Known, tell
 from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, troubles, unsure
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
+from bridge.event import EventState
 from bridge.lane import Lane
 from bridge.sharding import shard
-from bridge.signature import SignatureFault
+from bridge.signature import SignatureFault, fingerprint
 from bridge.store import alerting
 from bridge.store.alerting import Stored
 from connectors.base import Quota
@@ -34,6 +35,8 @@ LOOK_BACK_SECONDS = 60.0
 REFUSALS_KEPT = 10_000
 
 _FAULTS = frozenset(SignatureFault)
+_HELD = frozenset({*EventState, "duplicate"})
+"""Results of a request whose signature holds."""
 
 log = structlog.get_logger()
 
@@ -42,10 +45,14 @@ Ask = Callable[[Callable[[Connection], Stored]], Awaitable[Stored]]
 
 
 class Checked(Protocol):
-    """What is asked of the store besides: whether it can commit."""
+    """What is asked of the store besides; see `bridge.store.base.Store`."""
 
     async def check(self) -> None:
-        """Raise StoreUnavailableError if it cannot."""
+        """Raise StoreUnavailableError if it cannot commit."""
+        ...
+
+    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
+        """Note under which keys a signature has held. Raises StoreUnavailableError."""
         ...
 
 
@@ -96,6 +103,12 @@ class Watch:
         self._begun_at = clock() - LOOK_BACK_SECONDS
         self._known: dict[Key, Known] = {}
         self._refusals: deque[tuple[float, str, str]] = deque(maxlen=REFUSALS_KEPT)
+        self._mismatched: set[str] = set()
+        """Chatbots whose first mismatch since the last reload has been looked at."""
+        self._held: dict[str, tuple[bytes, ...]] = {}
+        """The keys that chatbots had when a signature of theirs last held."""
+        self._proved: dict[str, bytes] = {}
+        """What of it the store knows."""
         self._problems = 0
         self._last: Stored | None = None
         """What the store has last answered: it tells the pauses of shards that other processes work."""
@@ -104,13 +117,22 @@ class Watch:
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
-        """Be told of a request to the webhook: its chatbot's name, if it names one, and what came of it."""
-        if chatbot and result in _FAULTS:
+        """Take in a request to the webhook: its chatbot's name, if it names one, and its result."""
+        if not chatbot:
+            return
+        if result in _FAULTS:
             self._refusals.append((self._clock(), chatbot, result))
+            if result == SignatureFault.MISMATCH and chatbot not in self._mismatched:
+                # Its key may be mistyped: then nothing else would be heard of it for long.
+                self._mismatched.add(chatbot)
+                self._wake.set()
+        elif result in _HELD and (of := self._config().chatbots.get(chatbot)):
+            self._held[chatbot] = of.signing_keys
 
     def reloaded(self, problems: int) -> None:
         """Be told of a reload of the configuration, and how many problems the files have."""
         self._problems = problems
+        self._mismatched.clear()
         self._wake.set()
 
     async def run(self) -> None:
@@ -127,7 +149,8 @@ class Watch:
                     await self._wake.wait()
 
     async def look(self) -> None:
-        """Look once, and send what is to be told; where no alerts are configured, do nothing."""
+        """Look once, and send what is to be told; where no alerts are configured, only note which keys hold."""
+        await self._note_proofs()
         settings = self._config().alerts
         if not settings.to:
             self._known.clear()
@@ -162,6 +185,7 @@ class Watch:
             pauses={**elsewhere, **{name: lane.pause for name, lane in lanes.items() if lane.pause}},
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
+            keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},
             problems=self._problems,
             failing=self._failing(),
             spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,
@@ -169,6 +193,20 @@ class Watch:
             here=frozenset(lanes),
             whole=whole,
         )
+
+    async def _note_proofs(self) -> None:
+        """Write down under which keys signatures have held; once for each chatbot and change of its keys."""
+        held = {name: fingerprint(keys) for name, keys in self._held.items()}
+        news = {name: mark for name, mark in held.items() if self._proved.get(name) != mark}
+        if not news:
+            return
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._store.keep_proofs(news, self._clock())
+        except (StoreUnavailableError, TimeoutError) as error:
+            log.warning("proofs_not_kept", error=str(error) or "no answer in time")
+        else:
+            self._proved.update(news)
 
     async def _stored(self, destinations: list[str], *, whole: bool) -> Stored | None:
         try:

@@ -85,6 +85,7 @@ def _stored(config: Config) -> Iterator[Found]:
             yield from found or [Found("clock", Severity.NOTE, "nothing speaks against it")]
             waits = list(examining.leads(connection, config, now))
             yield from waits or [Found("leads", Severity.NOTE, "none is dead, none waits too long, no lane is paused")]
+            yield examining.refused(connection)
     except LeadbridgeError as error:
         yield Found("store", Severity.ERROR, str(error))
 

@@ -7,6 +7,7 @@ import http.client
 import shutil
 import ssl
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ from bridge.alerts.troubles import Seen, troubles
 from bridge.cli.store import OpenStore
 from bridge.config import Config
 from bridge.config.model import Address
-from bridge.event import EventState, timestamp
-from bridge.store import alerting, questions
+from bridge.event import EventState, Room, timestamp
+from bridge.signature import fingerprint
+from bridge.store import alerting, quarantine, questions
 from bridge.store.driver import Driver
 from bridge.store.lane_rows import all_lanes
 from bridge.store.questions import Page
@@ -86,6 +88,7 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]
         store_commits=True,
         pauses={each.name: each.pause for each in lanes if each.pause},
         quotas={},
+        keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
     )
     for each in troubles(seen, now, config.alerts.oldest):
         yield Found("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
@@ -93,6 +96,18 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]
         if lane.pause and lane.pause.by == "operator":
             told = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
             yield Found("leads", Severity.WARNING, told)
+
+
+def refused(connection: Connection) -> Found:
+    """Count what is in quarantine."""
+    counted = Counter[Room]()
+    for each in quarantine.held(connection):
+        counted[each.room] += each.count
+    if not counted:
+        return Found("quarantine", Severity.NOTE, "empty")
+    rooms = ", ".join(f"{counted[room]:,} {room}" for room in Room if counted[room])
+    message = f"{counted.total():,} requests ({rooms}); see `leadbridge quarantine list`, release or discard them"
+    return Found("quarantine", Severity.NOTE if counted.keys() == {Room.JUNK} else Severity.WARNING, message)
 
 
 def bridge(address: Address) -> Found:

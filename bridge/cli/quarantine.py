@@ -1,9 +1,12 @@
 """`leadbridge quarantine`: requests that were refused because their signature did not hold."""
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from bridge import again
 from bridge.audit import BY_COMMAND, Action, Entry, Subject
@@ -15,20 +18,25 @@ from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.event import timestamp
 from bridge.store import auditing, questions
+from bridge.store import quarantine as rooms
 from bridge.store.questions import Page, QuarantineRow
 
-_COLUMNS = ("id", "state", "chatbot", "received_at", "bytes")
+_COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
+
+IdsArgument = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Ids of requests.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: every request.")]
 
 app = output.application(no_args_is_help=True)
 
 
 @app.callback()
 def quarantine() -> None:
-    """Look at requests with a wrong signature; release them.
+    """Look at requests with a wrong signature; release or discard them.
 
     A request that names one of your chatbots, but whose signature does not hold, was answered with 401 and is kept
-    here for some days: if the signing key in the configuration was mistyped, nothing is lost. Mend the key, then
-    release.
+    here for 7 days. Its room says what it looks like. `mismatch`: a lead under another key; if a signing key in the
+    configuration is mistyped, correct it, then release. `stale`: the key matches, but the signature is too old or too
+    new; if a clock was wrong, release it with --any-age. `junk`: the rest.
     """
 
 
@@ -51,15 +59,32 @@ def list_(
 
 @app.command()
 def release(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Ids of requests.")] = None,
+    ids: IdsArgument = None,
     *,
     config: ConfigOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Instead of IDs: every request.")] = False,
+    everything: AllOption = False,
+    any_age: Annotated[
+        bool, typer.Option("--any-age", help="Also where the signature is too old or too new. Its key must match.")
+    ] = False,
 ) -> None:
     """Verify requests again with the configuration as it is on disk now, and accept those whose signature holds.
 
-    Their age is taken as of their receipt. The others stay, are named, and the exit status is 1.
+    Their age is taken as of their receipt. The others stay, are named, and the exit status is 1. With --any-age a
+    request that somebody has captured and sent again is accepted too, unless its event is known: use it only if a clock
+    was wrong.
     """
+    settings, store, chosen = _chosen(ids, config, everything=everything)
+    for_each(chosen, lambda each: output.say(_release(store, each, settings, any_age=any_age)))
+
+
+@app.command()
+def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything: AllOption = False) -> None:
+    """Delete requests for good, without looking at their signatures."""
+    _, store, chosen = _chosen(ids, config, everything=everything)
+    for_each(chosen, lambda each: output.say(_discard(store, each)))
+
+
+def _chosen(ids: list[int] | None, config: Path | None, *, everything: bool) -> tuple[Config, OpenStore, list[int]]:
     if bool(ids) == everything:
         raise typer.BadParameter("give either IDs or --all")
     settings = configuration.read(config)
@@ -67,17 +92,34 @@ def release(
     chosen = _all(store) if everything else ids or []
     if not chosen:
         output.say("nothing is in quarantine")
-    for_each(chosen, lambda each: output.say(_release(store, each, settings)))
+    return settings, store, chosen
 
 
-def _release(store: OpenStore, request: int, config: Config) -> str:
+def _release(store: OpenStore, request: int, config: Config, *, any_age: bool) -> str:
     with store.writing() as connection:
         quarantined = questions.quarantined(connection, request)
-        said = again.release(connection, request, quarantined, config) if quarantined else None
+        said = again.release(connection, request, quarantined, config, any_age=any_age) if quarantined else None
         if said is None:
-            raise OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
-        auditing.keep(connection, Entry(BY_COMMAND, Action.RELEASE, Subject.REQUEST, str(request)), time.time())
+            raise _unknown(request)
+        facts = {"age": "any"} if any_age else {}
+        _note(connection, Action.RELEASE, request, facts)
     return said
+
+
+def _discard(store: OpenStore, request: int) -> str:
+    with store.writing() as connection:
+        if not rooms.discard(connection, [request]):
+            raise _unknown(request)
+        _note(connection, Action.DISCARD, request)
+    return f"request {request}: discarded"
+
+
+def _note(connection: Connection, action: Action, request: int, facts: Mapping[str, str] | None = None) -> None:
+    auditing.keep(connection, Entry(BY_COMMAND, action, Subject.REQUEST, str(request), facts=facts or {}), time.time())
+
+
+def _unknown(request: int) -> OperatorError:
+    return OperatorError(f"{request}: no request in quarantine has this id; see `leadbridge quarantine list`")
 
 
 def _all(store: OpenStore) -> list[int]:
@@ -95,6 +137,7 @@ def _row(row: QuarantineRow) -> dict[str, object]:
     return {
         "id": row.id,
         "state": "quarantined",
+        "room": row.room.value,
         "chatbot": row.chatbot,
         "received_at": timestamp(row.received_at),
         "bytes": row.size,

@@ -24,7 +24,7 @@ from bridge.store.search import SPAN, seq_at
 NAMED = 20
 """The most deliveries that are named of a destination whose records are gone: the newest."""
 
-_COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead", "discarded")
+_COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead", "discarded", "quarantined")
 _ONLINE = (*_COLUMNS, "held", "gone", "untold")
 
 app = output.application()
@@ -52,9 +52,10 @@ def reconcile(
     """Compare what was received with what has arrived, by chatbot and destination.
 
     A lead is missing if its delivery is dead, if its event was not recognised (these stand in a line of their own,
-    without a destination), or if, asked with --online, its destination does not hold the record any more. One that
-    waits is not missing yet. Of a destination whose connector cannot ask, the records are `untold`. The exit status is
-    1 if any lead is missing, 0 otherwise.
+    without a destination), if it may be in quarantine (refused requests stand in a line of their chatbot, without a
+    destination; junk is not counted), or if, asked with --online, its destination does not hold the record any more.
+    One that waits is not missing yet. Of a destination whose connector cannot ask, the records are `untold`. The exit
+    status is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()
     config = configuration.read(path)
@@ -62,7 +63,7 @@ def reconcile(
     with store.reading() as connection:
         first = seq_at(connection, now - seconds)
         last = reconciling.last_event(connection)
-    counted = Counted()
+        counted = reconciling.quarantined(connection, now - seconds)
     # In steps: a long question would keep the write-ahead log from being begun anew.
     for start, end in steps(first, last, SPAN):
         with store.reading() as connection:
@@ -111,6 +112,11 @@ def _complain(found: Missing, answered: Mapping[str, Answered]) -> None:
         output.complain(
             f"{found.unrecognised:,} not recognised: see `leadbridge events list --state unrecognised`, mend the "
             "configuration, replay them"
+        )
+    if found.quarantined:
+        output.complain(
+            f"{found.quarantined:,} in quarantine may be leads: see `leadbridge quarantine list`, correct the cause, "
+            "release them; discard the others"
         )
     for name, each in answered.items():
         gone = each.gone.total()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from bridge.event import EventState
 from bridge.sharding import lanes_of, shard
 from bridge.store.base import DeliveryState, Pause
+from bridge.store.quarantine import Held, held, proved
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events, lanes
 
@@ -51,13 +52,24 @@ class Stored:
     """When the last unrecognised event was received."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """Of destinations that are split: one of their shards' own."""
+    quarantined: Sequence[Held] = ()
+    proved: Mapping[str, bytes] = field(default_factory=dict)
+    """Under which keys a signature has held last, by chatbot; see `bridge.signature.fingerprint`."""
 
 
 def look(connection: Connection, destinations: Sequence[str], *, whole: bool) -> Stored:
     """Read what concerns these destinations; with `whole` also what concerns none in particular."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
     count, latest_at = _unrecognised(connection) if whole else (0, None)
-    return Stored(_dead(connection, destinations), backlogs, count, latest_at, _pauses(connection, destinations))
+    return Stored(
+        _dead(connection, destinations),
+        backlogs,
+        count,
+        latest_at,
+        _pauses(connection, destinations),
+        tuple(held(connection)) if whole else (),
+        proved(connection) if whole else {},
+    )
 
 
 def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:

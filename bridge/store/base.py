@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from bridge.audit import Entry
-from bridge.event import Event
+from bridge.event import Event, Room
 from bridge.sharding import SPLIT, shard
 from connectors.base import Reason
 
@@ -164,6 +164,7 @@ class Quarantined:
     signature: str
     """The signature header as it came, so that it can be verified again after the key is corrected."""
     body: bytes
+    room: Room = Room.MISMATCH
 
 
 class Store(Protocol):
@@ -260,7 +261,15 @@ class Store(Protocol):
         ...
 
     async def quarantine(self, request: Quarantined) -> bool:
-        """Keep a refused request, unless its chatbot's place is full (then False)."""
+        """Keep a refused request; False if its room is full and it may not take the place of another one."""
+        ...
+
+    async def prune_quarantine(self, before: float) -> bool:
+        """Delete the next refused requests that were received before a time; say whether there may be more."""
+        ...
+
+    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
+        """Note under which keys (`bridge.signature.fingerprint`) a signature has held, by chatbot."""
         ...
 
     async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
+from bridge.event import Room
 from bridge.store import questions
 from bridge.store.base import DeliveryState
 from bridge.store.questions import DeliveryRow, EventRow, Page, QuarantineRow
@@ -94,13 +95,14 @@ class Follower:
         return moved
 
     def _refusals(self, connection: Connection) -> list[QuarantineRow]:
+        size = func.length(quarantine.c.body)
         asked = (
-            select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, func.length(quarantine.c.body))
+            select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
             .where(quarantine.c.id > self._refused)
             .order_by(quarantine.c.id)
             .limit(STEP)
         )
-        found = [QuarantineRow(*row) for row in connection.execute(asked)]
+        found = [QuarantineRow(*row[:-1], Room(row.room)) for row in connection.execute(asked)]
         self._refused = found[-1].id if found else self._refused
         return found
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import orjson
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, Subquery, func, literal, select
 
-from bridge.event import EventState, Form
+from bridge.event import EventState, Form, Room
 from bridge.store.base import PAGE, DeliveryState, Quarantined
 from bridge.store.schema import attempts, deliveries, events, quarantine
 
@@ -106,6 +106,7 @@ class QuarantineRow:
     received_at: float
     size: int
     """Bytes of its body."""
+    room: Room
 
 
 _Row: TypeAlias = Row[*tuple[Any, ...]]
@@ -315,16 +316,17 @@ def _tries(connection: Connection, delivery: int) -> list[AttemptRow]:
 
 def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
     """Read a page of refused requests, newest first."""
-    asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, func.length(quarantine.c.body))
+    size = func.length(quarantine.c.body)
+    asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
     if page.chatbot is not None:
         asked = asked.where(quarantine.c.chatbot == page.chatbot)
     if page.before is not None:
         asked = asked.where(quarantine.c.id < page.before)
     rows = connection.execute(asked.order_by(quarantine.c.id.desc()).limit(page.limit))
-    return [QuarantineRow(*row) for row in rows]
+    return [QuarantineRow(*row[:-1], Room(row.room)) for row in rows]
 
 
 def quarantined(connection: Connection, request: int) -> Quarantined | None:
     """Read a refused request as it came; None if there is none of that id."""
     row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
-    return Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body)) if row else None
+    return Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body), Room(row.room)) if row else None

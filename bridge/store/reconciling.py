@@ -3,11 +3,14 @@
 A span is given by the number (`seq`) of its first event; see `search.seq_at`.
 """
 
+from collections import Counter
+
 from sqlalchemy import Connection, and_, func, select
 
-from bridge.event import EventState
+from bridge.event import EventState, Room
 from bridge.reconciliation import AT_ONCE, Counted, Delivered, DeliveredPage, Where
 from bridge.store.base import DeliveryState
+from bridge.store.quarantine import held
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events
 from bridge.store.search import SPAN, first_delivery
@@ -38,6 +41,14 @@ def count(connection: Connection, first: int, last: int) -> Counted:
             states.setdefault((chatbot, destination), {})[DeliveryState(state)] = number
     strange = select(func.count()).where(span, in_state(events.c.state, EventState.UNRECOGNISED.value))
     return Counted(states, untaken, connection.execute(strange).scalar_one())
+
+
+def quarantined(connection: Connection, since: float) -> Counted:
+    """Count the refused requests of a span of time that may be leads; junk is none."""
+    counted = Counter[str]()
+    for each in held(connection, since):
+        counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
+    return Counted(quarantined=+counted)
 
 
 def delivered(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:

@@ -207,9 +207,21 @@ quarantine = Table(
     Column("digest", LargeBinary(32), nullable=False),
     Column("signature", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    # `bridge.event.Room`: each has bounds of its own.
+    Column("room", String, nullable=False, server_default=text("'junk'")),
     UniqueConstraint("chatbot", "digest"),
     CheckConstraint("length(digest) = 32", name="digest_size"),
     sqlite_autoincrement=True,
+)
+
+proofs = Table(
+    "proofs",
+    metadata,
+    # Under which signing keys a signature of the chatbot has held last, as `bridge.signature.fingerprint` names them.
+    # Other keys than these have not proved to be the vendor's yet.
+    Column("chatbot", String, primary_key=True),
+    Column("fingerprint", LargeBinary(16), nullable=False),
+    Column("proved_at", Double, nullable=False),
 )
 
 secrets = Table(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, select
 
-from bridge.event import Event, EventState, Form
+from bridge.event import Event, EventState, Form, Room
 from bridge.store.base import DeliveryState, NewDelivery, Quarantined, Routed
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
@@ -70,4 +70,4 @@ def _refused(connection: Connection) -> tuple[int, Quarantined] | None:
     row = connection.execute(select(quarantine).order_by(quarantine.c.id).limit(1)).one_or_none()
     if row is None:
         return None
-    return row.id, Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body))
+    return row.id, Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body), Room(row.room))

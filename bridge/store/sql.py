@@ -154,6 +154,14 @@ class SqlStore:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
         return await self._call(lambda c: quarantine.keep(c, request), sent=True)
 
+    async def prune_quarantine(self, before: float) -> bool:
+        """Delete old refused requests, a step at a time; see `Store.prune_quarantine`."""
+        return await self._call(lambda c: quarantine.prune(c, before))
+
+    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
+        """Note under which keys a signature has held; see `Store.keep_proofs`."""
+        await self._call(lambda c: quarantine.keep_proofs(c, keys, now))
+
     async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
         """Keep the files of the configuration in use; see `Store.keep_configuration`."""
         await self._call(lambda c: configuration.keep(c, contents, now))

@@ -192,6 +192,22 @@ async def test_a_request_in_quarantine_is_released_once_its_key_is_good(desk: De
     assert (await desk.ask("POST", "/api/quarantine/99/release"))[0] == 404
 
 
+async def test_a_refused_request_is_counted_and_discarded(desk: Desk) -> None:
+    await desk.send(key=b"another-signing-key")
+    (kept,) = (await desk.ask("GET", "/api/quarantine"))[1]["requests"]
+    assert kept["room"] == "mismatch"
+    assert (await desk.ask("GET", "/api/overview"))[1]["quarantined"] == {"mismatch": 1}
+    assert (await desk.ask("GET", "/api/reconcile"))[1]["quarantined"] == 1
+    release, discard = f"/api/quarantine/{kept['id']}/release", f"/api/quarantine/{kept['id']}/discard"
+    assert (await desk.ask("POST", release, json={"any_age": True}))[0] == 409
+    assert (await desk.ask("POST", discard, token=VIEWER))[0] == 403
+    assert (await desk.ask("POST", discard))[1]["message"] == f"request {kept['id']}: discarded"
+    assert (await desk.ask("POST", discard))[0] == 404
+    (entry,) = (await desk.ask("GET", "/api/audit?action=discard"))[1]["entries"]
+    assert (entry["subject"], entry["subject_id"]) == ("request", str(kept["id"]))
+    assert (await desk.ask("GET", "/api/overview"))[1]["quarantined"] == {}
+
+
 async def test_the_overview_counts(desk: Desk) -> None:
     await desk.send()
     await dead(desk, 1)

@@ -15,10 +15,10 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Table, insert, text
 
-from bridge.event import EventState, Form, contact_key, fields_of, identity, unrecognised_identity
+from bridge.event import EventState, Form, Room, contact_key, fields_of, identity, unrecognised_identity
 from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver, raw
-from bridge.store.quarantine import REQUESTS_LIMIT
+from bridge.store.quarantine import BOUNDS
 from bridge.store.schema import attempts, deliveries, events, quarantine
 from connectors.base import Reason
 from tests.benchmarks.program import serial_number
@@ -149,11 +149,12 @@ class _Made:
     def refused(self) -> Rows:
         """Make a quarantine that is full for two chatbots."""
         rows = []
-        for number in range(2 * REQUESTS_LIMIT):
+        limit = BOUNDS[Room.MISMATCH].requests
+        for number in range(2 * limit):
             body = b'{"Type": "Lead", "number": %d}' % number
-            at = self._now - 3_600.0 * number / REQUESTS_LIMIT
+            at = self._now - 3_600.0 * number / limit
             digest = hashlib.sha256(body).digest()
-            rows.append((number + 1, at, self._chatbots[number % 2], digest, "t=1,v1=00", body))
+            rows.append((number + 1, at, self._chatbots[number % 2], digest, "t=1,v1=00", body, Room.MISMATCH.value))
         return rows
 
     def _at(self, number: int) -> float:

@@ -16,11 +16,10 @@ from sqlalchemy.engine import make_url
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
 from bridge.store import actions, writer
-from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Quarantined, Routed, Settlement
+from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Routed, Settlement
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import Driver, raw
 from bridge.store.migrate import HEAD, migrate, revision
-from bridge.store.quarantine import AGE_LIMIT, REQUESTS_LIMIT
 from bridge.store.recent import recent_events
 from bridge.store.schema import attempts, deliveries, events, lanes, metadata
 from bridge.store.sql import SqlStore
@@ -225,20 +224,6 @@ async def test_notices_what_another_connection_changes_but_not_its_own(store: Sq
     assert not noticed.is_set()
     operate(driver, "UPDATE deliveries SET due_at = due_at + 1")
     await asyncio.wait_for(noticed.wait(), 5)
-
-
-async def test_quarantine_is_bounded_in_number_and_age_and_takes_a_body_once(store: SqlStore, driver: Driver) -> None:
-    def request(number: int, at: float = NOW) -> Quarantined:
-        return Quarantined(at, "acme", "t=1,v1=00", b"body %d" % number)
-
-    kept = [await store.quarantine(request(number)) for number in (*range(REQUESTS_LIMIT), 0, 1_000)]
-    assert kept == [True] * REQUESTS_LIMIT + [False] * 2
-    with driver.engine().connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM quarantine")).scalar() == REQUESTS_LIMIT
-    assert await store.quarantine(dataclasses.replace(request(1), chatbot="other"))
-    assert await store.quarantine(request(2_000, NOW + AGE_LIMIT + 1))
-    with driver.engine().connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM quarantine WHERE chatbot = 'acme'")).scalar() == 1
 
 
 async def test_a_closed_store_takes_nothing(driver: Driver) -> None:

@@ -1,0 +1,109 @@
+"""The rooms of the quarantine, on both engines."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from sqlalchemy import select
+
+from bridge.event import Room
+from bridge.signature import fingerprint
+from bridge.store import quarantine as rooms
+from bridge.store.base import Quarantined
+from bridge.store.driver import Driver
+from bridge.store.quarantine import AGE_LIMIT, Bounds
+from bridge.store.schema import quarantine
+from bridge.store.sql import SqlStore
+from tests.building import NOW
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "BOUNDS", dict.fromkeys(Room, Bounds(5, 1_000)))
+    monkeypatch.setattr(rooms, "TOTALS", dict.fromkeys(Room, Bounds(8, 1_500)))
+
+
+def request(number: int, at: float = NOW, room: Room = Room.MISMATCH, chatbot: str = "acme") -> Quarantined:
+    return Quarantined(at, chatbot, "t=1,v1=00", b"body %d" % number, room)
+
+
+def bodies(driver: Driver) -> Counter[str]:
+    with driver.engine().connect() as connection:
+        return Counter(bytes(body).decode() for body in connection.execute(select(quarantine.c.body)).scalars())
+
+
+async def test_a_room_is_bounded_and_takes_a_body_once(store: SqlStore, driver: Driver) -> None:
+    assert [await store.quarantine(request(number)) for number in (0, 1, 2, 3, 4, 0, 5)] == [True] * 6 + [False]
+    assert sorted(bodies(driver)) == [f"body {number}" for number in range(5)]
+
+
+async def test_junk_does_not_crowd_out_a_lead(store: SqlStore, driver: Driver) -> None:
+    for number in range(300):
+        await store.quarantine(request(number, room=Room.JUNK))
+    for number in range(300, 600):
+        await store.quarantine(request(number, room=Room.STALE))
+
+    assert await store.quarantine(request(1_000))
+    assert len(bodies(driver)) == 5 + 5 + 1
+
+
+async def test_the_total_is_bounded_over_all_chatbots(store: SqlStore, driver: Driver) -> None:
+    for number in range(40):
+        await store.quarantine(request(number, chatbot=f"chatbot-{number % 4}"))
+    assert len(bodies(driver)) == 8
+
+    # A chatbot that has less than the others gets a place of theirs.
+    assert await store.quarantine(request(100, chatbot="late"))
+    assert "body 100" in bodies(driver)
+    assert len(bodies(driver)) == 8
+
+
+async def test_the_total_of_bytes_is_bounded(store: SqlStore, driver: Driver) -> None:
+    large = [dataclasses.replace(request(number), body=b"%d" % number * 400) for number in range(1, 4)]
+    assert [await store.quarantine(each) for each in large] == [True, True, False]
+    elsewhere = [dataclasses.replace(each, chatbot="other") for each in large]
+    assert [await store.quarantine(each) for each in elsewhere] == [True, False, False]
+
+
+async def test_a_flood_takes_the_places_of_its_own_hours(store: SqlStore, driver: Driver) -> None:
+    assert await store.quarantine(request(1))
+    for number in range(100, 200):
+        await store.quarantine(request(number, NOW + HOUR))
+    assert await store.quarantine(request(2, NOW + 2 * HOUR))
+    assert await store.quarantine(request(3, NOW + 3 * HOUR))
+
+    kept = bodies(driver)
+    assert {"body 1", "body 2", "body 3", "body 100"} <= set(kept)
+    assert len(kept) == 5
+
+
+async def test_a_better_signature_takes_the_place_of_junk(store: SqlStore, driver: Driver) -> None:
+    signed = dataclasses.replace(request(1), signature="t=2,v1=11")
+    await store.quarantine(request(1, room=Room.JUNK))
+    await store.quarantine(signed)
+    await store.quarantine(request(1, room=Room.JUNK))
+
+    with driver.engine().connect() as connection:
+        (row,) = connection.execute(select(quarantine)).all()
+    assert (row.room, row.signature) == ("mismatch", "t=2,v1=11")
+
+
+async def test_what_is_old_goes_without_another_request(store: SqlStore, driver: Driver) -> None:
+    await store.quarantine(request(1, NOW - 400 * 86_400.0))
+    await store.quarantine(request(2, NOW - AGE_LIMIT + 1))
+
+    assert not await store.prune_quarantine(NOW - AGE_LIMIT)
+
+    assert set(bodies(driver)) == {"body 2"}
+
+
+async def test_it_is_known_under_which_keys_a_signature_has_held(store: SqlStore, driver: Driver) -> None:
+    first, second = fingerprint([b"a", b"b"]), fingerprint([b"c"])
+    assert first == fingerprint([b"b", b"a"]) != second
+    await store.keep_proofs({"acme": first, "other": second}, NOW)
+    await store.keep_proofs({"acme": second}, NOW)
+
+    with driver.engine().connect() as connection:
+        assert rooms.proved(connection) == {"acme": second, "other": second}
