@@ -31,6 +31,7 @@ from bridge.lanes import Lanes
 from bridge.receiver import Receiver
 from bridge.relay import Relay
 from bridge.retention import prune_for_ever
+from bridge.signals import Reloading
 from bridge.spool import Spool
 from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
@@ -92,11 +93,10 @@ async def running(
         driver = driver_for(config.store.url)
         driver.lock()
         stack.callback(driver.unlock)
-        if away := await asyncio.to_thread(driver.away):
+        if away := await asyncio.to_thread(_away, driver):
             log.warning("database_away", store=driver.name, detail="what comes is kept in the spool until it is back")
             store = SqlStore(driver, metrics.committed, partial(_prepare, driver))
         else:
-            await asyncio.to_thread(migrate, driver.engine())
             store = SqlStore(driver, metrics.committed)
         stack.push_async_callback(store.close)
         if driver.exclusive:
@@ -155,8 +155,9 @@ async def serve(config: Config, files: Files) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
+    reloading = Reloading(loop)
     async with running(config, files, apart=True) as bridge:
-        loop.add_signal_handler(signal.SIGHUP, bridge.configuration.ask)
+        reloading.begin(bridge.configuration.ask)
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
@@ -185,6 +186,20 @@ async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def _away(driver: Driver) -> bool:
+    """Migrate the database, unless it is away. Raises OperatorError if it is there and cannot be used."""
+    if driver.away():
+        return True
+    try:
+        migrate(driver.engine())
+    except StoreUnavailableError:
+        # It may have gone, or run out of connections, since the look.
+        if not driver.away():
+            raise
+        return True
+    return False
+
+
 def _prepare(driver: Driver) -> None:
     """Migrate a database that was away at the start, in the writer's thread. Raises StoreUnavailableError.
 
@@ -206,11 +221,19 @@ async def _spooled(
     driver = SqliteDriver(URL.create("sqlite", database=settings.spool))
     driver.lock()
     stack.callback(driver.unlock)
-    await asyncio.to_thread(migrate, driver.engine())
-    kept = SpoolStore(driver)
-    stack.push_async_callback(kept.close)
-    spool = Spool(store, kept, settings.spool_limit, observe)
-    await spool.open()
+    try:
+        await asyncio.to_thread(migrate, driver.engine())
+        kept = SpoolStore(driver)
+        stack.push_async_callback(kept.close)
+        spool = Spool(store, kept, settings.spool_limit, observe)
+        await spool.open()
+    except StoreUnavailableError as error:
+        raise OperatorError(
+            f"{settings.spool}: the spool cannot be used: {error}. `leadbridge db check` says whether it is damaged. "
+            f"If it is, move {settings.spool} and the files {settings.spool}-wal and -shm aside, and start again: a "
+            "new spool is made. Keep the old files: leads in them that had not been moved to the database are lost "
+            "unless they are read from there, or fetched with `leadbridge backfill`"
+        ) from error
     _beside(stack, "spool", spool.run())
     return spool
 

@@ -4,6 +4,14 @@ What a command needs (SQL, HTTP, the configuration's schema) takes hundreds of m
 `--help` and the completion of the shell come without.
 """
 
+import sys
+
+if sys.argv[1:2] == ["serve"]:
+    # Before the other imports: until it is done, a SIGHUP kills.
+    from bridge.signals import hold
+
+    hold()
+
 import importlib
 from typing import TYPE_CHECKING, Annotated, Any
 

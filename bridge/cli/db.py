@@ -1,5 +1,7 @@
 """`leadbridge db`: the store as such."""
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +53,9 @@ def check(*, config: ConfigOption = None) -> None:
     """
     settings = configuration.read(config)
     driver = driver_of(settings)
+    if not isinstance(driver, SqliteDriver):
+        # First: it is there though the database may be away.
+        _check_spool(Path(settings.store.spool))
     store = open_store(settings)
     faults: list[str] = []
     # A server checks its own pages; only the embedded engine is asked to.
@@ -99,3 +104,20 @@ def backup(
     made = copies.back_up(driver.path, file)
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")
+
+
+def _check_spool(spool: Path) -> None:
+    """Check the spool of this machine, if there is one. Raises OperatorError for a damaged one."""
+    if not spool.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{spool.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            faults = list(copies.damages(connection))
+    except sqlite3.Error as error:
+        faults = [f"damaged: {error}"]
+    if faults:
+        raise OperatorError(
+            f"{spool}: the spool is {'; '.join(faults)}. Stop `leadbridge serve`, move {spool}, {spool}-wal and "
+            f"{spool}-shm aside, and start again: a new spool is made. Keep the old files, since leads in them may "
+            "not be in the database; `leadbridge backfill` fetches those from the vendor"
+        )

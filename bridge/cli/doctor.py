@@ -78,7 +78,9 @@ def _stored(config: Config) -> Iterator[Found]:
     """Look at the store and at what it says; one that cannot be used is a finding."""
     now = time.time()
     try:
-        driver, opened = driver_of(config), open_store(config)
+        driver = driver_of(config)
+        yield from examining.files(driver, config.store.spool)
+        opened = open_store(config)
         yield from examining.store(opened, driver)
         with opened.reading() as connection:
             found = list(examining.clock(connection, driver, now))

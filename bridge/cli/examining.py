@@ -6,12 +6,14 @@ Nothing is changed by looking. The destinations are asked by `bridge.probing`.
 import http.client
 import shutil
 import ssl
+import stat
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import URL
 
 from bridge.alerts.troubles import Seen, troubles
 from bridge.cli.store import OpenStore
@@ -54,6 +56,15 @@ def store(opened: OpenStore, driver: Driver) -> Iterator[Found]:
     yield Found("store", Severity.NOTE, f"{driver.name}: there, up to date, can be written")
     if isinstance(driver, SqliteDriver):
         yield _space(shutil.disk_usage(driver.path.absolute().parent).free)
+
+
+def files(driver: Driver, spool: str) -> Iterator[Found]:
+    """Say which of the files on this machine that hold leads others than their owner can open."""
+    kept = driver if isinstance(driver, SqliteDriver) else SqliteDriver(URL.create("sqlite", database=spool))
+    for file in kept.exposed():
+        mode = stat.S_IMODE(file.stat().st_mode)
+        told = f"{file}: other users of this machine can open it (mode {mode:o}), and it holds leads: chmod 600 {file}"
+        yield Found("store", Severity.WARNING, told)
 
 
 def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Found]:

@@ -52,6 +52,12 @@ _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true)
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
 _READ = f"BEGIN READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
 _LOOK = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; SELECT set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)"  # noqa: E501
+_NO_CONNECTION_LEFT: Final = (
+    "too many clients already",
+    "too many connections for",
+    "remaining connection slots are reserved",
+    "no more connections allowed",  # PgBouncer's
+)
 _TELL = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 _NEWS = """
 SELECT (SELECT number FROM changes),
@@ -120,9 +126,17 @@ class PostgresDriver:
         """Ask as `pg_isready` does; see `Driver.away`.
 
         libpq tells a refused connection from one that was not made in this way only: the error of the latter has no
-        SQLSTATE (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING).
+        SQLSTATE (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING). A server that has no
+        connection left is away too, and its ping is good. libpq keeps the SQLSTATE 53300 to itself, so the server's
+        words have to do, which are English unless its `lc_messages` says otherwise.
         """
-        return PGconn.ping(self._conninfo.encode()) in {Ping.REJECT, Ping.NO_RESPONSE}
+        if PGconn.ping(self._conninfo.encode()) in {Ping.REJECT, Ping.NO_RESPONSE}:
+            return True
+        try:
+            self._session(autocommit=True).close()
+        except psycopg.Error as error:
+            return any(words in str(error) for words in _NO_CONNECTION_LEFT)
+        return False
 
     def connect(self) -> Connection:
         """Open a connection in autocommit mode; see `Driver.connect`."""

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
@@ -43,6 +44,8 @@ _PRAGMAS = (
     f"PRAGMA journal_size_limit = {2 * LONG_LOG_PAGES * 4096}",
     "PRAGMA cache_size = -8000",
 )
+
+log = structlog.get_logger()
 
 
 class SqliteDriver:
@@ -78,6 +81,18 @@ class SqliteDriver:
     def lock(self) -> None:
         """Take the right to serve the file. Raises OperatorError, naming the process that has it."""
         self._lock = _FileLock(self.path)
+        self._protect()
+
+    def files(self) -> Iterator[Path]:
+        """Return the files that the store consists of, those that there are."""
+        for end in ("", "-wal", "-shm", "-journal", ".lock"):
+            file = self.path.with_name(self.path.name + end)
+            if file.exists():
+                yield file
+
+    def exposed(self) -> list[Path]:
+        """Return those of its files that others than their owner can open."""
+        return [file for file in self.files() if file.stat().st_mode & 0o077]
 
     def unlock(self) -> None:
         """Give the right back."""
@@ -123,6 +138,20 @@ class SqliteDriver:
                 f"{self.path}: {error}; check that its folder exists, is writable and has room"
             ) from error
         return connection
+
+    def _protect(self) -> None:
+        """Close its files to others, as after a restore under another umask; SQLite makes new ones like the first.
+
+        Through the path, since closing another handle of a file in use takes away its locks.
+        """
+        for file in self.exposed():
+            try:
+                file.chmod(0o600)
+            except OSError as error:
+                detail = f"{error.strerror}; run as its owner: chmod 600"
+                log.warning("store_file_readable_by_others", file=str(file), detail=detail)
+            else:
+                log.warning("store_file_closed_to_others", file=str(file))
 
     def queue(self) -> Queue:
         """Give the hot questions; see `Driver.queue`."""

@@ -43,3 +43,32 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             assert done.status == 1, f"{listener}: exit status {done.status}: {done.output}{done.errors}"
             assert taken in done.errors, f"{listener}: {done.errors}"
             assert "Traceback" not in done.errors, f"{listener}: {done.errors}"
+
+
+async def test_restored_files_are_closed_to_others(tmp_path: Path) -> None:
+    """A copy made with the usual umask can be read by every user of the machine, and so could its new log."""
+    async with Sandbox() as crm, Program(tmp_path, settings({"crm": http(crm.url)}), ENVIRONMENT) as program:
+        await program.start()
+        await program.kill()
+        for each in files_of(tmp_path):
+            each.chmod(0o664)
+        doctor = await program.run("doctor")
+        assert "leadbridge.db-wal: other users of this machine can open it (mode 664)" in doctor.output
+        await program.start()
+        assert {each["file"] for each in program.events("store_file_closed_to_others")} >= {"leadbridge.db"}
+        backup = await program.run("db", "backup", "copy.db")
+        assert backup.status == 0, backup.errors
+        modes = {each.name: each.stat().st_mode & 0o777 for each in files_of(tmp_path)}
+        assert modes.keys() >= {
+            "leadbridge.db",
+            "leadbridge.db-wal",
+            "leadbridge.db-shm",
+            "leadbridge.db.lock",
+            "copy.db",
+        }
+        assert set(modes.values()) == {0o600}, modes
+        assert await program.stop() == 0
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [each for each in folder.iterdir() if ".db" in each.name]

@@ -1,6 +1,7 @@
 """A process that starts while PostgreSQL is away takes leads all the same; what is wrong for good ends the start."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -115,6 +116,44 @@ async def test_a_database_that_refuses_is_not_one_that_is_away(server: Database,
     assert "password authentication failed" in said
     assert "wrong" not in said
     assert "does not exist" in await _refusal(tmp_path, crm, f"postgresql://postgres@/no_such?host={host}")
+
+
+async def test_a_database_without_a_free_connection_is_away(server: Database, crm: Sandbox, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        # The superuser may take those that are reserved, too.
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                stack.enter_context(psycopg.connect(server.url))
+        async with _program(tmp_path, crm, server.url) as program, Sender(program) as sender:
+            await program.start()
+            assert program.events("database_away")
+            taken = await _send(sender, 3)
+            stack.close()
+            await until(lambda: len(crm.records) >= len(taken), lambda: f"all to arrive; {program.told()}")
+            assert await program.stop() == 0, program.told()
+
+
+async def test_a_damaged_spool_says_what_to_do(server: Database, crm: Sandbox, tmp_path: Path) -> None:
+    url = server.url
+    spool = tmp_path / "leadbridge-spool.db"
+    async with _program(tmp_path, crm, url) as program:
+        spool.write_bytes(b"no database, but long enough for the header of one" * 40)
+        spool.chmod(0o644)
+        program.launch()
+        assert await program.ended() == 1
+        assert spool.stat().st_mode & 0o777 == 0o600
+        for said in (program.told(), (await program.run("db", "check")).errors):
+            assert "spool.db" in said
+            assert "damaged" in said
+            assert "aside" in said
+            assert "leadbridge backfill" in said
+            assert "Traceback" not in said
+        # What it says helps.
+        spool.rename(tmp_path / "aside.db")
+        await program.start()
+        assert (await program.run("db", "check")).status == 0
+        for end in ("", "-wal", "-shm", ".lock"):
+            assert spool.with_name(spool.name + end).stat().st_mode & 0o777 == 0o600, end
 
 
 async def _refusal(folder: Path, crm: Sandbox, url: str) -> str:

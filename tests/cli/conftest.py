@@ -179,6 +179,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def leadbridge(place: Place, empty_store: bytes) -> Place:
     """A folder with a configuration and an empty store."""
     place.driver.path.write_bytes(empty_store)
+    place.driver.path.chmod(0o600)
     return place
 
 

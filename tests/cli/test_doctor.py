@@ -57,6 +57,14 @@ def test_a_good_store(leadbridge: Place) -> None:
     assert found["alerts"][0][0] == "warning"
 
 
+def test_files_that_others_can_open(leadbridge: Place) -> None:
+    leadbridge.driver.path.chmod(0o644)
+    (severity, message), _ = looked_at(leadbridge)["store"]
+    assert severity == "warning"
+    assert "leadbridge.db: other users of this machine can open it (mode 644)" in message
+    assert "chmod 600" in message
+
+
 def test_the_page(leadbridge: Place) -> None:
     result = leadbridge("doctor")
     assert result.exit_code == 0, result.output

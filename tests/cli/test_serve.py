@@ -120,3 +120,28 @@ def test_warnings_are_shown_and_it_starts(place: "Place") -> None:
         assert serving.stop() == 0
         assert serving.process.stderr
         assert b"destinations.crm.auth.bearer: warning: " in serving.process.stderr.read()
+
+
+def test_signals_are_taken_from_the_beginning(place: "Place") -> None:
+    """SIGHUP kills, and SIGTERM is ignored by the first process of a container, unless somebody handles them."""
+    with Serving(place) as hurried:
+        _until_handled(hurried, signal.SIGHUP)
+        hurried.process.send_signal(signal.SIGHUP)
+        hurried.until("ready")
+        assert "reloaded" in {line["event"] for line in hurried.lines} or hurried.until("reloaded")
+        assert hurried.stop() == 0
+    with Serving(place) as stopped:
+        _until_handled(stopped, signal.SIGTERM)
+        assert stopped.stop() == 0
+        assert stopped.process.stdout
+        assert stopped.process.stdout.read() == b"", "it was up already: this shows nothing"
+
+
+def _until_handled(serving: Serving, number: signal.Signals) -> None:
+    """Wait until the process has a handler for a signal: the kernel says so, in a mask."""
+    status = Path(f"/proc/{serving.process.pid}/status")
+    while serving.process.poll() is None:
+        (caught,) = [line for line in status.read_text().splitlines() if line.startswith("SigCgt:")]
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+    raise AssertionError("it ended before")
