@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from sqlalchemy.engine import URL
 
 from bridge.admin.desk import Desk
 from bridge.admin.listener import Admin
@@ -35,10 +34,9 @@ from bridge.signals import Reloading
 from bridge.spool import Spool
 from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
-from bridge.store.opening import driver_for
+from bridge.store.opening import driver_for, spool_driver
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
-from bridge.store.sqlite import SqliteDriver
 from bridge.tracing.switch import begin
 
 SWITCH_SECONDS = 0.0002
@@ -90,7 +88,7 @@ async def running(
         # First, so that it is last to go: it hears of what the others end.
         tracing = begin(os.environ)
         stack.push_async_callback(tracing.close)
-        driver = driver_for(config.store.url)
+        driver = driver_for(config.store.url, config.store.encryption_keys)
         driver.lock()
         stack.callback(driver.unlock)
         if away := await asyncio.to_thread(_away, driver):
@@ -218,7 +216,7 @@ async def _spooled(
     stack: contextlib.AsyncExitStack, settings: StoreSettings, store: SqlStore, observe: Callable[[int], None]
 ) -> Spool:
     """Put a spool before a database that other machines reach too, and that may be away."""
-    driver = SqliteDriver(URL.create("sqlite", database=settings.spool))
+    driver = spool_driver(settings.spool, settings.encryption_keys)
     driver.lock()
     stack.callback(driver.unlock)
     try:

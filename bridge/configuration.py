@@ -128,12 +128,11 @@ class Configuration:
 
     def _put_in_use(self, made: Reloaded, seconds: float) -> None:
         before, self._config, self._files = self._config, made.config, made.files
-        if (before.server.listen, before.server.admin, before.store.url) != (
-            made.config.server.listen,
-            made.config.server.admin,
-            made.config.store.url,
-        ):
-            log.warning("restart_needed", detail="listen, admin and store.url change with the next start only")
+        if _fixed(before) != _fixed(made.config):
+            log.warning(
+                "restart_needed",
+                detail="listen, admin, store.url and store.encryption_keys change with the next start only",
+            )
         for problem in made.problems:
             log.error("configuration_problem", problem=str(problem))
         result = "partly" if made.problems else "complete"
@@ -146,6 +145,11 @@ class Configuration:
             chatbots=len(made.config.chatbots),
             destinations=len(made.config.destinations),
         )
+
+
+def _fixed(config: Config) -> tuple[object, ...]:
+    """Return what a process keeps from its start to its end."""
+    return config.server.listen, config.server.admin, config.store.url, config.store.encryption_keys
 
 
 @contextlib.asynccontextmanager

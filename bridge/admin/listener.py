@@ -72,7 +72,10 @@ class Admin:
         """
         rendering = Rendering()
         self._desk = Desk(driver)
-        self._reader = Reader(self._desk, rendering, config().store.url if apart else None, lambda: metrics.requests)
+        kept = config().store
+        self._reader = Reader(
+            self._desk, rendering, kept.url if apart else None, lambda: metrics.requests, kept.encryption_keys
+        )
         self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
         self._runs = Runs(self._desk, self._reader, self._audit, clock)

@@ -12,7 +12,7 @@ import pickle
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -50,12 +50,21 @@ class Reader:
     """Does work in that process, one piece after the other. Lives in the loop's thread; any number of calls at once."""
 
     def __init__(
-        self, desk: Desk, rendering: Rendering, url: str | None, arrived: Callable[[], int] = lambda: 0
+        self,
+        desk: Desk,
+        rendering: Rendering,
+        url: str | None,
+        arrived: Callable[[], int] = lambda: 0,
+        keys: Sequence[bytes] = (),
     ) -> None:
-        """Make it; `url` is that of the store, None for threads alone. `arrived` counts what senders have sent."""
+        """Make it; `url` is that of the store, None for threads alone. `arrived` counts what senders have sent.
+
+        `keys` are those that the store is encrypted with.
+        """
         self._desk = desk
         self._rendering = rendering
         self._url = url
+        self._keys = tuple(keys)
         self._process: Process | None = None
         """One that is ready."""
         self._starting: asyncio.Task[None] | None = None
@@ -137,7 +146,7 @@ class Reader:
                 sys.executable, "-P", "-c", _PROGRAM, stdin=PIPE, stdout=PIPE, limit=BUFFER
             )
             async with asyncio.timeout(START_SECONDS):
-                ready = await _exchange(process, url.encode())
+                ready = await _exchange(process, pickle.dumps((url, self._keys)))
             if ready != READY:
                 raise EOFError("no reader")  # noqa: TRY301 - handled as every other way not to start
         except (OSError, EOFError) as error:  # a time-out is an OSError

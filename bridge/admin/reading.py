@@ -1,8 +1,8 @@
 """The reader's process: makes what people look at, so that their pages take no time of the interpreter that receives.
 
 Started by `bridge.admin.reader` and by nobody else. What comes in and goes out are pickles, each after its length.
-First comes the store's URL; `READY` answers it. Then each `Work` is answered with how it ended and what came of it. The
-process ends when nothing more can come: when its starter ends, however that happens.
+First come the store's URL and its keys; `READY` answers them. Then each `Work` is answered with how it ended and what
+came of it. The process ends when nothing more can come: when its starter ends, however that happens.
 """
 
 import contextlib
@@ -84,7 +84,8 @@ def main() -> None:
         # What a library prints must not stand between two answers.
         os.dup2(2, 1)
         with contextlib.suppress(EOFError, BrokenPipeError):
-            sources = Sources(Asking(driver_for(_take(incoming).decode())), Rendering())
+            url, keys = pickle.loads(_take(incoming))  # noqa: S301 - from who has started this process
+            sources = Sources(Asking(driver_for(url, keys)), Rendering())
             gc.freeze()
             _give(outgoing, READY)
             while True:

@@ -34,7 +34,8 @@ def migrate(*, config: ConfigOption = None) -> None:
 
     `leadbridge serve` does the same when it starts. Before an upgrade make a backup: there is no way back.
     """
-    driver = driver_for(configuration.read(config).store.url)
+    kept = configuration.read(config).store
+    driver = driver_for(kept.url, kept.encryption_keys)
     try:
         migrated = migration.migrate(driver.engine())
     except driver.errors as error:

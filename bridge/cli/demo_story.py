@@ -175,7 +175,7 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
 
 def deliveries(config: Config) -> list[questions.DeliveryRow]:
     """Read what the store says of the deliveries, oldest first."""
-    with driver_for(config.store.url).engine().connect() as connection:
+    with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
         return questions.delivery_page(connection, questions.Page())[::-1]
 
 

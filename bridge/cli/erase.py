@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
-from sqlalchemy.engine import URL
 
 from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
@@ -24,6 +23,7 @@ from bridge.store import auditing, erasure
 from bridge.store.driver import Driver
 from bridge.store.erasure import Extent, Holding, Remains
 from bridge.store.mentions import Address
+from bridge.store.opening import spool_driver
 from bridge.store.sqlite import SqliteDriver
 
 SHOWN = 20
@@ -109,7 +109,7 @@ def _stores(settings: Config) -> Iterator[tuple[Driver, OpenStore]]:
     driver = driver_of(settings)
     yield driver, open_store(settings)
     if not driver.exclusive and Path(settings.store.spool).exists():
-        spool = SqliteDriver(URL.create("sqlite", database=settings.store.spool))
+        spool = spool_driver(settings.store.spool, settings.store.encryption_keys)
         yield spool, OpenStore(spool)
 
 

@@ -38,7 +38,7 @@ class OpenStore:
 
 def driver_of(config: Config) -> Driver:
     """Choose the engine of the configured store. Raises OperatorError if there is no store yet."""
-    driver = driver_for(config.store.url)
+    driver = driver_for(config.store.url, config.store.encryption_keys)
     if isinstance(driver, SqliteDriver) and not driver.path.exists():
         raise OperatorError(f"{driver.path}: there is no store yet; `leadbridge serve` makes it, or run {_MIGRATE}")
     return driver

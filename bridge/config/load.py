@@ -21,7 +21,7 @@ from bridge.config.places import Places
 from bridge.config.positions import FILE_LIMIT, read
 from bridge.config.problems import ConfigError, Findings, Place, Problem
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
-from bridge.config.secrets import key_fault, warn_if_readable
+from bridge.config.secrets import key_fault, store_key, warn_if_readable
 from bridge.config.substitution import Substitution
 from bridge.config.tree import MapNode, Scalar, plain
 from bridge.config.wording import known_keys
@@ -272,7 +272,23 @@ def _store(draft: Draft) -> Store | None:
     url = part.url.get_secret_value()
     if _has_password(url):
         warn_if_readable(draft.findings, draft.root, ("store", "url"))
-    return Store(url, part.retention.delivered, part.retention.dead, part.spool, part.spool_limit)
+    keys = _encryption_keys(draft)
+    return Store(url, part.retention.delivered, part.retention.dead, part.spool, part.spool_limit, keys)
+
+
+def _encryption_keys(draft: Draft) -> tuple[bytes, ...]:
+    keys: list[bytes] = []
+    for path, written in draft.texts(("store", "encryption_keys")):
+        try:
+            key = store_key(written)
+        except ValueError as error:
+            draft.value_error(path, str(error))
+            continue
+        if key in keys:
+            draft.value_error(path, "is the same key as one before it: remove it")
+        keys.append(key)
+        warn_if_readable(draft.findings, draft.root, path)
+    return tuple(keys)
 
 
 def _alerts(draft: Draft) -> Alerts | None:

@@ -77,6 +77,8 @@ class Store:
     """With PostgreSQL: the file that keeps what comes while the database cannot be reached."""
     spool_limit: int = 1024**3
     """The most bytes of payloads in it."""
+    encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the store is encrypted with: the first encrypts, all decrypt; without any nothing is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)

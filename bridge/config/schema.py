@@ -95,6 +95,15 @@ class StorePart(Part):
         description="`sqlite:///PATH`, a relative path starting at the working directory, or "
         "`postgresql://user:password@host/database`.",
     )
+    encryption_keys: Annotated[
+        list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
+    ] = Field(
+        default=[],
+        description="Keys that the store and the spool are encrypted with: the first encrypts, all decrypt. Each is 32 "
+        "random bytes in base64, as `openssl rand -base64 32` makes them. Without a key nothing is encrypted. To "
+        "change the key, put the new one first, restart, and run `leadbridge db rekey`.",
+        examples=[["${LEADBRIDGE_STORE_KEY}"]],
+    )
     retention: RetentionPart = Field(
         default_factory=RetentionPart,
         description="How long events are kept; the audit log is kept for the longer time of the two.",

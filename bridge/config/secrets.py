@@ -1,5 +1,6 @@
 """Secrets in the configuration: whether they can be real, and whether they are where secrets should be. Pure."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -16,6 +17,10 @@ _PLACEHOLDER: Final = re.compile(
     r"|to[-_ ]?do.*|place-?holder.*|(my[-_ ]?)?(sign(ing)?[-_ ]?)?(key|secret|token|password)",
     re.IGNORECASE | re.DOTALL,
 )
+_MAKE: Final = "make one with `openssl rand -base64 32`"
+_KEY_BYTES: Final = 32
+_LEAST_DISTINCT: Final = 8
+"""Different bytes that any random key has."""
 _TELLING_NAME: Final = re.compile(r"auth|cookie|credential|key|pass|secret|signature|token", re.IGNORECASE)
 
 
@@ -28,6 +33,21 @@ def key_fault(secret: str) -> str | None:
     if len(secret) < SHORTEST:
         return f"is too short: at least {SHORTEST} characters are needed"
     return None
+
+
+def store_key(written: str) -> bytes:
+    """Read a key of the store. Raises ValueError with what is wrong; never shows it."""
+    if not written:
+        raise ValueError(f"is empty: {_MAKE}, or take the key out of the list")
+    try:
+        key = base64.b64decode(written, validate=True)
+    except ValueError:
+        raise ValueError(f"is not base64: {_MAKE}") from None
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"is {len(key)} bytes long, and must be {_KEY_BYTES}: {_MAKE}")
+    if len(set(key)) < _LEAST_DISTINCT:
+        raise ValueError(f"is not random: {_MAKE}")
+    return key
 
 
 def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Update, case, delete, func, se
 from bridge.sharding import lanes_of
 from bridge.store.base import DeliveryState, Pause, Routed
 from bridge.store.changes import Accept, write
+from bridge.store.encryption import keys_of
 from bridge.store.missing import insert_missing
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sharding import keep_shards, mark
@@ -114,10 +115,11 @@ def release(connection: Connection, request: int, routed: Sequence[Routed]) -> l
 
 def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
     """Hold a destination's lanes, whether a process has worked them before or not."""
+    keys = keys_of(connection)
     held = {
         "paused_by": pause.by,
-        "pause_reason": pause.reason,
-        "pause_detail": pause.detail,
+        "pause_reason": keys.seal_text(pause.reason, "lanes.pause_reason", name),
+        "pause_detail": keys.seal_text(pause.detail, "lanes.pause_detail", name),
         "paused_until": pause.until,
     }
     insert_missing(connection, lanes, [{"name": name, "fence": 0}])

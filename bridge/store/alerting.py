@@ -11,6 +11,8 @@ from sqlalchemy import Connection, func, select
 from bridge.event import EventState
 from bridge.sharding import lanes_of, shard
 from bridge.store.base import DeliveryState, Pause
+from bridge.store.encryption import keys_of
+from bridge.store.lane_rows import pause_of
 from bridge.store.quarantine import Held, held, proved
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events, lanes
@@ -110,10 +112,8 @@ def _pauses(connection: Connection, destinations: Sequence[str]) -> dict[str, Pa
     if not names:
         return {}
     paused = select(lanes).where(lanes.c.name.in_(names), lanes.c.paused_by == "lane").order_by(lanes.c.name)
-    return {
-        shard(row.name).destination: Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
-        for row in connection.execute(paused)
-    }
+    keys = keys_of(connection)
+    return {shard(row.name).destination: pause_of(keys, row) for row in connection.execute(paused)}
 
 
 def _unrecognised(connection: Connection) -> tuple[int, float | None]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from bridge.errors import LeaseLostError
 from bridge.store.base import Attempt, Lease, NewDelivery, Routed, Settlement
+from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.inlets import Inlets
 from bridge.store.postgres_inlets import PostgresInlets
 
@@ -42,9 +43,9 @@ Change = Accept | Settle | Call
 
 def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
     """Write a group of changes inside the transaction that is open, and give each one's result, in their order."""
-    inlets = _inlets(connection)
-    accepted = iter(_accept(inlets, [change for change in changes if isinstance(change, Accept)]))
-    settled = iter(_settle(inlets, [change for change in changes if isinstance(change, Settle)]))
+    inlets, keys = _inlets(connection), keys_of(connection)
+    accepted = iter(_accept(inlets, keys, [change for change in changes if isinstance(change, Accept)]))
+    settled = iter(_settle(inlets, keys, [change for change in changes if isinstance(change, Settle)]))
     results: list[object] = []
     for change in changes:
         if isinstance(change, Accept):
@@ -69,7 +70,7 @@ def _inlets(connection: Connection) -> Inlets | PostgresInlets:
     return PostgresInlets(connection) if connection.dialect.name == "postgresql" else Inlets.of(connection)
 
 
-def _accept(inlets: Inlets | PostgresInlets, accepts: Sequence[Accept]) -> list[list[bool]]:
+def _accept(inlets: Inlets | PostgresInlets, keys: KeyRing, accepts: Sequence[Accept]) -> list[list[bool]]:
     asked = [[(bytes.fromhex(each.event.id), each) for each in accept.routed] for accept in accepts]
     routed: dict[bytes, Routed] = {}
     for pairs in asked:
@@ -77,12 +78,12 @@ def _accept(inlets: Inlets | PostgresInlets, accepts: Sequence[Accept]) -> list[
             # Of an event that stands in the group twice, the first is the new one.
             routed.setdefault(event_id, each)
     for part in _chunks(list(routed.items()), inlets.rows_limit):
-        for known in inlets.accept([_event_row(event_id, each) for event_id, each in part]):
+        for known in inlets.accept([_event_row(keys, event_id, each) for event_id, each in part]):
             del routed[known]
     return [[routed.pop(event_id, None) is each for event_id, each in pairs] for pairs in asked]
 
 
-def _event_row(event_id: bytes, routed: Routed) -> tuple[Any, ...]:
+def _event_row(keys: KeyRing, event_id: bytes, routed: Routed) -> tuple[Any, ...]:
     event = routed.event
     return (
         event_id,
@@ -91,9 +92,19 @@ def _event_row(event_id: bytes, routed: Routed) -> tuple[Any, ...]:
         event.state.value,
         event.type,
         event.form.value,
-        event.payload,
+        keys.seal(event.payload, "events.payload", event_id),
         event.contact,
-        _as_json(routed.deliveries),
+        _as_json(_sealed(keys, event_id, routed.deliveries)),
+    )
+
+
+def _sealed(keys: KeyRing, event_id: bytes, deliveries: tuple[NewDelivery, ...]) -> tuple[NewDelivery, ...]:
+    """Encrypt why a delivery cannot be made, where one of them cannot."""
+    if not any(each.problem for each in deliveries):
+        return deliveries
+    return tuple(
+        each._replace(problem=keys.seal_text(each.problem, "deliveries.detail", event_id, each.route))
+        for each in deliveries
     )
 
 
@@ -103,9 +114,9 @@ def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
     return orjson.dumps([tuple(each) for each in deliveries]).decode()
 
 
-def _settle(inlets: Inlets | PostgresInlets, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
+def _settle(inlets: Inlets | PostgresInlets, keys: KeyRing, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
     lost: set[tuple[str, int]] = set()
-    rows = [_settlement_row(settle.lease, each) for settle in settles for each in settle.settlements]
+    rows = [_settlement_row(keys, settle.lease, each) for settle in settles for each in settle.settlements]
     for part in _chunks(rows, inlets.rows_limit):
         lost |= inlets.settle(part)
     return [
@@ -116,8 +127,10 @@ def _settle(inlets: Inlets | PostgresInlets, settles: Sequence[Settle]) -> list[
     ]
 
 
-def _settlement_row(lease: Lease, each: Settlement) -> tuple[Any, ...]:
+def _settlement_row(keys: KeyRing, lease: Lease, each: Settlement) -> tuple[Any, ...]:
     attempt = each.attempt
+    row = (bytes.fromhex(each.event_id), each.route) if keys else ()
+    memo = orjson.dumps(dict(each.memo)).decode() if each.memo else None
     return (
         each.delivery,
         each.route,
@@ -128,12 +141,12 @@ def _settlement_row(lease: Lease, each: Settlement) -> tuple[Any, ...]:
         each.failing_since,
         each.settled_at,
         each.reason.value if each.reason else None,
-        each.detail,
-        each.warning,
-        each.remote_id,
-        each.remote_url,
-        orjson.dumps(dict(each.memo)).decode() if each.memo else None,
-        *(_NO_ATTEMPT if attempt is None else _attempt_values(attempt)),
+        keys.seal_text(each.detail, "deliveries.detail", *row),
+        keys.seal_text(each.warning, "deliveries.warning", *row),
+        keys.seal_text(each.remote_id, "deliveries.remote_id", *row),
+        keys.seal_text(each.remote_url, "deliveries.remote_url", *row),
+        keys.seal_text(memo, "deliveries.memo", *row),
+        *(_NO_ATTEMPT if attempt is None else _attempt_values(keys, row[:1], attempt)),
         lease.lane,
         lease.fence,
     )
@@ -142,7 +155,7 @@ def _settlement_row(lease: Lease, each: Settlement) -> tuple[Any, ...]:
 _NO_ATTEMPT = (None,) * 7
 
 
-def _attempt_values(attempt: Attempt) -> tuple[Any, ...]:
+def _attempt_values(keys: KeyRing, event_id: tuple[bytes, ...], attempt: Attempt) -> tuple[Any, ...]:
     return (
         attempt.number,
         attempt.started_at,
@@ -150,7 +163,8 @@ def _attempt_values(attempt: Attempt) -> tuple[Any, ...]:
         attempt.outcome,
         attempt.reason.value if attempt.reason else None,
         attempt.status,
-        attempt.detail,
+        # Not its route: a delivery that is moved to another one keeps its attempts.
+        keys.seal_text(attempt.detail, "attempts.detail", *event_id, attempt.number, attempt.started_at),
     )
 
 

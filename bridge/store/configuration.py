@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, text
 
+from bridge.store.encryption import keys_of
 from bridge.store.schema import configuration
 
 _NAME = configuration.c.name
@@ -26,14 +27,19 @@ def keep(connection: Connection, contents: Mapping[str, bytes], now: float) -> N
         # One process after the other: else each would leave its files beside those of the other that starts with it,
         # and together they would be no configuration. (SQLite has one writer at a time anyway.)
         connection.execute(text("LOCK TABLE configuration IN SHARE ROW EXCLUSIVE MODE"))
-    before = {name: bytes(content) for name, content in connection.execute(select(_NAME, configuration.c.content))}
+    keys = keys_of(connection)
+    rows = connection.execute(select(_NAME, configuration.c.content))
+    before = {name: keys.open(bytes(content), "configuration.content", name) for name, content in rows}
     changed = sorted(name for name, content in contents.items() if before.get(name) != content)
     outdated = [{"outdated": name} for name in sorted(before) if name not in contents or name in changed]
     if outdated:
         connection.execute(delete(configuration).where(bindparam("outdated") == _NAME), outdated)
     if changed:
-        rows = [{"name": name, "content": contents[name], "taken_at": now} for name in changed]
-        connection.execute(insert(configuration), rows)
+        new = [
+            {"name": name, "content": keys.seal(contents[name], "configuration.content", name), "taken_at": now}
+            for name in changed
+        ]
+        connection.execute(insert(configuration), new)
 
 
 def configuration_in_use(connection: Connection) -> ConfigurationInUse | None:
@@ -41,4 +47,6 @@ def configuration_in_use(connection: Connection) -> ConfigurationInUse | None:
     rows = connection.execute(select(configuration).order_by(_NAME)).all()
     if not rows:
         return None
-    return ConfigurationInUse({row.name: bytes(row.content) for row in rows}, max(row.taken_at for row in rows))
+    keys = keys_of(connection)
+    contents = {row.name: keys.open(bytes(row.content), "configuration.content", row.name) for row in rows}
+    return ConfigurationInUse(contents, max(row.taken_at for row in rows))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import Connection, Dialect, Engine
 
 from bridge.sharding import Shard
+from bridge.store.encryption import KeyRing
 
 
 class News(NamedTuple):
@@ -34,6 +35,8 @@ class Driver(Protocol):
     """One engine."""
 
     dialect: Dialect
+    keys: KeyRing
+    """What the values of its rows are encrypted with. Every connection carries them (`encryption.keys_of`)."""
     begin: str
     """What begins a transaction in which an operator changes something: those who serve the store notice its commit."""
     begin_own: str

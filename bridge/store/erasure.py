@@ -9,19 +9,20 @@ when a page was split, can still lie in unused parts of the file: only VACUUM ma
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, and_, delete, func, or_, select, update
 
 from bridge.errors import OperatorError
 from bridge.store.base import DeliveryState
 from bridge.store.driver import raw
+from bridge.store.encryption import TEXT_MARK, KeyRing, keys_of
 from bridge.store.mentions import Address, Mention
-from bridge.store.questions import in_state
+from bridge.store.questions import in_state, opened_request
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
 
@@ -38,12 +39,16 @@ _LOG_TRIES: Final = 5
 """How often the log is tried to be emptied; each time the engine waits for those who read it."""
 _CHUNK: Final = 1024 * 1024
 
-_WORDS: Final = (
-    (deliveries, (deliveries.c.detail, deliveries.c.warning)),
-    (attempts, (attempts.c.detail,)),
-    (lanes, (lanes.c.pause_detail,)),
+_WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[Any]]]]] = (
+    (deliveries.join(events), (events.c.id, deliveries.c.route), (deliveries.c.detail, deliveries.c.warning)),
+    (
+        attempts.join(deliveries).join(events),
+        (events.c.id, attempts.c.number, attempts.c.started_at),
+        (attempts.c.detail,),
+    ),
+    (lanes, (lanes.c.name,), (lanes.c.pause_detail,)),
 )
-"""Where words of destinations are kept: another event's, too, may name the address."""
+"""Where words of destinations are kept, with what names their rows: another event's, too, may name the address."""
 
 
 @dataclass(slots=True, repr=False)
@@ -78,13 +83,20 @@ class Remains(StrEnum):
 def look_at_events(connection: Connection, address: Address, after: int, holding: Holding) -> int | None:
     """Look into the next events after a `seq`, and note those that hold the address; gives where to go on."""
     asked = select(events.c.seq, events.c.payload, events.c.id).where(events.c.seq > after).order_by(events.c.seq)
-    return _look(connection.execute(asked.limit(READ_STEP)), address, holding, lambda row: row.id.hex())
+    keys = keys_of(connection)
+    rows = [
+        (row.seq, keys.open(bytes(row.payload), "events.payload", row.id), row.id.hex())
+        for row in connection.execute(asked.limit(READ_STEP))
+    ]
+    return _look(rows, address, holding)
 
 
 def look_at_requests(connection: Connection, address: Address, after: int, holding: Holding) -> int | None:
     """Look into the next refused requests after an id, as `look_at_events` does."""
-    asked = select(quarantine.c.id, quarantine.c.body).where(quarantine.c.id > after).order_by(quarantine.c.id)
-    return _look(connection.execute(asked.limit(READ_STEP)), address, holding, lambda row: str(row.id))
+    asked = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
+    keys = keys_of(connection)
+    found = connection.execute(asked.limit(READ_STEP))
+    return _look([(row.id, opened_request(keys, row).body, str(row.id)) for row in found], address, holding)
 
 
 def extent(connection: Connection, seqs: Sequence[int]) -> Extent:
@@ -151,41 +163,45 @@ def clean(driver: SqliteDriver, address: Address) -> Remains:
     return Remains.NOTHING if emptied else Remains.LOG
 
 
-def _look(
-    rows: Any,  # noqa: ANN401 - rows of either question: a number, a body, and what else names it
-    address: Address,
-    holding: Holding,
-    name: Callable[[Any], str],
-) -> int | None:
-    count, last = 0, 0
-    for row in rows:
-        count, last = count + 1, row[0]
-        mention = address.in_body(bytes(row[1]))
+def _look(rows: Sequence[tuple[int, bytes, str]], address: Address, holding: Holding) -> int | None:
+    """Look into rows: a number, a body, and what a person knows the row by."""
+    for number, body, name in rows:
+        mention = address.in_body(body)
         if mention is Mention.SURE:
-            holding.sure[last] = name(row)
+            holding.sure[number] = name
         elif mention is Mention.UNSURE:
-            holding.unsure.append(name(row))
-    return last if count == READ_STEP else None
+            holding.unsure.append(name)
+    return rows[-1][0] if len(rows) == READ_STEP else None
 
 
 def _naming(connection: Connection, address: Address) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, str]]]:
     """Give each row whose words surely name the address: its table, its key, and the words without it."""
-    for table, columns in _WORDS:
+    ring = keys_of(connection)
+    for source, identity, columns in _WORDS:
+        table = columns[0].table
         keys = list(table.primary_key.columns)
-        naming = or_(*(_has(column, address) for column in columns))
-        for row in connection.execute(select(*keys, *columns).where(naming)).all():
-            mine, said = row[: len(keys)], row[len(keys) :]
-            values = {
-                column.name: address.erased(text)
-                for column, text in zip(columns, said, strict=True)
-                if text is not None
-            }
-            if any(values.get(column.name) != text for column, text in zip(columns, said, strict=True)):
+        naming = or_(*(_may_have(column, address, ring) for column in columns))
+        asked = select(*keys, *columns, *identity).select_from(source).where(naming)
+        for row in connection.execute(asked).all():
+            mine, said, name = (
+                row[: len(keys)],
+                row[len(keys) : len(keys) + len(columns)],
+                row[len(keys) + len(columns) :],
+            )
+            values = {}
+            for column, kept in zip(columns, said, strict=True):
+                place = f"{table.name}.{column.name}"
+                text = ring.open_text(kept, place, *name)
+                if text is not None and (left := address.erased(text)) != text:
+                    values[column.name] = ring.seal_text(left, place, *name)
+            if values:
                 yield table, tuple(mine), values
 
 
-def _has(column: Column[str | None], address: Address) -> Any:  # noqa: ANN401 - SQLAlchemy's own type of a condition
-    return func.lower(column).contains(address.plain, autoescape=True)
+def _may_have(column: Column[str | None], address: Address, ring: KeyRing) -> ColumnElement[bool]:
+    """Whether a text names the address, or has to be decrypted to see whether it does."""
+    plain = func.lower(column).contains(address.plain, autoescape=True)
+    return or_(plain, column.startswith(TEXT_MARK, autoescape=True)) if ring else plain
 
 
 def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:

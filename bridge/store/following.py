@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from bridge.event import Room
 from bridge.store import questions
 from bridge.store.base import DeliveryState
+from bridge.store.encryption import plain_size
 from bridge.store.questions import DeliveryRow, EventRow, Page, QuarantineRow
 from bridge.store.schema import deliveries, events, quarantine
 
@@ -95,7 +96,7 @@ class Follower:
         return moved
 
     def _refusals(self, connection: Connection) -> list[QuarantineRow]:
-        size = func.length(quarantine.c.body)
+        size = plain_size(quarantine.c.body)
         asked = (
             select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
             .where(quarantine.c.id > self._refused)

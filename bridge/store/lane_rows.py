@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from bridge.sharding import lanes_of, shard
 from bridge.store.base import DeliveryState, Pause
+from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events, lanes
 
@@ -69,23 +70,39 @@ def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> 
     pending = _pending(connection)
     dead = _dead(connection)
     known = {shard(name).destination for name in rows}
+    pauses = {name: pause_of(keys_of(connection), row) for name, row in rows.items() if row.paused_by is not None}
     return [
-        _lane(name, rows, pending.get(name, (0, None)), dead.get(name, 0), now)
+        _lane(name, rows, pauses, pending.get(name, (0, None)), dead.get(name, 0), now)
         for name in sorted({*configured, *known, *pending, *dead})
     ]
 
 
-def _lane(name: str, rows: Mapping[str, _Row], pending: tuple[int, float | None], dead: int, now: float) -> LaneRow:
+def pause_of(keys: KeyRing, row: _Row) -> Pause:
+    """Read the pause of a row of `lanes` that has one."""
+    detail = keys.open_text(row.pause_detail, "lanes.pause_detail", row.name)
+    # An operator's own words are in it.
+    reason = keys.open_text(row.pause_reason, "lanes.pause_reason", row.name)
+    return Pause(row.paused_by, reason, detail, row.paused_until)
+
+
+def _lane(
+    name: str,
+    rows: Mapping[str, _Row],
+    pauses: Mapping[str, Pause],
+    pending: tuple[int, float | None],
+    dead: int,
+    now: float,
+) -> LaneRow:
     row = rows.get(name)
     if row is None or row.shards == 1:
-        return LaneRow(name, _owner(row, now), _pause(row), *pending, dead)
+        return LaneRow(name, _owner(row, now), pauses.get(name), *pending, dead)
     shards = [
-        ShardRow(number, _owner(rows.get(lane), now), _pause(rows.get(lane)))
+        ShardRow(number, _owner(rows.get(lane), now), pauses.get(lane))
         for number, lane in enumerate(lanes_of(name, row.shards), start=1)
     ]
     owners = {each.owner for each in shards}
     owner = None if None in owners else ", ".join(sorted(filter(None, owners)))
-    pause = _pause(row) or _first_to_try(shards)
+    pause = pauses.get(name) or _first_to_try(shards)
     return LaneRow(name, owner, pause, *pending, dead, shards, row.divided_to is not None)
 
 
@@ -104,12 +121,6 @@ def _first_to_try(shards: Sequence[ShardRow]) -> Pause | None:
 
 def _owner(row: _Row | None, now: float) -> str | None:
     return row.owner if row is not None and row.owner is not None and row.lease_until > now else None
-
-
-def _pause(row: _Row | None) -> Pause | None:
-    if row is None or row.paused_by is None:
-        return None
-    return Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
 
 
 def _state(owner: str | None, pause: Pause | None) -> str:

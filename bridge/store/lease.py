@@ -8,6 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, upda
 from bridge.errors import LeaseLostError
 from bridge.sharding import shard
 from bridge.store.base import Lease, Pause
+from bridge.store.encryption import keys_of
+from bridge.store.lane_rows import pause_of
 from bridge.store.missing import add_lanes
 from bridge.store.schema import lanes, members
 
@@ -93,9 +95,15 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
         .where(lanes.c.name == lease.lane, or_(lanes.c.paused_by.is_(None), lanes.c.paused_by != "operator"))
         .values(
             paused_by=pause.by if pause else None,
-            pause_reason=pause.reason if pause else None,
+            pause_reason=keys_of(connection).seal_text(
+                pause.reason if pause else None, "lanes.pause_reason", lease.lane
+            ),
             # PostgreSQL's text cannot hold NUL, and a destination's words may.
-            pause_detail=pause.detail.replace("\0", "\ufffd") if pause and pause.detail else None,
+            pause_detail=keys_of(connection).seal_text(
+                pause.detail.replace("\0", "\ufffd") if pause and pause.detail else None,
+                "lanes.pause_detail",
+                lease.lane,
+            ),
             paused_until=pause.until if pause else None,
         )
     )
@@ -104,9 +112,7 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
 def paused(connection: Connection, name: str) -> Pause | None:
     """Read why a lane is paused; None if it is not, or is not known."""
     asked = select(lanes).where(lanes.c.name.in_({name, shard(name).destination}), lanes.c.paused_by.is_not(None))
-    found = {
-        row.name: Pause(row.paused_by, row.pause_reason, row.pause_detail, row.paused_until)
-        for row in connection.execute(asked)
-    }
+    keys = keys_of(connection)
+    found = {row.name: pause_of(keys, row) for row in connection.execute(asked)}
     whole = found.get(shard(name).destination)
     return whole if whole and whole.by == "operator" else found.get(name)

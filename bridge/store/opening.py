@@ -1,18 +1,24 @@
 """From `store.url` to a store."""
 
-from sqlalchemy.engine import make_url
+from collections.abc import Sequence
+
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bridge.errors import OperatorError
 from bridge.store.driver import Driver
+from bridge.store.encryption import KeyRing
 from bridge.store.sqlite import SqliteDriver
 
 
-def driver_for(url: str) -> Driver:
-    """Choose the engine that the URL names. Raises OperatorError; its message does not hold the URL's password."""
+def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
+    """Choose the engine that the URL names; `keys` are `store.encryption_keys`.
+
+    Raises OperatorError; its message does not hold the URL's password.
+    """
     if url.startswith("postgresql://"):
         # Not read as SQLAlchemy's: libpq knows more, such as several hosts of which one is the primary.
-        return _postgres(url)
+        return _postgres(url, KeyRing(keys))
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -22,10 +28,15 @@ def driver_for(url: str) -> Driver:
             f"store.url: {parsed.get_backend_name()} is not an engine of this version; write sqlite:///leadbridge.db "
             "or postgresql://user:password@host/database"
         )
-    return SqliteDriver(parsed)
+    return SqliteDriver(parsed, KeyRing(keys))
 
 
-def _postgres(url: str) -> Driver:
+def spool_driver(path: str, keys: Sequence[bytes]) -> SqliteDriver:
+    """Choose the embedded engine for the spool, which has the keys of the store."""
+    return SqliteDriver(URL.create("sqlite", database=path), KeyRing(keys))
+
+
+def _postgres(url: str, keys: KeyRing) -> Driver:
     try:
         from bridge.store.postgres import PostgresDriver  # noqa: PLC0415 - psycopg costs start time, and may be absent
     except ImportError as error:
@@ -33,4 +44,4 @@ def _postgres(url: str) -> Driver:
             f"store.url: PostgreSQL needs psycopg, and importing it says: {error}; "
             "reinstall Leadbridge, or install psycopg[binary]"
         ) from error
-    return PostgresDriver(url)
+    return PostgresDriver(url, keys)

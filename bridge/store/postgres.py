@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.sharding import Shard
 from bridge.store.driver import News, Queue, raw
+from bridge.store.encryption import NO_KEYS, KeyRing, carry
 from bridge.store.listener import CHANNEL, Listener
 from bridge.store.postgres_inlets import LOCK_SECONDS
 from bridge.store.schema import metadata
@@ -93,7 +94,7 @@ class PostgresDriver:
         exc.DataError,
     )
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: KeyRing = NO_KEYS) -> None:
         """Take the database that a `postgresql://` URL names, as libpq reads it. Raises OperatorError."""
         try:
             given = conninfo.conninfo_to_dict(url)
@@ -103,6 +104,7 @@ class PostgresDriver:
                 "store.url: not a PostgreSQL URL; write postgresql://user:password@host/database, with special "
                 "characters of the password as %XX"
             ) from None
+        self.keys = keys
         unsaid = {name: value for name, value in _PARAMETERS.items() if name not in given}
         self._conninfo = conninfo.make_conninfo(url, **unsaid)
         self.name: str = (
@@ -220,7 +222,7 @@ class PostgresDriver:
             self._listener = None
 
     def _engine(self, *, autocommit: bool, **options: Any) -> Engine:  # noqa: ANN401 - SQLAlchemy's own options
-        return create_engine(
+        engine = create_engine(
             "postgresql+psycopg://",
             creator=functools.partial(self._open, autocommit=autocommit),
             poolclass=NullPool,
@@ -229,6 +231,8 @@ class PostgresDriver:
             use_native_hstore=False,
             **options,
         )
+        carry(engine, self.keys)
+        return engine
 
     def _open(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
         connection = self._session(autocommit=autocommit)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from bridge.event import Room
 from bridge.store.base import Quarantined
+from bridge.store.encryption import keys_of, plain_size
 from bridge.store.missing import insert_missing
 from bridge.store.schema import proofs, quarantine
 
@@ -92,12 +93,13 @@ def keep(connection: Connection, request: Quarantined) -> bool:
     if known:
         # It came as junk first: this signature is the one that may hold.
         connection.execute(delete(quarantine).where(quarantine.c.id == known.id))
+    keys = keys_of(connection)
     row = {
         "received_at": request.received_at,
         "chatbot": request.chatbot,
         "digest": digest,
-        "signature": request.signature,
-        "body": request.body,
+        "signature": keys.seal_text(request.signature, "quarantine.signature", digest, request.chatbot),
+        "body": keys.seal(request.body, "quarantine.body", digest, request.chatbot),
         "room": request.room.value,
     }
     insert_missing(connection, quarantine, [row])
@@ -169,7 +171,7 @@ def _make_room(connection: Connection, request: Quarantined) -> bool:
 def _groups(connection: Connection, room: Room) -> list[_Group]:
     """Read how a room is shared: one look at each of its requests, but not at their bodies."""
     sizes = (
-        select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, func.length(quarantine.c.body))
+        select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, plain_size(quarantine.c.body))
         .where(quarantine.c.room == room.value)
         .order_by(quarantine.c.id)
     )

@@ -8,7 +8,7 @@ pages choose their ids first and look up the rest for those alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import orjson
@@ -16,6 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, S
 
 from bridge.event import EventState, Form, Room
 from bridge.store.base import PAGE, DeliveryState, Quarantined
+from bridge.store.encryption import KeyRing, keys_of, plain_size
 from bridge.store.schema import attempts, deliveries, events, quarantine
 
 ATTEMPTS_LIMIT = 1_000
@@ -169,7 +170,8 @@ def events_in(connection: Connection, seqs: Sequence[int]) -> list[EventRow]:
 
 def payload(connection: Connection, seq: int) -> bytes:
     """Read what the sender sent."""
-    return bytes(connection.execute(select(events.c.payload).where(events.c.seq == seq)).scalar_one())
+    row = connection.execute(select(events.c.id, events.c.payload).where(events.c.seq == seq)).one()
+    return keys_of(connection).open(bytes(row.payload), "events.payload", row.id)
 
 
 def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
@@ -245,15 +247,17 @@ def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | Non
     row = connection.execute(asked).one_or_none()
     if row is None:
         return None
+    keys, name = keys_of(connection), (row.event_id, row.route)
+    memo = keys.open_text(row.memo, "deliveries.memo", *name)
     return DeliveryStory(
         _delivery(row),
         row.failing_since,
-        row.detail,
-        row.warning,
-        row.remote_id,
-        row.remote_url,
-        orjson.loads(row.memo) if row.memo else {},
-        _tries(connection, delivery),
+        keys.open_text(row.detail, "deliveries.detail", *name),
+        keys.open_text(row.warning, "deliveries.warning", *name),
+        keys.open_text(row.remote_id, "deliveries.remote_id", *name),
+        keys.open_text(row.remote_url, "deliveries.remote_url", *name),
+        orjson.loads(memo) if memo else {},
+        _tries(connection, keys, row.event_id, delivery),
     )
 
 
@@ -305,10 +309,16 @@ def _delivery(row: _Row) -> DeliveryRow:
     )
 
 
-def _tries(connection: Connection, delivery: int) -> list[AttemptRow]:
+def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int) -> list[AttemptRow]:
     asked = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
     asked = asked.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
-    return [AttemptRow(*row) for row in reversed(connection.execute(asked).all())]
+    return [
+        replace(
+            AttemptRow(*row),
+            detail=keys.open_text(row.detail, "attempts.detail", event_id, row.number, row.started_at),
+        )
+        for row in reversed(connection.execute(asked).all())
+    ]
 
 
 # -- quarantine
@@ -316,7 +326,7 @@ def _tries(connection: Connection, delivery: int) -> list[AttemptRow]:
 
 def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
     """Read a page of refused requests, newest first."""
-    size = func.length(quarantine.c.body)
+    size = plain_size(quarantine.c.body)
     asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
     if page.chatbot is not None:
         asked = asked.where(quarantine.c.chatbot == page.chatbot)
@@ -329,4 +339,16 @@ def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
 def quarantined(connection: Connection, request: int) -> Quarantined | None:
     """Read a refused request as it came; None if there is none of that id."""
     row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
-    return Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body), Room(row.room)) if row else None
+    return opened_request(keys_of(connection), row) if row else None
+
+
+def opened_request(keys: KeyRing, row: _Row) -> Quarantined:
+    """Read a row of `quarantine`."""
+    name = (row.digest, row.chatbot)
+    return Quarantined(
+        row.received_at,
+        row.chatbot,
+        keys.open_text(row.signature, "quarantine.signature", *name),
+        keys.open(bytes(row.body), "quarantine.body", *name),
+        Room(row.room),
+    )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from bridge.store.encryption import keys_of
 from bridge.store.schema import events
 
 STEP = 500
@@ -30,4 +31,8 @@ def received_since(connection: Connection, moment: float, after: int) -> list[Re
         .order_by(events.c.seq)
         .limit(STEP)
     )
-    return [ReceivedEvent(row.seq, row.id.hex(), bytes(row.payload)) for row in connection.execute(asked)]
+    keys = keys_of(connection)
+    return [
+        ReceivedEvent(row.seq, row.id.hex(), keys.open(bytes(row.payload), "events.payload", row.id))
+        for row in connection.execute(asked)
+    ]

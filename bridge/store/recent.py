@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from bridge.event import EventState
+from bridge.store.encryption import keys_of
 from bridge.store.questions import in_state
 from bridge.store.schema import events
 
@@ -28,4 +29,8 @@ def recent_events(connection: Connection, limit: int, chatbot: str | None = None
     )
     if chatbot is not None:
         asked = asked.where(events.c.chatbot == chatbot)
-    return [StoredEvent(row.id.hex(), row.received_at, bytes(row.payload)) for row in connection.execute(asked)]
+    keys = keys_of(connection)
+    return [
+        StoredEvent(row.id.hex(), row.received_at, keys.open(bytes(row.payload), "events.payload", row.id))
+        for row in connection.execute(asked)
+    ]

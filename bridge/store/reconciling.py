@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, select
 from bridge.event import EventState, Room
 from bridge.reconciliation import AT_ONCE, Counted, Delivered, DeliveredPage, Where
 from bridge.store.base import DeliveryState
+from bridge.store.encryption import keys_of
 from bridge.store.quarantine import held
 from bridge.store.questions import in_state
 from bridge.store.schema import deliveries, events
@@ -75,8 +76,15 @@ def delivered(connection: Connection, destination: str, first: int, before: int 
         .order_by(deliveries.c.id.desc())
         .limit(AT_ONCE)
     )
+    keys = keys_of(connection)
     rows = [
-        Delivered(row.id, row.event_id.hex(), row.chatbot, row.route, row.remote_id)
+        Delivered(
+            row.id,
+            row.event_id.hex(),
+            row.chatbot,
+            row.route,
+            keys.open_text(row.remote_id, "deliveries.remote_id", row.event_id, row.route),
+        )
         for row in connection.execute(asked)
     ]
     end = rows[-1].id if len(rows) == AT_ONCE else bottom

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Connection, Select, Subquery, exists, func, selec
 
 from bridge.event import EventState, contact_key, decode, text_of
 from bridge.store.base import PAGE, DeliveryState
+from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.questions import (
     DeliveryRow,
     EventRow,
@@ -348,7 +349,11 @@ def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list
 
 def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int, most: int) -> tuple[list[int], int]:
     """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
-    asked = _chosen_events(wanted).add_columns(events.c.payload).where(events.c.seq >= bottom, events.c.seq < high)
+    asked = (
+        _chosen_events(wanted)
+        .add_columns(events.c.id, events.c.payload)
+        .where(events.c.seq >= bottom, events.c.seq < high)
+    )
     if wanted.email:
         # The index knows the others by their address. The span again, for an engine that reads the deliveries first.
         theirs = deliveries.c.event_seq
@@ -356,13 +361,14 @@ def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int,
         settled = exists().where(text("deliveries.state != 'pending'"), theirs == events.c.seq, *span)
         asked = asked.where(~settled)
     field, names = _test_of(wanted)
+    keys = keys_of(connection)
     found: list[int] = []
     size = 0
     # As a cursor of the server: all payloads of a page, as large as they may be, are gigabytes.
     options = {"yield_per": READ_AT_ONCE}
     with connection.execute(asked.order_by(events.c.seq.desc()), execution_options=options) as rows:
-        for seq, payload in rows:
-            if names(_text(payload, field)):
+        for seq, event_id, payload in rows:
+            if names(_text(keys, event_id, payload, field)):
                 found.append(seq)
             size += len(payload)
             if len(found) == most or size > READ_BYTES:
@@ -370,10 +376,10 @@ def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int,
     return found, bottom
 
 
-def _text(payload: bytes, field: str) -> str:
+def _text(keys: KeyRing, event_id: bytes, payload: bytes, field: str) -> str:
     try:
-        return text_of(decode(bytes(payload)), field)
-    except ValueError:
+        return text_of(decode(keys.open(bytes(payload), "events.payload", event_id)), field)
+    except (ValueError, DamagedError):
         return ""
 
 

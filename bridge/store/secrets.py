@@ -2,20 +2,22 @@
 
 from sqlalchemy import Connection, select, update
 
+from bridge.store.encryption import keys_of
 from bridge.store.missing import insert_missing
 from bridge.store.schema import secrets
 
 
 def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
     """Keep a value instead of the one that was kept under this name before."""
-    row = {"destination": destination, "name": name, "value": value, "kept_at": now}
+    sealed = keys_of(connection).seal_text(value, "secrets.value", destination, name)
+    row = {"destination": destination, "name": name, "value": sealed, "kept_at": now}
     insert_missing(connection, secrets, [row])
     where = (secrets.c.destination == destination) & (secrets.c.name == name)
-    connection.execute(update(secrets).where(where).values(value=value, kept_at=now))
+    connection.execute(update(secrets).where(where).values(value=sealed, kept_at=now))
 
 
 def kept(connection: Connection, destination: str, name: str) -> str | None:
     """Read a value; None if there is none."""
     where = (secrets.c.destination == destination) & (secrets.c.name == name)
     found: str | None = connection.execute(select(secrets.c.value).where(where)).scalar_one_or_none()
-    return found
+    return keys_of(connection).open_text(found, "secrets.value", destination, name)

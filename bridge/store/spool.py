@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, select
 
-from bridge.event import Event, EventState, Form, Room
+from bridge.event import Event, EventState, Form
 from bridge.store.base import DeliveryState, NewDelivery, Quarantined, Routed
+from bridge.store.encryption import keys_of, plain_size
+from bridge.store.questions import opened_request
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
 
@@ -35,23 +37,26 @@ class SpoolStore(SqlStore):
         await self._call(lambda c: c.execute(delete(quarantine).where(quarantine.c.id == request)))
 
 
-_SIZE = select(func.coalesce(func.sum(func.length(events.c.payload)), 0))
+_SIZE = select(func.coalesce(func.sum(plain_size(events.c.payload)), 0))
 
 
 def _oldest(connection: Connection, limit: int) -> list[Routed]:
     rows = connection.execute(select(events).order_by(events.c.seq).limit(limit)).all()
     made: dict[int, list[NewDelivery]] = {row.seq: [] for row in rows}
     contacts: dict[int, int] = {}
+    keys, ids = keys_of(connection), {row.seq: row.id for row in rows}
     theirs = select(deliveries).where(deliveries.c.event_seq.in_(made)).order_by(deliveries.c.id)
     for each in connection.execute(theirs):
-        problem = each.detail if each.state == DeliveryState.DEAD.value else None
+        dead = each.state == DeliveryState.DEAD.value
+        words = each.detail if dead else None
+        problem = keys.open_text(words, "deliveries.detail", ids[each.event_seq], each.route)
         made[each.event_seq].append(NewDelivery(each.route, each.destination, problem))
         contacts[each.event_seq] = each.contact
     return [
         Routed(
             Event(
                 id=row.id.hex(),
-                payload=bytes(row.payload),
+                payload=keys.open(bytes(row.payload), "events.payload", row.id),
                 form=Form(row.form),
                 received_at=row.received_at,
                 chatbot=row.chatbot,
@@ -70,4 +75,4 @@ def _refused(connection: Connection) -> tuple[int, Quarantined] | None:
     row = connection.execute(select(quarantine).order_by(quarantine.c.id).limit(1)).one_or_none()
     if row is None:
         return None
-    return row.id, Quarantined(row.received_at, row.chatbot, row.signature, bytes(row.body), Room(row.room))
+    return row.id, opened_request(keys_of(connection), row)

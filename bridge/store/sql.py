@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import orjson
+import structlog
 from sqlalchemy import Connection, func, select, text
 
 from bridge.audit import Entry
@@ -17,6 +18,7 @@ from bridge.store import auditing, changes, configuration, lease, members, quara
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
+from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.schema import deliveries, events
 from bridge.store.session import Session
 from bridge.store.writer import Writer
@@ -30,6 +32,8 @@ SPACING_LIMIT = 0.05
 """The most seconds that a group waits because the one before it has just begun."""
 SETTLED_ELSEWHERE_SECONDS = 0.5
 """How soon it is asked again what is undelivered of events that another process may be delivering."""
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -100,10 +104,14 @@ class SqlStore:
         """Read deliveries with their events; see `Store.read`."""
         if not ids:
             return []
-        rows = await self._read(lambda c: self._queue.read(c, ids))
-        # Not by the statement: it would rather look for all that waits for the destination than for these ids.
         of = shard(lane).destination
-        return [_delivery(row) for row in rows if row[-1] == of]
+
+        def question(connection: Connection) -> list[Delivery]:
+            keys = keys_of(connection)
+            # Not by the statement: it would rather look for all that waits for the destination than for these ids.
+            return [_delivery(keys, row) for row in self._queue.read(connection, ids) if row[-1] == of]
+
+        return await self._read(question)
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known to the others, and learn of them; see `Store.meet`."""
@@ -313,13 +321,21 @@ def _kind(change: Change) -> int | str:
     return id(change) if isinstance(change, Call) else type(change).__name__
 
 
-def _delivery(row: Sequence[Any]) -> Delivery:
+def _delivery(keys: KeyRing, row: Sequence[Any]) -> Delivery:
     identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo, _ = row
+    payload = bytes(payload)
+    try:
+        payload = keys.open(payload, "events.payload", event_id)
+        memo = keys.open_text(memo, "deliveries.memo", event_id, route)
+    except DamagedError as error:
+        # It becomes a dead letter, since no record can be made of it; the others of the lane go on.
+        log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
+        payload, memo = b"", None
     return Delivery(
         id=identity,
         event_id=event_id.hex(),
         chatbot=chatbot,
-        payload=bytes(payload),
+        payload=payload,
         received_at=received_at,
         route=route,
         attempts=attempts,

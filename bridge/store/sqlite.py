@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import News, Queue, raw
+from bridge.store.encryption import NO_KEYS, KeyRing, carry
 from bridge.store.statements import Statements
 
 BUSY_SECONDS = 2.0
@@ -65,12 +66,13 @@ class SqliteDriver:
         exc.ProgrammingError,
     )
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, keys: KeyRing = NO_KEYS) -> None:
         """Take the file that a `sqlite:///` URL names. Raises OperatorError for a database in memory."""
         if not url.database or url.database == ":memory:":
             raise OperatorError(
                 "store.url: a store in memory would lose leads; name a file, as in sqlite:///leadbridge.db"
             )
+        self.keys = keys
         self.path = Path(url.database)
         self.name: str = url.database
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark")
@@ -107,11 +109,13 @@ class SqliteDriver:
     def connect(self) -> Connection:
         """Open a connection in autocommit mode; see `Driver.connect`."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        carry(engine, self.keys)
         return engine.connect()
 
     def engine(self) -> Engine:
         """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool)
+        carry(engine, self.keys)
 
         # sqlite3 would begin transactions by its own rules and leave DDL out of them; this is SQLAlchemy's documented
         # way to have BEGIN mean BEGIN.

@@ -20,6 +20,7 @@ from bridge.sharding import lanes_of, shard, shard_of
 from bridge.store import actions, changes, sharding
 from bridge.store.base import DeliveryState, Lease, NewDelivery, Routed
 from bridge.store.driver import Driver, raw
+from bridge.store.encryption import NO_KEYS, KeyRing
 from bridge.store.migrate import migrate
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
@@ -72,6 +73,8 @@ class Expected:
 
 class StoreModel(RuleBasedStateMachine):
     """Does the same to the store and to a dictionary, and compares."""
+
+    keys = NO_KEYS
 
     def make_driver(self, resources: contextlib.ExitStack) -> Driver:
         raise NotImplementedError
@@ -239,6 +242,7 @@ class StoreModel(RuleBasedStateMachine):
         due = self.run(self.store.due(name, 0, limit))
         read = self.run(self.store.read(name, [each.id for each in due]))
         assert [each.id for each in read] == [each.id for each in due]
+        assert [each.payload for each in read] == [self.known[each.event_id].event.payload for each in read]
         call = retry.Call(self.now, 0.0)
         settled = [retry.decide(each, outcome, call, SCHEDULE, 0.0, excused=False) for each in read]
         if settled and lease.fence != self.fences[name]:
@@ -332,7 +336,7 @@ class OnSqlite(StoreModel):
 
     def make_driver(self, resources: contextlib.ExitStack) -> Driver:
         folder = resources.enter_context(tempfile.TemporaryDirectory())
-        driver = SqliteDriver(make_url(f"sqlite:///{folder}/leadbridge.db"))
+        driver = SqliteDriver(make_url(f"sqlite:///{folder}/leadbridge.db"), self.keys)
         migrate(driver.engine())
         return driver
 
@@ -341,7 +345,7 @@ class OnPostgresql(StoreModel):
     """The other one: one database for all runs, emptied before each."""
 
     def make_driver(self, resources: contextlib.ExitStack) -> Driver:
-        driver = _postgresql()
+        driver = _postgresql(self.keys)
         names = ", ".join(metadata.tables)
         with driver.engine().begin() as connection:
             connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
@@ -349,13 +353,29 @@ class OnPostgresql(StoreModel):
 
 
 @functools.cache
-def _postgresql() -> Driver:
+def _postgresql(keys: KeyRing) -> Driver:
     from tests.postgresql import ToldDriver, create
 
-    return ToldDriver(create())
+    return ToldDriver(create(), keys)
+
+
+class OnEncryptedSqlite(OnSqlite):
+    """The embedded engine with encryption."""
+
+    keys = KeyRing((bytes(range(32)),))
+
+
+class OnEncryptedPostgresql(OnPostgresql):
+    """The other one with encryption."""
+
+    keys = OnEncryptedSqlite.keys
 
 
 TestSqlite = OnSqlite.TestCase
 TestSqlite.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestPostgresql = OnPostgresql.TestCase
 TestPostgresql.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestEncryptedSqlite = OnEncryptedSqlite.TestCase
+TestEncryptedSqlite.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
+TestEncryptedPostgresql = OnEncryptedPostgresql.TestCase
+TestEncryptedPostgresql.settings = settings(max_examples=6, stateful_step_count=30, deadline=None)

@@ -1,0 +1,195 @@
+"""Encryption at rest: what a person or a destination said is sealed before it is written, each value to its row.
+
+A sealed value is a header (a mark, a version, the key's id), a random nonce, and the output of AES-256-GCM. The
+header, the column and the row's own identity are the associated data, so a value that is moved to another row, cut off
+or changed in one bit is refused. A text column holds the same bytes as base64, behind a mark of its own.
+
+A value that is not encrypted is stored as it is. Only one that begins like a sealed value is marked as plain, so that
+nobody can make a plain value pass for a sealed one.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from bridge.errors import OperatorError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+KEY_BYTES: Final = 32
+ID_BYTES: Final = 6
+MARK: Final = b"\x00LBE\xff"
+"""The beginning of a sealed value. With the version and the key's id it is 12 bytes: 16 characters of base64."""
+TEXT_MARK: Final = "\x01LBE:"
+"""The beginning of a sealed text. PostgreSQL's text can hold this character."""
+
+_PLAIN: Final = MARK + b"\x00"
+_SEALED: Final = MARK + b"\x01"
+_HEADER: Final = len(_SEALED) + ID_BYTES
+_NONCE: Final = 12
+_TAG: Final = 16
+OVERHEAD: Final = _HEADER + _NONCE + _TAG
+"""Bytes that a sealed value has more than the plain one."""
+_INFO: Final = "key_ring"
+
+Identity = bytes | str | int | float
+"""A part of what names a row, and never changes."""
+
+
+class KeyMissingError(StoreUnavailableError):
+    """A value is sealed with a key that is not in `store.encryption_keys`."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the store needs the encryption key {key}, which is not in store.encryption_keys: put it back into the "
+            "list, after the key that encrypts"
+        )
+
+
+class DamagedError(OperatorError):
+    """A sealed value is not what was written to this row."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"an encrypted value of {column} is damaged, or does not belong to its row: run `leadbridge db check`, and "
+            "restore a backup"
+        )
+
+
+def key_id(key: bytes) -> bytes:
+    """Return what names a key without telling anything of it."""
+    return hashlib.sha256(b"leadbridge store key\0" + key).digest()[:ID_BYTES]
+
+
+class KeyRing:
+    """The keys of a store. The first encrypts, all decrypt; without keys everything is written as it is."""
+
+    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        """Take the keys, `KEY_BYTES` each."""
+        self.ids: Final = tuple(key_id(key).hex() for key in keys)
+        self._ciphers = _ciphers(keys)
+        self._header = _SEALED + key_id(keys[0]) if keys else b""
+        self._first = self._ciphers[key_id(keys[0])] if keys else None
+
+    def __repr__(self) -> str:
+        """Name the keys by their ids: a repr ends up in logs."""
+        return f"KeyRing({', '.join(self.ids)})"
+
+    def __bool__(self) -> bool:
+        """Whether values are encrypted."""
+        return self._first is not None
+
+    @property
+    def beginning(self) -> bytes:
+        """The first bytes of every value that the first key has sealed; empty without keys."""
+        return self._header
+
+    def seal(self, value: bytes, column: str, *row: Identity) -> bytes:
+        """Encrypt a value of a column for a row."""
+        if self._first is None:
+            return _PLAIN + value if value.startswith(MARK) else value
+        nonce = os.urandom(_NONCE)
+        return self._header + nonce + self._first.encrypt(nonce, value, _bound(self._header, column, row))
+
+    def open(self, sealed: bytes, column: str, *row: Identity) -> bytes:
+        """Return what `seal` was given for the same column and row. Raises KeyMissingError and DamagedError."""
+        if not sealed.startswith(MARK):
+            return sealed
+        header = sealed[:_HEADER]
+        if sealed.startswith(_PLAIN):
+            return sealed[len(_PLAIN) :]
+        if len(sealed) < OVERHEAD or not header.startswith(_SEALED):
+            raise DamagedError(column)
+        cipher = self._ciphers.get(header[len(_SEALED) :])
+        if cipher is None:
+            raise KeyMissingError(header[len(_SEALED) :].hex())
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - loaded with the keys only
+
+        nonce, rest = sealed[_HEADER : _HEADER + _NONCE], sealed[_HEADER + _NONCE :]
+        try:
+            return cipher.decrypt(nonce, rest, _bound(header, column, row))
+        except InvalidTag:
+            raise DamagedError(column) from None
+
+    @overload
+    def seal_text(self, value: str, column: str, *row: Identity) -> str: ...
+    @overload
+    def seal_text(self, value: str | None, column: str, *row: Identity) -> str | None: ...
+    def seal_text(self, value: str | None, column: str, *row: Identity) -> str | None:
+        """Encrypt a text; None stays None."""
+        if value is None:
+            return None
+        if self._first is None:
+            # A text that begins like a sealed one is marked as plain.
+            return _as_text(_PLAIN + value.encode()) if value.startswith(TEXT_MARK) else value
+        return _as_text(self.seal(value.encode(errors="replace"), column, *row))
+
+    @overload
+    def open_text(self, sealed: str, column: str, *row: Identity) -> str: ...
+    @overload
+    def open_text(self, sealed: str | None, column: str, *row: Identity) -> str | None: ...
+    def open_text(self, sealed: str | None, column: str, *row: Identity) -> str | None:
+        """Return what `seal_text` was given; see `open`."""
+        if sealed is None or not sealed.startswith(TEXT_MARK):
+            return sealed
+        try:
+            value = base64.b64decode(sealed[len(TEXT_MARK) :], validate=True)
+        except ValueError:
+            raise DamagedError(column) from None
+        if not value.startswith(MARK):
+            raise DamagedError(column)
+        return self.open(value, column, *row).decode()
+
+
+def text_beginning(beginning: bytes) -> str:
+    """Return the first characters of every text that a key has sealed, from the first bytes of its values."""
+    return _as_text(beginning)
+
+
+def carry(engine: "Engine", ring: KeyRing) -> None:
+    """Have every connection of an engine carry the keys, for `keys_of`."""
+    from sqlalchemy import event  # noqa: PLC0415 - the pure part needs no SQL
+
+    @event.listens_for(engine, "connect")
+    def connect(_: object, record: "ConnectionPoolEntry") -> None:
+        record.info[_INFO] = ring
+
+
+def keys_of(connection: "Connection") -> KeyRing:
+    """Return the keys of the store that a connection leads to."""
+    ring: KeyRing = connection.info.get(_INFO, NO_KEYS)
+    return ring
+
+
+def plain_size(column: "ColumnElement[bytes]") -> Any:  # noqa: ANN401 - SQLAlchemy infers a row of it
+    """Return the SQL of a value's length before it was sealed."""
+    from sqlalchemy import case, func  # noqa: PLC0415 - the pure part needs no SQL
+
+    length = func.length(column)
+    return case((func.substr(column, 1, len(_SEALED)) == _SEALED, length - OVERHEAD), else_=length)
+
+
+def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
+    if not keys:
+        return {}
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - costs start time
+
+    return {key_id(key): AESGCM(key) for key in keys}
+
+
+def _bound(header: bytes, column: str, row: Sequence[Identity]) -> bytes:
+    """Return the associated data. Each part stands behind its length, so no two rows have the same."""
+    parts = [column.encode(), *(each if isinstance(each, bytes) else str(each).encode() for each in row)]
+    return header + b"".join(len(part).to_bytes(4) + part for part in parts)
+
+
+def _as_text(value: bytes) -> str:
+    return TEXT_MARK + base64.b64encode(value).decode()
+
+
+NO_KEYS: Final = KeyRing()
