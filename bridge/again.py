@@ -9,10 +9,12 @@ from sqlalchemy import Connection
 from bridge.config.model import Config
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode, serial_number
+from bridge.identity import Identity
 from bridge.routing import route, why_unrecognised
 from bridge.signature import SignatureError, SignatureFault
 from bridge.store import actions
 from bridge.store.base import Quarantined, Routed
+from bridge.store.installation import adopt
 from bridge.store.questions import EventRow
 from bridge.verification import read_claim, verify
 
@@ -30,7 +32,7 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
         document = None
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
     verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
-    routed = route(verified, chatbot, event.received_at)
+    routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
         raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
     new = actions.accept_again(connection, event.seq, routed)
@@ -45,7 +47,8 @@ def release(
     With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
     if it is not there any more. Raises OperatorError if its signature still does not hold.
     """
-    routed = _verified(request, quarantined, config, any_age=any_age)
+    identity = adopt(connection, config.store.identity_key)
+    routed = _verified(request, quarantined, config, identity, any_age=any_age)
     news = actions.release(connection, request, routed)
     if news is None:
         return None
@@ -53,7 +56,9 @@ def release(
     return f"request {request}: " + "; ".join(results)
 
 
-def _verified(request: int, quarantined: Quarantined, config: Config, *, any_age: bool) -> list[Routed]:
+def _verified(
+    request: int, quarantined: Quarantined, config: Config, identity: Identity, *, any_age: bool
+) -> list[Routed]:
     now = quarantined.received_at
     claim = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config)
     try:
@@ -63,7 +68,7 @@ def _verified(request: int, quarantined: Quarantined, config: Config, *, any_age
         if error.code is SignatureFault.STALE:
             correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
         raise OperatorError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
-    return [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
+    return [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
 
 
 def _result(routed: Routed, *, is_new: bool) -> str:

@@ -26,6 +26,7 @@ from bridge.config.reload import Files
 from bridge.configuration import Configuration
 from bridge.connection import ApplicationRunner
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.identity import Identity
 from bridge.lanes import Lanes
 from bridge.receiver import Receiver
 from bridge.relay import Relay
@@ -100,20 +101,28 @@ async def running(
         if driver.exclusive:
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
+        identity = None if away else await store.identity(config.store.identity_key)
         if not away:
             await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
         await stack.enter_async_context(_lanes(lanes))
         desk = Desk(driver)
         stack.push_async_callback(desk.close)
-        spool = None if driver.exclusive else await _spooled(stack, config.store, store, metrics.spooled)
+        spool = None if driver.exclusive else await _spooled(stack, config.store, store, identity, metrics.spooled)
         watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
         _beside(stack, "alerting", watch.run())
         _beside(stack, "pruning", prune_for_ever(in_use, store, clock))
         _beside(stack, "reloading", in_use.run(store, lanes.reconfigure))
         relay = Relay(store)
         store.on_settled = relay.settled
-        receiver = Receiver(in_use, tracing.intake(spool or store), relay, clock, tracing.received(received))
+        receiver = Receiver(
+            in_use,
+            tracing.intake(spool or store),
+            relay,
+            clock,
+            _identity_of(spool, identity),
+            tracing.received(received),
+        )
         stack.callback(receiver.close)
         admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
         stack.push_async_callback(admin.close)
@@ -213,7 +222,11 @@ def _prepare(driver: Driver) -> None:
 
 
 async def _spooled(
-    stack: contextlib.AsyncExitStack, settings: StoreSettings, store: SqlStore, observe: Callable[[int], None]
+    stack: contextlib.AsyncExitStack,
+    settings: StoreSettings,
+    store: SqlStore,
+    identity: Identity | None,
+    observe: Callable[[int], None],
 ) -> Spool:
     """Put a spool before a database that other machines reach too, and that may be away."""
     driver = spool_driver(settings.spool, settings.encryption_keys)
@@ -223,8 +236,8 @@ async def _spooled(
         await asyncio.to_thread(migrate, driver.engine())
         kept = SpoolStore(driver)
         stack.push_async_callback(kept.close)
-        spool = Spool(store, kept, settings.spool_limit, observe)
-        await spool.open()
+        spool = Spool(store, kept, settings.spool_limit, observe, identity_key=settings.identity_key)
+        await spool.open(identity)
     except StoreUnavailableError as error:
         raise OperatorError(
             f"{settings.spool}: the spool cannot be used: {error}. `leadbridge db check` says whether it is damaged. "
@@ -234,6 +247,15 @@ async def _spooled(
         ) from error
     _beside(stack, "spool", spool.run())
     return spool
+
+
+def _identity_of(spool: Spool | None, identity: Identity | None) -> Callable[[], Identity]:
+    """Choose who knows what ids are made with: the spool, where there is one, since its database may be away."""
+    if spool is not None:
+        return lambda: spool.identity
+    if identity is None:
+        raise RuntimeError("a store without a spool is never away")
+    return lambda: identity
 
 
 def _beside(stack: contextlib.AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:

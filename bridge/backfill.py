@@ -12,12 +12,13 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
-from bridge.event import EVENT_FIELDS, EVENT_TYPES, contact_key, decode, fields_of, identity, serial_number
+from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode, fields_of, serial_number
+from bridge.identity import Identity
 from bridge.transforms import first_name, last_name
 
 PATH: Final = "/chat/Chatbot/LeadList"
 _IDENTITY: Final = ("Type", "SessionID", "CreateTime", "Email", "PhoneNumber")
-"""What `bridge.event.identity` is made of, besides the chatbot."""
+"""What `bridge.identity.Identity.event_id` is made of, besides the chatbot."""
 _SAME_SECONDS: Final = 1.0
 """Two times that are no further apart may be one, written with more or fewer digits."""
 _NO_SESSION: Final = {"", "0"}
@@ -97,7 +98,7 @@ def read_answer(status: int, body: bytes) -> list[Any]:
     return listed
 
 
-def read_element(element: Any, serial: str) -> Listed | str:  # noqa: ANN401 - any JSON value
+def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:  # noqa: ANN401 - any JSON value
     """Read an element as the webhook would have sent it; where it does not suffice, say why not.
 
     All of what makes an event's identity must be there, by the webhook's own names, though it may be empty.
@@ -116,10 +117,12 @@ def read_element(element: Any, serial: str) -> Listed | str:  # noqa: ANN401 - a
     if created is None:
         return "its CreateTime is not a time"
     fault = _fault(fields, serial)
-    return fault or Listed(identity(fields), document, _kin(fields), created, contact_key(fields))
+    return fault or Listed(
+        identity.event_id(fields), document, _kin(fields, identity), created, identity.contact(fields)
+    )
 
 
-def read_known(event_id: str, payload: bytes, serial: str) -> Listed | None:
+def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
     """Read an event that is stored, whatever became of it; None if it is not one of this chatbot's leads."""
     try:
         document = decode(payload)
@@ -129,18 +132,19 @@ def read_known(event_id: str, payload: bytes, serial: str) -> Listed | None:
     if fields is None or serial_number(document) != serial:
         return None
     created = _moment(str(fields["CreateTime"])) or datetime.min.replace(tzinfo=UTC)
-    return Listed(event_id, document, _kin(fields), created, contact_key(fields))
+    return Listed(event_id, document, _kin(fields, identity), created, identity.contact(fields))
 
 
-def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed]) -> list[Judged]:
+def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identity: Identity) -> list[Judged]:
     """Tell what each element is, oldest first; one that is listed twice counts once.
 
     Args:
         elements: Of the vendor's answers.
         serial: The chatbot's serial number.
         known: The stored events of the same time; at least those whose `kin` is that of an element.
+        identity: What the store's ids are made with.
     """
-    read = [(each, read_element(each, serial)) for each in elements]
+    read = [(each, read_element(each, serial, identity)) for each in elements]
     listed = {each.id: (element, each) for element, each in read if isinstance(each, Listed)}
     ids = {each.id for each in known}
     # One element that is the same as a stored event to the last digit shows that this list spells as the webhook does.
@@ -208,11 +212,11 @@ def _session(fields: Mapping[str, Any]) -> str:
     return str(fields["SessionID"]).strip()
 
 
-def _kin(fields: Mapping[str, Any]) -> tuple[str, int]:
+def _kin(fields: Mapping[str, Any], identity: Identity) -> tuple[str, int]:
     session = _session(fields)
     if session in _NO_SESSION:
-        return str(fields["Type"]), contact_key(fields)
-    return str(fields["Type"]), contact_key({**fields, "Email": "", "PhoneNumber": "", "SessionID": session})
+        return str(fields["Type"]), identity.contact(fields)
+    return str(fields["Type"]), identity.contact({**fields, "Email": "", "PhoneNumber": "", "SessionID": session})
 
 
 def _moment(text: str) -> datetime | None:

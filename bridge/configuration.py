@@ -129,10 +129,7 @@ class Configuration:
     def _put_in_use(self, made: Reloaded, seconds: float) -> None:
         before, self._config, self._files = self._config, made.config, made.files
         if _fixed(before) != _fixed(made.config):
-            log.warning(
-                "restart_needed",
-                detail="listen, admin, store.url and store.encryption_keys change with the next start only",
-            )
+            log.warning("restart_needed", detail="listen, admin and the store's url and keys change at the next start")
         for problem in made.problems:
             log.error("configuration_problem", problem=str(problem))
         result = "partly" if made.problems else "complete"
@@ -149,7 +146,8 @@ class Configuration:
 
 def _fixed(config: Config) -> tuple[object, ...]:
     """Return what a process keeps from its start to its end."""
-    return config.server.listen, config.server.admin, config.store.url, config.store.encryption_keys
+    kept = config.store
+    return config.server.listen, config.server.admin, kept.url, kept.encryption_keys, kept.identity_key
 
 
 @contextlib.asynccontextmanager

@@ -1,15 +1,13 @@
-"""The values that travel from the receiver to the store and on to the lane, and the identity of an event. Pure.
+"""The values that travel from the receiver to the store and on to the lane. Pure.
 
 What the sender posts is described on the vendor's page "Leads Webhook": ten fields, two types, `""` for unknown,
 `SessionID` an integer, `CreateTime` in UTC.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,11 +27,12 @@ EVENT_FIELDS = (
     "URI",
 )
 EVENT_TYPES = ("Lead", "Appointment")
+NO_CONTACT = 0
+"""The contact of an event whose deliveries nobody puts in order."""
 
 _USUAL = frozenset({str, int})
 """The types of the fields of nearly every event."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_DIGITS = re.compile(r"\d+", re.ASCII)
 
 
 class Form(StrEnum):
@@ -91,7 +90,7 @@ class Event(NamedTuple):
     """
 
     id: str
-    """32 hexadecimal digits, made from the event itself (`identity`): the same event has the same id everywhere."""
+    """32 hexadecimal digits, a keyed hash (`bridge.identity`): the same event has the same id at each receipt."""
     payload: bytes
     form: Form
     received_at: float
@@ -102,7 +101,7 @@ class Event(NamedTuple):
     type: str | None
     """One of `EVENT_TYPES`; None for an event that is not `ACCEPTED`."""
     contact: int
-    """Equal for events of one person: the key that deliveries stay in order by. 63 bits, no personal data in it."""
+    """Equal for events of one person: the key that deliveries stay in order by. 63 bits of a keyed hash."""
     fields: Mapping[str, Any]
     """All of `EVENT_FIELDS`, missing ones as `""`; empty where the payload is no object of plain values."""
 
@@ -164,7 +163,7 @@ def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> 
         chatbot=chatbot,
         state=EventState.ACCEPTED,
         type=fields["Type"],
-        contact=contact_key(fields),
+        contact=NO_CONTACT,
         fields=fields,
     )
 
@@ -177,67 +176,15 @@ def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value
     return (value.strip() or None) if isinstance(value, str) else None
 
 
-def identity(fields: Mapping[str, Any]) -> str:
-    """Make the id of a recognised event.
-
-    Equal for requests that agree, after trimming, in chatbot (its serial number), `Type`, `SessionID`, `CreateTime`,
-    `Email` and `PhoneNumber`. It begins with the time of creation, so that new events lie side by side in the unique
-    index: a random beginning dirties a page of its own for each event (docs/architecture.md, "Identity").
-    """
-    created = _text(fields["CreateTime"])
-    parts = (
-        _text(fields["SerialNumber"]),
-        fields["Type"],
-        _text(fields["SessionID"]),
-        created,
-        _text(fields["Email"]),
-        _text(fields["PhoneNumber"]),
-    )
-    return _identity(created, orjson.dumps(parts))
-
-
-def unrecognised_identity(payload: bytes, document: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Make the id of an event that is not recognised: equal where the canonical JSON (or else the bytes) is."""
-    canonical = payload if document is None else json_form.stringify(document, sort_keys=True)
-    return _identity("", b"?" + canonical)
-
-
-def contact_key(fields: Mapping[str, Any]) -> int:
-    """Give the key that is equal for events of one person: by e-mail, else by phone, else by chat session."""
-    email = _text(fields["Email"]).casefold()
-    digits = "" if email else "".join(_DIGITS.findall(_text(fields["PhoneNumber"])))
-    who = email or digits or f"{_text(fields['SerialNumber'])}/{_text(fields['SessionID'])}"
-    return int.from_bytes(hashlib.blake2b(who.encode(), digest_size=8).digest()) >> 1
-
-
 def timestamp(seconds: float) -> str:
     """Write seconds since the epoch as ISO 8601 in UTC, to the millisecond: `2026-11-24T10:00:00.250Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _identity(created: str, digested: bytes) -> str:
-    """Give 5 bytes of the creation time (seconds, 0 where it cannot be read) and 11 bytes of a hash, as hex."""
-    return _created(created[:19]) + hashlib.sha256(digested).hexdigest()[:22]
-
-
-@lru_cache(maxsize=64)
-def _created(time: str) -> str:
-    """Give a time to the second as 10 hexadecimal digits: the vendor writes UTC, with and without a Z."""
-    try:
-        seconds = int(datetime.fromisoformat(time).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        seconds = 0
-    return min(max(seconds, 0), (1 << 40) - 1).to_bytes(5).hex()
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON scalar
     if value is None:
         return ""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar
-    return value.strip() if isinstance(value, str) else str(value)
 
 
 def _encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value

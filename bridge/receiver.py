@@ -27,6 +27,7 @@ from bridge.config.model import Ack, Chatbot, Config
 from bridge.connection import BROKEN, Server
 from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Room, Verified
+from bridge.identity import Identity
 from bridge.relay import Relay
 from bridge.routing import route
 from bridge.signature import HEADER, SignatureError
@@ -84,9 +85,9 @@ class Intake(Protocol):
 
 
 class Receiver:
-    """Answers the sender's requests; any number in parallel. `config` gives the configuration in use.
+    """Answers the sender's requests; any number in parallel.
 
-    Made inside the running loop.
+    `config` gives the configuration in use, `identity` what ids are made with.
     """
 
     def __init__(
@@ -95,9 +96,11 @@ class Receiver:
         store: Intake,
         relay: Relay,
         clock: Callable[[], float],
+        identity: Callable[[], Identity],
         observe: Observe = lambda *_: None,
     ) -> None:
         self._config = config
+        self._identity = identity
         self._store = store
         self._relay = relay
         self._clock = clock
@@ -189,7 +192,9 @@ class Receiver:
                 verified = await self._aside(partial(verify, claim, header, now, config))
         except SignatureError as error:
             return await self._refuse(claim, header, error, now)
-        routed = [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
+        # No wait between this and the intake: the spool learns its database's key while others wait.
+        identity = self._identity()
+        routed = [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
         new = await self._store.accept(routed)
         self._log(verified, routed, new, len(body))
         if (waits := _waits(routed, config)) and not await self._relay.delivered(

@@ -5,27 +5,27 @@ from typing import Any
 from bridge.config.model import Chatbot, Condition
 from bridge.event import (
     EVENT_TYPES,
+    NO_CONTACT,
     Event,
     EventState,
     Verified,
-    contact_key,
+    decode,
     fields_of,
-    identity,
     serial_number,
-    unrecognised_identity,
 )
+from bridge.identity import Identity
 from bridge.mapping import variables
 from bridge.store.base import NewDelivery, Routed
 from connectors.base import ExpressionError
 
 
-def route(verified: Verified, chatbot: Chatbot | None, now: float) -> Routed:
+def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Routed:
     """Make the event of a verified payload, and give it a delivery for each route that takes it.
 
     `chatbot` is the configured one of the payload's name. Nothing that is authentic is refused: what is not
     recognised becomes an event without deliveries, for a person to look at.
     """
-    event = _event(verified, chatbot, now)
+    event = _event(verified, chatbot, now, identity)
     if event.state is not EventState.ACCEPTED or chatbot is None:
         return Routed(event)
     deliveries = []
@@ -35,6 +35,18 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float) -> Routed:
             if taken:
                 deliveries.append(NewDelivery(each.name, each.destination, problem))
     return Routed(event, tuple(deliveries))
+
+
+def identified(event: Event, identity: Identity) -> Event:
+    """Return an event of a store with the id and the contact that this identity makes of its payload."""
+    try:
+        document = decode(event.payload)
+    except ValueError:
+        document = None
+    fields = fields_of(document)
+    if event.type is None or fields is None:
+        return event._replace(id=identity.unrecognised_id(event.payload, document))
+    return event._replace(id=identity.event_id(fields), contact=identity.contact(fields))
 
 
 def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
@@ -49,7 +61,7 @@ def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: AN
     return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 
-def _event(verified: Verified, chatbot: Chatbot | None, now: float) -> Event:
+def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Event:
     fields = fields_of(verified.document) or {}
     known = (
         chatbot is not None
@@ -57,14 +69,14 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float) -> Event:
         and serial_number(verified.document) == chatbot.serial_number
     )
     event = Event(
-        id=identity(fields) if known else unrecognised_identity(verified.payload, verified.document),
+        id=identity.event_id(fields) if known else identity.unrecognised_id(verified.payload, verified.document),
         payload=verified.payload,
         form=verified.form,
         received_at=now,
         chatbot=verified.chatbot,
         state=EventState.ACCEPTED if known else EventState.UNRECOGNISED,
         type=fields["Type"] if known else None,
-        contact=contact_key(fields) if known else 0,
+        contact=identity.contact(fields) if known else NO_CONTACT,
         fields=fields,
     )
     return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event

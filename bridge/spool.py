@@ -1,7 +1,7 @@
 """What is accepted while the database cannot be reached: kept on this machine, and moved over when it is back.
 
 An event is spooled after the database has failed for it, and so is every later one until the spool is empty again:
-what one contact sends stays in order. Moving is accepting once more, and the identity of an event makes a second time
+what one contact sends stays in order. Moving is accepting once more, and the id of an event makes a second time
 nothing; so a crash at any point, or a commit of the database whose answer was lost, neither loses nor doubles an event.
 """
 
@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bridge.errors import StoreBusyError, StoreUnavailableError
+from bridge.errors import OperatorError, StoreBusyError, StoreUnavailableError
+from bridge.identity import Identity
+from bridge.routing import identified
 from bridge.store.base import Quarantined, Routed, Store
 from bridge.store.spool import SpoolStore
 
@@ -18,6 +20,8 @@ MOVED_AT_ONCE = 100
 """Events that are moved in one step."""
 LOOK_SECONDS = 1.0
 """How often the database is tried while it is away."""
+REFUSED_SECONDS = 30.0
+"""How often it is tried, and that is logged, while it does not take this process's events."""
 
 log = structlog.get_logger()
 
@@ -30,7 +34,13 @@ class Spool:
     """
 
     def __init__(
-        self, store: Store, spool: SpoolStore, limit: int, observe: Callable[[int], None] = lambda _: None
+        self,
+        store: Store,
+        spool: SpoolStore,
+        limit: int,
+        observe: Callable[[int], None] = lambda _: None,
+        *,
+        identity_key: bytes | None = None,
     ) -> None:
         self.limit = limit
         self.size = 0
@@ -38,6 +48,10 @@ class Spool:
         self._store = store
         self._spool = spool
         self._observe = observe
+        self._identity_key = identity_key
+        self._identity: Identity | None = None
+        self._agreed = False
+        """Whether `_identity` is the database's."""
         self._writing = 0
         """Calls that are putting something into the spool."""
         self._written = 0
@@ -49,8 +63,24 @@ class Spool:
         """Whether events go to the spool."""
         return self._in_use.is_set()
 
-    async def open(self) -> None:
-        """Look whether an earlier run has left something; call it before the first event."""
+    @property
+    def identity(self) -> Identity:
+        """What ids are made with at this moment: the database's key once it was seen, ever."""
+        if self._identity is None:
+            raise RuntimeError("the spool is not open")
+        return self._identity
+
+    async def open(self, identity: Identity | None) -> None:
+        """Look whether an earlier run has left something; call it before the first event.
+
+        `identity` is the database's. It is None while the database is away: then events go to the spool until the
+        database has been reached, so none enters it under another id.
+        """
+        if identity is None:
+            self._identity = await self._spool.first_identity(self._identity_key)
+            self._in_use.set()
+        else:
+            await self._agree(identity)
         self._sized(await self._spool.size())
         if self.size or await self._spool.refused():
             self._in_use.set()
@@ -107,6 +137,11 @@ class Spool:
                 # The database is still away, or the spool itself is in trouble: both may come back.
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
+            except OperatorError as error:
+                # The database is used with another key: events wait here until somebody has corrected that.
+                log.error("spool_not_moved", error=str(error))  # noqa: TRY400 - its message says all
+                await asyncio.sleep(REFUSED_SECONDS)
+                continue
             if not moved and not self._writing and self._written == written:
                 # It was seen to be empty, and nothing has come since.
                 self._in_use.clear()
@@ -114,11 +149,18 @@ class Spool:
 
     async def _move(self) -> bool:
         """Move the oldest; says whether there was anything."""
-        routed = await self._spool.oldest(MOVED_AT_ONCE)
-        if routed:
-            await self._store.accept(routed)
-            await self._spool.remove([each.event.id for each in routed])
-            self._sized(self.size - _bytes(routed))
+        if not self._agreed:
+            await self._agree(await self._store.identity(self._identity_key))
+        kept = await self._spool.oldest(MOVED_AT_ONCE)
+        if kept:
+            # Made anew: what came before the database was ever seen has ids of the spool's own key.
+            moved = [each._replace(event=identified(each.event, self.identity)) for each in kept]
+            await self._store.accept(moved)
+            await self._spool.remove([each.event.id for each in kept])
+            self._sized(self.size - _bytes(kept))
+            for before, after in zip(kept, moved, strict=True):
+                if before.event.id != after.event.id:
+                    log.info("event_renamed", event_id=after.event.id, spooled_as=before.event.id)
             return True
         refused = await self._spool.refused()
         if refused:
@@ -127,6 +169,12 @@ class Spool:
             await self._spool.remove_refused(number)
             return True
         return False
+
+    async def _agree(self, identity: Identity) -> None:
+        """Take the database's identity into use."""
+        if self._identity_key is None:
+            await self._spool.keep_identity(identity)
+        self._identity, self._agreed = identity, True
 
     def _begin(self, error: Exception) -> None:
         if not self.in_use:

@@ -18,8 +18,9 @@ from bridge.config.model import (
     Server,
     Store,
 )
-from bridge.event import Event, EventState, Form, contact_key, fields_of, identity
+from bridge.event import Event, EventState, Form, fields_of
 from bridge.expressions.engine import JinjaExpressions
+from bridge.identity import Identity
 from bridge.mapping import MEMBERS, FieldForm, compile_mapping
 from bridge.mapping import Mapping as FieldMapping
 from bridge.pace import Pace
@@ -39,6 +40,8 @@ from connectors.base import (
 SERIAL = "59001dd73709417321c58b11693183a2"
 KEY = b"a-signing-key-of-good-length"
 NOW = 1_795_600_000.0
+IDENTITY_KEY = bytes(range(32))
+IDENTITY = Identity(IDENTITY_KEY)
 
 _numbers = itertools.count(1)
 
@@ -67,14 +70,14 @@ def event(received_at: float = NOW, **fields: Any) -> Event:
     known = fields_of(document)
     assert known is not None
     return Event(
-        id=identity(known),
+        id=IDENTITY.event_id(known),
         payload=orjson.dumps(document),
         form=Form.RAW,
         received_at=received_at,
         chatbot="acme",
         state=EventState.ACCEPTED,
         type=known["Type"],
-        contact=contact_key(known),
+        contact=IDENTITY.contact(known),
         fields=known,
     )
 

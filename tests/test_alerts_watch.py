@@ -40,6 +40,7 @@ from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Quota, Reason, Rejected
 from tests import building
 from tests.building import (
+    IDENTITY_KEY,
     NOW,
     SCHEDULE,
     SERIAL,
@@ -342,11 +343,11 @@ async def test_the_spool_is_in_use_and_empty_again(
         raise StoreUnavailableError("gone")
 
     monkeypatch.setattr(alone.store, "accept", away)
-    spool = Spool(alone.store, kept, limit=1024**2)
+    spool = Spool(alone.store, kept, limit=1024**2, identity_key=IDENTITY_KEY)
     alone.watch = Watch(
         lambda: alone.config, lambda: alone.lanes, alone.store, alone.desk.ask, alone.clock, spool=spool
     )
-    await spool.open()
+    await spool.open(await alone.store.identity(IDENTITY_KEY))
     await alone.look(0, 30)
     assert target.lines == []
     assert await spool.accept([routed("crm", Email="ada@example.com")]) == [True]

@@ -32,7 +32,7 @@ from bridge.signature import sign
 from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from tests.building import KEY, chatbot, config, lead, route
+from tests.building import IDENTITY, KEY, chatbot, config, lead, route
 from tests.chaos.inputs import MAX_BODY, Input, inputs, request
 
 INPUTS = int(os.environ.get("LEADBRIDGE_FUZZ", "2000"))
@@ -76,7 +76,7 @@ async def endpoint(folder: Path, said: Said) -> AsyncIterator[int]:
     migrate(driver.engine())
     store = SqlStore(driver)
     known = config([chatbot("acme", route("crm"))], max_body=MAX_BODY, read_timeout=2.0)
-    receiver = Receiver(lambda: known, store, Relay(store), time.time)
+    receiver = Receiver(lambda: known, store, Relay(store), time.time, lambda: IDENTITY)
     runner = web.ServerRunner(receiver.server(), shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

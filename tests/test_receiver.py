@@ -24,7 +24,7 @@ from bridge.signature import sign
 from bridge.store.driver import Driver
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
-from tests.building import EXPRESSIONS, KEY, NOW, SERIAL, Clock, chatbot, config, lead, route
+from tests.building import EXPRESSIONS, IDENTITY, KEY, NOW, SERIAL, Clock, chatbot, config, lead, route
 
 SUCCESS = b'{"status":"success"}'
 TEST = b'{"status":"Success: test request received"}'
@@ -48,7 +48,12 @@ class Endpoint:
         self.relay = Relay(store)
         store.on_settled = self.relay.settled
         self.receiver = Receiver(
-            lambda: self.config, store, self.relay, self.clock, lambda *result: self.results.append(result)
+            lambda: self.config,
+            store,
+            self.relay,
+            self.clock,
+            lambda: IDENTITY,
+            lambda *result: self.results.append(result),
         )
         self.port = 0
 

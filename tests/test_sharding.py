@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.event import contact_key
 from bridge.sharding import MARK_FACTOR, MOST_SHARDS, Shard, lanes_of, part, shard, shard_of
-from tests.building import event, lead
+from tests.building import IDENTITY, event, lead
 
 numbers = st.integers(1, MOST_SHARDS)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
@@ -42,7 +41,7 @@ def test_a_contact_stays_in_its_shard_however_it_is_written_and_whatever_it_says
 @pytest.mark.parametrize("shards", [2, 3, 4, 7, 16, MOST_SHARDS])
 def test_contacts_are_spread_evenly(shards: int) -> None:
     many = 1_000 * shards
-    contacts = [contact_key(lead(Email=f"lead.{number}@example.com")) for number in range(many)]
+    contacts = [IDENTITY.contact(lead(Email=f"lead.{number}@example.com")) for number in range(many)]
     counts = Counter(shard_of(contact, shards) for contact in contacts)
     assert counts.keys() == set(range(1, shards + 1))
     # Five times the deviation that chance gives a count of 1,000.

@@ -1,25 +1,28 @@
 """The spool between a store that comes and goes and a real SQLite file, with no time of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from bridge import spool as spooling
 from bridge.errors import StoreBusyError, StoreUnavailableError
+from bridge.identity import Identity
+from bridge.routing import identified
 from bridge.spool import Spool
 from bridge.store.base import NewDelivery, Quarantined, Routed
 from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
-from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.schema import deliveries, events, installation, quarantine
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from tests.building import NOW, routed
+from tests.building import IDENTITY, IDENTITY_KEY, NOW, routed
 
 LIMIT = 50_000
 
@@ -39,6 +42,10 @@ class Away:
         self._check()
         return await self.store.accept(given)
 
+    async def identity(self, given: bytes | None) -> Identity:
+        self._check()
+        return await self.store.identity(given)
+
     async def quarantine(self, request: Quarantined) -> bool:
         self._check()
         return await self.store.quarantine(request)
@@ -51,17 +58,24 @@ class Away:
 
 
 class Rig:
-    def __init__(self, store: Any, path: Path) -> None:
+    def __init__(self, store: Any, path: Path, identity_key: bytes | None = IDENTITY_KEY) -> None:
         self.store = Away(store)
         driver = SqliteDriver(make_url(f"sqlite:///{path}"))
         migrate(driver.engine())
         self.kept = SpoolStore(driver)
         self.sizes: list[int] = []
-        self.spool = Spool(self.store, self.kept, LIMIT, self.sizes.append)  # type: ignore[arg-type]  # what it needs of one
+        self.spool = Spool(
+            self.store,  # type: ignore[arg-type]  # what it needs of one
+            self.kept,
+            LIMIT,
+            self.sizes.append,
+            identity_key=identity_key,
+        )
         self.moving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self.spool.open()
+        identity = None if self.store.away else await self.store.identity(self.spool._identity_key)
+        await self.spool.open(identity)
         self.moving = asyncio.create_task(self.spool.run())
 
     async def stop(self) -> None:
@@ -77,8 +91,12 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spooling, "LOOK_SECONDS", 0.005)
+
+
+@pytest.fixture
+async def rig(store: SqlStore, tmp_path: Path, soon: None) -> AsyncIterator[Rig]:
     made = Rig(store, tmp_path / "spool.db")
     await made.start()
     yield made
@@ -176,3 +194,95 @@ async def test_a_refused_request_that_finds_the_store_away_is_kept_too(rig: Rig,
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)
     assert len(rows(driver, quarantine)) == 1
+
+
+Begin = Callable[[bytes | None], Coroutine[Any, Any, Rig]]
+
+
+@pytest.fixture
+async def begin(store: SqlStore, tmp_path: Path, soon: None) -> AsyncIterator[Begin]:
+    """Begin processes, one after the other, on one spool and while the database is away."""
+    made: list[Rig] = []
+
+    async def begun(identity_key: bytes | None = None) -> Rig:
+        if made:
+            await made[-1].stop()
+        made.append(Rig(store, tmp_path / "spool.db", identity_key))
+        made[-1].store.away = True
+        await made[-1].start()
+        return made[-1]
+
+    yield begun
+    await made[-1].stop()
+
+
+def sent(identity: Identity, **fields: Any) -> Routed:
+    made = routed("crm", **fields)
+    return made._replace(event=identified(made.event, identity))
+
+
+async def test_a_spool_that_has_never_seen_its_database_makes_ids_of_its_own(begin: Begin, driver: Driver) -> None:
+    alone = await begin(None)
+    own = alone.spool.identity
+    assert alone.spool.in_use  # so nothing enters the database under such an id
+    one, other = sent(own, SessionID=1, Email="a@b.co"), sent(own, SessionID=2, Email="c@d.co")
+    assert await alone.spool.accept([one, other]) == [True, True]
+    assert await alone.spool.accept([one]) == [False]
+    with capture_logs() as lines:
+        alone.store.away = False
+        await alone.until(lambda: not alone.spool.in_use)
+    theirs = alone.spool.identity
+    assert theirs == await alone.store.identity(None) != own
+    moved = [identified(each.event, theirs) for each in (one, other)]
+    assert [row.id.hex() for row in rows(driver, events)] == [each.id for each in moved]
+    assert [row.contact for row in rows(driver, deliveries)] == [each.contact for each in moved]
+    assert {moved[0].contact, moved[1].contact}.isdisjoint({one.event.contact, other.event.contact})
+    renamed = [each for each in lines if each["event"] == "event_renamed"]
+    assert [(each["event_id"], each["spooled_as"]) for each in renamed] == [
+        (after.id, before.event.id) for before, after in zip((one, other), moved, strict=True)
+    ]
+    # The sender's next try is a duplicate of what was moved.
+    assert await alone.spool.accept([Routed(moved[0], one.deliveries)]) == [False]
+    assert len(rows(driver, events)) == 2
+
+
+async def test_a_spool_that_has_seen_its_database_keeps_that_key(begin: Begin, driver: Driver) -> None:
+    alone = await begin(None)
+    alone.store.away = False
+    await alone.until(lambda: not alone.spool.in_use)
+    theirs = alone.spool.identity
+    later = await begin(None)
+    assert later.spool.identity == theirs
+    one = sent(theirs)
+    await later.spool.accept([one])
+    with capture_logs() as lines:
+        later.store.away = False
+        await later.until(lambda: not later.spool.in_use)
+    assert [row.id.hex() for row in rows(driver, events)] == [one.event.id]
+    assert not [each for each in lines if each["event"] == "event_renamed"]
+
+
+async def test_a_given_key_needs_no_database(begin: Begin) -> None:
+    alone = await begin(IDENTITY_KEY)
+    assert alone.spool.identity == IDENTITY
+    with alone.kept._driver.engine().connect() as connection:
+        assert not list(connection.execute(select(installation)))
+
+
+async def test_a_database_with_another_key_gets_nothing(begin: Begin, store: SqlStore, driver: Driver) -> None:
+    await store.identity(None)
+    alone = await begin(IDENTITY_KEY)
+    await alone.spool.accept([sent(alone.spool.identity)])
+    with capture_logs() as lines:
+        alone.store.away = False
+        await alone.until(lambda: any(each["event"] == "spool_not_moved" for each in lines))
+    assert "another key" in next(each["error"] for each in lines if each["event"] == "spool_not_moved")
+    assert alone.spool.in_use
+    assert not rows(driver, events)
+
+
+async def test_an_event_that_waits_in_the_spool_is_not_delivered(rig: Rig) -> None:
+    rig.store.away = True
+    waiting = routed()
+    await rig.spool.accept([waiting])
+    assert await rig.store.store.undelivered([waiting.event.id]) == 1

@@ -143,7 +143,7 @@ class Api:
             replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
             for each in asked
         ]
-        return View(views.events, {"wanted": wanted})
+        return View(views.events, {"wanted": wanted, "identity_key": self.config().store.identity_key})
 
     def deliveries_shown(self, asked: given.DeliveriesGiven) -> View[shapes.DeliveryPage]:
         """Find a page of deliveries."""

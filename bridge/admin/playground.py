@@ -23,6 +23,7 @@ from bridge.config.reload import defining_file
 from bridge.config.tree import MapNode, find, plain
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode
+from bridge.identity import STAND_IN
 from bridge.routing import route
 from bridge.store.base import Delivery
 
@@ -102,7 +103,7 @@ def _tried(config: Config, place: Place, payload: bytes, now: float) -> Tried:
     if not isinstance(document, dict):
         raise OperatorError("the event must be one JSON object")
     document = {"Type": "Lead", "SessionID": 1, "CreateTime": "", **document, "SerialNumber": chatbot.serial_number}
-    routed = route(Verified(orjson.dumps(document), document, Form.RAW, chatbot.name), chatbot, now)
+    routed = route(Verified(orjson.dumps(document), document, Form.RAW, chatbot.name), chatbot, now, STAND_IN)
     if routed.event.state is EventState.UNRECOGNISED:
         return Tried(verdict="the event is not recognised: its Type is unknown, or one of its fields is no plain value")
     if routed.event.state is EventState.TEST:

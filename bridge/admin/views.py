@@ -42,12 +42,17 @@ class View(Generic[T_co]):
         return self.make(connection, **self.given)
 
 
-def events(connection: Connection, wanted: Sequence[EventsWanted]) -> shapes.EventPage:
-    """Show a page of events: the first of those wanted that has any, or may have some further on."""
-    found = search.find_events(connection, wanted[0])
+def events(
+    connection: Connection, wanted: Sequence[EventsWanted], identity_key: bytes | None = None
+) -> shapes.EventPage:
+    """Show a page of events: the first of those wanted that has any, or may have some further on.
+
+    `identity_key` is the configuration's own.
+    """
+    found = search.find_events(connection, wanted[0], identity_key)
     for each in wanted[1:]:
         if not found.rows and found.next is None:
-            found = search.find_events(connection, each)
+            found = search.find_events(connection, each, identity_key)
     return shapes.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
 
 

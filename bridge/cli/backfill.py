@@ -31,11 +31,13 @@ from bridge.config import Chatbot, Config
 from bridge.config.model import Pull
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, timestamp
+from bridge.identity import Identity
 from bridge.routing import route
 from bridge.spelling import did_you_mean
 from bridge.store import auditing
 from bridge.store.base import Routed
 from bridge.store.changes import Accept, write
+from bridge.store.installation import adopt
 from bridge.store.received import STEP, received_since
 
 TIMEOUT = 60.0
@@ -84,9 +86,12 @@ def backfill(
     _check_since(start.timestamp(), now, config)
     store = open_store(config)
     elements = asyncio.run(_listed(source.pull, source.serial_number, start, now))
-    known = _known(store, source.serial_number, elements, start.timestamp() - EARLIER_SECONDS)
-    judged = judge(elements, source.serial_number, known)
-    lines = _accept(store, [each for each in judged if each.verdict is Verdict.MISSED], source, now)
+    with store.writing() as connection:
+        identity = adopt(connection, config.store.identity_key)
+    known = _known(store, source.serial_number, elements, start.timestamp() - EARLIER_SECONDS, identity)
+    judged = judge(elements, source.serial_number, known, identity)
+    missed = [each for each in judged if each.verdict is Verdict.MISSED]
+    lines = _accept(store, missed, source, now, identity)
     if json:
         output.write_json([_row(each, chatbot) for each in reversed(judged)])
     else:
@@ -164,9 +169,11 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 # -- comparing and accepting
 
 
-def _known(store: OpenStore, serial: str, elements: Sequence[Any], moment: float) -> list[Listed]:
+def _known(store: OpenStore, serial: str, elements: Sequence[Any], moment: float, identity: Identity) -> list[Listed]:
     """Read the stored events that are, or may be, one of the elements."""
-    listed = [each for each in (read_element(element, serial) for element in elements) if isinstance(each, Listed)]
+    listed = [
+        each for each in (read_element(element, serial, identity) for element in elements) if isinstance(each, Listed)
+    ]
     ids, kin = {each.id for each in listed}, {each.kin for each in listed}
     known = []
     after: int | None = 0 if listed else None
@@ -174,17 +181,17 @@ def _known(store: OpenStore, serial: str, elements: Sequence[Any], moment: float
         with store.reading() as connection:
             rows = received_since(connection, moment, after)
         for row in rows:
-            each = read_known(row.id, row.payload, serial)
+            each = read_known(row.id, row.payload, serial, identity)
             if each and (each.id in ids or each.kin in kin):
                 known.append(each)
         after = rows[-1].seq if len(rows) == STEP else None
     return known
 
 
-def _accept(store: OpenStore, missed: Sequence[Judged], chatbot: Chatbot, now: float) -> list[str]:
+def _accept(store: OpenStore, missed: Sequence[Judged], chatbot: Chatbot, now: float, identity: Identity) -> list[str]:
     """Accept them in order; says in a line each what came of it. A crash leaves the later ones for the next time."""
     lines = []
-    routed = [_routed(each.listed, chatbot, now) for each in missed if each.listed]
+    routed = [_routed(each.listed, chatbot, now, identity) for each in missed if each.listed]
     entry = None
     for start in range(0, len(routed), ACCEPTED_AT_ONCE):
         part = routed[start : start + ACCEPTED_AT_ONCE]
@@ -200,10 +207,10 @@ def _entry(chatbot: Chatbot, missed: int) -> Entry:
     return Entry(BY_COMMAND, Action.BACKFILL, Subject.CHATBOT, chatbot.name, 0, {"of": missed})
 
 
-def _routed(listed: Listed, chatbot: Chatbot, now: float) -> Routed:
+def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) -> Routed:
     """Route it as the webhook's event that it would have been; it came by a call of ours, so nothing is signed."""
     verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name)
-    return route(verified, chatbot, now)
+    return route(verified, chatbot, now, identity)
 
 
 def _line(routed: Routed, *, is_new: bool) -> str:

@@ -17,6 +17,7 @@ from bridge.store import auditing
 from bridge.store import backup as copies
 from bridge.store import migrate as migration
 from bridge.store.driver import raw
+from bridge.store.installation import adopt
 from bridge.store.opening import driver_for
 from bridge.store.sqlite import SqliteDriver
 
@@ -38,6 +39,8 @@ def migrate(*, config: ConfigOption = None) -> None:
     driver = driver_for(kept.url, kept.encryption_keys)
     try:
         migrated = migration.migrate(driver.engine())
+        with driver.engine().begin() as connection:
+            adopt(connection, kept.identity_key)
     except driver.errors as error:
         raise StoreUnavailableError(f"the store cannot be migrated: {cause(error)}; it is as it was") from error
     if migrated:

@@ -33,7 +33,7 @@ CLOCK_SECONDS = 60.0
 """How far a clock may be off before it is worth a word; signatures are refused by `signature_tolerance`."""
 EVENTS_LOOKED_AT = 20
 CREATED_DIGITS = 10
-"""Of an event's id, as `bridge.event.identity` makes it."""
+"""Of an event's id, as `bridge.identity` makes it."""
 LITTLE_BYTES = 1024**3
 FEW_BYTES = 100 * 1024**2
 DAYS_LEFT = 14

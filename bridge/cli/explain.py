@@ -102,7 +102,7 @@ def _is_finding(fate: Fate) -> bool:
 
 def _rows(fate: Fate) -> list[dict[str, Any]]:
     """Give a row for each route; for an event that no chatbot's routes see, one that says so."""
-    event = {"id": fate.event.id, "chatbot": fate.event.chatbot, "type": fate.event.type}
+    event = {"id": None, "chatbot": fate.event.chatbot, "type": fate.event.type}
     if not fate.routes:
         return [{**event, "state": fate.event.state.value, "destination": None, "why": fate.why}]
     return [
@@ -128,10 +128,10 @@ def _request(request: Preview) -> dict[str, Any]:
 
 def _show(fate: Fate) -> None:
     event = fate.event
-    output.show_facts({"event": event.id, "state": event.state.value, "chatbot": event.chatbot, "type": event.type})
+    output.show_facts({"state": event.state.value, "chatbot": event.chatbot, "type": event.type})
     if fate.why:
         say = output.complain if event.state is EventState.UNRECOGNISED else output.say
-        say(f"event {event.id}: {fate.why}")
+        say(f"event: {fate.why}")
     for each in fate.routes:
         output.say()
         _show_route(each)

@@ -9,6 +9,7 @@ from bridge import json_form
 from bridge.config import Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
 from bridge.expressions.engine import JinjaExpressions
+from bridge.identity import STAND_IN
 from bridge.mapping import FieldTrace, variables
 from bridge.record import Spoiled, make_record
 from bridge.routing import route as route_event
@@ -76,11 +77,22 @@ def foretell(body: bytes, config: Config, now: float) -> list[Fate]:
     return [foretell_one(body, document, config, now)]
 
 
-def foretell_one(payload: bytes, document: Any, config: Config, now: float) -> Fate:  # noqa: ANN401 - any JSON value
-    """Say what becomes of one event; `document` is the payload's JSON value, None where it is not JSON."""
+def foretell_one(
+    payload: bytes,
+    document: Any,  # noqa: ANN401 - any JSON value
+    config: Config,
+    now: float,
+    event_id: str | None = None,
+) -> Fate:
+    """Say what becomes of one event; `document` is the payload's JSON value, None where it is not JSON.
+
+    Its id is `event_id`, or a stand-in that must not be shown: only a store knows what ids are made with.
+    """
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "")
     verified = Verified(payload, document, Form.RAW, chatbot.name if chatbot else None)
-    routed = route_event(verified, chatbot, now)
+    routed = route_event(verified, chatbot, now, STAND_IN)
+    if event_id:
+        routed = routed._replace(event=routed.event._replace(id=event_id))
     if routed.event.state is EventState.TEST:
         return Fate(routed.event, "it is a test: it would be stored and answered as one, and not delivered", ())
     if routed.event.state is not EventState.ACCEPTED or chatbot is None:

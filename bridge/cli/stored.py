@@ -83,8 +83,8 @@ def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple
         document = decode(event.payload)
     except ValueError:
         document = None
-    before = foretell_one(event.payload, document, other, event.received_at) if other else None
-    return before, foretell_one(event.payload, document, config, event.received_at)
+    before = foretell_one(event.payload, document, other, event.received_at, event.id) if other else None
+    return before, foretell_one(event.payload, document, config, event.received_at, event.id)
 
 
 def _row(each: Group) -> dict[str, Any]:

@@ -272,13 +272,20 @@ def _store(draft: Draft) -> Store | None:
     url = part.url.get_secret_value()
     if _has_password(url):
         warn_if_readable(draft.findings, draft.root, ("store", "url"))
-    keys = _encryption_keys(draft)
-    return Store(url, part.retention.delivered, part.retention.dead, part.spool, part.spool_limit, keys)
+    return Store(
+        url,
+        part.retention.delivered,
+        part.retention.dead,
+        part.spool,
+        part.spool_limit,
+        tuple(_store_keys(draft, ("store", "encryption_keys"))),
+        next(iter(_store_keys(draft, ("store", "identity_key"))), None),
+    )
 
 
-def _encryption_keys(draft: Draft) -> tuple[bytes, ...]:
+def _store_keys(draft: Draft, where: tuple[str, ...]) -> list[bytes]:
     keys: list[bytes] = []
-    for path, written in draft.texts(("store", "encryption_keys")):
+    for path, written in draft.texts(where):
         try:
             key = store_key(written)
         except ValueError as error:
@@ -288,7 +295,7 @@ def _encryption_keys(draft: Draft) -> tuple[bytes, ...]:
             draft.value_error(path, "is the same key as one before it: remove it")
         keys.append(key)
         warn_if_readable(draft.findings, draft.root, path)
-    return tuple(keys)
+    return keys
 
 
 def _alerts(draft: Draft) -> Alerts | None:

@@ -79,6 +79,8 @@ class Store:
     """The most bytes of payloads in it."""
     encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
     """What the store is encrypted with: the first encrypts, all decrypt; without any nothing is encrypted."""
+    identity_key: bytes | None = field(default=None, repr=False)
+    """32 bytes that ids are made with; None where the store keeps a key of its own."""
 
 
 @dataclass(frozen=True, slots=True)

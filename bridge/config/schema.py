@@ -122,6 +122,14 @@ class StorePart(Part):
         "256MiB",
     )
 
+    identity_key: SecretText | None = Field(
+        default=None,
+        examples=["${LEADBRIDGE_IDENTITY_KEY}"],
+        description="32 random bytes in base64 (`openssl rand -base64 32`) that the ids of events are made with. By "
+        "default the store makes a key and keeps it. A key given here is not in the store nor in its backups, so keep "
+        "it beside them. It cannot be changed later.",
+    )
+
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: SecretStr) -> SecretStr:

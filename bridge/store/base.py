@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from bridge.audit import Entry
 from bridge.event import Event, Room
+from bridge.identity import Identity
 from bridge.sharding import SPLIT, shard
 from connectors.base import Reason
 
@@ -257,7 +258,14 @@ class Store(Protocol):
         ...
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
-        """Count the deliveries of these events that are not delivered."""
+        """Count the deliveries of these events that are not delivered, and the events that are not there."""
+        ...
+
+    async def identity(self, given: bytes | None) -> Identity:
+        """Return what the ids of the installation are made with; `given` is the configuration's own key.
+
+        The first process of all makes the key. Raises OperatorError if the store is used with another one.
+        """
         ...
 
     async def quarantine(self, request: Quarantined) -> bool:

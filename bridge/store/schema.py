@@ -235,6 +235,14 @@ secrets = Table(
     PrimaryKeyConstraint("destination", "name"),
 )
 
+installation = Table(
+    "installation",
+    metadata,
+    # `bridge.store.installation`: which value it is.
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
 configuration = Table(
     "configuration",
     metadata,

@@ -2,7 +2,7 @@
 
 Reads only, on a connection that is open. A page looks at no more than `SPAN` rows, so that it costs the same however
 much the store holds; where nothing among them suits, it says from where to look on. A person is found by the key that
-deliveries carry (`bridge.event.contact_key`), so no e-mail address and no phone number is kept a second time.
+deliveries carry (`bridge.identity.Identity.contact`), so no e-mail address and no phone number is kept a second time.
 """
 
 import re
@@ -12,7 +12,9 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, Subquery, exists, func, select, text, true, tuple_
 
-from bridge.event import EventState, contact_key, decode, text_of
+from bridge.event import EventState, decode, text_of
+from bridge.identity import Identity
+from bridge.store import installation
 from bridge.store.base import PAGE, DeliveryState
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.questions import (
@@ -102,8 +104,8 @@ class FoundDeliveries:
     next: int | None
 
 
-def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
-    """Look for events.
+def find_events(connection: Connection, wanted: EventsWanted, identity_key: bytes | None = None) -> FoundEvents:
+    """Look for events. `identity_key` is the configuration's own, which the key of a person is made with.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
     others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for.
@@ -113,7 +115,9 @@ def find_events(connection: Connection, wanted: EventsWanted) -> FoundEvents:
     """
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
     if wanted.email or wanted.phone:
-        return _find_person(connection, wanted, low, high)
+        identity = installation.known(connection, identity_key)
+        contact = _contact(wanted, identity) if identity else None
+        return _find_person(connection, wanted, contact, low, high)
     if wanted.email_part:
         return _find_part(connection, wanted, low, high)
     bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
@@ -296,9 +300,13 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
     return bottom if bottom > low else None
 
 
-def _find_person(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
+def _contact(wanted: EventsWanted, identity: Identity) -> int:
+    return identity.email_contact(wanted.email) if wanted.email else identity.phone_contact(wanted.phone or "")
+
+
+def _find_person(connection: Connection, wanted: EventsWanted, contact: int | None, low: int, high: int) -> FoundEvents:
     undelivered = wanted.state in _UNDELIVERED
-    known = [] if undelivered else _known(connection, wanted, low, high)
+    known = [] if undelivered or contact is None else _known(connection, contact, low, high)
     named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
     found = _among(connection, wanted, {*named, *known})
     near = [seq for seq in found if seq >= bottom]
@@ -315,11 +323,8 @@ def _find_part(connection: Connection, wanted: EventsWanted, low: int, high: int
     return FoundEvents(events_in(connection, named), _next(named, wanted.limit, bottom, low))
 
 
-def _known(connection: Connection, wanted: EventsWanted, low: int, high: int) -> list[int]:
+def _known(connection: Connection, key: int, low: int, high: int) -> list[int]:
     """Give the events of a person that the index knows, newest first; of very many the newest."""
-    key = contact_key(
-        {"Email": wanted.email or "", "PhoneNumber": wanted.phone or "", "SerialNumber": "", "SessionID": ""}
-    )
     theirs = (deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
     settled = select(deliveries.c.event_seq).where(text("deliveries.state != 'pending'"), *theirs).distinct()
     found = set(connection.execute(settled.order_by(deliveries.c.event_seq.desc()).limit(FOUND_LIMIT)).scalars())

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, select
 
 from bridge.event import Event, EventState, Form
+from bridge.identity import Identity
+from bridge.store import installation
 from bridge.store.base import DeliveryState, NewDelivery, Quarantined, Routed
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.questions import opened_request
@@ -18,6 +20,16 @@ class SpoolStore(SqlStore):
     async def size(self) -> int:
         """Give the bytes of the payloads that wait."""
         return await self._read(lambda c: int(c.execute(_SIZE).scalar_one()))
+
+    async def first_identity(self, given: bytes | None) -> Identity:
+        """Return what ids are made with while the database is away: the given key, the database's, or its own."""
+        if given is not None:
+            return Identity(given)
+        return await self._call(lambda c: installation.copy(c) or installation.adopt(c, None))
+
+    async def keep_identity(self, identity: Identity) -> None:
+        """Keep the database's key for a start at which the database is away."""
+        await self._call(lambda c: installation.keep_copy(c, identity))
 
     async def oldest(self, limit: int) -> list[Routed]:
         """Read the events that have waited longest, with their deliveries, in order of receipt."""

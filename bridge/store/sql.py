@@ -13,8 +13,20 @@ from sqlalchemy import Connection, func, select, text
 
 from bridge.audit import Entry
 from bridge.errors import StoreUnavailableError
+from bridge.identity import Identity
 from bridge.sharding import shard
-from bridge.store import auditing, changes, configuration, lease, members, quarantine, retention, secrets, sharding
+from bridge.store import (
+    auditing,
+    changes,
+    configuration,
+    installation,
+    lease,
+    members,
+    quarantine,
+    retention,
+    secrets,
+    sharding,
+)
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
@@ -157,6 +169,10 @@ class SqlStore:
             # of every delivery.
             self._loop.call_later(SETTLED_ELSEWHERE_SECONDS, self._settled_elsewhere, frozenset(event_ids))
         return count
+
+    async def identity(self, given: bytes | None) -> Identity:
+        """Return what the ids of the installation are made with; see `Store.identity`."""
+        return await self._call(lambda c: installation.adopt(c, given), sent=True)
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
@@ -346,9 +362,12 @@ def _delivery(keys: KeyRing, row: Sequence[Any]) -> Delivery:
 
 
 def _undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
-    question = (
+    mine = events.c.id.in_(ids)
+    there = select(func.count()).select_from(events).where(mine)
+    open_ = (
         select(func.count())
         .select_from(deliveries.join(events))
-        .where(events.c.id.in_(ids), deliveries.c.state != DeliveryState.DELIVERED.value)
+        .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
     )
-    return int(connection.execute(question).scalar_one())
+    # An event that waits in a spool still is not delivered either.
+    return len(set(ids)) - connection.execute(there).scalar_one() + connection.execute(open_).scalar_one()

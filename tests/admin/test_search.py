@@ -14,9 +14,10 @@ from bridge.store import bulk, counts, search
 from bridge.store.base import DeliveryState, NewDelivery, Routed
 from bridge.store.bulk import Act, Chosen
 from bridge.store.driver import Driver
+from bridge.store.installation import adopt
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from bridge.store.sql import SqlStore
-from tests.building import NOW, event
+from tests.building import IDENTITY_KEY, NOW, event
 
 HOUR = 3600.0
 
@@ -24,11 +25,14 @@ HOUR = 3600.0
 @pytest.fixture(params=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest) -> Driver:
     if request.param == "sqlite":
-        embedded: Driver = request.getfixturevalue("embedded")
-        return embedded
-    from tests.postgresql import ToldDriver
+        made: Driver = request.getfixturevalue("embedded")
+    else:
+        from tests.postgresql import ToldDriver
 
-    return ToldDriver(request.getfixturevalue("database"))
+        made = ToldDriver(request.getfixturevalue("database"))
+    with made.engine().begin() as connection:
+        adopt(connection, IDENTITY_KEY)
+    return made
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ async def all_events(desk: Desk, **wanted: Any) -> list[float]:
     before = None
     while True:
         asked = EventsWanted(**wanted, before=before)
-        page = await desk.ask(lambda connection, asked=asked: search.find_events(connection, asked))  # type: ignore[misc]
+        page = await desk.ask(lambda connection, asked=asked: search.find_events(connection, asked, IDENTITY_KEY))  # type: ignore[misc]
         found += [(each.received_at - NOW) / HOUR for each in page.rows]
         if page.next is None:
             return found

@@ -15,9 +15,11 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Table, insert, text
 
-from bridge.event import EventState, Form, Room, contact_key, fields_of, identity, unrecognised_identity
+from bridge.event import EventState, Form, Room, fields_of
+from bridge.identity import Identity
 from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver, raw
+from bridge.store.installation import adopt
 from bridge.store.quarantine import BOUNDS
 from bridge.store.schema import attempts, deliveries, events, quarantine
 from connectors.base import Reason
@@ -70,7 +72,9 @@ class Fullness:
 
 def fill(driver: Driver, fullness: Fullness, now: float) -> None:
     """Fill a migrated, empty store; `now` is when the last event came."""
-    made = _Made(fullness, now)
+    with driver.engine().begin() as connection:
+        identity = adopt(connection, None)
+    made = _Made(fullness, now, identity)
     with driver.connect() as connection:
         # An index over what comes in no order takes far longer to fill row by row than to make in the end.
         indexes = [index for table in (events, deliveries) for index in table.indexes]
@@ -93,7 +97,8 @@ def fill(driver: Driver, fullness: Fullness, now: float) -> None:
 class _Made:
     """Makes the rows, each from its number alone."""
 
-    def __init__(self, fullness: Fullness, now: float) -> None:
+    def __init__(self, fullness: Fullness, now: float, identity: Identity) -> None:
+        self._identity = identity
         self._fullness = fullness
         self._now = now
         self._chatbots = tuple(CHATBOTS)
@@ -106,9 +111,9 @@ class _Made:
         """Make an event, in the order of the table's columns."""
         chatbot, state, payload = self._chatbot(number), self._state(number), self._payload(number)
         if state is EventState.UNRECOGNISED:
-            identified, kind = unrecognised_identity(payload, orjson.loads(payload)), None
+            identified, kind = self._identity.unrecognised_id(payload, orjson.loads(payload)), None
         else:
-            identified, kind = identity(self._fields(number)), "Lead"
+            identified, kind = self._identity.event_id(self._fields(number)), "Lead"
         return (
             number,
             bytes.fromhex(identified),
@@ -124,7 +129,7 @@ class _Made:
         """Make the deliveries of an event."""
         if self._state(number) is not EventState.ACCEPTED:
             return
-        received, contact = self._at(number), contact_key(self._fields(number))
+        received, contact = self._at(number), self._identity.contact(self._fields(number))
         for place, destination in enumerate(CHATBOTS[self._chatbot(number)]):
             row: dict[str, Any] = dict.fromkeys(column.name for column in deliveries.columns)
             row |= {"id": 2 * number + place, "event_seq": number, "route": destination, "destination": destination}

@@ -16,6 +16,7 @@ from bridge.event import Form, Verified, decode
 from bridge.routing import route
 from bridge.store.changes import Accept, write
 from bridge.store.driver import raw
+from bridge.store.installation import adopt
 from bridge.store.migrate import migrate
 from bridge.store.schema import lanes
 from bridge.store.sqlite import SqliteDriver
@@ -36,9 +37,10 @@ class Ledger:
         """Accept the leads as the receiver does, in one transaction, with all their deliveries pending."""
         now = time.time()
         verified = [Verified(each, decode(each), Form.RAW, self._chatbot.name) for each in payloads]
-        routed = [route(each, self._chatbot, now) for each in verified]
         with contextlib.closing(self._driver.connect()) as connection:
             raw(connection).execute(self._driver.begin)
+            identity = adopt(connection, None)
+            routed = [route(each, self._chatbot, now, identity) for each in verified]
             write(connection, [Accept(routed)])
             raw(connection).execute("COMMIT")
 

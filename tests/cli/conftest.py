@@ -16,6 +16,7 @@ from bridge.config import Config, load
 from bridge.routing import route
 from bridge.signature import sign
 from bridge.store.base import Lease, Pause, Quarantined
+from bridge.store.installation import adopt
 from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
@@ -114,12 +115,14 @@ class Place:
         config = self.config()
         bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in documents]
         ids: list[str] = []
+        with self.driver.engine().begin() as connection:
+            identity = adopt(connection, config.store.identity_key)
 
         async def work(store: SqlStore) -> None:
             for body in bodies:
                 claim = read_claim(body, None, config)
                 verified = verify(claim, [sign(KEY.encode(), str(int(now)), body)], now, config)
-                routed = [route(each, config.chatbots.get(each.chatbot or ""), now) for each in verified]
+                routed = [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
                 await store.accept(routed)
                 ids.extend(each.event.id for each in routed)
 

@@ -37,7 +37,7 @@ def test_each_route_says_whether_it_takes_the_event_and_what_would_be_sent(place
     assert crm["request"]["url"] == "http://127.0.0.1:9/leads"
     assert json.loads(crm["request"]["body"]) == crm["fields"]
     assert (mail["state"], mail["why"], mail["request"]) == ("skipped", "its `when` does not hold", None)
-    assert len(mail["id"]) == 32
+    assert mail["id"] is None  # only a store knows what ids are made with
 
 
 def test_an_event_of_another_type_is_skipped_by_name(place: "Place") -> None:
@@ -153,7 +153,6 @@ def test_an_array_is_explained_event_by_event(place: "Place") -> None:
     rows = explained(place, lead(), lead())
 
     assert len(rows) == 4
-    assert len({row["id"] for row in rows}) == 2
 
 
 def test_a_file_that_is_not_there_is_an_error(place: "Place") -> None:

@@ -89,7 +89,8 @@ async def _fill(bench: Bench, made: Setup, count: int) -> None:
     driver = driver_for(made.store)
     await asyncio.to_thread(migrate, driver.engine())
     store = SqlStore(driver)
-    await store.accept([route(Verified(payload, decode(payload), Form.RAW, chatbot.name), chatbot, time.time())])
+    verified, identity = Verified(payload, decode(payload), Form.RAW, chatbot.name), await store.identity(None)
+    await store.accept([route(verified, chatbot, time.time(), identity)])
     await store.close()
     if made.store.startswith("sqlite"):
         await asyncio.to_thread(multiply, made.database, count)
