@@ -30,7 +30,7 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
         document = decode(payload)
     except ValueError:
         document = None
-    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbot(event.chatbot)
     verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
@@ -60,7 +60,7 @@ def _verified(
     request: int, quarantined: Quarantined, config: Config, identity: Identity, *, any_age: bool
 ) -> list[Routed]:
     now = quarantined.received_at
-    claim = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config)
+    claim = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config)
     try:
         verified = verify(claim, [quarantined.signature], now, config, any_age=any_age)
     except SignatureError as error:
@@ -68,7 +68,7 @@ def _verified(
         if error.code is SignatureFault.STALE:
             correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
         raise OperatorError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
-    return [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
+    return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
 
 
 def _result(routed: Routed, *, is_new: bool) -> str:

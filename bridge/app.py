@@ -78,7 +78,7 @@ async def running(
 
     def reloaded(result: str, problems: int) -> None:
         metrics.reloaded(result, problems)
-        watch.reloaded(problems)
+        watch.reloaded(problems - len(in_use().held))
 
     def received(chatbot: str, result: str) -> None:
         metrics.received(chatbot, result)
@@ -164,7 +164,7 @@ async def serve(config: Config, files: Files) -> None:
         loop.add_signal_handler(number, asked)
     reloading = Reloading(loop)
     async with running(config, files, apart=True) as bridge:
-        reloading.begin(bridge.configuration.ask)
+        reloading.begin(bridge.configuration.confirm)
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)

@@ -23,7 +23,7 @@ from bridge.calling import Caller, allowed, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace, Place
-from bridge.record import Spoiled, make_record
+from bridge.record import LeftOutError, Spoiled, make_record
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
 from connectors.base import Delivered, Outcome, Reason
@@ -272,12 +272,15 @@ class Lane:
 
     async def _load(self, ids: Sequence[int]) -> None:
         """Turn deliveries into records; those that cannot be become dead letters here, and nothing is sent."""
-        spoiled = []
+        spoiled, waiting = [], 0
         now = self._clock()
         deliveries = await self._store.read(self.name, ids)
         for delivery in deliveries:
             try:
                 self._ready.append(self._made_ready(delivery, now))
+            except LeftOutError:
+                # It stays out, and what is behind it, until a reload has the queue read anew.
+                waiting += 1
             except Spoiled as error:
                 spoiled.append(self._spoiled(delivery, error.reason, error.detail))
             except Exception as error:  # noqa: BLE001 - see below
@@ -286,6 +289,8 @@ class Lane:
                 self._log.exception("mapping_fault", delivery=delivery.id)
                 detail = f"a plugin raised {type(error).__name__}; see the log, mend it, then replay"
                 spoiled.append(self._spoiled(delivery, Reason.MAPPING, detail))
+        if waiting:
+            self._log.warning("deliveries_wait", deliveries=waiting, reason="the files of their chatbots are left out")
         for gone in set(ids) - {delivery.id for delivery in deliveries}:
             self._agenda.done(gone)
         if spoiled:

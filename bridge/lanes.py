@@ -30,6 +30,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.faults import Faults
 from bridge.lane import Lane
 from bridge.pace import Pace
+from bridge.record import LeftOutError
 from bridge.sharding import lanes_of, shard
 from bridge.shares import shares
 from bridge.store.base import Lease, Meeting, Store
@@ -315,7 +316,11 @@ class Lanes:
             log.error("connector_not_closed", exc_info=error)
 
     def _chatbot(self, name: str) -> Chatbot | None:
-        return self._config().chatbots.get(name)
+        """Return the chatbot of a name; None if there is none. Raises LeftOutError."""
+        config = self._config()
+        if config.may_be_left_out(name):
+            raise LeftOutError
+        return config.chatbots.get(name)
 
     def _accepted(self, destinations: frozenset[str]) -> None:
         configured = self._config().destinations

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import orjson
@@ -30,7 +31,7 @@ from bridge.event import EventState, Room, Verified
 from bridge.identity import Identity
 from bridge.relay import Relay
 from bridge.routing import route
-from bridge.signature import HEADER, SignatureError
+from bridge.signature import HEADER, SignatureError, SignatureFault
 from bridge.store.base import Quarantined, Routed
 from bridge.verification import Claim, read_claim, room, verify
 
@@ -63,6 +64,7 @@ _ERRORS = {
     415: b'{"status":"error","error":"send the body as plain JSON, without Content-Encoding"}',
     503: b'{"status":"error","error":"the event could not be stored; send it again"}',
 }
+_UNVERIFIED = b'{"status":"error","error":"the event could not be verified for now; send it again"}'
 _NOT_RELAYED = b'{"status":"error","error":"the event is queued but not delivered yet; send it again"}'
 
 log = structlog.get_logger()
@@ -191,10 +193,10 @@ class Receiver:
             else:
                 verified = await self._aside(partial(verify, claim, header, now, config))
         except SignatureError as error:
-            return await self._refuse(claim, header, error, now)
+            return await self._refuse(claim, header, error, now, config)
         # No wait between this and the intake: the spool learns its database's key while others wait.
         identity = self._identity()
-        routed = [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
+        routed = [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
         new = await self._store.accept(routed)
         self._log(verified, routed, new, len(body))
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
@@ -215,18 +217,28 @@ class Receiver:
         finally:
             self._slow_waiting -= 1
 
-    async def _refuse(self, claim: Claim, header: Sequence[str], error: SignatureError, now: float) -> web.Response:
-        """Answer 401, and keep the request aside if it names a chatbot: the key may be mistyped on this side."""
+    async def _refuse(
+        self, claim: Claim, header: Sequence[str], error: SignatureError, now: float, config: Config
+    ) -> web.Response:
+        """Answer 401, and quarantine the request if it names a chatbot: the key may be mistyped on this side.
+
+        If its key may stand in a file that is left out, it is quarantined too and the answer is 503.
+        """
         name = claim.chatbots[0].name if claim.chatbots else ""
+        file = _keys_left_out(claim, config) if error.code is SignatureFault.MISMATCH else None
         kept, into = False, room(claim, header, error.code, now)
-        if name and self._quarantining[into] < QUARANTINE_LIMIT:
+        if (name or file) and self._quarantining[into] < QUARANTINE_LIMIT:
             self._quarantining[into] += 1
             try:
-                kept = await self._store.quarantine(Quarantined(now, name, _text(header), claim.body, into))
+                kept = await self._store.quarantine(
+                    Quarantined(now, name or str(file), _text(header), claim.body, into)
+                )
             finally:
                 self._quarantining[into] -= 1
         self._observe(name, error.code.value)
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
+        if file:
+            return Answer(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
         return _error_response(str(error))
 
     def _log(self, verified: Sequence[Verified], routed: Sequence[Routed], new: Sequence[bool], size: int) -> None:
@@ -286,6 +298,13 @@ def _text(header: Sequence[str]) -> str:
     return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def _keys_left_out(claim: Claim, config: Config) -> str | None:
+    """Return the name of the file that is left out and may hold the keys of a request; None if there is none."""
+    if claim.chatbots:
+        return next((Path(each.left_out).name for each in claim.chatbots if each.left_out), None)
+    return Path(config.unreadable).name if config.unreadable else None
+
+
 def _waits(routed: Sequence[Routed], config: Config) -> list[float]:
     """Give how long those of the events whose sender wants to hear of the relay may take."""
     chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
@@ -297,7 +316,7 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
     if path == "/webhook":
         return True, None
     start, _, name = path.rpartition("/")
-    chatbot = config.chatbots.get(name) if start == "/webhooks" else None
+    chatbot = config.chatbot(name) if start == "/webhooks" else None
     return chatbot is not None, chatbot
 
 

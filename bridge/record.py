@@ -20,8 +20,15 @@ class Spoiled(Exception):  # noqa: N818 - says what has become of the delivery; 
         self.detail = detail
 
 
+class LeftOutError(Exception):
+    """The file of a delivery's chatbot is left out because of its errors: the delivery waits until it is served."""
+
+
 def make_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Record:
-    """Map the delivery's event as its route in the configuration in use says. Raises `Spoiled`."""
+    """Map the delivery's event as its route in the configuration in use says. Raises `Spoiled`.
+
+    Raises LeftOutError too, if `chatbots` does.
+    """
     route = _route(delivery, chatbots)
     try:
         restored = event.restore(delivery.event_id, delivery.chatbot, delivery.payload, delivery.received_at)

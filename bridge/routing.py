@@ -58,6 +58,8 @@ def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: AN
         return "it has no SerialNumber"
     if chatbot is None or chatbot.serial_number != serial:
         return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
+    if chatbot.left_out:
+        return f"the file of its chatbot {chatbot.name} has errors and is left out: fix {chatbot.left_out}, then replay"
     return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 
@@ -65,6 +67,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
     fields = fields_of(verified.document) or {}
     known = (
         chatbot is not None
+        and not chatbot.left_out
         and fields.get("Type") in EVENT_TYPES
         and serial_number(verified.document) == chatbot.serial_number
     )

@@ -42,6 +42,8 @@ def configuration_shape(config: Config, problems: Sequence[shapes.ProblemShape])
         chatbots=chatbots(config).chatbots,
         destinations=destinations(config).destinations,
         problems=problems,
+        held=[_problem(each, "warning") for each in config.held],
+        left_out=[each.file for each in config.left_out],
     )
 
 

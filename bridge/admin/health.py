@@ -63,7 +63,13 @@ class Health:
             return web.json_response({"status": status}, status=503)
         if not self._lanes.complete():
             return web.json_response({"status": "not every lane is owned yet"}, status=503)
-        return web.json_response({"status": "ready"})
+        return web.json_response({"status": "ready", **self._unused()})
+
+    def _unused(self) -> dict[str, int]:
+        """Count the files on disk that are not in use; nothing where there are none."""
+        config = self._config()
+        counts = {"files_left_out": len(config.left_out), "changes_held": len(config.held)}
+        return {name: count for name, count in counts.items() if count}
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         try:

@@ -266,6 +266,10 @@ class ConfigurationShape(Shape):
     chatbots: Sequence[ChatbotShape]
     destinations: Sequence[DestinationShape]
     problems: Sequence[ProblemShape]
+    held: Sequence[ProblemShape]
+    """Changes that wait for a confirmation."""
+    left_out: Sequence[str]
+    """Files that are not in use because of their errors."""
 
 
 class Cause(Shape):

@@ -23,10 +23,26 @@ QUOTA_LEFT = 10
 LONG_QUOTA_SECONDS = 60.0
 """A quota that is renewed within so many seconds is not worth a message: it is used up and renewed all the time."""
 
+NAMES_LIMIT = 10
+"""So many names at the most in one message."""
 SPOOL_NEARLY_FULL = 0.9
 """The part of the spool's limit from which on it is told again, without waiting."""
 
-_DEAD, _UNRECOGNISED, _KEYS, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION, _STORE, _SPOOL, _FAILING = (
+(
+    _DEAD,
+    _UNRECOGNISED,
+    _KEYS,
+    _OLDEST,
+    _PAUSED,
+    _QUOTA,
+    _REFUSED,
+    _CONFIGURATION,
+    _HELD,
+    _LEFT_OUT,
+    _STORE,
+    _SPOOL,
+    _FAILING,
+) = (
     "dead",
     "unrecognised",
     "keys",
@@ -35,6 +51,8 @@ _DEAD, _UNRECOGNISED, _KEYS, _OLDEST, _PAUSED, _QUOTA, _REFUSED, _CONFIGURATION,
     "quota",
     "refused",
     "configuration",
+    "held",
+    "left_out",
     "store",
     "spool",
     "failing",
@@ -99,6 +117,10 @@ class Seen:
     """Of the configuration on disk."""
     failing: frozenset[str] = frozenset()
     """Destinations whose lanes fail again and again in this process, and are worked by no other one."""
+    held: Sequence[str] = ()
+    """The parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
+    left_out: Sequence[str] = ()
+    """The names of the files that are not in use because of their errors."""
     spooled: Spooled | None = None
     """What this process keeps for a database that is away; None where it keeps nothing, or cannot."""
     spools: bool = False
@@ -152,6 +174,18 @@ def _bridge(seen: Seen) -> Iterator[Trouble]:
             "run `leadbridge check`"
         )
         yield Trouble(Key(_CONFIGURATION), "the configuration on disk is broken", detail)
+    if seen.held:
+        detail = (
+            f"{_names(seen.held)}; the files stay in use as they were. If the change is meant, send SIGHUP to the "
+            "process; if not, put the files back"
+        )
+        yield Trouble(Key(_HELD), "a change of the configuration is held", detail, len(seen.held))
+    if seen.left_out:
+        detail = (
+            f"{_names(seen.left_out)}: their chatbots are not served, and their events are kept; run `leadbridge "
+            "check`, fix the files, then `leadbridge deliveries replay` and `leadbridge quarantine release`"
+        )
+        yield Trouble(Key(_LEFT_OUT), "files of the configuration are left out", detail, len(seen.left_out))
 
 
 def _spool(spooled: Spooled) -> Trouble:
@@ -259,6 +293,11 @@ def _refused(refusals: Sequence[tuple[str, str]]) -> Iterator[Trouble]:
             "it, then see `leadbridge quarantine list` and `leadbridge quarantine release`"
         )
         yield Trouble(Key(_REFUSED, chatbot), f"{chatbot}: requests are refused", detail, count)
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_LIMIT])
+    return shown if len(names) <= NAMES_LIMIT else f"{shown} and {len(names) - NAMES_LIMIT} more"
 
 
 def _size(count: int) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -188,6 +189,8 @@ class Watch:
             keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},
             problems=self._problems,
             failing=self._failing(),
+            held=[each.path for each in self._config().held],
+            left_out=[Path(each.file).name for each in self._config().left_out],
             spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,
             spools=spool is not None,
             here=frozenset(lanes),

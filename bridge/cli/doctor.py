@@ -1,6 +1,7 @@
 """`leadbridge doctor`: is all well, and if not, what to do; on one page."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from bridge.cli.store import driver_of, open_store
 from bridge.cli.vault import CommandVault
 from bridge.config import Config, ConfigError
 from bridge.config.places import Places
+from bridge.config.reload import tolerant
 from bridge.errors import LeadbridgeError
 from bridge.probing import probe_all
 from connectors.base import Severity
@@ -60,7 +62,7 @@ def _found(path: Path | None, url: str | None) -> Iterator[Found]:
         config, places = configuration.read_placed(file)
     except ConfigError as error:
         yield from (Found("configuration", Severity.ERROR, str(each)) for each in error.problems)
-        yield Found("configuration", Severity.NOTE, "nothing else can be looked at before that is mended")
+        yield from _without_broken(file)
         return
     yield from (Found("configuration", Severity.WARNING, warning_line(each)) for each in config.warnings)
     yield Found("configuration", Severity.NOTE, f"{file}: no errors")
@@ -72,6 +74,18 @@ def _found(path: Path | None, url: str | None) -> Iterator[Found]:
     if url:
         yield from examining.webhook(url, time.time())
     yield from _destinations(config, places)
+
+
+def _without_broken(file: Path) -> Iterator[Found]:
+    """Look at what `serve` would start with: without the files that have errors."""
+    try:
+        config = tolerant(file, os.environ)[0]
+    except ConfigError:
+        yield Found("configuration", Severity.NOTE, "nothing else can be looked at before that is fixed")
+        return
+    yield from _stored(config)
+    if config.server.admin.port:
+        yield examining.bridge(config.server.admin)
 
 
 def _stored(config: Config) -> Iterator[Found]:

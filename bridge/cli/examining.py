@@ -4,6 +4,7 @@ Nothing is changed by looking. The destinations are asked by `bridge.probing`.
 """
 
 import http.client
+import json
 import shutil
 import ssl
 import stat
@@ -29,6 +30,7 @@ from bridge.store.sqlite import SqliteDriver
 from connectors.base import Severity
 
 ASK_SECONDS = 5.0
+ANSWER_BYTES = 4096
 CLOCK_SECONDS = 60.0
 """How far a clock may be off before it is worth a word; signatures are refused by `signature_tolerance`."""
 EVENTS_LOOKED_AT = 20
@@ -127,14 +129,34 @@ def bridge(address: Address) -> Found:
     connection = http.client.HTTPConnection(host, address.port, timeout=ASK_SECONDS)
     try:
         connection.request("GET", "/readyz")
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        status, unused = answer.status, _unused(answer.read(ANSWER_BYTES))
     except (OSError, http.client.HTTPException):
         return Found("serve", Severity.WARNING, f"nobody answers at {address}: is `leadbridge serve` running?")
     finally:
         connection.close()
+    if status == http.HTTPStatus.OK and unused:
+        return Found("serve", Severity.WARNING, f"running and ready at {address}, but {unused}")
     if status == http.HTTPStatus.OK:
         return Found("serve", Severity.NOTE, f"running and ready at {address}")
     return Found("serve", Severity.ERROR, f"running at {address}, but not ready ({status}); see its log")
+
+
+def _unused(answer: bytes) -> str:
+    """Say which files on disk are not in use, as `/readyz` tells; empty where there are none."""
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        return ""
+    held, left_out = (int(told.get(name, 0)) for name in ("changes_held", "files_left_out"))
+    said = []
+    if held:
+        files = f"{held} change{'' if held == 1 else 's'} of the configuration {'is' if held == 1 else 'are'} held"
+        said.append(f"{files}: confirm with SIGHUP, or put back the files")
+    if left_out:
+        files = f"{left_out} file{' is' if left_out == 1 else 's are'} left out"
+        said.append(f"{files} because of errors: fix them, then replay and release what was kept")
+    return "; ".join(said)
 
 
 def webhook(url: str, now: float) -> Iterator[Found]:

@@ -87,7 +87,7 @@ def _only_path(arguments: list[Path]) -> Path | None:
 def _explain(arguments: list[Path], *, as_json: bool) -> bool:
     """Explain an event; says whether there is a finding."""
     path, event = split_required(arguments)
-    fates = foretell(read_event(event), configuration.read(path), time.time())
+    fates = foretell(read_event(event), configuration.read_whole(path), time.time())
     if as_json:
         output.write_json([row for fate in fates for row in _rows(fate)])
     else:

@@ -61,7 +61,7 @@ def send(
     The exit status is 0 if the answer is one of the two that the vendor takes for success.
     """
     path, event = split(arguments or [])
-    config = configuration.read(path)
+    config = configuration.read_whole(path)
     body = read_event(event) if event else None
     sender = _chatbot(config, chatbot, body)
     if body is None:

@@ -3,26 +3,36 @@
 import asyncio
 import os
 from collections.abc import Callable
+from typing import Annotated
+
+import typer
 
 from bridge import app as bridge_app
 from bridge import log
 from bridge.cli import configuration, output
 from bridge.cli.check import warning_line
 from bridge.cli.options import PathArgument
-from bridge.config.reload import first
+from bridge.config.reload import first, tolerant
 
 app = output.application()
 
 
 @app.command()
-def serve(path: PathArgument = None) -> None:
+def serve(
+    path: PathArgument = None,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file has an error.")] = False,
+) -> None:
     """Run the bridge until it is told to stop (SIGTERM, or Ctrl-C).
 
     Takes events in at the webhook and delivers them to the destinations. On a stop it takes no more, lets the calls
     end that are on their way, and writes down what came of them; a second signal ends it at once, and loses nothing
     either. The log goes to standard output: JSON, or text for people in a terminal.
+
+    In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
-    config, files = first(configuration.find(path), os.environ)
+    read = first if strict else tolerant
+    config, files = read(configuration.find(path), os.environ)
     for warning in config.warnings:
         output.complain(warning_line(warning))
     log.configure()

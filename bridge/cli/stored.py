@@ -47,7 +47,7 @@ class Other:
 
 def compare(asked: Asked, *, as_json: bool) -> bool:
     """Compare and show it; says whether a delivery would become a dead letter that was none."""
-    config = configuration.read(asked.path)
+    config = configuration.read_whole(asked.path)
     with open_store(config).reading() as connection:
         events = recent_events(connection, asked.limit, asked.chatbot)
         in_use = None if asked.against else configuration_in_use(connection)
@@ -63,7 +63,7 @@ def compare(asked: Asked, *, as_json: bool) -> bool:
 
 def _other(asked: Asked, in_use: ConfigurationInUse | None) -> Other:
     if asked.against:
-        return Other(configuration.read(asked.against), str(asked.against))
+        return Other(configuration.read_whole(asked.against), str(asked.against))
     if in_use is None:
         return Other(None, "nothing, since `leadbridge serve` has not run on this store yet")
     contents: dict[Path, bytes | None] = {Path(name): in_use.contents[name] for name in sorted(in_use.contents)}

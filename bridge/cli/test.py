@@ -38,7 +38,7 @@ def run(
 
     The exit status is 1 if a test fails, 0 otherwise, also without any test.
     """
-    config = configuration.read(path)
+    config = configuration.read_whole(path)
     results = run_tests(config)
     covered = cover(config, results)
     if junit_file:

@@ -29,6 +29,37 @@ def build_chatbots(draft: Draft, destinations: Mapping[str, Built]) -> dict[str,
     return chatbots
 
 
+def senders(draft: Draft, file: str) -> tuple[Chatbot, ...]:
+    """Return the chatbots of a file that is left out, as far as their events can be verified: no routes, no tests.
+
+    A key that is missing or too weak is not among their keys. A chatbot without a readable serial number is left out.
+    """
+    found = []
+    for name in draft.section("chatbots"):
+        values = draft.entry("chatbots", name) or {}
+        settings = {key: plain(node) for key, node in values.items() if key not in {"routes", "tests", "signing_keys"}}
+        part = draft.rest(ChatbotPart, settings)
+        if part is None or not part.serial_number:
+            continue
+        keys = [key.encode() for _, key in draft.texts(("chatbots", name, "signing_keys")) if not key_fault(key)]
+        found.append(
+            Chatbot(
+                name=name,
+                serial_number=part.serial_number,
+                signing_keys=tuple(keys),
+                signature_tolerance=part.signature_tolerance,
+                ack=part.ack,
+                ack_within=part.ack_within,
+                test_when=None,
+                insecure_skip_verify=part.insecure_skip_verify,
+                routes=(),
+                tests=(),
+                left_out=file,
+            )
+        )
+    return tuple(found)
+
+
 def used_destinations(draft: Draft) -> set[str]:
     """Give the names that routes deliver to."""
     names = set()

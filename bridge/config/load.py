@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, ValidationError
 
 from bridge.config import plugins
-from bridge.config.chatbots import build_chatbots, used_destinations
+from bridge.config.chatbots import build_chatbots, senders, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.draft import Draft, Model
-from bridge.config.model import Alerts, Config, Server, Store
+from bridge.config.model import Alerts, Chatbot, Config, Server, Store
 from bridge.config.places import Places
 from bridge.config.positions import FILE_LIMIT, read
 from bridge.config.problems import ConfigError, Findings, Place, Problem
@@ -31,6 +31,9 @@ from bridge.spelling import did_you_mean
 
 _LOCALHOST: Final = "localhost"
 _APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)
+
+Content = bytes | MapNode | None
+"""The content of a file, or its tree with the variables filled in; None where the file cannot be read."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -60,14 +63,15 @@ def read_files(path: Path, findings: Findings) -> dict[Path, bytes | None]:
     return {file: _content(file, findings) for file in _files(path, findings)}
 
 
-def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str], findings: Findings) -> Config:
+def build(path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings) -> Config:
     """Check and compile the configuration that the contents of files make; see `load`.
 
     Args:
         path: What the user gave: where problems of no file in particular are shown.
-        contents: What is in each file; None for one that could not be read, which is among the findings.
+        contents: The content of each file; None for a file that could not be read, which is among the findings. A
+            tree stands for itself, with its variables filled in.
         environ: The variables that `${NAME}` may name.
-        findings: What has been found so far.
+        findings: The problems found so far.
 
     Raises:
         ConfigError: with everything that is wrong, in the order of files and lines.
@@ -76,9 +80,9 @@ def build(path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[st
 
 
 def _build(
-    path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str], findings: Findings
+    path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
 ) -> tuple[Config, Places]:
-    trees = [None if content is None else _tree(file, content, environ, findings) for file, content in contents.items()]
+    trees = [filled(file, content, environ, findings) for file, content in contents.items()]
     root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
     brought = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(brought.transforms, MEMBERS)
@@ -115,6 +119,22 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     return files
 
 
+def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
+    """Return the names of a file's sections; None if the file cannot be read."""
+    tree, problems = _parsed(str(file), content)
+    return None if tree is None or problems else frozenset(tree.items)
+
+
+def readable_chatbots(file: Path, content: bytes, environ: Mapping[str, str]) -> tuple[Chatbot, ...]:
+    """Return those chatbots of a file whose serial number can be read although the file has errors; without routes."""
+    findings = Findings()
+    tree = filled(file, content, environ, findings)
+    if tree is None:
+        return ()
+    draft = Draft(tree, findings, JinjaExpressions({}, MEMBERS), {}, whole=False)
+    return senders(draft, str(file))
+
+
 def holds_only(file: Path, content: bytes, section: str) -> bool:
     """Whether a file can be read and has no other section."""
     tree = _parsed(str(file), content)[0]
@@ -137,15 +157,18 @@ def _content(file: Path, findings: Findings) -> bytes | None:
         return None
 
 
-def _tree(file: Path, content: bytes, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
+def filled(file: Path, content: Content, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
+    """Return a file's tree with its variables filled in; None if it has none or cannot be read."""
+    if not isinstance(content, bytes):
+        return content
     name = str(file)
     parsed, found = _parsed(name, content)
     for problem in found:
         findings.problems.append(problem)
     if parsed is None:
         return None
-    filled = Substitution(environ, file.parent, findings).fill(parsed)
-    return filled if isinstance(filled, MapNode) else None
+    tree = Substitution(environ, file.parent, findings).fill(parsed)
+    return tree if isinstance(tree, MapNode) else None
 
 
 @lru_cache(maxsize=4_096)

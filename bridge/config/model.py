@@ -256,6 +256,20 @@ class Chatbot:
     routes: tuple[Route, ...]
     tests: tuple[RouteTest, ...] = field(repr=False)
     pull: Pull | None = None
+    left_out: str = ""
+    """The file, if it has errors and is left out: its events are verified and kept, and get no deliveries."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that is not in use because of its errors, and was never in use since the start."""
+
+    file: str
+    problems: tuple[Problem, ...]
+    chatbots: tuple[Chatbot, ...] = ()
+    """Those whose serial number can be read; without routes."""
+    readable: bool = True
+    """Whether the names of all its chatbots are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +285,37 @@ class Config:
     alerts: Alerts = Alerts()
     plugins: tuple[FilePath, ...] = ()
     """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files that are not in use because of their errors."""
+    held: tuple[Problem, ...] = ()
+    """Changes of files that wait for a confirmation; these files stay in use as they were."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
-    """The same chatbots by serial number."""
+    """The same chatbots by serial number, and those of files that are left out."""
     signing_keys: Mapping[bytes, tuple[Chatbot, ...]] = field(init=False, repr=False)
     """Every key with the chatbots that have it."""
 
     def __post_init__(self) -> None:
         """Index the chatbots; a frozen dataclass sets a derived field only this way."""
-        by_serial = {chatbot.serial_number: chatbot for chatbot in self.chatbots.values()}
+        waiting = [chatbot for file in self.left_out for chatbot in file.chatbots if chatbot.name not in self.chatbots]
+        by_serial = {chatbot.serial_number: chatbot for chatbot in (*waiting, *self.chatbots.values())}
         object.__setattr__(self, "chatbot_by_serial", MappingProxyType(by_serial))
         by_key: dict[bytes, tuple[Chatbot, ...]] = {}
-        for chatbot in self.chatbots.values():
+        for chatbot in (*self.chatbots.values(), *waiting):
             for key in chatbot.signing_keys:
                 by_key[key] = (*by_key.get(key, ()), chatbot)
         object.__setattr__(self, "signing_keys", MappingProxyType(by_key))
+
+    def chatbot(self, name: str | None) -> Chatbot | None:
+        """Return the chatbot of a name, also if its file is left out."""
+        if name is None or name in self.chatbots or not self.left_out:
+            return self.chatbots.get(name or "")
+        return next((each for file in self.left_out for each in file.chatbots if each.name == name), None)
+
+    @property
+    def unreadable(self) -> str | None:
+        """The first file that is left out and may hold chatbots whose names are not known."""
+        return next((each.file for each in self.left_out if not each.readable), None)
+
+    def may_be_left_out(self, name: str) -> bool:
+        """Whether a chatbot is not in use only because its file is left out, as far as that can be known."""
+        return name not in self.chatbots and (self.unreadable is not None or self.chatbot(name) is not None)

@@ -268,6 +268,14 @@ class Store(Protocol):
         """
         ...
 
+    async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
+        """Return those of the chatbots that have events, among the last ones that are kept."""
+        ...
+
+    async def waits(self, chatbot: str, route: str, destination: str) -> bool:
+        """Tell whether a delivery of a chatbot is pending on a route to a destination."""
+        ...
+
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request; False if its room is full and it may not take the place of another one."""
         ...

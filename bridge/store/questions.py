@@ -21,6 +21,8 @@ from bridge.store.schema import attempts, deliveries, events, quarantine
 
 ATTEMPTS_LIMIT = 1_000
 """The most attempts that are shown of one delivery: the latest ones."""
+ACTIVE_LOOKED_AT = 50_000
+"""Events, the last ones, among which those of a chatbot are looked for: bounds a question that no index serves."""
 ID_DIGITS = 32
 """Hexadecimal digits of an event's id."""
 
@@ -290,6 +292,29 @@ def pending_names() -> Subquery:
     following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
     found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
     return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
+
+
+def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozenset[str]:
+    """Return those of the chatbots that have events among the last `ACTIVE_LOOKED_AT`."""
+    last = select(events.c.chatbot).order_by(events.c.seq.desc()).limit(ACTIVE_LOOKED_AT).subquery()
+    found = connection.execute(select(last.c.chatbot).where(last.c.chatbot.in_(chatbots)).distinct())
+    return frozenset(found.scalars())
+
+
+def waits(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
+    """Tell whether a delivery of a chatbot is pending on a route to a destination."""
+    asked = (
+        select(deliveries.c.id)
+        .join(events, events.c.seq == deliveries.c.event_seq)
+        .where(
+            deliveries.c.destination == destination,
+            in_state(deliveries.c.state, DeliveryState.PENDING.value),
+            deliveries.c.route == route,
+            events.c.chatbot == chatbot,
+        )
+        .limit(1)
+    )
+    return connection.execute(asked).first() is not None
 
 
 def _delivery(row: _Row) -> DeliveryRow:

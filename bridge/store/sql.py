@@ -23,6 +23,7 @@ from bridge.store import (
     lease,
     members,
     quarantine,
+    questions,
     retention,
     secrets,
     sharding,
@@ -173,6 +174,14 @@ class SqlStore:
     async def identity(self, given: bytes | None) -> Identity:
         """Return what the ids of the installation are made with; see `Store.identity`."""
         return await self._call(lambda c: installation.adopt(c, given), sent=True)
+
+    async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
+        """Return those of the chatbots that have events; see `Store.active`."""
+        return await self._read(lambda c: questions.active_chatbots(c, chatbots))
+
+    async def waits(self, chatbot: str, route: str, destination: str) -> bool:
+        """Tell whether a delivery is pending; see `Store.waits`."""
+        return await self._read(lambda c: questions.waits(c, chatbot, route, destination))
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
