@@ -40,6 +40,8 @@ class Action(StrEnum):
     """Ended a run, or an inquiry, early."""
     INQUIRE = "inquire"
     """Asked destinations whether they still hold what was delivered."""
+    PLAYGROUND = "playground"
+    """Tried a route on an event."""
     BACKFILL = "backfill"
     ERASE = "erase"
     BACKUP = "backup"

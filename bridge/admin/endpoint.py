@@ -30,6 +30,10 @@ class NotFoundError(OperatorError):
     """What was asked for is not there."""
 
 
+class UnansweredError(OperatorError):
+    """The work took too much time or memory and was stopped; it is not done again elsewhere."""
+
+
 class ConflictError(OperatorError):
     """What was asked for cannot be done as things stand."""
 
@@ -47,7 +51,7 @@ class Endpoint:
     act: Callable[[Caller, Any], Awaitable[BaseModel | bytes]]
     """Given who asks and an instance of `given`; gives an instance of `answer`, or the JSON of one.
 
-    Raises NotFoundError, ConflictError, StoreUnavailableError.
+    Raises NotFoundError, ConflictError, StoreUnavailableError, UnansweredError.
     """
     role: Role = Role.VIEWER
     failures: Sequence[int] = ()
@@ -76,7 +80,7 @@ class ApiCall:
             return refusal(error)
         except NotFoundError as error:
             return failure(404, str(error))
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, UnansweredError) as error:
             return failure(503, str(error), {"Retry-After": "5"})
         except OperatorError as error:
             return failure(409, str(error))

@@ -1,7 +1,7 @@
 """The pages about leads: the list with its search, and one lead with all that became of it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,14 +9,15 @@ from aiohttp import web
 
 from bridge.admin import given, rows, shapes, views
 from bridge.admin.api import Api, audience
+from bridge.admin.dry_run import Allowance, DryRun, DryRuns, dry_run
 from bridge.admin.login import Caller, RefusedError, Role
-from bridge.admin.mapped import Mapped, mapped
-from bridge.admin.masking import masked, personal
+from bridge.admin.masking import Audience, personal
 from bridge.admin.orders import Orders
 from bridge.admin.screen import Form, Screen, Seen, asked
-from bridge.admin.sources import Asked, Page
+from bridge.admin.sources import Apart, Asked, Page
 from bridge.admin.views import View
 from bridge.audit import Action, Subject
+from bridge.config.model import Config
 from bridge.event import EventState
 from bridge.store import questions
 from bridge.store.base import Delivery, DeliveryState
@@ -35,24 +36,30 @@ _UNSEARCHABLE: Final = (
 )
 
 
-_NO_RECORD: Final = "The configuration in use makes no record of this event."
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Told:
     """A delivery on its lead's page."""
 
     story: shapes.DeliveryStory
-    mapped: Mapped
+    mapped: DryRun
     link: str | None
     """Into the destination; only what a browser opens as a page."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shown:
+    """What a lead's page says of the event and of its deliveries."""
+
+    payload: Mapping[str, str] | str
+    told: Sequence[Told]
 
 
 class LeadPages:
     """Answers with them."""
 
-    def __init__(self, api: Api, orders: Orders, screen: Screen, clock: Callable[[], float]) -> None:
+    def __init__(self, api: Api, orders: Orders, screen: Screen, dry_runs: DryRuns, clock: Callable[[], float]) -> None:
         self._api = api
+        self._dry_runs = dry_runs
         self._orders = orders
         self._screen = screen
         self._clock = clock
@@ -124,39 +131,17 @@ class LeadPages:
         row, payload, stories = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted.id})))
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        shown, known = audience(caller, reveal=reveal), personal(payload)
+        work = Apart(_shown, (row, payload, stories, self._api.config(), audience(caller, reveal=reveal)))
+        shown = await self._dry_runs.lead(work)
         return self._screen.page(
             "lead.html",
             caller,
             now=self._clock(),
             event=rows.event_shape(row),
-            payload=rows.payload_value(payload, reveal=reveal),
+            payload=shown.payload,
             masked=not reveal,
-            told=[self._told(rows.delivery_story(each, shown, known), each, row, payload) for each in stories],
+            told=shown.told,
         )
-
-    def _told(
-        self, shown: shapes.DeliveryStory, story: questions.DeliveryStory, event: EventRow, payload: bytes
-    ) -> Told:
-        row = story.row
-        delivery = Delivery(
-            row.id,
-            row.event_id,
-            row.chatbot or "",
-            payload,
-            event.received_at,
-            row.route,
-            row.attempts,
-            row.failures,
-            story.failing_since,
-            story.memo,
-        )
-        made = mapped(delivery, row.destination, self._api.config())
-        if shown.masked:
-            # The request holds the record's values anywhere in it; it is not shown before somebody asks.
-            made = Mapped(masked(made.fields), None, _NO_RECORD if made.problem else None)
-        url = shown.remote_url or ""
-        return Told(shown, made, url if url.startswith(("https://", "http://")) else None)
 
     async def _deliveries(self, caller: Caller, request: web.Request) -> Page:
         page = self._api.deliveries_shown(asked(given.DeliveriesGiven, request.query))
@@ -184,6 +169,49 @@ class LeadPages:
     async def _discard(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
         done = await self._orders.discard(caller, asked(given.NumberGiven, request.match_info))
         return self._screen.say(caller, done.message, _back(form))
+
+
+def _shown(
+    event: EventRow,
+    payload: bytes,
+    stories: Sequence[questions.DeliveryStory],
+    config: Config,
+    audience: Audience,
+) -> Shown:
+    """Show an event and its deliveries, within what one page may hold. For a thread: a lead can be large."""
+    allowance, known = Allowance(), personal(payload)
+    value = rows.payload_value(payload, reveal=audience.reveal)
+    facts = allowance.facts(value if isinstance(value, dict) else {"": value})
+    told = [
+        _told(rows.delivery_story(each, audience, known), each, event, payload, config, allowance) for each in stories
+    ]
+    return Shown(facts if isinstance(value, dict) else next(iter(facts.values())), told)
+
+
+def _told(
+    shown: shapes.DeliveryStory,
+    story: questions.DeliveryStory,
+    event: EventRow,
+    payload: bytes,
+    config: Config,
+    allowance: Allowance,
+) -> Told:
+    row = story.row
+    delivery = Delivery(
+        row.id,
+        row.event_id,
+        row.chatbot or "",
+        payload,
+        event.received_at,
+        row.route,
+        row.attempts,
+        row.failures,
+        story.failing_since,
+        story.memo,
+    )
+    url = shown.remote_url or ""
+    made = dry_run(delivery, row.destination, config, allowance, reveal=not shown.masked)
+    return Told(shown, made, url if url.startswith(("https://", "http://")) else None)
 
 
 def _back(form: Form) -> str:

@@ -25,7 +25,7 @@ _SAYS: Final[Mapping[int, str]] = {
     413: "The body is too large.",
     415: "The body is no application/json.",
     429: "Too many wrong tokens from this address, or too many searches by a viewer.",
-    503: "The store is in trouble; the same request may succeed later.",
+    503: "The store is in trouble, or the answer took too long; the same request may succeed later.",
 }
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bridge.admin import given, views
 from bridge.admin.api import Api, audience
+from bridge.admin.dry_run import DryRuns
 from bridge.admin.lead_pages import LeadPages
 from bridge.admin.login import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
 from bridge.admin.orders import Orders
@@ -40,9 +41,10 @@ class Pages:
         self._clock = clock
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.reader)
-        self._leads = LeadPages(api, orders, self._screen, clock)
+        dry_runs = DryRuns(api.reader)
+        self._leads = LeadPages(api, orders, self._screen, dry_runs, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
-        self._playground = PlaygroundPage(api, self._screen, clock)
+        self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add what it answers."""

@@ -6,21 +6,22 @@ the edited text are not filled in: who may edit a mapping here need not know the
 files, so call it in a thread.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import yaml
 
-from bridge.admin.mapped import Mapped, mapped
+from bridge.admin.dry_run import Allowance, DryRun, dry_run
 from bridge.config.load import build, holds_only
 from bridge.config.model import Config
 from bridge.config.positions import read
 from bridge.config.problems import ConfigError, Findings, written
 from bridge.config.reload import defining_file
-from bridge.config.tree import MapNode, find, plain
+from bridge.config.tree import MapNode, Node, Scalar, find, plain
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode
 from bridge.identity import STAND_IN
@@ -28,6 +29,11 @@ from bridge.routing import route
 from bridge.store.base import Delivery
 
 TEXT_LIMIT: Final = 64 * 1024
+EXPANDED_LIMIT: Final = 4 * TEXT_LIMIT
+"""Characters of an edited route once its aliases and merge keys are written out."""
+PROBLEMS_LIMIT: Final = 50
+"""Problems that are shown, each in so many characters at most:"""
+_PROBLEM_TEXT: Final = 500
 _EDITED: Final = "route"
 
 
@@ -48,7 +54,7 @@ class Tried:
     """What is wrong with the route; then there is nothing else."""
     verdict: str = ""
     """Why there is no record although nothing is wrong: the route does not take the event."""
-    result: Mapped | None = None
+    result: DryRun | None = None
 
 
 def places(config: Config) -> list[tuple[Place, str]]:
@@ -76,7 +82,9 @@ def attempt(
     findings = Findings()
     edited = read(_EDITED, text, findings)
     if edited is None or findings.problems:
-        return Tried(tuple(f"line {each.line}: {each.message}" for each in findings.problems) or ("it is empty",))
+        return _refused([f"line {each.line}: {each.message}" for each in findings.problems] or ["it is empty"])
+    if next((True for size in accumulate(_sizes(edited)) if size > EXPANDED_LIMIT), False):
+        return _refused([f"longer than {EXPANDED_LIMIT:,} characters once its aliases are written out: use fewer"])
     file, tree = _file(contents, place)
     document = plain(tree)
     mine = document["chatbots"][place.chatbot]
@@ -90,7 +98,7 @@ def attempt(
     try:
         config = build(file.parent, changed, environ, Findings())
     except ConfigError as error:
-        return Tried(_own_problems(error, place))
+        return _refused(_own_problems(error, place))
     return _tried(config, place, payload, now)
 
 
@@ -113,10 +121,28 @@ def _tried(config: Config, place: Place, payload: bytes, now: float) -> Tried:
     if made is None:
         return Tried(verdict="the route does not take this event: its `events` or its `when` leave it out")
     if made.problem:
-        return Tried(result=Mapped(None, None, made.problem))
+        return Tried(result=DryRun(problem=made.problem))
     event = routed.event
     delivery = Delivery(0, event.id, chatbot.name, event.payload, now, mine.name, 0, 0, None, {})
-    return Tried(result=mapped(delivery, mine.destination, config))
+    return Tried(result=dry_run(delivery, mine.destination, config, Allowance(), reveal=True))
+
+
+def _refused(problems: Sequence[str]) -> Tried:
+    """Show the first problems: thousands of them, or one that quotes a huge value, help nobody."""
+    shown = [each if len(each) <= _PROBLEM_TEXT else f"{each[:_PROBLEM_TEXT]}…" for each in problems[:PROBLEMS_LIMIT]]
+    more = len(problems) - len(shown)
+    return Tried((*shown, f"{more} more") if more else tuple(shown))
+
+
+def _sizes(node: Node) -> Iterator[int]:
+    """Find the size of each text and key as often as it stands in the expanded tree."""
+    if isinstance(node, Scalar):
+        yield len(str(node.value))
+        return
+    if isinstance(node, MapNode):
+        yield from map(len, node.items)
+    for each in node.items.values() if isinstance(node, MapNode) else node.items:
+        yield from _sizes(each)
 
 
 def _file(contents: Mapping[Path, bytes], place: Place) -> tuple[Path, MapNode]:

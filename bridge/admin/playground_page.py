@@ -8,6 +8,8 @@ from aiohttp import web
 from bridge.admin import given, playground, views
 from bridge.admin.api import Api
 from bridge.admin.configured import without_secrets
+from bridge.admin.dry_run import DryRuns
+from bridge.admin.endpoint import UnansweredError
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.playground import Place, Tried
 from bridge.admin.screen import Form, Screen, asked
@@ -27,8 +29,9 @@ EXAMPLE = """{
 class PlaygroundPage:
     """Answers with it."""
 
-    def __init__(self, api: Api, screen: Screen, clock: Callable[[], float]) -> None:
+    def __init__(self, api: Api, screen: Screen, dry_runs: DryRuns, clock: Callable[[], float]) -> None:
         self._api = api
+        self._dry_runs = dry_runs
         self._screen = screen
         self._clock = clock
 
@@ -50,6 +53,8 @@ class PlaygroundPage:
         place = self._place(form.get("route", ""))
         if place is None:
             raise RefusedError(400, "choose a route first")
+        name = self._api.config().chatbots[place.chatbot].routes[place.at].name
+        await self._api.audit.note(caller, Action.PLAYGROUND, Subject.CHATBOT, place.chatbot, route=name)
         payload = form.get("event", "").encode()
         if form.get("id", "").strip():
             payload = await self._stored(caller, form)
@@ -58,7 +63,9 @@ class PlaygroundPage:
         environ = files.environ if files else {}
         attempt = Apart(playground.attempt, (contents, environ, place, form.get("yaml", ""), payload, self._clock()))
         try:
-            tried = await self._api.reader.do(attempt)
+            tried = await self._dry_runs.attempt(attempt)
+        except UnansweredError:
+            raise
         except OperatorError as error:
             tried = Tried((str(error),))
         return self._page(caller, place, form, tried)

@@ -2,8 +2,8 @@
 
 A page takes some milliseconds of the interpreter, whose lock only one thread has: made in a thread of this process, it
 holds up each answer to a sender that comes meanwhile (docs/architecture.md, "Pages"). The process is started when
-somebody first asks and ended when nobody has for a while. Until it is up, and where it cannot be started or fails, the
-desk's threads do the same work.
+somebody first asks and ended when nobody has for a while. Until it is up, and where it cannot be started, the desk's
+threads do the work. What the process has begun and not answered is not done again: it would hold up the threads too.
 """
 
 import asyncio
@@ -12,21 +12,23 @@ import pickle
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import structlog
 
 from bridge.admin.desk import Desk
+from bridge.admin.endpoint import UnansweredError
 from bridge.admin.reading import LENGTH, READY, End
 from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Sources, Work
 
 IDLE_SECONDS = 300.0
 """How long the process is kept while nobody asks."""
-ANSWER_SECONDS = 2.0
-"""How long one answer may take; then the process is ended, and the threads make it. It runs when no other does, so on a
-machine whose cores are all busy it may not run at all."""
+ANSWER_SECONDS = 5.0
+"""How long one answer may take; then the process is ended. It runs when no other does, so on a machine whose cores are
+all busy it may not run at all: for a while after that the threads do the work."""
 REST = 3.0
 """How many times as long as it has worked it rests, if senders have sent something meanwhile. It runs when no other
 process wants to, but who wakes on its core may wait for the kernel's next tick, 4 ms with 250 Hz: the less it works,
@@ -77,21 +79,45 @@ class Reader:
         self._idle: asyncio.TimerHandle | None = None
 
     async def do(self, work: Work[T]) -> T:
-        """Do a piece of work. Raises what it does; StoreUnavailableError where the store cannot be read."""
-        if self._process is None:
+        """Do a piece of work, in the threads where there is no process or the work cannot be carried over.
+
+        Raises what the work does; StoreUnavailableError where the store cannot be read; UnansweredError where the
+        process has begun the work and gives no answer.
+        """
+        if not self._alive():
             self._start()
             return await self.here(work)
         try:
             pickled = pickle.dumps(work)
         except Exception:  # noqa: BLE001 - a connector's own values may be of any kind
             return await self.here(work)
+        return await self._in_turn(pickled, partial(self.here, work))
+
+    async def alone(self, work: Work[T]) -> T:
+        """Do a piece of work that may be slow or large by itself: never in the threads, where there can be a process.
+
+        Waits for the process. Raises as `do`, and UnansweredError where there is none.
+        """
+        if self._url is None:
+            return await self.here(work)
+        if not self._alive():
+            self._start()
+        if self._starting:
+            await asyncio.wait([self._starting])
+        return await self._in_turn(pickle.dumps(work), None)
+
+    async def _in_turn(self, pickled: bytes, here: Callable[[], Awaitable[T]] | None) -> T:
+        """Have the process do a piece of work; where it has gone meanwhile, `here` does it."""
         async with self._turn:
             if (left := self._rests_until - time.monotonic()) > 0:
                 await asyncio.sleep(left)
-            if self._process is None:
-                return await self.here(work)
+            process = self._process if self._alive() else None
+            if process is None:
+                if here is None:
+                    raise UnansweredError("this cannot be worked out now: try again in a minute")
+                return await here()
             self._used_at, arrived = time.monotonic(), self._arrived()
-            end, came = await self._there(self._process, pickled)
+            end, came = await self._there(process, pickled, alone=here is None)
             if self._arrived() != arrived:
                 now = time.monotonic()
                 self._rests_until = now + min(REST * (now - self._used_at), REST_SECONDS)
@@ -99,8 +125,16 @@ class Reader:
             return cast("T", came)
         if end is End.REFUSED:
             raise came
-        log.warning("reader_failed", fault=came)
-        return await self.here(work)
+        log.error("reader_failed", fault=came)
+        raise RuntimeError("a fault in the reader's process")
+
+    def _alive(self) -> bool:
+        """Tell whether there is a process; one that has ended while nobody asked is forgotten."""
+        if self._process and self._process.returncode is not None:
+            self._process = None
+            if self._idle:
+                self._idle.cancel()
+        return self._process is not None
 
     async def close(self) -> None:
         """End the process."""
@@ -115,17 +149,23 @@ class Reader:
         """Do a piece of work in the desk's threads: what it is made of cannot travel. Raises what it does."""
         return await self._desk.work(lambda ask: work(Sources(ask, self._rendering)))
 
-    async def _there(self, process: Process, pickled: bytes) -> tuple[End, Any]:
+    async def _there(self, process: Process, pickled: bytes, *, alone: bool) -> tuple[End, Any]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 came = await _exchange(process, pickled)
         except TimeoutError:
-            self._not_before = time.monotonic() + AGAIN_SECONDS
+            if not alone:
+                # A dry run is slow by itself; other work because the machine is busy.
+                self._not_before = time.monotonic() + AGAIN_SECONDS
             await self._end()
-            return End.FAILED, f"no answer within {ANSWER_SECONDS:g} s"
+            log.warning("reader_failed", fault=f"no answer within {ANSWER_SECONDS:g} s")
+            return End.REFUSED, UnansweredError(
+                f"this took longer than {ANSWER_SECONDS:g} s and was stopped: ask for less, or try again in a moment"
+            )
         except (OSError, EOFError) as error:
             await self._end()
-            return End.FAILED, type(error).__name__
+            log.warning("reader_failed", fault=type(error).__name__)
+            return End.REFUSED, UnansweredError("the process that makes pages has ended: try again in a moment")
         except BaseException:
             # Its answer is still to come, and would be taken for that of the next question.
             await self._end()

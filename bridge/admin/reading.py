@@ -9,15 +9,18 @@ import contextlib
 import gc
 import os
 import pickle
+import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from enum import Enum, auto
+from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 from sqlalchemy import Connection
 
+from bridge.admin.endpoint import UnansweredError
 from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Sources
 from bridge.errors import LeadbridgeError, StoreUnavailableError
@@ -27,6 +30,8 @@ from bridge.store.opening import driver_for
 LENGTH: Final = 4
 """Bytes of a pickle's length."""
 READY: Final = b"ready"
+MEMORY: Final = 256 * 1024 * 1024
+"""Bytes that the work may take beyond what the process needs by itself."""
 _NICEST: Final = 19
 
 T = TypeVar("T")
@@ -87,6 +92,7 @@ def main() -> None:
             url, keys = pickle.loads(_take(incoming))  # noqa: S301 - from who has started this process
             sources = Sources(Asking(driver_for(url, keys)), Rendering())
             gc.freeze()
+            _bound_memory()
             _give(outgoing, READY)
             while True:
                 _give(outgoing, answer(sources, _take(incoming)))
@@ -105,15 +111,27 @@ def _step_back() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
+def _bound_memory() -> None:
+    """Have the work fail that takes too much memory, before the kernel ends the process that receives leads."""
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        most = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def answer(sources: Sources, pickled: bytes) -> bytes:
     """Do a piece of work; whatever it raises is an answer too."""
     try:
         return pickle.dumps((End.DONE, pickle.loads(pickled)(sources)))  # noqa: S301 - from who has started this process
     except LeadbridgeError as error:
         return pickle.dumps((End.REFUSED, error))
-    except Exception as error:  # noqa: BLE001 - it is done again where a fault is logged with its whole way
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        return pickle.dumps((End.FAILED, f"{type(error).__name__} at {last.filename}:{last.lineno}"))
+    except MemoryError:
+        return pickle.dumps((End.REFUSED, UnansweredError("this takes too much memory and was stopped: ask for less")))
+    except Exception as error:  # noqa: BLE001 - the place logs it; without the message, which may hold a lead's data
+        way = " < ".join(
+            f"{each.filename}:{each.lineno}" for each in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        return pickle.dumps((End.FAILED, f"{type(error).__name__} at {way}"))
 
 
 def _take(incoming: BinaryIO) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from bridge.admin.endpoint import NotFoundError
+from bridge.admin.endpoint import NotFoundError, UnansweredError
 from bridge.admin.given import Given
 from bridge.admin.login import CSRF_FIELD, Caller, Gate, RefusedError, Role
 from bridge.admin.reader import Reader
@@ -128,7 +128,7 @@ def _status(error: RefusedError | OperatorError) -> int:
         return error.status
     if isinstance(error, NotFoundError):
         return 404
-    return 503 if isinstance(error, StoreUnavailableError) else 409
+    return 503 if isinstance(error, StoreUnavailableError | UnansweredError) else 409
 
 
 def _key(caller: Caller) -> str:

@@ -32,6 +32,10 @@ def fail() -> None:
     raise ValueError("a lead's own words")
 
 
+def fill_memory() -> None:
+    bytearray(2**30)
+
+
 def broken(connection: Connection) -> None:
     connection.execute(text("SELECT 1 FROM what_is_not_there"))
 

@@ -167,9 +167,10 @@ async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path:
         ("reveal", "event", event["id"], None, {}),
         ("reveal", "delivery", "1", None, {}),
         ("reveal", "event", event["id"], None, {}),
+        ("playground", "chatbot", "acme", None, {"route": "crm"}),
         ("reveal", "event", event["id"], None, {"where": "playground"}),
     ]
-    assert [each["role"] for each in entries] == ["viewer", *["operator"] * 6]
+    assert [each["role"] for each in entries] == ["viewer", *["operator"] * 7]
     assert [each["means"] for each in entries[-2:]] == ["session", "session"]
     assert len({each["session"] for each in entries[-2:]}) == 1
     # Only the lead itself holds the address; without it nothing in the store does.

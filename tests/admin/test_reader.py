@@ -17,7 +17,7 @@ from sqlalchemy import text
 from bridge.admin import reader as reading
 from bridge.admin import views
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import NotFoundError
+from bridge.admin.endpoint import NotFoundError, UnansweredError
 from bridge.admin.login import Caller, Role
 from bridge.admin.reader import Reader
 from bridge.admin.rendering import Rendering
@@ -182,11 +182,50 @@ async def test_an_error_for_a_person_reaches_who_has_asked(place: Place) -> None
             await each.do(Asked(chores.broken))
 
 
-@pytest.mark.parametrize("what", [chores.die, chores.fail])
-async def test_what_goes_wrong_in_the_process_is_done_again_in_a_thread(place: Place, what: Callable[[], None]) -> None:
+@pytest.mark.parametrize(
+    ("what", "error", "says"),
+    [
+        (chores.die, UnansweredError, "has ended: try again"),
+        (chores.fail, RuntimeError, "a fault in the reader's process"),
+        (chores.fill_memory, UnansweredError, "too much memory"),
+    ],
+)
+async def test_what_goes_wrong_in_the_process_is_not_done_again(
+    place: Place, what: Callable[[], None], error: type[Exception], says: str
+) -> None:
     first = await place.pid()
-    assert await place.reader.do(chores.Elsewhere(what, os.getpid())) == "done again"
-    assert (await place.pid() == first) is (what is chores.fail)
+    with pytest.raises(error, match=says) as raised:
+        await place.reader.do(chores.Elsewhere(what, os.getpid()))
+    assert "own words" not in str(raised.value)
+    assert (await place.pid() == first) is (what is not chores.die)
+
+
+async def test_a_process_that_ended_while_nobody_asked_is_no_trouble(place: Place) -> None:
+    pid = await place.pid()
+    os.kill(pid, signal.SIGKILL)
+    process = place.reader._process
+    assert process
+    await process.wait()
+    assert await place.reader.do(chores.own_pid) == os.getpid()
+    assert await place.pid() != pid
+
+
+async def test_a_dry_run_is_never_done_in_a_thread(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await place.reader.alone(chores.own_pid)
+    assert first != os.getpid()
+    with monkeypatch.context() as changed:
+        changed.setattr(reading, "ANSWER_SECONDS", 0.1)
+        with pytest.raises(UnansweredError, match="took longer than"):
+            await place.reader.alone(chores.Elsewhere(chores.stand_still, os.getpid()))
+    await gone(first)
+    # It was slow by itself: others need not do without the process.
+    second = await place.reader.alone(chores.own_pid)
+    assert second not in {first, os.getpid()}
+    await place.reader._end()
+    place.reader._not_before = float("inf")
+    with pytest.raises(UnansweredError, match="try again"):
+        await place.reader.alone(chores.own_pid)
+    assert await place.threads.alone(chores.own_pid) == os.getpid()
 
 
 async def test_what_cannot_be_carried_over_is_done_in_a_thread(place: Place) -> None:
@@ -205,13 +244,14 @@ async def test_many_ask_at_once(place: Place) -> None:
     assert len(set(await asyncio.gather(*(place.reader.do(Json(DELIVERIES)) for _ in range(20))))) == 1
 
 
-async def test_what_the_process_does_not_come_to_is_done_in_a_thread_and_no_other_is_started_at_once(
+async def test_what_the_process_does_not_come_to_is_refused_and_no_other_is_started_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await place.pid()
     with monkeypatch.context() as changed:
         changed.setattr(reading, "ANSWER_SECONDS", 0.1)
-        assert await place.reader.do(chores.Elsewhere(chores.stand_still, os.getpid())) == "done again"
+        with pytest.raises(UnansweredError, match=r"took longer than 0.1 s and was stopped"):
+            await place.reader.do(chores.Elsewhere(chores.stand_still, os.getpid()))
     await gone(first)
     assert await place.reader.do(chores.own_pid) == os.getpid()
     assert place.reader._starting is None
