@@ -8,6 +8,7 @@ from bridge import retry
 from bridge.allowance import Allowance, allowance
 from bridge.batching import Ready
 from bridge.config.model import Destination
+from bridge.settlement import cleaned
 from bridge.store.base import Delivery
 from connectors.base import Blame, Connector, Outcome, Reason, Rejected, Retry
 
@@ -41,14 +42,15 @@ class Caller:
         outcomes: Sequence[Outcome]
         try:
             async with asyncio.timeout(destination.timeout):
-                outcomes = await destination.connector.deliver(records)
+                given: Sequence[Any] = await destination.connector.deliver(records)
+            outcomes = [cleaned(each) for each in given if isinstance(each, Outcome)]
         except TimeoutError:
             outcomes = [Retry(Reason.TIMEOUT, f"no answer within {destination.timeout:g} s")] * len(records)
         except Exception as error:
             log.exception("connector_failed", error=type(error).__name__)
             detail = f"the connector raised {type(error).__name__}; see the log"
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-        if len(outcomes) != len(records) or not all(isinstance(each, Outcome) for each in outcomes):
+        if len(outcomes) != len(records):
             detail = f"the connector gave {len(outcomes)} outcomes for {len(records)} records"
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
         return outcomes, retry.Call(started, max(0.0, clock() - started))

@@ -28,5 +28,9 @@ class StoreBusyError(StoreUnavailableError):
     """The store is there, but more waits for it than it can commit in time."""
 
 
+class RowLockedError(StoreUnavailableError):
+    """Another transaction holds a row that the change needs; the store itself is well."""
+
+
 class LeaseLostError(OperatorError):
     """The lane belongs to another process by now: nothing of the change was kept, and the lane must stop."""

@@ -24,6 +24,7 @@ from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace, Place
 from bridge.record import LeftOutError, Spoiled, make_record
+from bridge.settlement import settle, storable
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
 from connectors.base import Delivered, Outcome, Reason
@@ -309,7 +310,7 @@ class Lane:
     def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
         self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
         self._caller.spoiled(self.destination, delivery, reason)
-        return retry.spoiled(delivery, reason, detail, self._clock())
+        return retry.spoiled(delivery, reason, storable(detail), self._clock())
 
     # -- one call
 
@@ -357,17 +358,14 @@ class Lane:
         return settlements
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        """Write the outcomes, however long the store takes: an outcome that is known must not be forgotten."""
-        while True:
-            try:
-                await self._store.settle(self._lease, settlements)
-                break
-            except LeaseLostError as error:
-                self._log.warning("lane_lost", error=str(error))
-                self.stop()
-                return
-            except StoreUnavailableError as error:
-                await self._store_trouble(error)
+        try:
+            async for written in settle(self._store, self._lease, settlements, self._log):
+                self._settled(written)
+        except LeaseLostError as error:
+            self._log.warning("lane_lost", error=str(error))
+            self.stop()
+
+    def _settled(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
             self._out.discard(each.delivery)
             if each.state is DeliveryState.PENDING and each.due_at is not None:

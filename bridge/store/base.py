@@ -192,9 +192,11 @@ class Store(Protocol):
         """
         ...
 
-    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        """Write what became of deliveries, all or none. One that is not pending any more keeps its state.
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> frozenset[int]:
+        """Write what became of deliveries. One that is not pending any more keeps its state.
 
+        Returns the deliveries of which nothing was written, because somebody else has locked their row or the lane's:
+        they are to be settled again, by themselves. All others are written, or none if it raises.
         Raises LeaseLostError if the lane has another owner by now (not looked at where there is nothing to write),
         StoreUnavailableError if it cannot commit.
         """

@@ -25,7 +25,7 @@ class Accept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write what became of deliveries. Result: None, or LeaseLostError."""
+    """Write what became of deliveries. Result: the ids of those that are locked, or LeaseLostError."""
 
     lease: Lease
     settlements: Sequence[Settlement]
@@ -114,17 +114,27 @@ def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
     return orjson.dumps([tuple(each) for each in deliveries]).decode()
 
 
-def _settle(inlets: Inlets | PostgresInlets, keys: KeyRing, settles: Sequence[Settle]) -> list[LeaseLostError | None]:
+def _settle(
+    inlets: Inlets | PostgresInlets, keys: KeyRing, settles: Sequence[Settle]
+) -> list[frozenset[int] | LeaseLostError]:
     lost: set[tuple[str, int]] = set()
+    locked: set[int] = set()
     rows = [_settlement_row(keys, settle.lease, each) for settle in settles for each in settle.settlements]
     for part in _chunks(rows, inlets.rows_limit):
-        lost |= inlets.settle(part)
+        settled = inlets.settle(part)
+        lost |= settled.lost
+        locked |= settled.locked
     return [
         LeaseLostError(f"lane {settle.lease.lane}: another process has taken it over")
         if (settle.lease.lane, settle.lease.fence) in lost
-        else None
+        else _NONE_LOCKED
+        if not locked
+        else frozenset(each.delivery for each in settle.settlements if each.delivery in locked)
         for settle in settles
     ]
+
+
+_NONE_LOCKED = frozenset[int]()
 
 
 def _settlement_row(keys: KeyRing, lease: Lease, each: Settlement) -> tuple[Any, ...]:

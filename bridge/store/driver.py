@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Dialect, Engine
 from bridge.sharding import Shard
 from bridge.store.encryption import KeyRing
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's SQLSTATE for a lock that another transaction held for longer than a statement may wait."""
+
 
 class News(NamedTuple):
     """What others have committed."""
@@ -41,6 +44,8 @@ class Driver(Protocol):
     """What begins a transaction in which an operator changes something: those who serve the store notice its commit."""
     begin_own: str
     """What begins a transaction of the process that serves: the others need not read anything anew because of it."""
+    begin_keeping: str
+    """The same for what concerns the leases: it waits a moment only for a row that another transaction holds."""
     errors: tuple[type[Exception], ...]
     """What the driver raises, by itself and through SQLAlchemy."""
     refusals: tuple[type[Exception], ...]

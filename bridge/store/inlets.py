@@ -7,7 +7,8 @@ for each table the writer's thread and the event loop wait for each other some t
 """
 
 from collections.abc import Sequence
-from typing import Any
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -85,6 +86,15 @@ CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
 END"""
 
 
+class Settled(NamedTuple):
+    """What came of rows of `SETTLED`."""
+
+    lost: AbstractSet[tuple[str, int]]
+    """The leases (lane and fence) that are lost: nothing of their rows was written."""
+    locked: frozenset[int] = frozenset()
+    """The deliveries of which nothing was written, because another transaction holds a row that they need."""
+
+
 class Inlets:
     """Those of one connection. Used by the thread that uses the connection, inside a transaction or alone."""
 
@@ -119,11 +129,11 @@ class Inlets:
         self._driver.execute(self._accept.rows(len(rows)), [value for row in rows for value in row])
         return list(self._known)
 
-    def settle(self, rows: Sequence[tuple[Any, ...]]) -> set[tuple[str, int]]:
-        """Write rows of `SETTLED`; give the leases (lane and fence) that are lost: nothing came of their rows."""
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> Settled:
+        """Write rows of `SETTLED`, but for those of lost leases."""
         self._lost.clear()
         self._driver.execute(self._settle.rows(len(rows)), [value for row in rows for value in row])
-        return set(self._lost)
+        return Settled(set(self._lost))
 
 
 class _Insert:

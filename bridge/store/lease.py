@@ -16,35 +16,55 @@ from bridge.store.schema import lanes, members
 _Rows = dict[str, Row[*tuple[Any, ...]]]
 
 
-def claim(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
+def claim(
+    connection: Connection,
+    owner: str,
+    names: Sequence[str],
+    now: float,
+    ttl: float,
+    *,
+    skip: bool = False,
+    alone: bool = False,
+) -> dict[str, Lease]:
     """Take the lanes that are free or whose lease is over, renew the owner's own; give those that it holds now.
 
     Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
     claim at once, each sees what the one before has taken: the rows are locked in one order until the commit, all that
     it takes and all that it renews by one statement. Lanes of a number of shards that is not in force, or whose
     deliveries are not divided yet, are nobody's.
+
+    With `skip` only the owner's lanes are renewed, and those whose rows another transaction holds are left as they are.
+    With `alone` all lanes but `names` are left as they are.
     """
     # Thousands of lanes are renewed every two seconds, so the statements do not name each.
     held = (lanes.c.owner == owner) & (lanes.c.lease_until > now)
+    if alone:
+        held &= lanes.c.name.in_(names)
     own = frozenset(connection.execute(select(lanes.c.name).where(held)).scalars())
-    rest = [name for name in names if name not in own]
+    rest = [name for name in names if name not in own and not skip]
     wanted = {*rest, *(shard(name).destination for name in rest)}
     add_lanes(connection, wanted)
-    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)))
+    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)), skip=skip)
     # Nobody can have changed what they are of.
     asked = {name: rows[name] for name in names if name in rows}
     kept = {n: Lease(n, row.fence) for n, row in asked.items() if row.owner == owner and row.lease_until > now}
     if kept:
-        left = own.difference(names)
+        left = own - (rows.keys() & set(names))
         renewed = held & lanes.c.name.not_in(left) if left else held
         connection.execute(update(lanes).where(renewed).values(lease_until=now + ttl))
     return kept | _taken(connection, owner, rest, rows, now, now + ttl)
 
 
+def lasting(connection: Connection, owner: str, now: float, seconds: float) -> dict[str, Lease]:
+    """Return the leases of an owner that last for so many seconds more, whoever has locked their rows."""
+    asked = select(lanes).where(lanes.c.owner == owner, lanes.c.lease_until > now + seconds)
+    return {row.name: Lease(row.name, row.fence) for row in connection.execute(asked)}
+
+
 def _taken(
     connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
 ) -> dict[str, Lease]:
-    given = {name: rows[name] for name in names if _in_force(name, rows)}
+    given = {name: rows[name] for name in names if name in rows and _in_force(name, rows)}
     own = [name for name, row in given.items() if row.owner == owner]
     free = [name for name, row in given.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
     values = {"owner": owner, "lease_until": until}
@@ -56,24 +76,29 @@ def _taken(
     return {name: Lease(name, given[name].fence) for name in own} | taken
 
 
-def release(connection: Connection, owner: str | None, names: Sequence[str] | None) -> None:
-    """Give up lanes of the owner, or of everybody: the next one need not wait for the leases to end."""
+def release(connection: Connection, owner: str | None, names: Sequence[str] | None, *, skip: bool = False) -> None:
+    """Give up lanes of the owner, or of everybody: the next one need not wait for the leases to end.
+
+    With `skip` all but those whose rows another transaction holds.
+    """
     held = lanes.c.owner.is_not(None) if owner is None else lanes.c.owner == owner
     if names is None:
         connection.execute(delete(members).where(members.c.name == owner) if owner else delete(members))
     else:
         held &= lanes.c.name.in_(names)
-    _locked(connection, held)
+    rows = _locked(connection, held, skip=skip)
+    if skip:
+        held &= lanes.c.name.in_(rows)
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
 def _in_force(name: str, rows: _Rows) -> bool:
     lane = shard(name)
-    destination = rows[lane.destination]
-    return bool(destination.shards == lane.of and destination.divided_to is None)
+    destination = rows.get(lane.destination)
+    return destination is not None and bool(destination.shards == lane.of and destination.divided_to is None)
 
 
-def _locked(connection: Connection, which: ColumnElement[bool]) -> _Rows:
+def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
     """Lock rows against each other's claims, against settlements, and against a change of the number of shards.
 
     Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE. In the
@@ -81,7 +106,7 @@ def _locked(connection: Connection, which: ColumnElement[bool]) -> _Rows:
     them after a second.
     """
     asked = select(lanes).where(which).order_by(lanes.c.name)
-    return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True))}
+    return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True, skip_locked=skip))}
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:

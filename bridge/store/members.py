@@ -17,11 +17,16 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
 
     A process that has crashed leaves a row that others forget; its name never comes again.
     """
-    connection.execute(delete(members).where((members.c.until <= now) | (members.c.name == owner)))
+    connection.execute(delete(members).where(members.c.name == owner))
+    # Not one that another process is just forgetting, which may be stopped in the middle of that.
+    over = select(members.c.name).where(members.c.until <= now).order_by(members.c.name)
+    gone = connection.execute(over.with_for_update(skip_locked=True)).scalars().all()
+    if gone:
+        connection.execute(delete(members).where(members.c.name.in_(gone)))
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
-    agree(connection, names, now, lambda: _wanted(_there(connection)))
-    there = _there(connection)
+    agree(connection, names, now, lambda: _wanted(_there(connection, now)))
+    there = _there(connection, now)
     ends = min((each.until for each in there if each.name != owner), default=math.inf)
     return _meeting(connection, owner, _wanted(there), now, ends)
 
@@ -33,8 +38,8 @@ def alone(connection: Connection, owner: str, names: Sequence[str], now: float) 
     return _meeting(connection, owner, wanted, now)
 
 
-def _there(connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(select(members)).all()
+def _there(connection: Connection, now: float) -> Sequence[Row[Any]]:
+    return connection.execute(select(members).where(members.c.until > now)).all()
 
 
 def _wanted(there: Iterable[Row[Any]]) -> Wanted:

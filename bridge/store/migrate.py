@@ -19,7 +19,6 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import raw
 from bridge.store.schema import metadata
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def migrate(engine: Engine) -> bool:
     at once: one migrates, and the others find it done. Raises OperatorError for a store that a newer version of the
     program has written, and StoreUnavailableError.
     """
-    if revision(engine) == HEAD:
+    if _complete(engine):
         return False
     try:
         with engine.begin() as connection:
@@ -76,18 +75,31 @@ def _migrate(connection: Connection) -> bool:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
     found = _revision(connection)
-    if found == HEAD:
-        return False
     if found is None:
         _create(connection)
-    else:
+    elif found != HEAD:
         _upgrade(connection, found)
     if connection.dialect.name == "postgresql":
-        from bridge.store.postgres_inlets import FUNCTIONS  # noqa: PLC0415 - that engine's alone
+        from bridge.store.postgres_inlets import functions_differ, make_functions  # noqa: PLC0415 - that engine's alone
 
-        for each in FUNCTIONS:
-            raw(connection).execute(each)
-    return True
+        if functions_differ(connection):
+            make_functions(connection)
+    return found != HEAD
+
+
+def _complete(engine: Engine) -> bool:
+    """Tell whether there is nothing to do. Raises StoreUnavailableError."""
+    if revision(engine) != HEAD:
+        return False
+    if engine.dialect.name != "postgresql":
+        return True
+    from bridge.store.postgres_inlets import functions_differ  # noqa: PLC0415 - that engine's alone
+
+    try:
+        with engine.connect() as connection:
+            return not functions_differ(connection)
+    except SQLAlchemyError as error:
+        raise StoreUnavailableError(f"the store cannot be read: {getattr(error, 'orig', None) or error}") from error
 
 
 def _revision(connection: Connection) -> str | None:

@@ -29,6 +29,11 @@ STATEMENT_SECONDS = 10
 STANDING_SECONDS = 2
 """How long a process that serves may leave a transaction waiting for its next statement. One that is stopped in the
 middle of a claim holds what the others need to renew their leases: within a third of the time that a lease lasts."""
+OWN_LOCK_SECONDS = 1
+"""How long a change of the process itself, such as pruning, waits for a row that another transaction holds: events and
+outcomes wait behind it."""
+LEASE_LOCK_SECONDS = 0.5
+"""How long a renewal waits for a lane's row: the other lanes wait with it."""
 OPERATOR_SECONDS = 30
 """How long one statement of an operator's command may take."""
 ANSWER_SECONDS = 35.0
@@ -78,7 +83,8 @@ class PostgresDriver:
     begin: str = (
         f"BEGIN; {_LOCAL.format(STATEMENT_SECONDS, LOCK_SECONDS, OPERATOR_SECONDS)}; {_COUNT}; NOTIFY {CHANNEL}"
     )
-    begin_own: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS)}"
+    begin_own: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, OWN_LOCK_SECONDS, STATEMENT_SECONDS)}"
+    begin_keeping: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, LEASE_LOCK_SECONDS, STATEMENT_SECONDS)}"
     exclusive: bool = False
     # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
     # this process, which may be slow or stopped.

@@ -15,18 +15,24 @@ the numbers of shards too, which are changed in such a turn
 of each query they execute).
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from bridge.store.driver import raw
-from bridge.store.inlets import ACCEPTED, SETTLED
+from bridge.store.driver import LOCK_NOT_AVAILABLE, raw
+from bridge.store.inlets import ACCEPTED, SETTLED, Settled
 from bridge.store.sharding import TURN, mark_text
 
 LOCK_SECONDS = 5
 """How long a statement waits for what another transaction holds before the sender is told to come again."""
+ROW_MILLISECONDS = 250
+"""How long outcomes wait for a row that another transaction holds before the others are written without that one."""
+SKIP_SECONDS = 5.0
+"""How long, after such a wait, no outcome waits for a row that is held."""
 
 _ROWS_LIMIT = 4_096
 _NUL = b"\\u0000"
@@ -76,9 +82,9 @@ WITH given AS MATERIALIZED (
     started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
     lane text, fence int)
 ), held AS MATERIALIZED (
-  SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE
-), mine AS MATERIALIZED (
-  SELECT g.* FROM given g JOIN held ON held.name = g.lane AND held.fence = g.fence
+  SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE{skip}
+), {free}mine AS MATERIALIZED (
+  SELECT g.* FROM given g JOIN held ON held.name = g.lane AND held.fence = g.fence{is_free}
 ), written AS (
   UPDATE deliveries SET
     state = m.state, due_at = m.due_at, attempts = m.attempts, failures = m.failures,
@@ -93,29 +99,98 @@ WITH given AS MATERIALIZED (
       SELECT 1 FROM attempts a
       WHERE a.delivery_id = m.delivery AND a.number = m.number AND a.started_at = m.started_at)
 )
-SELECT DISTINCT g.lane, g.fence FROM given g
+{result}"""
+
+# A lane that is locked is neither lost nor ours.
+_FREE = """free AS MATERIALIZED (
+  SELECT d.id FROM deliveries d WHERE d.id IN (SELECT g.delivery FROM given g) ORDER BY d.id
+  FOR NO KEY UPDATE OF d SKIP LOCKED
+), """
+_IS_FREE = """
+  WHERE g.delivery IN (SELECT free.id FROM free) OR NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = g.delivery)"""
+_LOST = """SELECT DISTINCT g.lane, g.fence FROM given g
 WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence = g.fence)"""
+_LOST_OR_LOCKED = """SELECT g.lane, g.fence, NULL::bigint FROM given g
+WHERE EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence <> g.fence)
+  OR NOT EXISTS (SELECT 1 FROM lanes l WHERE l.name = g.lane)
+UNION
+SELECT NULL, NULL, g.delivery FROM given g
+WHERE EXISTS (SELECT 1 FROM lanes l WHERE l.name = g.lane)
+  AND NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence <> g.fence)
+  AND NOT EXISTS (SELECT 1 FROM mine WHERE mine.delivery = g.delivery)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of ours in the database."""
+
+    name: str
+    signature: str
+    """Its arguments and what it returns."""
+    settings: Mapping[str, str]
+    body: str
+
+    @property
+    def statement(self) -> str:
+        """The statement that makes it, or puts it in the place of an earlier one."""
+        settings = " ".join(f"SET {name} = '{value}'" for name, value in self.settings.items())
+        return f"CREATE OR REPLACE FUNCTION {self.name}{self.signature}\nLANGUAGE plpgsql {settings} AS $${self.body}$$"
+
+
+# The plan is kept while the tables grow under it, so it may not be one that suits an empty table.
+_PLAN: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 FUNCTIONS: Final = (
-    f"""
-CREATE OR REPLACE FUNCTION leadbridge_accept(group_of_rows json, payloads bytea[]) RETURNS SETOF bytea
-LANGUAGE plpgsql SET lock_timeout = '{LOCK_SECONDS}s' AS $$
+    Function(
+        "leadbridge_accept",
+        "(group_of_rows json, payloads bytea[]) RETURNS SETOF bytea",
+        {"lock_timeout": f"{LOCK_SECONDS}s"},
+        f"""
 BEGIN
 PERFORM {TURN};
 RETURN QUERY {_ACCEPT};
-END $$""",
-    # The plan is kept while the tables grow under it, so it may not be one that suits an empty table.
-    f"""
-CREATE OR REPLACE FUNCTION leadbridge_settle(group_of_rows json, of_lanes text[])
-RETURNS TABLE (lost_lane text, lost_fence int)
-LANGUAGE plpgsql SET lock_timeout = '{LOCK_SECONDS}s'
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+END """,
+    ),
+    Function(
+        "leadbridge_settle",
+        "(group_of_rows json, of_lanes text[]) RETURNS TABLE (lost_lane text, lost_fence int)",
+        {"lock_timeout": f"{ROW_MILLISECONDS}ms", **_PLAN},
+        f"""
 BEGIN
-RETURN QUERY {_SETTLE};
-END $$""",
+RETURN QUERY {_SETTLE.format(skip="", free="", is_free="", result=_LOST)};
+END """,
+    ),
+    # Some outcomes of a group concern a row that another transaction holds: the others are written.
+    Function(
+        "leadbridge_settle_unlocked",
+        "(group_of_rows json, of_lanes text[]) RETURNS TABLE (lost_lane text, lost_fence int, locked bigint)",
+        {"lock_timeout": f"{ROW_MILLISECONDS}ms", **_PLAN},
+        f"""
+BEGIN
+RETURN QUERY {_SETTLE.format(skip=" SKIP LOCKED", free=_FREE, is_free=_IS_FREE, result=_LOST_OR_LOCKED)};
+END """,
+    ),
 )
-"""What makes the functions, or puts the present ones in the place of earlier ones."""
+"""All of them."""
+_PRESENT: Final = text(
+    "SELECT proname, prosrc, proconfig FROM pg_proc "
+    "WHERE proname = ANY(:names) AND pronamespace = CAST(current_schema() AS regnamespace)"
+)
+
+
+def functions_differ(connection: Connection) -> bool:
+    """Tell whether a function in the database is missing, or is not the one of this version of the program."""
+    found = connection.execute(_PRESENT, {"names": [each.name for each in FUNCTIONS]})
+    present = {name: (body, sorted(config or ())) for name, body, config in found}
+    wanted = {
+        each.name: (each.body, sorted(f"{name}={value}" for name, value in each.settings.items())) for each in FUNCTIONS
+    }
+    return any(present.get(name) != function for name, function in wanted.items())
+
+
+def make_functions(connection: Connection) -> None:
+    """Make the functions, or put the present ones in the place of earlier ones."""
+    for each in FUNCTIONS:
+        connection.execute(text(each.statement))
 
 
 class PostgresInlets:
@@ -125,6 +200,7 @@ class PostgresInlets:
 
     def __init__(self, connection: Connection) -> None:
         self._driver = raw(connection)
+        self._info = connection.info
 
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
@@ -134,15 +210,29 @@ class PostgresInlets:
         added = {event_id for (event_id,) in new}
         return [row[0] for row in rows if row[0] not in added]
 
-    def settle(self, rows: Sequence[tuple[Any, ...]]) -> set[tuple[str, int]]:
-        """Write rows of `SETTLED`; give the leases (lane and fence) that are lost: nothing came of their rows."""
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> Settled:
+        """Write rows of `SETTLED`, but for those of lost leases, and those that another transaction has locked."""
         lanes = list({row[_LANE] for row in rows})
         given = _json([dict(zip(SETTLED, row, strict=True)) for row in rows])
-        return set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall())
+        if time.monotonic() >= self._info.get(_SKIPS, 0.0):
+            try:
+                return Settled(set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall()))
+            except Exception as error:
+                if getattr(error, "sqlstate", None) != LOCK_NOT_AVAILABLE or self._driver.info.transaction_status:
+                    raise
+            self._info[_SKIPS] = time.monotonic() + SKIP_SECONDS
+        found = self._driver.execute(_CALL_SETTLE_UNLOCKED, (given, lanes)).fetchall()
+        return Settled(
+            {(lane, fence) for lane, fence, _ in found if lane is not None},
+            frozenset(locked for _, _, locked in found if locked is not None),
+        )
 
 
 _CALL_ACCEPT = "SELECT leadbridge_accept(%s::json, %b::bytea[])"
 _CALL_SETTLE = "SELECT lost_lane, lost_fence FROM leadbridge_settle(%s::json, %s::text[])"
+_CALL_SETTLE_UNLOCKED = "SELECT lost_lane, lost_fence, locked FROM leadbridge_settle_unlocked(%s::json, %s::text[])"
+_SKIPS = "rows locked"
+"""The name in a connection's `info` of the time until which no outcome waits for a row."""
 _PAYLOAD = ACCEPTED.index("payload")
 _LANE = SETTLED.index("lane")
 

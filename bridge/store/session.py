@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from bridge.errors import StoreUnavailableError
-from bridge.store.driver import Driver
+from bridge.errors import RowLockedError, StoreUnavailableError
+from bridge.store.driver import LOCK_NOT_AVAILABLE, Driver
 
 T = TypeVar("T")
 
@@ -88,4 +88,6 @@ class Session:
                 connection.close()
 
     def _trouble(self, error: Exception, what: str) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{self._driver.name}: the store cannot {what}: {self._driver.plain(error)}")
+        locked = getattr(getattr(error, "orig", error), "sqlstate", None) == LOCK_NOT_AVAILABLE
+        kind = RowLockedError if locked else StoreUnavailableError
+        return kind(f"{self._driver.name}: the store cannot {what}: {self._driver.plain(error)}")

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, func, select, text
 
 from bridge.audit import Entry
-from bridge.errors import StoreUnavailableError
+from bridge.errors import RowLockedError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.sharding import shard
 from bridge.store import (
@@ -21,7 +21,6 @@ from bridge.store import (
     configuration,
     installation,
     lease,
-    members,
     quarantine,
     questions,
     retention,
@@ -32,6 +31,7 @@ from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Paus
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
+from bridge.store.keeper import LeaseKeeper
 from bridge.store.schema import deliveries, events
 from bridge.store.session import Session
 from bridge.store.writer import Writer
@@ -81,7 +81,10 @@ class SqlStore:
         self._prepare = prepare
         self._own = Session(driver, self._opened)
         """The writer's."""
-        self._sessions = [self._own]
+        self._keeping = Session(driver)
+        """That of the leases, where the writer may have to wait for a row that others hold."""
+        self._sessions = [self._own, self._keeping]
+        self._preparing = threading.Lock()
         # From here on the changes of others are noticed.
         driver.listen(self._hear)
         if not prepare:
@@ -98,14 +101,18 @@ class SqlStore:
             kind=_kind if driver.sorts else None,
             patience=driver.patience,
         )
+        self._keeper: Writer[Change] = (
+            self._writer if driver.exclusive else Writer(self._keep, _nothing, _nothing, kind=_kind)
+        )
+        self._leases = LeaseKeeper(driver, self._keeper.submit)
 
     async def accept(self, routed: Sequence[Routed]) -> list[bool]:
         """Keep the events with their deliveries; see `Store.accept`."""
         return cast("list[bool]", await self._writer.submit(Accept(routed), sent=True))
 
-    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> frozenset[int]:
         """Write what became of deliveries; see `Store.settle`."""
-        await self._writer.submit(Settle(lease, settlements))
+        return cast("frozenset[int]", await self._writer.submit(Settle(lease, settlements)))
 
     async def due(self, lane: str, after: int, limit: int) -> list[Due]:
         """Read the pending deliveries of a lane; see `Store.due`."""
@@ -128,9 +135,7 @@ class SqlStore:
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known to the others, and learn of them; see `Store.meet`."""
-        if self._driver.exclusive:
-            return await self._call(lambda c: members.alone(c, owner, names, now))
-        meeting = await self._call(lambda c: members.meet(c, owner, names, self._driver.clock(c, now), ttl))
+        meeting = await self._leases.meet(owner, names, now, ttl)
         # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
         # is not in it: the fewer events share a commit, the more each costs.
         self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn, SPACING_LIMIT)
@@ -142,11 +147,11 @@ class SqlStore:
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""
-        return await self._call(lambda c: lease.claim(c, owner, names, self._driver.clock(c, now), ttl))
+        return await self._leases.claim(owner, names, now, ttl)
 
     async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
         """Give up the owner's lanes; see `Store.release`."""
-        await self._call(lambda c: lease.release(c, owner, names))
+        await self._leases.release(owner, names)
 
     async def check(self) -> None:
         """Make sure that the store can commit; see `Store.check`."""
@@ -155,7 +160,7 @@ class SqlStore:
 
     async def pause(self, lease_: Lease, pause: Pause | None) -> None:
         """Write a lane's own pause; see `Store.pause`."""
-        await self._call(lambda c: lease.pause(c, lease_, pause))
+        await self._leases.pause(lease_, pause)
 
     async def paused(self, lane: str) -> Pause | None:
         """Read a lane's pause; see `Store.paused`."""
@@ -222,6 +227,7 @@ class SqlStore:
     async def close(self) -> None:
         """Commit what waits, then close; see `Store.close`."""
         await self._writer.close()
+        await self._keeper.close()
         await asyncio.to_thread(self._readers.shutdown)
         self._driver.close()
         for session in self._sessions:
@@ -246,21 +252,33 @@ class SqlStore:
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
         self._prepared()
-        return self._own.write(lambda connection: self._write(connection, group))
+        try:
+            return self._own.write(lambda connection: self._write(connection, group, self._driver.begin_own))
+        except RowLockedError as error:
+            if isinstance(group[0], Accept):
+                # It is the turn of another process that lasts: one by one, the events would each wait as long.
+                raise StoreUnavailableError(str(error)) from error
+            raise
 
-    def _write(self, connection: Connection, group: Sequence[Change]) -> Sequence[object]:
+    def _keep(self, group: Sequence[Change]) -> Sequence[object]:
+        """Run in the thread of the leases."""
+        self._prepared()
+        return self._keeping.write(lambda connection: self._write(connection, group, self._driver.begin_keeping))
+
+    def _write(self, connection: Connection, group: Sequence[Change], begin: str) -> Sequence[object]:
         if changes.is_one_statement(connection, group):
             return changes.write(connection, group)
-        raw(connection).execute(self._driver.begin_own)
+        raw(connection).execute(begin)
         results = changes.write(connection, group)
         raw(connection).execute("COMMIT")
         return results
 
     def _prepared(self) -> None:
         """Make the store ready where it was away at the start. Raises StoreUnavailableError."""
-        if self._prepare:
-            self._prepare()
-            self._prepare = None
+        with self._preparing:
+            if self._prepare:
+                self._prepare()
+                self._prepare = None
 
     def _opened(self, connection: Connection) -> None:
         """Run in the writer's thread, with a new connection."""

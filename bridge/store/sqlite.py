@@ -54,6 +54,7 @@ class SqliteDriver:
 
     begin: str = "BEGIN IMMEDIATE"
     begin_own: str = begin
+    begin_keeping: str = begin
     exclusive: bool = True
     sorts: bool = False
     turn: float = 0.0

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from bridge.errors import LeadbridgeError, StoreBusyError, StoreUnavailableError
+from bridge.errors import LeadbridgeError, RowLockedError, StoreBusyError, StoreUnavailableError
 
 GROUP_LIMIT = 128
 """The most changes that are given to the thread together: bounds how long the first of them waits for the last."""
@@ -175,7 +175,8 @@ class Writer(Generic[ChangeT]):
         try:
             return self._commit(changes)
         except StoreUnavailableError as error:
-            return [error] * len(changes)
+            if len(changes) == 1 or not isinstance(error, RowLockedError):
+                return [error] * len(changes)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the caller and not end the thread
             if len(changes) == 1:
                 return [error]
@@ -184,7 +185,7 @@ class Writer(Generic[ChangeT]):
 
     def _answer(self, part: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float, left: int) -> None:
         """Answer a part of the group, in the loop; `left` parts of it are still to come."""
-        if all(isinstance(result, StoreUnavailableError) for result in results):
+        if all(isinstance(each, StoreUnavailableError) and not isinstance(each, RowLockedError) for each in results):
             # The store is in trouble, and what waits has waited for it long enough: its callers come again.
             part, results = [*part, *self._waiting], [*results, *[results[0]] * len(self._waiting)]
             self._waiting.clear()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +127,24 @@ def test_it_is_delivered_when_the_destination_speaks_http_again(name: str, ended
     assert {each["outcome"] for each in failed} == {"retry"}
     assert all(each["detail"] for each in failed)
     assert all(each["seconds"] < 3 for each in failed), "a call went on for longer than the time-out"
+
+
+async def test_what_a_header_says_is_kept_whatever_its_bytes(tmp_path: Path) -> None:
+    """One byte of Latin-1 in the header that gives the id: once the lead was sent again and again for it."""
+
+    async def latin(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"X-Id: caf\xe9\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with Broken(latin, times=1000) as crm, AsyncExitStack() as stack:
+        wanted = settings({"crm": http(crm.url, remote_id='headers["X-Id"]')})
+        program = await stack.enter_async_context(Program(tmp_path, wanted, ENVIRONMENT))
+        sender = await stack.enter_async_context(Sender(await program.start()))
+        for _ in range(3):
+            await sender.deliver(lead())
+        rows = await program.settled()
+        assert [each["state"] for each in rows] == ["delivered"] * 3
+        assert len(crm.received) == 3
+        stories = await program.stories([each["id"] for each in rows])
+        assert {each["remote_id"] for each in stories} == {"caf\ufffd"}
+        assert not program.events("lane_fault")

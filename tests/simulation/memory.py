@@ -73,7 +73,7 @@ class MemoryStore:
         await asyncio.sleep(ROUND_TRIP)
         return [self._delivery(each) for each in sorted(ids) if each not in self.delivered_at]
 
-    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> frozenset[int]:
         """Write outcomes; see `Store.settle`."""
         await asyncio.sleep(COMMIT)
         pending = self._queues[lease.lane].pending
@@ -88,6 +88,7 @@ class MemoryStore:
                 del pending[each.delivery]
                 self._tried.pop(each.delivery, None)
                 self.delivered_at[each.delivery] = each.settled_at
+        return frozenset()
 
     async def paused(self, name: str) -> Pause | None:
         """Say that nobody has paused the lane: one that moves is tried anew; see `Store.paused`."""

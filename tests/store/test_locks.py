@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from bridge.errors import LeaseLostError
+from bridge.errors import LeaseLostError, RowLockedError
 from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS
 from bridge.sharding import lanes_of
 from bridge.store import actions, members
@@ -18,6 +18,7 @@ from bridge.store.base import Lease, Pause
 from bridge.store.changing import changing
 from bridge.store.driver import raw
 from bridge.store.postgres import PostgresDriver
+from bridge.store.postgres_inlets import ROW_MILLISECONDS
 from bridge.store.sql import SqlStore
 from tests.building import NOW, routed
 from tests.postgresql import ToldDriver
@@ -54,9 +55,88 @@ async def test_one_that_is_stopped_in_the_middle_of_a_claim_does_not_keep_the_ot
         assert held.keys() == {"two", "three"}
         # Nothing follows. What it holds is free before anybody's lease is over, and it is dead before long.
         async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
-            assert await store.claim("me", ["one", "three"], NOW, LEASE_SECONDS)
+            # Its own lane at once, and the free one as soon as the server has ended the other's transaction.
+            assert "one" in await store.claim("me", ["one", "three"], NOW, LEASE_SECONDS)
             await store.meet("me", ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
-        assert (await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS)).keys() == {"two"}
+            while not await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS):
+                pass
+            assert (await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS)).keys() == {"two"}
+
+
+@contextlib.asynccontextmanager
+async def held_row(database: str, query: str) -> AsyncIterator[None]:
+    """Hold rows as somebody's psql does that was left open."""
+    with psycopg.connect(database) as blocker:
+        assert blocker.execute(f"{query} FOR UPDATE".encode()).rowcount == 1
+        yield
+
+
+async def test_an_outcome_whose_row_is_locked_holds_up_no_other(stores: list[SqlStore], database: str) -> None:
+    store, _ = stores
+    await store.accept([routed("crm"), routed("crm"), routed("mail")])
+    leases = await store.claim("me", ["crm", "mail"], NOW, LEASE_SECONDS)
+    async with held_row(database, "SELECT FROM deliveries WHERE id = 2"), asyncio.timeout(2):
+        locked = await asyncio.gather(
+            store.settle(leases["crm"], [delivered(1), delivered(2)]),
+            store.settle(leases["mail"], [delivered(3, route="mail")]),
+        )
+        assert list(locked) == [{2}, frozenset()]
+        # Now that it is known, nobody waits for it at all.
+        began = time.monotonic()
+        assert await store.settle(leases["crm"], [delivered(2)]) == {2}
+        assert time.monotonic() - began < ROW_MILLISECONDS / 1000
+        assert await store.accept([routed("crm")]) == [True]
+        assert (await store.claim("me", ["crm", "mail"], NOW, LEASE_SECONDS)).keys() == {"crm", "mail"}
+        assert [each.id for each in await store.due("crm", 0, 10)] == [2, 4]
+    assert await store.settle(leases["crm"], [delivered(2)]) == frozenset()
+    assert [each.id for each in await store.due("crm", 0, 10)] == [4]
+    assert ask(database, "SELECT delivery_id, number FROM attempts ORDER BY 1") == [(1, 1), (2, 1), (3, 1)]
+
+
+async def test_a_lane_whose_row_is_locked_is_the_only_one_that_waits(stores: list[SqlStore], database: str) -> None:
+    store, other = stores
+    await store.accept([routed("crm", "mail"), routed("log")])
+    leases = await store.claim("me", ["crm", "mail"], NOW, LEASE_SECONDS)
+    await other.claim("other", ["log"], NOW, LEASE_SECONDS)
+    async with held_row(database, "SELECT FROM lanes WHERE name = 'crm'"), asyncio.timeout(8):
+        assert await store.settle(leases["mail"], [delivered(2, route="mail")]) == frozenset()
+        assert await store.settle(leases["crm"], [delivered(1)]) == {1}
+        # What is left of its lease still holds, as long as another renewal comes in time.
+        assert (await store.claim("me", ["crm", "mail"], NOW, LEASE_SECONDS)).keys() == {"crm", "mail"}
+        assert (await store.claim("me", ["crm", "mail"], NOW + 4, LEASE_SECONDS)).keys() == {"mail"}
+        assert (await other.claim("other", ["log", "crm"], NOW, LEASE_SECONDS)).keys() == {"log"}
+        await other.release("other", ["log"])
+        with pytest.raises(RowLockedError):
+            await store.pause(leases["crm"], Pause("lane", "unreachable"))
+        assert await store.accept([routed("crm")]) == [True]
+        await store.meet("me", ["crm", "mail"], NOW, LEASE_SECONDS)
+    assert await store.settle(leases["crm"], [delivered(1)]) == frozenset()
+    assert await store.claim("me", ["crm"], NOW, LEASE_SECONDS) == {"crm": leases["crm"]}
+
+
+async def test_a_lost_lease_is_said_beside_a_locked_row(stores: list[SqlStore], database: str) -> None:
+    store, other = stores
+    await store.accept([routed("crm"), routed("mail")])
+    leases = await store.claim("me", ["crm", "mail"], NOW, 1)
+    await other.claim("other", ["mail"], NOW + 2, LEASE_SECONDS)
+    async with held_row(database, "SELECT FROM deliveries WHERE id = 1"):
+        assert await store.settle(leases["crm"], [delivered(1)]) == {1}
+        with pytest.raises(LeaseLostError):
+            await store.settle(leases["mail"], [delivered(2, route="mail")])
+        # One that has been erased is not there to be locked.
+        assert await store.settle(leases["crm"], [delivered(77)]) == frozenset()
+
+
+async def test_what_is_pruned_waits_for_a_locked_row_and_nobody_with_it(stores: list[SqlStore], database: str) -> None:
+    store, _ = stores
+    await store.accept([routed("crm")])
+    await store.settle((await store.claim("me", ["crm"], NOW, LEASE_SECONDS))["crm"], [delivered(1)])
+    async with held_row(database, "SELECT FROM events WHERE seq = 1"), asyncio.timeout(3):
+        pruned = asyncio.ensure_future(store.prune(NOW + 1000, 1.0, 1.0, 0))
+        await until(lambda: ask(database, WAITING) == [(1,)])
+        assert await store.accept([routed("crm")]) == [True]
+        with pytest.raises(RowLockedError):
+            await pruned
 
 
 async def test_who_renews_and_takes_at_once_does_not_wait_for_one_who_waits_for_it(

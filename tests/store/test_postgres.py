@@ -46,6 +46,11 @@ def ask(url: str, statement: str, *parameters: object) -> list[Any]:
         return connection.execute(statement.encode(), parameters).fetchall()
 
 
+def ask_nothing(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not condition():
@@ -234,7 +239,7 @@ async def test_who_takes_a_lane_over_waits_for_the_settle_that_is_under_way(
     held = await lease(store)
     with contextlib.closing(driver.connect()) as slow:
         raw(slow).execute(driver.begin_own)
-        assert changes.write(slow, [Settle(held, [delivered(1)])]) == [None]
+        assert changes.write(slow, [Settle(held, [delivered(1)])]) == [frozenset()]
         taking = asyncio.ensure_future(other.claim("other", ["crm"], NOW + 100, 10))
         await until(lambda: ask(database, "SELECT 1 FROM pg_locks WHERE NOT granted"))
         assert not taking.done()
@@ -448,6 +453,30 @@ def test_processes_that_start_together_migrate_once() -> None:
         for each in starting:
             each.join()
         assert sorted(made) == [False, False, False, True]
+
+
+EMPTY = """
+CREATE OR REPLACE FUNCTION leadbridge_settle_unlocked(group_of_rows json, of_lanes text[])
+RETURNS TABLE (lost_lane text, lost_fence int, locked bigint) LANGUAGE plpgsql AS 'BEGIN END'"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [EMPTY, "ALTER FUNCTION leadbridge_accept SET lock_timeout = '1h'", "DROP FUNCTION leadbridge_settle"],
+    ids=["another text", "another setting", "missing"],
+)
+def test_a_start_replaces_functions_that_are_not_its_own(driver: ToldDriver, database: str, change: str) -> None:
+    query = "SELECT pg_get_functiondef(oid), xmin FROM pg_proc WHERE starts_with(proname, 'leadbridge') ORDER BY 1"
+
+    def texts() -> list[Any]:
+        return ask(database, query)
+
+    before = texts()
+    assert not migrate(driver.engine())
+    assert texts() == before, "they were written anew though nothing had changed"
+    ask_nothing(database, change)
+    assert not migrate(driver.engine())
+    assert [text for text, _ in texts()] == [text for text, _ in before]
 
 
 @pytest.mark.parametrize("of", [100, 1], ids=["few_wait", "all_wait"])
