@@ -29,7 +29,7 @@ TEXT: Final = 2_000_000
 AT_ONCE: Final = 8
 """Requests whose dry runs are under way or wait for their turn; of each kind, in this process."""
 
-_FEWER: Final = "not shown: the page would be too large"
+FEWER: Final = "not shown: the page would be too large"
 _LATER: Final = "not worked out: the records before took too long"
 _BUSY: Final = "other dry runs are under way: try again in a moment"
 _NO_RECORD: Final = "The configuration in use makes no record of this event."
@@ -78,7 +78,7 @@ class Allowance:
         for name, value in values.items():
             text = as_json(value)
             if not self.takes(name, text):
-                return written | {f"{len(values) - len(written)} more": _FEWER}
+                return written | {f"{len(values) - len(written)} more": FEWER}
             written[name] = text
         return written
 
@@ -141,5 +141,5 @@ def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, 
         return DryRun(fields, problem=f"the connector raised {type(error).__name__} instead of showing its request")
     headers = [text for header in request.headers.items() for text in header]
     if not allowance.takes(request.method, request.url, request.body, *headers):
-        return DryRun(fields, problem=f"the request is {_FEWER}")
+        return DryRun(fields, problem=f"the request is {FEWER}")
     return DryRun(fields, request)

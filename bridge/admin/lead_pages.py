@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bridge.admin import given, rows, shapes, views
 from bridge.admin.api import Api, audience
-from bridge.admin.dry_run import Allowance, DryRun, DryRuns, dry_run
+from bridge.admin.dry_run import FEWER, Allowance, DryRun, DryRuns, dry_run
 from bridge.admin.login import Caller, RefusedError, Role
 from bridge.admin.masking import Audience, personal
 from bridge.admin.orders import Orders
@@ -209,6 +209,11 @@ def _told(
         story.failing_since,
         story.memo,
     )
+    attempts = [
+        each if allowance.takes(each.detail or "") else each.model_copy(update={"detail": FEWER})
+        for each in shown.attempts
+    ]
+    shown = shown.model_copy(update={"attempts": attempts})
     url = shown.remote_url or ""
     made = dry_run(delivery, row.destination, config, allowance, reveal=not shown.masked)
     return Told(shown, made, url if url.startswith(("https://", "http://")) else None)

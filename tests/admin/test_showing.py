@@ -1,6 +1,8 @@
 """What is shown of personal data, secrets and numbers; all of it pure."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,20 @@ def test_a_destinations_words_are_masked_where_they_repeat_the_lead() -> None:
     assert masked_words(text, known) == 'field "•••" of A•••@••• or o•••@•••, +•••: c••• (code 400)'
     assert masked_words(None, known) is None
     assert personal(b"not JSON") == []
+
+
+def test_a_long_message_is_looked_for_only_in_a_text_that_may_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern of a megabyte took seconds."""
+    looked_for: list[str] = []
+    sub = re.sub
+
+    def noted(pattern: str, *given: Any, **named: Any) -> str:
+        looked_for.append(pattern)
+        return sub(pattern, *given, **named)
+
+    monkeypatch.setattr(re, "sub", noted)
+    assert masked_words("field `mail`: it says Adalbert", ["x" * 1_000_000, "Adalbert"]) == "field `mail`: it says A•••"
+    assert looked_for == ["Adalbert"]
 
 
 def test_pictures_say_what_they_show() -> None:
