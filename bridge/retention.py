@@ -42,6 +42,7 @@ async def _round(config: Callable[[], Config], store: Store, clock: Callable[[],
     more = True
     while more:
         more = await store.prune_quarantine(clock() - AGE_LIMIT)
+        more = await store.prune_tombstones(clock()) or more
         await asyncio.sleep(STEP_SECONDS)
     more = True
     while more:

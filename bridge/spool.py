@@ -143,7 +143,8 @@ class Spool:
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
             if not moved and not self._writing and self._written == written:
-                # It was seen to be empty, and nothing has come since.
+                # It was seen to be empty, and nothing has come since. What an erasure took out of it was never moved.
+                self._sized(0)
                 self._in_use.clear()
                 log.info("spool_empty")
 

@@ -15,6 +15,7 @@ from bridge.errors import StoreBusyError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.routing import identified
 from bridge.spool import Spool
+from bridge.store import tombstones
 from bridge.store.base import NewDelivery, Quarantined, Routed
 from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
@@ -106,6 +107,22 @@ async def rig(store: SqlStore, tmp_path: Path, soon: None) -> AsyncIterator[Rig]
 def rows(driver: Driver, table: Any) -> list[Any]:
     with driver.engine().connect() as connection:
         return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+async def test_what_was_erased_meanwhile_is_not_moved(rig: Rig, driver: Driver) -> None:
+    """Neither what another machine has erased in the store, nor what was taken out of this spool."""
+    rig.store.away = True
+    ann, taken, other = (routed("crm", Email=f"{name}@example.com") for name in ("ann", "taken", "other"))
+    assert await rig.spool.accept([ann, taken, other]) == [True] * 3
+    with driver.engine().begin() as connection:
+        tombstones.keep_contacts(connection, [IDENTITY.email_contact("ANN@example.com")], NOW + 1, None)
+        tombstones.keep(connection, [bytes.fromhex(taken.event.id)], None)
+    await rig.kept.remove([taken.event.id])
+    rig.store.away = False
+    await rig.until(lambda: not rig.spool.in_use)
+
+    assert [row.id.hex() for row in rows(driver, events)] == [other.event.id]
+    assert (rig.spool.size, rig.sizes[-1]) == (0, 0)
 
 
 async def test_while_the_store_is_there_nothing_is_spooled(rig: Rig, driver: Driver) -> None:

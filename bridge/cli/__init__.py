@@ -47,7 +47,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of the configuration, for editors.",
     "connectors": "See which connectors there are, and their settings.",
     "backfill": "Accept leads that were missed, from the vendor's list.",
-    "erase": "Remove for good all that holds an e-mail address.",
+    "erase": "Remove for good all that names a person.",
     "db": "Make, migrate, check and back up the store.",
 }
 """Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""

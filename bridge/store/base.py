@@ -286,6 +286,10 @@ class Store(Protocol):
         """Delete the next refused requests that were received before a time; say whether there may be more."""
         ...
 
+    async def prune_tombstones(self, now: float) -> bool:
+        """Delete the next tombstones of erased events that are over; say whether there may be more."""
+        ...
+
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
         """Note under which keys (`bridge.signature.fingerprint`) a signature has held, by chatbot."""
         ...

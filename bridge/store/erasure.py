@@ -1,27 +1,44 @@
-"""Removing for good all that holds an e-mail address: which rows those are, and what is left of them in the files.
+"""Removing a person for good: which rows name the address or number, and what is left of them in the files.
 
 Beside a running `serve`, in short transactions of the caller's. What one of them has erased stays erased after a crash,
 and starting again goes on with the rest. Deliveries and attempts go with their event (`ON DELETE CASCADE`).
 
-SQLite does not overwrite what it deletes unless it is told to (https://www.sqlite.org/pragma.html#pragma_secure_delete),
-and older versions of a page stay in the write-ahead log until that is begun anew. What was deleted earlier, or moved
-when a page was split, can still lie in unused parts of the file: only VACUUM makes a file without such parts.
+SQLite overwrites what it deletes (`PRAGMA secure_delete`, which every connection sets), but older versions of a page
+stay in the write-ahead log until that is begun anew. What was moved when a page was split can still lie in unused parts
+of the file: only VACUUM makes a file without such parts.
+
+What destinations have said is read row by row, and judged here and not by the database, which may hold it encrypted.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, FromClause, and_, delete, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    FromClause,
+    Table,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from bridge.errors import OperatorError
+from bridge.event import EVENT_TYPES, decode, fields_of
+from bridge.identity import Identity
 from bridge.store.base import DeliveryState
 from bridge.store.driver import raw
-from bridge.store.encryption import TEXT_MARK, KeyRing, keys_of
-from bridge.store.mentions import Address, Mention
+from bridge.store.encryption import keys_of
+from bridge.store.mentions import Mention, Person, Words
 from bridge.store.questions import in_state, opened_request
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
@@ -39,6 +56,9 @@ _LOG_TRIES: Final = 5
 """How often the log is tried to be emptied; each time the engine waits for those who read it."""
 _CHUNK: Final = 1024 * 1024
 
+ERASED: Final = "[erased]"
+"""Takes the place of a text that names the person."""
+
 _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[Any]]]]] = (
     (deliveries.join(events), (events.c.id, deliveries.c.route), (deliveries.c.detail, deliveries.c.warning)),
     (
@@ -48,17 +68,21 @@ _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[
     ),
     (lanes, (lanes.c.name,), (lanes.c.pause_detail,)),
 )
-"""Where words of destinations are kept, with what names their rows: another event's, too, may name the address."""
+"""Where words of destinations are kept, with what names their rows: another event's, too, may name the person."""
 
 
 @dataclass(slots=True, repr=False)
 class Holding:
-    """The events, or the requests in quarantine, that hold the address."""
+    """The events, or the requests in quarantine, that name the person."""
 
     sure: dict[int, str] = field(default_factory=dict)
     """By row: what a person knows them by."""
     unsure: list[str] = field(default_factory=list)
     """Those where it only stands as a part of something longer: they are left alone."""
+    marks: dict[int, set[bytes]] = field(default_factory=dict)
+    """By row: what its tombstones are to hold."""
+    spellings: set[bytes] = field(default_factory=set)
+    """How they write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +95,7 @@ class Extent:
 
 
 class Remains(StrEnum):
-    """What may be left of the address in the files of an embedded store."""
+    """What may be left of the person in the files of an embedded store."""
 
     NOTHING = "nothing"
     LOG = "log"
@@ -80,23 +104,30 @@ class Remains(StrEnum):
     """Unused parts of a large file, which is not rewritten while it is served."""
 
 
-def look_at_events(connection: Connection, address: Address, after: int, holding: Holding) -> int | None:
-    """Look into the next events after a `seq`, and note those that hold the address; gives where to go on."""
+def look_at_events(
+    connection: Connection, person: Person, after: int, holding: Holding, words: Words, identity: Identity
+) -> int | None:
+    """Look into the next events after a `seq`, and note those that name the person; return where to go on."""
     asked = select(events.c.seq, events.c.payload, events.c.id).where(events.c.seq > after).order_by(events.c.seq)
     keys = keys_of(connection)
     rows = [
-        (row.seq, keys.open(bytes(row.payload), "events.payload", row.id), row.id.hex())
+        (row.seq, keys.open(bytes(row.payload), "events.payload", row.id), row.id.hex(), bytes(row.id))
         for row in connection.execute(asked.limit(READ_STEP))
     ]
-    return _look(rows, address, holding)
+    return _look(rows, person, holding, words, identity)
 
 
-def look_at_requests(connection: Connection, address: Address, after: int, holding: Holding) -> int | None:
+def look_at_requests(
+    connection: Connection, person: Person, after: int, holding: Holding, words: Words, identity: Identity
+) -> int | None:
     """Look into the next refused requests after an id, as `look_at_events` does."""
     asked = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
     keys = keys_of(connection)
-    found = connection.execute(asked.limit(READ_STEP))
-    return _look([(row.id, opened_request(keys, row).body, str(row.id)) for row in found], address, holding)
+    rows = [
+        (row.id, opened_request(keys, row).body, str(row.id), bytes(row.digest))
+        for row in connection.execute(asked.limit(READ_STEP))
+    ]
+    return _look(rows, person, holding, words, identity)
 
 
 def extent(connection: Connection, seqs: Sequence[int]) -> Extent:
@@ -112,37 +143,69 @@ def extent(connection: Connection, seqs: Sequence[int]) -> Extent:
     return Extent(total, pending)
 
 
-def words(connection: Connection, address: Address, seqs: Sequence[int]) -> int:
-    """Count the words of destinations that name the address, but for those that go with the events."""
-    gone = {
-        each
-        for part in _parts(seqs)
-        for each in connection.execute(select(deliveries.c.id).where(deliveries.c.event_seq.in_(part))).scalars()
-    }
-    return sum(key[0] not in gone for _, key, _ in _naming(connection, address))
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Where a destination names the person: a row, and the columns of it."""
+
+    table: Table
+    key: tuple[Any, ...]
+    columns: tuple[str, ...]
+
+
+def texts(
+    reading: Callable[[], AbstractContextManager[Connection]], words: Words, gone: Sequence[int]
+) -> Iterator[list[Text]]:
+    """Find the texts of destinations that name the person, a step at a time.
+
+    Without those that go with the events `gone`. Each step has a connection of its own: a long question would keep the
+    write-ahead log from being begun anew.
+    """
+    theirs = set(gone)
+    for source, name, columns in _WORDS:
+        table = columns[0].table
+        keys, after = list(table.primary_key.columns), None
+        # Of a row that goes with an event, which one; lanes go with none.
+        of = () if table is lanes else (deliveries.c.event_seq,)
+        asked = select(*keys, *name, *columns, *of).select_from(source)
+        asked = asked.where(or_(*(column.is_not(None) for column in columns))).order_by(*keys).limit(READ_STEP)
+        while True:
+            page = asked if after is None else asked.where(tuple_(*keys) > tuple_(*after))
+            with reading() as connection:
+                rows, ring = connection.execute(page).all(), keys_of(connection)
+            found = []
+            for row in rows:
+                key, named = tuple(row[: len(keys)]), row[len(keys) : len(keys) + len(name)]
+                opened = {
+                    column.name: ring.open_text(text, f"{table.name}.{column.name}", *named)
+                    for column, text in zip(columns, row[len(keys) + len(name) :], strict=False)
+                }
+                naming = tuple(each for each, text in opened.items() if text and words.name(text))
+                if naming and (table is lanes or row[-1] not in theirs):
+                    found.append(Text(table, key, naming))
+            yield found
+            if len(rows) < READ_STEP:
+                break
+            after = tuple(rows[-1][: len(keys)])
+
+
+def erase_texts(connection: Connection, found: Sequence[Text]) -> None:
+    """Put `[erased]` in the place of texts as a whole."""
+    for each in found:
+        own = [column == value for column, value in zip(each.table.primary_key.columns, each.key, strict=True)]
+        connection.execute(update(each.table).where(*own).values(dict.fromkeys(each.columns, ERASED)))
 
 
 def erase_events(connection: Connection, seqs: Sequence[int]) -> None:
     """Delete at most `STEP` events, with all that came of them. Those that are gone already do no harm."""
-    _overwrite_deleted(connection)
     connection.execute(delete(events).where(events.c.seq.in_(seqs)))
 
 
 def erase_requests(connection: Connection, ids: Sequence[int]) -> None:
     """Delete at most `STEP` requests that are in quarantine."""
-    _overwrite_deleted(connection)
     connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
-def erase_words(connection: Connection, address: Address) -> None:
-    """Put `[erased]` in the place of the address wherever a destination has named it."""
-    _overwrite_deleted(connection)
-    for table, key, values in list(_naming(connection, address)):
-        own = [column == value for column, value in zip(table.primary_key.columns, key, strict=True)]
-        connection.execute(update(table).where(*own).values(values))
-
-
-def clean(driver: SqliteDriver, address: Address) -> Remains:
+def clean(driver: SqliteDriver, spellings: Sequence[bytes]) -> Remains:
     """Remove what is left in the files of an embedded store: free pages, the write-ahead log, unused parts of pages.
 
     Raises the driver's errors. Stopped half-way, the store is as good as before, and a second time goes on.
@@ -151,7 +214,7 @@ def clean(driver: SqliteDriver, address: Address) -> Remains:
     try:
         _give_back_free_pages(connection)
         emptied = _empty_log(connection)
-        if _in_files(driver.path, address):
+        if _in_files(driver.path, spellings):
             with contextlib.ExitStack() as stack:
                 served = not _take_lock(driver, stack)
                 if served and driver.path.stat().st_size > VACUUM_BYTES:
@@ -163,55 +226,37 @@ def clean(driver: SqliteDriver, address: Address) -> Remains:
     return Remains.NOTHING if emptied else Remains.LOG
 
 
-def _look(rows: Sequence[tuple[int, bytes, str]], address: Address, holding: Holding) -> int | None:
-    """Look into rows: a number, a body, and what a person knows the row by."""
-    for number, body, name in rows:
-        mention = address.in_body(body)
+def _look(
+    rows: Sequence[tuple[int, bytes, str, bytes]], person: Person, holding: Holding, words: Words, identity: Identity
+) -> int | None:
+    """Look into rows: a number, a body, what a person knows the row by, and its mark."""
+    for number, body, name, mark in rows:
+        mention = person.in_body(body)
         if mention is Mention.SURE:
             holding.sure[number] = name
+            holding.marks[number] = {mark, *_event_ids(body, identity)}
+            holding.spellings |= person.written(body)
+            words.add(body)
         elif mention is Mention.UNSURE:
             holding.unsure.append(name)
     return rows[-1][0] if len(rows) == READ_STEP else None
 
 
-def _naming(connection: Connection, address: Address) -> Iterator[tuple[Any, tuple[Any, ...], dict[str, str]]]:
-    """Give each row whose words surely name the address: its table, its key, and the words without it."""
-    ring = keys_of(connection)
-    for source, identity, columns in _WORDS:
-        table = columns[0].table
-        keys = list(table.primary_key.columns)
-        naming = or_(*(_may_have(column, address, ring) for column in columns))
-        asked = select(*keys, *columns, *identity).select_from(source).where(naming)
-        for row in connection.execute(asked).all():
-            mine, said, name = (
-                row[: len(keys)],
-                row[len(keys) : len(keys) + len(columns)],
-                row[len(keys) + len(columns) :],
-            )
-            values = {}
-            for column, kept in zip(columns, said, strict=True):
-                place = f"{table.name}.{column.name}"
-                text = ring.open_text(kept, place, *name)
-                if text is not None and (left := address.erased(text)) != text:
-                    values[column.name] = ring.seal_text(left, place, *name)
-            if values:
-                yield table, tuple(mine), values
-
-
-def _may_have(column: Column[str | None], address: Address, ring: KeyRing) -> ColumnElement[bool]:
-    """Whether a text names the address, or has to be decrypted to see whether it does."""
-    plain = func.lower(column).contains(address.plain, autoescape=True)
-    return or_(plain, column.startswith(TEXT_MARK, autoescape=True)) if ring else plain
+def _event_ids(body: bytes, identity: Identity) -> Iterator[bytes]:
+    """Compute the ids that the events in a body would get: a refused request has none yet, and a spool other ones."""
+    try:
+        document = decode(body)
+    except ValueError:
+        return
+    for each in document if isinstance(document, list) else [document]:
+        fields = fields_of(each)
+        if fields is not None and fields["Type"] in EVENT_TYPES:
+            yield bytes.fromhex(identity.event_id(fields))
 
 
 def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(rows), STEP):
         yield rows[start : start + STEP]
-
-
-def _overwrite_deleted(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
 
 
 def _give_back_free_pages(connection: Connection) -> None:
@@ -237,12 +282,12 @@ def _take_lock(driver: SqliteDriver, stack: contextlib.ExitStack) -> bool:
     return True
 
 
-def _in_files(path: Path, address: Address) -> bool:
-    return any(_in_file(path.with_name(path.name + ending), address.spellings) for ending in ("", "-wal"))
+def _in_files(path: Path, spellings: Sequence[bytes]) -> bool:
+    return any(_in_file(path.with_name(path.name + ending), spellings) for ending in ("", "-wal"))
 
 
 def _in_file(path: Path, spellings: Sequence[bytes]) -> bool:
-    """Tell whether the address stands in a file, in use or not."""
+    """Tell whether the person's address or number stands in a file, in use or not."""
     if not path.exists():
         return False
     longest = max(map(len, spellings))

@@ -48,11 +48,14 @@ SETTLED = (
 )
 """A row of `settle`: what becomes of a delivery, its attempt (`number` is null where there was none), the lease."""
 
+# What was erased is as good as known (`tombstones`).
 # Where nothing is split an index that holds nothing says so, and no destination is looked for.
 _ACCEPT = f"""
 CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
-    VALUES (NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload)
+    SELECT NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = NEW.id)
+      AND NOT EXISTS (SELECT 1 FROM contact_tombstones WHERE contact = NEW.contact AND before > NEW.received_at)
     ON CONFLICT (id) DO NOTHING;
   SELECT leadbridge_known(NEW.id) WHERE changes() = 0;
   INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)

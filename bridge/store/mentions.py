@@ -1,20 +1,21 @@
-"""Whether a stored body or text names an e-mail address, however it is written. Pure.
+"""Whether a stored body or text names a person, by e-mail address or phone number, however it is written. Pure.
 
 A JSON text can hide an address in escapes, a URI in percent signs, and a chat in full-width letters; case does not
 count. An address that only is a part of a longer one (`ann@example.com` in `joann@example.com`) is another person's.
+
+A phone number is compared by its digits, whatever stands between them: as it was given and, where its country is known,
+with and without the country code. A number inside a longer row of digits, or after another country's code, is not sure.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from bridge.event import decode
-
-ERASED: Final = "[erased]"
-"""What stands in a text in place of the address."""
+from bridge.event import EVENT_FIELDS, decode
+from bridge.identity import Identity
 
 _ESCAPE: Final = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _LONGER_BEFORE: Final = re.compile(r"[a-z0-9][.+_-]*\Z", re.IGNORECASE)
@@ -45,16 +46,10 @@ class Address:
         if not (name and at and domain) or any(each.isspace() for each in self._plain):
             raise ValueError("not an e-mail address; write NAME@DOMAIN")
         self._bytes = self._plain.encode()
-        self._anywhere = re.compile(re.escape(email.strip()), re.IGNORECASE)
 
     def __repr__(self) -> str:
         """Say nothing of the address: a repr ends up in logs."""
         return "Address()"
-
-    @property
-    def plain(self) -> str:
-        """The address in lower case, as most texts hold it."""
-        return self._plain
 
     @property
     def spellings(self) -> tuple[bytes, ...]:
@@ -81,9 +76,13 @@ class Address:
         """Look into a text, as it is and without its escapes."""
         return max(self._in(_folded(each)) for each in _readings(text))
 
-    def erased(self, text: str) -> str:
-        """Give the text with the address left out wherever it surely is meant."""
-        return self._anywhere.sub(lambda found: found[0] if _longer(text, *found.span()) else ERASED, text)
+    def written(self, body: bytes) -> frozenset[bytes]:  # noqa: ARG002 - as of a number
+        """Return how else a body writes it: not at all, `spellings` is what files hold."""
+        return frozenset()
+
+    def contacts(self, identity: Identity) -> set[int]:
+        """Return the keys of the contacts whose events are this person's; see `bridge.event.Event.contact`."""
+        return {identity.email_contact(self._plain)}
 
     def _in(self, folded: str) -> Mention:
         best = Mention.NONE
@@ -94,6 +93,185 @@ class Address:
             best = Mention.UNSURE
             at = folded.find(self._plain, at + 1)
         return best
+
+
+LEAST_DIGITS: Final = 7
+"""Of a phone number that is looked for."""
+SURE_DIGITS: Final = 10
+"""So many digits are a phone number wherever they stand; fewer may be anything but in the field `PhoneNumber`."""
+_NUMBER: Final = re.compile(r"[+\d\s().\-/]+")
+_BETWEEN: Final = r"[\s().\-/]{0,3}"
+_COUNTRY_BEFORE: Final = re.compile(r"(?:\+|\b00)[\s().\-/]{0,3}\d{1,4}[\s().\-/]{0,3}\Z")
+_LONGEST_COUNTRY: Final = 16
+_NO_DIGITS: Final = bytes(each for each in range(256) if each not in b"0123456789")
+
+
+class Phone:
+    """A phone number that is looked for."""
+
+    def __init__(self, number: str, region: str | None = None) -> None:
+        """Take the number; `region` is the country of one without a country code, such as `US`. Raises ValueError."""
+        text = unicodedata.normalize("NFKC", number).strip()
+        digits = "".join(each for each in text if each.isdecimal())
+        if len(digits) < LEAST_DIGITS or not _NUMBER.fullmatch(text):
+            raise ValueError(f"not a phone number; write at least {LEAST_DIGITS} of its digits")
+        forms = {digits, *_forms(text, region)}
+        self._forms = tuple(sorted((each for each in forms if len(each) >= LEAST_DIGITS), key=len, reverse=True))
+        rows = "|".join(_BETWEEN.join(each) for each in self._forms)
+        self._row = re.compile(rf"(?<![0-9])(?:00{_BETWEEN})?(?:{rows})(?![0-9])")
+
+    def __repr__(self) -> str:
+        """Say nothing of the number: a repr ends up in logs."""
+        return "Phone()"
+
+    @property
+    def spellings(self) -> tuple[bytes, ...]:
+        """The digits alone, as most files hold them."""
+        return tuple(each.encode() for each in self._forms)
+
+    def contacts(self, identity: Identity) -> set[int]:
+        """Return the keys of the contacts whose events are this person's; see `bridge.event.Event.contact`."""
+        return {identity.phone_contact(each) for each in self._forms}
+
+    def in_body(self, body: bytes) -> Mention:
+        """Look into all texts of a JSON value, and into its phone number that is no text; else into the bytes."""
+        if body.isascii() and b"\\" not in body and b"%" not in body:
+            digits = body.translate(None, _NO_DIGITS)
+            if not any(each.encode() in digits for each in self._forms):
+                # What nearly every body is.
+                return Mention.NONE
+        try:
+            document = decode(body)
+        except ValueError:
+            return self.in_text(body.decode("utf-8", "replace"))
+        return max((self._in_value(*each) for each in _members(document)), default=Mention.NONE)
+
+    def in_text(self, text: str) -> Mention:
+        """Look into a text, as it is and without its escapes."""
+        return max(self._in(_folded(each)) for each in _readings(text))
+
+    def written(self, body: bytes) -> frozenset[bytes]:
+        """Return how a body writes it, as files hold that."""
+        text = body.decode("utf-8", "replace")
+        return frozenset(found[0].encode().lower() for found in self._row.finditer(text))
+
+    def _in_value(self, name: str, value: str) -> Mention:
+        found = self.in_text(value)
+        own = name == "PhoneNumber" or any(
+            len(each) >= SURE_DIGITS for each in self._forms if each in _digits(_folded(value))
+        )
+        return found if own or found is Mention.NONE else Mention.UNSURE
+
+    def _in(self, folded: str) -> Mention:
+        best = Mention.NONE
+        for found in self._row.finditer(folded):
+            before = folded[max(0, found.start() - _LONGEST_COUNTRY) : found.start()]
+            if not _COUNTRY_BEFORE.search(before):
+                return Mention.SURE
+            best = Mention.UNSURE
+        if best is Mention.NONE and any(each in folded for each in self._forms if len(each) >= SURE_DIGITS):
+            return Mention.UNSURE
+        return best
+
+
+Person: TypeAlias = Address | Phone
+
+_NAMES: Final = ("FirstName", "LastName")
+_CONTACT: Final = ("Email", "PhoneNumber")
+_SHORT_NAME: Final = 3
+_SHORT_WORDS: Final = 6
+_PIECE: Final = 16
+"""Characters of a message that are looked for at once: a text with twice as many of them in a row is found."""
+
+
+class Words:
+    """What destinations may repeat of a person: the address or number, and what their events say.
+
+    Names count as whole words, of three letters or more. Of a message, and of fields that the vendor has added, some 30
+    characters in a row do, or all of a shorter one.
+    """
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        self._words: set[str] = set()
+        self._pieces: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def __repr__(self) -> str:
+        """Say nothing of the person."""
+        return "Words()"
+
+    def add(self, payload: bytes) -> None:
+        """Take what an event of the person says."""
+        try:
+            document = decode(payload)
+        except ValueError:
+            return
+        for name, value in _members(document):
+            if name not in EVENT_FIELDS or name in {*_NAMES, *_CONTACT, "Content"}:
+                self._take(_spaced(value), _SHORT_NAME if name in _NAMES else _SHORT_WORDS)
+        self._pattern = None
+
+    def name(self, text: str) -> bool:
+        """Tell whether a text says something of the person."""
+        if self._person.in_text(text) is Mention.SURE:
+            return True
+        return any(map(self._says, {_spaced(each) for each in _readings(text)}))
+
+    def _take(self, value: str, least: int) -> None:
+        if len(value) >= 2 * _PIECE:
+            last = len(value) - _PIECE
+            self._pieces.update(value[at : at + _PIECE] for at in (*range(0, last, _PIECE), last))
+        elif len(value) >= least:
+            self._words.add(value)
+
+    def _says(self, text: str) -> bool:
+        if self._pattern is None:
+            longest = sorted(self._words, key=len, reverse=True)
+            self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest)) or '(?!)'})(?!\w)")
+        if self._pattern.search(text):
+            return True
+        return bool(self._pieces) and any(text[at : at + _PIECE] in self._pieces for at in range(len(text)))
+
+
+def _forms(text: str, region: str | None) -> Iterator[str]:
+    """Give the digits of a number with its country code, without it, and as its own country writes it."""
+    import phonenumbers  # noqa: PLC0415 - 20 ms and some memory that only a search by phone should pay
+
+    try:
+        number = phonenumbers.parse(f"+{text[2:]}" if text.startswith("00") else text, region)
+    except phonenumbers.NumberParseException:
+        return
+    if phonenumbers.is_possible_number(number):
+        formats = phonenumbers.PhoneNumberFormat
+        yield _digits(phonenumbers.format_number(number, formats.E164))
+        yield phonenumbers.national_significant_number(number)
+        yield _digits(phonenumbers.format_number(number, formats.NATIONAL))
+
+
+def _digits(text: str) -> str:
+    return "".join(each for each in text if each.isdecimal())
+
+
+def _spaced(text: str) -> str:
+    """Fold a text, with one blank wherever there is white space."""
+    return " ".join(_folded(text).split())
+
+
+def _members(document: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
+    """Give every text of a JSON value, and a `PhoneNumber` that is a number, each with the name of its member."""
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        name, each = waiting.pop()
+        if isinstance(each, str):
+            yield name, each
+        elif isinstance(each, dict):
+            waiting.extend(("", key) for key in each)
+            waiting.extend(each.items())
+        elif isinstance(each, list):
+            waiting.extend((name, item) for item in each)
+        elif name == "PhoneNumber" and isinstance(each, int | float):
+            yield name, f"{each:.0f}"
 
 
 def _longer(text: str, start: int, end: int) -> bool:

@@ -38,6 +38,8 @@ _ROWS_LIMIT = 4_096
 _NUL = b"\\u0000"
 _REPLACED = b"\\ufffd"
 
+# What was erased is not kept again (`tombstones`). As questions of their own they look into the keys' indexes; as
+# NOT EXISTS the whole table may be read for each call.
 _ACCEPT = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
@@ -50,7 +52,10 @@ WITH given AS MATERIALIZED (
 ), added AS (
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
     SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload
-    FROM given g ORDER BY g.place
+    FROM given g
+    WHERE (SELECT true FROM tombstones t WHERE t.id = decode(g.id, 'hex')) IS NULL
+      AND (SELECT true FROM contact_tombstones c WHERE c.contact = g.contact AND c.before > g.received_at) IS NULL
+    ORDER BY g.place
     ON CONFLICT (id) DO NOTHING
     RETURNING seq, id
 ), queued AS (

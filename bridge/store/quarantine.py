@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select, update
 
 from bridge.event import Room
+from bridge.store import tombstones
 from bridge.store.base import Quarantined
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.missing import insert_missing
@@ -80,8 +81,13 @@ class _Group:
 
 
 def keep(connection: Connection, request: Quarantined) -> bool:
-    """Keep the request; False if there is no room. The same body takes one place however often it comes."""
+    """Keep the request; False if there is no room, or if it was erased.
+
+    The same body takes one place however often it comes.
+    """
     digest = hashlib.sha256(request.body).digest()
+    if tombstones.stops(connection, digest):
+        return False
     asked = select(quarantine.c.id, quarantine.c.room).where(
         quarantine.c.chatbot == request.chatbot, quarantine.c.digest == digest
     )

@@ -224,6 +224,26 @@ proofs = Table(
     Column("proved_at", Double, nullable=False),
 )
 
+tombstones = Table(
+    "tombstones",
+    metadata,
+    # `Event.id` of an event that was erased, or the digest of a refused request: what comes again is not kept again.
+    Column("id", LargeBinary(32), primary_key=True),
+    # Null: without end.
+    Column("until", Double, nullable=True),
+    sqlite_with_rowid=False,
+)
+
+contact_tombstones = Table(
+    "contact_tombstones",
+    metadata,
+    # `Event.contact` of a person who was erased at the time `before`: what was received earlier is not kept.
+    Column("contact", BigInteger, primary_key=True, autoincrement=False),
+    Column("before", Double, nullable=False),
+    Column("until", Double, nullable=True),
+    sqlite_with_rowid=False,
+)
+
 secrets = Table(
     "secrets",
     metadata,

@@ -26,6 +26,7 @@ from bridge.store import (
     retention,
     secrets,
     sharding,
+    tombstones,
 )
 from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
 from bridge.store.changes import Accept, Call, Change, Settle
@@ -195,6 +196,10 @@ class SqlStore:
     async def prune_quarantine(self, before: float) -> bool:
         """Delete old refused requests, a step at a time; see `Store.prune_quarantine`."""
         return await self._call(lambda c: quarantine.prune(c, before))
+
+    async def prune_tombstones(self, now: float) -> bool:
+        """Delete tombstones that are over, a step at a time; see `Store.prune_tombstones`."""
+        return await self._call(lambda c: tombstones.prune(c, now))
 
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
         """Note under which keys a signature has held; see `Store.keep_proofs`."""

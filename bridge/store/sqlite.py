@@ -44,6 +44,8 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",
     f"PRAGMA journal_size_limit = {2 * LONG_LOG_PAGES * 4096}",
     "PRAGMA cache_size = -8000",
+    # What is deleted is overwritten, whatever the library was built with.
+    "PRAGMA secure_delete = ON",
 )
 
 log = structlog.get_logger()

@@ -1,20 +1,23 @@
 """The rooms of the quarantine, on both engines."""
 
+import asyncio
 import dataclasses
 from collections import Counter
 
 import pytest
 from sqlalchemy import select
 
+from bridge import retention
 from bridge.event import Room
 from bridge.signature import fingerprint
 from bridge.store import quarantine as rooms
+from bridge.store import tombstones
 from bridge.store.base import Quarantined
 from bridge.store.driver import Driver
 from bridge.store.quarantine import AGE_LIMIT, Bounds
 from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
-from tests.building import NOW
+from tests.building import NOW, Clock, config
 
 HOUR = 3600.0
 
@@ -107,3 +110,24 @@ async def test_it_is_known_under_which_keys_a_signature_has_held(store: SqlStore
 
     with driver.engine().connect() as connection:
         assert rooms.proved(connection) == {"acme": second, "other": second}
+
+
+async def test_a_serving_process_removes_what_is_old(
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(seconds: float) -> None:
+        if seconds == retention.ROUND_SECONDS:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("bridge.retention.asyncio.sleep", sleep)
+    await store.quarantine(request(1, NOW - 400 * 86_400.0))
+    await store.quarantine(request(2, NOW - 1))
+    with driver.engine().begin() as connection:
+        tombstones.keep(connection, [b"1" * 16], NOW - 1)
+
+    with pytest.raises(asyncio.CancelledError):
+        await retention.prune_for_ever(lambda: config([]), store, Clock())
+
+    assert set(bodies(driver)) == {"body 2"}
+    with driver.engine().connect() as connection:
+        assert not tombstones.stops(connection, b"1" * 16)
