@@ -14,6 +14,11 @@ from collections.abc import Set as AbstractSet
 
 from bridge.store.base import Due
 
+LARGE_PAYLOAD = 16 * 1024
+LARGE_BYTES = 4 * 1024 * 1024
+"""Bytes of large payloads that a lane has in memory at once, from their reading to their settlement: a record and its
+request take several times as much. Small ones are bounded by their number."""
+
 
 class Agenda:
     """Knows of each delivery it was told whether it is ready, waits for its time or its contact, or is out.
@@ -30,6 +35,17 @@ class Agenda:
         # For each contact with a delivery that is known and not done: those that wait behind it, oldest first.
         self._behind: dict[int, deque[Due] | None] = {}
         self._waiting = 0
+        self._large: dict[int, int] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether the large payloads of those that are out take all the memory that they may."""
+        return bool(self._large) and sum(self._large.values()) >= LARGE_BYTES
+
+    def weigh(self, delivery: int, size: int) -> None:
+        """Note the size of a payload that is in memory for as long as its delivery is out."""
+        if size > LARGE_PAYLOAD:
+            self._large[delivery] = size
 
     def __len__(self) -> int:
         """Count the deliveries known and not out."""
@@ -70,10 +86,12 @@ class Agenda:
 
     def done(self, delivery: int) -> None:
         """A delivery that was out has left the queue: the next one of its contact may go."""
+        self._large.pop(delivery, None)
         self._next_of(self._out.pop(delivery).contact)
 
     def again(self, delivery: int, due_at: float, failures: int) -> None:
         """A delivery that was out is to be tried again; those behind it go on waiting."""
+        self._large.pop(delivery, None)
         due = self._out.pop(delivery)
         if due.id > self.cursor:
             # Forgotten meanwhile and not read again yet: the reading will come to it. What has been read so far of
@@ -81,6 +99,15 @@ class Agenda:
             self._next_of(due.contact)
         else:
             self._offer(Due(due.id, due.contact, due_at, failures))
+
+    def give_back(self, deliveries: Sequence[int]) -> None:
+        """Put deliveries that were out back to where they were taken from: there is no room for them now."""
+        for each in reversed(deliveries):
+            due = self._out.pop(each)
+            if due.failures:
+                self._offer(due)
+            else:
+                self._fresh.appendleft(due)
 
     def next_due(self) -> float | None:
         """When the next retry is due; None if none waits for its time."""
@@ -90,6 +117,7 @@ class Agenda:
         """Drop everything but those that are `out`, to read the queue anew: somebody has changed it."""
         self.cursor = 0
         self._out = {delivery: self._out[delivery] for delivery in out}
+        self._large = {delivery: size for delivery, size in self._large.items() if delivery in out}
         self._fresh.clear()
         self._retries.clear()
         self._waiting = 0

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from bridge.config.model import Destination
 from bridge.store.base import Delivery
 from connectors.base import Record
 
@@ -20,6 +21,15 @@ class Ready:
     """The connector's `batch_group` of the record; not asked for where a call takes one record."""
     key: Hashable = None
     """Its `batch_key`."""
+
+
+def made_ready(delivery: Delivery, record: Record, destination: Destination, now: float) -> Ready:
+    """Ask the connector what a record may share a call with. Raises whatever the connector does."""
+    if destination.batch_size == 1:
+        return Ready(delivery, record, now)
+    group, key = destination.connector.batch_group(record), destination.connector.batch_key(record)
+    hash(key)
+    return Ready(delivery, record, now, group, key)
 
 
 def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Ready]:

@@ -10,7 +10,7 @@ from bridge.batching import Ready
 from bridge.config.model import Destination
 from bridge.settlement import cleaned
 from bridge.store.base import Delivery
-from connectors.base import Blame, Connector, Outcome, Reason, Rejected, Retry
+from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Rejected, Retry
 
 Observe = Callable[[str, Outcome, retry.Call, float], None]
 """Told of each attempt: the destination, its outcome, the call, and when the event had been received."""
@@ -71,3 +71,17 @@ def allowed(connector: Connector, log: Any) -> Allowance:  # noqa: ANN401 - as a
 def refused_whole(outcomes: Sequence[Outcome]) -> bool:
     """Tell whether a batch was refused for a record that is not named: it is to be split."""
     return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
+
+
+def log_attempt(log: Any, each: Ready, outcome: Outcome, call: retry.Call) -> None:  # noqa: ANN401 - structlog's logger
+    """Log what came of a record, without the detail: it may hold the lead. `leadbridge deliveries show` has it."""
+    failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value}
+    log.info(
+        "attempt",
+        delivery=each.delivery.id,
+        event_id=each.delivery.event_id,
+        outcome=type(outcome).__name__.lower(),
+        status=outcome.status,
+        seconds=round(call.duration, 4),
+        **failed,
+    )

@@ -18,8 +18,8 @@ import structlog
 from bridge import retry
 from bridge.agenda import Agenda
 from bridge.allowance import Allowance
-from bridge.batching import Ready, next_batch
-from bridge.calling import Caller, allowed, refused_whole
+from bridge.batching import Ready, made_ready, next_batch
+from bridge.calling import Caller, allowed, log_attempt, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace, Place
@@ -27,7 +27,7 @@ from bridge.record import LeftOutError, Spoiled, make_record
 from bridge.settlement import settle, storable
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
-from connectors.base import Delivered, Outcome, Reason
+from connectors.base import Outcome, Reason
 
 READ_AHEAD = 4
 """How many times what can be on its way at once the lane keeps read and mapped for the next calls."""
@@ -246,7 +246,7 @@ class Lane:
             return
         size = self.destination.batch_size
         ahead = self._limits.concurrency * size * READ_AHEAD
-        if len(self._ready) > ahead // 2:
+        if len(self._ready) > ahead // 2 or self._agenda.full:
             return
         fresh = ahead - len(self._ready)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
@@ -273,9 +273,19 @@ class Lane:
 
     async def _load(self, ids: Sequence[int]) -> None:
         """Turn deliveries into records; those that cannot be become dead letters here, and nothing is sent."""
+        while ids:
+            deliveries = await self._store.read(self.name, ids)
+            # It reads so many bytes only: those behind the last one are read next, if there is room.
+            last = deliveries[-1].id if deliveries else max(ids)
+            read, ids = [each for each in ids if each <= last], [each for each in ids if each > last]
+            await self._map(read, deliveries)
+            if ids and self._agenda.full:
+                self._agenda.give_back(ids)
+                return
+
+    async def _map(self, ids: Sequence[int], deliveries: Sequence[Delivery]) -> None:
         spoiled, waiting = [], 0
         now = self._clock()
-        deliveries = await self._store.read(self.name, ids)
         for delivery in deliveries:
             try:
                 self._ready.append(self._made_ready(delivery, now))
@@ -300,12 +310,8 @@ class Lane:
 
     def _made_ready(self, delivery: Delivery, now: float) -> Ready:
         record = make_record(delivery, self._chatbots)
-        if self.destination.batch_size == 1:
-            return Ready(delivery, record, now)
-        connector = self.destination.connector
-        group, key = connector.batch_group(record), connector.batch_key(record)
-        hash(key)
-        return Ready(delivery, record, now, group, key)
+        self._agenda.weigh(delivery.id, len(delivery.payload))
+        return made_ready(delivery, record, self.destination, now)
 
     def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
         self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
@@ -354,7 +360,7 @@ class Lane:
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
             self._caller.attempted(self.destination.name, outcome, call, each.delivery.received_at)
-            self._log_attempt(each, outcome, call)
+            log_attempt(self._log, each, outcome, call)
         return settlements
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
@@ -386,19 +392,6 @@ class Lane:
             self._log.warning("pause_not_written", error=str(error))
 
     # -- beside
-
-    def _log_attempt(self, each: Ready, outcome: Outcome, call: retry.Call) -> None:
-        # Not the detail: it may be the destination's own words, and they may hold the lead. `deliveries show` has it.
-        failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value}
-        self._log.info(
-            "attempt",
-            delivery=each.delivery.id,
-            event_id=each.delivery.event_id,
-            outcome=type(outcome).__name__.lower(),
-            status=outcome.status,
-            seconds=round(call.duration, 4),
-            **failed,
-        )
 
     async def _store_trouble(self, error: StoreUnavailableError) -> None:
         self._log.warning("lane_waits_for_store", error=str(error))

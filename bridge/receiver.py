@@ -12,13 +12,14 @@ import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import orjson
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import ERROR
@@ -41,6 +42,11 @@ INLINE_COST = 256 * 1024
 """Bytes that are hashed in the event loop to refuse a body; what costs more is verified in a thread."""
 SLOW_LIMIT = 64
 """The most large bodies that wait for that thread; more are told to come again."""
+LARGE_BYTES = 4 * 1024 * 1024
+"""Bytes of large bodies that are read, verified and stored at once, at most, but always one of `server.max_body`: what
+JSON makes of a hostile one takes 25 times its size. More are told to come again, if possible before they are read."""
+SMALL_BYTES = 16 * 1024 * 1024
+"""The same of small bodies, which large ones do not keep out: more than a thousand, of usual leads ten thousand."""
 QUARANTINE_LIMIT = 8
 """The most refused requests of one room of the quarantine that are being written down at once; more are refused
 without."""
@@ -113,6 +119,7 @@ class Receiver:
         self._success = Ready(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
+        self._reserved = _Reserved()
         self._quarantining: Counter[Room] = Counter()
         self._collecting = False
 
@@ -144,36 +151,44 @@ class Receiver:
         if request.method != "POST":
             ready = request.method in {"GET", "HEAD"}
             return Answer(_READY) if ready else self._error(405, "wrong_method", addressed)
+        reservation = _Reservation(self._reserved)
         try:
-            body = await self._read(request, config)
+            body = await self._read(request, config, reservation)
+            return await self._receive(body, request, addressed, config)
         except SenderError as error:
             return self._error(error.status, str(error), addressed)
-        try:
-            return await self._receive(body, request, addressed, config)
         except StoreUnavailableError as error:
             log.warning("store_unavailable", error=str(error))
             return self._error(503, "unavailable", addressed)
+        finally:
+            reservation.end()
 
-    async def _read(self, request: web.BaseRequest, config: Config) -> bytes:
-        """Read the body within the bounds of size and time. Raises SenderError with the result's name."""
+    async def _read(self, request: web.BaseRequest, config: Config, reservation: "_Reservation") -> bytes:
+        """Read the body within the bounds of size, memory and time. Raises SenderError with the result's name."""
         limit = config.server.max_body
-        if (request.content_length or 0) > limit:
+        length = request.content_length or 0
+        if length > limit:
             raise SenderError("too_large", 413)
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise SenderError("encoded", 415)
+        reservation.take(length, limit)
         try:
             if request.content.is_eof():
                 # It came with its head: nothing is to be waited for.
                 body = request.content.read_nowait()
                 if len(body) > limit:
                     raise SenderError("too_large", 413)
+                reservation.take(len(body), limit)
                 return body
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+                # RFC 9110 section 10.1.1. Not for a body that is refused already: that is spared.
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                # The answer itself has not begun.
+                request.writer.output_size = 0
             async with asyncio.timeout(config.server.read_timeout):
-                return await request.read()
+                return await _body(request.content, reservation, limit)
         except TimeoutError as error:
             raise SenderError("too_slow", 408) from error
-        except web.HTTPRequestEntityTooLarge as error:
-            raise SenderError("too_large", 413) from error
         except BROKEN as error:
             # It hung up, or its body is not what its head promised.
             raise SenderError("broken_off", 400) from error
@@ -271,14 +286,13 @@ class Receiver:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        """Make aiohttp's request object with the configured bound on the body's size."""
-        size = self._config().server.max_body
+        """Make aiohttp's request object."""
         if message is ERROR:
             # What aiohttp could not parse hangs in a cycle with its traceback, and with all that had been read (libuv
             # reads up to 8 MB at once): clients that send endless header lines would fill the memory before Python
             # looks for cycles by itself. Not before the connection's task is done, which holds all that too.
             task.add_done_callback(self._remains)
-        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=size)
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     def _remains(self, _: asyncio.Task[None]) -> None:
         if not self._collecting:
@@ -291,6 +305,60 @@ class Receiver:
         with contextlib.suppress(OSError, AttributeError):
             # glibc keeps what was freed; other C libraries have no such function (malloc_trim(3)).
             ctypes.CDLL(None).malloc_trim(0)
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Bytes of the bodies that are being read, verified and stored."""
+
+    small: int = 0
+    large: int = 0
+
+
+class _Reservation:
+    """The bytes that one request may have in memory."""
+
+    __slots__ = ("_reserved", "_size")
+
+    def __init__(self, reserved: _Reserved) -> None:
+        self._reserved = reserved
+        self._size = 0
+
+    def take(self, size: int, largest: int) -> None:
+        """Reserve so many bytes in all; `largest` is the size of the largest body. Raises SenderError."""
+        if size <= self._size:
+            return
+        self.end()
+        reserved = self._reserved
+        if size <= INLINE_BODY:
+            if reserved.small + size > SMALL_BYTES:
+                raise SenderError("crowded", 503)
+            reserved.small += size
+        else:
+            if reserved.large + size > max(LARGE_BYTES, largest):
+                raise SenderError("crowded", 503)
+            reserved.large += size
+        self._size = size
+
+    def end(self) -> None:
+        """Give it back."""
+        if self._size <= INLINE_BODY:
+            self._reserved.small -= self._size
+        else:
+            self._reserved.large -= self._size
+        self._size = 0
+
+
+async def _body(content: StreamReader, reservation: _Reservation, limit: int) -> bytes:
+    """Read a body as it comes. Raises SenderError."""
+    parts, size = [], 0
+    while part := await content.readany():
+        size += len(part)
+        if size > limit:
+            raise SenderError("too_large", 413)
+        reservation.take(size, limit)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _text(header: Sequence[str]) -> str:

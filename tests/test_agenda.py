@@ -4,7 +4,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.agenda import Agenda
+from bridge.agenda import LARGE_BYTES, Agenda
 from bridge.store.base import Due
 
 
@@ -28,6 +28,33 @@ def test_keeps_a_contact_in_order_through_retries() -> None:
     assert agenda.take(60.0, 10, 10) == [1]
     agenda.done(1)
     assert agenda.take(60.0, 10, 10) == [2]
+
+
+def test_what_there_is_no_room_for_goes_next() -> None:
+    agenda = Agenda()
+    agenda.tell([due(number) for number in range(1, 6)])
+    assert agenda.take(0.0, 4, 0) == [1, 2, 3, 4]
+    agenda.give_back([2, 3, 4])
+    assert agenda.take(0.0, 2, 0) == [2, 3]
+    assert len(agenda) == 2
+
+
+def test_is_full_while_large_payloads_are_out() -> None:
+    agenda = Agenda()
+    agenda.tell([due(number) for number in range(1, 6)])
+    for each in agenda.take(0.0, 5, 0):
+        agenda.weigh(each, LARGE_BYTES // 4)
+    assert agenda.full
+    agenda.done(1)
+    assert agenda.full
+    agenda.again(2, 1.0, 1)
+    assert not agenda.full
+    for each in range(10, 10_000):
+        agenda.weigh(each, 1_000)
+    assert not agenda.full
+    agenda.weigh(3, LARGE_BYTES)
+    agenda.forget({4, 5})
+    assert not agenda.full
 
 
 def test_takes_no_more_retries_than_asked_for() -> None:

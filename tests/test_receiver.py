@@ -225,6 +225,63 @@ async def test_a_body_that_is_too_large_is_refused(endpoint: Endpoint) -> None:
     assert (await endpoint.post(lead(Content="x" * 900_000)))[0] == 200
 
 
+async def test_who_asks_whether_to_send_the_body_is_told(endpoint: Endpoint) -> None:
+    body = orjson.dumps(lead(Content="x" * 20_000))
+    asking = b"POST /webhook HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\n"
+    head = asking + b"Content-Length: %d\r\nX-Webhook-Signature: %b\r\n\r\n"
+    signature = sign(KEY, str(int(NOW)), body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            writer.write(head % (len(body), signature))
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(body)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert await reader.readexactly(len(SUCCESS)) == SUCCESS
+        # One that would be refused anyway is not asked for, and one that has come already needs no asking.
+        writer.write(head % (2_000_000, signature))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413 ")
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        small = orjson.dumps(lead())
+        writer.write(head % (len(small), sign(KEY, str(int(NOW)), small).encode()) + small)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    assert len(endpoint.rows(events)) == 2
+
+
+async def test_large_bodies_have_a_bound_together_and_small_ones_a_room_of_their_own(endpoint: Endpoint) -> None:
+    """Requests that promise a large body and do not send it yet."""
+    head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    held = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(4)]
+    for _, writer in held:
+        writer.write(head + b"{")
+    async with asyncio.timeout(10):
+        while endpoint.receiver._reserved.large < 4_000_000:
+            await asyncio.sleep(0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        writer.write(head)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 30" in answer
+        writer.close()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for _ in range(8):
+                yield b"x" * 60_000
+
+        async with endpoint.session.post(endpoint.url(), data=chunks()) as response:
+            assert response.status == 503
+        assert await endpoint.post(lead()) == (200, SUCCESS)
+        for _, writer in held:
+            writer.close()
+        while endpoint.receiver._reserved.large:
+            await asyncio.sleep(0)
+    assert await endpoint.post(lead(Content="x" * 900_000)) == (200, SUCCESS)
+    assert endpoint.receiver._reserved.small == endpoint.receiver._reserved.large == 0
+    assert ("", "crowded") in endpoint.results
+
+
 async def test_a_body_that_comes_too_slowly_is_refused(endpoint: Endpoint) -> None:
     endpoint.config = config(list(endpoint.config.chatbots.values()), read_timeout=0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)

@@ -212,6 +212,7 @@ class Store(Protocol):
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
         """Read those of the deliveries that are still pending, with their events, in order of id.
 
+        Where their payloads are large, only the first ones (`driver.READ_BYTES`): ask for those behind them again.
         Without those that an operator has moved to another destination.
         """
         ...

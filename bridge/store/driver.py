@@ -22,6 +22,10 @@ class News(NamedTuple):
     """Whether something else is not as it was: everything read before may be out of date."""
 
 
+READ_BYTES = 1024 * 1024
+"""Bytes of payloads that are read at once, at most, but for the last one: a thousand usual leads."""
+
+
 class Queue(Protocol):
     """The two hot questions, in the form that the engine answers fastest. Thread-safe."""
 
@@ -30,7 +34,10 @@ class Queue(Protocol):
         ...
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        """Read `statements.READ_COLUMNS` of those deliveries that are pending, in order of id."""
+        """Read `statements.READ_COLUMNS` of those deliveries that are pending, in order of id.
+
+        It ends behind the one whose payload makes them `READ_BYTES` or more in all.
+        """
         ...
 
 

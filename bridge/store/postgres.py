@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.sharding import Shard
-from bridge.store.driver import News, Queue, raw
+from bridge.store.driver import READ_BYTES, News, Queue, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, carry
 from bridge.store.listener import CHANNEL, Listener
 from bridge.store.postgres_inlets import LOCK_SECONDS
@@ -310,11 +310,16 @@ WHERE state = 'pending' AND (destination, id) > (%s, %s) AND destination <= %s O
 _DUE_OF_SHARD = """
 SELECT id, contact, due_at, failures FROM deliveries
 WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
+# The length of a payload is known without reading it. The planner has the rows sorted by id for the sum.
 _READ_DUE = """
-SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures, d.failing_since, d.memo,
-  d.destination
-FROM deliveries d JOIN events e ON e.seq = d.event_seq
-WHERE d.id = ANY(%s) AND d.state = 'pending' ORDER BY d.id"""
+SELECT delivery, event, chatbot, payload, received_at, route, attempts, failures, failing_since, memo, destination
+FROM (
+  SELECT d.id AS delivery, e.id AS event, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures,
+    d.failing_since, d.memo, d.destination,
+    sum(octet_length(e.payload)) OVER (ORDER BY d.id) - octet_length(e.payload) AS before
+  FROM deliveries d JOIN events e ON e.seq = d.event_seq
+  WHERE d.id = ANY(%s) AND d.state = 'pending'
+) AS due WHERE before < %s ORDER BY delivery"""
 
 
 class _Queue:
@@ -330,5 +335,5 @@ class _Queue:
         return rows
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids),)).fetchall()
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids), READ_BYTES)).fetchall()
         return rows

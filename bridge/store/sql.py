@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -123,16 +124,22 @@ class SqlStore:
 
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
         """Read deliveries with their events; see `Store.read`."""
-        if not ids:
-            return []
         of = shard(lane).destination
 
-        def question(connection: Connection) -> list[Delivery]:
+        def question(connection: Connection, wanted: Sequence[int]) -> tuple[list[Delivery], int | None]:
             keys = keys_of(connection)
+            rows = self._queue.read(connection, wanted)
             # Not by the statement: it would rather look for all that waits for the destination than for these ids.
-            return [_delivery(keys, row) for row in self._queue.read(connection, ids) if row[-1] == of]
+            found = [_delivery(keys, row) for row in rows if row[-1] == of]
+            return found, rows[-1][0] if rows else None
 
-        return await self._read(question)
+        while ids:
+            found, last = await self._read(partial(question, wanted=ids))
+            if found or last is None:
+                return found
+            # All of these were moved to another destination; there may be more behind them.
+            ids = [each for each in ids if each > last]
+        return []
 
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known to the others, and learn of them; see `Store.meet`."""

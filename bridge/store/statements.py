@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ClauseElement
 
 from bridge.sharding import Shard
-from bridge.store.driver import raw
+from bridge.store.driver import READ_BYTES, raw
 from bridge.store.schema import deliveries, events
 
 READ_COLUMNS: Sequence[Column[Any]] = (
@@ -40,6 +40,7 @@ READ_COLUMNS: Sequence[Column[Any]] = (
     deliveries.c.memo,
     deliveries.c.destination,
 )
+_PAYLOAD = READ_COLUMNS.index(events.c.payload)
 
 
 class Repeated:
@@ -96,7 +97,15 @@ class Statements:
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
         """Read deliveries; see `Queue.read`."""
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(self.read_text.rows(len(ids)), list(ids)).fetchall()
+        rows: list[Sequence[Any]] = []
+        size = 0
+        cursor = raw(connection).execute(self.read_text.rows(len(ids)), list(ids))
+        for row in cursor:
+            rows.append(row)
+            size += len(row[_PAYLOAD])
+            if size >= READ_BYTES:
+                cursor.close()
+                break
         return rows
 
 

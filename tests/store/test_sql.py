@@ -18,7 +18,7 @@ from bridge.event import EventState
 from bridge.store import actions, writer
 from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Routed, Settlement
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
-from bridge.store.driver import Driver, raw
+from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.migrate import HEAD, migrate, revision
 from bridge.store.recent import recent_events
 from bridge.store.schema import attempts, deliveries, events, lanes, metadata
@@ -107,6 +107,22 @@ async def test_reading_leaves_out_what_is_not_pending_any_more(store: SqlStore) 
     await store.settle(await lease(store), [delivered(1)])
     (left,) = await store.read("crm", [1, 2, 99])
     assert (left.id, left.chatbot, left.memo) == (2, "acme", {})
+
+
+async def test_reading_ends_where_it_has_read_enough(store: SqlStore, driver: Driver) -> None:
+    large = b"x" * (READ_BYTES // 2)
+    for _ in range(5):
+        await store.accept([Routed(event()._replace(payload=large), (NewDelivery("crm", "crm"),))])
+    ids = [1, 2, 3, 4, 5]
+    assert [each.id for each in await store.read("crm", ids)] == [1, 2]
+    assert [each.id for each in await store.read("crm", ids[2:])] == [3, 4]
+    assert [each.id for each in await store.read("crm", ids[4:])] == [5]
+    # Those that an operator has moved do not hide what is behind them.
+    with driver.engine().begin() as connection:
+        for number in ids[:3]:
+            assert actions.move(connection, number, "by mail", "mail", NOW)
+    assert [each.id for each in await store.read("crm", ids)] == [4]
+    assert [each.id for each in await store.read("crm", ids[:3])] == []
 
 
 async def test_what_is_moved_during_its_call_is_tried_at_its_new_place(store: SqlStore, driver: Driver) -> None:
