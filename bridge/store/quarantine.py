@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from bridge.event import Room
 from bridge.store import tombstones
@@ -153,36 +153,48 @@ def proved(connection: Connection) -> dict[str, bytes]:
 
 def _make_room(connection: Connection, request: Quarantined) -> bool:
     """See that the request has a place, if need be that of others; False, and nothing is done, if it may not."""
-    groups, going = _groups(connection, request.room), list[int]()
-    mine = _Group(request.chatbot, int(request.received_at) // _HOUR)
-    mine = next((each for each in groups if (each.chatbot, each.hour) == (mine.chatbot, mine.hour)), mine)
-    size = len(request.body)
-    own = [each for each in groups if each.chatbot == request.chatbot]
-    for among, bounds in ((own, BOUNDS[request.room]), (groups, TOTALS[request.room])):
-        while sum(each.count for each in among) >= bounds.requests:
-            busiest = max(among, key=lambda each: each.count)
-            if busiest.count <= mine.count:
+    room, size, going = quarantine.c.room == request.room.value, len(request.body), list[int]()
+    own = and_(room, quarantine.c.chatbot == request.chatbot)
+    for among, bounds in ((own, BOUNDS[request.room]), (room, TOTALS[request.room])):
+        left = among if not going else and_(among, quarantine.c.id.not_in(going))
+        taken = func.coalesce(func.sum(plain_size(quarantine.c.body)), 0)
+        count, held_bytes = connection.execute(select(func.count(), taken).where(left)).one()
+        if count >= bounds.requests or held_bytes + size > bounds.bytes:
+            gone = _evicted(_groups(connection, left), bounds, request)
+            if gone is None:
                 return False
-            going.append(busiest.rows.pop()[0])
-        while among and sum(each.bytes for each in among) + size > bounds.bytes:
-            largest = max(among, key=lambda each: each.bytes)
-            if largest.bytes <= mine.bytes + size:
-                return False
-            going.append(largest.rows.pop()[0])
+            going += gone
     if going:
         discard(connection, going)
     return True
 
 
-def _groups(connection: Connection, room: Room) -> list[_Group]:
-    """Read how a room is shared: one look at each of its requests, but not at their bodies."""
-    sizes = (
-        select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, plain_size(quarantine.c.body))
-        .where(quarantine.c.room == room.value)
-        .order_by(quarantine.c.id)
-    )
+def _evicted(groups: Sequence[_Group], bounds: Bounds, request: Quarantined) -> list[int] | None:
+    """Choose the requests that give way to a new one; None if its own hour has the largest share already."""
+    key, size, going = _hour_of(request.chatbot, request.received_at), len(request.body), list[int]()
+    mine = next((each for each in groups if (each.chatbot, each.hour) == key), _Group(*key))
+    while groups and sum(each.count for each in groups) >= bounds.requests:
+        busiest = max(groups, key=lambda each: each.count)
+        if busiest.count <= mine.count:
+            return None
+        going.append(busiest.rows.pop()[0])
+    while groups and sum(each.bytes for each in groups) + size > bounds.bytes:
+        largest = max(groups, key=lambda each: each.bytes)
+        if largest.bytes <= mine.bytes + size:
+            return None
+        going.append(largest.rows.pop()[0])
+    return going
+
+
+def _groups(connection: Connection, among: ColumnElement[bool]) -> list[_Group]:
+    """Read how a full room is shared: one look at each of its requests, but not at their bodies."""
+    sizes = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, plain_size(quarantine.c.body))
     groups: dict[tuple[str, int], _Group] = {}
-    for number, chatbot, received_at, size in connection.execute(sizes):
-        key = (chatbot, int(received_at) // _HOUR)
+    for number, chatbot, received_at, size in connection.execute(sizes.where(among).order_by(quarantine.c.id)):
+        key = _hour_of(chatbot, received_at)
         groups.setdefault(key, _Group(*key)).rows.append((number, size))
     return list(groups.values())
+
+
+def _hour_of(chatbot: str, received_at: float) -> tuple[str, int]:
+    return chatbot, int(received_at) // _HOUR

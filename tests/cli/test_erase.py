@@ -1,6 +1,7 @@
 """`leadbridge erase`."""
 
 import asyncio
+import base64
 import json
 import sqlite3
 import time
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from bridge.cli import COMMANDS, app
 from bridge.store import erasure
 from bridge.store.base import Quarantined
+from bridge.store.encryption import KeyRing
+from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
@@ -207,6 +210,23 @@ def test_a_person_is_erased_by_phone(leadbridge: "Place") -> None:
     assert b"(202) 555-0123" not in content
     for wrong in (["--phone", "12"], ["--phone", "2025550123", "--email", ANN], ["--email", ANN, "--region", "US"]):
         assert leadbridge("erase", *wrong).exit_code == 2
+
+
+def test_an_encrypted_store_is_looked_into_too(place: "Place") -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    place.environ["STORE_KEY"] = key
+    text = place.path.read_text()
+    place.configure(text.replace("leadbridge.db\n", 'leadbridge.db\n  encryption_keys: ["${STORE_KEY}"]\n'))
+    config = place.config()
+    place.driver = SqliteDriver(make_url(config.store.url), KeyRing(config.store.encryption_keys))
+    migrate(place.driver.engine())
+    place.receive(lead(Email=ANN, LastName="Bolena"), lead())
+    place.settle("crm", {2: Rejected(Reason.REFUSED, "taken by Ms. Bolena")})
+
+    result = place("erase", "--email", ANN, "--yes")
+
+    assert result.stdout.startswith("erased: 1 event, 1 delivery, 2 texts of destinations"), result.output
+    assert "[erased]" in place("deliveries", "show", 2).stdout
 
 
 @pytest.mark.parametrize(("tolerance", "stands"), [("15m", 1_800 + 300), ("0s", None)])
