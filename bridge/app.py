@@ -49,7 +49,14 @@ commit are thousands at once, none of them in a cycle, and the usual 700 would h
 GRACE_SECONDS = 25.0
 """How long calls that are on their way may take to end after a stop; container engines kill after 30 or less."""
 
+FIRST_REST = 1.0
+LONGEST_REST = 60.0
+"""Seconds after a fault until background work is begun again: doubled each time."""
+
 log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Begins work that goes on beside the traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +117,8 @@ async def running(
         stack.push_async_callback(desk.close)
         spool = None if driver.exclusive else await _spooled(stack, config.store, store, identity, metrics.spooled)
         watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
-        _beside(stack, "alerting", watch.run())
-        _beside(stack, "pruning", prune_for_ever(in_use, store, clock))
-        _beside(stack, "reloading", in_use.run(store, lanes.reconfigure))
+        _background(stack, watch, store, spool, partial(prune_for_ever, in_use, store, clock, watch.pruning))
+        _beside(stack, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
         relay = Relay(store)
         store.on_settled = relay.settled
         receiver = Receiver(
@@ -245,7 +251,6 @@ async def _spooled(
             "new spool is made. Keep the old files: leads in them that had not been moved to the database are lost "
             "unless they are read from there, or fetched with `leadbridge backfill`"
         ) from error
-    _beside(stack, "spool", spool.run())
     return spool
 
 
@@ -258,20 +263,48 @@ def _identity_of(spool: Spool | None, identity: Identity | None) -> Callable[[],
     return lambda: identity
 
 
-def _beside(stack: contextlib.AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
-    """Do some work until the stack ends. A fault in it is logged; the bridge goes on without it."""
+def _background(
+    stack: contextlib.AsyncExitStack, watch: Watch, store: SqlStore, spool: Spool | None, prune: Work
+) -> None:
+    """Begin the work beside the traffic; the watch learns of whatever needs a person."""
+    stores: list[SqlStore | Spool] = [store, spool] if spool else [store]
+    watch.moved = lambda: [each.moved for each in stores if each.moved]
+    for each in stores:
+        each.on_moved = watch.wake
+    _beside(stack, "alerting", watch.run, watch.failed)
+    _beside(stack, "pruning", prune, watch.failed)
+    if spool:
+        _beside(stack, "spool", spool.run, watch.failed)
 
-    def ended(done: asyncio.Task[None]) -> None:
-        if not done.cancelled() and (error := done.exception()):
-            log.error("fault", work=name, exc_info=error)
+
+def _beside(stack: contextlib.AsyncExitStack, name: str, work: Work, failed: Callable[[str], None]) -> None:
+    """Do some work until the stack ends; after a fault it is begun again."""
 
     async def end() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    task = asyncio.get_running_loop().create_task(work, name=name)
-    task.add_done_callback(ended)
+    task = asyncio.get_running_loop().create_task(_supervised(name, work, failed), name=name)
     stack.push_async_callback(end)
+
+
+async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> None:
+    """Do some work to its end; after a fault, which `failed` learns of, begin it again at growing intervals."""
+    rest = FIRST_REST
+    while True:
+        began_at = asyncio.get_running_loop().time()
+        try:
+            await work()
+        except Exception as error:
+            # Whatever it is, what nobody does any more would be missed too late.
+            log.exception("fault", work=name, error=type(error).__name__)
+        else:
+            return
+        failed(name)
+        if asyncio.get_running_loop().time() - began_at > LONGEST_REST:
+            rest = FIRST_REST
+        await asyncio.sleep(rest)
+        rest = min(2 * rest, LONGEST_REST)
 
 
 async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: Address) -> Address:

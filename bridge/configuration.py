@@ -100,10 +100,13 @@ class Configuration:
                 self._asked.clear()
                 try:
                     await self._reload(self._files, store)
-                except StoreUnavailableError as error:
+                except Exception as error:
+                    # Whoever begins this anew must not forget that the files have changed.
+                    self._asked.set()
+                    if not isinstance(error, StoreUnavailableError):
+                        raise
                     log.warning("reload_waits_for_store", error=str(error))
                     await asyncio.sleep(TRY_AGAIN_SECONDS)
-                    self._asked.set()
                 else:
                     changed()
                     await self.keep(store)

@@ -64,6 +64,20 @@ class Spool:
         return self._in_use.is_set()
 
     @property
+    def moved(self) -> str | None:
+        """The spool's file, while its path names another file or none."""
+        return self._spool.moved
+
+    @property
+    def on_moved(self) -> Callable[[], None]:
+        """Called when `moved` has changed."""
+        return self._spool.on_moved
+
+    @on_moved.setter
+    def on_moved(self, called: Callable[[], None]) -> None:
+        self._spool.on_moved = called
+
+    @property
     def identity(self) -> Identity:
         """What ids are made with at this moment: the database's key once it was seen, ever."""
         if self._identity is None:

@@ -60,6 +60,8 @@ SPOOL_NEARLY_FULL = 0.9
 _OF_THE_STORE = {_DEAD, _UNRECOGNISED, _KEYS, _OLDEST}
 _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
 
+_MOVED, _UNPRUNED, _FAULTY = "moved", "unpruned", "faulty"
+
 _TOGETHER = 30.0  # seconds: dead letters that come together are told together
 _PASSING = 120.0  # seconds: what often mends itself
 _REPLAYED = 60.0  # seconds: a lead of last week that is replayed is old at once, and gone soon
@@ -117,6 +119,12 @@ class Seen:
     """Of the configuration on disk."""
     failing: frozenset[str] = frozenset()
     """Destinations whose lanes fail again and again in this process, and are worked by no other one."""
+    moved: Sequence[str] = ()
+    """Open files of this process whose paths name other files by now, or none."""
+    unpruned: bool = False
+    """Whether nothing is pruned because the clock may be wrong."""
+    faulty: Sequence[str] = ()
+    """Background work that has failed lately, by name."""
     held: Sequence[str] = ()
     """The parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
     left_out: Sequence[str] = ()
@@ -166,6 +174,21 @@ def _bridge(seen: Seen) -> Iterator[Trouble]:
         kept = "events are kept on this machine meanwhile (store.spool), and nothing is delivered"
         detail = f"{kept if seen.spools else refused}; see the disk's free space or the database server, and the log"
         yield Trouble(Key(_STORE), "the store cannot commit", detail, patience=_STORE_PATIENCE)
+    for name in seen.moved:
+        detail = (
+            "events are answered 503; it was renamed, removed or replaced. Put the very same file back under its name, "
+            "with the -wal file beside it; killed before that, the bridge may lose leads that it has acknowledged"
+        )
+        yield Trouble(Key(_MOVED, name), f"{name}: the store's file is not in its place", detail)
+    if seen.unpruned:
+        detail = (
+            "the clock is far beyond the newest event, so nothing is deleted for a day of running time; if the clock "
+            "is wrong, correct it before that"
+        )
+        yield Trouble(Key(_UNPRUNED), "pruning is held back", detail)
+    for name in seen.faulty:
+        detail = "it failed and was begun again; see the log, and report the fault"
+        yield Trouble(Key(_FAULTY, name), f"{name}: a background task fails", detail)
     if seen.spooled:
         yield _spool(seen.spooled)
     if seen.problems:

@@ -8,7 +8,7 @@ What is remembered of troubles does not survive the process: one that lasts is t
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +29,8 @@ from bridge.store.alerting import Stored
 from connectors.base import Quota
 
 LOOK_SECONDS = 15.0
+FAULTY_SECONDS = 600.0
+"""How long after a fault a background task counts as failing."""
 STORE_SECONDS = 30.0
 """How long the store may take to answer or commit before it is in trouble."""
 LOOK_BACK_SECONDS = 60.0
@@ -115,6 +117,11 @@ class Watch:
         """What the store has last answered: it tells the pauses of shards that other processes work."""
         self._spool = spool
         self._failing = failing
+        self.moved: Callable[[], Sequence[str]] = tuple
+        """Gives the open files that are not in their places."""
+        self._unpruned = False
+        self._faults: dict[str, float] = {}
+        """When each background task has last failed."""
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
@@ -129,6 +136,19 @@ class Watch:
                 self._wake.set()
         elif result in _HELD and (of := self._config().chatbots.get(chatbot)):
             self._held[chatbot] = of.signing_keys
+
+    def wake(self) -> None:
+        """Look soon."""
+        self._wake.set()
+
+    def pruning(self, held: bool) -> None:  # noqa: FBT001 - the one thing that it says
+        """Take in whether pruning is held back."""
+        self._unpruned = held
+
+    def failed(self, work: str) -> None:
+        """Take in that a background task has failed."""
+        self._faults[work] = self._clock()
+        self._wake.set()
 
     def reloaded(self, problems: int) -> None:
         """Be told of a reload of the configuration, and how many problems the files have."""
@@ -189,6 +209,9 @@ class Watch:
             keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},
             problems=self._problems,
             failing=self._failing(),
+            moved=self.moved(),
+            unpruned=self._unpruned,
+            faulty=[work for work, at in self._faults.items() if self._clock() - at < FAULTY_SECONDS],
             held=[each.path for each in self._config().held],
             left_out=[Path(each.file).name for each in self._config().left_out],
             spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,

@@ -168,6 +168,15 @@ class Quarantined:
     room: Room = Room.MISMATCH
 
 
+class Pruned(NamedTuple):
+    """What a step of pruning has done."""
+
+    after: int | None
+    """The `seq` to go on from; None at the end of what is old enough."""
+    deleted: int
+    """So many events."""
+
+
 class Store(Protocol):
     """The durable queue. All calls may be made at any time and in parallel from the event loop's thread."""
 
@@ -314,8 +323,15 @@ class Store(Protocol):
         """
         ...
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
-        """Delete what is kept no longer among the next events after a `seq`; give where to go on, None at the end."""
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> Pruned:
+        """Delete what is kept no longer among the next events after a `seq`."""
+        ...
+
+    async def newest(self, now: float) -> tuple[float, float | None]:
+        """Return the store's own time, or `now` if it has none, and when its newest event was received.
+
+        Events from the future are passed over; None if there are no others.
+        """
         ...
 
     async def prune_audit(self, before: float) -> bool:

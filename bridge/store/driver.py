@@ -134,6 +134,13 @@ class Driver(Protocol):
         """Tell what others have changed since the last call with this connection. Called by the writer's thread."""
         ...
 
+    def moved(self, writer: Connection | None) -> str | None:
+        """Return the name of an open file whose path names another file by now, or none. Called by the writer's thread.
+
+        Asked before and after each commit: costs microseconds.
+        """
+        ...
+
     def tidy(self, writer: Connection) -> None:
         """Do what upkeep is due, in a few milliseconds at the most. Called by the writer's thread between groups."""
         ...

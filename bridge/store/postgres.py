@@ -197,6 +197,10 @@ class PostgresDriver:
         cursor = raw(connection).execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(cursor.fetchone()[0])
 
+    def moved(self, writer: Connection | None) -> str | None:  # noqa: ARG002 - the server sees to its files
+        """Return None."""
+        return None
+
     def listen(self, tell: Callable[[News], None]) -> None:
         """Be told of others' commits on a connection of its own; see `Driver.listen`."""
         self._listener = Listener(functools.partial(self._session, autocommit=True), tell)

@@ -317,6 +317,19 @@ def waits(connection: Connection, chatbot: str, route: str, destination: str) ->
     return connection.execute(asked).first() is not None
 
 
+def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
+    """Count the deliveries of these events that are not delivered, and the events that are not there."""
+    mine = events.c.id.in_(ids)
+    there = select(func.count()).select_from(events).where(mine)
+    open_ = (
+        select(func.count())
+        .select_from(deliveries.join(events))
+        .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
+    )
+    # An event that waits in a spool still is not delivered either.
+    return len(set(ids)) - connection.execute(there).scalar_one() + connection.execute(open_).scalar_one()
+
+
 def _delivery(row: _Row) -> DeliveryRow:
     return DeliveryRow(
         row.id,

@@ -1,29 +1,40 @@
 """Which events are kept no longer: the statement that deletes them, with their deliveries and attempts."""
 
-from sqlalchemy import Connection, case, delete, select
+from sqlalchemy import Connection, case, delete, func, select
 
 from bridge.event import EventState
-from bridge.store.base import DeliveryState
+from bridge.store.base import DeliveryState, Pruned
 from bridge.store.schema import deliveries, events
 
 STEP = 500
 """Events that one transaction looks at: a few milliseconds."""
+NEWEST_LOOKED_AT = 500
+"""Events, the last ones, among which the newest is looked for."""
 
 
-def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> int | None:
+def newest(connection: Connection, now: float) -> float | None:
+    """Return when the newest event was received, those of the future aside; None if there is none."""
+    last = select(events.c.received_at).order_by(events.c.seq.desc()).limit(NEWEST_LOOKED_AT).subquery()
+    asked = select(func.max(last.c.received_at)).where(last.c.received_at <= now)
+    found: float | None = connection.execute(asked).scalar_one()
+    return found
+
+
+def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> Pruned:
     """Look at the next `STEP` events after a `seq`, and delete those whose time is over.
 
     An event is kept while a delivery of it is pending; then for `dead` seconds after the last dead letter, and for
     `delivered` seconds after the last delivery that ended otherwise; one without deliveries for `delivered` seconds
-    after its receipt, or `dead` if it was not recognised. Gives the `seq` to go on from, None at the end of what is
-    old enough.
+    after its receipt, or `dead` if it was not recognised. Events from the future, of a time when the clock
+    was wrong, are passed over.
     """
     oldest = min(delivered, dead)
     seen = connection.execute(
         select(events.c.seq, events.c.received_at).where(events.c.seq > after).order_by(events.c.seq).limit(STEP)
     ).all()
-    if not seen or seen[0].received_at > now - oldest:
-        return None
+    past = [row.received_at for row in seen if row.received_at <= now]
+    if not seen or (past and past[0] > now - oldest):
+        return Pruned(None, 0)
     last = seen[-1].seq
     kept = case((deliveries.c.state == DeliveryState.DEAD.value, dead), else_=delivered)
     wanted = (
@@ -35,7 +46,7 @@ def prune(connection: Connection, now: float, delivered: float, dead: float, aft
         .exists()
     )
     shown = case((events.c.state == EventState.UNRECOGNISED.value, dead), else_=delivered)
-    connection.execute(
+    deleted = connection.execute(
         delete(events).where(events.c.seq > after, events.c.seq <= last, events.c.received_at <= now - shown, ~wanted)
     )
-    return last if len(seen) == STEP else None
+    return Pruned(last if len(seen) == STEP else None, deleted.rowcount)

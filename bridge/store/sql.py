@@ -6,11 +6,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-import orjson
 import structlog
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from bridge.audit import Entry
 from bridge.errors import RowLockedError, StoreUnavailableError
@@ -29,17 +28,28 @@ from bridge.store import (
     sharding,
     tombstones,
 )
-from bridge.store.base import Delivery, DeliveryState, Due, Lease, Meeting, Pause, Quarantined, Routed, Settlement
+from bridge.store.base import (
+    Delivery,
+    Due,
+    Lease,
+    Meeting,
+    Pause,
+    Pruned,
+    Quarantined,
+    Routed,
+    Settlement,
+)
 from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
-from bridge.store.encryption import DamagedError, KeyRing, keys_of
+from bridge.store.encryption import keys_of
 from bridge.store.keeper import LeaseKeeper
-from bridge.store.schema import deliveries, events
 from bridge.store.session import Session
+from bridge.store.statements import delivery_of
 from bridge.store.writer import Writer
 
 READERS = 2
 """Threads that read: one slow question does not keep the lanes from their next batch."""
+MOVED = "was renamed, removed or replaced while it is in use; put the very same file back, or stop and start anew"
 TELL_SECONDS = 0.05
 """How often others are told of new deliveries at the most: each telling wakes every process that serves the store, so
 telling them of every commit would cost as much again as the commit, once for each of them."""
@@ -75,6 +85,10 @@ class SqlStore:
         self.on_accepted: Callable[[frozenset[str]], None] = _nothing
         self.on_settled: Callable[[frozenset[str]], None] = _nothing
         self.on_changed: Callable[[], None] = _nothing
+        self.on_moved: Callable[[], None] = _nothing
+        """Called when `moved` has changed."""
+        self.moved: str | None = None
+        """The store's file, while its path names another file or none."""
         self.shared = not driver.exclusive
         self._driver = driver
         self._observe = observe
@@ -130,7 +144,7 @@ class SqlStore:
             keys = keys_of(connection)
             rows = self._queue.read(connection, wanted)
             # Not by the statement: it would rather look for all that waits for the destination than for these ids.
-            found = [_delivery(keys, row) for row in rows if row[-1] == of]
+            found = [delivery_of(keys, row) for row in rows if row[-1] == of]
             return found, rows[-1][0] if rows else None
 
         while ids:
@@ -177,7 +191,7 @@ class SqlStore:
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count what is not delivered yet of events; see `Store.undelivered`."""
         ids = [bytes.fromhex(each) for each in event_ids]
-        count = await self._read(lambda c: _undelivered(c, ids))
+        count = await self._read(lambda c: questions.undelivered(c, ids))
         if count and not self._driver.exclusive:
             # Whoever else settles them tells nobody: a question from time to time costs less than to tell everybody
             # of every delivery.
@@ -228,9 +242,18 @@ class SqlStore:
         """Keep an entry of the audit log; see `Store.note`."""
         return await self._call(lambda c: auditing.keep(c, entry, now))
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> int | None:
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> Pruned:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""
         return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
+
+    async def newest(self, now: float) -> tuple[float, float | None]:
+        """Return the store's time and when its newest event was received; see `Store.newest`."""
+
+        def ask(connection: Connection) -> tuple[float, float | None]:
+            there = self._driver.clock(connection, now)
+            return there, retention.newest(connection, there)
+
+        return await self._read(ask)
 
     async def prune_audit(self, before: float) -> bool:
         """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
@@ -264,13 +287,17 @@ class SqlStore:
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the writer's thread: one transaction for the group."""
         self._prepared()
+        self._in_place()
         try:
-            return self._own.write(lambda connection: self._write(connection, group, self._driver.begin_own))
+            results = self._own.write(lambda connection: self._write(connection, group, self._driver.begin_own))
         except RowLockedError as error:
             if isinstance(group[0], Accept):
                 # It is the turn of another process that lasts: one by one, the events would each wait as long.
                 raise StoreUnavailableError(str(error)) from error
             raise
+        # If it was moved meanwhile, the commit may not be where the next start looks for it.
+        self._in_place()
+        return results
 
     def _keep(self, group: Sequence[Change]) -> Sequence[object]:
         """Run in the thread of the leases."""
@@ -284,6 +311,19 @@ class SqlStore:
         results = changes.write(connection, group)
         raw(connection).execute("COMMIT")
         return results
+
+    def _in_place(self) -> None:
+        """Run in the writer's thread. Raises StoreUnavailableError while the path does not name the open file."""
+        moved = self._driver.moved(self._own.connection)
+        if moved != self.moved:
+            self.moved = moved
+            if moved:
+                log.error("store_moved", file=moved, detail=MOVED)
+            else:
+                log.info("store_in_place")
+            self._loop.call_soon_threadsafe(self.on_moved)
+        if moved:
+            raise StoreUnavailableError(f"{moved}: {MOVED}")
 
     def _prepared(self) -> None:
         """Make the store ready where it was away at the start. Raises StoreUnavailableError."""
@@ -302,6 +342,7 @@ class SqlStore:
         """Run in the writer's thread, now and then: upkeep, and what other processes have changed."""
         try:
             self._prepared()
+            self._in_place()
             news = self._own.write(self._looked)
         except StoreUnavailableError:
             # Whoever asks something of the store is told of it.
@@ -374,39 +415,3 @@ def _kind(change: Change) -> int | str:
     Each of those may lock several lanes, in one order, which two of them together would not keep.
     """
     return id(change) if isinstance(change, Call) else type(change).__name__
-
-
-def _delivery(keys: KeyRing, row: Sequence[Any]) -> Delivery:
-    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo, _ = row
-    payload = bytes(payload)
-    try:
-        payload = keys.open(payload, "events.payload", event_id)
-        memo = keys.open_text(memo, "deliveries.memo", event_id, route)
-    except DamagedError as error:
-        # It becomes a dead letter, since no record can be made of it; the others of the lane go on.
-        log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
-        payload, memo = b"", None
-    return Delivery(
-        id=identity,
-        event_id=event_id.hex(),
-        chatbot=chatbot,
-        payload=payload,
-        received_at=received_at,
-        route=route,
-        attempts=attempts,
-        failures=failures,
-        failing_since=since,
-        memo=orjson.loads(memo) if memo else {},
-    )
-
-
-def _undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
-    mine = events.c.id.in_(ids)
-    there = select(func.count()).select_from(events).where(mine)
-    open_ = (
-        select(func.count())
-        .select_from(deliveries.join(events))
-        .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
-    )
-    # An event that waits in a spool still is not delivered either.
-    return len(set(ids)) - connection.execute(there).scalar_one() + connection.execute(open_).scalar_one()

@@ -51,6 +51,10 @@ _PRAGMAS = (
 log = structlog.get_logger()
 
 
+_Identity = tuple[int, int]
+"""Device and number of a file."""
+
+
 class SqliteDriver:
     """The embedded engine, for one database file."""
 
@@ -82,6 +86,10 @@ class SqliteDriver:
         self._lock: _FileLock | None = None
         self._checkpointer: _Checkpointer | None = None
         self._version: int | None = None
+        self._file: _Identity | None = None
+        """The database file, as of the first connection."""
+        self._log: tuple[Connection, _Identity] | None = None
+        """The writer's connection, and the write-ahead log that it writes."""
 
     def lock(self) -> None:
         """Take the right to serve the file. Raises OperatorError, naming the process that has it."""
@@ -131,6 +139,9 @@ class SqliteDriver:
     def _open(self) -> sqlite3.Connection:
         # It holds personal data and secrets: for nobody but its user. Only where there is none yet: closing another
         # handle of a file in use takes away its locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+        if self._file and self._file != _identity(self.path):
+            # Another file, or a new and empty one, would take what comes from now on.
+            raise StoreUnavailableError(f"{self.path}: is not the file that this process has opened; put that back")
         with contextlib.suppress(OSError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
@@ -144,7 +155,24 @@ class SqliteDriver:
             raise StoreUnavailableError(
                 f"{self.path}: {error}; check that its folder exists, is writable and has room"
             ) from error
+        self._file = self._file or _identity(self.path)
         return connection
+
+    def moved(self, writer: Connection | None) -> str | None:
+        """Compare the paths of the database file and of its log with the open files; see `Driver.moved`."""
+        if self._file and _identity(self.path) != self._file:
+            return self.name
+        log_file = self.path.with_name(self.path.name + "-wal")
+        found = _identity(log_file)
+        if self._log is None or self._log[0] is not writer:
+            # The engine deletes the log with its last connection, and makes it anew with the next one.
+            self._log = (writer, found) if writer is not None and found else None
+        elif self._log[1] != found:
+            if _is_open(self._log[0]):
+                return f"{self.name}-wal"
+            # Its connection was closed under it, which the next write notices.
+            self._log = None
+        return None
 
     def _protect(self) -> None:
         """Close its files to others, as after a restore under another umask; SQLite makes new ones like the first.
@@ -229,6 +257,23 @@ class SqliteDriver:
         if self._checkpointer:
             self._checkpointer.close()
             self._checkpointer = None
+
+
+def _identity(path: Path) -> _Identity | None:
+    """Return what tells a file from every other one, whatever its name; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked at each commit, and Path.stat costs twice as much
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        raw(connection).execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return False
+    return True
 
 
 def _checkpoint(connection: Connection) -> int:

@@ -8,6 +8,8 @@ often as there are rows.
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+import structlog
 from sqlalchemy import (
     CTE,
     Column,
@@ -24,8 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ClauseElement
 
 from bridge.sharding import Shard
+from bridge.store.base import Delivery
 from bridge.store.driver import READ_BYTES, raw
+from bridge.store.encryption import DamagedError, KeyRing
 from bridge.store.schema import deliveries, events
+
+log = structlog.get_logger()
 
 READ_COLUMNS: Sequence[Column[Any]] = (
     deliveries.c.id,
@@ -128,3 +134,28 @@ def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
     """Give a list of rows as a table to join with."""
     names = [column(each.name, each.type) for each in columns]
     return values(*names, name=name).data([tuple(bindparam(f"{each.name}_") for each in columns)]).cte(name)
+
+
+def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
+    """Return the delivery of a row of `READ_COLUMNS`, decrypted."""
+    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo, _ = row
+    payload = bytes(payload)
+    try:
+        payload = keys.open(payload, "events.payload", event_id)
+        memo = keys.open_text(memo, "deliveries.memo", event_id, route)
+    except DamagedError as error:
+        # It becomes a dead letter, since no record can be made of it; the others of the lane go on.
+        log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
+        payload, memo = b"", None
+    return Delivery(
+        id=identity,
+        event_id=event_id.hex(),
+        chatbot=chatbot,
+        payload=payload,
+        received_at=received_at,
+        route=route,
+        attempts=attempts,
+        failures=failures,
+        failing_since=since,
+        memo=orjson.loads(memo) if memo else {},
+    )

@@ -276,7 +276,7 @@ class StoreModel(RuleBasedStateMachine):
         self.now += seconds
         after: int | None = 0
         while after is not None:
-            after = self.run(self.store.prune(self.now, KEPT, KEPT_DEAD, after))
+            after = self.run(self.store.prune(self.now, KEPT, KEPT_DEAD, after)).after
         wanted = {each.event_id for each in self.expected.values() if each.kept(self.now)}
         for event_id, routed in list(self.known.items()):
             if event_id not in wanted and routed.event.received_at <= self.now - KEPT:

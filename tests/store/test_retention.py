@@ -17,7 +17,7 @@ DAY = 86_400.0
 async def prune(store: SqlStore, now: float) -> None:
     after: int | None = 0
     while after is not None:
-        after = await store.prune(now, 30 * DAY, 180 * DAY, after)
+        after = (await store.prune(now, 30 * DAY, 180 * DAY, after)).after
 
 
 async def test_keeps_what_is_pending_and_removes_the_rest_in_its_time(store: SqlStore, driver: Driver) -> None:
