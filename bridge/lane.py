@@ -18,16 +18,16 @@ import structlog
 from bridge import retry
 from bridge.agenda import Agenda
 from bridge.allowance import Allowance
-from bridge.batching import Ready, made_ready, next_batch
+from bridge.batching import Ready, next_batch
 from bridge.calling import Caller, allowed, log_attempt, refused_whole
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.pace import Pace, Place
-from bridge.record import LeftOutError, Spoiled, make_record
-from bridge.settlement import settle, storable
+from bridge.preparation import Preparation
+from bridge.settlement import settle
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
 from bridge.vault import StoreVault
-from connectors.base import Outcome, Reason
+from connectors.base import Outcome
 
 READ_AHEAD = 4
 """How many times what can be on its way at once the lane keeps read and mapped for the next calls."""
@@ -64,7 +64,6 @@ class Lane:
         self.name = lease.lane
         self.destination = destination
         self._limits = destination.limits[lease.lane]
-        self._chatbots = chatbots
         self._store = store
         self._lease = lease
         self._clock = clock
@@ -75,6 +74,7 @@ class Lane:
         self._ready: deque[Ready] = deque()
         self._out: set[int] = set()
         """Deliveries in a call, or called and not settled yet."""
+        self._aside: set[int] = set()  # deliveries that a thread is to map
         self._calls = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -92,6 +92,7 @@ class Lane:
         self._allowance = Allowance()
         own = {} if lease.lane == destination.name else {"lane": lease.lane}
         self._log = log.bind(destination=destination.name, **own)
+        self._preparation = Preparation(destination, chatbots, clock, self._caller, self._log)
 
     @property
     def pause(self) -> Pause | None:
@@ -163,6 +164,7 @@ class Lane:
         if pause is None or self._health.pause is None:
             self._health = retry.Health(pause=None if self._held else pause)
         self._ready.clear()
+        self._aside = set()
         self._agenda.forget(self._out)
         self._more = True
 
@@ -246,9 +248,9 @@ class Lane:
             return
         size = self.destination.batch_size
         ahead = self._limits.concurrency * size * READ_AHEAD
-        if len(self._ready) > ahead // 2 or self._agenda.full:
+        fresh = ahead - len(self._ready) - len(self._aside)
+        if fresh < ahead - ahead // 2 or self._agenda.full:
             return
-        fresh = ahead - len(self._ready)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
         retries = (self._limits.concurrency - self._calls) * size - len(self._ready)
         if self._now < self._allowance.retries_until:
@@ -284,39 +286,34 @@ class Lane:
                 return
 
     async def _map(self, ids: Sequence[int], deliveries: Sequence[Delivery]) -> None:
-        spoiled, waiting = [], 0
-        now = self._clock()
         for delivery in deliveries:
-            try:
-                self._ready.append(self._made_ready(delivery, now))
-            except LeftOutError:
-                # It stays out, and what is behind it, until a reload has the queue read anew.
-                waiting += 1
-            except Spoiled as error:
-                spoiled.append(self._spoiled(delivery, error.reason, error.detail))
-            except Exception as error:  # noqa: BLE001 - see below
-                # Transforms and connectors may be anybody's code; its fault must not keep the others from their
-                # records.
-                self._log.exception("mapping_fault", delivery=delivery.id)
-                detail = f"a plugin raised {type(error).__name__}; see the log, mend it, then replay"
-                spoiled.append(self._spoiled(delivery, Reason.MAPPING, detail))
-        if waiting:
-            self._log.warning("deliveries_wait", deliveries=waiting, reason="the files of their chatbots are left out")
+            self._agenda.weigh(delivery.id, len(delivery.payload))
+        now = self._clock()
+        prepared = await self._preparation.inline(deliveries, now)
+        self._ready.extend(prepared.ready)
         for gone in set(ids) - {delivery.id for delivery in deliveries}:
             self._agenda.done(gone)
+        if prepared.slow:
+            self._aside.update(delivery.id for delivery in prepared.slow)
+            self._track(self._map_aside(prepared.slow, now))
+        await self._bury(prepared.spoiled)
+
+    async def _map_aside(self, deliveries: Sequence[Delivery], now: float) -> None:
+        """Map slow deliveries in a thread; the others do not wait. After a reload they are read anew."""
+        aside = self._aside
+        for delivery in deliveries:
+            prepared = None if self._stopping else await self._preparation.aside(delivery, now)
+            if prepared is None or aside is not self._aside:
+                return
+            aside.discard(delivery.id)
+            self._ready.extend(prepared.ready)
+            self._wake.set()
+            await self._bury(prepared.spoiled)
+
+    async def _bury(self, spoiled: Sequence[Settlement]) -> None:
         if spoiled:
             self._out.update(each.delivery for each in spoiled)
             await self._settle(spoiled)
-
-    def _made_ready(self, delivery: Delivery, now: float) -> Ready:
-        record = make_record(delivery, self._chatbots)
-        self._agenda.weigh(delivery.id, len(delivery.payload))
-        return made_ready(delivery, record, self.destination, now)
-
-    def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
-        self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
-        self._caller.spoiled(self.destination, delivery, reason)
-        return retry.spoiled(delivery, reason, storable(detail), self._clock())
 
     # -- one call
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bridge import budget
+from bridge.budget import FIELD_TEXT, RECORD_TEXT, Budget, LimitError, spending
 from bridge.errors import LeadbridgeError
 from bridge.event import EVENT_FIELDS, Event, timestamp
 from bridge.expressions.sandbox import TEXT_METHODS
@@ -214,6 +216,8 @@ class _Field:
             what = f"line {error.line} of its template fails: {error.message}"
         elif isinstance(error, TransformError):
             what = str(error)
+        elif isinstance(error, LimitError):
+            what = f"{_named(label)} {error}"
         else:
             what = f"{_named(label)} fails with {type(error).__name__}"
         return MappingError(self.name, f"{what}; correct the mapping, then replay the delivery")
@@ -233,28 +237,65 @@ class Mapping:
     def apply(self, variables: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Make a record's fields of the variables that `variables` gives. Empty ones are left out.
 
-        A field of the event keeps its type; a template gives text.
+        A field of the event keeps its type; a template gives text. All of it takes its steps from the budget in force,
+        or from one of its own.
 
         Raises:
-            MappingError: a required field is empty, or a template or transform cannot work with the values.
+            MappingError: a required field is empty, a template or transform cannot work with the values, or the work
+                or the result would be too large.
         """
+        if budget.in_force():
+            return self._applied(variables)
+        with spending(Budget()):
+            return self._applied(variables)
+
+    def _applied(self, variables: abc.Mapping[str, Any]) -> dict[str, Any]:
         record = {}
+        size = 0
         for field in self._fields:
             value = field.value(variables)
             if value is not _LEFT_OUT:
+                size += len(value) if type(value) is str else _length(value)
+                if size > FIELD_TEXT:
+                    _check_length(field.name, value, size)
                 record[field.name] = value
         return record
 
     def trace(self, variables: abc.Mapping[str, Any]) -> tuple[FieldTrace, ...]:
         """Show how `apply` comes to each field, including those that are left out or fail."""
-        return tuple(_trace(field, variables) for field in self._fields)
+        size = 0
+        traces = []
+        with spending(budget.current()):
+            for field in self._fields:
+                traces.append(_trace(field, variables, size))
+                size += _length(traces[-1].value)
+        return tuple(traces)
 
 
-def _trace(field: _Field, variables: abc.Mapping[str, Any]) -> FieldTrace:
+def _length(value: object) -> int:
+    """Return how many characters a value has; one that is no text is written as JSON."""
+    if isinstance(value, str):
+        return len(value)
+    return len(to_json(value)) if isinstance(value, dict | list) else 0
+
+
+def _check_length(name: str, value: object, size: int) -> None:
+    """Raise `MappingError` for a value that is too long, or that makes the record (`size` with it) too long."""
+    if _length(value) > FIELD_TEXT:
+        what = f"longer than {FIELD_TEXT:,}"
+    elif size > RECORD_TEXT:
+        what = f"with it the record is longer than {RECORD_TEXT:,}"
+    else:
+        return
+    raise MappingError(name, f"{what} characters; shorten it with `truncate`, then replay the delivery")
+
+
+def _trace(field: _Field, variables: abc.Mapping[str, Any], size: int) -> FieldTrace:
     steps: list[TraceStep] = []
     sources = tuple(label for label, _ in field.sources)
     try:
         value = field.value(variables, steps)
+        _check_length(field.name, value, size + _length(value))
     except MappingError as error:
         return FieldTrace(field.name, sources, tuple(steps), None, left_out=True, error=error.message)
     left_out = value is _LEFT_OUT

@@ -25,6 +25,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import ERROR
 
 from bridge.answers import Answer, Ready
+from bridge.budget import InlineBudget, InlineOverrun, spending
 from bridge.config.model import Ack, Chatbot, Config
 from bridge.connection import BROKEN, Server
 from bridge.errors import SenderError, StoreUnavailableError
@@ -209,9 +210,7 @@ class Receiver:
                 verified = await self._aside(partial(verify, claim, header, now, config))
         except SignatureError as error:
             return await self._refuse(claim, header, error, now, config)
-        # No wait between this and the intake: the spool learns its database's key while others wait.
-        identity = self._identity()
-        routed = [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+        routed = await self._route(verified, len(body), config, now)
         new = await self._store.accept(routed)
         self._log(verified, routed, new, len(body))
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
@@ -221,6 +220,22 @@ class Receiver:
         if all(each.event.state is EventState.TEST for each in routed):
             return Answer(_TEST)
         return self._success if Ready.suits(request) else Answer(_SUCCESS)
+
+    async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[Routed]:
+        """Route the events of a body; in the thread where it is large, or where its conditions take long."""
+
+        def routed() -> list[Routed]:
+            return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+
+        while True:
+            identity = self._identity()
+            if size <= INLINE_BODY:
+                with contextlib.suppress(InlineOverrun), spending(InlineBudget()):
+                    return routed()
+            made = await self._aside(routed)
+            # The spool learns its database's key while others wait: what was made with another one is made anew.
+            if self._identity() == identity:
+                return made
 
     async def _aside(self, step: Callable[[], T]) -> T:
         """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bridge.budget import CONDITION_STEPS, Budget, InlineBudget, in_force, spending
 from bridge.config.model import Chatbot, Condition
 from bridge.event import (
     EVENT_TYPES,
@@ -101,6 +102,9 @@ def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]
     if condition is None:
         return True, None
     try:
-        return bool(condition(variables(event))), None
+        if isinstance(in_force(), InlineBudget):
+            return bool(condition(variables(event))), None
+        with spending(Budget(CONDITION_STEPS)):  # of its own: the other conditions need not suffer
+            return bool(condition(variables(event))), None
     except ExpressionError as error:
         return True, f"`when` failed on this event: {error.message}; mend it, then replay"

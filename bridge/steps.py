@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from bridge import budget
+from bridge.budget import FIELD_TEXT
 from bridge.spelling import did_you_mean
 
 Step = Callable[[Any], Any]
@@ -27,6 +29,8 @@ _KINDS: Final = {
     list: "a list",
     dict: "a table",
 }
+_CALL: Final = 1_000
+"""Steps of the budget that any call of a transform takes."""
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -79,6 +83,10 @@ class Transform:
     make: Callable[..., Step]
     """Given the checked arguments in the order of `parameters`, makes the step; may raise `TransformError`."""
     parameters: tuple[Parameter, ...] = ()
+    rate: int = 10
+    """Steps of the budget that a character of the value takes at the most; see `bridge.budget`."""
+    reads: int = FIELD_TEXT
+    """Characters of the value that it looks at."""
 
     def bind(self, arguments: Sequence[Any] = (), named: Mapping[str, Any] = MappingProxyType({})) -> Step:
         """Fill in the arguments, by position and by name, and give the step.
@@ -88,7 +96,27 @@ class Transform:
         """
         self.check_names(arguments, named)
         given = dict(zip((parameter.name for parameter in self.parameters), arguments, strict=False)) | dict(named)
-        return self.make(*(self._argument(parameter, given) for parameter in self.parameters))
+        return self._charged(self.make(*(self._argument(parameter, given) for parameter in self.parameters)))
+
+    def _charged(self, step: Step) -> Step:
+        """Have a step take its cost from the budget in force, and bound its result."""
+        rate, reads = self.rate, self.reads
+        short = _CALL // rate
+
+        def charged(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+            if type(value) is str and len(value) <= short:
+                return step(value)  # costs no more than the loop or the list around it takes for each turn
+            left = budget.current()
+            if isinstance(value, str):
+                left.charge(min(len(value), reads) * rate + _CALL)
+            else:
+                left.charge_value(value, rate)
+            result = step(value)
+            if type(result) is str and len(result) > FIELD_TEXT:
+                left.charge_text(len(result))
+            return result
+
+        return charged
 
     def check_names(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
         """Check how many arguments there are and what they are called; raises `TransformError`."""

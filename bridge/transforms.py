@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 import markupsafe
 
+from bridge.budget import FIELD_TEXT
 from bridge.pattern import Pattern, PatternError, compile_pattern
 from bridge.steps import Parameter, Step, Transform, TransformError, as_text, to_json
 
@@ -44,18 +45,18 @@ _builtin: dict[str, Transform] = {}
 
 
 def _register(
-    name: str, description: str, *parameters: Parameter
+    name: str, description: str, *parameters: Parameter, rate: int = 10, reads: int = FIELD_TEXT
 ) -> Callable[[Callable[..., Step]], Callable[..., Step]]:
     def keep(make: Callable[..., Step]) -> Callable[..., Step]:
-        _builtin[name] = Transform(name, description, make, parameters)
+        _builtin[name] = Transform(name, description, make, parameters, rate, reads)
         return make
 
     return keep
 
 
-def _register_plain(name: str, description: str) -> Callable[[Step], Step]:
+def _register_plain(name: str, description: str, rate: int = 10, reads: int = FIELD_TEXT) -> Callable[[Step], Step]:
     def keep(step: Step) -> Step:
-        _builtin[name] = Transform(name, description, lambda: step)
+        _builtin[name] = Transform(name, description, lambda: step, (), rate, reads)
         return step
 
     return keep
@@ -67,19 +68,19 @@ def trim(value: object) -> str:
     return as_text(value).strip()
 
 
-@_register_plain("lower", "In lower case.")
+@_register_plain("lower", "In lower case.", 60)
 def lower(value: object) -> str:
     """Write in lower case."""
     return as_text(value).lower()
 
 
-@_register_plain("upper", "In upper case.")
+@_register_plain("upper", "In upper case.", 60)
 def upper(value: object) -> str:
     """Write in upper case."""
     return as_text(value).upper()
 
 
-@_register_plain("title", "Each word with a capital, the rest of it in lower case.")
+@_register_plain("title", "Each word with a capital, the rest of it in lower case.", 500)
 def title(value: object) -> str:
     """Give each word a capital; unlike `str.title` it leaves the letter after an apostrophe alone (`John's`)."""
     return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), as_text(value))
@@ -97,6 +98,8 @@ def truncate(n: int) -> Step:
     "e164",
     "A phone number in the international form `+14155550100`; left as it is where it cannot be one.",
     Parameter("region", (str,), "the two-letter country of numbers without a country code, such as US"),
+    rate=1_000,
+    reads=NAME_INPUT,
 )
 def e164(region: str) -> Step:
     """Write a phone number in E.164. A number that no country's plan allows by its length stays as it was typed.
@@ -125,7 +128,12 @@ def e164(region: str) -> Step:
     return write
 
 
-@_register("email", "An e-mail address in its usual form, lower case; left as it is where it cannot be one.")
+@_register(
+    "email",
+    "An e-mail address in its usual form, lower case; left as it is where it cannot be one.",
+    rate=4_000,
+    reads=NAME_INPUT,
+)
 def email() -> Step:
     """Write an e-mail address trimmed, without `mailto:`, in lower case as a whole.
 
@@ -248,13 +256,13 @@ def _pattern(transform: str, pattern: str) -> Pattern:
         raise TransformError(f"transform `{transform}`: `pattern` {error}") from None
 
 
-@_register_plain("first_name", "The first name in a full name.")
+@_register_plain("first_name", "The first name in a full name.", 30_000, NAME_INPUT)
 def first_name(value: object) -> str:
     """Give the first name in a full name, `""` where it has none."""
     return _name_part(value, "first")
 
 
-@_register_plain("last_name", "The last name in a full name.")
+@_register_plain("last_name", "The last name in a full name.", 30_000, NAME_INPUT)
 def last_name(value: object) -> str:
     """Give the last name in a full name, `""` where it has none."""
     return _name_part(value, "last")
@@ -271,6 +279,7 @@ def _name_part(value: object, part: str) -> str:
     "lookup",
     "The value that a table holds for this one.",
     Parameter("table", (dict,), "values by the text they stand for", constant=True),
+    rate=25,
 )
 def lookup(table: Mapping[str, Any]) -> Step:
     """Give the table's value for a text, compared without white space at its ends; `""` where it holds none."""
@@ -278,14 +287,14 @@ def lookup(table: Mapping[str, Any]) -> Step:
     return lambda value: by_text.get(as_text(value).strip(), "")
 
 
-@_register_plain("hash", "The SHA-256 of the text, in hexadecimal digits.")
+@_register_plain("hash", "The SHA-256 of the text, in hexadecimal digits.", 15)
 def sha256(value: object) -> str:
     """Give the SHA-256 of the text as UTF-8 in 64 hexadecimal digits; `""` for an empty text."""
     text = as_text(value)
     return hashlib.sha256(text.encode(errors="replace")).hexdigest() if text else ""
 
 
-@_register_plain("url_host", "The host name in an address such as https://example.com/page.")
+@_register_plain("url_host", "The host name in an address such as https://example.com/page.", 1_000, URL_INPUT)
 def url_host(value: object) -> str:
     """Give the host name of a URL in lower case, without a port; the sender's `www.example.com` is one as well."""
     parts = _url(value)
@@ -299,6 +308,8 @@ def url_host(value: object) -> str:
     "query_param",
     "The value of a parameter in an address such as https://example.com/?utm_source=x.",
     Parameter("name", (str,), "the parameter's name, such as utm_source"),
+    rate=1_000,
+    reads=URL_INPUT,
 )
 def query_param(name: str) -> Step:
     """Give the first value of a parameter in a URL's query, decoded."""
@@ -322,19 +333,19 @@ def _url(value: object) -> SplitResult | None:
         return None
 
 
-@_register_plain("html_escape", "For destinations that show a text as HTML: < > & and quotes written as entities.")
+@_register_plain("html_escape", "For destinations that show a text as HTML: < > & and quotes written as entities.", 40)
 def html_escape(value: object) -> str:
     """Escape what HTML would take as markup. The result is plain text: escaping twice shows."""
     return str(markupsafe.escape(as_text(value)))
 
 
-@_register_plain("bmp", "Without characters above U+FFFF (emoji), which some CRMs' databases refuse.")
+@_register_plain("bmp", "Without characters above U+FFFF (emoji), which some CRMs' databases refuse.", 150)
 def bmp(value: object) -> str:
     """Leave out the characters that take four bytes in UTF-8."""
     return _BEYOND_BMP.sub("", as_text(value))
 
 
-_register_plain("json", "As JSON, quotes included: for a template that builds a JSON body.")(to_json)
+_register_plain("json", "As JSON, quotes included: for a template that builds a JSON body.", 25)(to_json)
 
 BUILTIN: Final[Mapping[str, Transform]] = MappingProxyType(_builtin)
 """The transforms that come with the bridge, by name."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+from bridge import budget
 from bridge.config.model import RateLimit
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
@@ -488,6 +490,53 @@ async def test_a_fault_of_a_mapping_spoils_its_own_delivery_only(rig: Callable[.
     await lane.start()
     await lane.until(lambda: lane.states() == ["dead", "delivered"])
     assert "ZeroDivisionError" in lane.rows()[0].detail
+
+
+class Costly:
+    """A mapping that takes long for some leads: in the thread it goes on when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.made: list[tuple[str, str]] = []
+        """The leads, and the threads in which they were mapped."""
+
+    def apply(self, values: Any) -> dict[str, Any]:
+        if values["Email"] == "slow@example.com":
+            budget.current().charge(budget.INLINE_STEPS + 1)
+            assert self.may_go_on.wait(5)
+        self.made.append((values["Email"], threading.current_thread().name))
+        return {"email": values["Email"]}
+
+
+async def test_a_mapping_that_takes_long_holds_up_nobody(rig: Callable[..., Rig]) -> None:
+    lane, costly = rig(), Costly()
+    lane.bots["acme"] = chatbot("acme", route("crm", mapping=costly))
+    await lane.accept(Email="slow@example.com")
+    await lane.accept(Email="quick@example.com")
+    await lane.start()
+    await lane.until(lambda: lane.states() == ["pending", "delivered"])
+    costly.may_go_on.set()
+    await lane.until(lambda: lane.states() == ["delivered", "delivered"])
+    main = threading.main_thread().name
+    assert costly.made == [("quick@example.com", main), ("slow@example.com", "mapping_0")]
+    await lane.accept(Email="large@example.com", Content="x" * 20_000)
+    await lane.until(lambda: lane.states() == ["delivered"] * 3)
+    assert costly.made[2] == ("large@example.com", "mapping_0")
+
+
+async def test_a_change_while_a_mapping_takes_long_has_it_read_anew(rig: Callable[..., Rig], driver: Driver) -> None:
+    lane, costly = rig(), Costly()
+    lane.bots["acme"] = chatbot("acme", route("crm", mapping=costly))
+    await lane.accept(Email="slow@example.com")
+    await lane.accept(Email="quick@example.com")
+    await lane.start()
+    await lane.until(lambda: lane.states() == ["pending", "delivered"])
+    assert lane.lane
+    lane.lane.change()
+    await lane.until(lambda: lane.lane is not None and not lane.lane._changed)
+    costly.may_go_on.set()
+    await lane.until(lambda: lane.states() == ["delivered", "delivered"])
+    assert lane.connector.emails.count("slow@example.com") == 1
 
 
 async def test_goes_on_when_the_store_is_back(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import io
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select, text
 
+from bridge import budget
 from bridge.config.model import Ack, Config
 from bridge.log import server_log
 from bridge.mapping import NAMES
@@ -328,6 +330,26 @@ async def test_the_remains_of_what_is_no_http_are_collected_on_a_slow_machine_to
         gc.enable()
         monkeypatch.undo()
         writer.close()
+
+
+async def test_a_condition_that_takes_long_leaves_the_event_loop(endpoint: Endpoint) -> None:
+    threads = []
+
+    def when(values: Any) -> bool:
+        threads.append(threading.current_thread().name)
+        if values["Content"] == "costly":
+            budget.current().charge(budget.INLINE_STEPS + 1)
+        return True
+
+    endpoint.config = config([chatbot("acme", route("crm", when=when))])
+    main = threading.main_thread().name
+    assert await endpoint.post(lead()) == (200, SUCCESS)
+    assert threads == [main]
+    assert await endpoint.post(lead(Content="costly")) == (200, SUCCESS)
+    assert threads == [main, main, "verify_0"]
+    assert await endpoint.post(lead(Content="x" * 20_000)) == (200, SUCCESS)
+    assert threads[3:] == ["verify_0"]
+    assert len(endpoint.rows(deliveries)) == 3
 
 
 async def test_no_success_while_the_store_cannot_commit_and_success_when_it_can(

@@ -4,12 +4,13 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import TemplateSyntaxError, nodes
 from jinja2.lexer import ignored_tokens
 from jinja2.parser import Parser
 
+from bridge.expressions.filters import INNER
 from bridge.expressions.sandbox import METHODS, Sandbox
 from bridge.spelling import did_you_mean
 from bridge.steps import Transform, TransformError
@@ -43,6 +44,10 @@ _WORDINGS: Final = (
 _WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` between two values", ";": "remove it"}
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
+
+_TURN: Final = 500
+"""Steps of the budget that a turn of a loop takes, and further ones for each node of Jinja's tree in it."""
+_NODE: Final = 100
 
 _COMPUTED: Final = object()
 """Stands for an argument that is known only when there is an event."""
@@ -131,6 +136,11 @@ def _tokens(sandbox: Sandbox, source: str, state: str | None) -> Iterator[_Token
         at = found + len(text)
 
 
+def _is_constant(node: nodes.Expr) -> bool:
+    items = node.items if isinstance(node, nodes.List | nodes.Tuple) else [node]
+    return all(isinstance(each, nodes.Const) for each in items)
+
+
 def _named(node: nodes.Filter) -> dict[str, nodes.Expr]:
     # Jinja's annotation calls these pairs; they are keywords.
     return {str(keyword.key): keyword.value for keyword in node.kwargs}
@@ -148,14 +158,23 @@ class Check:
     members: Mapping[str, frozenset[str]]
     """Of some names, what they have."""
     _local: set[str] = field(default_factory=set)
+    _repeated: list[nodes.Compare] = field(default_factory=list)
+    """Comparisons in loops."""
 
     def run(self, tree: nodes.Template) -> None:
         """Check a whole tree; raises `ExpressionError` for the first thing found."""
         for name in tree.find_all(nodes.Name):
             if name.ctx != "load":
                 self._local.add(name.name)
+        for loop in tree.find_all(nodes.For):
+            self._repeated.extend(loop.find_all(nodes.Compare))
         for node in list(tree.find_all(nodes.Node)):
             self._check(node)
+
+    def _is_given(self, node: nodes.Expr) -> bool:
+        """Say whether a value stands in the text or comes from outside, and so is not made by the expression."""
+        owner = node.node if isinstance(node, nodes.Getattr) else node
+        return _is_constant(node) or (isinstance(owner, nodes.Name) and owner.name not in self._local)
 
     def _check(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Name):
@@ -170,8 +189,8 @@ class Check:
             self._check_member(node)
         elif isinstance(node, nodes.Call):
             self._check_call(node)
-        elif isinstance(node, nodes.For):
-            self._check_loop(node)
+        elif isinstance(node, nodes.For | nodes.Compare | nodes.Concat | nodes.Getitem):
+            self._meter(node)
         elif type(node) in _STATEMENTS:
             word = _STATEMENTS[type(node)]
             raise self._error(f"`{{% {word} %}}` is not available; there are if, for and set", node, word)
@@ -200,16 +219,49 @@ class Check:
             hint = did_you_mean(method.attr, METHODS)
             raise self._error(f"there is no method `{method.attr}` here{hint}", node, method.attr, ".")
 
-    def _check_loop(self, node: nodes.For) -> None:
+    def _meter(self, node: nodes.For | nodes.Compare | nodes.Concat | nodes.Getitem) -> None:
+        """Have a node take its cost from the budget."""
+        if isinstance(node, nodes.For):
+            self._count_turns(node)
+        elif isinstance(node, nodes.Compare):
+            self._weigh_compared(node)
+        elif isinstance(node, nodes.Getitem):
+            if isinstance(node.arg, nodes.Slice):
+                node.node = self._through(node.node, "sliced")
+        else:
+            node.nodes = [self._through(each, "weighed") for each in node.nodes]
+
+    def _count_turns(self, node: nodes.For) -> None:
         if node.recursive:
             raise self._error("`{% for … recursive %}` is not available", node, "recursive")
-        counted = nodes.Filter(node.iter, "counted", [], [], None, None, lineno=node.lineno)
-        counted.set_environment(self.sandbox)
-        node.iter = counted
+        size = sum(1 for part in (*node.body, *node.else_) for _ in part.find_all(nodes.Node))
+        node.iter = self._through(cast("nodes.Expr", node.iter), "counted", nodes.Const(_TURN + size * _NODE))
+
+    def _weigh_compared(self, node: nodes.Compare) -> None:
+        """Have a comparison take its cost, unless it is made once, or one side is a constant: that bounds it."""
+        sides = (node.expr, *(each.expr for each in node.ops))
+        if not any(each is node for each in self._repeated) and all(self._is_given(each) for each in sides):
+            return
+        searches = [each for each in node.ops if each.op in {"in", "notin"}]
+        for each in searches:
+            if not _is_constant(each.expr):
+                each.expr = self._through(each.expr, "sought")
+        if not any(isinstance(each, nodes.Const) for each in (node.expr, *(each.expr for each in node.ops))):
+            node.expr = self._through(node.expr, "weighed")
+            for each in node.ops[:-1]:
+                each.expr = self._through(each.expr, "weighed")
+
+    def _through(self, node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Expr:
+        """Return a node that sends a value through one of the sandbox's own filters."""
+        through = nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
+        through.set_environment(self.sandbox)
+        for each in args:
+            each.lineno = node.lineno
+        return through
 
     def _check_filter(self, node: nodes.Filter, name: str, args: list[nodes.Expr]) -> None:
-        if name not in self.sandbox.filters:
-            hint = did_you_mean(name, self.sandbox.filters)
+        if name not in self.sandbox.filters or name in INNER:
+            hint = did_you_mean(name, self.sandbox.filters.keys() - INNER)
             raise self._error(f"unknown transform or filter `{name}`{hint}", node, name, "|", "(")
         transform = self.transforms.get(name)
         if transform:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from jinja2 import TemplateError, Undefined, nodes
 
+from bridge.budget import Budget, LimitError, in_force, spending
 from bridge.expressions.certainty import OPEN, certain_value
 from bridge.expressions.check import BARE, Check, parse
-from bridge.expressions.sandbox import BareSandbox, LimitError, Run, Sandbox, join_bounded, settled
+from bridge.expressions.filters import joined, joined_few, settled
+from bridge.expressions.sandbox import BareSandbox, Run, Sandbox
 from bridge.steps import Transform, TransformError
 from bridge.transforms import BUILTIN
 from connectors.base import ExpressionError
@@ -23,6 +25,13 @@ TEXT_LIMIT: Final = 65_536
 """Characters of one expression or template."""
 _CACHED: Final = 4_096  # chatbots often share their templates; a compiled one takes some 5 kB
 _JSON_TYPES: Final = frozenset({str, int, float, bool, type(None), list, dict})
+_FEW: Final = 8
+"""Values that a template may put into its text to be joined without a look at each."""
+_COSTLY: Final = (
+    *(nodes.Filter, nodes.Test, nodes.Call, nodes.Concat, nodes.Getitem),
+    *(nodes.Add, nodes.Mul, nodes.Pow, nodes.Mod, nodes.FloorDiv),
+)
+"""What takes steps of the budget; a template with none of these needs none in force."""
 _SPEAKING: Final = (TransformError, LimitError, TemplateError, TypeError)
 """Errors whose text tells what is wrong and holds names and types, no values."""
 
@@ -111,12 +120,16 @@ class JinjaExpressions:
     def _compile_template(self, source: str, names: frozenset[str] | None) -> Template:
         sandbox = self._sandbox
         tree = self._checked(sandbox, source, None, names)
-        join: Callable[[Iterator[str]], str] = join_bounded if tree.find(nodes.For) else "".join
+        join = joined if tree.find(nodes.For) or _outputs(tree) > _FEW else joined_few
+        takes_steps = any(tree.find_all(_COSTLY))
         root, lines = _load(sandbox, tree)
 
         def render(values: Mapping[str, Any]) -> str:
             try:
-                return join(root(Run(values, sandbox)))
+                if not takes_steps or in_force():
+                    return join(root(Run(values, sandbox)))
+                with spending(Budget()):
+                    return join(root(Run(values, sandbox)))
             except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
                 raise _failure(error, root, lines) from None
 
@@ -126,12 +139,16 @@ class JinjaExpressions:
         sandbox = self._bare_sandbox
         if not source.strip():
             raise ExpressionError('is empty: write an expression such as `Type == "Lead"`')
-        root, lines = _load(sandbox, self._checked(sandbox, source, BARE, names))
+        tree = self._checked(sandbox, source, BARE, names)
+        takes_steps = any(tree.find_all(_COSTLY))
+        root, lines = _load(sandbox, tree)
 
         def evaluate(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
             try:
-                value = next(root(Run(values, sandbox)))
-                return value if type(value) in _JSON_TYPES else _result(value)
+                if not takes_steps or in_force():
+                    return _result(next(root(Run(values, sandbox))))
+                with spending(Budget()):
+                    return _result(next(root(Run(values, sandbox))))
             except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
                 raise _failure(error, root, lines) from None
 
@@ -151,8 +168,14 @@ class JinjaExpressions:
         return tree
 
 
+def _outputs(tree: nodes.Template) -> int:
+    return sum(len(each.nodes) for each in tree.find_all(nodes.Output))
+
+
 def _result(value: object) -> object:
     """Make a value of JSON's types of what an expression can give besides."""
+    if type(value) in _JSON_TYPES:
+        return value
     if isinstance(value, Undefined):
         return None
     if callable(value):

@@ -66,3 +66,26 @@ async def _longest(crm: Sandbox, sender: Sender, texts: list[str]) -> float:
 
 def _arrived(crm: Sandbox) -> dict[int, float]:
     return {json.loads(each.body)["lead"]: each.at for each in crm.ledger}
+
+
+async def test_work_beyond_the_bound_is_a_dead_letter_that_names_the_field(tmp_path: Path) -> None:
+    loops = "{% for a in Content %}{% for b in Content %}{{ a ~ b }}{% endfor %}{% endfor %}"
+    routes = [
+        {"to": "crm", "when": "Type == 'Lead'", "fields": {"lead": "SessionID", "squared": loops}},
+        {"to": "crm", "when": "Content | list | map('last_name') | list", "fields": {"x": "SessionID"}},
+    ]
+    async with (
+        Sandbox() as crm,
+        Program(tmp_path, settings({"crm": http(crm.url)}, chatbot(routes)), ENVIRONMENT) as program,
+        Sender(program) as sender,
+    ):
+        await program.start()
+        await sender.deliver(lead(Content="a b c " * 20_000))
+        honest = lead(Content="ab")
+        await sender.deliver(honest)
+        await until(lambda: len(crm.ledger) == 2, "the honest lead to arrive on both routes")
+        dead = [each for each in await program.settled() if each["state"] == "dead"]
+        assert {each["reason"] for each in dead} == {"mapping"}
+        shown = [str(each) for each in await program.stories([each["id"] for each in dead])]
+        assert sum("field `squared`" in each for each in shown) == 1
+        assert sum("`when`" in each for each in shown) == 1
