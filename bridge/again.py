@@ -6,7 +6,7 @@ their first receipt.
 
 from sqlalchemy import Connection
 
-from bridge.config.model import Config
+from bridge.config.model import Chatbot, Config
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode, serial_number
 from bridge.identity import Identity
@@ -22,7 +22,8 @@ from bridge.verification import read_claim, verify
 def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
     """Route an unrecognised event again; says in a line what came of it.
 
-    It was authentic when it came, so its signature is not looked at again. If it is recognised now it becomes another
+    It was authentic when it came, so its signature is not looked at again; but it becomes the event of a chatbot only
+    if that chatbot has a key that verified it. If it is recognised now it becomes another
     row, under the id of a recognised event, so that the same event, sent once more, is a duplicate of it; if that has
     happened already, the two become one. Raises OperatorError if it is not recognised.
     """
@@ -31,12 +32,26 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
     except ValueError:
         document = None
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbot(event.chatbot)
-    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None)
+    if chatbot and not chatbot.left_out and not chatbot.admits(event.verified_by):
+        raise OperatorError(f"event {event.id}: stays unrecognised: {_why_not_admitted(event, chatbot)}")
+    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None, event.verified_by)
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
         raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
     new = actions.accept_again(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
+
+
+def _why_not_admitted(event: EventRow, chatbot: Chatbot) -> str:
+    if event.form is Form.UNSIGNED:
+        return (
+            f"it came without a signature that was looked at, and chatbot {chatbot.name} verifies signatures. If it is "
+            "a lead, have AI Agent send it again"
+        )
+    return (
+        f"chatbot {chatbot.name} has none of the signing keys that verified it. If {chatbot.name} is signed with one "
+        f"of these keys, put that key into its signing_keys and replay the event again"
+    )
 
 
 def release(

@@ -43,6 +43,10 @@ class Form(StrEnum):
     UNSIGNED = "unsigned"
 
 
+UNSIGNED = Form.UNSIGNED.value
+"""Stands among `Verified.verified_by` for a chatbot that takes events without looking at their signature."""
+
+
 class EventState(StrEnum):
     """What an authentic event turned out to be when it was received. Never changes, but see `UNRECOGNISED`."""
 
@@ -76,7 +80,9 @@ class Verified(NamedTuple):
     """The payload's JSON value; None where it is not JSON (`null` is no event either)."""
     form: Form
     chatbot: str | None
-    """The chatbot that it names, or that was addressed; None where that is not in the configuration."""
+    """The chatbot that it names, or that was addressed and has a key that verified it; None where there is none."""
+    verified_by: tuple[str, ...] = ()
+    """Fingerprints of the keys that verified it (`signature.key_fingerprint`), or `UNSIGNED`."""
 
     def __repr__(self) -> str:
         """Name the form without a value of the payload: a repr ends up in logs."""
@@ -104,6 +110,8 @@ class Event(NamedTuple):
     """Equal for events of one person: the key that deliveries stay in order by. 63 bits of a keyed hash."""
     fields: Mapping[str, Any]
     """All of `EVENT_FIELDS`, missing ones as `""`; empty where the payload is no object of plain values."""
+    verified_by: tuple[str, ...] = ()
+    """See `Verified.verified_by`. It may only become the event of a chatbot that admits one of these."""
 
     def __repr__(self) -> str:
         """Name the event without a value of it: a repr ends up in logs."""

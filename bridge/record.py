@@ -29,11 +29,13 @@ def make_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -
 
     Raises LeftOutError too, if `chatbots` does.
     """
-    route = _route(delivery, chatbots)
+    chatbot = _chatbot(delivery, chatbots)
+    route = _route(delivery, chatbot)
     try:
         restored = event.restore(delivery.event_id, delivery.chatbot, delivery.payload, delivery.received_at)
     except ValueError as error:
         raise Spoiled(Reason.MAPPING, f"the stored payload cannot be read: {error}") from error
+    _check_owner(delivery, event.serial_number(restored.fields), chatbot)
     values = variables(restored)
     try:
         fields = route.mapping.apply(values)
@@ -64,13 +66,27 @@ def record_id(event_id: str, route: str) -> str:
     return f"{event_id}-{_route_mark(route)}"
 
 
-def _route(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Route:
+def _chatbot(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Chatbot:
     chatbot = chatbots(delivery.chatbot)
     if chatbot is None:
         raise Spoiled(
             Reason.UNROUTED,
             f"chatbot {delivery.chatbot} is not in the configuration any more; put it back and replay, or discard",
         )
+    return chatbot
+
+
+def _check_owner(delivery: Delivery, serial: str | None, chatbot: Chatbot) -> None:
+    """Refuse an event of a chatbot whose name another one has got since. Keys may have been changed meanwhile."""
+    if serial != chatbot.serial_number and not chatbot.admits(delivery.verified_by):
+        raise Spoiled(
+            Reason.UNROUTED,
+            f"chatbot {chatbot.name} is another one now: it has neither the event's SerialNumber nor a key that "
+            "verified it; put the earlier one back under this name and replay, or discard",
+        )
+
+
+def _route(delivery: Delivery, chatbot: Chatbot) -> Route:
     for route in chatbot.routes:
         if route.name == delivery.route:
             return route

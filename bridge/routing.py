@@ -82,6 +82,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
         type=fields["Type"] if known else None,
         contact=identity.contact(fields) if known else NO_CONTACT,
         fields=fields,
+        verified_by=verified.verified_by,
     )
     return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
 

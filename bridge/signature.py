@@ -115,20 +115,23 @@ def check_age(signature: Signature, now: float, tolerance: float) -> None:
         raise SignatureError(SignatureFault.STALE, "the signature's time lies in the future")
 
 
-def matching_key(signature: Signature, payload: bytes, keys: Iterable[bytes]) -> bytes | None:
-    """Find the key under which one of the digests is that of the payload; None where there is none.
+def matching_keys(signature: Signature, payload: bytes, keys: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Find every key under which one of the digests is that of the payload.
 
+    Several, where the sender signed with several, or where two keys are one to HMAC, which pads them with zeros.
     Compared in constant time: how long it takes tells how many keys there are, and nothing about them.
     """
     message = _signed_bytes(signature.timestamp, payload)
+    found: list[bytes] = []
     for key in keys:
         keyed = _keyed(key).copy()
         keyed.update(message)
         expected = keyed.digest()
         for digest in signature.digests:
             if hmac.compare_digest(expected, digest):
-                return key
-    return None
+                found.append(key)
+                break
+    return tuple(found)
 
 
 def fingerprint(keys: Iterable[bytes]) -> bytes:
@@ -137,6 +140,16 @@ def fingerprint(keys: Iterable[bytes]) -> bytes:
     for key in sorted(keys):
         made.update(hashlib.sha256(key).digest())
     return made.digest()
+
+
+@lru_cache(maxsize=1_024)
+def key_fingerprint(key: bytes) -> str:
+    """Compute what a key is known by where it must not be kept: in the store, with each event that it verified.
+
+    Not keyed with the installation's key: an event that a spool took before it knew that key keeps its fingerprints
+    when it is moved. A signing key has at least 16 characters of chance, so it is not found by trying.
+    """
+    return fingerprint((key,)).hex()
 
 
 def sign(key: bytes, timestamp: str, payload: bytes) -> str:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from bridge import json_form
 from bridge.config.model import Chatbot, Config
-from bridge.event import EVENT_TYPES, Form, Room, Verified, decode, fields_of, serial_number
+from bridge.event import EVENT_TYPES, UNSIGNED, Form, Room, Verified, decode, fields_of, serial_number
 from bridge.signature import (
     SignatureError,
     SignatureFault,
     check_age,
-    matching_key,
+    key_fingerprint,
+    matching_keys,
     parse_header,
 )
 
@@ -75,21 +76,21 @@ def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, a
     signature may be of any time; it must hold all the same. Raises SignatureError.
     """
     if claim.unsigned:
-        return _events(claim.body, claim.document, Form.UNSIGNED, claim, config)
+        return _events(claim.body, claim.document, Form.UNSIGNED, (UNSIGNED,), claim, config)
     signature = parse_header(header)
     payload, document, form = claim.body, claim.document, Form.RAW
-    key = matching_key(signature, payload, claim.keys)
-    if key is None:
+    keys = matching_keys(signature, payload, claim.keys)
+    if not keys:
         rewritten = json_form.json_form(claim.body)
         if rewritten is not None and rewritten != claim.body:
             payload, form = rewritten, Form.JSON
-            key = matching_key(signature, payload, claim.keys)
-            document = decode(payload) if key else None
-    if key is None:
+            keys = matching_keys(signature, payload, claim.keys)
+            document = decode(payload) if keys else None
+    if not keys:
         raise SignatureError(SignatureFault.MISMATCH, "the signature is not that of this body under this chatbot's key")
     if not any_age:
-        check_age(signature, now, _tolerance(key, claim, config))
-    return _events(payload, document, form, claim, config)
+        check_age(signature, now, _tolerance(keys, claim, config))
+    return _events(payload, document, form, tuple(map(key_fingerprint, keys)), claim, config)
 
 
 def room(claim: Claim, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
@@ -125,11 +126,11 @@ def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
     return tuple(key for key in signed[0].signing_keys if all(key in other.signing_keys for other in signed[1:]))
 
 
-def _tolerance(key: bytes, claim: Claim, config: Config) -> float:
+def _tolerance(keys: Sequence[bytes], claim: Claim, config: Config) -> float:
     """Give the strictest tolerance of the chatbots concerned; 0 (any age) only if all of them say so."""
     if len(claim.chatbots) == 1:
         return claim.chatbots[0].signature_tolerance
-    concerned = claim.chatbots or config.signing_keys[key]
+    concerned = claim.chatbots or [chatbot for key in keys for chatbot in config.signing_keys[key]]
     return min((chatbot.signature_tolerance for chatbot in concerned if chatbot.signature_tolerance), default=0.0)
 
 
@@ -137,15 +138,29 @@ def _events(
     payload: bytes,
     document: Any,  # noqa: ANN401 - any JSON value
     form: Form,
+    verified_by: tuple[str, ...],
     claim: Claim,
     config: Config,
 ) -> list[Verified]:
     documents = _documents(document)
     if documents is not document:
-        return [Verified(payload, document, form, _chatbot(document, claim, config))]
-    return [Verified(json_form.stringify(each), each, form, _chatbot(each, claim, config)) for each in documents]
+        return [_verified(payload, document, form, verified_by, claim, config)]
+    return [_verified(json_form.stringify(each), each, form, verified_by, claim, config) for each in documents]
 
 
-def _chatbot(document: Any, claim: Claim, config: Config) -> str | None:  # noqa: ANN401 - any JSON value
-    named = config.chatbot_by_serial.get(serial_number(document) or "", claim.addressed)
-    return named.name if named else None
+def _verified(
+    payload: bytes,
+    document: Any,  # noqa: ANN401 - any JSON value
+    form: Form,
+    verified_by: tuple[str, ...],
+    claim: Claim,
+    config: Config,
+) -> Verified:
+    named = config.chatbot_by_serial.get(serial_number(document) or "")
+    if named and named.insecure_skip_verify and UNSIGNED not in verified_by:
+        # Beside events of other chatbots, in an array that is signed: no key of its own has verified it.
+        verified_by = (*verified_by, UNSIGNED)
+    if named is None and claim.addressed and claim.addressed.admits(verified_by):
+        # The path is not signed: it gives an event to a chatbot only where that chatbot's key has verified it.
+        named = claim.addressed
+    return Verified(payload, document, form, named.name if named else None, verified_by)

@@ -14,13 +14,14 @@ from bridge.config.model import RateLimit
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
 from bridge.sharding import shard_of
+from bridge.signature import key_fingerprint
 from bridge.store import actions
 from bridge.store.base import DeliveryState, Lease, Pause
 from bridge.store.driver import Driver
 from bridge.store.schema import attempts, deliveries, lanes
 from bridge.store.sql import SqlStore
 from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
-from tests.building import Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
+from tests.building import KEY, Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
 
 
 class Rig:
@@ -371,6 +372,24 @@ async def test_a_mapping_that_fails_makes_a_dead_letter_without_a_call(rig: Call
     assert row.reason == "mapping"
     assert "phone" in row.detail
     assert lane.connector.calls == []
+
+
+async def test_another_chatbot_of_the_same_name_takes_only_what_its_key_has_verified(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    mine, foreign = routed("crm"), routed("crm")
+    await lane.store.accept(
+        [
+            mine._replace(event=mine.event._replace(verified_by=(key_fingerprint(KEY),))),
+            foreign._replace(event=foreign.event._replace(verified_by=(key_fingerprint(b"a-key-of-the-one-before"),))),
+        ]
+    )
+    lane.bots["acme"] = chatbot("acme", route("crm"), serial_number="another")
+    await lane.start()
+    await lane.until(lambda: "pending" not in lane.states())
+    assert lane.states() == ["delivered", "dead"]
+    (_, row) = lane.rows()
+    assert row.reason == "unrouted"
+    assert "chatbot acme is another one now" in row.detail
 
 
 async def test_a_route_that_is_gone_makes_a_dead_letter_that_says_so(rig: Callable[..., Rig]) -> None:

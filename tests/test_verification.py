@@ -4,10 +4,12 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.config.model import Chatbot, Config
-from bridge.event import Form, Verified
-from bridge.signature import SignatureError, SignatureFault, sign
+from bridge.event import UNSIGNED, Form, Verified
+from bridge.signature import SignatureError, SignatureFault, key_fingerprint, sign
 from bridge.verification import EVENTS_LIMIT, read_claim, verify
 from tests.building import KEY, NOW, SERIAL, chatbot, config, lead
 
@@ -116,3 +118,85 @@ def test_a_claims_cost_grows_with_the_keys_that_must_be_tried() -> None:
     assert len(named.keys) == 1
     assert len(unnamed.keys) == 3
     assert unnamed.cost > named.cost
+
+
+def fingerprints(*keys: bytes) -> tuple[str, ...]:
+    return tuple(key_fingerprint(key) for key in keys)
+
+
+def test_the_keys_that_verified_an_event_are_known_by_fingerprints() -> None:
+    (verified,) = check(lead())
+    assert verified.verified_by == fingerprints(KEY)
+    assert check(lead(SerialNumber="unknown"), OTHER_KEY)[0].verified_by == fingerprints(OTHER_KEY)
+    assert KEY.decode() not in str(verified.verified_by)
+    assert KEY.hex() not in str(verified.verified_by)
+
+
+def test_each_key_that_matches_is_known() -> None:
+    body, at = orjson.dumps(lead(SerialNumber="unknown")), str(int(NOW))
+    both = f"{sign(KEY, at, body)},{sign(OTHER_KEY, at, body).partition(',')[2]}"
+    (verified,) = verify(read_claim(body, None, BOTS), [both], NOW, BOTS)
+    assert set(verified.verified_by) == set(fingerprints(KEY, OTHER_KEY))
+    # Two keys that HMAC pads to the same bytes are one to whoever signs, so both are known.
+    padded = config([chatbot("acme"), chatbot("twin", serial_number="twin", signing_keys=(KEY + b"\0",))])
+    (verified,) = check(lead(SerialNumber="unknown"), using=padded)
+    assert set(verified.verified_by) == set(fingerprints(KEY, KEY + b"\0"))
+
+
+def test_an_event_that_nobody_verified_is_marked_so() -> None:
+    (verified,) = check(lead(SerialNumber="open"), b"any key")
+    assert verified.verified_by == (UNSIGNED,)
+    (kept,) = check(lead(SerialNumber="unknown"), b"any key", path="open")
+    assert (kept.chatbot, kept.verified_by) == ("open", (UNSIGNED,))
+    beside, signed = check([lead(SerialNumber="open"), lead()])
+    assert UNSIGNED in beside.verified_by
+    assert signed.verified_by == fingerprints(KEY)
+
+
+NOBODYS = {"Type": "Lead", "Email": "a@b.co"}
+
+
+@pytest.mark.parametrize("element", [NOBODYS, {**NOBODYS, "SerialNumber": "unknown"}, 5, None, {}])
+def test_an_element_of_an_array_is_the_addressed_chatbots_only_if_that_has_the_key(element: Any) -> None:
+    assert [each.chatbot for each in check([lead(), element], path="other")] == ["acme", None]
+    assert [each.chatbot for each in check([lead(), element], path="open")] == ["acme", None]
+    assert [each.chatbot for each in check([lead(), element], path="sister")] == ["acme", "sister"]
+    assert [each.chatbot for each in check([lead(SerialNumber="open"), element], b"any", path="acme")] == ["open", None]
+    # Two chatbots that share the key, and a path of a third one with it, or without.
+    both = [lead(), lead(SerialNumber="sister"), element]
+    assert [each.chatbot for each in check(both, path="other")] == ["acme", "sister", None]
+    assert [each.chatbot for each in check(both, path="sister")] == ["acme", "sister", "sister"]
+
+
+@given(
+    st.lists(st.sampled_from([SERIAL, "other", "sister", "open", "unknown", ""]), min_size=1, max_size=4),
+    st.sampled_from([None, "acme", "other", "sister", "open"]),
+    st.sampled_from([KEY, OTHER_KEY, b"an-old-key-being-replaced", b"nobodys-key-of-good-length"]),
+)
+def test_whatever_is_sent_each_event_is_of_a_chatbot_that_admits_it(
+    serials: list[str], path: str | None, key: bytes
+) -> None:
+    documents = [lead(SerialNumber=serial) for serial in serials]
+    try:
+        found = check(documents if len(documents) > 1 else documents[0], key, path=path)
+    except SignatureError:
+        return
+    for each in found:
+        assert each.verified_by
+        assert set(each.verified_by) <= {*fingerprints(key), UNSIGNED}
+        if each.chatbot is not None:
+            chatbot = BOTS.chatbots[each.chatbot]
+            assert chatbot.admits(each.verified_by)
+            assert key in chatbot.signing_keys or chatbot.insecure_skip_verify
+
+
+def test_what_admits_an_event_is_a_key_and_not_a_name() -> None:
+    acme, other, sister, opened = BOTS.chatbots.values()
+    assert acme.admits(fingerprints(OTHER_KEY, KEY))
+    assert sister.admits(fingerprints(KEY))
+    assert not other.admits(fingerprints(KEY))
+    assert not any(each.admits(()) for each in BOTS.chatbots.values())
+    # A chatbot that skips verification takes what nobody verified, and no other's events.
+    assert opened.admits((UNSIGNED,))
+    assert not opened.admits(fingerprints(KEY))
+    assert not acme.admits((UNSIGNED,))

@@ -208,6 +208,7 @@ def _told(
         row.failures,
         story.failing_since,
         story.memo,
+        event.verified_by,
     )
     attempts = [
         each if allowance.takes(each.detail or "") else each.model_copy(update={"detail": FEWER})

@@ -30,7 +30,7 @@ from bridge.cli.store import OpenStore, open_store
 from bridge.config import Chatbot, Config
 from bridge.config.model import Pull
 from bridge.errors import OperatorError
-from bridge.event import EventState, Form, Verified, timestamp
+from bridge.event import UNSIGNED, EventState, Form, Verified, timestamp
 from bridge.identity import Identity
 from bridge.routing import route
 from bridge.spelling import did_you_mean
@@ -209,7 +209,7 @@ def _entry(chatbot: Chatbot, missed: int) -> Entry:
 
 def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) -> Routed:
     """Route it as the webhook's event that it would have been; it came by a call of ours, so nothing is signed."""
-    verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name)
+    verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name, (UNSIGNED,))
     return route(verified, chatbot, now, identity)
 
 

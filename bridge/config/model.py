@@ -3,7 +3,7 @@
 Durations are seconds, sizes are bytes. Nothing here shows a secret in its repr.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path as FilePath
@@ -11,9 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from bridge.config.problems import Path, Place, Problem
+from bridge.event import UNSIGNED
 from bridge.mapping import Mapping as FieldMapping
 from bridge.pace import Pace
 from bridge.sharding import Shard, lanes_of, part
+from bridge.signature import key_fingerprint
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
@@ -258,6 +260,19 @@ class Chatbot:
     pull: Pull | None = None
     left_out: str = ""
     """The file, if it has errors and is left out: its events are verified and kept, and get no deliveries."""
+    fingerprints: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Those of its signing keys, and `UNSIGNED` where it skips verification."""
+
+    def __post_init__(self) -> None:
+        """Derive the fingerprints; a frozen dataclass sets a derived field only this way."""
+        made = {key_fingerprint(key) for key in self.signing_keys}
+        if self.insecure_skip_verify:
+            made.add(UNSIGNED)
+        object.__setattr__(self, "fingerprints", frozenset(made))
+
+    def admits(self, verified_by: Iterable[str]) -> bool:
+        """Whether an event may be this chatbot's, by what verified it (`Verified.verified_by`)."""
+        return not self.fingerprints.isdisjoint(verified_by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Delivery:
     failures: int
     failing_since: float | None
     memo: Mapping[str, str]
+    verified_by: tuple[str, ...] = ()
+    """See `bridge.event.Event`."""
 
     def __repr__(self) -> str:
         """Name the delivery without a value of its event."""

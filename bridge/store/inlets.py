@@ -19,7 +19,7 @@ ROWS_LIMIT = 64
 """The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
 _INFO = "inlets"
 
-ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", "contact", "deliveries")
+ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", "contact", "verified_by", "deliveries")
 """A row of `accept`: an event, and its deliveries as a JSON array of `[route, destination, problem]`."""
 SETTLED = (
     "delivery",
@@ -52,8 +52,8 @@ SETTLED = (
 # Where nothing is split an index that holds nothing says so, and no destination is looked for.
 _ACCEPT = f"""
 CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
-  INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
-    SELECT NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload
+  INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
+    SELECT NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload, NEW.verified_by
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = NEW.id)
       AND NOT EXISTS (SELECT 1 FROM contact_tombstones WHERE contact = NEW.contact AND before > NEW.received_at)
     ON CONFLICT (id) DO NOTHING;

@@ -316,10 +316,11 @@ SELECT id, contact, due_at, failures FROM deliveries
 WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
 # The length of a payload is known without reading it. The planner has the rows sorted by id for the sum.
 _READ_DUE = """
-SELECT delivery, event, chatbot, payload, received_at, route, attempts, failures, failing_since, memo, destination
+SELECT delivery, event, chatbot, payload, received_at, verified_by, route, attempts, failures, failing_since, memo,
+  destination
 FROM (
-  SELECT d.id AS delivery, e.id AS event, e.chatbot, e.payload, e.received_at, d.route, d.attempts, d.failures,
-    d.failing_since, d.memo, d.destination,
+  SELECT d.id AS delivery, e.id AS event, e.chatbot, e.payload, e.received_at, e.verified_by, d.route,
+    d.attempts, d.failures, d.failing_since, d.memo, d.destination,
     sum(octet_length(e.payload)) OVER (ORDER BY d.id) - octet_length(e.payload) AS before
   FROM deliveries d JOIN events e ON e.seq = d.event_seq
   WHERE d.id = ANY(%s) AND d.state = 'pending'

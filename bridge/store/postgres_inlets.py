@@ -44,14 +44,14 @@ _ACCEPT = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
-      contact bigint, deliveries json),
+      contact bigint, verified_by text, deliveries json),
     unnest(payloads)
-  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, deliveries, payload, place)
+  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, verified_by, deliveries, payload, place)
 ), split AS MATERIALIZED (
   SELECT name, shards FROM lanes WHERE shards > 1
 ), added AS (
-  INSERT INTO events (id, received_at, chatbot, state, type, form, payload)
-    SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload
+  INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
+    SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload, g.verified_by
     FROM given g
     WHERE (SELECT true FROM tombstones t WHERE t.id = decode(g.id, 'hex')) IS NULL
       AND (SELECT true FROM contact_tombstones c WHERE c.contact = g.contact AND c.before > g.received_at) IS NULL
@@ -243,7 +243,7 @@ _LANE = SETTLED.index("lane")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
-    event_id, received_at, chatbot, state, kind, form, _, contact, deliveries = row
+    event_id, received_at, chatbot, state, kind, form, _, contact, verified_by, deliveries = row
     return {
         "id": event_id.hex(),
         "received_at": received_at,
@@ -252,6 +252,7 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
         "type": kind,
         "form": form,
         "contact": contact,
+        "verified_by": verified_by,
         "deliveries": orjson.Fragment(deliveries),
     }
 

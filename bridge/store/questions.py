@@ -17,7 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, S
 from bridge.event import EventState, Form, Room
 from bridge.store.base import PAGE, DeliveryState, Quarantined
 from bridge.store.encryption import KeyRing, keys_of, plain_size
-from bridge.store.schema import attempts, deliveries, events, quarantine
+from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
 
 ATTEMPTS_LIMIT = 1_000
 """The most attempts that are shown of one delivery: the latest ones."""
@@ -50,6 +50,7 @@ class EventRow:
     state: EventState
     type: str | None
     form: Form
+    verified_by: tuple[str, ...]
     deliveries: Mapping[DeliveryState, int] = field(default_factory=dict)
     """How many deliveries of it are in which state."""
 
@@ -195,6 +196,7 @@ def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
             EventState(row.state),
             row.type,
             Form(row.form),
+            tuple(row.verified_by.split()),
             counts.get(row.seq, {}),
         )
         for row in rows
@@ -318,7 +320,7 @@ def waits(connection: Connection, chatbot: str, route: str, destination: str) ->
 
 
 def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
-    """Count the deliveries of these events that are not delivered, and the events that are not there."""
+    """Count the deliveries of events that are not delivered, and the events that are not there."""
     mine = events.c.id.in_(ids)
     there = select(func.count()).select_from(events).where(mine)
     open_ = (
@@ -326,8 +328,10 @@ def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
         .select_from(deliveries.join(events))
         .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
     )
-    # An event that waits in a spool still is not delivered either.
-    return len(set(ids)) - connection.execute(there).scalar_one() + connection.execute(open_).scalar_one()
+    # An event that waits in a spool still is not delivered either; one that was erased never will be.
+    erased = select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(ids))
+    found, gone, waiting = (int(connection.execute(each).scalar_one()) for each in (there, erased, open_))
+    return len(set(ids)) - found - gone + waiting
 
 
 def _delivery(row: _Row) -> DeliveryRow:

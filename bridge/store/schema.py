@@ -53,6 +53,8 @@ events = Table(
     Column("type", String, nullable=True),
     Column("form", String, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    # `Event.verified_by`, separated by spaces.
+    Column("verified_by", String, nullable=False, server_default=text("''")),
     UniqueConstraint("id"),
     CheckConstraint("length(id) = 16", name="id_size"),
     CheckConstraint("state IN ('accepted', 'test', 'unrecognised')", name="state"),

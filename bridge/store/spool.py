@@ -76,6 +76,7 @@ def _oldest(connection: Connection, limit: int) -> list[Routed]:
                 type=row.type,
                 contact=contacts.get(row.seq, 0),
                 fields={},
+                verified_by=tuple(row.verified_by.split()),
             ),
             tuple(made[row.seq]),
         )

@@ -39,6 +39,7 @@ READ_COLUMNS: Sequence[Column[Any]] = (
     events.c.chatbot,
     events.c.payload,
     events.c.received_at,
+    events.c.verified_by,
     deliveries.c.route,
     deliveries.c.attempts,
     deliveries.c.failures,
@@ -138,7 +139,7 @@ def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
 
 def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
     """Return the delivery of a row of `READ_COLUMNS`, decrypted."""
-    identity, event_id, chatbot, payload, received_at, route, attempts, failures, since, memo, _ = row
+    identity, event_id, chatbot, payload, received_at, verified_by, route, attempts, failures, since, memo, _ = row
     payload = bytes(payload)
     try:
         payload = keys.open(payload, "events.payload", event_id)
@@ -158,4 +159,5 @@ def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
         failures=failures,
         failing_since=since,
         memo=orjson.loads(memo) if memo else {},
+        verified_by=tuple(verified_by.split()),
     )

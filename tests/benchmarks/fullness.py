@@ -123,6 +123,7 @@ class _Made:
             kind,
             Form.RAW.value,
             payload,
+            "0" * 32,
         )
 
     def deliveries(self, number: int) -> Iterator[tuple[Any, ...]]:

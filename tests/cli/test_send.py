@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.signature import HEADER, matching_key, parse_header
+from bridge.signature import HEADER, matching_keys, parse_header
 from tests.building import SERIAL, lead
 from tests.cli.conftest import CONFIGURATION, KEY, OTHER_SERIAL
 
@@ -35,7 +35,7 @@ class Webhook:
         _, header, body = self.requests[-1]
         signature = parse_header([header or ""])
         assert abs(signature.signed_at - time.time()) < 60
-        return matching_key(signature, body, [key.encode()]) is not None
+        return matching_keys(signature, body, [key.encode()]) != ()
 
 
 @pytest.fixture
