@@ -34,8 +34,7 @@ from bridge.retention import prune_for_ever
 from bridge.signals import Reloading
 from bridge.spool import Spool
 from bridge.store.driver import Driver
-from bridge.store.migrate import migrate
-from bridge.store.opening import driver_for, spool_driver
+from bridge.store.opening import driver_for, prepare, spool_driver
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.tracing.switch import begin
@@ -204,7 +203,7 @@ def _away(driver: Driver) -> bool:
     if driver.away():
         return True
     try:
-        migrate(driver.engine())
+        prepare(driver)
     except StoreUnavailableError:
         # It may have gone, or run out of connections, since the look.
         if not driver.away():
@@ -220,7 +219,7 @@ def _prepare(driver: Driver) -> None:
     events into its spool, and goes on taking them. The lanes log the error every two seconds.
     """
     try:
-        migrate(driver.engine())
+        prepare(driver)
     except StoreUnavailableError:
         raise
     except OperatorError as error:
@@ -239,7 +238,7 @@ async def _spooled(
     driver.lock()
     stack.callback(driver.unlock)
     try:
-        await asyncio.to_thread(migrate, driver.engine())
+        await asyncio.to_thread(prepare, driver)
         kept = SpoolStore(driver)
         stack.push_async_callback(kept.close)
         spool = Spool(store, kept, settings.spool_limit, observe, identity_key=settings.identity_key)

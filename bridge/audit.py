@@ -45,6 +45,8 @@ class Action(StrEnum):
     BACKFILL = "backfill"
     ERASE = "erase"
     BACKUP = "backup"
+    REKEY = "rekey"
+    """Encrypted the store with another key."""
 
 
 class Subject(StrEnum):

@@ -48,7 +48,7 @@ COMMANDS = {
     "connectors": "See which connectors there are, and their settings.",
     "backfill": "Accept leads that were missed, from the vendor's list.",
     "erase": "Remove for good all that names a person.",
-    "db": "Make, migrate, check and back up the store.",
+    "db": "Make, migrate, check, back up and encrypt the store.",
 }
 """Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""
 

@@ -11,6 +11,7 @@ import typer
 from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
 from bridge.cli.options import ConfigOption
+from bridge.cli.rekey import encrypted, rekey
 from bridge.cli.store import cause, driver_of, open_store
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store import auditing
@@ -26,7 +27,7 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def db() -> None:
-    """Make, migrate, check and back up the store."""
+    """Make, migrate, check, back up and encrypt the store."""
 
 
 @app.command()
@@ -74,6 +75,9 @@ def check(*, config: ConfigOption = None) -> None:
     with store.writing():
         pass
     output.say(f"good: revision {migration.HEAD}, {driver.dialect.name}, undamaged, can be written")
+    if driver.keys:
+        with store.reading() as connection:
+            output.say(encrypted(connection))
 
 
 @app.command()
@@ -108,6 +112,9 @@ def backup(
     made = copies.back_up(driver.path, file)
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")
+
+
+app.command()(rekey)
 
 
 def _check_spool(spool: Path) -> None:

@@ -96,6 +96,7 @@ def _stored(config: Config) -> Iterator[Found]:
         yield from examining.files(driver, config.store.spool)
         opened = open_store(config)
         yield from examining.store(opened, driver)
+        yield from examining.encryption(config)
         with opened.reading() as connection:
             found = list(examining.clock(connection, driver, now))
             yield from found or [Found("clock", Severity.NOTE, "nothing speaks against it")]

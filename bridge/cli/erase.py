@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ from sqlalchemy import Connection
 from bridge.audit import BY_COMMAND, Action, Entry
 from bridge.cli import configuration, output
 from bridge.cli.options import JsonOption, PathArgument
-from bridge.cli.store import OpenStore, cause, driver_of, open_store
+from bridge.cli.store import OpenStore, all_stores, cause
 from bridge.config import Config
 from bridge.errors import StoreUnavailableError
 from bridge.identity import Identity
@@ -25,7 +24,6 @@ from bridge.store.driver import Driver
 from bridge.store.erasure import Extent, Holding, Remains
 from bridge.store.installation import adopt
 from bridge.store.mentions import Address, Person, Phone, Words
-from bridge.store.opening import spool_driver
 from bridge.store.sqlite import SqliteDriver
 
 SHOWN = 20
@@ -138,15 +136,11 @@ def _find_all(settings: Config, person: Person) -> list[_Found]:
 
     In this order, since what is moved meanwhile is moved from the one to the other.
     """
-    driver, store = driver_of(settings), open_store(settings)
-    stores = [(driver, store)]
-    if not driver.exclusive and Path(settings.store.spool).exists():
-        spool = spool_driver(settings.store.spool, settings.store.encryption_keys)
-        stores.insert(0, (spool, OpenStore(spool)))
-    with store.writing() as connection:
+    stores = list(all_stores(settings))
+    with stores[0][1].writing() as connection:
         identity = adopt(connection, settings.store.identity_key)
     words = Words(person)
-    found = [_find(*each, person, words, identity) for each in stores]
+    found = [_find(*each, person, words, identity) for each in reversed(stores)]
     return [_measured(each) for each in found]
 
 

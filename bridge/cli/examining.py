@@ -17,12 +17,13 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from bridge.alerts.troubles import Seen, troubles
-from bridge.cli.store import OpenStore
+from bridge.cli.rekey import encrypted
+from bridge.cli.store import OpenStore, all_stores
 from bridge.config import Config
 from bridge.config.model import Address
 from bridge.event import EventState, Room, timestamp
 from bridge.signature import fingerprint
-from bridge.store import alerting, quarantine, questions
+from bridge.store import alerting, quarantine, questions, rotation
 from bridge.store.driver import Driver
 from bridge.store.lane_rows import all_lanes
 from bridge.store.questions import Page
@@ -67,6 +68,19 @@ def files(driver: Driver, spool: str) -> Iterator[Found]:
         mode = stat.S_IMODE(file.stat().st_mode)
         told = f"{file}: other users of this machine can open it (mode {mode:o}), and it holds leads: chmod 600 {file}"
         yield Found("store", Severity.WARNING, told)
+
+
+def encryption(config: Config) -> Iterator[Found]:
+    """Say how many rows of the store, and of the spool, need which key. Reads the beginning of every row."""
+    for driver, opened in all_stores(config):
+        with opened.reading() as connection:
+            old = rotation.census(connection)
+            told = f"{driver.name}: {encrypted(connection)}"
+        for key in driver.keys.ids[:1]:
+            del old[key]
+        if driver.keys and old:
+            told += "; `leadbridge db rekey` encrypts them with the first key"
+        yield Found("encryption", Severity.WARNING if driver.keys and old else Severity.NOTE, told)
 
 
 def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Found]:

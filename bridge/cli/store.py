@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from bridge.config import Config
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.store import rotation
 from bridge.store.changing import changing
 from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
-from bridge.store.opening import driver_for
+from bridge.store.opening import driver_for, spool_driver
 from bridge.store.sqlite import SqliteDriver
 
 
@@ -31,9 +33,9 @@ class OpenStore:
         except self._driver.errors as error:
             raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}") from error
 
-    def writing(self) -> AbstractContextManager[Connection]:
+    def writing(self, *, queue: bool = True) -> AbstractContextManager[Connection]:
         """Change something; see `changing`."""
-        return changing(self._driver)
+        return changing(self._driver, queue=queue)
 
 
 def driver_of(config: Config) -> Driver:
@@ -44,6 +46,15 @@ def driver_of(config: Config) -> Driver:
     return driver
 
 
+def all_stores(config: Config) -> Iterator[tuple[Driver, OpenStore]]:
+    """Open the store, and the spool that a process on this machine keeps before it. Raises OperatorError."""
+    driver = driver_of(config)
+    yield driver, open_store(config)
+    if not driver.exclusive and Path(config.store.spool).exists():
+        spool = spool_driver(config.store.spool, config.store.encryption_keys)
+        yield spool, OpenStore(spool)
+
+
 def open_store(config: Config) -> OpenStore:
     """Open the configured store, which must be there and up to date. Raises OperatorError."""
     driver = driver_of(config)
@@ -52,7 +63,10 @@ def open_store(config: Config) -> OpenStore:
         raise OperatorError(f"the store has no tables yet; `leadbridge serve` makes them, or run {_MIGRATE}")
     if found != HEAD:
         raise OperatorError(f"the store is at revision {found}, and this version works on {HEAD}; run {_MIGRATE}")
-    return OpenStore(driver)
+    opened = OpenStore(driver)
+    with opened.reading() as connection:
+        rotation.admit(connection)
+    return opened
 
 
 def cause(error: Exception) -> str:

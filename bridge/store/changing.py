@@ -15,14 +15,15 @@ BEGINNINGS: Final = 3
 
 
 @contextmanager
-def changing(driver: Driver) -> Iterator[Connection]:
+def changing(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
     """Change something: commits at the end, changes nothing if anything is raised.
 
-    Whoever serves the store notices it and reads its queues anew (`Driver.begin`). Raises StoreUnavailableError.
+    Whoever serves the store notices it and reads its queues anew (`Driver.begin`); without `queue`, for what changes
+    nothing in them, PostgreSQL's processes do not. Raises StoreUnavailableError.
     """
     connection = driver.connect()
     try:
-        _begin(driver, connection)
+        _begin(driver, connection, driver.begin if queue else driver.begin_own)
         yield connection
         raw(connection).execute("COMMIT")
     except driver.errors as error:
@@ -34,10 +35,10 @@ def changing(driver: Driver) -> Iterator[Connection]:
         connection.close()
 
 
-def _begin(driver: Driver, connection: Connection) -> None:
+def _begin(driver: Driver, connection: Connection, statement: str) -> None:
     def begin() -> None:
         try:
-            raw(connection).execute(driver.begin)
+            raw(connection).execute(statement)
         except driver.errors:
             # A transaction in which something has failed takes nothing more.
             driver.roll_back(connection)

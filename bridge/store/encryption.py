@@ -45,10 +45,7 @@ class KeyMissingError(StoreUnavailableError):
     """A value is sealed with a key that is not in `store.encryption_keys`."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(
-            f"the store needs the encryption key {key}, which is not in store.encryption_keys: put it back into the "
-            "list, after the key that encrypts"
-        )
+        super().__init__(missing(key))
 
 
 class DamagedError(OperatorError):
@@ -59,6 +56,14 @@ class DamagedError(OperatorError):
             f"an encrypted value of {column} is damaged, or does not belong to its row: run `leadbridge db check`, and "
             "restore a backup"
         )
+
+
+def missing(key: str) -> str:
+    """Say that a key is needed, by its id."""
+    return (
+        f"the store needs the encryption key {key}, which is not in store.encryption_keys: put it into the list, after "
+        "the key that encrypts"
+    )
 
 
 def key_id(key: bytes) -> bytes:
@@ -149,6 +154,16 @@ class KeyRing:
 def text_beginning(beginning: bytes) -> str:
     """Return the first characters of every text that a key has sealed, from the first bytes of its values."""
     return _as_text(beginning)
+
+
+def key_in(beginning: bytes | str) -> str | None:
+    """Return the id of the key from the first bytes, or characters, of a value; None where it is not encrypted."""
+    if isinstance(beginning, str):
+        if not beginning.startswith(TEXT_MARK):
+            return None
+        beginning = base64.b64decode(beginning[len(TEXT_MARK) :])
+    header = bytes(beginning[:_HEADER])
+    return header[len(_SEALED) :].hex() if header.startswith(_SEALED) else None
 
 
 def carry(engine: "Engine", ring: KeyRing) -> None:

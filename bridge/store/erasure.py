@@ -205,8 +205,11 @@ def erase_requests(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
-def clean(driver: SqliteDriver, spellings: Sequence[bytes]) -> Remains:
+def clean(driver: SqliteDriver, spellings: Sequence[bytes] | None = None) -> Remains:
     """Remove what is left in the files of an embedded store: free pages, the write-ahead log, unused parts of pages.
+
+    Whether the person is in them cannot be seen where the store is encrypted. Then, and without spellings, the file is
+    rewritten in any case.
 
     Raises the driver's errors. Stopped half-way, the store is as good as before, and a second time goes on.
     """
@@ -214,7 +217,7 @@ def clean(driver: SqliteDriver, spellings: Sequence[bytes]) -> Remains:
     try:
         _give_back_free_pages(connection)
         emptied = _empty_log(connection)
-        if _in_files(driver.path, spellings):
+        if spellings is None or driver.keys or _in_files(driver.path, spellings):
             with contextlib.ExitStack() as stack:
                 served = not _take_lock(driver, stack)
                 if served and driver.path.stat().st_size > VACUUM_BYTES:

@@ -6,8 +6,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bridge.errors import OperatorError
+from bridge.store import rotation
+from bridge.store.changing import changing
 from bridge.store.driver import Driver
 from bridge.store.encryption import KeyRing
+from bridge.store.migrate import migrate
 from bridge.store.sqlite import SqliteDriver
 
 
@@ -34,6 +37,20 @@ def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
 def spool_driver(path: str, keys: Sequence[bytes]) -> SqliteDriver:
     """Choose the embedded engine for the spool, which has the keys of the store."""
     return SqliteDriver(URL.create("sqlite", database=path), KeyRing(keys))
+
+
+def prepare(driver: Driver) -> None:
+    """Migrate a store, and list the key that it is about to be written with.
+
+    Raises StoreUnavailableError, and OperatorError where the store cannot be used: it is of a newer version, or needs
+    a key that the configuration does not have.
+    """
+    migrate(driver.engine())
+    with driver.connect() as connection:
+        is_listed = rotation.admit(connection)
+    if not is_listed:
+        with changing(driver, queue=False) as connection:
+            rotation.enlist(connection)
 
 
 def _postgres(url: str, keys: KeyRing) -> Driver:

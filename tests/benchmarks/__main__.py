@@ -36,6 +36,7 @@ from tests.benchmarks.measures import (
 
 MEASURES: Mapping[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "throughput": throughput.measure,
+    "encrypted": throughput.measure_encrypted,
     "latency": latency.measure,
     "latency-beside-delivery": latency.measure_beside_delivery,
     "arrival": arrival.measure,

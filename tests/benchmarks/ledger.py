@@ -16,6 +16,7 @@ from bridge.event import Form, Verified, decode
 from bridge.routing import route
 from bridge.store.changes import Accept, write
 from bridge.store.driver import raw
+from bridge.store.encryption import KeyRing
 from bridge.store.installation import adopt
 from bridge.store.migrate import migrate
 from bridge.store.schema import lanes
@@ -27,8 +28,10 @@ class Ledger:
     """Looks into one store, and writes what an operator or a receiver would have written."""
 
     def __init__(self, made: Setup) -> None:
-        self._driver = SqliteDriver(make_url(f"sqlite:///{made.database}"))
-        self._chatbot = load(made.config, os.environ).chatbots["website"]
+        config = load(made.config, os.environ)
+        self._keys = KeyRing(config.store.encryption_keys)
+        self._driver = SqliteDriver(make_url(f"sqlite:///{made.database}"), self._keys)
+        self._chatbot = config.chatbots["website"]
         self._destinations = tuple(made.settings["destinations"])
         self._path = made.database
         migrate(self._driver.engine())
@@ -73,16 +76,20 @@ class Ledger:
         """Count those of the leads that are not in the store with all their deliveries."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT payload, (SELECT count(*) FROM deliveries WHERE event_seq = seq) FROM events"
+                "SELECT id, payload, (SELECT count(*) FROM deliveries WHERE event_seq = seq) FROM events"
             )
-            kept = {orjson.loads(payload)["SessionID"] for payload, count in rows if count == len(self._destinations)}
+            kept = {self._session(*row) for *row, count in rows if count == len(self._destinations)}
         return len(set(sessions) - kept)
 
     def received(self) -> Mapping[int, float]:
         """Give when each lead was received, by its `SessionID`."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT payload, received_at FROM events").fetchall()
-        return {orjson.loads(payload)["SessionID"]: received_at for payload, received_at in rows}
+            rows = connection.execute("SELECT id, payload, received_at FROM events").fetchall()
+        return {self._session(*row): received_at for *row, received_at in rows}
+
+    def _session(self, event_id: bytes, payload: bytes) -> int:
+        session: int = orjson.loads(self._keys.open(payload, "events.payload", event_id))["SessionID"]
+        return session
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

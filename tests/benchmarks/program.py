@@ -77,6 +77,7 @@ def setup(
     *,
     chatbots: Mapping[str, Sequence[str]] | None = None,
     admin_token: str | None = None,
+    encryption_key: str | None = None,
 ) -> Iterator[Setup]:
     """Write a configuration in which every lead goes to all the destinations, given by name and port.
 
@@ -91,7 +92,10 @@ def setup(
             server["admin_token"] = admin_token
         settings = {
             "server": server,
-            "store": {"url": store or f"sqlite:///{folder / 'leadbridge.db'}"},
+            "store": {
+                "url": store or f"sqlite:///{folder / 'leadbridge.db'}",
+                "encryption_keys": [encryption_key] if encryption_key else [],
+            },
             "destinations": {name: _destination(at, concurrency) for name, at in destinations.items()},
             "chatbots": {
                 name: {

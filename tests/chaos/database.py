@@ -30,6 +30,11 @@ class Database:
         self._server = PostgresServer(self._data, cleanup_mode=None)
 
     @property
+    def folder(self) -> Path:
+        """The folder with all that it writes."""
+        return self._data
+
+    @property
     def url(self) -> str:
         """The address of its one database; it stays the same."""
         return str(self._server.get_uri())

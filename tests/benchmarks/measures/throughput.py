@@ -1,5 +1,8 @@
-"""Durable acks per second, flat out, beside a handler that only reads the body and answers."""
+"""Durable acks per second, flat out: beside a handler that only reads the body and answers, and with encryption."""
 
+import base64
+import contextlib
+import os
 import statistics
 
 from tests.benchmarks.bench import Bench
@@ -55,6 +58,40 @@ async def measure(bench: Bench) -> list[Figure]:
         if missing := ledger.missing(product.acknowledged):
             bench.faults.append(f"throughput: {missing} acknowledged leads are not in the store with both deliveries")
     return [_figure(product.bursts, reference.bursts, cpu / acks)]
+
+
+async def measure_encrypted(bench: Bench) -> list[Figure]:
+    """Measure it with encryption beside the same program without, in turns."""
+    sides: list[_Side] = []
+    with contextlib.ExitStack() as stack:
+        ledgers: list[Ledger] = []
+        for name, key in (("encrypted", base64.b64encode(os.urandom(32)).decode()), ("in clear", None)):
+            made = stack.enter_context(setup({"first": NOWHERE, "second": NOWHERE}, encryption_key=key))
+            ledgers.append(Ledger(made))
+            ledgers[-1].pause()
+            stack.enter_context(bench.serve(made, f"ack path, {name}"))
+            sides.append(_Side(bench, await Load.connect(made.port), name))
+            await sides[-1].burst(WARM_SECONDS)
+        for turn in bench.turns(sides):
+            for side in turn:
+                side.bursts.append(await side.burst(bench.seconds))
+        for side, ledger in zip(sides, ledgers, strict=True):
+            if missing := ledger.missing(side.acknowledged):
+                bench.faults.append(f"encrypted: {missing} acknowledged leads are not in the store")
+    encrypted, clear = (side.bursts for side in sides)
+    return [
+        Figure(
+            name="durable acks, encrypted",
+            unit="1/s",
+            measured=statistics.median(burst.rate for burst in encrypted),
+            reference=statistics.median(burst.rate for burst in clear),
+            ratio=statistics.median(ours.rate / other.rate for ours, other in zip(encrypted, clear, strict=True)),
+            mark=0.90,
+            judged="ratio",
+            better="higher",
+            note="the reference is the same program without encryption",
+        )
+    ]
 
 
 def _figure(product: list[Burst], reference: list[Burst], cpu: float) -> Figure:
