@@ -34,8 +34,8 @@ def _peak(pid: int) -> float:
 async def test_senders_of_large_bodies_cannot_fill_the_memory(tmp_path: Path) -> None:
     answers: Counter[int] = Counter()
     async with (
-        Sandbox(key=None) as crm,
-        Program(tmp_path, settings({"crm": http(crm.url)}), ENVIRONMENT) as program,
+        Sandbox(key="lead") as crm,
+        Program(tmp_path, settings({"crm": http(crm.url, timeout="30s")}), ENVIRONMENT) as program,
         Sender(program) as sender,
     ):
         await program.start()
@@ -58,6 +58,9 @@ async def test_senders_of_large_bodies_cannot_fill_the_memory(tmp_path: Path) ->
         assert answers.keys() <= {200, 503}, answers
         assert answers[200] > 0, answers
         assert (peak := _peak(program.pid)) < LIMIT_MB, f"{peak:.0f} MiB; {answers}, {small} small ones"
-        await until(lambda: len(crm.records) == answers[200] + small, lambda: f"all to arrive; {program.told()}")
+        await until(
+            lambda: len(crm.records) == answers[200] + small,
+            lambda: f"all to arrive: {len(crm.records)} of {answers} and {small}; {program.told()}",
+        )
         assert _peak(program.pid) < LIMIT_MB
         assert await program.stop() == 0
