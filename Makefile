@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+AUDIT := .audit/bin
+BASE := python:3.13-slim
+COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+UPGRADE ?= --upgrade
 # The program and its tests are started hundreds of times: what was compiled once is kept, also where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench chaos docs lock clean
+.PHONY: demo test check bench chaos docs lock audit sbom base clean
 
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
@@ -32,18 +36,34 @@ docs: $(READY)  ## What is generated from the code: the editor's schema and the 
 	$(BIN)/leadbridge schema > config.schema.json
 	$(BIN)/python -m bridge.config.reference > docs/configuration.md
 
-lock: $(READY)  ## Pin the newest versions that pyproject.toml allows.
+lock: $(READY)  ## Pin the newest versions that pyproject.toml allows; `make lock UPGRADE=` changes no more than it must.
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
-	  --python-version 3.11 pyproject.toml --extra opentelemetry -o requirements.lock
-	$(BIN)/uv pip compile -q --upgrade --generate-hashes --no-emit-index-url --no-header --universal \
-	  --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra opentelemetry -o requirements.lock
+	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) $(UPGRADE) --group audit -o requirements-audit.lock
+
+audit: .audit/.ready  ## Ask PyPI's and OSV's lists of known holes about every pinned package; fails on a finding. Needs the net.
+	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.lock
+	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements-build.lock
+
+sbom: .audit/.ready  ## Write sbom.cdx.json: every Python package of the image, with its hashes (CycloneDX).
+	$(AUDIT)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o sbom.cdx.json requirements.lock
+
+base:  ## Pin the image that the Dockerfile begins with to today's digest of its tag. Needs docker and the net.
+	digest=$$(docker buildx imagetools inspect $(BASE) --format '{{.Manifest.Digest}}') \
+	  && sed -i -E "s|^FROM $(BASE)(@sha256:[0-9a-f]{64})?|FROM $(BASE)@$$digest|" Dockerfile && grep ^FROM Dockerfile
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.audit/.ready: requirements-audit.lock
+	$(PYTHON) -m venv .audit
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
 	touch $@

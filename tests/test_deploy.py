@@ -1,5 +1,6 @@
 """The files of `deploy/` and `compose.yaml` against their schemas, and against what the program does and needs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -269,3 +270,37 @@ def test_a_lock_names_hashes_and_no_address(path: Path) -> None:
 @pytest.mark.parametrize("path", [*MANIFESTS, *COMPOSE], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_image_is_of_this_version(path: Path) -> None:
     assert set(re.findall(r"image: leadbridge:(\S+)", path.read_text())) == {VERSION}
+
+
+def test_the_base_image_is_pinned_by_one_command(tmp_path: Path) -> None:
+    for name in ("Makefile", "Dockerfile"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\nprintf "sha256:%064d\\n" "$(cat number)"\n')
+    docker.chmod(0o755)
+    before = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for number in ("1", "2"):
+        (tmp_path / "number").write_text(number)
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["make", "base"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        found = re.findall(r"^FROM (\S+)( AS build)?$", (tmp_path / "Dockerfile").read_text(), re.MULTILINE)
+        pinned = f"python:3.13-slim@sha256:{int(number):064}"
+        assert found == [(pinned, " AS build"), (pinned, "")]
+    assert {each.partition("@")[0] for each in before} == {"python:3.13-slim"}
+
+
+def test_an_audit_fails_on_a_finding(tmp_path: Path) -> None:
+    """The tools' exit status is the target's, and every lock of the image is looked at."""
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / "requirements-audit.lock").touch()
+    tools = tmp_path / ".audit" / "bin"
+    tools.mkdir(parents=True)
+    (tmp_path / ".audit" / ".ready").touch()
+    tool = tools / "pip-audit"
+    tool.write_text('#!/bin/sh\necho "$@" >> asked\ncase "$*" in *build.lock) exit 1;; esac\n')
+    tool.chmod(0o755)
+    done = subprocess.run(["make", "audit"], cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode != 0
+    asked = (tmp_path / "asked").read_text()
+    for lock in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
+        assert lock in asked
