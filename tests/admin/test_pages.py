@@ -6,6 +6,7 @@ import pytest
 
 from bridge.admin.screen import REFRESH
 from bridge.sharding import lanes_of
+from bridge.store import search
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 
@@ -140,6 +141,16 @@ async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
     assert status == 400
     assert "since: " in page
     assert (await desk.see("/events", csrf=token, who="what is this"))[0] == 400
+
+
+async def test_a_search_that_has_not_read_all_events_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = await log_in(desk)
+    await desk.send(Email="ada@example.com")
+    await desk.send()
+    monkeypatch.setattr(search, "READ_SPAN", 1)
+    assert "has read the newest events only" in (await desk.see("/events", csrf=token, who="ada@ex"))[1]
+    monkeypatch.setattr(search, "READ_SPAN", 5_000)
+    assert "has read the newest events only" not in (await desk.see("/events", csrf=token, who="ada@ex"))[1]
 
 
 async def test_dead_letters_are_replayed_in_bulk_once_that_is_confirmed(desk: Desk) -> None:
