@@ -84,6 +84,19 @@ class Agenda:
         self._out.update((due.id, due) for due in taken)
         return [due.id for due in taken]
 
+    def untried(self) -> bool:
+        """Tell whether there is a delivery that may go and that no attempt was made of."""
+        return any(not due.attempts for due in self._fresh)
+
+    def take_untried(self) -> list[int]:
+        """Take the oldest delivery that no attempt was made of; it is out then."""
+        for place, due in enumerate(self._fresh):
+            if not due.attempts:
+                del self._fresh[place]
+                self._out[due.id] = due
+                return [due.id]
+        return []
+
     def done(self, delivery: int) -> None:
         """A delivery that was out has left the queue: the next one of its contact may go."""
         self._large.pop(delivery, None)
@@ -98,7 +111,7 @@ class Agenda:
             # its contact is older, and goes first.
             self._next_of(due.contact)
         else:
-            self._offer(Due(due.id, due.contact, due_at, failures))
+            self._offer(Due(due.id, due.contact, due_at, failures, due.attempts + 1))
 
     def give_back(self, deliveries: Sequence[int]) -> None:
         """Put deliveries that were out back to where they were taken from: there is no room for them now."""

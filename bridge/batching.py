@@ -1,7 +1,7 @@
 """Which records share a call. Pure."""
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from bridge.config.model import Destination
@@ -55,3 +55,16 @@ def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Rea
     ready.clear()
     ready.extend(left)
     return batch
+
+
+def untried_place(ready: Sequence[Ready]) -> int | None:
+    """Return where the first record stands whose delivery has not been tried."""
+    return next((place for place, each in enumerate(ready) if not each.delivery.attempts), None)
+
+
+def bring_untried_forward(ready: deque[Ready]) -> None:
+    """Put the first record in front whose delivery has not been tried, if there is one."""
+    if place := untried_place(ready):
+        first = ready[place]
+        del ready[place]
+        ready.appendleft(first)

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -18,11 +19,12 @@ import structlog
 from bridge import retry
 from bridge.agenda import Agenda
 from bridge.allowance import Allowance
-from bridge.batching import Ready, next_batch
+from bridge.batching import Ready, bring_untried_forward, next_batch, untried_place
 from bridge.calling import Caller, allowed, log_attempt, refused_whole
+from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, Destination
 from bridge.errors import LeaseLostError, StoreUnavailableError
-from bridge.pace import Pace, Place
+from bridge.pace import Place
 from bridge.preparation import Preparation
 from bridge.settlement import settle
 from bridge.store.base import Delivery, DeliveryState, Lease, Pause, Settlement, Store
@@ -44,9 +46,9 @@ log = structlog.get_logger()
 class Lane:
     """Works the queue of one destination, or one shard of it, until it is stopped or its lease is lost.
 
-    The lease says which. `chatbots` gives the chatbot of a name in the configuration in use, `clock` the seconds since
-    the epoch, `chance` a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though
-    nobody has stopped the lane yet, as in a process that was suspended. `caller` makes the calls.
+    The lease says which. `chatbots` gives the chatbot of a name in the configuration in use, `clock` the time, `chance`
+    a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though nobody has stopped the
+    lane yet, as in a process that was suspended. `caller` makes the calls.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Lane:
         store: Store,
         lease: Lease,
         *,
-        clock: Callable[[], float],
+        clock: LaneClock,
         chance: Callable[[], float] = random.random,
         caller: Caller | None = None,
         owned: Callable[[], bool] = lambda: True,
@@ -66,7 +68,7 @@ class Lane:
         self._limits = destination.limits[lease.lane]
         self._store = store
         self._lease = lease
-        self._clock = clock
+        self._time = clock
         self._chance = chance
         self._caller = caller or Caller()
         self._owned = owned
@@ -80,6 +82,7 @@ class Lane:
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._health = retry.Health()
+        self._suspects = retry.Suspects()
         self._held: Pause | None = None
         """A pause by an operator."""
         self._more = True
@@ -87,12 +90,13 @@ class Lane:
         self._changed = True
         self._stopping = False
         self._fault: BaseException | None = None
-        self._now = clock()
+        self._now = self._time.now()
+        self._eager = False
         self._wake = asyncio.Event()
         self._allowance = Allowance()
         own = {} if lease.lane == destination.name else {"lane": lease.lane}
         self._log = log.bind(destination=destination.name, **own)
-        self._preparation = Preparation(destination, chatbots, clock, self._caller, self._log)
+        self._preparation = Preparation(destination, chatbots, clock.now, self._caller, self._log)
 
     @property
     def pause(self) -> Pause | None:
@@ -103,7 +107,7 @@ class Lane:
         """Tell the lane that new deliveries have been committed."""
         self._more = True
         pause = self._health.pause
-        if self._held or (pause and pause.until is not None and pause.until > self._now):
+        if self._held or (pause and pause.until is not None and pause.until > self._now and not self._suspects.alone):
             # Nothing may go yet; the end of the pause, or the operator's word, wakes the lane.
             return
         self._wake.set()
@@ -112,6 +116,10 @@ class Lane:
         """Tell the lane that somebody else has changed something: it reads its queue and its pause anew."""
         self._changed = True
         self._wake.set()
+
+    def probe_at_once(self) -> None:
+        """Wait for no pause that the store knows of: the settings have changed, and perhaps they were the reason."""
+        self._eager = True
 
     def stop(self) -> None:
         """Begin no more calls; `run` returns when those on their way are settled."""
@@ -124,14 +132,14 @@ class Lane:
         Raises what has gone wrong inside the lane itself: then its memory is not to be trusted any more, and it is
         for its owner to begin anew from the store.
         """
-        self.destination.connector.open(StoreVault(self._store, self.destination.name, self._clock))
+        self.destination.connector.open(StoreVault(self._store, self.destination.name, self._time.wall))
         try:
             while not self._stopping:
                 if self._fault:
                     raise self._fault
                 self._wake.clear()
                 # One time for the whole turn: what is not due yet for one step must not be past for the next one.
-                self._now = self._clock()
+                self._now = self._time.now()
                 await self._reload()
                 await self._begin_calls()
                 self._read_ahead()
@@ -151,7 +159,7 @@ class Lane:
             return
         before = self._health
         try:
-            pause = await self._store.paused(self.name)
+            pause = self._time.pause(await self._store.paused(self.name))
         except StoreUnavailableError as error:
             await self._store_trouble(error)
             return
@@ -162,27 +170,33 @@ class Lane:
         self._changed = False
         self._held = pause if pause and pause.by == "operator" else None
         if pause is None or self._health.pause is None:
+            if self._eager and pause and not self._held:
+                pause = replace(pause, until=self._now)
             self._health = retry.Health(pause=None if self._held else pause)
+        self._eager = False
         self._ready.clear()
         self._aside = set()
         self._agenda.forget(self._out)
         self._more = True
 
     async def _begin_calls(self) -> None:
-        while self._may_call() and self._ready:
-            batch = next_batch(self._ready, self._batch_size(), self._linger_until())
+        while self._ready and self._may_call(self._ready):
+            if self._health.pause and not self._choose_probe():
+                return
+            batch = next_batch(self._ready, self._batch_size(), self._now - self.destination.batch_linger)
             if not batch:
                 return
-            place = await self._paced(self._limits.pace) if self._limits.pace else None
+            place = await self._limits.pace.wait(self._wake, lambda: self._stopping) if self._limits.pace else None
             # Much may have happened while it waited.
-            if not self._may_call() or len(batch) > self._batch_size():
+            if not self._may_call(batch) or len(batch) > self._batch_size():
                 self._ready.extendleft(reversed(batch))
                 return
             self._calls += 1
             self._out.update(each.delivery.id for each in batch)
-            self._track(self._call(batch, self._clock(), place))
+            self._track(self._call(batch, self._time.now(), place))
 
-    def _may_call(self) -> bool:
+    def _may_call(self, ready: Sequence[Ready]) -> bool:
+        """Tell whether some of these may go now."""
         if (
             self._stopping
             or self._held
@@ -197,32 +211,22 @@ class Lane:
         pause = self._health.pause
         if pause is None:
             return self._calls < concurrency
-        # A probe: one call, when the pause is over.
-        return self._calls == 0 and (pause.until is None or self._now >= pause.until)
+        # A probe: one call, when the pause is over, or when there is a lead that can tell whose trouble it is.
+        over = pause.until is None or self._now >= pause.until
+        return self._calls == 0 and (over or (self._suspects.alone and untried_place(ready) is not None))
+
+    def _lacks_probe(self) -> bool:
+        """Tell whether a delivery that was never tried could be read: the best one to probe with."""
+        more = self._more and len(self._agenda) < KNOWN_LIMIT
+        return not self._agenda.full and (more or self._agenda.untried()) and untried_place(self._ready) is None
+
+    def _choose_probe(self) -> bool:
+        """Put the next probe in front; False while it is still to be read."""
+        bring_untried_forward(self._ready)
+        return not self._lacks_probe() and not (self._reading and not self._reading.done())
 
     def _batch_size(self) -> int:
         return 1 if self._health.pause else self.destination.batch_size
-
-    def _linger_until(self) -> float:
-        """Give the time before which a record must have been read to go in a batch that is not full."""
-        return self._now - self.destination.batch_linger
-
-    async def _paced(self, pace: Pace) -> Place | None:
-        """Wait for the rate limit; None if the lane is stopped meanwhile."""
-        if pace.free():
-            return await pace.take()
-        taken = asyncio.ensure_future(pace.take())
-        try:
-            while not taken.done() and not self._stopping:
-                self._wake.clear()
-                woken = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({taken, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
-        finally:
-            taken.cancel()
-            # What it was woken for meanwhile is still to be done.
-            self._wake.set()
-        return None if self._stopping else taken.result()
 
     async def _sleep(self) -> None:
         """Wait until there is something to do: a wake, a retry, the end of a pause, or of a batch's lingering."""
@@ -235,7 +239,7 @@ class Lane:
             times.append(self._ready[0].loaded_at + self.destination.batch_linger)
         times_to_come = [time for time in times if time is not None and time > self._now]
         try:
-            async with asyncio.timeout(max(0.0, min(times_to_come) - self._clock()) if times_to_come else None):
+            async with asyncio.timeout(max(0.0, min(times_to_come) - self._time.now()) if times_to_come else None):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -249,24 +253,27 @@ class Lane:
         size = self.destination.batch_size
         ahead = self._limits.concurrency * size * READ_AHEAD
         fresh = ahead - len(self._ready) - len(self._aside)
-        if fresh < ahead - ahead // 2 or self._agenda.full:
+        probe = self._health.pause is not None and self._lacks_probe()
+        if (fresh < ahead - ahead // 2 and not probe) or self._agenda.full:
             return
+        fresh = max(fresh, 1)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
         retries = (self._limits.concurrency - self._calls) * size - len(self._ready)
         if self._now < self._allowance.retries_until:
             retries = 0
         more = self._more and len(self._agenda) < KNOWN_LIMIT
         if more or self._agenda.ready(self._now, fresh, retries):
-            self._reading = self._track(self._read(fresh, retries, more=more))
+            self._reading = self._track(self._read(fresh, retries, more=more, probe=probe))
 
-    async def _read(self, fresh: int, retries: int, *, more: bool) -> None:
+    async def _read(self, fresh: int, retries: int, *, more: bool, probe: bool) -> None:
         try:
             if more:
                 self._more = False
                 dues = await self._store.due(self.name, self._agenda.cursor, fresh)
-                self._agenda.tell(dues)
+                self._agenda.tell(self._time.dues(dues))
                 self._more |= len(dues) == fresh
-            ids = self._agenda.take(self._clock(), fresh, retries)
+            untried = self._agenda.take_untried() if probe else []
+            ids = untried or self._agenda.take(self._time.now(), fresh, retries)
             await self._load(ids)
         except StoreUnavailableError as error:
             self._changed = True
@@ -288,8 +295,8 @@ class Lane:
     async def _map(self, ids: Sequence[int], deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._agenda.weigh(delivery.id, len(delivery.payload))
-        now = self._clock()
-        prepared = await self._preparation.inline(deliveries, now)
+        now = self._time.now()
+        prepared = await self._preparation.inline([*map(self._time.delivery, deliveries)], now)
         self._ready.extend(prepared.ready)
         for gone in set(ids) - {delivery.id for delivery in deliveries}:
             self._agenda.done(gone)
@@ -331,8 +338,8 @@ class Lane:
                 if self._limits.pace:
                     self._limits.pace.prepay(place or await self._limits.pace.take())
                     place = None
-                outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
-                self._allowance = allowed(self.destination.connector, self._log)
+                outcomes, call = await self._caller.deliver(self.destination, part, self._time.now, self._log)
+                self._allowance = self._time.allowance(allowed(self.destination.connector, self._log))
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     continue
@@ -353,17 +360,20 @@ class Lane:
         excused = self._health.pause is not None
         if self._health.pause != before:
             self._writing = self._track(self._write_pause(self._health.pause))
+        self._suspects.add([each.delivery.id for each in batch], outcomes, self._health)
         settlements = []
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
-            self._caller.attempted(self.destination.name, outcome, call, each.delivery.received_at)
+            self._caller.attempted(self.destination.name, outcome, self._time.call(call), each.delivery.received_at)
             log_attempt(self._log, each, outcome, call)
         return settlements
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
+        shift = self._time.shift
+        stored = [self._time.stored(each, shift) for each in settlements]
         try:
-            async for written in settle(self._store, self._lease, settlements, self._log):
-                self._settled(written)
+            async for written in settle(self._store, self._lease, stored, self._log):
+                self._settled([self._time.stored(each, -shift) for each in written])
         except LeaseLostError as error:
             self._log.warning("lane_lost", error=str(error))
             self.stop()
@@ -383,7 +393,7 @@ class Lane:
         else:
             self._log.info("lane_resumed")
         try:
-            await self._store.pause(self._lease, pause)
+            await self._store.pause(self._lease, self._time.stored_pause(pause))
         except (StoreUnavailableError, LeaseLostError) as error:
             # Only what `lanes list` shows depends on it; the settle that follows meets the same trouble.
             self._log.warning("pause_not_written", error=str(error))

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from bridge.calling import Caller
+from bridge.clock import SHOWN_SECONDS, LaneClock, steady
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.faults import Faults
@@ -54,6 +55,7 @@ class Lanes:
         self._config = config
         self._store = store
         self._clock = clock
+        self._steady = steady(clock, asyncio.get_running_loop().time)
         self._caller = caller
         self._configured: Mapping[str, Destination] = config().destinations
         self._lanes: dict[str, Lane] = {}
@@ -62,6 +64,8 @@ class Lanes:
         self._faults = Faults()
         self._began_at: dict[str, float] = {}
         """When each lane that is being worked was begun, in the loop's time."""
+        self._changed_lanes: set[str] = set()
+        """Lanes whose destinations' settings have changed since they were begun."""
         self._theirs: frozenset[str] = frozenset()
         """The lanes that other processes worked at the last meeting."""
         self._begun: set[str] = set()
@@ -117,6 +121,11 @@ class Lanes:
             )
         )
 
+    def clock_moved(self) -> float:
+        """Return by how many seconds the machine's clock was set forward since the process began, if by many."""
+        moved = self._clock() - self._steady()
+        return moved if abs(moved) >= SHOWN_SECONDS else 0.0
+
     def failing(self) -> frozenset[str]:
         """Return the destinations whose lanes fail again and again here, and are worked by no other process."""
         lanes = self._faults.given_up - self._theirs
@@ -168,6 +177,7 @@ class Lanes:
                 # What it has mapped already was mapped as it used to be.
                 lane.change()
             else:
+                self._changed_lanes.add(lane.name)
                 lane.stop()
         self._wake.set()
 
@@ -274,10 +284,13 @@ class Lanes:
             self._chatbot,
             self._store,
             lease,
-            clock=self._clock,
+            clock=LaneClock(self._clock, self._steady, destination.retry),
             caller=self._caller,
             owned=self._owns,
         )
+        if lane.name in self._changed_lanes:
+            self._changed_lanes.discard(lane.name)
+            lane.probe_at_once()
         self._lanes[lane.name] = lane
         self._began_at[lane.name] = asyncio.get_running_loop().time()
         first = lease.fence == FIRST_FENCE and destination.shards == 1 and destination.name not in self._begun

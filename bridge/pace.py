@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -84,6 +84,23 @@ class Pace:
             while (left := self._left()) > 0:  # noqa: ASYNC110 - one that was held up may have gone to the end
                 await asyncio.sleep(left)
             return self._placed()
+
+    async def wait(self, woken: asyncio.Event, stopping: Callable[[], bool]) -> Place | None:
+        """Wait for a place as `take` does; None if its lane is stopped meanwhile, which sets `woken`."""
+        if self.free():
+            return await self.take()
+        taken = asyncio.ensure_future(self.take())
+        try:
+            while not taken.done() and not stopping():
+                woken.clear()
+                waking = asyncio.ensure_future(woken.wait())
+                await asyncio.wait({taken, waking}, return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+        finally:
+            taken.cancel()
+            # What it was woken for meanwhile is still to be done.
+            woken.set()
+        return None if stopping() else taken.result()
 
     async def spend(self) -> None:
         """Have the burst used up, as if its requests had just been sent; to be called when a lane begins. Never waits.

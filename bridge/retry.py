@@ -18,7 +18,15 @@ UNCLEAR_LIMIT = 3
 LONGEST_PROBE = 300.0
 """Seconds after which a paused lane probes at the latest, unless the destination asked for more."""
 
+LONGEST_WAIT = 86_400.0
+"""Seconds that no lane pauses for longer, unless the schedule's own waits are: a destination may ask for a year."""
+
 _RETRYING = Retrying()
+
+
+def longest_wait(schedule: RetrySchedule) -> float:
+    """Return the most seconds that a delivery or a lane may wait for its next try."""
+    return max(schedule.max, LONGEST_WAIT)
 
 
 def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
@@ -131,7 +139,8 @@ def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetryS
     if now - since >= schedule.give_up_after:
         return _dead(counted, now)
     pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
-    return replace(counted, due_at=now + pause)
+    # Once more when it is to be given up, whatever the destination asked for.
+    return replace(counted, due_at=min(now + pause, since + schedule.give_up_after))
 
 
 def _dead(settled: Settlement, now: float) -> Settlement:
@@ -186,10 +195,32 @@ class Health:
         seconds = trouble.after
         if seconds is None:
             seconds = min(wait(schedule, self.probes + 1, chance), LONGEST_PROBE)
-        until = now + seconds
+        until = now + min(seconds, longest_wait(schedule))
         if self.pause and self.pause.until is not None:
             until = max(until, self.pause.until)
         return Pause("lane", trouble.reason.value, trouble.detail, until)
+
+
+class Suspects:
+    """The deliveries whose calls have failed since the destination was last well, where they may be to blame."""
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+        self._certain = False
+
+    def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: Health) -> None:
+        """Learn of a call's outcomes, after which the destination is doing so."""
+        if health == Health():
+            self._ids.clear()
+            self._certain = False
+            return
+        self._ids.update(each for each, outcome in zip(ids, outcomes, strict=True) if isinstance(outcome, Retry))
+        self._certain |= any(isinstance(each, Retry) and each.blame is Blame.DESTINATION for each in outcomes)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is one delivery alone, so that any other one tells whose trouble it is."""
+        return len(self._ids) == 1 and not self._certain
 
 
 def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:

@@ -23,6 +23,7 @@ from bridge.alerts.sending import FIRST_WAIT, KEPT_LIMIT, Outbox, send
 from bridge.alerts.telling import CALM_SECONDS, Message
 from bridge.alerts.watch import Watch
 from bridge.app import running
+from bridge.clock import LaneClock
 from bridge.config.model import Alerts
 from bridge.config.reload import first
 from bridge.errors import StoreUnavailableError
@@ -178,7 +179,14 @@ class Place:
         self.connector = FakeConnector()
         self.crm = destination("crm", self.connector)
         self.config = replace(config([chatbot("acme", route("crm"))], [self.crm]), alerts=Alerts((url,) if url else ()))
-        self.lane = Lane(self.crm, self.config.chatbots.get, store, Lease("crm", 1), clock=self.clock)
+        clock = LaneClock(self.clock, None, self.crm.retry)
+        self.lane = Lane(
+            self.crm,
+            self.config.chatbots.get,
+            store,
+            Lease("crm", 1),
+            clock=clock,
+        )
         self.lanes = {"crm": self.lane}
         self.desk = Desk(driver)
         self.watch = Watch(lambda: self.config, lambda: self.lanes, store, self.desk.ask, self.clock)
@@ -433,11 +441,19 @@ async def test_a_split_destination_is_told_by_who_works_its_first_shard(place: P
     await place.store.divide("crm")
     leases = await place.store.claim("me", names, place.clock(), 1e9)
 
+    clock = LaneClock(place.clock, None, place.crm.retry)
+
     def worked(*numbers: int) -> None:
         lanes = [names[number - 1] for number in numbers]
         place.lanes.clear()
         for name in lanes:
-            place.lanes[name] = Lane(place.crm, place.config.chatbots.get, place.store, leases[name], clock=place.clock)
+            place.lanes[name] = Lane(
+                place.crm,
+                place.config.chatbots.get,
+                place.store,
+                leases[name],
+                clock=clock,
+            )
 
     await place.store.pause(leases[names[2]], Pause("lane", "unauthorized", "ada@example.com", place.clock() + 3600))
     worked(2, 3)

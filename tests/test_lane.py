@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from bridge import budget
+from bridge.clock import LaneClock
 from bridge.config.model import RateLimit
 from bridge.errors import StoreUnavailableError
 from bridge.lane import Lane
@@ -23,6 +24,8 @@ from bridge.store.sql import SqlStore
 from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
 from tests.building import KEY, Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
 
+DAY = 86_400.0
+
 
 class Rig:
     """One lane at work."""
@@ -31,6 +34,7 @@ class Rig:
         self.store = store
         self.driver = driver
         self.clock = Clock()
+        self.steady: Callable[[], float] | None = None
         self.connector = FakeConnector()
         self.destination = destination("crm", self.connector, **options)
         self.bots = {"acme": chatbot("acme", route("crm"))}
@@ -39,13 +43,23 @@ class Rig:
         self.lane: Lane | None = None
         self.run: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def start(self, *, changed: bool = False) -> None:
         meeting = await self.store.meet("me", self.destination.lanes, self.clock(), 1e9)
         while meeting.dividing and await self.store.divide("crm"):
             pass
         self.lease = (await self.store.claim("me", [self.name], self.clock(), 1e9))[self.name]
-        self.lane = Lane(self.destination, self.bots.get, self.store, self.lease, clock=self.clock, chance=lambda: 0.0)
+        clock = LaneClock(self.clock, self.steady, self.destination.retry)
+        self.lane = Lane(
+            self.destination,
+            self.bots.get,
+            self.store,
+            self.lease,
+            clock=clock,
+            chance=lambda: 0.0,
+        )
         self.store.on_accepted = lambda _: self.lane.wake() if self.lane else None
+        if changed:
+            self.lane.probe_at_once()
         self.run = asyncio.create_task(self.lane.run())
 
     async def stop(self) -> None:
@@ -700,3 +714,150 @@ async def test_an_operators_pause_of_the_destination_holds_its_shards(rig: Calla
         actions.resume_lane(connection, "crm")
     made.lane.change()
     await made.settled(1)
+
+
+# -- clocks
+
+
+async def test_a_clock_that_is_set_back_holds_up_neither_a_batch_nor_a_retry_nor_a_new_lead(
+    rig: Callable[..., Rig],
+) -> None:
+    lane, steady = rig(batch=10, linger=5.0), Clock()
+    lane.steady = steady
+    await lane.start()
+    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)] * len(records)
+    await lane.accept()
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    # It waits for company, and somebody sets the clock back by a day.
+    lane.clock.now -= DAY
+    steady.now += 5.0
+    lane.advance(0)
+    await lane.settled(1)
+    [row] = lane.rows()
+    # The store has what the clock says: another process reads it under that clock.
+    assert row.due_at == pytest.approx(lane.clock() + 10.0)
+    assert lane.rows(attempts)[0].started_at == pytest.approx(lane.clock())
+    lane.connector.answer = all_delivered
+    steady.now += 10.0
+    lane.advance(0)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    steady.now += 5.0
+    lane.advance(0)
+    await lane.calls(2)
+    await lane.accept()
+    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    steady.now += 5.0
+    lane.advance(0)
+    await lane.calls(3)
+
+
+async def test_what_the_store_says_is_due_far_ahead_is_brought_near(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.accept(2)
+    with lane.driver.engine().begin() as connection:
+        # Written under a clock that was a year ahead: one has failed, the other is new.
+        connection.execute(update(deliveries).values(due_at=lane.clock() + 365 * DAY))
+        failing = {"failures": 1, "attempts": 1, "failing_since": lane.clock() + 365 * DAY}
+        connection.execute(update(deliveries).where(deliveries.c.id == 1).values(failing))
+    await lane.start()
+    await lane.settled(1)
+    assert lane.states() == ["pending", "delivered"]
+    lane.advance(DAY - 1)
+    assert len(lane.connector.calls) == 1
+    lane.advance(1)
+    await lane.settled(2)
+    assert lane.states() == ["delivered", "delivered"]
+
+
+async def test_a_pause_that_ends_next_year_is_looked_at_within_a_day(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.accept()
+    with lane.driver.engine().begin() as connection:
+        pause = {"paused_by": "lane", "pause_reason": "rate_limited", "paused_until": lane.clock() + 365 * DAY}
+        connection.execute(insert(lanes).values(name="crm", **pause))
+    await lane.start()
+    await lane.until(lambda: lane.lane is not None and lane.lane.pause is not None)
+    assert lane.lane is not None
+    assert lane.lane.pause is not None
+    assert "perhaps because of a wrong clock" in (lane.lane.pause.detail or "")
+    lane.advance(DAY)
+    await lane.settled(1)
+    assert lane.states() == ["delivered"]
+
+
+async def test_a_destination_that_asks_for_a_year_is_probed_within_a_day(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.start()
+    lane.connector.answer = lambda _: [Retry(Reason.RATE_LIMITED, "wait", Blame.DESTINATION, after=365 * DAY)]
+    await lane.accept()
+    await lane.settled(1)
+    lane.connector.answer = all_delivered
+    lane.advance(DAY)
+    await lane.settled(2)
+    assert lane.states() == ["delivered"]
+
+
+async def test_a_quota_that_ends_next_year_is_looked_at_within_a_day(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.start()
+    lane.connector.quota = [Quota("daily", 0, 100, lane.clock() + 365 * DAY)]
+    await lane.accept()
+    await lane.settled(1)
+    await lane.accept()
+    lane.advance(DAY)
+    await lane.settled(2)
+
+
+async def test_a_lane_whose_settings_have_changed_probes_at_once(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.start()
+    lane.connector.answer = lambda _: [Retry(Reason.UNAUTHORIZED, "no", Blame.DESTINATION)]
+    await lane.accept()
+    await lane.settled(1)
+    await lane.until(lambda: any(row.paused_until for row in lane.rows(lanes)))
+    await lane.stop()
+    lane.connector.answer = all_delivered
+    await lane.start(changed=True)
+    await lane.settled(2)
+    assert lane.states() == ["delivered"]
+
+
+# -- whose trouble it is
+
+
+async def test_a_lead_that_always_fails_does_not_keep_a_good_one_from_a_quiet_lane(rig: Callable[..., Rig]) -> None:
+    lane = rig()
+    await lane.start()
+    bad = "bad@example.com"
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        failed = Retry(Reason.SERVER_ERROR, "oops", Blame.UNCLEAR)
+        return [failed if each.fields["email"] == bad else Delivered() for each in records]
+
+    lane.connector.answer = answer
+    await lane.accept(Email=bad)
+    for count in range(1, 8):
+        await lane.settled(count)
+        lane.advance(600.0)
+    await lane.settled(8)
+    assert lane.lane is not None
+    assert lane.lane.pause is not None
+    # It has paused for minutes, and not because of this one.
+    await lane.accept(Email="good@example.com")
+    await lane.until(lambda: "delivered" in lane.states())
+    assert lane.lane.pause is None
+
+
+async def test_a_probe_is_a_lead_that_was_never_tried_if_there_is_one(rig: Callable[..., Rig]) -> None:
+    lane = rig(concurrency=2)
+    await lane.start()
+    lane.connector.answer = lambda records: [Retry(Reason.UNREACHABLE, "down", Blame.DESTINATION)] * len(records)
+    await lane.accept(2)
+    await lane.settled(2)
+    lane.connector.answer = all_delivered
+    await lane.accept(Email="fresh@example.com")
+    calls = len(lane.connector.calls)
+    assert calls == 2, "trouble of the destination is no lead's own"
+    lane.advance(600.0)
+    await lane.settled(5)
+    assert lane.connector.emails[2] == "fresh@example.com"

@@ -63,12 +63,16 @@ class Health:
             return web.json_response({"status": status}, status=503)
         if not self._lanes.complete():
             return web.json_response({"status": "not every lane is owned yet"}, status=503)
-        return web.json_response({"status": "ready", **self._unused()})
+        return web.json_response({"status": "ready", **self._besides()})
 
-    def _unused(self) -> dict[str, int]:
-        """Count the files on disk that are not in use; nothing where there are none."""
+    def _besides(self) -> dict[str, int]:
+        """Count the files on disk that are not in use, and the seconds by which the clock was set; without zeros."""
         config = self._config()
-        counts = {"files_left_out": len(config.left_out), "changes_held": len(config.held)}
+        counts = {
+            "files_left_out": len(config.left_out),
+            "changes_held": len(config.held),
+            "clock_set_forward_seconds": round(self._lanes.clock_moved()),
+        }
         return {name: count for name, count in counts.items() if count}
 
     async def _show_metrics(self, request: web.Request) -> web.Response:

@@ -54,6 +54,7 @@ class Due:
     contact: int
     due_at: float
     failures: int
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)

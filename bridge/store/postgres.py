@@ -309,10 +309,10 @@ def _unheard(_: object) -> None:
 # One destination, or one shard, only, but so that the planner does not know it: by an order of `id` alone it may take
 # the primary key for the better way, where one has most of what waits, and read through all that is older.
 _DUE = """
-SELECT id, contact, due_at, failures FROM deliveries
+SELECT id, contact, due_at, failures, attempts FROM deliveries
 WHERE state = 'pending' AND (destination, id) > (%s, %s) AND destination <= %s ORDER BY destination, id LIMIT %s"""
 _DUE_OF_SHARD = """
-SELECT id, contact, due_at, failures FROM deliveries
+SELECT id, contact, due_at, failures, attempts FROM deliveries
 WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
 # The length of a payload is known without reading it. The planner has the rows sorted by id for the sum.
 _READ_DUE = """

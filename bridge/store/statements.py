@@ -123,7 +123,7 @@ PENDING = text("deliveries.state = 'pending'")
 def _due(dialect: Dialect, *of: ColumnElement[bool]) -> str:
     """Compile the question for what is due; its parameters are those of `of`, then the cursor and the count."""
     return str(
-        select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures)
+        select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures, deliveries.c.attempts)
         .where(*of, PENDING, deliveries.c.id > bindparam("after"))
         .order_by(deliveries.c.id)
         .limit(bindparam("count", type_=Integer))

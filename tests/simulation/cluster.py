@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
+from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, RateLimit, RetrySchedule
 from bridge.lane import Lane
 from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
@@ -181,7 +182,7 @@ class Cluster:
             _chatbot,
             cast("Store", self._store),
             Lease(name, 1),
-            clock=self._loop.time,
+            clock=LaneClock(self._loop.time, None, made.retry),
             chance=self._chance.random,
         )
         task = self._loop.create_task(lane.run(), name=name)

@@ -1,0 +1,56 @@
+"""The machine's clock is set while the program runs: no lead waits for it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import aiohttp
+
+from tests.acceptance.configured import ENVIRONMENT, chatbot, http, settings
+from tests.acceptance.destination import Deciding, Decision
+from tests.acceptance.sending import Sender, lead
+from tests.acceptance.waiting import until
+from tests.chaos.victim import Victim
+
+DAY = 86_400.0
+LINGER = 2.0
+
+
+async def test_a_clock_that_is_set_back_a_day_holds_up_no_lead(tmp_path: Path) -> None:
+    """While a batch lingers, while a retry waits, and for new leads; and again when it is set right."""
+    failing = True
+
+    def decide(_: object) -> Decision:
+        return (409 if failing else 200), {}
+
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    async with Deciding(decide) as retried, Deciding(lambda _: (200, {})) as batched:
+        results = {"list": "[{}]", "success": "true"}
+        destinations = {
+            "retried": http(retried.url),
+            "batched": http(batched.url, batch={"size": 50, "linger": f"{LINGER:g}s"}, results=results),
+        }
+        # The sender's clock is right all the time.
+        wanted = settings(destinations, chatbot(list(destinations), signature_tolerance="0s"))
+        async with Victim(tmp_path, beside, wanted, ENVIRONMENT) as program, Sender(program) as sender:
+            await program.up()
+            for shift in (-DAY, 0.0):
+                failing = True
+                before = (len(retried.taken()), batched.calls)
+                await sender.deliver(lead())
+                await until(lambda: retried.received and retried.received[-1].status == 409, "a failure")
+                program.set_clock(shift)
+                began = time.monotonic()
+                failing = False
+                await until(lambda before=before: len(retried.taken()) > before[0], "the retry", 10)  # type: ignore[misc]
+                await until(lambda before=before: batched.calls > before[1], "the batch", LINGER + 10)  # type: ignore[misc]
+                await sender.deliver(lead())
+                await until(lambda before=before: len(retried.taken()) > before[0] + 1, "a new lead", 10)  # type: ignore[misc]
+                assert time.monotonic() - began < LINGER + 20
+                async with aiohttp.ClientSession() as session, session.get(f"{program.admin}/readyz") as answer:
+                    said = await answer.json()
+                assert answer.status == 200
+                assert said.get("clock_set_forward_seconds", 0.0) == shift
+            await asyncio.sleep(0)
+            await program.settled()
