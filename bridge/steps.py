@@ -31,6 +31,8 @@ _KINDS: Final = {
 }
 _CALL: Final = 1_000
 """Steps of the budget that any call of a transform takes."""
+_LEAST: Final = 4
+"""Characters that a call takes steps for even if the value is shorter."""
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -108,7 +110,7 @@ class Transform:
                 return step(value)  # costs no more than the loop or the list around it takes for each turn
             left = budget.current()
             if isinstance(value, str):
-                left.charge(min(len(value), reads) * rate + _CALL)
+                left.charge((min(len(value), reads) + _LEAST) * rate + _CALL)
             else:
                 left.charge_value(value, rate)
             result = step(value)

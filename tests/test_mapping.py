@@ -310,8 +310,8 @@ def test_a_mapping_costs_microseconds() -> None:
     found = variables(event())
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(500):
             mapping.apply(found)
-        times.append((time.perf_counter() - started) / 500)
+        times.append((time.thread_time() - started) / 500)
     assert min(times) < 50e-6  # some 8 µs on an idle machine

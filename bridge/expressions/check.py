@@ -45,9 +45,9 @@ _WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` between two 
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
 
-_TURN: Final = 500
+_TURN: Final = 1_000
 """Steps of the budget that a turn of a loop takes, and further ones for each node of Jinja's tree in it."""
-_NODE: Final = 100
+_NODE: Final = 800
 
 _COMPUTED: Final = object()
 """Stands for an argument that is known only when there is an event."""

@@ -128,7 +128,7 @@ def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[...
         _check_attributes(name, rest)
         left.charge_value(value, rate)
         left.charge_value(rest, rate)
-        left.charge(_more(name, value))
+        left.charge(_CALL + _more(name, value))
         result = function(*args[:at], value, *args[at + 1 :], **named)
         if name == "unique":
             return list(result)
@@ -190,7 +190,9 @@ def _charged_test(test: Callable[..., Any]) -> Callable[..., Any]:
 def _weighed(value: object) -> object:
     """Take what it costs to compare a value, or to write it as a text."""
     plain = settled(value)
-    budget.current().charge_value(plain, 2)
+    left = budget.current()
+    left.charge(ITEM)
+    left.charge_value(plain, 2)
     return plain
 
 
