@@ -21,7 +21,8 @@ from bridge.store import sharding
 from bridge.store.base import Pause
 from bridge.store.driver import Driver
 from bridge.store.sql import SqlStore
-from tests.building import FakeConnector, chatbot, config, destination, route, routed
+from connectors.base import Blame, Reason, Retry
+from tests.building import FakeConnector, all_delivered, chatbot, config, destination, route, routed
 from tests.postgresql import ToldDriver
 
 NAMES = ("crm", "mail", "log", "erp")
@@ -469,3 +470,17 @@ async def test_a_lane_that_fails_is_tried_again_where_there_is_no_other_process(
     await until(lambda: alone.calls() == 2)
     await until(alone.lanes.complete)
     assert alone.working == set(NAMES)
+
+
+async def test_settings_that_have_changed_are_tried_at_once(start: Start) -> None:
+    """A lane that has paused for a bad token does not wait for the end of its pause to use a good one."""
+    process = start("crm")
+    connector = process.connectors["crm"]
+    connector.answer = lambda _: [Retry(Reason.UNAUTHORIZED, "who are you", Blame.DESTINATION, after=3600.0)]
+    await until(lambda: process.working == {"crm"})
+    await process.store.accept([routed("crm")])
+    await until(lambda: (lane := process.lanes.running.get("crm")) and lane.pause)
+    connector.answer = all_delivered
+    process.reload(1)
+    await until(lambda: len(connector.calls) == 2)
+    await until(lambda: (lane := process.lanes.running.get("crm")) and not lane.pause)

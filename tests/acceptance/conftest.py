@@ -17,7 +17,7 @@ ALONE: Final = {
     "test_processes_killed.py",
     "test_slow_clients.py",
 }
-LONG: Final = {"test_commands.py", "test_killed.py", "test_rate_limit.py", "test_shards.py"}
+LONG: Final = {"test_commands.py", "test_killed.py", "test_rate_limit.py", "test_rows_locked.py", "test_shards.py"}
 """Up to a minute each, for most of which they wait: begun first, beside what computes."""
 
 

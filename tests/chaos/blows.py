@@ -19,8 +19,9 @@ from tests.chaos.wire import Wire
 DISK_BYTES = 128 * 1024**2
 FOR_SQLITE = frozenset({Blow.DISK_FULL, Blow.WRITES_FAIL, Blow.LOCKED})
 """Blows to a store that is a file of the program's own."""
-FOR_POSTGRESQL = frozenset({Blow.DATABASE_KILLED, Blow.DATABASE_FROZEN})
+FOR_POSTGRESQL = frozenset({Blow.DATABASE_KILLED, Blow.DATABASE_FROZEN, Blow.DATABASE_CUT, Blow.ROWS_LOCKED})
 """Blows to a server."""
+_CUT_SECONDS = 0.1
 _DELAY = 0.05
 """Seconds that a slow wire holds each piece back, about."""
 
@@ -123,7 +124,13 @@ class Blows:
                 crm.fail()
                 yield
                 crm.ail()
-            case Blow.DATABASE_KILLED | Blow.DATABASE_FROZEN:
+            case Blow.DATABASE_CUT:
+                assert self._server is not None, "it is not among the blows of a store that is a file"
+                cutting = asyncio.create_task(_cut(self._server))
+                yield
+                cutting.cancel()
+                await asyncio.gather(cutting, return_exceptions=True)
+            case Blow.DATABASE_KILLED | Blow.DATABASE_FROZEN | Blow.ROWS_LOCKED:
                 assert self._server is not None, "it is not among the blows of a store that is a file"
                 with _SERVER_TROUBLES[step.blow](self._server):
                     yield
@@ -153,9 +160,23 @@ def _frozen(server: Database) -> Iterator[None]:
     server.thaw()
 
 
+@contextlib.contextmanager
+def _locked_rows(server: Database) -> Iterator[None]:
+    with server.locked_rows():
+        yield
+
+
+async def _cut(server: Database) -> None:
+    """Cut all connections again and again, so that some cut falls between any two statements."""
+    while True:
+        await asyncio.to_thread(server.cut)
+        await asyncio.sleep(_CUT_SECONDS)
+
+
 _SERVER_TROUBLES: dict[Blow, Callable[[Database], AbstractContextManager[None]]] = {
     Blow.DATABASE_KILLED: _killed,
     Blow.DATABASE_FROZEN: _frozen,
+    Blow.ROWS_LOCKED: _locked_rows,
 }
 
 

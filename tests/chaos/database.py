@@ -10,7 +10,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 _END_SECONDS = 20.0
+_LOCKS = (
+    "SELECT FROM lanes ORDER BY name LIMIT 1 FOR UPDATE SKIP LOCKED",
+    "SELECT FROM deliveries WHERE state = 'pending' ORDER BY id LIMIT 3 FOR UPDATE SKIP LOCKED",
+    "SELECT FROM events ORDER BY seq DESC LIMIT 3 FOR UPDATE SKIP LOCKED",
+)
 
 
 class Database:
@@ -54,6 +61,23 @@ class Database:
     def thaw(self) -> None:
         """Let them go on."""
         self._signal(signal.SIGCONT)
+
+    def cut(self) -> None:
+        """End all connections, whatever they are in the middle of."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid != pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+    @contextlib.contextmanager
+    def locked_rows(self) -> Iterator[None]:
+        """Hold some rows of deliveries, of events and of lanes, as a shell does that was left open."""
+        with psycopg.connect(self.url) as shell:
+            for query in _LOCKS:
+                shell.execute(query)
+            yield
+            shell.rollback()
 
     def kill(self) -> None:
         """End all its processes by SIGKILL, as a machine does that loses its power, but for what the kernel holds."""

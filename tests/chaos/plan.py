@@ -23,6 +23,8 @@ class Blow(StrEnum):
     LOCKED = "store locked by another process"
     DATABASE_KILLED = "PostgreSQL killed and started again"
     DATABASE_FROZEN = "PostgreSQL stands still"
+    DATABASE_CUT = "connections to PostgreSQL cut, at any statement"
+    ROWS_LOCKED = "rows of deliveries, events and lanes locked by a shell"
     CLOCK = "clock jumps"
     RELOAD = "configuration reloaded"
     RELOAD_BROKEN = "broken configuration, then a good one"
@@ -40,6 +42,8 @@ LASTING = frozenset(
         Blow.LOCKED,
         Blow.DATABASE_KILLED,
         Blow.DATABASE_FROZEN,
+        Blow.DATABASE_CUT,
+        Blow.ROWS_LOCKED,
         Blow.SLOW,
         Blow.CRM_AWAY,
         Blow.CRM_FAILS,
