@@ -6,27 +6,19 @@ budget, are done in one thread: whatever a lead says, nothing else waits for it.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from bridge import retry
+from bridge import retry, worker
 from bridge.batching import Ready, made_ready
-from bridge.budget import Budget, InlineBudget, InlineOverrun, spending
+from bridge.budget import InlineOverrun
 from bridge.calling import Caller
 from bridge.config.model import Chatbot, Destination
 from bridge.record import LeftOutError, Spoiled, make_record
 from bridge.settlement import storable
 from bridge.store.base import Delivery, Settlement
 from connectors.base import Reason
-
-INLINE_PAYLOAD = 16 * 1024
-"""Bytes of a payload that is mapped in the event loop; a larger one is mapped in the thread."""
-SLICE = 20
-"""Deliveries that are mapped in the event loop before it looks after others."""
-
-_thread = ThreadPoolExecutor(1, thread_name_prefix="mapping")
-"""One for all lanes: with more threads the event loop would get less of the processor's time."""
 
 
 @dataclass(slots=True)
@@ -71,14 +63,14 @@ class Preparation:
         """Prepare deliveries that were read at `now` in the event loop, slice by slice, but for those that are slow."""
         prepared = Prepared()
         for at, delivery in enumerate(deliveries, 1):
-            if len(delivery.payload) > INLINE_PAYLOAD:
+            if len(delivery.payload) > worker.INLINE_PAYLOAD:
                 prepared.slow.append(delivery)
                 continue
             try:
-                self._prepare(delivery, InlineBudget(), now, prepared)
+                worker.at_once(partial(self._prepare, delivery, now, prepared))
             except InlineOverrun:
                 prepared.slow.append(delivery)
-            if at % SLICE == 0:
+            if at % worker.SLICE == 0:
                 await asyncio.sleep(0)
         self._tell(prepared)
         return prepared
@@ -86,7 +78,7 @@ class Preparation:
     async def aside(self, delivery: Delivery, now: float) -> Prepared:
         """Prepare a slow delivery in the thread."""
         prepared = Prepared()
-        await asyncio.get_running_loop().run_in_executor(_thread, self._prepare, delivery, Budget(), now, prepared)
+        await worker.in_thread(partial(self._prepare, delivery, now, prepared))
         self._tell(prepared)
         return prepared
 
@@ -95,11 +87,10 @@ class Preparation:
             reason = "the files of their chatbots are left out"
             self._log.warning("deliveries_wait", deliveries=prepared.waiting, reason=reason)
 
-    def _prepare(self, delivery: Delivery, budget: Budget, now: float, into: Prepared) -> None:
+    def _prepare(self, delivery: Delivery, now: float, into: Prepared) -> None:
         try:
-            with spending(budget):
-                record = make_record(delivery, self._chatbots)
-                into.ready.append(made_ready(delivery, record, self._destination, now))
+            record = make_record(delivery, self._chatbots)
+            into.ready.append(made_ready(delivery, record, self._destination, now))
         except LeftOutError:
             # It stays out, and what is behind it, until a reload has the queue read anew.
             into.waiting += 1

@@ -11,9 +11,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+MadeT = TypeVar("MadeT")
 
 
 class Blame(StrEnum):
@@ -192,6 +194,19 @@ class SettingError(Exception):
         """What is wrong with it and what would be right, without a secret."""
 
 
+class Aside(Protocol):
+    """Makes something of a lead's values without holding up other leads: in a thread, if it takes long."""
+
+    async def __call__(self, make: Callable[[], MadeT]) -> MadeT:
+        """Return what `make` returns, or raise what it raises. It may be called twice, so it changes nothing."""
+        ...
+
+
+async def at_once(make: Callable[[], MadeT]) -> MadeT:
+    """Make it in the event loop, for connectors that are tried alone."""
+    return make()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a connector is given besides its settings."""
@@ -214,6 +229,8 @@ class Context:
     destination is split) lets another request go. The lane has waited for the first request of each `deliver` already,
     which is known here. `http_client.session.Session` does this with every request; a connector that brings its own
     client does so itself."""
+    aside: Aside = at_once
+    """Runs what depends on a lead's values and may take long, such as a template: `await context.aside(make)`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from bridge.config.wording import known_keys
 from bridge.mapping import NAMES
 from bridge.pace import Pace
 from bridge.spelling import did_you_mean
+from bridge.worker import aside
 from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
 
 
@@ -115,6 +116,7 @@ def _connector(
         concurrency=part.concurrency,
         now=time.time,
         pace=pace or nullcontext,
+        aside=aside,
     )
     try:
         return kind(settings, context)

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from connectors.base import (
     Connector,
@@ -55,6 +56,7 @@ class HttpConnector(Connector):
         self._reader = Reader(settings, context, self._requests.asked, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
         self._session = Session(settings, context)
+        self._aside = context.aside
         self._credentials_in = credentials_in(settings)
         self._auth: ClientCredentials | None = None
         if settings.auth and settings.auth.oauth2:
@@ -110,7 +112,7 @@ class HttpConnector(Connector):
 
     async def _deliver_one(self, record: Record) -> Outcome:
         try:
-            request = self._requests.request(record, self._now())
+            request = await self._aside(partial(self._requests.request, record, self._now()))
         except ExpressionError as error:
             return self._unsendable(error)
         result = await self._call(request)
@@ -118,7 +120,7 @@ class HttpConnector(Connector):
 
     async def _deliver_batch(self, results: ResultsReader, records: Sequence[Record]) -> Sequence[Outcome]:
         """Send what can be sent; a record that cannot be stands alone and does not keep the others."""
-        sendable = [self._sendable(results, record) for record in records]
+        sendable = [await self._aside(partial(self._sendable, results, record)) for record in records]
         sent = [each for each in sendable if isinstance(each, _Part)]
         outcomes = iter(await self._send_batch(results, sent) if sent else ())
         return [next(outcomes) if isinstance(each, _Part) else each for each in sendable]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from connectors.base import (
     Connector,
@@ -83,6 +84,7 @@ class HubSpotConnector(Connector):
         secrets = _secrets_of(settings)
         self._secrets = secrets
         self._sources = Sources(context)
+        self._aside = context.aside
         self._client = Client(settings, self._requests, context, secrets)
         self._contacts = Contacts(self._client, self._requests, context.now, secrets)
         self._lead_objects = LeadObjects(self._client, self._requests, self._contacts, context.now, secrets)
@@ -122,7 +124,7 @@ class HubSpotConnector(Connector):
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Write the records, then their notes, meetings and tasks."""
-        made = [self._lead(record) for record in records]
+        made = [await self._aside(partial(self._lead, record)) for record in records]
         leads = [each for each in made if isinstance(each, Lead)]
         writes = self._lead_objects if leads and leads[0].route.object == LEADS else self._contacts
         written = await writes.write(leads) if leads else []

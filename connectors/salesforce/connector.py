@@ -1,6 +1,7 @@
 """The Salesforce connector: what the bridge calls, and where its parts are put together."""
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -87,6 +88,7 @@ class SalesforceConnector(Connector):
         self._client = Client(self._access, self._session, self._usage, self._secrets, context.now)
         self._shapes = Shapes(self._client, self._requests)
         self._sources = Sources(context)
+        self._aside = context.aside
         self._rows = Rows(self._sources)
         self._leads = Leads(self._client, self._requests, self._shapes)
         self._appointments = Appointments(self._client, self._requests)
@@ -141,7 +143,7 @@ class SalesforceConnector(Connector):
         shape = await self._shapes.of(route.object, names)
         if isinstance(shape, Retry):
             return [shape] * len(records)
-        made = [self._rows.row(record, shape, self._since) for record in records]
+        made = [await self._aside(partial(self._rows.row, record, shape, self._since)) for record in records]
         rows = [row for row in made if isinstance(row, Row)]
         leads = [row for row in rows if not row.is_appointment]
         whole = len(leads) == len(records)
