@@ -20,24 +20,24 @@ from bridge.admin.desk import Desk
 from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
 from bridge.alerts.watch import Watch
+from bridge.config.live import Configuration
 from bridge.config.model import Address, Config
 from bridge.config.model import Store as StoreSettings
 from bridge.config.reload import Files
-from bridge.configuration import Configuration
-from bridge.connection import ApplicationRunner
+from bridge.delivery.supervisor import Lanes
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.identity import Identity
-from bridge.lanes import Lanes
-from bridge.receiver import Receiver
-from bridge.relay import Relay
-from bridge.retention import prune_for_ever
+from bridge.ingress.ack import Relay
+from bridge.ingress.receiver import Receiver
+from bridge.ingress.server import ApplicationRunner
+from bridge.ingress.spool import Spool
 from bridge.signals import Reloading
-from bridge.spool import Spool
 from bridge.store.driver import Driver
-from bridge.store.opening import driver_for, prepare, spool_driver
+from bridge.store.pruner import prune_for_ever
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
-from bridge.tracing.switch import begin
+from bridge.store.url import driver_for, prepare, spool_driver
+from bridge.telemetry.switch import begin
 
 SWITCH_SECONDS = 0.0002
 """How long a thread may keep the interpreter from another one: the loop and the store's writer hand over often, and

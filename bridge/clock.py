@@ -9,10 +9,10 @@ longer than `longest_wait`.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bridge.allowance import Allowance
 from bridge.config.model import RetrySchedule
-from bridge.retry import Call, longest_wait
-from bridge.store.base import Delivery, Due, Pause, Settlement
+from bridge.delivery.quota import Allowance
+from bridge.delivery.retry import Call, longest_wait
+from bridge.store.interface import Delivery, Due, Pause, Settlement
 
 NOTICED_SECONDS = 1.0
 """A clock that is off by less is not corrected for: it is being slewed."""

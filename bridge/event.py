@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bridge import json_form
+from bridge.ingress import javascript_json
 
 EVENT_FIELDS = (
     "SerialNumber",
@@ -60,7 +60,7 @@ class EventState(StrEnum):
 class Room(StrEnum):
     """Which part of the quarantine takes a refused request. Each has bounds of its own, so none can crowd out another.
 
-    Decided by `bridge.verification.room`.
+    Decided by `bridge.ingress.verification.room`.
     """
 
     MISMATCH = "mismatch"
@@ -128,7 +128,7 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _encodable(json_form.parse(body))
+        return _encodable(javascript_json.parse(body))
 
 
 def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from bridge import json_form
+from bridge.ingress import javascript_json
 
 KEY_BYTES: Final = 32
 CHECK_BYTES: Final = 16
@@ -88,7 +88,7 @@ class Identity:
     def unrecognised_id(self, payload: bytes, document: Any) -> str:  # noqa: ANN401 - any JSON value
         """Return the id of an event that is not recognised: equal where the canonical JSON (or else the bytes) is."""
         hashed = self._unrecognised.copy()
-        hashed.update(payload if document is None else json_form.stringify(document, sort_keys=True))
+        hashed.update(payload if document is None else javascript_json.stringify(document, sort_keys=True))
         return _created("") + hashed.hexdigest()
 
     def contact(self, fields: Mapping[str, Any]) -> int:

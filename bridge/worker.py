@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from bridge.budget import Budget, InlineBudget, InlineOverrun, spending
+from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
 
 INLINE_PAYLOAD = 16 * 1024
 """Bytes of a payload that is mapped in the event loop; a larger one is mapped in the thread."""

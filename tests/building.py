@@ -18,13 +18,13 @@ from bridge.config.model import (
     Server,
     Store,
 )
+from bridge.delivery.rate_limit import Pace
 from bridge.event import Event, EventState, Form, fields_of
-from bridge.expressions.engine import JinjaExpressions
 from bridge.identity import Identity
-from bridge.mapping import MEMBERS, FieldForm, compile_mapping
-from bridge.mapping import Mapping as FieldMapping
-from bridge.pace import Pace
-from bridge.store.base import NewDelivery, Routed
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import MEMBERS, FieldForm, compile_mapping
+from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.store.interface import NewDelivery, Routed
 from connectors.base import (
     Connector,
     Context,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.json_form import json_form
-from bridge.signature import SignatureError, matching_keys, parse_header, sign
+from bridge.ingress.javascript_json import json_form
+from bridge.ingress.signature import SignatureError, matching_keys, parse_header, sign
 from tests.node.child import run_script
 
 KEY = "whsec-3f1c-\u00fc"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from bridge import budget, worker
-from bridge.budget import INLINE_STEPS, STEPS, LimitError
+from bridge import worker
+from bridge.mapping import budget
+from bridge.mapping.budget import INLINE_STEPS, STEPS, LimitError
 from connectors.base import Connector, Rejected
 from connectors.http.connector import HttpConnector
 from connectors.hubspot.connector import HubSpotConnector

@@ -7,20 +7,20 @@ from typing import Any
 
 import orjson
 
-from bridge.admin import configured, given, shapes, views
+from bridge.admin import configuration, request_schemas, schemas, views
 from bridge.admin.audit_log import AuditLog
+from bridge.admin.authentication import Caller, RefusedError, Role
 from bridge.admin.endpoint import Endpoint
-from bridge.admin.login import Caller, RefusedError, Role
-from bridge.admin.masking import Audience
 from bridge.admin.reader import Reader
 from bridge.admin.searches import Searches
 from bridge.admin.sources import Apart, Json, Written
 from bridge.admin.views import View
-from bridge.audit import Action, Subject
 from bridge.config.model import Config
 from bridge.config.reload import Files
-from bridge.lanes import Lanes
-from bridge.store.questions import Page
+from bridge.delivery.supervisor import Lanes
+from bridge.operations.audit import Action, Subject
+from bridge.operations.masking import Audience
+from bridge.store.queries import Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
 
 
@@ -51,22 +51,29 @@ class Api:
     def endpoints(self) -> list[Endpoint]:
         """Give the endpoints that look."""
         return [
-            Endpoint("GET", "/api/overview", "How it goes.", given.Nothing, shapes.Overview, self._overview),
-            Endpoint("GET", "/api/events", "Events, newest first.", given.EventsGiven, shapes.EventPage, self._events),
+            Endpoint("GET", "/api/overview", "How it goes.", request_schemas.Nothing, schemas.Overview, self._overview),
+            Endpoint(
+                "GET",
+                "/api/events",
+                "Events, newest first.",
+                request_schemas.EventsGiven,
+                schemas.EventPage,
+                self._events,
+            ),
             Endpoint(
                 "POST",
                 "/api/events/search",
                 "Events of a person, newest first.",
-                given.SearchGiven,
-                shapes.EventPage,
+                request_schemas.SearchGiven,
+                schemas.EventPage,
                 self._search,
             ),
             Endpoint(
                 "GET",
                 "/api/events/{id}",
                 "An event, what it holds, and its deliveries.",
-                given.EventGiven,
-                shapes.EventStory,
+                request_schemas.EventGiven,
+                schemas.EventStory,
                 self._event,
                 failures=(404,),
             ),
@@ -74,53 +81,60 @@ class Api:
                 "GET",
                 "/api/deliveries",
                 "Deliveries, newest first.",
-                given.DeliveriesGiven,
-                shapes.DeliveryPage,
+                request_schemas.DeliveriesGiven,
+                schemas.DeliveryPage,
                 self._deliveries,
             ),
             Endpoint(
                 "GET",
                 "/api/deliveries/{id}",
                 "All about a delivery, with its attempts.",
-                given.DeliveryGiven,
-                shapes.DeliveryStory,
+                request_schemas.DeliveryGiven,
+                schemas.DeliveryStory,
                 self._delivery,
                 failures=(404,),
             ),
             Endpoint(
-                "GET", "/api/lanes", "How each destination does.", given.LanesGiven, shapes.LaneList, self._lane_list
+                "GET",
+                "/api/lanes",
+                "How each destination does.",
+                request_schemas.LanesGiven,
+                schemas.LaneList,
+                self._lane_list,
             ),
             Endpoint(
                 "GET",
                 "/api/quarantine",
                 "Requests whose signature did not hold.",
-                given.QuarantineGiven,
-                shapes.QuarantinePage,
+                request_schemas.QuarantineGiven,
+                schemas.QuarantinePage,
                 self._quarantine,
             ),
-            Endpoint("GET", "/api/chatbots", "The chatbots.", given.Nothing, shapes.ChatbotList, self._chatbots),
+            Endpoint(
+                "GET", "/api/chatbots", "The chatbots.", request_schemas.Nothing, schemas.ChatbotList, self._chatbots
+            ),
             Endpoint(
                 "GET",
                 "/api/destinations",
                 "The destinations.",
-                given.Nothing,
-                shapes.DestinationList,
+                request_schemas.Nothing,
+                schemas.DestinationList,
                 self._destinations,
             ),
             Endpoint(
                 "GET",
                 "/api/configuration",
                 "The configuration in use, and what is wrong with the one on disk.",
-                given.Nothing,
-                shapes.ConfigurationShape,
+                request_schemas.Nothing,
+                schemas.ConfigurationShape,
                 self._configuration,
             ),
             Endpoint(
                 "GET",
                 "/api/audit",
                 "Who has done what, newest first.",
-                given.AuditGiven,
-                shapes.AuditPage,
+                request_schemas.AuditGiven,
+                schemas.AuditPage,
                 self._audit_page,
                 Role.OPERATOR,
             ),
@@ -128,15 +142,15 @@ class Api:
 
     # -- what pages show too
 
-    def overview_shown(self, audience: Audience) -> View[shapes.Overview]:
+    def overview_shown(self, audience: Audience) -> View[schemas.Overview]:
         """Count what the last hours have brought, and what waits."""
         return View(views.overview, {"quotas": self._quotas(), "now": self._clock(), "audience": audience})
 
-    def events_shown(self, asked: given.EventsGiven) -> View[shapes.EventPage]:
+    def events_shown(self, asked: request_schemas.EventsGiven) -> View[schemas.EventPage]:
         """Find a page of events."""
         return View(views.events, {"wanted": [_events_wanted(asked)]})
 
-    async def person_shown(self, caller: Caller, *asked: given.SearchGiven) -> View[shapes.EventPage]:
+    async def person_shown(self, caller: Caller, *asked: request_schemas.SearchGiven) -> View[schemas.EventPage]:
         """Find the events of a person: by the first of what is asked that finds some."""
         await self._searches.begin(caller, asked)
         wanted = [
@@ -145,7 +159,7 @@ class Api:
         ]
         return View(views.events, {"wanted": wanted, "identity_key": self.config().store.identity_key})
 
-    def deliveries_shown(self, asked: given.DeliveriesGiven) -> View[shapes.DeliveryPage]:
+    def deliveries_shown(self, asked: request_schemas.DeliveriesGiven) -> View[schemas.DeliveryPage]:
         """Find a page of deliveries."""
         wanted = DeliveriesWanted(
             asked.chatbot,
@@ -159,18 +173,18 @@ class Api:
         )
         return View(views.deliveries, {"wanted": wanted})
 
-    def quarantine_shown(self, asked: given.QuarantineGiven) -> View[shapes.QuarantinePage]:
+    def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> View[schemas.QuarantinePage]:
         """Find a page of refused requests."""
         return View(views.quarantine, {"page": Page(asked.chatbot, before=asked.before, limit=asked.limit)})
 
-    def audit_shown(self, asked: given.AuditGiven) -> View[shapes.AuditPage]:
+    def audit_shown(self, asked: request_schemas.AuditGiven) -> View[schemas.AuditPage]:
         """Find a page of the audit log."""
         return View(views.audit, {"action": asked.action, "before": asked.before, "limit": asked.limit})
 
-    async def configuration(self) -> shapes.ConfigurationShape:
+    async def configuration(self) -> schemas.ConfigurationShape:
         """Show the configuration in use, and check the one on disk."""
         problems = await self._problems()
-        return await self.reader.here(Apart(configured.configuration_shape, (self.config(), problems)))
+        return await self.reader.here(Apart(configuration.configuration_shape, (self.config(), problems)))
 
     def carried_files(self) -> Files | None:
         """Give where the configuration is on disk, as the reader's process can take it."""
@@ -178,26 +192,26 @@ class Api:
 
     # -- what only programs are shown
 
-    async def _overview(self, caller: Caller, _: given.Nothing) -> bytes:
+    async def _overview(self, caller: Caller, _: request_schemas.Nothing) -> bytes:
         return await self._json(self.overview_shown(audience(caller)))
 
-    async def _events(self, _: Caller, asked: given.EventsGiven) -> bytes:
+    async def _events(self, _: Caller, asked: request_schemas.EventsGiven) -> bytes:
         return await self._json(self.events_shown(asked))
 
-    async def _search(self, caller: Caller, asked: given.SearchGiven) -> bytes:
+    async def _search(self, caller: Caller, asked: request_schemas.SearchGiven) -> bytes:
         return await self._json(await self.person_shown(caller, asked))
 
-    async def _event(self, caller: Caller, asked: given.EventGiven) -> bytes:
+    async def _event(self, caller: Caller, asked: request_schemas.EventGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
         made = await self._json(View(views.event, {"beginning": asked.id, "reveal": asked.reveal}))
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
 
-    async def _deliveries(self, _: Caller, asked: given.DeliveriesGiven) -> bytes:
+    async def _deliveries(self, _: Caller, asked: request_schemas.DeliveriesGiven) -> bytes:
         return await self._json(self.deliveries_shown(asked))
 
-    async def _delivery(self, caller: Caller, asked: given.DeliveryGiven) -> bytes:
+    async def _delivery(self, caller: Caller, asked: request_schemas.DeliveryGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
         shown = audience(caller, reveal=asked.reveal)
         made = await self._json(View(views.delivery, {"number": asked.id, "audience": shown}))
@@ -205,31 +219,33 @@ class Api:
             await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
         return made
 
-    async def _lane_list(self, caller: Caller, asked: given.LanesGiven) -> bytes:
+    async def _lane_list(self, caller: Caller, asked: request_schemas.LanesGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
         shown = audience(caller, reveal=asked.reveal)
         return await self._json(View(views.lanes, {"quotas": self._quotas(), "now": self._clock(), "audience": shown}))
 
-    async def _quarantine(self, _: Caller, asked: given.QuarantineGiven) -> bytes:
+    async def _quarantine(self, _: Caller, asked: request_schemas.QuarantineGiven) -> bytes:
         return await self._json(self.quarantine_shown(asked))
 
-    async def _audit_page(self, _: Caller, asked: given.AuditGiven) -> bytes:
+    async def _audit_page(self, _: Caller, asked: request_schemas.AuditGiven) -> bytes:
         return await self._json(self.audit_shown(asked))
 
-    async def _chatbots(self, _: Caller, __: given.Nothing) -> bytes:
-        return await self.reader.here(Written(configured.chatbots, (self.config(),)))
+    async def _chatbots(self, _: Caller, __: request_schemas.Nothing) -> bytes:
+        return await self.reader.here(Written(configuration.chatbots, (self.config(),)))
 
-    async def _destinations(self, _: Caller, __: given.Nothing) -> bytes:
-        return await self.reader.here(Written(configured.destinations, (self.config(),)))
+    async def _destinations(self, _: Caller, __: request_schemas.Nothing) -> bytes:
+        return await self.reader.here(Written(configuration.destinations, (self.config(),)))
 
-    async def _configuration(self, _: Caller, __: given.Nothing) -> bytes:
+    async def _configuration(self, _: Caller, __: request_schemas.Nothing) -> bytes:
         problems = await self._problems()
-        return await self.reader.here(Written(configured.configuration_shape, (self.config(), problems)))
+        return await self.reader.here(Written(configuration.configuration_shape, (self.config(), problems)))
 
-    async def _problems(self) -> list[shapes.ProblemShape]:
-        problems: list[shapes.ProblemShape] = await self.reader.do(Apart(configured.problems, (self.carried_files(),)))
+    async def _problems(self) -> list[schemas.ProblemShape]:
+        problems: list[schemas.ProblemShape] = await self.reader.do(
+            Apart(configuration.problems, (self.carried_files(),))
+        )
         return problems
 
     async def _json(self, view: View[Any]) -> bytes:
@@ -243,7 +259,7 @@ class Api:
         }
 
 
-def _events_wanted(asked: given.EventsGiven) -> EventsWanted:
+def _events_wanted(asked: request_schemas.EventsGiven) -> EventsWanted:
     return EventsWanted(
         asked.chatbot,
         asked.state,

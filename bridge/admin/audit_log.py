@@ -6,12 +6,12 @@ from typing import TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from bridge.admin.authentication import Caller
 from bridge.admin.desk import Desk
-from bridge.admin.login import Caller
-from bridge.audit import Action, Entry, Subject, Who
 from bridge.errors import StoreUnavailableError
-from bridge.store import auditing
-from bridge.store.base import Store
+from bridge.operations.audit import Action, Entry, Subject, Who
+from bridge.store import audit_log
+from bridge.store.interface import Store
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class AuditLog:
 
         def both(connection: Connection) -> tuple[T, Entry]:
             result, entry = act(connection)
-            auditing.keep(connection, entry, now)
+            audit_log.keep(connection, entry, now)
             return result, entry
 
         result, entry = await self._desk.change(both)

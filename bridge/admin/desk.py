@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from bridge.errors import StoreUnavailableError
-from bridge.store.changing import changing
 from bridge.store.driver import Driver
+from bridge.store.transaction import changing
 
 THREADS = 2
 

@@ -13,9 +13,9 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from bridge.admin import shapes
-from bridge.admin.given import Given, Nothing
-from bridge.admin.login import CSRF_HEADER, SAFE, Caller, Gate, RefusedError, Role
+from bridge.admin import schemas
+from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RefusedError, Role
+from bridge.admin.request_schemas import Given, Nothing
 from bridge.errors import OperatorError, StoreUnavailableError
 
 BODY_LIMIT = 256 * 1024
@@ -111,7 +111,7 @@ async def read(endpoint: Endpoint, request: web.Request) -> Given:
 
 def failure(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     """Answer that something cannot be done."""
-    answer = shapes.Failure(error=message)
+    answer = schemas.Failure(error=message)
     return web.Response(status=status, text=answer.model_dump_json(), content_type=JSON, headers=headers)
 
 

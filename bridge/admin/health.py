@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from bridge.admin.authentication import Gate, RefusedError
 from bridge.admin.desk import Ask, Desk
 from bridge.admin.endpoint import refusal
-from bridge.admin.login import Gate, RefusedError
 from bridge.admin.metrics import Metrics
 from bridge.config.model import Config
+from bridge.delivery.supervisor import Lanes
 from bridge.errors import StoreUnavailableError
-from bridge.lanes import Lanes
-from bridge.store.base import Store
-from bridge.store.lane_rows import LaneRow, all_lanes
+from bridge.store.interface import Store
+from bridge.store.lane_queries import LaneRow, all_lanes
 
 _REFUSED = "the store cannot commit"
 _SPOOLED = "the store cannot commit; events are kept in the spool, up to store.spool_limit, until it can"

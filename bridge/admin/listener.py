@@ -11,25 +11,24 @@ from aiohttp import web
 from bridge.admin import openapi
 from bridge.admin.api import Api
 from bridge.admin.audit_log import AuditLog
+from bridge.admin.authentication import Gate, RefusedError
+from bridge.admin.dashboard.pages import Pages
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import BODY_LIMIT, JSON, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
-from bridge.admin.inquiries import Inquiries
-from bridge.admin.login import Gate, RefusedError
+from bridge.admin.jobs import Inquiries, Runs
 from bridge.admin.metrics import Metrics
 from bridge.admin.orders import Orders
-from bridge.admin.pages import Pages
 from bridge.admin.reader import Reader
 from bridge.admin.reconcile import Reconcile
 from bridge.admin.refusals import Refusals
-from bridge.admin.rendering import Rendering
-from bridge.admin.runs import Runs
 from bridge.config.model import Config
 from bridge.config.reload import Files
-from bridge.connection import BROKEN
-from bridge.lanes import Lanes
-from bridge.store.base import Store
+from bridge.delivery.supervisor import Lanes
+from bridge.ingress.server import BROKEN
 from bridge.store.driver import Driver
+from bridge.store.interface import Store
 
 HEADERS = {
     # Nothing but this listener's own style sheet, script and pictures; nothing inline; no frame around it.

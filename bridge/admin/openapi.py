@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from bridge.admin.authentication import Role
 from bridge.admin.endpoint import JSON, Endpoint
-from bridge.admin.login import Role
-from bridge.admin.shapes import Failure
+from bridge.admin.schemas import Failure
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar, cast
 
 import structlog
 
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import UnansweredError
 from bridge.admin.reading import LENGTH, READY, End
-from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Sources, Work
 
 IDLE_SECONDS = 300.0

@@ -20,12 +20,12 @@ from typing import BinaryIO, Final, TypeVar
 
 from sqlalchemy import Connection
 
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.endpoint import UnansweredError
-from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Sources
 from bridge.errors import LeadbridgeError, StoreUnavailableError
 from bridge.store.driver import Driver
-from bridge.store.opening import driver_for
+from bridge.store.url import driver_for
 
 LENGTH: Final = 4
 """Bytes of a pickle's length."""

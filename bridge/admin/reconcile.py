@@ -1,21 +1,148 @@
 """Whether every lead has arrived: the endpoints of the API, and the pages that are made of them."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
+from sqlalchemy import Connection
 
-from bridge.admin import given
+from bridge.admin import request_schemas
 from bridge.admin.api import Api
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.dashboard.page import Form, Screen, asked
 from bridge.admin.endpoint import Endpoint, NotFoundError
-from bridge.admin.inquiries import Inquiries, Inquiry
-from bridge.admin.login import Caller, Role
-from bridge.admin.reconciled import InquiryList, InquiryShape, Reconciled, inquiry_shape, received
-from bridge.admin.screen import Form, Screen, asked
+from bridge.admin.jobs import Inquiries, Inquiry
+from bridge.admin.schemas import Shape
 from bridge.admin.sources import Json, Page
 from bridge.admin.views import View
 from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
-from bridge.store.base import DeliveryState
+from bridge.operations.reconcile import Counted, Line, lines, missing
+from bridge.store import history
+from bridge.store.interface import DeliveryState
+from bridge.store.search import seq_at
+
+NEWEST = 20_000
+"""Events that the page and the API count, at most: they are there within a tenth of a second."""
+
+
+class LineShape(Shape):
+    """What became of a chatbot's events at one destination."""
+
+    chatbot: str | None = Field(description="None, and no destination, for all that was not recognised.")
+    destination: str | None = Field(description="None for events that no route took.")
+    received: int
+    delivered: int
+    waiting: int
+    dead: int
+    discarded: int
+    quarantined: int = Field(description="Refused requests that may be leads; not among those received.")
+    held: int | None = Field(
+        description="Of those delivered, the records that the destination still has; null unasked."
+    )
+    gone: int | None = Field(description="Those that it has no more.")
+    untold: int | None = Field(description="Those of which it has said nothing.")
+
+
+class Reconciled(Shape):
+    """What was received, and what became of it."""
+
+    since: str = Field(description="The time from which on events were counted.")
+    complete: bool = Field(description="False where there is so much that only the newest part was counted.")
+    lines: Sequence[LineShape]
+    dead: int = Field(description="Missing: their deliveries are dead.")
+    unrecognised: int = Field(description="Missing: nobody knows what they are.")
+    quarantined: int = Field(description="Missing, perhaps: refused requests that may be leads.")
+
+
+class GoneShape(Shape):
+    """A delivery whose record the destination has no more."""
+
+    destination: str
+    delivery: int
+    event: str
+    chatbot: str
+
+
+class InquiryShape(Shape):
+    """Destinations that are asked whether they still hold what they were given."""
+
+    id: int
+    span: str
+    since: str
+    state: Literal["running", "done", "cancelled", "failed"]
+    asked: int
+    total: int = Field(description="Records that are to be asked for; 0 until they are counted.")
+    error: str | None
+    lines: Sequence[LineShape]
+    gone: Sequence[GoneShape] = Field(description="The newest hundred of each destination; `lines` counts all.")
+
+
+class InquiryList(Shape):
+    """The latest of them in this process, newest first."""
+
+    inquiries: Sequence[InquiryShape]
+
+
+def received(connection: Connection, since: float) -> Reconciled:
+    """Count what was received; of very much only the newest `NEWEST` events: an inquiry counts all."""
+    first, last = seq_at(connection, since), history.last_event(connection)
+    low = max(first, last + 1 - NEWEST)
+    counted = history.count(connection, low, last) + history.quarantined(connection, since)
+    return reconciled(counted, since, complete=low == first)
+
+
+def line_shape(line: Line) -> LineShape:
+    """Show a line."""
+    return LineShape(
+        chatbot=line.chatbot,
+        destination=line.destination,
+        received=line.received,
+        delivered=line.delivered,
+        waiting=line.waiting,
+        dead=line.dead,
+        discarded=line.discarded,
+        quarantined=line.quarantined,
+        held=line.held,
+        gone=line.gone,
+        untold=line.untold,
+    )
+
+
+def reconciled(counted: Counted, since: float, *, complete: bool) -> Reconciled:
+    """Show what was counted."""
+    found = missing(counted)
+    return Reconciled(
+        since=timestamp(since),
+        complete=complete,
+        lines=[line_shape(each) for each in lines(counted)],
+        dead=found.dead,
+        unrecognised=found.unrecognised,
+        quarantined=found.quarantined,
+    )
+
+
+def inquiry_shape(inquiry: Inquiry) -> InquiryShape:
+    """Show an inquiry as far as it is."""
+    return InquiryShape.model_validate(
+        {
+            "id": inquiry.id,
+            "span": inquiry.span,
+            "since": timestamp(inquiry.since),
+            "state": inquiry.state,
+            "asked": inquiry.asked,
+            "total": inquiry.total,
+            "error": inquiry.error,
+            "lines": [line_shape(each) for each in inquiry.lines()],
+            "gone": [
+                GoneShape(destination=name, delivery=each.id, event=each.event_id, chatbot=each.chatbot)
+                for name, answered in inquiry.answered.items()
+                for each in answered.named
+            ],
+        }
+    )
+
 
 SPANS = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
 """What a person chooses from."""
@@ -33,7 +160,7 @@ class Reconcile:
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Give its endpoints."""
-        span, number = given.SpanGiven, given.NumberGiven
+        span, number = request_schemas.SpanGiven, request_schemas.NumberGiven
         operator = Role.OPERATOR
         online = "/api/reconcile/online"
         ask, cancel = "Ask the destinations whether they still hold it.", "End an inquiry early."
@@ -42,7 +169,7 @@ class Reconcile:
                 "GET", "/api/reconcile", "What was received, and what became of it.", span, Reconciled, self._look
             ),
             Endpoint("POST", online, ask, span, InquiryShape, self.begin, operator),
-            Endpoint("GET", online, "The latest inquiries.", given.Nothing, InquiryList, self.inquiries),
+            Endpoint("GET", online, "The latest inquiries.", request_schemas.Nothing, InquiryList, self.inquiries),
             Endpoint("GET", f"{online}/{{id}}", "How far one is.", number, InquiryShape, self.inquiry, failures=(404,)),
             Endpoint(
                 "POST", f"{online}/{{id}}/cancel", cancel, number, InquiryShape, self.cancel, operator, failures=(404,)
@@ -53,26 +180,26 @@ class Reconcile:
         """Count what was received from a time on."""
         return View(received, {"since": since})
 
-    def since(self, asked: given.SpanGiven) -> float:
+    def since(self, asked: request_schemas.SpanGiven) -> float:
         """Give when a span that ends now began."""
         return self._clock() - parse_duration(asked.span)
 
-    async def _look(self, _: Caller, asked: given.SpanGiven) -> bytes:
+    async def _look(self, _: Caller, asked: request_schemas.SpanGiven) -> bytes:
         return await self._api.reader.do(Json(self.shown(self.since(asked))))
 
-    async def begin(self, caller: Caller, asked: given.SpanGiven) -> InquiryShape:
+    async def begin(self, caller: Caller, asked: request_schemas.SpanGiven) -> InquiryShape:
         """Begin an inquiry."""
         return inquiry_shape(await self._inquiries.begin(caller, asked.span))
 
-    async def inquiries(self, _: Caller, __: given.Nothing) -> InquiryList:
+    async def inquiries(self, _: Caller, __: request_schemas.Nothing) -> InquiryList:
         """Show the latest inquiries."""
         return InquiryList(inquiries=[inquiry_shape(each) for each in self._inquiries.all()])
 
-    async def inquiry(self, _: Caller, asked: given.NumberGiven) -> InquiryShape:
+    async def inquiry(self, _: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
         """Show one."""
         return inquiry_shape(self._found(asked.id))
 
-    async def cancel(self, caller: Caller, asked: given.NumberGiven) -> InquiryShape:
+    async def cancel(self, caller: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
         """End one after the calls that it is at."""
         found = self._found(asked.id)
         await self._inquiries.cancel(caller, found)
@@ -102,32 +229,32 @@ class ReconcilePages:
         router.add_post("/reconcile/{id}/cancel", act(self._cancel))
 
     async def _look(self, caller: Caller, request: web.Request) -> Page:
-        wanted = asked(given.SpanGiven, request.query)
-        cursor = asked(given.DeliveriesGiven, {"before": request.query.get("before", "")}).before
+        wanted = asked(request_schemas.SpanGiven, request.query)
+        cursor = asked(request_schemas.DeliveriesGiven, {"before": request.query.get("before", "")}).before
         began = self._reconcile.since(wanted)
         # As the API reads a time.
         since = {"since": timestamp(began), "limit": NAMED}
-        dead = given.DeliveriesGiven.model_validate({"state": DeliveryState.DEAD, "before": cursor, **since})
-        strange = given.EventsGiven.model_validate({"state": EventState.UNRECOGNISED, **since})
+        dead = request_schemas.DeliveriesGiven.model_validate({"state": DeliveryState.DEAD, "before": cursor, **since})
+        strange = request_schemas.EventsGiven.model_validate({"state": EventState.UNRECOGNISED, **since})
         return self._screen.page(
             "reconcile.html",
             caller,
             found=self._reconcile.shown(began),
             dead=self._api.deliveries_shown(dead),
             strange=self._api.events_shown(strange),
-            inquiries=(await self._reconcile.inquiries(caller, given.Nothing())).inquiries,
+            inquiries=(await self._reconcile.inquiries(caller, request_schemas.Nothing())).inquiries,
             span=wanted.span,
             spans=SPANS if wanted.span in SPANS else {wanted.span: f"the last {wanted.span}", **SPANS},
         )
 
     async def _begin(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
-        begun = await self._reconcile.begin(caller, asked(given.SpanGiven, form))
+        begun = await self._reconcile.begin(caller, asked(request_schemas.SpanGiven, form))
         return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/reconcile/{begun.id}")
 
     async def _inquiry(self, caller: Caller, request: web.Request) -> Page:
-        found = await self._reconcile.inquiry(caller, asked(given.NumberGiven, request.match_info))
+        found = await self._reconcile.inquiry(caller, asked(request_schemas.NumberGiven, request.match_info))
         return self._screen.page("inquiry.html", caller, inquiry=found)
 
     async def _cancel(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
-        ended = await self._reconcile.cancel(caller, asked(given.NumberGiven, request.match_info))
+        ended = await self._reconcile.cancel(caller, asked(request_schemas.NumberGiven, request.match_info))
         return self._screen.say(caller, f"Inquiry {ended.id}: {ended.state}.", f"/reconcile/{ended.id}")

@@ -14,10 +14,10 @@ import structlog
 from aiohttp import web
 
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.login import CALLER, REFUSED_TOKEN
-from bridge.audit import Action, Means, Who
+from bridge.admin.authentication import CALLER, REFUSED_TOKEN
 from bridge.errors import StoreUnavailableError
-from bridge.store import auditing
+from bridge.operations.audit import Action, Means, Who
+from bridge.store import audit_log
 
 WINDOW_SECONDS = 60.0
 SINGLE_LIMIT = 10
@@ -98,7 +98,7 @@ class Refusals:
             if window.entry is None or not window.unwritten:
                 continue
             try:
-                await self._audit.count(partial(auditing.add, entry=window.entry, count=window.unwritten))
+                await self._audit.count(partial(audit_log.add, entry=window.entry, count=window.unwritten))
             except StoreUnavailableError as error:
                 log.warning("audit_not_kept", error=str(error), count=window.unwritten)
 

@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge.admin import shapes
-from bridge.admin.masking import HELD, Audience, masked_payload, meaning, told_detail
+from bridge.admin import schemas
 from bridge.event import decode, timestamp
-from bridge.store import questions
-from bridge.store.auditing import AuditRow
-from bridge.store.base import Pause
-from bridge.store.lane_rows import LaneRow, ShardRow
-from bridge.store.questions import AttemptRow, DeliveryRow, EventRow, QuarantineRow
+from bridge.operations.masking import HELD, Audience, masked_payload, meaning, told_detail
+from bridge.store import queries
+from bridge.store.audit_log import AuditRow
+from bridge.store.interface import Pause
+from bridge.store.lane_queries import LaneRow, ShardRow
+from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, QuarantineRow
 from connectors.base import Quota
 
 
-def event_shape(row: EventRow) -> shapes.EventShape:
+def event_shape(row: EventRow) -> schemas.EventShape:
     """Show an event, without what it holds."""
-    return shapes.EventShape(
+    return schemas.EventShape(
         id=row.id,
         state=row.state.value,
         chatbot=row.chatbot,
@@ -28,9 +28,9 @@ def event_shape(row: EventRow) -> shapes.EventShape:
     )
 
 
-def delivery_shape(row: DeliveryRow) -> shapes.DeliveryShape:
+def delivery_shape(row: DeliveryRow) -> schemas.DeliveryShape:
     """Show a delivery, without anything that its event or the destination said."""
-    return shapes.DeliveryShape(
+    return schemas.DeliveryShape(
         id=row.id,
         state=row.state.value,
         chatbot=row.chatbot,
@@ -46,9 +46,9 @@ def delivery_shape(row: DeliveryRow) -> shapes.DeliveryShape:
     )
 
 
-def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()) -> shapes.AttemptShape:
+def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()) -> schemas.AttemptShape:
     """Show one try; `known` is what an event says of a person."""
-    return shapes.AttemptShape(
+    return schemas.AttemptShape(
         number=row.number,
         started_at=timestamp(row.started_at),
         seconds=round(row.duration, 3),
@@ -61,11 +61,11 @@ def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()
 
 
 def delivery_story(
-    story: questions.DeliveryStory, audience: Audience, known: Sequence[str] = ()
-) -> shapes.DeliveryStory:
+    story: queries.DeliveryStory, audience: Audience, known: Sequence[str] = ()
+) -> schemas.DeliveryStory:
     """Show all about a delivery; see `attempt_shape`. Only a reveal shows what the destination gave back."""
     reveal = audience.reveal
-    return shapes.DeliveryStory(
+    return schemas.DeliveryStory(
         delivery=delivery_shape(story.row),
         failing_since=moment(story.failing_since),
         meaning=meaning(story.row.reason),
@@ -82,12 +82,12 @@ def delivery_story(
 
 def lane_shape(
     row: LaneRow, configured: Mapping[str, object], quotas: Sequence[Quota], audience: Audience
-) -> shapes.LaneShape:
+) -> schemas.LaneShape:
     """Show a lane; operators read what one of them has given as the reason of a pause."""
     pause = row.pause
     known = row.name in configured
     held = pause is not None and pause.by == "operator"
-    return shapes.LaneShape(
+    return schemas.LaneShape(
         name=row.name,
         state=row.state,
         configured=known,
@@ -101,7 +101,7 @@ def lane_shape(
         detail=_detail(pause, audience),
         paused_until=moment(pause.until) if pause else None,
         quotas=[
-            shapes.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
+            schemas.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
             for each in quotas
         ],
         shards=[_shard(each, audience) for each in row.shards],
@@ -112,8 +112,8 @@ def _detail(pause: Pause | None, audience: Audience) -> str | None:
     return told_detail(pause.detail, pause.reason, audience) if pause else None
 
 
-def _shard(row: ShardRow, audience: Audience) -> shapes.ShardShape:
-    return shapes.ShardShape(
+def _shard(row: ShardRow, audience: Audience) -> schemas.ShardShape:
+    return schemas.ShardShape(
         number=row.number,
         state=row.state,
         owner=row.owner,
@@ -123,9 +123,9 @@ def _shard(row: ShardRow, audience: Audience) -> shapes.ShardShape:
     )
 
 
-def quarantine_shape(row: QuarantineRow) -> shapes.QuarantineShape:
+def quarantine_shape(row: QuarantineRow) -> schemas.QuarantineShape:
     """Show a refused request, without its body."""
-    return shapes.QuarantineShape(
+    return schemas.QuarantineShape(
         id=row.id,
         chatbot=row.chatbot,
         received_at=timestamp(row.received_at),
@@ -134,9 +134,9 @@ def quarantine_shape(row: QuarantineRow) -> shapes.QuarantineShape:
     )
 
 
-def audit_shape(row: AuditRow) -> shapes.AuditShape:
+def audit_shape(row: AuditRow) -> schemas.AuditShape:
     """Show an entry of the audit log."""
-    return shapes.AuditShape(
+    return schemas.AuditShape(
         id=row.id,
         at=timestamp(row.at),
         action=row.action,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.given import SearchGiven
-from bridge.admin.login import Caller, RefusedError, Role
-from bridge.audit import Action
+from bridge.admin.authentication import Caller, RefusedError, Role
+from bridge.admin.request_schemas import SearchGiven
+from bridge.operations.audit import Action
 
 LIMIT: Final = 10
 """Searches of one session of a viewer in `SECONDS`, or of all programs that show the same token."""

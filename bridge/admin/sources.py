@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
+from bridge.admin.authentication import Caller
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Ask
-from bridge.admin.login import Caller
-from bridge.admin.rendering import Rendering
 from bridge.admin.views import View
 
 T = TypeVar("T")

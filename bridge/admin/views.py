@@ -11,15 +11,15 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from bridge.admin import rows, shapes
+from bridge.admin import rows, schemas
 from bridge.admin.endpoint import NotFoundError
-from bridge.admin.masking import Audience, personal
-from bridge.audit import Action
 from bridge.event import timestamp
-from bridge.store import auditing, counts, questions, search
-from bridge.store.lane_rows import LaneRow, all_lanes
+from bridge.operations.audit import Action
+from bridge.operations.masking import Audience, personal
+from bridge.store import audit_log, queries, search, statistics
+from bridge.store.lane_queries import LaneRow, all_lanes
 from bridge.store.quarantine import held
-from bridge.store.questions import DeliveryStory, EventRow, Page
+from bridge.store.queries import DeliveryStory, EventRow, Page
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from connectors.base import Quota
 
@@ -44,7 +44,7 @@ class View(Generic[T_co]):
 
 def events(
     connection: Connection, wanted: Sequence[EventsWanted], identity_key: bytes | None = None
-) -> shapes.EventPage:
+) -> schemas.EventPage:
     """Show a page of events: the first of those wanted that has any, or may have some further on.
 
     `identity_key` is the configuration's own.
@@ -53,57 +53,57 @@ def events(
     for each in wanted[1:]:
         if not found.rows and found.next is None:
             found = search.find_events(connection, each, identity_key)
-    return shapes.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
+    return schemas.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
 
 
-def event(connection: Connection, beginning: str, *, reveal: bool) -> shapes.EventStory:
+def event(connection: Connection, beginning: str, *, reveal: bool) -> schemas.EventStory:
     """Show one event. Raises NotFoundError."""
     row = one_event(connection, beginning)
-    return shapes.EventStory(
+    return schemas.EventStory(
         event=rows.event_shape(row),
-        payload=rows.payload_value(questions.payload(connection, row.seq), reveal=reveal),
+        payload=rows.payload_value(queries.payload(connection, row.seq), reveal=reveal),
         masked=not reveal,
-        deliveries=[rows.delivery_shape(each) for each in questions.deliveries_of(connection, row.seq)],
+        deliveries=[rows.delivery_shape(each) for each in queries.deliveries_of(connection, row.seq)],
     )
 
 
 def lead(connection: Connection, beginning: str) -> tuple[EventRow, bytes, Sequence[DeliveryStory]]:
     """Read an event with its payload and all about its deliveries. Raises NotFoundError."""
     row = one_event(connection, beginning)
-    found = questions.deliveries_of(connection, row.seq)
-    stories = [questions.delivery_story(connection, each.id) for each in found]
-    return row, questions.payload(connection, row.seq), [each for each in stories if each]
+    found = queries.deliveries_of(connection, row.seq)
+    stories = [queries.delivery_story(connection, each.id) for each in found]
+    return row, queries.payload(connection, row.seq), [each for each in stories if each]
 
 
-def deliveries(connection: Connection, wanted: DeliveriesWanted) -> shapes.DeliveryPage:
+def deliveries(connection: Connection, wanted: DeliveriesWanted) -> schemas.DeliveryPage:
     """Show a page of deliveries."""
     found = search.find_deliveries(connection, wanted)
-    return shapes.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
+    return schemas.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
 
 
-def delivery(connection: Connection, number: int, audience: Audience) -> shapes.DeliveryStory:
+def delivery(connection: Connection, number: int, audience: Audience) -> schemas.DeliveryStory:
     """Show all about a delivery. Raises NotFoundError."""
-    story = questions.delivery_story(connection, number)
+    story = queries.delivery_story(connection, number)
     if story is None:
         raise unknown_delivery(number)
     if audience.reveal:
         return rows.delivery_story(story, audience)
-    payload = questions.payload(connection, one_event(connection, story.row.event_id).seq)
+    payload = queries.payload(connection, one_event(connection, story.row.event_id).seq)
     return rows.delivery_story(story, audience, personal(payload))
 
 
-def lanes(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> shapes.LaneList:
+def lanes(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> schemas.LaneList:
     """Show every lane; `quotas` has the configured destinations."""
-    return shapes.LaneList(lanes=_lanes(all_lanes(connection, list(quotas), now), quotas, audience))
+    return schemas.LaneList(lanes=_lanes(all_lanes(connection, list(quotas), now), quotas, audience))
 
 
-def overview(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> shapes.Overview:
+def overview(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> schemas.Overview:
     """Count what the last hours have brought, and what waits."""
-    day = counts.day(connection, now)
+    day = statistics.day(connection, now)
     found = all_lanes(connection, list(quotas), now)
-    hours_today = int(now % DAY) // counts.HOUR + 1
+    hours_today = int(now % DAY) // statistics.HOUR + 1
     waiting = [each.oldest_pending_at for each in found if each.oldest_pending_at is not None]
-    return shapes.Overview(
+    return schemas.Overview(
         since=timestamp(day.since),
         accepted_by_hour=day.accepted,
         accepted_today=sum(day.accepted[-hours_today:]),
@@ -118,7 +118,7 @@ def overview(connection: Connection, quotas: Quotas, now: float, audience: Audie
     )
 
 
-def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list[shapes.LaneShape]:
+def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list[schemas.LaneShape]:
     return [rows.lane_shape(each, quotas, quotas.get(each.name, ()), audience) for each in found]
 
 
@@ -129,27 +129,27 @@ def _by_room(connection: Connection) -> dict[str, int]:
     return dict(counted)
 
 
-def causes(connection: Connection) -> Sequence[shapes.Cause]:
+def causes(connection: Connection) -> Sequence[schemas.Cause]:
     """Show the dead letters by cause."""
     return [
-        shapes.Cause(destination=each.destination, reason=each.reason, count=each.count)
-        for each in counts.causes(connection)
+        schemas.Cause(destination=each.destination, reason=each.reason, count=each.count)
+        for each in statistics.causes(connection)
     ]
 
 
-def quarantine(connection: Connection, page: Page) -> shapes.QuarantinePage:
+def quarantine(connection: Connection, page: Page) -> schemas.QuarantinePage:
     """Show a page of refused requests."""
-    found = questions.quarantine_page(connection, page)
-    return shapes.QuarantinePage(
+    found = queries.quarantine_page(connection, page)
+    return schemas.QuarantinePage(
         requests=[rows.quarantine_shape(each) for each in found],
         next=found[-1].id if len(found) == page.limit else None,
     )
 
 
-def audit(connection: Connection, action: Action | None, before: int | None, limit: int) -> shapes.AuditPage:
+def audit(connection: Connection, action: Action | None, before: int | None, limit: int) -> schemas.AuditPage:
     """Show a page of the audit log."""
-    found = auditing.page(connection, action, before, limit)
-    return shapes.AuditPage(
+    found = audit_log.page(connection, action, before, limit)
+    return schemas.AuditPage(
         entries=[rows.audit_shape(each) for each in found],
         next=found[-1].id if len(found) == limit else None,
     )
@@ -157,7 +157,7 @@ def audit(connection: Connection, action: Action | None, before: int | None, lim
 
 def one_event(connection: Connection, beginning: str) -> EventRow:
     """Find the one event whose id begins so. Raises NotFoundError."""
-    found = questions.events_like(connection, beginning)
+    found = queries.events_like(connection, beginning)
     if not found:
         raise NotFoundError(f"{beginning}: no event has this id")
     if len(found) > 1:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bridge.alerts.telling import Message
+from bridge.alerts.notifier import Message
 
 SEND_SECONDS = 60.0
 """How long is waited for a target. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""

@@ -15,17 +15,17 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
+from bridge.alerts.notifier import Key, Known, tell
+from bridge.alerts.rules import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, troubles, unsure
 from bridge.alerts.sending import Outbox
-from bridge.alerts.telling import Key, Known, tell
-from bridge.alerts.troubles import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, troubles, unsure
 from bridge.config.model import Config
+from bridge.delivery.lane import Lane
+from bridge.delivery.sharding import shard
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
-from bridge.lane import Lane
-from bridge.sharding import shard
-from bridge.signature import SignatureFault, fingerprint
-from bridge.store import alerting
-from bridge.store.alerting import Stored
+from bridge.ingress.signature import SignatureFault, fingerprint
+from bridge.store import statistics
+from bridge.store.statistics import Stored
 from connectors.base import Quota
 
 LOOK_SECONDS = 15.0
@@ -48,7 +48,7 @@ Ask = Callable[[Callable[[Connection], Stored]], Awaitable[Stored]]
 
 
 class Checked(Protocol):
-    """What is asked of the store besides; see `bridge.store.base.Store`."""
+    """What is asked of the store besides; see `bridge.store.interface.Store`."""
 
     async def check(self) -> None:
         """Raise StoreUnavailableError if it cannot commit."""
@@ -60,7 +60,7 @@ class Checked(Protocol):
 
 
 class Spools(Protocol):
-    """What is asked of a spool; see `bridge.spool.Spool`."""
+    """What is asked of a spool; see `bridge.ingress.spool.Spool`."""
 
     size: int
     limit: int
@@ -237,7 +237,7 @@ class Watch:
     async def _stored(self, destinations: list[str], *, whole: bool) -> Stored | None:
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await self._ask(lambda connection: alerting.look(connection, destinations, whole=whole))
+                return await self._ask(lambda connection: statistics.look(connection, destinations, whole=whole))
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("alerts_without_store", error=str(error) or "no answer in time")
             return None

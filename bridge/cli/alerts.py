@@ -2,10 +2,10 @@
 
 import typer
 
+from bridge.alerts.notifier import Message
 from bridge.alerts.sending import masked, send
-from bridge.alerts.telling import Message
-from bridge.cli import configuration, output
-from bridge.cli.options import PathArgument
+from bridge.cli import inputs, output
+from bridge.cli.inputs import PathArgument
 from bridge.errors import OperatorError
 
 TEXT = "This is a test: alerts arrive here. Nothing is wrong."
@@ -26,7 +26,7 @@ def alerts() -> None:
 @app.command("test")
 def send_test(path: PathArgument = None) -> None:
     """Send a message to each target of `alerts.to`, now, and say which of them took it."""
-    targets = configuration.read(path).alerts.to
+    targets = inputs.read(path).alerts.to
     if not targets:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")
     failed = False

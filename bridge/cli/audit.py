@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from bridge.admin.rows import audit_shape
-from bridge.audit import Action
-from bridge.cli import configuration, output
-from bridge.cli.options import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
 from bridge.cli.store import open_store
-from bridge.store import auditing
-from bridge.store.auditing import AuditRow
+from bridge.operations.audit import Action
+from bridge.store import audit_log
+from bridge.store.audit_log import AuditRow
 
 _COLUMNS = ("id", "at", "action", "subject", "subject_id", "count", "role", "means", "session", "address", "facts")
 
@@ -36,8 +36,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the entries, newest first."""
-    with open_store(configuration.read(config)).reading() as connection:
-        rows = auditing.page(connection, action, before, limit)
+    with open_store(inputs.read(config)).reading() as connection:
+        rows = audit_log.page(connection, action, before, limit)
     output.show_rows(
         [audit_shape(each).model_dump() if json else _texts(each) for each in rows], _COLUMNS, as_json=json
     )

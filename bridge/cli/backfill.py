@@ -11,8 +11,17 @@ import aiohttp
 import orjson
 import typer
 
-from bridge.audit import BY_COMMAND, Action, Entry, Subject
-from bridge.backfill import (
+from bridge.cli import inputs, output
+from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.store import OpenStore, open_store
+from bridge.config import Chatbot, Config
+from bridge.config.model import Pull
+from bridge.errors import OperatorError, did_you_mean
+from bridge.event import UNSIGNED, EventState, Form, Verified, timestamp
+from bridge.identity import Identity
+from bridge.ingress.routing import route
+from bridge.operations.audit import BY_COMMAND, Action, Entry, Subject
+from bridge.operations.backfill import (
     PATH,
     AnswerError,
     Judged,
@@ -24,21 +33,11 @@ from bridge.backfill import (
     read_element,
     read_known,
 )
-from bridge.cli import configuration, output
-from bridge.cli.options import JsonOption, PathArgument
-from bridge.cli.store import OpenStore, open_store
-from bridge.config import Chatbot, Config
-from bridge.config.model import Pull
-from bridge.errors import OperatorError
-from bridge.event import UNSIGNED, EventState, Form, Verified, timestamp
-from bridge.identity import Identity
-from bridge.routing import route
-from bridge.spelling import did_you_mean
-from bridge.store import auditing
-from bridge.store.base import Routed
-from bridge.store.changes import Accept, write
+from bridge.store import audit_log
+from bridge.store.history import STEP, received_since
 from bridge.store.installation import adopt
-from bridge.store.received import STEP, received_since
+from bridge.store.interface import Routed
+from bridge.store.queue import Accept, write
 
 TIMEOUT = 60.0
 """Seconds for one call."""
@@ -74,7 +73,7 @@ def backfill(
 
     The exit status is 1 if anything was not accepted for that reason.
     """
-    config = configuration.read(path)
+    config = inputs.read(path)
     source = _chatbot(config, chatbot)
     if source.pull is None:
         raise OperatorError(
@@ -197,8 +196,8 @@ def _accept(store: OpenStore, missed: Sequence[Judged], chatbot: Chatbot, now: f
         part = routed[start : start + ACCEPTED_AT_ONCE]
         with store.writing() as connection:
             ((*news,),) = (each for each in write(connection, [Accept(part)]) if isinstance(each, list))
-            entry = entry or auditing.keep(connection, _entry(chatbot, len(routed)), now)
-            auditing.add(connection, entry, sum(news))
+            entry = entry or audit_log.keep(connection, _entry(chatbot, len(routed)), now)
+            audit_log.add(connection, entry, sum(news))
         lines += [_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
     return lines
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import configuration, output
-from bridge.cli.options import JsonOption, PathArgument
+from bridge.cli import inputs, output
+from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.config import Config, ConfigError, Problem
-from bridge.config.places import Places
-from bridge.probing import probe_all
+from bridge.config.yaml_reader import Places
+from bridge.operations.probe import probe_all
 from connectors.base import Severity
 
 app = output.application()
@@ -37,9 +37,9 @@ def check(
     each destination is asked, without writing anything, whether it is there, takes the credentials, and knows the
     fields. The exit status is 1 if there is an error, 0 otherwise.
     """
-    found = configuration.find(path)
+    found = inputs.find(path)
     try:
-        config, places = configuration.read_placed(found)
+        config, places = inputs.read_placed(found)
     except ConfigError as error:
         _show([*_rows(Severity.ERROR, error.problems), *_rows(Severity.WARNING, error.warnings)], as_json=json)
         raise typer.Exit(1) from error
@@ -58,7 +58,7 @@ def check(
 
 def _ask(config: Config, places: Places, *, as_json: bool) -> tuple[list[Row], list[str]]:
     """Ask the destinations; gives what was found, and a line for each that is well, which JSON has among the rows."""
-    from bridge.cli.vault import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
+    from bridge.cli.store import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
 
     with output.waiting() as show:
         count = len(config.destinations)

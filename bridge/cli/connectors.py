@@ -4,6 +4,7 @@ import inspect
 import keyword
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any
@@ -11,14 +12,40 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli import output
-from bridge.cli.installed import connector, connectors
-from bridge.cli.options import JsonOption
-from bridge.config import discovery
-from bridge.config.json_schema import json_schema
+from bridge.cli.inputs import JsonOption
+from bridge.config import plugins
+from bridge.config.editor_schema import json_schema
 from bridge.config.plugins import plugins_in
 from bridge.config.reference import keys
-from bridge.errors import OperatorError
+from bridge.errors import OperatorError, did_you_mean
 from connectors.base import Connector
+
+
+def connectors(entries: Mapping[str, EntryPoint] | None = None) -> dict[str, type[Connector]]:
+    """Give all connectors by name: all installed ones, or those of the entries.
+
+    Raises:
+        OperatorError: one of them cannot be loaded.
+    """
+    found = plugins.connector_entries() if entries is None else entries
+    return {name: connector(name, found) for name in sorted(found)}
+
+
+def connector(name: str, entries: Mapping[str, EntryPoint] | None = None) -> type[Connector]:
+    """Load the connector of a name, as `connectors` does.
+
+    Raises:
+        OperatorError: there is none, or it cannot be loaded.
+    """
+    found = plugins.connector_entries() if entries is None else entries
+    if name not in found:
+        hint = did_you_mean(name, found) or f"; installed: {', '.join(sorted(found)) or 'none'}"
+        raise OperatorError(f"there is no connector `{name}`{hint}")
+    try:
+        return plugins.connector_class(found[name])
+    except ImportError as error:
+        raise OperatorError(f"{error}; install it anew, or remove the package that brings it") from error
+
 
 app = output.application(no_args_is_help=True)
 
@@ -92,7 +119,7 @@ def new(
     """
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name.startswith("test_") or name == "conftest":
         raise typer.BadParameter(f"`{name}` cannot be the name of a Python file: small letters, digits and `_`")
-    if name in discovery.connector_entries():
+    if name in plugins.connector_entries():
         raise OperatorError(f"there is a connector `{name}` already; choose another name")
     folder = folder or Path(name)
     words = {"name": name, "Name": "".join(part.capitalize() for part in name.split("_"))}

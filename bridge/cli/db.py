@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
-from bridge.audit import BY_COMMAND, Action, Entry
-from bridge.cli import configuration, output
-from bridge.cli.options import ConfigOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import ConfigOption
 from bridge.cli.rekey import encrypted, rekey
 from bridge.cli.store import cause, driver_of, open_store
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import auditing
+from bridge.operations.audit import BY_COMMAND, Action, Entry
+from bridge.store import audit_log
 from bridge.store import backup as copies
 from bridge.store import migrate as migration
 from bridge.store.driver import raw
 from bridge.store.installation import adopt
-from bridge.store.opening import driver_for
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.url import driver_for
 
 app = output.application(no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def migrate(*, config: ConfigOption = None) -> None:
 
     `leadbridge serve` does the same when it starts. Before an upgrade make a backup: there is no way back.
     """
-    kept = configuration.read(config).store
+    kept = inputs.read(config).store
     driver = driver_for(kept.url, kept.encryption_keys)
     try:
         migrated = migration.migrate(driver.engine())
@@ -56,7 +56,7 @@ def check(*, config: ConfigOption = None) -> None:
 
     It reads all of it, which takes a while; a running `serve` is not held up.
     """
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         # First: it is there though the database may be away.
@@ -94,7 +94,7 @@ def backup(
 
     For PostgreSQL use pg_dump.
     """
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         raise OperatorError(
@@ -105,7 +105,7 @@ def backup(
     copies.check_new(file)
     try:
         with store.writing() as connection:
-            auditing.keep(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
+            audit_log.keep(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
     except StoreUnavailableError as error:
         # A store that cannot be written any more is what one wants a copy of.
         output.complain(f"the audit log does not tell of this: {error}")

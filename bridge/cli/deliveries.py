@@ -8,13 +8,9 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from bridge.admin.masking import OPEN
 from bridge.admin.rows import delivery_shape, delivery_story
-from bridge.again import route_again
-from bridge.audit import BY_COMMAND, Action, Entry, Subject
-from bridge.cli import configuration, output
-from bridge.cli.ids import delivery_id, find_event, for_each
-from bridge.cli.options import (
+from bridge.cli import inputs, output
+from bridge.cli.inputs import (
     PAGE_ROWS,
     BeforeOption,
     ChatbotOption,
@@ -22,14 +18,20 @@ from bridge.cli.options import (
     DestinationOption,
     JsonOption,
     LimitOption,
+    delivery_id,
+    find_event,
+    for_each,
 )
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.event import EventState
-from bridge.store import actions, auditing, questions
-from bridge.store.base import DeliveryState
-from bridge.store.questions import DeliveryStory, EventRow, Page
+from bridge.ingress.reprocess import route_again
+from bridge.operations.audit import BY_COMMAND, Action, Entry, Subject
+from bridge.operations.masking import OPEN
+from bridge.store import audit_log, commands, queries
+from bridge.store.interface import DeliveryState
+from bridge.store.queries import DeliveryStory, EventRow, Page
 
 BULK_LIMIT = 1_000_000
 """The most deliveries of one `--all`."""
@@ -75,8 +77,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List deliveries, newest first."""
-    with open_store(configuration.read(config)).reading() as connection:
-        rows = questions.delivery_page(connection, Page(chatbot, destination, before, limit), state)
+    with open_store(inputs.read(config)).reading() as connection:
+        rows = queries.delivery_page(connection, Page(chatbot, destination, before, limit), state)
     output.show_rows([delivery_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -93,7 +95,7 @@ def show(
 
     What the destination said may hold personal data. With --json, one object for each ID.
     """
-    store = open_store(configuration.read(config))
+    store = open_store(inputs.read(config))
     for_each(ids, lambda each: _show(_story(store, each), as_json=json))
 
 
@@ -115,10 +117,10 @@ def replay(
     again with the configuration as it is on disk now, and gets its deliveries if it is recognised.
     """
     page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     store = open_store(settings)
     if page:
-        _act_on_all(store, page, state, "replay", actions.replay, yes=yes)
+        _act_on_all(store, page, state, "replay", commands.replay, yes=yes)
     else:
         for_each(ids or (), lambda each: _replay(each, store, settings))
 
@@ -141,9 +143,9 @@ def discard(
     if state not in _OPEN:
         raise typer.BadParameter("only pending and dead deliveries are discarded", param_hint="--state")
     page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
-    store = open_store(configuration.read(config))
+    store = open_store(inputs.read(config))
     if page:
-        _act_on_all(store, page, state, "discard", actions.discard, yes=yes)
+        _act_on_all(store, page, state, "discard", commands.discard, yes=yes)
     else:
         for_each(ids or (), lambda each: _discard(each, store))
 
@@ -169,11 +171,11 @@ def move(
     if state not in _OPEN:
         raise typer.BadParameter("only pending and dead deliveries are moved", param_hint="--state")
     page = _bulk(ids, everything, Page(chatbot, destination, None, BULK_LIMIT))
-    found = configuration.read(config)
+    found = inputs.read(config)
     store = open_store(found)
     if page:
         with store.reading() as connection:
-            ids = [str(each) for each in questions.delivery_ids(connection, page, state)[::-1]]
+            ids = [str(each) for each in queries.delivery_ids(connection, page, state)[::-1]]
         _confirm(f"Move {len(ids)} {state.value} deliveries to {to}?", yes=yes)
     for_each(ids or (), lambda each: _move(each, to, store, found))
 
@@ -190,7 +192,7 @@ def _replay(text: str, store: OpenStore, config: Config) -> None:
         event = find_event(connection, text)
     if event.state is EventState.UNRECOGNISED:
         with store.writing() as connection:
-            said = route_again(connection, event, questions.payload(connection, event.seq), config)
+            said = route_again(connection, event, queries.payload(connection, event.seq), config)
             _note(connection, Action.REPLAY, Subject.EVENT, event.id, was=event.state.value)
         output.say(said)
         return
@@ -203,7 +205,7 @@ def _replay(text: str, store: OpenStore, config: Config) -> None:
 
 def _replay_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
-        before = actions.replay(connection, [delivery], time.time()).get(delivery)
+        before = commands.replay(connection, [delivery], time.time()).get(delivery)
         if before is None:
             raise _unknown(delivery)
         _note(connection, Action.REPLAY, Subject.DELIVERY, delivery, was=before.value)
@@ -226,7 +228,7 @@ def _discard(text: str, store: OpenStore) -> None:
 
 def _discard_one(store: OpenStore, delivery: int) -> None:
     with store.writing() as connection:
-        before = actions.discard(connection, [delivery], time.time()).get(delivery)
+        before = commands.discard(connection, [delivery], time.time()).get(delivery)
         if before is None:
             raise _unknown(delivery)
         if before is DeliveryState.DELIVERED:
@@ -247,7 +249,7 @@ def _move(text: str, to: str, store: OpenStore, config: Config) -> None:
     if route is None:
         raise OperatorError(f"delivery {delivery}: chatbot {row.chatbot} has no route {to} in the configuration")
     with store.writing() as connection:
-        if not actions.move(connection, delivery, route.name, route.destination, time.time()):
+        if not commands.move(connection, delivery, route.name, route.destination, time.time()):
             raise OperatorError(f"delivery {delivery}: its event goes to {to} already; discard this one instead")
         _note(connection, Action.MOVE, Subject.DELIVERY, delivery, was=row.route, to=route.name)
     output.say(f"delivery {delivery}: goes to {to} now, and is due")
@@ -255,7 +257,7 @@ def _move(text: str, to: str, store: OpenStore, config: Config) -> None:
 
 def _deliveries_of(store: OpenStore, event: EventRow, states: set[DeliveryState]) -> list[int]:
     with store.reading() as connection:
-        rows = questions.deliveries_of(connection, event.seq)
+        rows = queries.deliveries_of(connection, event.seq)
     return [row.id for row in rows if row.state in states]
 
 
@@ -274,19 +276,19 @@ def _bulk(ids: Sequence[str] | None, everything: bool, page: Page) -> Page | Non
 def _act_on_all(store: OpenStore, page: Page, state: DeliveryState, verb: str, act: Act, *, yes: bool) -> None:
     """Do it in transactions of a few hundred, oldest first, so that each contact's deliveries stay in order."""
     with store.reading() as connection:
-        ids = questions.delivery_ids(connection, page, state)[::-1]
+        ids = queries.delivery_ids(connection, page, state)[::-1]
     what = f"{len(ids)} {state.value} {'delivery' if len(ids) == 1 else 'deliveries'}"
     if not ids:
         output.say(f"nothing to {verb}: {what}")
         return
     _confirm(f"{verb.capitalize()} {what}?", yes=yes)
     entry = None
-    for start in range(0, len(ids), actions.IDS_LIMIT):
-        part = ids[start : start + actions.IDS_LIMIT]
+    for start in range(0, len(ids), commands.IDS_LIMIT):
+        part = ids[start : start + commands.IDS_LIMIT]
         with store.writing() as connection:
             act(connection, part, time.time())
-            entry = entry or auditing.keep(connection, _entry_of_all(page, state, verb, len(ids)), time.time())
-            auditing.add(connection, entry, len(part))
+            entry = entry or audit_log.keep(connection, _entry_of_all(page, state, verb, len(ids)), time.time())
+            audit_log.add(connection, entry, len(part))
     output.say(f"{verb}ed {what}")
 
 
@@ -309,12 +311,12 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 def _note(connection: Connection, action: Action, subject: Subject, subject_id: int | str, **facts: str) -> None:
     entry = Entry(BY_COMMAND, action, subject, str(subject_id), facts=facts)
-    auditing.keep(connection, entry, time.time())
+    audit_log.keep(connection, entry, time.time())
 
 
 def _story(store: OpenStore, delivery: int) -> DeliveryStory:
     with store.reading() as connection:
-        story = questions.delivery_story(connection, delivery)
+        story = queries.delivery_story(connection, delivery)
     if story is None:
         raise _unknown(delivery)
     return story

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from bridge import log
-from bridge.cli import demo_holdings, demo_story, output
+from bridge.cli import demo_story, output
 from bridge.cli.demo_story import Sent, Stage
-from bridge.store.base import DeliveryState
-from bridge.store.questions import DeliveryRow
+from bridge.store.interface import DeliveryState
+from bridge.store.queries import DeliveryRow
 
 _COLUMNS = ("object", "id", "name", "email", "phone", "text", "when")
 _HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1}, "salesforce": {"lead": 4, "event": 1}}
@@ -68,7 +68,7 @@ def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
         for each in deliveries
     ]
     _table("Deliveries", rows, ("id", "destination", "state", "tries"))
-    held = {"hubspot": demo_holdings.of_hubspot(stage), "salesforce": demo_holdings.of_salesforce(stage)}
+    held = {"hubspot": demo_story.of_hubspot(stage), "salesforce": demo_story.of_salesforce(stage)}
     _table("HubSpot holds", held["hubspot"], _COLUMNS)
     _table("Salesforce holds", held["salesforce"], _COLUMNS)
     good = (

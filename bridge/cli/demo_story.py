@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import html
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,12 +13,12 @@ from typing import Any
 
 import aiohttp
 
-from bridge import json_form, signature
 from bridge.app import running
 from bridge.config import Config, load
-from bridge.store import questions
-from bridge.store.base import DeliveryState
-from bridge.store.opening import driver_for
+from bridge.ingress import javascript_json, signature
+from bridge.store import queries
+from bridge.store.interface import DeliveryState
+from bridge.store.url import driver_for
 from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
@@ -173,10 +174,10 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
     return sent
 
 
-def deliveries(config: Config) -> list[questions.DeliveryRow]:
+def deliveries(config: Config) -> list[queries.DeliveryRow]:
     """Read what the store says of the deliveries, oldest first."""
     with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
-        return questions.delivery_page(connection, questions.Page())[::-1]
+        return queries.delivery_page(connection, queries.Page())[::-1]
 
 
 async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
@@ -196,7 +197,7 @@ async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
     }
     # .NET escapes what is not ASCII; JavaScript's JSON form does not. Both must be read as the same text.
     body = json.dumps(fields, indent=1).encode()
-    signed = (json_form.json_form(body) or body) if step.compact else body
+    signed = (javascript_json.json_form(body) or body) if step.compact else body
     headers = {
         "Content-Type": "application/json",
         signature.HEADER: signature.sign(step.key.encode(), str(int(time.time())), signed),
@@ -221,3 +222,60 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+Row = dict[str, Any]
+
+
+def of_hubspot(stage: Stage) -> list[Row]:
+    """Give the contacts, then what belongs to them."""
+    crm = stage.hubspot
+    names = {each.id: _name(each.properties, "firstname", "lastname") for each in crm.contacts}
+    rows: list[Row] = [
+        {
+            "object": "contact",
+            "id": each.id,
+            "name": names[each.id],
+            "email": each.properties.get("email"),
+            "phone": each.properties.get("phone"),
+        }
+        for each in crm.contacts
+    ]
+    for kind, records, text, when in (
+        ("note", crm.notes, "hs_note_body", ""),
+        ("meeting", crm.meetings, "hs_meeting_body", "hs_meeting_start_time"),
+        ("task", crm.tasks, "hs_task_body", ""),
+    ):
+        for each in records:
+            said, _, _ = each.properties[text].partition("<br><br>")
+            whose = ", ".join(names[contact] for contact in each.associations["contacts"])
+            shown = {"text": html.unescape(said), "when": each.properties.get(when)}
+            rows.append({"object": kind, "id": each.id, "name": whose, **shown})
+    return rows
+
+
+def of_salesforce(stage: Stage) -> list[Row]:
+    """Give the leads, then what belongs to them."""
+    crm = stage.salesforce
+    rows: list[Row] = [
+        {
+            "object": "lead",
+            "id": each.id,
+            "name": _name(each.fields, "FirstName", "LastName"),
+            "email": each.fields.get("Email"),
+            "phone": each.fields.get("Phone"),
+            "text": each.fields.get("Description"),
+        }
+        for each in crm.leads
+    ]
+    names = {row["id"]: row["name"] for row in rows}
+    for kind, records in (("event", crm.events), ("task", crm.tasks)):
+        for each in records:
+            said, _, _ = each.fields["Description"].partition("\n\n")
+            shown = {"text": said, "when": each.fields.get("StartDateTime")}
+            rows.append({"object": kind, "id": each.id, "name": names[each.fields["WhoId"]], **shown})
+    return rows
+
+
+def _name(fields: Any, *parts: str) -> str:  # noqa: ANN401 - a record's fields, of either CRM
+    return " ".join(filter(None, (fields.get(part) for part in parts)))

@@ -11,17 +11,17 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import configuration, examining, output
+from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
-from bridge.cli.examining import Found
-from bridge.cli.options import JsonOption, PathArgument
-from bridge.cli.store import driver_of, open_store
-from bridge.cli.vault import CommandVault
+from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.store import CommandVault, driver_of, open_store
 from bridge.config import Config, ConfigError
-from bridge.config.places import Places
 from bridge.config.reload import tolerant
+from bridge.config.yaml_reader import Places
 from bridge.errors import LeadbridgeError
-from bridge.probing import probe_all
+from bridge.operations import health_check
+from bridge.operations.health_check import Found
+from bridge.operations.probe import probe_all
 from connectors.base import Severity
 
 _SHOWN = {Severity.NOTE: ("good", "green"), Severity.WARNING: ("look", "yellow"), Severity.ERROR: ("BAD", "red")}
@@ -57,9 +57,9 @@ def doctor(
 
 
 def _found(path: Path | None, url: str | None) -> Iterator[Found]:
-    file = configuration.find(path)
+    file = inputs.find(path)
     try:
-        config, places = configuration.read_placed(file)
+        config, places = inputs.read_placed(file)
     except ConfigError as error:
         yield from (Found("configuration", Severity.ERROR, str(each)) for each in error.problems)
         yield from _without_broken(file)
@@ -68,11 +68,11 @@ def _found(path: Path | None, url: str | None) -> Iterator[Found]:
     yield Found("configuration", Severity.NOTE, f"{file}: no errors")
     yield from _stored(config)
     if config.server.admin.port:
-        yield examining.bridge(config.server.admin)
+        yield health_check.bridge(config.server.admin)
     if not config.alerts.to:
         yield Found("alerts", Severity.WARNING, "nobody is told when something is wrong: write alerts: {to: [...]}")
     if url:
-        yield from examining.webhook(url, time.time())
+        yield from health_check.webhook(url, time.time())
     yield from _destinations(config, places)
 
 
@@ -85,7 +85,7 @@ def _without_broken(file: Path) -> Iterator[Found]:
         return
     yield from _stored(config)
     if config.server.admin.port:
-        yield examining.bridge(config.server.admin)
+        yield health_check.bridge(config.server.admin)
 
 
 def _stored(config: Config) -> Iterator[Found]:
@@ -93,16 +93,16 @@ def _stored(config: Config) -> Iterator[Found]:
     now = time.time()
     try:
         driver = driver_of(config)
-        yield from examining.files(driver, config.store.spool)
+        yield from health_check.files(driver, config.store.spool)
         opened = open_store(config)
-        yield from examining.store(opened, driver)
-        yield from examining.encryption(config)
+        yield from health_check.store(opened, driver)
+        yield from health_check.encryption(config)
         with opened.reading() as connection:
-            found = list(examining.clock(connection, driver, now))
+            found = list(health_check.clock(connection, driver, now))
             yield from found or [Found("clock", Severity.NOTE, "nothing speaks against it")]
-            waits = list(examining.leads(connection, config, now))
+            waits = list(health_check.leads(connection, config, now))
             yield from waits or [Found("leads", Severity.NOTE, "none is dead, none waits too long, no lane is paused")]
-            yield examining.refused(connection)
+            yield health_check.refused(connection)
     except LeadbridgeError as error:
         yield Found("store", Severity.ERROR, str(error))
 

@@ -12,18 +12,18 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from bridge.audit import BY_COMMAND, Action, Entry
-from bridge.cli import configuration, output
-from bridge.cli.options import JsonOption, PathArgument
+from bridge.cli import inputs, output
+from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.cli.store import OpenStore, all_stores, cause
 from bridge.config import Config
 from bridge.errors import StoreUnavailableError
 from bridge.identity import Identity
-from bridge.store import auditing, erasure, tombstones
+from bridge.operations.audit import BY_COMMAND, Action, Entry
+from bridge.store import audit_log, erasure, tombstones
 from bridge.store.driver import Driver
 from bridge.store.erasure import Extent, Holding, Remains
 from bridge.store.installation import adopt
-from bridge.store.mentions import Address, Person, Phone, Words
+from bridge.store.person_match import Address, Person, Phone, Words
 from bridge.store.sqlite import SqliteDriver
 
 SHOWN = 20
@@ -90,7 +90,7 @@ def erase(
     The exit status is 1 if nothing was found, or if something may be left.
     """
     person = _person(email, phone, region)
-    settings = configuration.read(path)
+    settings = inputs.read(path)
     found = _find_all(settings, person)
     anything = any(each.anything for each in found)
     if not json:
@@ -177,15 +177,15 @@ class _Tally:
             "texts": sum(each.texts for each in found),
         }
         with store.writing() as connection:
-            self._entry = auditing.keep(connection, Entry(BY_COMMAND, Action.ERASE, count=0, facts=facts), time.time())
+            self._entry = audit_log.keep(connection, Entry(BY_COMMAND, Action.ERASE, count=0, facts=facts), time.time())
 
     def add(self, store: OpenStore, connection: Connection, count: int) -> None:
         """Count a step, in its own transaction; one of the spool, which is another store, before it."""
         if store is self._store:
-            auditing.add(connection, self._entry, count)
+            audit_log.add(connection, self._entry, count)
             return
         with self._store.writing() as own:
-            auditing.add(own, self._entry, count)
+            audit_log.add(own, self._entry, count)
 
 
 def _erase(found: _Found, main: OpenStore, until: float | None, tally: _Tally) -> None:

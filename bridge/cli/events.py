@@ -7,13 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from bridge.admin.rows import delivery_shape, event_shape, payload_value
-from bridge.cli import configuration, output
-from bridge.cli.ids import find_event, for_each
-from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, find_event, for_each
 from bridge.cli.store import OpenStore, open_store
 from bridge.event import EventState
-from bridge.store import questions
-from bridge.store.questions import DeliveryRow, EventRow, Page
+from bridge.store import queries
+from bridge.store.queries import DeliveryRow, EventRow, Page
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
@@ -44,9 +43,9 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List events, newest first, without what they hold."""
-    with open_store(configuration.read(config)).reading() as connection:
+    with open_store(inputs.read(config)).reading() as connection:
         cursor = find_event(connection, before).seq if before else None
-        rows = questions.event_page(connection, Page(chatbot, None, cursor, limit), state)
+        rows = queries.event_page(connection, Page(chatbot, None, cursor, limit), state)
     output.show_rows([event_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -63,15 +62,15 @@ def show(
 
     This shows personal data. With --json, one object for each ID.
     """
-    store = open_store(configuration.read(config))
+    store = open_store(inputs.read(config))
     for_each(ids, lambda each: _show(store, each, as_json=json))
 
 
 def _show(store: OpenStore, text: str, *, as_json: bool) -> None:
     with store.reading() as connection:
         event = find_event(connection, text)
-        payload = questions.payload(connection, event.seq)
-        deliveries = questions.deliveries_of(connection, event.seq)
+        payload = queries.payload(connection, event.seq)
+        deliveries = queries.deliveries_of(connection, event.seq)
     value = payload_value(payload, reveal=True)
     if as_json:
         rows = [delivery_shape(each).model_dump() for each in deliveries]

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli import configuration, output
-from bridge.cli.eventfile import STANDARD_INPUT, read_event, split_required
-from bridge.cli.explanation import FAILS, MATCHES, Asked, Fate, RouteFate, foretell
-from bridge.cli.options import LIMIT, ChatbotOption, JsonOption
-from bridge.cli.values import shown
+from bridge.cli import inputs, output
+from bridge.cli.event_source import STANDARD_INPUT, read_event, split_required
+from bridge.cli.explanation import FAILS, MATCHES, Asked, Fate, RouteFate, foretell, shown
+from bridge.cli.inputs import LIMIT, ChatbotOption, JsonOption
 from bridge.event import EventState
-from bridge.mapping import FieldTrace
+from bridge.mapping.mapping import FieldTrace
 from connectors.base import Preview
 
 app = output.application()
@@ -87,7 +86,7 @@ def _only_path(arguments: list[Path]) -> Path | None:
 def _explain(arguments: list[Path], *, as_json: bool) -> bool:
     """Explain an event; says whether there is a finding."""
     path, event = split_required(arguments)
-    fates = foretell(read_event(event), configuration.read_whole(path), time.time())
+    fates = foretell(read_event(event), inputs.read_whole(path), time.time())
     if as_json:
         output.write_json([row for fate in fates for row in _rows(fate)])
     else:

@@ -1,20 +1,21 @@
 """What would become of an event, worked out by the same steps that a real one goes through. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from bridge import json_form
 from bridge.config import Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
-from bridge.expressions.engine import JinjaExpressions
 from bridge.identity import STAND_IN
-from bridge.mapping import FieldTrace, variables
-from bridge.record import Spoiled, make_record
-from bridge.routing import route as route_event
-from bridge.routing import why_unrecognised
-from bridge.store.base import Delivery, NewDelivery
+from bridge.ingress import javascript_json
+from bridge.ingress.routing import route as route_event
+from bridge.ingress.routing import why_unrecognised
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import FieldTrace, variables
+from bridge.mapping.record import Spoiled, make_record
+from bridge.store.interface import Delivery, NewDelivery
 from connectors.base import Connector, ExpressionError, Preview, Record
 
 MATCHES = "matches"
@@ -73,7 +74,7 @@ def foretell(body: bytes, config: Config, now: float) -> list[Fate]:
     except ValueError:
         document = None
     if isinstance(document, list) and document:
-        return [foretell_one(json_form.stringify(each), each, config, now) for each in document]
+        return [foretell_one(javascript_json.stringify(each), each, config, now) for each in document]
     return [foretell_one(body, document, config, now)]
 
 
@@ -148,3 +149,37 @@ def _delivery(event: Event, route: Route) -> Delivery:
     """Make the delivery as the store would give it to the lane."""
     memo: Mapping[str, str] = {}
     return Delivery(0, event.id, event.chatbot or "", event.payload, event.received_at, route.name, 0, 0, None, memo)
+
+
+WIDTH: Final = 60
+"""Characters of a value, at most."""
+
+
+def shown(value: Any, width: int = WIDTH) -> str:  # noqa: ANN401 - any JSON value
+    """Write a value as JSON, its end cut off where it is too long."""
+    text = _written(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def shown_change(before: Any, after: Any, width: int = WIDTH) -> tuple[str, str]:  # noqa: ANN401 - any JSON values
+    """Write two values that differ, and see to it that what differs is not cut off."""
+    texts = _written(before), _written(after)
+    start = max(0, _alike(*texts) - width // 2) if max(map(len, texts)) > width else 0
+    one, other = (_window(text, start, width) for text in texts)
+    return one, other
+
+
+def _written(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _alike(one: str, other: str) -> int:
+    """Count the characters in which two texts begin alike."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
+
+
+def _window(text: str, start: int, width: int) -> str:
+    """Show a part of a text, with an ellipsis for what is left out at either end."""
+    part = text[start : start + width]
+    return f"{'…' if start else ''}{part}{'…' if start + width < len(text) else ''}"

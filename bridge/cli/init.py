@@ -12,11 +12,11 @@ import typer
 
 from bridge.cli import output, scaffold
 from bridge.cli.check import warning_line
-from bridge.cli.installed import connector as find_connector
-from bridge.cli.installed import connectors
+from bridge.cli.connectors import connector as find_connector
+from bridge.cli.connectors import connectors
 from bridge.cli.scaffold import Wanted
 from bridge.config import ConfigError, load
-from bridge.config.json_schema import json_schema
+from bridge.config.editor_schema import json_schema
 from bridge.errors import OperatorError
 
 app = output.application()

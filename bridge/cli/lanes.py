@@ -8,17 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from bridge.admin.rows import moment
-from bridge.audit import BY_COMMAND, Action, Entry, Subject
-from bridge.cli import configuration, output
-from bridge.cli.ids import for_each
-from bridge.cli.options import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
-from bridge.errors import OperatorError
-from bridge.spelling import did_you_mean
-from bridge.store import actions, auditing
-from bridge.store.base import Pause
-from bridge.store.lane_rows import LaneRow, ShardRow, all_lanes
+from bridge.errors import OperatorError, did_you_mean
+from bridge.operations.audit import BY_COMMAND, Action, Entry, Subject
+from bridge.store import audit_log, commands
+from bridge.store.interface import Pause
+from bridge.store.lane_queries import LaneRow, ShardRow, all_lanes
 
 REASON = "by an operator"
 """The reason of a pause that came without one."""
@@ -61,7 +59,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the lanes by name: what waits in each, since when, and who works it."""
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     rows = [_row(each, settings) for each in _all(open_store(settings), settings)]
     chosen = [
         row
@@ -86,7 +84,7 @@ def pause(
     Events are still taken in, and their deliveries wait.
     Calls that are on their way are not called back.
     """
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     store = open_store(settings)
     known = _names(store, settings)
     for_each(names, lambda name: _pause(store, _known(name, known), reason))
@@ -95,7 +93,7 @@ def pause(
 @app.command()
 def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
     """Let destinations, with all their lanes, go on, whether an operator has paused them or they themselves have."""
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     store = open_store(settings)
     known = _names(store, settings)
     for_each(names, lambda name: _resume(store, _known(name, known)))
@@ -103,16 +101,16 @@ def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
 
 def _pause(store: OpenStore, name: str, reason: str) -> None:
     with store.writing() as connection:
-        actions.pause_lane(connection, name, Pause("operator", reason or REASON))
+        commands.pause_lane(connection, name, Pause("operator", reason or REASON))
         # Not the reason: it is the operator's own words, and may name a person.
-        auditing.keep(connection, Entry(BY_COMMAND, Action.PAUSE, Subject.LANE, name), time.time())
+        audit_log.keep(connection, Entry(BY_COMMAND, Action.PAUSE, Subject.LANE, name), time.time())
     output.say(f"lane {name}: paused until `leadbridge lanes resume {name}`")
 
 
 def _resume(store: OpenStore, name: str) -> None:
     with store.writing() as connection:
-        was_paused = actions.resume_lane(connection, name)
-        auditing.keep(connection, Entry(BY_COMMAND, Action.RESUME, Subject.LANE, name), time.time())
+        was_paused = commands.resume_lane(connection, name)
+        audit_log.keep(connection, Entry(BY_COMMAND, Action.RESUME, Subject.LANE, name), time.time())
     output.say(f"lane {name}: resumed" if was_paused else f"lane {name}: was not paused")
 
 

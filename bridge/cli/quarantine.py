@@ -8,18 +8,17 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from bridge import again
-from bridge.audit import BY_COMMAND, Action, Entry, Subject
-from bridge.cli import configuration, output
-from bridge.cli.ids import for_each
-from bridge.cli.options import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
 from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.event import timestamp
-from bridge.store import auditing, questions
+from bridge.ingress import reprocess
+from bridge.operations.audit import BY_COMMAND, Action, Entry, Subject
+from bridge.store import audit_log, queries
 from bridge.store import quarantine as rooms
-from bridge.store.questions import Page, QuarantineRow
+from bridge.store.queries import Page, QuarantineRow
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
 
@@ -50,8 +49,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the requests, newest first, without what they hold."""
-    with open_store(configuration.read(config)).reading() as connection:
-        rows = questions.quarantine_page(connection, Page(chatbot, None, before, limit))
+    with open_store(inputs.read(config)).reading() as connection:
+        rows = queries.quarantine_page(connection, Page(chatbot, None, before, limit))
     output.show_rows([_row(each) for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -87,7 +86,7 @@ def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything:
 def _chosen(ids: list[int] | None, config: Path | None, *, everything: bool) -> tuple[Config, OpenStore, list[int]]:
     if bool(ids) == everything:
         raise typer.BadParameter("give either IDs or --all")
-    settings = configuration.read(config)
+    settings = inputs.read(config)
     store = open_store(settings)
     chosen = _all(store) if everything else ids or []
     if not chosen:
@@ -97,8 +96,8 @@ def _chosen(ids: list[int] | None, config: Path | None, *, everything: bool) -> 
 
 def _release(store: OpenStore, request: int, config: Config, *, any_age: bool) -> str:
     with store.writing() as connection:
-        quarantined = questions.quarantined(connection, request)
-        said = again.release(connection, request, quarantined, config, any_age=any_age) if quarantined else None
+        quarantined = queries.quarantined(connection, request)
+        said = reprocess.release(connection, request, quarantined, config, any_age=any_age) if quarantined else None
         if said is None:
             raise _unknown(request)
         facts = {"age": "any"} if any_age else {}
@@ -115,7 +114,7 @@ def _discard(store: OpenStore, request: int) -> str:
 
 
 def _note(connection: Connection, action: Action, request: int, facts: Mapping[str, str] | None = None) -> None:
-    auditing.keep(connection, Entry(BY_COMMAND, action, Subject.REQUEST, str(request), facts=facts or {}), time.time())
+    audit_log.keep(connection, Entry(BY_COMMAND, action, Subject.REQUEST, str(request), facts=facts or {}), time.time())
 
 
 def _unknown(request: int) -> OperatorError:
@@ -128,7 +127,7 @@ def _all(store: OpenStore) -> list[int]:
     page = None
     with store.reading() as connection:
         while page is None or page:
-            page = questions.quarantine_page(connection, Page(before=ids[-1] if ids else None))
+            page = queries.quarantine_page(connection, Page(before=ids[-1] if ids else None))
             ids += [row.id for row in page]
     return ids[::-1]
 

@@ -8,17 +8,25 @@ from typing import Annotated
 
 import typer
 
-from bridge.asking import Asking, ask_all
-from bridge.audit import BY_COMMAND, Action, Entry
-from bridge.cli import configuration, output
-from bridge.cli.options import JsonOption, PathArgument
-from bridge.cli.store import OpenStore, open_store
-from bridge.cli.vault import CommandVault
+from bridge.cli import inputs, output
+from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.store import CommandVault, OpenStore, open_store
 from bridge.config import Config
 from bridge.config.model import Destination
 from bridge.config.units import parse_duration
-from bridge.reconciliation import Answered, Counted, DeliveredPage, Missing, lines, missing, steps
-from bridge.store import auditing, reconciling
+from bridge.operations.audit import BY_COMMAND, Action, Entry
+from bridge.operations.reconcile import (
+    Answered,
+    Asking,
+    Counted,
+    DeliveredPage,
+    Missing,
+    ask_all,
+    lines,
+    missing,
+    steps,
+)
+from bridge.store import audit_log, history
 from bridge.store.search import SPAN, seq_at
 
 NAMED = 20
@@ -58,16 +66,16 @@ def reconcile(
     status is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()
-    config = configuration.read(path)
+    config = inputs.read(path)
     store = open_store(config)
     with store.reading() as connection:
         first = seq_at(connection, now - seconds)
-        last = reconciling.last_event(connection)
-        counted = reconciling.quarantined(connection, now - seconds)
+        last = history.last_event(connection)
+        counted = history.quarantined(connection, now - seconds)
     # In steps: a long question would keep the write-ahead log from being begun anew.
     for start, end in steps(first, last, SPAN):
         with store.reading() as connection:
-            counted += reconciling.count(connection, start, end)
+            counted += history.count(connection, start, end)
     answered = _answers(config, store, counted, first, now) if online else None
     columns = _ONLINE if online else _COLUMNS
     rows = [{name: getattr(each, name) for name in columns} for each in lines(counted, answered)]
@@ -84,11 +92,11 @@ def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now
     wanted = {name: answered[name] for name in answered if counted.delivered(name)}
     total = sum(map(counted.delivered, wanted))
     with store.writing() as connection:
-        auditing.keep(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
+        audit_log.keep(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
 
     async def read(name: str, before: int | None) -> DeliveredPage:
         with store.reading() as connection:
-            return reconciling.delivered(connection, name, first, before)
+            return history.delivered(connection, name, first, before)
 
     @asynccontextmanager
     async def opened(destination: Destination) -> AsyncIterator[None]:

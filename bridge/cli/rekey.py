@@ -8,12 +8,12 @@ from typing import Final
 import typer
 from sqlalchemy import Connection
 
-from bridge.audit import BY_COMMAND, Action, Entry
-from bridge.cli import configuration, output
-from bridge.cli.options import ConfigOption, JsonOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import ConfigOption, JsonOption
 from bridge.cli.store import OpenStore, all_stores, cause
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import auditing, erasure, rotation
+from bridge.operations.audit import BY_COMMAND, Action, Entry
+from bridge.store import audit_log, erasure, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
 from bridge.store.erasure import Remains
@@ -37,7 +37,7 @@ def rekey(*, config: ConfigOption = None, json: JsonOption = False) -> None:
 
     The exit status is 1 if something is left: rows that cannot be decrypted, or old parts of the file.
     """
-    stores = list(all_stores(configuration.read(config)))
+    stores = list(all_stores(inputs.read(config)))
     keys = stores[0][0].keys
     if not keys:
         raise OperatorError(
@@ -71,16 +71,16 @@ class _Tally:
         self.count = 0
         self._store = store
         with store.writing(queue=False) as connection:
-            self._entry = auditing.keep(connection, Entry(BY_COMMAND, Action.REKEY, count=0), time.time())
+            self._entry = audit_log.keep(connection, Entry(BY_COMMAND, Action.REKEY, count=0), time.time())
 
     def add(self, store: OpenStore, connection: Connection, count: int) -> None:
         """Count a step, in its own transaction; one of the spool, which is another store, before it."""
         self.count += count
         if store is self._store:
-            auditing.add(connection, self._entry, count)
+            audit_log.add(connection, self._entry, count)
             return
         with self._store.writing(queue=False) as own:
-            auditing.add(own, self._entry, count)
+            audit_log.add(own, self._entry, count)
 
 
 def encrypted(connection: Connection) -> str:

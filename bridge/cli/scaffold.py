@@ -11,7 +11,7 @@ from typing import Final, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.config.draft import NAME
+from bridge.config.merge import NAME
 from connectors.base import Connector
 
 _PLAIN: Final = re.compile(r"(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)

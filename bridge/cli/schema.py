@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from bridge.cli import output
-from bridge.cli.installed import connectors
-from bridge.config.json_schema import json_schema
+from bridge.cli.connectors import connectors
+from bridge.config.editor_schema import json_schema
 from bridge.config.plugins import plugins_in
 
 app = output.application()

@@ -11,13 +11,12 @@ import orjson
 import typer
 from yarl import URL
 
-from bridge.cli import configuration, output
-from bridge.cli.eventfile import read_event, split
+from bridge.cli import inputs, output
+from bridge.cli.event_source import read_event, split
 from bridge.config import Address, Chatbot, Config
-from bridge.errors import OperatorError
+from bridge.errors import OperatorError, did_you_mean
 from bridge.event import decode, serial_number
-from bridge.signature import HEADER, sign
-from bridge.spelling import did_you_mean
+from bridge.ingress.signature import HEADER, sign
 
 TIMEOUT = 30.0
 """Seconds for the whole call."""
@@ -61,7 +60,7 @@ def send(
     The exit status is 0 if the answer is one of the two that the vendor takes for success.
     """
     path, event = split(arguments or [])
-    config = configuration.read_whole(path)
+    config = inputs.read_whole(path)
     body = read_event(event) if event else None
     sender = _chatbot(config, chatbot, body)
     if body is None:

@@ -9,9 +9,9 @@ import typer
 
 from bridge import app as bridge_app
 from bridge import log
-from bridge.cli import configuration, output
+from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
-from bridge.cli.options import PathArgument
+from bridge.cli.inputs import PathArgument
 from bridge.config.reload import first, tolerant
 
 app = output.application()
@@ -32,7 +32,7 @@ def serve(
     In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
     read = first if strict else tolerant
-    config, files = read(configuration.find(path), os.environ)
+    config, files = read(inputs.find(path), os.environ)
     for warning in config.warnings:
         output.complain(warning_line(warning))
     log.configure()

@@ -1,5 +1,6 @@
 """The store as the commands use it: beside a running `serve`, without its lock, in short transactions."""
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.config import Config
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import rotation
-from bridge.store.changing import changing
+from bridge.store import rotation, secrets
 from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
-from bridge.store.opening import driver_for, spool_driver
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.transaction import changing
+from bridge.store.url import driver_for, spool_driver
+from connectors.base import VaultError
 
 
 class OpenStore:
@@ -78,3 +80,31 @@ def cause(error: Exception) -> str:
 
 
 _MIGRATE = "`leadbridge db migrate`"
+
+
+class CommandVault:
+    """One destination's place in the store; see `connectors.base.Vault`.
+
+    The store is opened when it is needed. Without one nothing can be kept, so reading fails too: a refresh token that
+    is used would be lost with the answer.
+    """
+
+    def __init__(self, config: Config, destination: str) -> None:
+        self._config = config
+        self._destination = destination
+
+    async def read(self, name: str) -> str | None:
+        """Give what was last written; see `Vault.read`."""
+        try:
+            with open_store(self._config).reading() as connection:
+                return secrets.kept(connection, self._destination, name)
+        except OperatorError as error:
+            raise VaultError(str(error)) from error
+
+    async def write(self, name: str, value: str) -> None:
+        """Keep it, and return after the commit; see `Vault.write`."""
+        try:
+            with open_store(self._config).writing() as connection:
+                secrets.keep(connection, self._destination, name, value, time.time())
+        except OperatorError as error:
+            raise VaultError(str(error)) from error

@@ -7,18 +7,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bridge.cli import configuration, output
-from bridge.cli.comparison import NOTHING, Change, Group, Kind, counted, group
-from bridge.cli.explanation import Fate, foretell_one
+from bridge.cli import inputs, output
+from bridge.cli.explanation import Fate, foretell_one, shown, shown_change
 from bridge.cli.store import open_store
-from bridge.cli.values import shown, shown_change
 from bridge.config import Config, ConfigError
+from bridge.config.diagnostics import Findings
 from bridge.config.load import build
-from bridge.config.problems import Findings
 from bridge.errors import OperatorError
 from bridge.event import decode, timestamp
+from bridge.operations.comparison import NOTHING, Change, Group, Kind, counted, group
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
-from bridge.store.recent import StoredEvent, recent_events
+from bridge.store.history import StoredEvent, recent_events
 
 _VALUE = 40  # characters of an example, at most
 _OF_A_PART = frozenset({Kind.LEFT_OUT, Kind.CHANGED, Kind.ADDED, Kind.REQUEST})
@@ -47,7 +46,7 @@ class Other:
 
 def compare(asked: Asked, *, as_json: bool) -> bool:
     """Compare and show it; says whether a delivery would become a dead letter that was none."""
-    config = configuration.read_whole(asked.path)
+    config = inputs.read_whole(asked.path)
     with open_store(config).reading() as connection:
         events = recent_events(connection, asked.limit, asked.chatbot)
         in_use = None if asked.against else configuration_in_use(connection)
@@ -63,7 +62,7 @@ def compare(asked: Asked, *, as_json: bool) -> bool:
 
 def _other(asked: Asked, in_use: ConfigurationInUse | None) -> Other:
     if asked.against:
-        return Other(configuration.read_whole(asked.against), str(asked.against))
+        return Other(inputs.read_whole(asked.against), str(asked.against))
     if in_use is None:
         return Other(None, "nothing, since `leadbridge serve` has not run on this store yet")
     contents: dict[Path, bytes | None] = {Path(name): in_use.contents[name] for name in sorted(in_use.contents)}

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from bridge.admin.rows import moment
-from bridge.cli import configuration, output
-from bridge.cli.options import ChatbotOption, ConfigOption, DestinationOption
+from bridge.cli import inputs, output
+from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
 from bridge.cli.store import open_store
 from bridge.event import timestamp
-from bridge.store.base import DeliveryState
-from bridge.store.following import STEP, Follower, News
-from bridge.store.questions import DeliveryRow
+from bridge.store.history import STEP, Follower, News
+from bridge.store.interface import DeliveryState
+from bridge.store.queries import DeliveryRow
 
 LOOK_SECONDS = 0.5
 BACK = 10
@@ -42,7 +42,7 @@ def tail(
     A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. Nothing that an event holds is shown;
     for that there is `events show`.
     """
-    store = open_store(configuration.read(config))
+    store = open_store(inputs.read(config))
     follower = Follower()
     with store.reading() as connection:
         follower.begin(connection, back)

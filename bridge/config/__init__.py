@@ -1,5 +1,6 @@
 """The configuration: `load` reads it, `Config` is what comes out, `ConfigError` says all that is wrong with it."""
 
+from bridge.config.diagnostics import ConfigError, Problem
 from bridge.config.load import load
 from bridge.config.model import (
     Ack,
@@ -14,7 +15,6 @@ from bridge.config.model import (
     Server,
     Store,
 )
-from bridge.config.problems import ConfigError, Problem
 
 __all__ = [
     "Ack",

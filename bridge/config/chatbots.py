@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bridge.config.destinations import Built, note_refusal
-from bridge.config.draft import Draft, split
-from bridge.config.expected import build_tests
+from bridge.config.diagnostics import Path
+from bridge.config.expectations import build_tests
 from bridge.config.lint import check_test_when, check_when
+from bridge.config.merge import Draft, split
 from bridge.config.model import Chatbot, Pull, Route
-from bridge.config.problems import Path
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
-from bridge.config.tree import ListNode, find, plain
-from bridge.config.wording import known_keys
-from bridge.mapping import FieldForm, FieldsError, compile_mapping
-from bridge.mapping import Mapping as FieldMapping
-from bridge.spelling import did_you_mean
+from bridge.config.validation_messages import known_keys
+from bridge.config.yaml_tree import ListNode, find, plain
+from bridge.errors import did_you_mean
+from bridge.mapping.mapping import FieldForm, FieldsError, compile_mapping
+from bridge.mapping.mapping import Mapping as FieldMapping
 
 
 def build_chatbots(draft: Draft, destinations: Mapping[str, Built]) -> dict[str, Chatbot]:

@@ -6,16 +6,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
-from bridge.config import discovery
-from bridge.config.draft import Draft, split
+from bridge.config import plugins
+from bridge.config.diagnostics import Path
+from bridge.config.merge import Draft, split
 from bridge.config.model import Destination, RateLimit, RetrySchedule
-from bridge.config.problems import Path
 from bridge.config.schema import DestinationPart
 from bridge.config.secrets import secrets_in, warn_if_readable
-from bridge.config.wording import known_keys
-from bridge.mapping import NAMES
-from bridge.pace import Pace
-from bridge.spelling import did_you_mean
+from bridge.config.validation_messages import known_keys
+from bridge.delivery.rate_limit import Pace
+from bridge.errors import did_you_mean
+from bridge.mapping.mapping import NAMES
 from bridge.worker import aside
 from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
 
@@ -94,7 +94,7 @@ def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[C
         draft.value_error(path, f"there is no such connector{did_you_mean(name, entries) or f'; {installed}'}")
         return None
     try:
-        return discovery.connector_class(entries[name])
+        return plugins.connector_class(entries[name])
     except ImportError as error:
         draft.value_error(path, str(error))
         return None

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bridge.config.draft import Draft
-from bridge.config.problems import Path
+from bridge.config.diagnostics import Path
+from bridge.config.merge import Draft
 from bridge.event import EVENT_TYPES
 
 _TYPE: Final = "Type"

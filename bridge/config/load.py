@@ -15,19 +15,18 @@ from pydantic import SecretStr, ValidationError
 from bridge.config import plugins
 from bridge.config.chatbots import build_chatbots, senders, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
-from bridge.config.draft import Draft, Model
+from bridge.config.diagnostics import ConfigError, Findings, Place, Problem
+from bridge.config.merge import Draft, Model
 from bridge.config.model import Alerts, Chatbot, Config, Server, Store
-from bridge.config.places import Places
-from bridge.config.positions import FILE_LIMIT, read
-from bridge.config.problems import ConfigError, Findings, Place, Problem
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import key_fault, store_key, warn_if_readable
 from bridge.config.substitution import Substitution
-from bridge.config.tree import MapNode, Scalar, plain
-from bridge.config.wording import known_keys
-from bridge.expressions.engine import JinjaExpressions
-from bridge.mapping import MEMBERS
-from bridge.spelling import did_you_mean
+from bridge.config.validation_messages import known_keys
+from bridge.config.yaml_reader import FILE_LIMIT, Places, read
+from bridge.config.yaml_tree import MapNode, Scalar, plain
+from bridge.errors import did_you_mean
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import MEMBERS
 
 _LOCALHOST: Final = "localhost"
 _APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)

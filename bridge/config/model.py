@@ -10,16 +10,16 @@ from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
-from bridge.config.problems import Path, Place, Problem
+from bridge.config.diagnostics import Path, Place, Problem
+from bridge.delivery.rate_limit import Pace
+from bridge.delivery.sharding import Shard, lanes_of, part
 from bridge.event import UNSIGNED
-from bridge.mapping import Mapping as FieldMapping
-from bridge.pace import Pace
-from bridge.sharding import Shard, lanes_of, part
-from bridge.signature import key_fingerprint
+from bridge.ingress.signature import key_fingerprint
+from bridge.mapping.mapping import Mapping as FieldMapping
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
-"""A compiled `when` or `test_when`: given `bridge.mapping.variables(event)`, its truth is the answer.
+"""A compiled `when` or `test_when`: given `bridge.mapping.mapping.variables(event)`, its truth is the answer.
 
 Raises `connectors.base.ExpressionError` where the event's values do not suit the expression.
 """

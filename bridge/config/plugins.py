@@ -10,10 +10,11 @@ went out of use holds is kept as long as the process, because functions of it ma
 
 import hashlib
 import importlib
+import importlib.metadata
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -21,14 +22,48 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bridge.config import discovery
-from bridge.config.problems import ConfigError, Findings, Place
-from bridge.config.problems import Path as ConfigPath
-from bridge.config.tree import ListNode, MapNode, Node, Scalar, Span
-from bridge.expressions.sandbox import Sandbox
-from bridge.plugins import connector_in, transforms_in
-from bridge.steps import Transform
-from bridge.transforms import BUILTIN
+from bridge.config.diagnostics import ConfigError, Findings, Place
+from bridge.config.diagnostics import Path as ConfigPath
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, Span
+from bridge.mapping.expressions.sandbox import Sandbox
+from bridge.mapping.plugin_api import connector_in, transforms_in
+from bridge.mapping.transform_api import Transform
+from bridge.mapping.transforms import BUILTIN
+from connectors.base import Connector, DestinationSettings, RouteSettings
+
+GROUP = "leadbridge.connectors"
+TRANSFORMS = "leadbridge.transforms"
+
+
+def connector_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
+    """Give the entry points of all installed connectors by name; none of them is loaded."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def connector_class(entry: importlib.metadata.EntryPoint) -> type[Connector]:
+    """Load a connector.
+
+    Raises:
+        ImportError: it cannot be loaded, or what is there is no connector; the message is meant for a person.
+    """
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever a foreign module does while it is imported
+        raise ImportError(f"the connector `{entry.name}` ({entry.value}) cannot be loaded: {error!r}") from error
+    if not (isinstance(found, type) and issubclass(found, Connector)):
+        raise ImportError(f"`{entry.value}` is not a subclass of connectors.base.Connector")  # noqa: TRY004 - see Raises
+    for name, wanted in (("destination_settings", DestinationSettings), ("route_settings", RouteSettings)):
+        settings = getattr(found, name, None)
+        if not (isinstance(settings, type) and issubclass(settings, wanted)):
+            wrong = f"`{entry.value}` needs a {name}: a subclass of connectors.base.{wanted.__name__}"
+            raise ImportError(wrong)  # noqa: TRY004 - see Raises
+    return found
+
+
+def transform_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
+    """Give the entry points of all installed modules with transforms by name; none of them is loaded."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=TRANSFORMS)}
+
 
 SECTION: Final = "plugins"
 _SHOWN: Final = 200
@@ -41,7 +76,7 @@ class Plugins:
     """What plugins bring, and what comes with the bridge."""
 
     transforms: dict[str, Transform] = field(default_factory=lambda: dict(BUILTIN))
-    connectors: dict[str, EntryPoint] = field(default_factory=lambda: dict(discovery.connector_entries()))
+    connectors: dict[str, EntryPoint] = field(default_factory=lambda: dict(connector_entries()))
     """Those of files have been imported; those that are installed have not."""
     folders: list[Path] = field(default_factory=list)
 
@@ -58,7 +93,7 @@ def merge_folders(root: MapNode, tree: MapNode) -> None:
 def load_plugins(root: MapNode, findings: Findings) -> Plugins:
     """Import what the configuration names and what is installed; notes what is wrong."""
     loading = _Loading(findings, Plugins())
-    for name, entry in sorted(discovery.transform_entries().items()):
+    for name, entry in sorted(transform_entries().items()):
         path, place = (SECTION, name), root.place
         with loading.faults(path, place, None, f"the installed transforms `{name}` ({entry.value})"):
             loading.take(path, place, entry.load(), entry.value)
@@ -111,9 +146,9 @@ class _Loading:
             message = f"{file}: there is a connector `{name}` already: rename the file, its name is the connector's"
             self.findings.error(path, place, message)
             return
-        entry = EntryPoint(name, f"{module.__name__}:{found.__qualname__}", discovery.GROUP)
+        entry = EntryPoint(name, f"{module.__name__}:{found.__qualname__}", GROUP)
         try:
-            discovery.connector_class(entry)
+            connector_class(entry)
         except ImportError as error:
             self.findings.error(path, place, f"{file}: {error}")
         else:

@@ -13,14 +13,12 @@ from typing import Any, Final
 
 import yaml
 
-from bridge.config import discovery
-from bridge.config.glossary import EXAMPLES, SOURCES
-from bridge.config.json_fields import Json
-from bridge.config.json_schema import json_schema
-from bridge.expressions.engine import JinjaExpressions
-from bridge.mapping import FieldForm, compile_mapping
-from bridge.steps import REQUIRED
-from bridge.transforms import BUILTIN
+from bridge.config import plugins
+from bridge.config.editor_schema import EXAMPLES, SOURCES, Json, json_schema
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import FieldForm, compile_mapping
+from bridge.mapping.transform_api import REQUIRED
+from bridge.mapping.transforms import BUILTIN
 
 _TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
 _HEAD: Final = ("key", "meaning", "default", "example")
@@ -28,8 +26,8 @@ _HEAD: Final = ("key", "meaning", "default", "example")
 
 def installed_schema() -> Json:
     """Give the JSON Schema of a configuration with the connectors that are installed. May raise ImportError."""
-    entries = discovery.connector_entries()
-    return json_schema({name: discovery.connector_class(entry) for name, entry in sorted(entries.items())})
+    entries = plugins.connector_entries()
+    return json_schema({name: plugins.connector_class(entry) for name, entry in sorted(entries.items())})
 
 
 def reference(schema: Json) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from bridge.config.diagnostics import ConfigError, Findings, Problem
 from bridge.config.load import Content, build, filled, names_in, read_files, readable_chatbots, sections_in
 from bridge.config.model import Config, LeftOut
-from bridge.config.problems import ConfigError, Findings, Problem
-from bridge.config.tree import MapNode
+from bridge.config.yaml_tree import MapNode
 
 Contents = Mapping[Path, bytes]
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 
 from bridge.config.model import Ack, Ending
 from bridge.config.units import Duration, Listener, Size, SomeTime, parse_address, parse_duration, parse_size
-from bridge.mapping import FieldForm
-from bridge.sharding import MOST_SHARDS
+from bridge.delivery.sharding import MOST_SHARDS
+from bridge.mapping.mapping import FieldForm
 
 _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}

@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.config.problems import Findings, Path
-from bridge.config.tree import Node, Origin, Scalar, find
+from bridge.config.diagnostics import Findings, Path
+from bridge.config.yaml_tree import Node, Origin, Scalar, find
 
 SHORTEST: Final = 16
 """Characters that a key or token must have: fewer can be guessed."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Final
 
-from bridge.config.problems import Findings, Path
-from bridge.config.tree import ListNode, MapNode, Node, Origin, Scalar, place_inside
+from bridge.config.diagnostics import Findings, Path
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, place_inside
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 _NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Engine
 
-from bridge.sharding import Shard
+from bridge.delivery.sharding import Shard
 from bridge.store.encryption import KeyRing
 
 LOCK_NOT_AVAILABLE = "55P03"

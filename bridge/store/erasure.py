@@ -35,11 +35,11 @@ from sqlalchemy import (
 from bridge.errors import OperatorError
 from bridge.event import EVENT_TYPES, decode, fields_of
 from bridge.identity import Identity
-from bridge.store.base import DeliveryState
 from bridge.store.driver import raw
 from bridge.store.encryption import keys_of
-from bridge.store.mentions import Mention, Person, Words
-from bridge.store.questions import in_state, opened_request
+from bridge.store.interface import DeliveryState
+from bridge.store.person_match import Mention, Person, Words
+from bridge.store.queries import in_state, opened_request
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, insert, select
 from bridge.errors import OperatorError
 from bridge.identity import KEY_BYTES, Identity
 from bridge.store.encryption import keys_of
-from bridge.store.missing import insert_missing
 from bridge.store.schema import installation
+from bridge.store.transaction import insert_missing
 
 _KEY: Final = "identity_key"
 """The row of this store's key, or of the check of a key that the configuration has: told apart by their length."""

@@ -80,7 +80,7 @@ def _migrate(connection: Connection) -> bool:
     elif found != HEAD:
         _upgrade(connection, found)
     if connection.dialect.name == "postgresql":
-        from bridge.store.postgres_inlets import functions_differ, make_functions  # noqa: PLC0415 - that engine's alone
+        from bridge.store.postgres_queue import functions_differ, make_functions  # noqa: PLC0415 - that engine's alone
 
         if functions_differ(connection):
             make_functions(connection)
@@ -93,7 +93,7 @@ def _complete(engine: Engine) -> bool:
         return False
     if engine.dialect.name != "postgresql":
         return True
-    from bridge.store.postgres_inlets import functions_differ  # noqa: PLC0415 - that engine's alone
+    from bridge.store.postgres_queue import functions_differ  # noqa: PLC0415 - that engine's alone
 
     try:
         with engine.connect() as connection:

@@ -16,12 +16,12 @@ from psycopg.pq import Format, PGconn, Ping, TransactionStatus
 from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
+from bridge.delivery.sharding import Shard
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.sharding import Shard
 from bridge.store.driver import READ_BYTES, News, Queue, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, carry
-from bridge.store.listener import CHANNEL, Listener
-from bridge.store.postgres_inlets import LOCK_SECONDS
+from bridge.store.postgres_listener import CHANNEL, Listener
+from bridge.store.postgres_queue import LOCK_SECONDS
 from bridge.store.schema import metadata
 
 STATEMENT_SECONDS = 10

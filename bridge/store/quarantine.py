@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 
 from bridge.event import Room
 from bridge.store import tombstones
-from bridge.store.base import Quarantined
 from bridge.store.encryption import keys_of, plain_size
-from bridge.store.missing import insert_missing
+from bridge.store.interface import Quarantined
 from bridge.store.schema import proofs, quarantine
+from bridge.store.transaction import insert_missing
 
 AGE_LIMIT = 7 * 24 * 3600.0
 STEP = 100

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, case, delete, func, select
 
 from bridge.event import EventState
-from bridge.store.base import DeliveryState, Pruned
+from bridge.store.interface import DeliveryState, Pruned
 from bridge.store.schema import deliveries, events
 
 STEP = 500

@@ -36,7 +36,6 @@ from sqlalchemy import (
 from bridge.errors import OperatorError
 from bridge.store.encryption import MARK, TEXT_MARK, DamagedError, KeyRing, key_in, keys_of, missing, text_beginning
 from bridge.store.erasure import ERASED
-from bridge.store.missing import insert_missing
 from bridge.store.schema import (
     attempts,
     configuration,
@@ -48,6 +47,7 @@ from bridge.store.schema import (
     quarantine,
     secrets,
 )
+from bridge.store.transaction import insert_missing
 
 ROWS: Final = 200
 """Rows that one step changes, at most."""

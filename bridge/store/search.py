@@ -15,9 +15,9 @@ from sqlalchemy import Column, Connection, Select, Subquery, exists, func, selec
 from bridge.event import EventState, decode, text_of
 from bridge.identity import Identity
 from bridge.store import installation
-from bridge.store.base import PAGE, DeliveryState
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
-from bridge.store.questions import (
+from bridge.store.interface import PAGE, DeliveryState
+from bridge.store.queries import (
     DeliveryRow,
     EventRow,
     deliveries_in,

@@ -3,8 +3,8 @@
 from sqlalchemy import Connection, select, update
 
 from bridge.store.encryption import keys_of
-from bridge.store.missing import insert_missing
 from bridge.store.schema import secrets
+from bridge.store.transaction import insert_missing
 
 
 def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:

@@ -14,10 +14,10 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, or_, select, text, update
 
-from bridge.sharding import MARK_FACTOR, lanes_of, shard
-from bridge.store.base import DeliveryState
-from bridge.store.missing import add_lanes, insert_missing
+from bridge.delivery.sharding import MARK_FACTOR, lanes_of, shard
+from bridge.store.interface import DeliveryState
 from bridge.store.schema import deliveries, lanes
+from bridge.store.transaction import add_lanes, insert_missing
 
 DIVIDE_ROWS = 1_000
 """Deliveries that one call of `divide` looks at: bounds how long an accept waits for it."""
@@ -32,7 +32,7 @@ Wanted = Mapping[str, frozenset[str]]
 def mark(destination: ColumnElement[str] | str) -> ScalarSelect[int]:
     """Give the SQL of what a delivery to the destination is to be marked with, within a statement on `deliveries`.
 
-    The same as `bridge.sharding.Shard.mark` of `shard_of`; null where the destination is not split.
+    The same as `bridge.delivery.sharding.Shard.mark` of `shard_of`; null where the destination is not split.
     """
     shards = lanes.c.shards
     return (

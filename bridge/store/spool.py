@@ -7,9 +7,9 @@ from sqlalchemy import Connection, delete, func, select
 from bridge.event import Event, EventState, Form
 from bridge.identity import Identity
 from bridge.store import installation
-from bridge.store.base import DeliveryState, NewDelivery, Quarantined, Routed
 from bridge.store.encryption import keys_of, plain_size
-from bridge.store.questions import opened_request
+from bridge.store.interface import DeliveryState, NewDelivery, Quarantined, Routed
+from bridge.store.queries import opened_request
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
 

@@ -11,40 +11,30 @@ from typing import TypeVar, cast
 import structlog
 from sqlalchemy import Connection, text
 
-from bridge.audit import Entry
+from bridge.delivery.sharding import shard
 from bridge.errors import RowLockedError, StoreUnavailableError
 from bridge.identity import Identity
-from bridge.sharding import shard
+from bridge.operations.audit import Entry
 from bridge.store import (
-    auditing,
-    changes,
+    audit_log,
     configuration,
     installation,
     lease,
     quarantine,
-    questions,
+    queries,
+    queue,
     retention,
     secrets,
     sharding,
     tombstones,
 )
-from bridge.store.base import (
-    Delivery,
-    Due,
-    Lease,
-    Meeting,
-    Pause,
-    Pruned,
-    Quarantined,
-    Routed,
-    Settlement,
-)
-from bridge.store.changes import Accept, Call, Change, Settle
 from bridge.store.driver import Driver, News, raw
 from bridge.store.encryption import keys_of
-from bridge.store.keeper import LeaseKeeper
+from bridge.store.heartbeat import LeaseKeeper
+from bridge.store.interface import Delivery, Due, Lease, Meeting, Pause, Pruned, Quarantined, Routed, Settlement
+from bridge.store.queue import Accept, Call, Change, Settle
 from bridge.store.session import Session
-from bridge.store.statements import delivery_of
+from bridge.store.sqlite_statements import delivery_of
 from bridge.store.writer import Writer
 
 READERS = 2
@@ -68,7 +58,7 @@ def _nothing(*_: object) -> None:
 
 
 class SqlStore:
-    """Implements `bridge.store.base.Store` on any engine that has a driver. Made inside the running loop."""
+    """Implements `bridge.store.interface.Store` on any engine that has a driver. Made inside the running loop."""
 
     def __init__(
         self,
@@ -191,7 +181,7 @@ class SqlStore:
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count what is not delivered yet of events; see `Store.undelivered`."""
         ids = [bytes.fromhex(each) for each in event_ids]
-        count = await self._read(lambda c: questions.undelivered(c, ids))
+        count = await self._read(lambda c: queries.undelivered(c, ids))
         if count and not self._driver.exclusive:
             # Whoever else settles them tells nobody: a question from time to time costs less than to tell everybody
             # of every delivery.
@@ -204,11 +194,11 @@ class SqlStore:
 
     async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
         """Return those of the chatbots that have events; see `Store.active`."""
-        return await self._read(lambda c: questions.active_chatbots(c, chatbots))
+        return await self._read(lambda c: queries.active_chatbots(c, chatbots))
 
     async def waits(self, chatbot: str, route: str, destination: str) -> bool:
         """Tell whether a delivery is pending; see `Store.waits`."""
-        return await self._read(lambda c: questions.waits(c, chatbot, route, destination))
+        return await self._read(lambda c: queries.waits(c, chatbot, route, destination))
 
     async def quarantine(self, request: Quarantined) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
@@ -240,7 +230,7 @@ class SqlStore:
 
     async def note(self, entry: Entry, now: float) -> int:
         """Keep an entry of the audit log; see `Store.note`."""
-        return await self._call(lambda c: auditing.keep(c, entry, now))
+        return await self._call(lambda c: audit_log.keep(c, entry, now))
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> Pruned:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""
@@ -257,7 +247,7 @@ class SqlStore:
 
     async def prune_audit(self, before: float) -> bool:
         """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
-        return await self._call(lambda c: auditing.prune(c, before))
+        return await self._call(lambda c: audit_log.prune(c, before))
 
     async def close(self) -> None:
         """Commit what waits, then close; see `Store.close`."""
@@ -305,10 +295,10 @@ class SqlStore:
         return self._keeping.write(lambda connection: self._write(connection, group, self._driver.begin_keeping))
 
     def _write(self, connection: Connection, group: Sequence[Change], begin: str) -> Sequence[object]:
-        if changes.is_one_statement(connection, group):
-            return changes.write(connection, group)
+        if queue.is_one_statement(connection, group):
+            return queue.write(connection, group)
         raw(connection).execute(begin)
-        results = changes.write(connection, group)
+        results = queue.write(connection, group)
         raw(connection).execute("COMMIT")
         return results
 

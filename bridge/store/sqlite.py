@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import News, Queue, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, carry
-from bridge.store.statements import Statements
+from bridge.store.sqlite_statements import Statements
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's lock before the sender is told to come again."""

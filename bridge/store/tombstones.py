@@ -11,9 +11,9 @@ from typing import Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, text, update
 
-from bridge.store.missing import insert_missing
 from bridge.store.schema import contact_tombstones, tombstones
 from bridge.store.sharding import TURN
+from bridge.store.transaction import insert_missing
 
 STEP: Final = 500
 """Rows that one transaction removes, at most: a few milliseconds."""

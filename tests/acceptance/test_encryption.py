@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from bridge.store import rotation
-from bridge.store.base import Routed
-from bridge.store.changes import Accept, write
 from bridge.store.encryption import key_id
-from bridge.store.opening import driver_for, prepare
+from bridge.store.interface import Routed
+from bridge.store.queue import Accept, write
+from bridge.store.url import driver_for, prepare
 from connectors.testing import Sandbox
 from connectors.testing.hubspot import HubSpotSandbox
 from tests import building, postgresql
@@ -263,7 +263,7 @@ async def test_a_kill_in_the_middle_of_db_rekey_loses_nothing(
 
 
 def _payloads(connection: Any) -> Iterator[bytes]:
-    from bridge.store.received import received_since
+    from bridge.store.history import received_since
 
     after = 0
     while found := received_since(connection, 0.0, after):

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bridge.lanes import LEASE_SECONDS
+from bridge.delivery.supervisor import LEASE_SECONDS
 from tests import postgresql
 from tests.acceptance.configured import ENVIRONMENT, http, settings
 from tests.acceptance.destination import Deciding, Decision

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.tracing.export import FLUSH_SECONDS
+from bridge.telemetry.export import FLUSH_SECONDS
 from tests.acceptance.configured import ENVIRONMENT, KEY, http, settings
 from tests.acceptance.destination import Deciding, Decision
 from tests.acceptance.program import Program

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from bridge import app
 from bridge.config.model import Config, Store
 from bridge.config.reload import first
-from bridge.signature import sign
+from bridge.ingress.signature import sign
 from tests.building import KEY, SERIAL, FakeConnector, chatbot, config, destination, lead, route
 
 OPERATOR = "the-token-of-an-operator"

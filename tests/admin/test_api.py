@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bridge.admin import configured
+from bridge.admin import configuration
 from bridge.admin.desk import Desk as Changes
 from bridge.admin.metrics import Metrics
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
@@ -263,8 +263,8 @@ async def test_what_takes_long_with_many_destinations_is_made_off_the_loop(
         monkeypatch.setattr(owner, name, watching)
 
     watched(Metrics, "text")
-    watched(configured, "chatbot_shape")
-    watched(configured, "destination_shape")
+    watched(configuration, "chatbot_shape")
+    watched(configuration, "destination_shape")
     for path in ("/api/chatbots", "/api/destinations", "/api/configuration", "/metrics"):
         assert (await desk.ask("GET", path))[0] == 200
     assert {name for name, _ in made} == {"text", "chatbot_shape", "destination_shape"}

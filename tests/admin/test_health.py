@@ -9,8 +9,8 @@ import pytest
 from bridge import app
 from bridge.config.model import Address, Config, Store
 from bridge.errors import OperatorError
-from bridge.signature import sign
-from bridge.store.opening import driver_for
+from bridge.ingress.signature import sign
+from bridge.store.url import driver_for
 from tests.building import KEY, NOW, Clock, FakeConnector, chatbot, config, destination, lead, route
 
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from bridge import app
-from bridge.admin.login import SESSION_SECONDS
+from bridge.admin.authentication import SESSION_SECONDS
 from bridge.config.model import Config
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_pages import log_in

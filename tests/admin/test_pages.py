@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.admin.screen import REFRESH
-from bridge.sharding import lanes_of
+from bridge.admin.dashboard.page import REFRESH
+from bridge.delivery.sharding import lanes_of
 from bridge.store import search
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead

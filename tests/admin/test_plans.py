@@ -20,15 +20,15 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from bridge import app
-from bridge.admin import reconciled
+from bridge.admin import reconcile
 from bridge.config.reload import first
-from bridge.store import actions, counts, search
-from bridge.store.base import DeliveryState, Pause
+from bridge.store import commands, search, statistics
 from bridge.store.driver import Driver, raw
+from bridge.store.interface import DeliveryState, Pause
 from bridge.store.migrate import migrate
-from bridge.store.opening import driver_for
 from bridge.store.schema import deliveries, metadata
 from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.url import driver_for
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor
@@ -51,8 +51,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     """Collect what is asked in the desk's threads."""
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
-    monkeypatch.setattr(counts, "SPAN", SPANS["SPAN"])
-    monkeypatch.setattr(reconciled, "NEWEST", SPANS["SPAN"])
+    monkeypatch.setattr(statistics, "SPAN", SPANS["SPAN"])
+    monkeypatch.setattr(reconcile, "NEWEST", SPANS["SPAN"])
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
@@ -119,7 +119,7 @@ async def visit(store: str) -> None:
         fill(driver, FULLNESS, time.time())
         with driver.engine().begin() as connection:
             for name in DESTINATIONS:
-                actions.pause_lane(connection, name, Pause("operator", "a test"))
+                commands.pause_lane(connection, name, Pause("operator", "a test"))
         config, files = first(made.config, os.environ)
         async with app.running(config, files):
             await asyncio.to_thread(ask_for_all, made.admin)

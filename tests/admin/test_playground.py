@@ -5,9 +5,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bridge.admin.dry_run import Allowance, dry_run
-from bridge.admin.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, Place, Tried, attempt
-from bridge.store.base import Delivery
+from bridge.operations.dry_run import Allowance, dry_run
+from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, Place, Tried, attempt
+from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
 
 MAIN = b"""

@@ -16,11 +16,11 @@ from sqlalchemy import text
 
 from bridge.admin import reader as reading
 from bridge.admin import views
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk
 from bridge.admin.endpoint import NotFoundError, UnansweredError
-from bridge.admin.login import Caller, Role
 from bridge.admin.reader import Reader
-from bridge.admin.rendering import Rendering
 from bridge.admin.sources import Asked, Json, Page
 from bridge.admin.views import View
 from bridge.errors import StoreUnavailableError
@@ -307,8 +307,8 @@ STARTER = """
 import asyncio, sys, time
 from bridge.admin.desk import Desk
 from bridge.admin.reader import Reader
-from bridge.admin.rendering import Rendering
-from bridge.store.opening import driver_for
+from bridge.admin.dashboard.rendering import Rendering
+from bridge.store.url import driver_for
 from tests.admin.chores import own_pid
 
 async def main():

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.admin import inquiries, reconcile, reconciled
+from bridge.admin import jobs, reconcile
 from bridge.config.reload import first
 from bridge.errors import StoreUnavailableError
-from bridge.store import reconciling
+from bridge.store import history
 from connectors.testing import HubSpotSandbox
 from tests.admin.conftest import OPERATOR, VIEWER, Crm, Desk
 from tests.admin.test_pages import csrf, log_in
@@ -162,8 +162,8 @@ async def test_only_the_span_that_is_asked_for(place: Place) -> None:
 async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciled, "NEWEST", 2)
-    monkeypatch.setattr(inquiries, "SPAN", 2)
+    monkeypatch.setattr(reconcile, "NEWEST", 2)
+    monkeypatch.setattr(jobs, "SPAN", 2)
     await place.delivered(5)
     _, found = await place.ask("GET", "/api/reconcile")
     assert ([each["received"] for each in found["lines"]], found["complete"]) == ([2], False)
@@ -265,8 +265,8 @@ async def test_a_viewer_looks_and_nobody_else_begins_one(place: Place) -> None:
 async def test_a_destination_that_is_configured_anew_is_not_asked_on(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "AT_ONCE", 1)
-    monkeypatch.setattr(inquiries, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(history, "AT_ONCE", 1)
+    monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.0)
     await place.delivered(3)
     before = place.bridge.configuration()
     go = place.hold()
@@ -300,6 +300,6 @@ async def test_a_store_in_trouble_ends_it_with_a_reason(place: Place, monkeypatc
     def fail(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("the disk is gone")
 
-    monkeypatch.setattr(reconciling, "delivered", fail)
+    monkeypatch.setattr(history, "delivered", fail)
     found = await place.inquire()
     assert (found["state"], found["error"]) == ("failed", "the disk is gone")

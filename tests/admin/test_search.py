@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 
 from bridge.admin.desk import Desk
 from bridge.event import EventState
-from bridge.store import bulk, counts, search
-from bridge.store.base import DeliveryState, NewDelivery, Routed
-from bridge.store.bulk import Act, Chosen
+from bridge.store import commands, search, statistics
+from bridge.store.commands import Act, Chosen
 from bridge.store.driver import Driver
 from bridge.store.installation import adopt
+from bridge.store.interface import DeliveryState, NewDelivery, Routed
 from bridge.store.search import DeliveriesWanted, EventsWanted
 from bridge.store.sql import SqlStore
 from tests.building import IDENTITY_KEY, NOW, event
@@ -196,40 +196,40 @@ async def test_a_person_is_found_wherever_their_name_stands(either: Driver, monk
 
 
 async def test_the_hours_are_counted(desk: Desk) -> None:
-    day = await desk.ask(lambda connection: counts.day(connection, NOW + 5 * HOUR + 60))
+    day = await desk.ask(lambda connection: statistics.day(connection, NOW + 5 * HOUR + 60))
     assert day.accepted[-6:] == [1, 1, 1, 1, 1, 1]
     assert sum(day.accepted) == 8
     assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 11}
     assert day.complete
-    assert await desk.ask(counts.causes) == [counts.Cause("crm", "mapping", 3)]
+    assert await desk.ask(statistics.causes) == [statistics.Cause("crm", "mapping", 3)]
 
 
 async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.store.actions.IDS_LIMIT", 2)
+    monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 2)
     chosen = Chosen(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
-    found = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    found = await desk.ask(lambda connection: commands.extent(connection, chosen))
     assert found.count == 3
     first = await desk.change(step(chosen, 0, found.through))
     rest = await desk.change(step(chosen, first[-1], found.through))
     assert (len(first), len(rest)) == (2, 1)
     assert await desk.change(step(chosen, rest[-1], found.through)) == []
-    assert (await desk.ask(lambda connection: bulk.extent(connection, chosen))).count == 0
+    assert (await desk.ask(lambda connection: commands.extent(connection, chosen))).count == 0
 
 
 async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_receipt(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.store.actions.IDS_LIMIT", 4)
+    monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 4)
     chosen = Chosen(DeliveryState.PENDING)
-    found = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    found = await desk.ask(lambda connection: commands.extent(connection, chosen))
     assert found.count == 11
     taken: list[int] = []
     while ids := await desk.change(step(chosen, taken[-1] if taken else 0, found.through)):
         taken += ids
     assert taken == sorted(set(taken))
     assert (len(taken), taken[-1]) == (11, found.through)
-    monkeypatch.setattr(bulk, "COUNT_LIMIT", 5)
-    few = await desk.ask(lambda connection: bulk.extent(connection, chosen))
+    monkeypatch.setattr(commands, "COUNT_LIMIT", 5)
+    few = await desk.ask(lambda connection: commands.extent(connection, chosen))
     assert (few.count, few.through) == (5, taken[4])
 
 
@@ -237,13 +237,13 @@ async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
     chosen = Chosen(DeliveryState.DEAD)
 
     def fail(connection: Connection) -> None:
-        bulk.step(connection, chosen, Act.DISCARD, 0, 10_000, NOW)
+        commands.step(connection, chosen, Act.DISCARD, 0, 10_000, NOW)
         raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
         await desk.change(fail)
-    assert (await desk.ask(lambda connection: bulk.extent(connection, chosen))).count == 3
+    assert (await desk.ask(lambda connection: commands.extent(connection, chosen))).count == 3
 
 
 def step(chosen: Chosen, after: int, through: int) -> "Callable[[Connection], list[int]]":
-    return lambda connection: list(bulk.step(connection, chosen, Act.REPLAY, after, through, NOW))
+    return lambda connection: list(commands.step(connection, chosen, Act.REPLAY, after, through, NOW))

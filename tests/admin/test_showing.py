@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bridge.admin.charts import hours, meter, share
-from bridge.admin.masking import masked, masked_payload, masked_words, personal
+from bridge.admin.dashboard.charts import hours, meter, share
+from bridge.config.diagnostics import ConfigError
 from bridge.config.load import load
-from bridge.config.problems import ConfigError
+from bridge.operations.masking import masked, masked_payload, masked_words, personal
 
 
 def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:

@@ -14,13 +14,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.admin.given import SearchGiven
+from bridge.admin.authentication import Caller, RefusedError, Role, Session
+from bridge.admin.dashboard.page import REFRESH
 from bridge.admin.listener import Admin
-from bridge.admin.login import Caller, RefusedError, Role, Session
-from bridge.admin.masking import MEANINGS
-from bridge.admin.screen import REFRESH
+from bridge.admin.request_schemas import SearchGiven
 from bridge.admin.searches import LIMIT, TOTAL, Searches
 from bridge.config.reload import first
+from bridge.operations.masking import MEANINGS
 from connectors.base import Reason
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Crm, Desk
 from tests.admin.test_audit import short, told

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from bridge.admin.metrics import Metrics
+from bridge.delivery.retry import Call
 from bridge.event import EventState
-from bridge.retry import Call
-from bridge.signature import SignatureFault
-from bridge.store.lane_rows import LaneRow
+from bridge.ingress.signature import SignatureFault
+from bridge.store.lane_queries import LaneRow
 from connectors.base import Delivered, Quota, Reason, Retry
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

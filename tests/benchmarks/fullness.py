@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Table, insert, text
 
 from bridge.event import EventState, Form, Room, fields_of
 from bridge.identity import Identity
-from bridge.store.base import DeliveryState
 from bridge.store.driver import Driver, raw
 from bridge.store.installation import adopt
+from bridge.store.interface import DeliveryState
 from bridge.store.quarantine import BOUNDS
 from bridge.store.schema import attempts, deliveries, events, quarantine
 from connectors.base import Reason

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from bridge.signature import HEADER, sign
+from bridge.ingress.signature import HEADER, sign
 
 SERIAL = "59001dd73709417321c58b11693183a2"
 KEY = "the-signing-key-of-the-benchmark"

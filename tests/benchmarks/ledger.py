@@ -13,12 +13,12 @@ from sqlalchemy.engine import make_url
 
 from bridge.config import load
 from bridge.event import Form, Verified, decode
-from bridge.routing import route
-from bridge.store.changes import Accept, write
+from bridge.ingress.routing import route
 from bridge.store.driver import raw
 from bridge.store.encryption import KeyRing
 from bridge.store.installation import adopt
 from bridge.store.migrate import migrate
+from bridge.store.queue import Accept, write
 from bridge.store.schema import lanes
 from bridge.store.sqlite import SqliteDriver
 from tests.benchmarks.program import Setup

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, async_playwright
 
 from bridge import app
 from bridge.config.reload import first
-from bridge.signature import sign
+from bridge.ingress.signature import sign
 from connectors.testing import Sandbox
 from tests.browser.person import OPERATOR, Person
 from tests.building import KEY, SERIAL, lead

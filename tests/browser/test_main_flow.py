@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from bridge.admin.desk import Desk
-from bridge.store import actions, bulk
+from bridge.store import commands
 from connectors.testing import Fault
 from tests.browser.conftest import SECONDS, VIEWER, Dashboard
 from tests.browser.person import Person
@@ -44,11 +44,11 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     dashboard: Dashboard, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Five steps, each when the page has shown the one before.
-    monkeypatch.setattr(actions, "IDS_LIMIT", 100)
+    monkeypatch.setattr(commands, "IDS_LIMIT", 100)
     steps, change = asyncio.Semaphore(0), Desk.change
 
     async def one_by_one(desk: Desk, work: Any) -> Any:
-        if getattr(work, "func", None) is bulk.step:
+        if getattr(work, "func", None) is commands.step:
             await steps.acquire()
         return await change(desk, work)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.signature import HEADER, sign
+from bridge.ingress.signature import HEADER, sign
 from tests.building import KEY, lead
 
 MAX_BODY = 64 * 1024

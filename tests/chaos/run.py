@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from bridge.store.opening import driver_for
 from bridge.store.schema import deliveries
+from bridge.store.url import driver_for
 from tests.acceptance.configured import ENVIRONMENT
 from tests.acceptance.waiting import comes
 from tests.chaos.blows import FOR_POSTGRESQL, FOR_SQLITE, Blows, disk

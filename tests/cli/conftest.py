@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
-from bridge import retry
 from bridge.cli import app
 from bridge.config import Config, load
-from bridge.routing import route
-from bridge.signature import sign
-from bridge.store.base import Lease, Pause, Quarantined
+from bridge.delivery import retry
+from bridge.ingress.routing import route
+from bridge.ingress.signature import sign
+from bridge.ingress.verification import read_claim, verify
 from bridge.store.installation import adopt
+from bridge.store.interface import Lease, Pause, Quarantined
 from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from bridge.verification import read_claim, verify
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import NOW, SCHEDULE, SERIAL, lead
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.store.base import Quarantined
+from bridge.store.interface import Quarantined
 from connectors.base import Reason, Rejected
 from tests.building import NOW, lead
 from tests.cli.test_quarantine import refused
@@ -60,7 +60,7 @@ def test_what_is_not_done_is_not_told(filled: "Place") -> None:
 
 
 def test_many_at_once_are_one_entry(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.store.actions.IDS_LIMIT", 1)
+    monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 1)
     assert (
         filled("deliveries", "discard", "--all", "--state", "pending", "--destination", "crm", "--yes").exit_code == 0
     )
@@ -74,10 +74,10 @@ def test_many_at_once_are_one_entry(filled: "Place", monkeypatch: pytest.MonkeyP
 def test_many_that_are_cut_off_are_counted_as_far_as_they_came(
     filled: "Place", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bridge.store import actions
+    from bridge.store import commands
 
-    monkeypatch.setattr(actions, "IDS_LIMIT", 1)
-    discard = actions.discard
+    monkeypatch.setattr(commands, "IDS_LIMIT", 1)
+    discard = commands.discard
     calls: list[int] = []
 
     def fail_later(connection: Any, ids: Any, now: float) -> Any:
@@ -86,7 +86,7 @@ def test_many_that_are_cut_off_are_counted_as_far_as_they_came(
             raise RuntimeError("killed")
         return discard(connection, ids, now)
 
-    monkeypatch.setattr(actions, "discard", fail_later)
+    monkeypatch.setattr(commands, "discard", fail_later)
     with pytest.raises(RuntimeError, match="killed"):
         filled("deliveries", "discard", "--all", "--state", "pending", "--yes")
     assert told(filled) == [("discard_all", None, None, 1, {"of": 2, "state": "pending"})]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from bridge import backfill
 from bridge.cli import COMMANDS
 from bridge.config import ConfigError
+from bridge.operations import backfill
 from tests.building import SERIAL, lead
 from tests.cli.conftest import CONFIGURATION
 
@@ -329,7 +329,7 @@ def test_an_event_of_any_state_is_known(leadbridge: "Place", vendor: Vendor) -> 
 def test_more_than_a_step(leadbridge: "Place", vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.cli.backfill.ACCEPTED_AT_ONCE", 2)
     monkeypatch.setattr("bridge.cli.backfill.STEP", 2)
-    monkeypatch.setattr("bridge.store.received.STEP", 2)
+    monkeypatch.setattr("bridge.store.history.STEP", 2)
     vendor.elements = [listed() for _ in range(9)]
     leadbridge.receive(*map(pushed, vendor.elements[:5]), now=now())
 

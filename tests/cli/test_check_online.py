@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import probing
-from bridge.config import discovery
+from bridge.config import plugins
+from bridge.operations import probe
 from connectors.base import Finding, Severity, Wanted
 from connectors.http import HttpConnector
 from connectors.testing import Sandbox
@@ -86,9 +86,7 @@ class Faulty(CrmConnector):
 @pytest.fixture(autouse=True)
 def connectors(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {"http": HttpConnector, "fields": FieldsConnector, "faulty": Faulty, "plain": CrmConnector}
-    monkeypatch.setattr(
-        discovery, "connector_entries", lambda: {name: Entry(name, kind) for name, kind in kinds.items()}
-    )
+    monkeypatch.setattr(plugins, "connector_entries", lambda: {name: Entry(name, kind) for name, kind in kinds.items()})
     monkeypatch.setattr(FieldsConnector, "closed", 0)
 
 
@@ -179,7 +177,7 @@ async def test_json_holds_notes_too(place: "Place") -> None:
 
 
 def test_with_an_error_nobody_is_asked(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "probe_all", None)
+    monkeypatch.setattr(probe, "probe_all", None)
     place.configure(fields("http://127.0.0.1:9", GOOD.replace("from: Email", "from: Emial")))
 
     result = place("check", "--online")
@@ -229,8 +227,8 @@ def test_a_probe_with_a_fault_is_a_finding_and_the_others_go_on(place: "Place", 
 
 
 def test_all_together_have_a_limit(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "TOTAL_SECONDS", 0.1)
-    monkeypatch.setattr(probing, "AT_ONCE", 1)
+    monkeypatch.setattr(probe, "TOTAL_SECONDS", 0.1)
+    monkeypatch.setattr(probe, "AT_ONCE", 1)
     faulty(place, "hangs", "empty")
 
     result = place("check", "--online")

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli.comparison import EXAMPLES, NOTHING, Kind, changes, counted, group
-from bridge.cli.explanation import Fate, foretell
-from bridge.cli.values import shown, shown_change
+from bridge.cli.explanation import Fate, foretell, shown, shown_change
 from bridge.config import Config
 from bridge.config.model import Route
-from bridge.mapping import NAMES
+from bridge.mapping.mapping import NAMES
+from bridge.operations.comparison import EXAMPLES, NOTHING, Kind, changes, counted, group
 from connectors.base import Preview, Record
 from tests.building import EXPRESSIONS, NOW, FakeConnector, chatbot, config, destination, lead, route
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Connection
 
-from bridge.store import changing
 from bridge.store import sqlite as engine
+from bridge.store import transaction
 from bridge.store.driver import raw
 from bridge.store.migrate import HEAD
 from tests.building import lead
@@ -133,7 +133,7 @@ def test_a_short_lock_is_waited_for(filled: "Place", monkeypatch: pytest.MonkeyP
 
         return Counting()
 
-    monkeypatch.setattr(changing, "raw", release_at_the_third_try)
+    monkeypatch.setattr(transaction, "raw", release_at_the_third_try)
 
     assert filled("lanes", "pause", "crm").exit_code == 0
     assert tries == ["BEGIN IMMEDIATE"] * 3 + ["COMMIT"]

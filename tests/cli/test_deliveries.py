@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.store import actions
-from bridge.store.base import DeliveryState
+from bridge.store import commands
+from bridge.store.interface import DeliveryState
 from connectors.base import Delivered, Reason, Rejected
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION, OTHER_SERIAL, failed, states
@@ -143,7 +143,7 @@ def test_all_asks_first_and_replays_what_the_options_choose(filled: "Place") -> 
 
 
 def test_all_goes_through_more_than_one_transaction(leadbridge: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "IDS_LIMIT", 3)
+    monkeypatch.setattr(commands, "IDS_LIMIT", 3)
     leadbridge.receive([lead() for _ in range(8)])
 
     assert leadbridge("deliveries", "discard", "--all", "--state", "pending", "--yes").stdout == (
@@ -156,7 +156,7 @@ def test_the_number_of_a_try_is_never_given_twice(filled: "Place") -> None:
     """A call that ends after its delivery was discarded leaves its attempt, and the replay must count on from it."""
 
     async def outcome_comes_late(store: Any) -> None:
-        from bridge import retry
+        from bridge.delivery import retry
         from tests.building import NOW, SCHEDULE
 
         lease = (await store.claim("lane", ["crm"], NOW, 10.0))["crm"]
@@ -271,8 +271,8 @@ def test_the_id_of_an_event_discards_its_open_deliveries(leadbridge: "Place") ->
 
 def test_too_many_ids_in_one_transaction_are_a_fault(filled: "Place") -> None:
     with filled.driver.engine().begin() as connection, pytest.raises(ValueError, match="at most"):
-        actions.replay(connection, list(range(actions.IDS_LIMIT + 1)), 0.0)
-    assert actions.IDS_LIMIT < 32_000
+        commands.replay(connection, list(range(commands.IDS_LIMIT + 1)), 0.0)
+    assert commands.IDS_LIMIT < 32_000
     assert DeliveryState("dead") is DeliveryState.DEAD
 
 

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bridge.cli import examining
-from bridge.store.base import Pause
+from bridge.operations import health_check
+from bridge.store.interface import Pause
 from connectors.base import Reason, Rejected, Severity
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION, Place
@@ -134,14 +134,14 @@ async def test_serve_is_asked(status: int, severity: Severity) -> None:
     from bridge.config.model import Address
 
     async with await served(status) as server:
-        found = await asyncio.to_thread(examining.bridge, Address("0.0.0.0", server.port or 0))
+        found = await asyncio.to_thread(health_check.bridge, Address("0.0.0.0", server.port or 0))
     assert found.severity is severity
-    gone = await asyncio.to_thread(examining.bridge, Address("127.0.0.1", server.port or 0))
+    gone = await asyncio.to_thread(health_check.bridge, Address("127.0.0.1", server.port or 0))
     assert "is `leadbridge serve` running?" in gone.message
 
 
-async def webhook(url: str, now: float = 0.0) -> list[examining.Found]:
-    return await asyncio.to_thread(lambda: list(examining.webhook(url, now or time.time())))
+async def webhook(url: str, now: float = 0.0) -> list[health_check.Found]:
+    return await asyncio.to_thread(lambda: list(health_check.webhook(url, now or time.time())))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from bridge.cli import COMMANDS, app
 from bridge.store import erasure
-from bridge.store.base import Quarantined
 from bridge.store.encryption import KeyRing
+from bridge.store.interface import Quarantined
 from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore

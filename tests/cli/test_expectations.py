@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli import coverage
-from bridge.cli.expectations import NOTHING, Result, differences, event_of, run, run_tests
-from bridge.cli.junit import junit, mismatch_lines
+from bridge.cli.test import junit, mismatch_lines
+from bridge.config.diagnostics import Place
 from bridge.config.model import Ending, Route, RouteTest
-from bridge.config.problems import Place
 from bridge.event import EVENT_FIELDS
-from bridge.mapping import NAMES
+from bridge.mapping.mapping import NAMES
+from bridge.operations import expectations
+from bridge.operations.expectations import NOTHING, Result, differences, event_of, run, run_tests
 from tests.building import EXPRESSIONS, FakeConnector, chatbot, config, destination, route
 
 JSON = st.recursive(
@@ -164,23 +164,25 @@ def test_coverage_tells_of_routes_and_fields_that_no_test_looks_at() -> None:
     results = ran(expecting({"crm": {"email": "a@b.co"}}), expecting({"mail": Ending.DEAD}, {"Content": "hi"}))
     bot = chatbot("acme", *ROUTES)
 
-    crm, second, mail = coverage.cover(config([bot]), results)
+    crm, second, mail = expectations.cover(config([bot]), results)
 
     assert (crm.tests, crm.fields, crm.expected, crm.unexpected) == (2, 2, 1, ("n",))
     assert (second.tests, second.unexpected) == (0, ("email", "kind"))
     assert (mail.tests, mail.unexpected) == (1, ("who",))
-    assert coverage.totals([crm, second, mail]) == coverage.Totals(3, 2, 5, 1)
+    assert expectations.totals([crm, second, mail]) == expectations.Totals(3, 2, 5, 1)
 
 
 def test_an_exact_test_looks_at_all_fields() -> None:
-    (crm, *_) = coverage.cover(config([chatbot("acme", *ROUTES)]), ran(expecting({"crm": {"email": "x"}}, exact=True)))
+    (crm, *_) = expectations.cover(
+        config([chatbot("acme", *ROUTES)]), ran(expecting({"crm": {"email": "x"}}, exact=True))
+    )
 
     assert crm.unexpected == ()
 
 
 @pytest.mark.parametrize(("part", "whole", "share"), [(0, 0, 100), (0, 3, 0), (199, 200, 99), (3, 3, 100)])
 def test_all_is_only_all(part: int, whole: int, share: int) -> None:
-    assert coverage.percent(part, whole) == share
+    assert expectations.percent(part, whole) == share
 
 
 @given(st.text(), st.text())

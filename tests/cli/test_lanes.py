@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.sharding import lanes_of
-from bridge.store.base import Pause
+from bridge.delivery.sharding import lanes_of
+from bridge.store.interface import Pause
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION
 

@@ -5,8 +5,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bridge.event import Room
-from bridge.signature import sign
-from bridge.store.base import Quarantined
+from bridge.ingress.signature import sign
+from bridge.store.interface import Quarantined
 from tests.building import NOW, lead
 from tests.cli.conftest import KEY, states
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from bridge.audit import Action
 from bridge.event import EventState
-from bridge.store import auditing, lane_rows, questions, reconciling
-from bridge.store.base import DeliveryState
+from bridge.operations.audit import Action
+from bridge.store import audit_log, history, lane_queries, queries
 from bridge.store.driver import Driver
-from bridge.store.questions import Page
+from bridge.store.interface import DeliveryState
+from bridge.store.queries import Page
 
 PENDING = DeliveryState.PENDING
 DEAD = DeliveryState.DEAD
@@ -50,24 +50,24 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda c: questions.event_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: questions.event_page(c, Page(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
-        (lambda c: questions.events_like(c, "0069"), "(id>? AND id<?)"),
-        (lambda c: questions.delivery_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: questions.delivery_page(c, Page(), DEAD), "ix_deliveries_dead"),
-        (lambda c: questions.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_causes (destination=?)"),
-        (lambda c: questions.delivery_page(c, Page(), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: questions.delivery_page(c, Page(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: questions.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: questions.deliveries_of(c, 1), "(event_seq=?)"),
-        (lambda c: questions.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
-        (lambda c: lane_rows.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
-        (lambda c: questions.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: reconciling.delivered(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (lambda c: reconciling.count(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (lambda c: reconciling.count(c, 1, 9), "(event_seq=?)"),
-        (lambda c: auditing.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: auditing.page(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
+        (lambda c: queries.event_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: queries.event_page(c, Page(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
+        (lambda c: queries.events_like(c, "0069"), "(id>? AND id<?)"),
+        (lambda c: queries.delivery_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: queries.delivery_page(c, Page(), DEAD), "ix_deliveries_dead"),
+        (lambda c: queries.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_causes (destination=?)"),
+        (lambda c: queries.delivery_page(c, Page(), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: queries.delivery_page(c, Page(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: queries.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: queries.deliveries_of(c, 1), "(event_seq=?)"),
+        (lambda c: queries.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
+        (lambda c: lane_queries.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
+        (lambda c: queries.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: history.delivered(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: history.count(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: history.count(c, 1, 9), "(event_seq=?)"),
+        (lambda c: audit_log.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: audit_log.page(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
     ],
 )
 def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], index: str) -> None:
@@ -79,11 +79,11 @@ def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], i
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda c: questions.event_page(c, Page(chatbot="acme")),
-        lambda c: questions.delivery_page(c, Page()),
-        lambda c: questions.delivery_page(c, Page(chatbot="acme", destination="crm")),
-        lambda c: questions.delivery_page(c, Page(chatbot="acme"), DEAD),
-        lambda c: auditing.page(c, Action.PAUSE, 9),
+        lambda c: queries.event_page(c, Page(chatbot="acme")),
+        lambda c: queries.delivery_page(c, Page()),
+        lambda c: queries.delivery_page(c, Page(chatbot="acme", destination="crm")),
+        lambda c: queries.delivery_page(c, Page(chatbot="acme"), DEAD),
+        lambda c: audit_log.page(c, Action.PAUSE, 9),
     ],
 )
 def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callable[[Connection], object]) -> None:
@@ -92,6 +92,6 @@ def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callabl
 
 def test_every_destination_that_something_waits_for_is_listed(engine: Engine) -> None:
     with engine.connect() as connection:
-        found = questions.delivery_page(connection, Page(), PENDING)
+        found = queries.delivery_page(connection, Page(), PENDING)
 
     assert [(row.id, row.destination) for row in found] == [(2, "mail"), (1, "crm")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.signature import HEADER, matching_keys, parse_header
+from bridge.ingress.signature import HEADER, matching_keys, parse_header
 from tests.building import SERIAL, lead
 from tests.cli.conftest import CONFIGURATION, KEY, OTHER_SERIAL
 

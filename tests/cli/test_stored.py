@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.config.live import Configuration
 from bridge.config.reload import first
-from bridge.configuration import Configuration
 from tests.building import Clock, lead
 from tests.cli.conftest import CONFIGURATION, OTHER_CHATBOT, SECRET
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
-from bridge.config import discovery
+from bridge.config import plugins
 from connectors.base import (
     Connector,
     Context,
@@ -124,7 +124,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     def connector_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
         return found  # type: ignore[return-value]  # the two attributes and the method that are used
 
-    monkeypatch.setattr(discovery, "connector_entries", connector_entries)
+    monkeypatch.setattr(plugins, "connector_entries", connector_entries)
 
 
 ENVIRON = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import Ack, Address, Config, ConfigError, RateLimit, RetrySchedule, load, positions
+from bridge.config import Ack, Address, Config, ConfigError, RateLimit, RetrySchedule, load, yaml_reader
+from bridge.config.diagnostics import Findings
 from bridge.config.model import Limits
-from bridge.config.problems import Findings
 from bridge.event import EVENT_TYPES
 
 HERE = Path(__file__).parent
@@ -249,10 +249,10 @@ def test_a_hostile_file_takes_no_longer_than_two_honest_ones(case: str, tmp_path
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_without_libyaml_the_same_limits_hold(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positions, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
 
     def read(text: str) -> None:
-        positions.read("config.yaml", text[: positions.FILE_LIMIT], Findings())
+        yaml_reader.read("config.yaml", text[: yaml_reader.FILE_LIMIT], Findings())
 
     full = FULL * _seconds(read, HONEST)
     assert _seconds(read, HOSTILE[case]) < 2 * full

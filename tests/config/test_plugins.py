@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config import Config, ConfigError, discovery, load
+from bridge.config import Config, ConfigError, load, plugins
 from bridge.config.plugins import plugins_in
-from bridge.mapping import MappingError
-from bridge.plugins import transform, transforms_in
-from bridge.steps import TransformError
+from bridge.mapping.mapping import MappingError
+from bridge.mapping.plugin_api import transform, transforms_in
+from bridge.mapping.transform_api import TransformError
 
 HERE = Path(__file__).parent
 CONFIG = """
@@ -46,7 +46,7 @@ class Place:
         self.environ = environ
 
     def write(self, body: str, name: str = "mine.py") -> None:
-        (self.plugins / name).write_text(f"from bridge.plugins import transform\n\n{body}")
+        (self.plugins / name).write_text(f"from bridge.mapping.plugin_api import transform\n\n{body}")
 
     def load(self) -> Config:
         return load(self.path, self.environ)
@@ -189,7 +189,7 @@ def install(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
     def entries() -> Mapping[str, importlib.metadata.EntryPoint]:
         return {"names": Installed(found)}  # type: ignore[dict-item]  # the attributes and the method that are used
 
-    monkeypatch.setattr(discovery, "transform_entries", entries)
+    monkeypatch.setattr(plugins, "transform_entries", entries)
 
 
 def test_an_installed_module_brings_transforms(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,16 +327,16 @@ def test_a_file_brings_the_connector_that_it_defines(place: Place) -> None:
     place.write(CRM, "my_crm.py")
     found = plugins_in([place.plugins]).connectors
     assert {"my_crm", "crm", "http"} <= found.keys()
-    kind = discovery.connector_class(found["my_crm"])
+    kind = plugins.connector_class(found["my_crm"])
     assert kind.__name__ == "Crm"
-    assert kind is discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
+    assert kind is plugins.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
 
 
 def test_an_edited_connector_is_another_class(place: Place) -> None:
     place.write(CRM, "my_crm.py")
-    first = discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
+    first = plugins.connector_class(plugins_in([place.plugins]).connectors["my_crm"])
     place.write(CRM.replace("return []", "return [None]"), "my_crm.py")
-    assert discovery.connector_class(plugins_in([place.plugins]).connectors["my_crm"]) is not first
+    assert plugins.connector_class(plugins_in([place.plugins]).connectors["my_crm"]) is not first
 
 
 def test_a_file_may_bring_both(place: Place) -> None:

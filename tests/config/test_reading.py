@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
-from bridge.config.positions import read
-from bridge.config.problems import Findings, Place, Problem, written
+from bridge.config.diagnostics import Findings, Place, Problem, written
 from bridge.config.schema import ConfigPart
 from bridge.config.secrets import key_fault, secrets_in
-from bridge.config.tree import MapNode, Scalar, place_inside, plain
 from bridge.config.units import parse_address, parse_duration, parse_size
-from bridge.mapping import FieldForm
-from bridge.spelling import did_you_mean
+from bridge.config.yaml_reader import read
+from bridge.config.yaml_tree import MapNode, Scalar, place_inside, plain
+from bridge.errors import did_you_mean
+from bridge.mapping.mapping import FieldForm
 
 
 def tree(text: str) -> MapNode:

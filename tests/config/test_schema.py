@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from bridge.config import Config, ConfigError, load
-from bridge.config.glossary import EXAMPLES
-from bridge.config.json_fields import field_definitions
-from bridge.config.json_schema import json_schema
+from bridge.config.diagnostics import Findings
+from bridge.config.editor_schema import EXAMPLES, field_definitions, json_schema
 from bridge.config.plugins import plugins_in
-from bridge.config.positions import read
-from bridge.config.problems import Findings
 from bridge.config.reference import installed_schema, reference
-from bridge.config.tree import plain
 from bridge.config.units import parse_address, parse_duration, parse_size
-from bridge.transforms import BUILTIN
+from bridge.config.yaml_reader import read
+from bridge.config.yaml_tree import plain
+from bridge.mapping.transforms import BUILTIN
 from connectors.http import HttpConnector
 from tests.config.conftest import CrmConnector
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.expressions.engine import JinjaExpressions
+from bridge.mapping.expressions.engine import JinjaExpressions
 from connectors.base import Context, Outcome, Record, RouteSettings
 from connectors.http import HttpConnector
 

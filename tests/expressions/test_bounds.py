@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bridge.budget import FIELD_TEXT, Budget, InlineBudget, InlineOverrun, LimitError, spending
-from bridge.expressions.engine import JinjaExpressions
-from bridge.expressions.filters import INNER
-from bridge.expressions.sandbox import LIST_METHODS, OBJECT_METHODS, TEXT_METHODS, Sandbox
-from bridge.transforms import BUILTIN
+from bridge.mapping.budget import FIELD_TEXT, Budget, InlineBudget, InlineOverrun, LimitError, spending
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.expressions.filters import INNER
+from bridge.mapping.expressions.sandbox import LIST_METHODS, OBJECT_METHODS, TEXT_METHODS, Sandbox
+from bridge.mapping.transforms import BUILTIN
 from connectors.base import ExpressionError
 
 EXPRESSIONS = JinjaExpressions()

@@ -1,6 +1,6 @@
 """Processes that share the lanes: the real lanes and the real shares, on a queue in memory and simulated processors.
 
-Who owns what is worked out as the program does it (`bridge.shares`, and the times of `bridge.lanes`); the leases
+Who owns what is worked out as the program does it (`bridge.delivery.assignment`, and the times of `bridge.delivery.supervisor`); the leases
 themselves are not written anywhere.
 """
 
@@ -11,10 +11,10 @@ from typing import cast
 
 from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, RateLimit, RetrySchedule
-from bridge.lane import Lane
-from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
-from bridge.shares import shares
-from bridge.store.base import Lease, Store
+from bridge.delivery.assignment import shares
+from bridge.delivery.lane import Lane
+from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
+from bridge.store.interface import Lease, Store
 from bridge.store.sql import TELL_SECONDS
 from connectors.base import Blame, Connector, Delivered, Outcome, Preview, Reason, Record, Retry
 from tests.building import chatbot, destination, route

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from bridge.store.base import Delivery, DeliveryState, Due, Lease, Pause, Settlement
+from bridge.store.interface import Delivery, DeliveryState, Due, Lease, Pause, Settlement
 from tests.building import lead
 
 ROUND_TRIP = 0.002
@@ -28,7 +28,7 @@ class Queue:
 
 
 class MemoryStore:
-    """Stands in for `bridge.store.base.Store`; one for all processes. What was given to it is never lost."""
+    """Stands in for `bridge.store.interface.Store`; one for all processes. What was given to it is never lost."""
 
     def __init__(self) -> None:
         self.arrived_at: dict[int, float] = {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
+from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from tests.simulation.run import run
 from tests.simulation.world import Scenario, arrivals, cumulated
 

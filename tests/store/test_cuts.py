@@ -9,7 +9,7 @@ import pytest
 from psycopg import conninfo
 
 from bridge.errors import StoreUnavailableError
-from bridge.store.base import Lease
+from bridge.store.interface import Lease
 from bridge.store.sql import READERS, SqlStore
 from tests.building import NOW, routed
 from tests.chaos.wire import Wire

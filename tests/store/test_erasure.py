@@ -10,10 +10,10 @@ import pytest
 
 from bridge.event import EventState, Form
 from bridge.store import erasure
-from bridge.store.base import NewDelivery, Quarantined, Routed
 from bridge.store.driver import Driver
 from bridge.store.erasure import Holding, Remains
-from bridge.store.mentions import Address, Mention, Phone, Words
+from bridge.store.interface import NewDelivery, Quarantined, Routed
+from bridge.store.person_match import Address, Mention, Phone, Words
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver

@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from bridge.delivery.sharding import lanes_of
+from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS
 from bridge.errors import LeaseLostError, RowLockedError
-from bridge.lanes import LEASE_SECONDS, RENEW_SECONDS
-from bridge.sharding import lanes_of
-from bridge.store import actions, members
+from bridge.store import commands, lease
 from bridge.store import lease as lease_rows
-from bridge.store.base import Lease, Pause
-from bridge.store.changing import changing
 from bridge.store.driver import raw
+from bridge.store.interface import Lease, Pause
 from bridge.store.postgres import PostgresDriver
-from bridge.store.postgres_inlets import ROW_MILLISECONDS
+from bridge.store.postgres_queue import ROW_MILLISECONDS
 from bridge.store.sql import SqlStore
+from bridge.store.transaction import changing
 from tests.building import NOW, routed
 from tests.postgresql import ToldDriver
 from tests.store.test_postgres import ask, until
@@ -50,7 +50,7 @@ async def test_one_that_is_stopped_in_the_middle_of_a_claim_does_not_keep_the_ot
     stopped = driver.connect()
     with contextlib.closing(raw(stopped)):
         raw(stopped).execute(driver.begin_own)
-        members.meet(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
+        lease.meet(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         held = lease_rows.claim(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         assert held.keys() == {"two", "three"}
         # Nothing follows. What it holds is free before anybody's lease is over, and it is dead before long.
@@ -206,8 +206,8 @@ def _operator(driver: PostgresDriver) -> None:
         with changing(driver) as connection:
             match chance.randrange(3):
                 case 0:
-                    actions.replay(connection, [chance.randint(1, STEPS * len(NAMES))], time.time())
+                    commands.replay(connection, [chance.randint(1, STEPS * len(NAMES))], time.time())
                 case 1:
-                    actions.pause_lane(connection, chance.choice(NAMES), Pause("operator", "they asked for it"))
+                    commands.pause_lane(connection, chance.choice(NAMES), Pause("operator", "they asked for it"))
                 case _:
-                    actions.resume_lane(connection, chance.choice(NAMES))
+                    commands.resume_lane(connection, chance.choice(NAMES))

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge import retry
 from bridge.admin.desk import Desk
+from bridge.delivery import retry
 from bridge.event import EventState
-from bridge.reconciliation import Counted, steps
-from bridge.store import alerting, reconciling
-from bridge.store.base import DeliveryState, Quarantined, Routed
+from bridge.operations.reconcile import Counted, steps
+from bridge.store import history, statistics
 from bridge.store.driver import Driver
-from bridge.store.following import Follower
+from bridge.store.history import Follower
+from bridge.store.interface import DeliveryState, Quarantined, Routed
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
@@ -71,17 +71,17 @@ async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgres
 
 
 async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
-    found = await desk.ask(lambda connection: alerting.look(connection, ["crm", "other"], whole=True))
-    assert found.dead == [alerting.Dead("crm", "refused", 1, NOW + 1)]
-    assert found.backlogs == [alerting.Backlog("crm", NOW + 2, 2)]
+    found = await desk.ask(lambda connection: statistics.look(connection, ["crm", "other"], whole=True))
+    assert found.dead == [statistics.Dead("crm", "refused", 1, NOW + 1)]
+    assert found.backlogs == [statistics.Backlog("crm", NOW + 2, 2)]
     assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
-    part = await desk.ask(lambda connection: alerting.look(connection, [], whole=False))
-    assert part == alerting.Stored([], [], 0, None)
+    part = await desk.ask(lambda connection: statistics.look(connection, [], whole=False))
+    assert part == statistics.Stored([], [], 0, None)
 
 
 async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
     await filled.accept([Routed(event())])
-    last = await desk.ask(reconciling.last_event)
+    last = await desk.ask(history.last_event)
     assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
     whole = Counted(
@@ -89,12 +89,12 @@ async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
         {("acme", None): 1},
         1,
     )
-    assert await desk.ask(lambda connection: reconciling.count(connection, 1, last)) == whole
+    assert await desk.ask(lambda connection: history.count(connection, 1, last)) == whole
     parts = Counted()
     for first, end in steps(1, last, 2):
-        parts += await desk.ask(partial(reconciling.count, first=first, last=end))
+        parts += await desk.ask(partial(history.count, first=first, last=end))
     assert parts == whole
-    assert await desk.ask(lambda connection: reconciling.count(connection, 7, 9)) == Counted()
+    assert await desk.ask(lambda connection: history.count(connection, 7, 9)) == Counted()
 
 
 async def test_what_was_delivered_is_read_page_by_page_newest_first(
@@ -106,7 +106,7 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     async def read(first: int) -> list[list[int]]:
         pages, before = [], None
         while True:
-            page = await desk.ask(partial(reconciling.delivered, destination="crm", first=first, before=before))
+            page = await desk.ask(partial(history.delivered, destination="crm", first=first, before=before))
             pages.append([each.id for each in page.rows])
             if page.next is None:
                 return pages
@@ -115,13 +115,13 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     assert await read(1) == [[13, 11, 9, 5, 3, 1]]
     assert await read(5) == [[13, 11, 9]]
     assert await read(99) == [[]]
-    monkeypatch.setattr(reconciling, "AT_ONCE", 2)
+    monkeypatch.setattr(history, "AT_ONCE", 2)
     assert await read(1) == [[13, 11], [9, 5], [3, 1]]
-    monkeypatch.setattr(reconciling, "SPAN", 4)
+    monkeypatch.setattr(history, "SPAN", 4)
     pages = await read(1)
     assert [each for page in pages for each in page] == [13, 11, 9, 5, 3, 1]
     assert len(pages) > 3
-    (record,) = (await desk.ask(partial(reconciling.delivered, destination="crm", first=7, before=None))).rows
+    (record,) = (await desk.ask(partial(history.delivered, destination="crm", first=7, before=None))).rows
     assert (record.chatbot, record.route, record.remote_id) == ("acme", "crm", "r13")
     assert len(record.event_id) == 32
 

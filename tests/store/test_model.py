@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
-from bridge import retry
+from bridge.delivery import retry
+from bridge.delivery.sharding import lanes_of, shard, shard_of
 from bridge.errors import LeaseLostError
-from bridge.sharding import lanes_of, shard, shard_of
-from bridge.store import actions, changes, sharding
-from bridge.store.base import DeliveryState, Lease, NewDelivery, Routed
+from bridge.store import commands, queue, sharding
 from bridge.store.driver import Driver, raw
 from bridge.store.encryption import NO_KEYS, KeyRing
+from bridge.store.interface import DeliveryState, Lease, NewDelivery, Routed
 from bridge.store.migrate import migrate
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
@@ -154,7 +154,7 @@ class StoreModel(RuleBasedStateMachine):
         routed = self.routed(*brought)
         with contextlib.closing(self.driver.connect()) as connection:
             raw(connection).execute(self.driver.begin_own)
-            changes.write(connection, [changes.Accept(routed)])
+            queue.write(connection, [queue.Accept(routed)])
             if commits:
                 raw(connection).execute("COMMIT")
         if commits:
@@ -261,7 +261,7 @@ class StoreModel(RuleBasedStateMachine):
     def operate(self, data: st.DataObject, verb: str) -> None:
         ids = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, max_size=3, unique=True))
         with self.driver.engine().begin() as connection:
-            getattr(actions, verb)(connection, ids, self.now)
+            getattr(commands, verb)(connection, ids, self.now)
         if verb == "replay":
             self.hears_of(*(self.expected[number].destination for number in ids))
         for each in (self.expected[number] for number in ids):

@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
-from bridge.store import changes, configuration, postgres
-from bridge.store.base import NewDelivery, Pause, Quarantined, Routed
-from bridge.store.changes import Accept, Settle
+from bridge.store import configuration, postgres, queue
 from bridge.store.driver import raw
+from bridge.store.interface import NewDelivery, Pause, Quarantined, Routed
 from bridge.store.migrate import migrate
-from bridge.store.opening import driver_for
 from bridge.store.postgres import PostgresDriver
+from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, lanes
 from bridge.store.sharding import TURN
 from bridge.store.sql import SPACING_LIMIT, TELL_SECONDS, SqlStore
+from bridge.store.url import driver_for
 from tests.building import NOW, event, routed
 from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database
@@ -65,7 +65,7 @@ async def test_what_is_accepted_later_is_not_seen_before_what_is_accepted_earlie
 ) -> None:
     with contextlib.closing(driver.connect()) as slow:
         raw(slow).execute(driver.begin_own)
-        changes.write(slow, [Accept([routed("crm")])])
+        queue.write(slow, [Accept([routed("crm")])])
         # Its ids are given out already. Whoever accepts now gets higher ones, and must not commit before it.
         accepting = asyncio.ensure_future(other.accept([routed("crm")]))
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -239,7 +239,7 @@ async def test_who_takes_a_lane_over_waits_for_the_settle_that_is_under_way(
     held = await lease(store)
     with contextlib.closing(driver.connect()) as slow:
         raw(slow).execute(driver.begin_own)
-        assert changes.write(slow, [Settle(held, [delivered(1)])]) == [frozenset()]
+        assert queue.write(slow, [Settle(held, [delivered(1)])]) == [frozenset()]
         taking = asyncio.ensure_future(other.claim("other", ["crm"], NOW + 100, 10))
         await until(lambda: ask(database, "SELECT 1 FROM pg_locks WHERE NOT granted"))
         assert not taking.done()

@@ -7,13 +7,12 @@ from collections import Counter
 import pytest
 from sqlalchemy import select
 
-from bridge import retention
 from bridge.event import Room
-from bridge.signature import fingerprint
+from bridge.ingress.signature import fingerprint
+from bridge.store import pruner, tombstones
 from bridge.store import quarantine as rooms
-from bridge.store import tombstones
-from bridge.store.base import Quarantined
 from bridge.store.driver import Driver
+from bridge.store.interface import Quarantined
 from bridge.store.quarantine import AGE_LIMIT, Bounds
 from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
@@ -116,17 +115,17 @@ async def test_a_serving_process_removes_what_is_old(
     store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def sleep(seconds: float) -> None:
-        if seconds == retention.ROUND_SECONDS:
+        if seconds == pruner.ROUND_SECONDS:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("bridge.retention.asyncio.sleep", sleep)
+    monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
     await store.quarantine(request(1, NOW - 400 * 86_400.0))
     await store.quarantine(request(2, NOW - 1))
     with driver.engine().begin() as connection:
         tombstones.keep(connection, [b"1" * 16], NOW - 1)
 
     with pytest.raises(asyncio.CancelledError):
-        await retention.prune_for_ever(lambda: config([]), store, Clock())
+        await pruner.prune_for_ever(lambda: config([]), store, Clock())
 
     assert set(bodies(driver)) == {"body 2"}
     with driver.engine().connect() as connection:

@@ -3,8 +3,8 @@ from sqlalchemy import func, select, text
 
 from bridge.event import EventState
 from bridge.store import retention
-from bridge.store.base import Routed
 from bridge.store.driver import Driver
+from bridge.store.interface import Routed
 from bridge.store.schema import attempts, deliveries, events
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SPARE_PAGES, SqliteDriver

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import Connection, LargeBinary, select, update
 
 from bridge.errors import OperatorError
-from bridge.store import actions, rotation
-from bridge.store.base import Attempt, NewDelivery, Pause, Quarantined, Routed
+from bridge.store import commands, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, carry
-from bridge.store.opening import prepare
-from bridge.store.questions import delivery_story, payload, quarantined
+from bridge.store.interface import Attempt, NewDelivery, Pause, Quarantined, Routed
+from bridge.store.queries import delivery_story, payload, quarantined
 from bridge.store.rotation import KINDS, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.sql import SqlStore
+from bridge.store.url import prepare
 from tests.building import NOW, event
 from tests.store.test_sql import delivered, lease
 
@@ -172,7 +172,7 @@ async def test_an_operators_words_about_a_pause_are_encrypted_too(driver: Driver
     using(driver, OLD)
     prepare(driver)
     with driver.engine().begin() as connection:
-        actions.pause_lane(connection, "crm", Pause("operator", SAID))
+        commands.pause_lane(connection, "crm", Pause("operator", SAID))
     assert unsealed(driver) == []
     store = SqlStore(driver)
     pause = await store.paused("crm")

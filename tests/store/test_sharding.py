@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, text
 
+from bridge.delivery.sharding import lanes_of, shard, shard_of
 from bridge.errors import LeaseLostError
-from bridge.sharding import lanes_of, shard, shard_of
-from bridge.store import actions, changes, members, sharding
-from bridge.store.base import Lease, Meeting, NewDelivery, Pause, Routed
+from bridge.store import commands, lease, queue, sharding
 from bridge.store.driver import Driver, raw
-from bridge.store.lane_rows import LaneRow, all_lanes
+from bridge.store.interface import Lease, Meeting, NewDelivery, Pause, Routed
+from bridge.store.lane_queries import LaneRow, all_lanes
 from bridge.store.schema import deliveries, lanes
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.statements import Statements
+from bridge.store.sqlite_statements import Statements
 from tests.building import NOW, routed
 from tests.store.test_sql import delivered, rows
 
@@ -80,12 +80,12 @@ async def test_one_born_dead_or_put_back_or_moved_is_marked_as_one_that_is_accep
     await store.accept([Routed(routed().event, (NewDelivery("crm", "crm", "when failed"),)) for _ in range(9)])
     await store.accept([routed("mail") for _ in range(9)])
     await meet(store, 4)
-    assert act(driver, actions.replay, list(range(1, 10)), NOW).keys() == set(range(1, 10))
+    assert act(driver, commands.replay, list(range(1, 10)), NOW).keys() == set(range(1, 10))
     for number in range(10, 19):
-        assert act(driver, actions.move, number, "crm", "crm", NOW)
+        assert act(driver, commands.move, number, "crm", "crm", NOW)
     assert await due(store, 4) == by_contact(driver, 4)
     assert sorted(each for lane in await due(store, 4) for each in lane) == list(range(1, 19))
-    assert act(driver, actions.move, 1, "mail", "mail", NOW)
+    assert act(driver, commands.move, 1, "mail", "mail", NOW)
     assert rows(driver, deliveries)[0].shard is None
 
 
@@ -149,7 +149,7 @@ async def test_what_waits_is_divided_before_anybody_gets_a_lease(
             assert await claim(store, after) == {}
             # Meanwhile leads come, and operators put back what has ended.
             await store.accept([routed("crm")])
-            act(driver, actions.replay, [ended.pop().delivery] if ended else [], NOW)
+            act(driver, commands.replay, [ended.pop().delivery] if ended else [], NOW)
             more = await store.divide("crm")
     assert not await store.divide("crm")
     assert (await store.meet("me", lanes_of("crm", after), NOW, TTL)).dividing == frozenset()
@@ -201,7 +201,7 @@ async def test_an_operator_pauses_and_resumes_all_shards_at_once(store: SqlStore
     await meet(store, 4)
     held = await claim(store, 4)
     await store.pause(held["crm#2/4"], Pause("lane", "timeout", "slow", NOW + 60))
-    act(driver, actions.pause_lane, "crm", Pause("operator", "moving"))
+    act(driver, commands.pause_lane, "crm", Pause("operator", "moving"))
     assert {await store.paused(lane) for lane in held} == {Pause("operator", "moving")}
     # Its own does not overwrite it, and neither does another number of shards.
     await store.pause(held["crm#3/4"], Pause("lane", "timeout", None, NOW + 60))
@@ -210,9 +210,9 @@ async def test_an_operator_pauses_and_resumes_all_shards_at_once(store: SqlStore
     await store.release("me", list(held))
     await meet(store, 2)
     assert await store.paused("crm#2/2") == Pause("operator", "moving")
-    assert act(driver, actions.resume_lane, "crm")
+    assert act(driver, commands.resume_lane, "crm")
     assert await store.paused("crm#2/2") is None
-    assert not act(driver, actions.resume_lane, "crm")
+    assert not act(driver, commands.resume_lane, "crm")
 
 
 async def test_a_shard_pauses_by_itself_and_is_resumed_with_its_destination(store: SqlStore, driver: Driver) -> None:
@@ -226,7 +226,7 @@ async def test_a_shard_pauses_by_itself_and_is_resumed_with_its_destination(stor
     assert row.state == "paused"
     assert row.pause == Pause("lane", "timeout", "shards 2, 3 of 3: slow", NOW + 30)
     assert [each.state for each in row.shards] == ["running", "paused", "paused"]
-    assert act(driver, actions.resume_lane, "crm")
+    assert act(driver, commands.resume_lane, "crm")
     assert await store.paused("crm#2/3") is None
     await store.pause(held["crm#2/3"], Pause("lane", "timeout", None, NOW + 60))
     assert seen(driver).pause == Pause("lane", "timeout", "shard 2 of 3", NOW + 60)
@@ -474,7 +474,7 @@ async def test_what_is_accepted_while_the_number_changes_is_marked_by_one_of_the
 ) -> None:
     async with opened(database) as one, opened(database) as other:
         with slow(one, one._driver.begin_own) as accepting:
-            changes.write(accepting, [changes.Accept([routed("crm")])])
+            queue.write(accepting, [queue.Accept([routed("crm")])])
             changing = asyncio.ensure_future(other.meet("me", lanes_of("crm", 4), NOW, TTL))
             await waits(one, changing)
         assert (await changing).dividing == {"crm"}
@@ -482,7 +482,7 @@ async def test_what_is_accepted_while_the_number_changes_is_marked_by_one_of_the
         assert await due(other, 4) == by_contact(other._driver, 4)
 
         with slow(one, one._driver.begin_own) as connection:
-            members.meet(connection, "me", lanes_of("crm", 8), NOW, TTL)
+            lease.meet(connection, "me", lanes_of("crm", 8), NOW, TTL)
             answers = asyncio.gather(*[other.accept([routed("crm")]) for _ in range(20)])
             await waits(one, answers)
         assert await answers == [[True]] * 20
@@ -499,7 +499,7 @@ async def test_what_is_put_back_while_the_number_changes_is_divided_and_keeps_no
         held = (await one.claim("me", ["crm"], NOW, TTL))["crm"]
         await one.settle(held, [delivered(number) for number in range(1, 6)])
         with slow(one, one._driver.begin) as operator:
-            actions.replay(operator, [1, 2, 3], NOW)
+            commands.replay(operator, [1, 2, 3], NOW)
             assert (await other.claim("me", ["crm"], NOW, TTL)).keys() == {"crm"}
             await other.release("me", ["crm"])
             changing = asyncio.ensure_future(other.meet("me", lanes_of("crm", 4), NOW, TTL))
@@ -514,7 +514,7 @@ async def test_of_processes_that_would_split_it_differently_the_first_has_its_wa
     async with opened(database) as one, opened(database) as other:
         await one.meet("one", ["mail"], NOW, TTL)
         with slow(one, one._driver.begin_own) as connection:
-            members.meet(connection, "one", lanes_of("crm", 4), NOW, TTL)
+            lease.meet(connection, "one", lanes_of("crm", 4), NOW, TTL)
             # It has read that the crm is not split, and waits to change that.
             meeting = asyncio.ensure_future(other.meet("other", lanes_of("crm", 8), NOW, TTL))
             await waits(one, meeting)

@@ -15,16 +15,16 @@ from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
-from bridge.store import actions, writer
-from bridge.store.base import Attempt, DeliveryState, Lease, NewDelivery, Pause, Routed, Settlement
+from bridge.store import commands, writer
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import READ_BYTES, Driver, raw
+from bridge.store.history import recent_events
+from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, Routed, Settlement
 from bridge.store.migrate import HEAD, migrate, revision
-from bridge.store.recent import recent_events
 from bridge.store.schema import attempts, deliveries, events, lanes, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.statements import Statements
+from bridge.store.sqlite_statements import Statements
 from tests.building import NOW, event, routed
 
 
@@ -120,7 +120,7 @@ async def test_reading_ends_where_it_has_read_enough(store: SqlStore, driver: Dr
     # Those that an operator has moved do not hide what is behind them.
     with driver.engine().begin() as connection:
         for number in ids[:3]:
-            assert actions.move(connection, number, "by mail", "mail", NOW)
+            assert commands.move(connection, number, "by mail", "mail", NOW)
     assert [each.id for each in await store.read("crm", ids)] == [4]
     assert [each.id for each in await store.read("crm", ids[:3])] == []
 
@@ -129,7 +129,7 @@ async def test_what_is_moved_during_its_call_is_tried_at_its_new_place(store: Sq
     await store.accept([routed("crm")])
     held = await lease(store)
     with driver.engine().begin() as connection:
-        assert actions.move(connection, 1, "by mail", "mail", NOW)
+        assert commands.move(connection, 1, "by mail", "mail", NOW)
     # Its old lane knows of it still, and what became of the call that was under way.
     assert await store.read("crm", [1]) == []
     await store.settle(held, [delivered(1)])

@@ -13,7 +13,7 @@ import pytest
 
 from bridge import app
 from bridge.config.model import Config, Store
-from bridge.signature import sign
+from bridge.ingress.signature import sign
 from tests.building import KEY, NOW, Clock, FakeConnector, chatbot, config, destination, route
 
 

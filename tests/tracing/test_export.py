@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
 
-from bridge.tracing import export
-from bridge.tracing.export import Tracer
+from bridge.telemetry import export
+from bridge.telemetry.export import Tracer
 from tests.acceptance.waiting import until
 from tests.tracing.collector import Collector
 

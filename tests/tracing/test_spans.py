@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.batching import Ready
+from bridge.delivery.batching import Ready
 from bridge.errors import StoreUnavailableError
-from bridge.store.base import Delivery, Routed
+from bridge.store.interface import Delivery, Routed
 from bridge.store.sql import SqlStore
-from bridge.tracing import attributes, spans
-from bridge.tracing.export import Tracer
-from bridge.tracing.spans import Spans
+from bridge.telemetry import attributes, spans
+from bridge.telemetry.export import Tracer
+from bridge.telemetry.spans import Spans
 from connectors.base import Blame, Delivered, Exchange, Outcome, Reason, Record, Rejected, RouteSettings, on_exchange
 from tests.building import NOW, Clock, FakeConnector, destination, event, lead
 from tests.tracing.bridge import Bridge, bridge
@@ -256,15 +256,15 @@ async def test_where_nobody_asks_nothing_is_called(tmp_path: Path, monkeypatch: 
         monkeypatch.delenv(name, raising=False)
     async with bridge(tmp_path, monkeypatch, {}) as made:
         files = await one_lead(made)
-    assert any(each.endswith("bridge/receiver.py") for each in files)
-    assert any(each.endswith("bridge/calling.py") for each in files)
+    assert any(each.endswith("bridge/ingress/receiver.py") for each in files)
+    assert any(each.endswith("bridge/delivery/attempt.py") for each in files)
     assert [each for each in files if "/bridge/tracing/" in each or "opentelemetry" in each] == []
 
 
 async def test_where_somebody_asks_it_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Collector() as collector, bridge(tmp_path, monkeypatch, collector.variables) as made:
         files = await one_lead(made)
-    assert any(each.endswith("bridge/tracing/spans.py") for each in files)
+    assert any(each.endswith("bridge/telemetry/spans.py") for each in files)
     assert any("opentelemetry" in each for each in files)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.calling import Caller
-from bridge.tracing.switch import Tracing, begin
+from bridge.delivery.attempt import Caller
+from bridge.telemetry.switch import Tracing, begin
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
@@ -78,7 +78,7 @@ async def test_what_is_not_here_is_said(
 
 
 async def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("bridge.tracing.") and not name.endswith("switch")]:
+    for name in [name for name in sys.modules if name.startswith("bridge.telemetry.") and not name.endswith("switch")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     traces, (warned,) = await begun(monkeypatch, ENDPOINT)

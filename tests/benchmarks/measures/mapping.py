@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
-from bridge.budget import Budget, InlineBudget, InlineOverrun, spending
 from bridge.event import Event, restore
-from bridge.expressions.engine import JinjaExpressions
-from bridge.mapping import MEMBERS, FieldForm, MappingError, compile_mapping, variables
-from bridge.mapping import Mapping as Fields
+from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import MEMBERS, FieldForm, MappingError, compile_mapping, variables
+from bridge.mapping.mapping import Mapping as Fields
 from tests.acceptance.hostile import PATTERNS
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from bridge.config import load
 from bridge.event import Form, Verified, decode
-from bridge.routing import route
+from bridge.ingress.routing import route
 from bridge.store.migrate import migrate
-from bridge.store.opening import driver_for
 from bridge.store.sql import SqlStore
+from bridge.store.url import driver_for
 from tests.benchmarks import children
 from tests.benchmarks.bench import Bench, Served
 from tests.benchmarks.children import own

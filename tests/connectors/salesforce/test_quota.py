@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from bridge.allowance import Allowance, allowance
+from bridge.delivery.quota import Allowance, allowance
 from connectors.base import Blame, Delivered, Retry
 from connectors.salesforce.client import QuotaHeaders
 from connectors.testing.salesforce import SalesforceSandbox

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from bridge.plugins import transform
+from bridge.mapping.plugin_api import transform
 
 
 @transform

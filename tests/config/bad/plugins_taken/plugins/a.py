@@ -1,4 +1,4 @@
-from bridge.plugins import transform
+from bridge.mapping.plugin_api import transform
 
 
 @transform

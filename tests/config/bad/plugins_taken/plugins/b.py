@@ -1,4 +1,4 @@
-from bridge.plugins import transform
+from bridge.mapping.plugin_api import transform
 
 from .a import mine  # the same transform again is no second one
 

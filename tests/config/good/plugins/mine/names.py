@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from bridge.plugins import transform
+from bridge.mapping.plugin_api import transform
 
 from ._letters import first
 

@@ -1,0 +1,188 @@
+"""The configuration as it is shown: secrets masked. Pure, but for `problems`, which reads the files on disk.
+
+All of a large one takes its time, so call it in a thread.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from bridge.admin import schemas
+from bridge.config.diagnostics import ConfigError, Findings, Path, Problem
+from bridge.config.load import build, read_files
+from bridge.config.model import Chatbot, Config, Destination, Route
+from bridge.config.reload import Files
+
+MASK: Final = "**********"
+_LEAST: Final = 8
+"""Characters of what is taken for a secret in a text: values of headers, which are typed as secrets, may be a word."""
+_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])([^=&#]+)=[^&#]*")
+
+
+def configuration_shape(config: Config, problems: Sequence[schemas.ProblemShape]) -> schemas.ConfigurationShape:
+    """Show all of it."""
+    server = config.server
+    return schemas.ConfigurationShape(
+        server={
+            "listen": str(server.listen),
+            "admin": str(server.admin),
+            "admin_token": MASK if server.admin_token else None,
+            "viewer_token": MASK if server.viewer_token else None,
+            "max_body": server.max_body,
+            "read_timeout": server.read_timeout,
+        },
+        store={
+            "url": _store_url(config.store.url),
+            "retention": {"delivered": config.store.retention_delivered, "dead": config.store.retention_dead},
+        },
+        chatbots=chatbots(config).chatbots,
+        destinations=destinations(config).destinations,
+        problems=problems,
+        held=[_problem(each, "warning") for each in config.held],
+        left_out=[each.file for each in config.left_out],
+    )
+
+
+def chatbots(config: Config) -> schemas.ChatbotList:
+    """Show the chatbots."""
+    return schemas.ChatbotList(chatbots=[chatbot_shape(each) for each in config.chatbots.values()])
+
+
+def destinations(config: Config) -> schemas.DestinationList:
+    """Show the destinations."""
+    return schemas.DestinationList(destinations=[destination_shape(each) for each in config.destinations.values()])
+
+
+def chatbot_shape(chatbot: Chatbot) -> schemas.ChatbotShape:
+    """Show a chatbot, without its keys."""
+    return schemas.ChatbotShape(
+        name=chatbot.name,
+        serial_number=chatbot.serial_number,
+        signing_keys=len(chatbot.signing_keys),
+        signature_tolerance=chatbot.signature_tolerance,
+        ack=chatbot.ack.value,
+        ack_within=chatbot.ack_within,
+        verified=not chatbot.insecure_skip_verify,
+        routes=[_route_shape(each) for each in chatbot.routes],
+    )
+
+
+def destination_shape(destination: Destination) -> schemas.DestinationShape:
+    """Show a destination."""
+    limit, retry = destination.rate_limit, destination.retry
+    return schemas.DestinationShape(
+        name=destination.name,
+        connector=destination.connector_name,
+        settings=settings_shown(destination.settings, destination.hidden),
+        rate_limit={"requests": limit.requests, "per": limit.per} if limit else None,
+        concurrency=destination.concurrency,
+        shards=destination.shards,
+        batch_size=destination.batch_size,
+        batch_linger=destination.batch_linger,
+        timeout=destination.timeout,
+        retry={
+            "initial": retry.initial,
+            "max": retry.max,
+            "multiplier": retry.multiplier,
+            "jitter": retry.jitter,
+            "give_up_after": retry.give_up_after,
+        },
+    )
+
+
+def settings_shown(settings: BaseModel, hidden: AbstractSet[Path] = frozenset()) -> dict[str, Any]:
+    """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one.
+
+    A text from a variable or a secret file (`hidden`) is masked too: the URL of a hook is its only secret.
+    """
+    shown: dict[str, Any] = _shown(settings.model_dump(by_alias=True, exclude_none=True), (), hidden)
+    return shown
+
+
+def without_secrets(text: str, config: Config) -> str:
+    """Mask in a text every secret that the configuration holds, for it may have been written into a file in clear."""
+    for secret in _secrets_of(config):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def problems(files: Files | None) -> list[schemas.ProblemShape]:
+    """Check what is on disk now, as `leadbridge check` does; reads files, so call it in a thread.
+
+    The files in use may be older: one with an error stays in use as it was.
+    """
+    if files is None:
+        return []
+    findings = Findings()
+    contents = read_files(files.path, findings)
+    try:
+        warnings = build(files.path, contents, files.environ, findings).warnings
+        errors: Sequence[Problem] = ()
+    except ConfigError as error:
+        errors, warnings = error.problems, error.warnings
+    return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
+
+
+def _problem(problem: Problem, severity: Any) -> schemas.ProblemShape:  # noqa: ANN401 - one of the two literals
+    return schemas.ProblemShape(
+        severity=severity,
+        file=problem.file,
+        line=problem.line,
+        column=problem.column,
+        path=problem.path,
+        message=problem.message,
+    )
+
+
+def _route_shape(route: Route) -> schemas.RouteShape:
+    return schemas.RouteShape(
+        name=route.name,
+        destination=route.destination,
+        events=sorted(route.events),
+        when=MASK if ("when",) in route.hidden else route.when_source,
+        fields=list(route.mapping.names),
+        settings=settings_shown(route.settings, route.hidden),
+    )
+
+
+def _shown(value: Any, path: Path, hidden: AbstractSet[Path]) -> Any:  # noqa: ANN401 - a setting
+    if isinstance(value, SecretStr) or path in hidden:
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): _shown(each, (*path, str(key)), hidden) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(each, (*path, at), hidden) for at, each in enumerate(value)]
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return _IN_URL.sub(lambda found: f"{found[1]}={MASK}" if found[1] else f"{MASK}@", str(value))
+
+
+def _secrets_of(config: Config) -> list[str]:
+    """Give every secret that is long enough to be one, the longest first."""
+    found = {config.server.admin_token or "", config.server.viewer_token or ""}
+    for chatbot in config.chatbots.values():
+        found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
+        for route in chatbot.routes:
+            found.update(_secrets_in(route.settings.model_dump()))
+    for destination in config.destinations.values():
+        found.update(_secrets_in(destination.settings.model_dump()))
+    return sorted((each for each in found if len(each) >= _LEAST), key=len, reverse=True)
+
+
+def _secrets_in(value: Any) -> set[str]:  # noqa: ANN401 - a setting
+    if isinstance(value, SecretStr):
+        return {value.get_secret_value()}
+    if isinstance(value, Mapping):
+        return {secret for each in value.values() for secret in _secrets_in(each)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return {secret for each in value for secret in _secrets_in(each)}
+    return set()
+
+
+def _store_url(url: str) -> str:
+    """Show the engine only: the rest may come from a variable."""
+    return f"{urlsplit(url).scheme}://{MASK}"

@@ -1,0 +1,88 @@
+"""How the dashboard's pages are made of their templates, and the files beside them."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.dashboard import charts
+from bridge.operations.masking import meaning
+
+_FOLDER: Final = str(resources.files("bridge.admin") / "pages")
+_FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+class Rendering:
+    """Makes pages; `autoescape` for all, and a name that a template misspells is an error."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters["age"] = age
+        self._environment.filters["clock"] = clock
+        self._environment.filters["as_json"] = as_json
+        self._environment.filters["older"] = older
+        self._environment.filters["meaning"] = meaning
+        self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
+        self._files = {name: (resources.files("bridge.admin") / "pages" / name).read_bytes() for name in _FILES}
+
+    def text(self, template: str, caller: Caller | None, **values: Any) -> str:  # noqa: ANN401 - what the template uses
+        """Make the text of a page."""
+        return self._environment.get_template(template).render(
+            caller=caller,
+            operator=caller is not None and caller.may(Role.OPERATOR),
+            csrf=caller.session.csrf if caller and caller.session else "",
+            **values,
+        )
+
+    def page(self, template: str, caller: Caller | None, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - see above
+        """Make a small page at once."""
+        return web.Response(status=status, text=self.text(template, caller, **values), content_type="text/html")
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer with the style sheet, the script or the icon."""
+        name = request.match_info["name"]
+        if name not in self._files:
+            raise web.HTTPNotFound
+        headers = {"Cache-Control": "max-age=300"}
+        return web.Response(body=self._files[name], content_type=_FILES[name], charset="utf-8", headers=headers)
+
+
+def older(cursor: int, path: str, query: Mapping[str, str]) -> str:
+    """Give the address of the next page."""
+    return f"{path}?{urlencode({**query, 'before': str(cursor)})}"
+
+
+def age(written: str | None, now: float) -> str:
+    """Say how long ago a time is, in one unit: `5 min`."""
+    if written is None:
+        return "-"
+    seconds = now - datetime.fromisoformat(written).timestamp()
+    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def clock(written: str | None) -> str:
+    """Write a time for people, in UTC, to the second."""
+    if written is None:
+        return "-"
+    return datetime.fromisoformat(written).astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def as_json(value: object) -> str:
+    """Write a value for people."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)

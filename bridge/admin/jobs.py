@@ -1,0 +1,324 @@
+"""Asking destinations whether they still hold what they were given: beside the traffic, watched, and cancelled.
+
+An inquiry lives in this process and changes nothing, so that nothing is lost if it ends early.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from bridge.admin import schemas
+from bridge.admin.audit_log import AuditLog
+from bridge.admin.authentication import Caller
+from bridge.admin.desk import Desk
+from bridge.admin.reader import Reader
+from bridge.admin.sources import Asked
+from bridge.admin.views import View
+from bridge.config.model import Config, Destination
+from bridge.config.units import parse_duration
+from bridge.delivery.quota import StoreVault
+from bridge.delivery.supervisor import Lanes
+from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.operations.audit import Action, Subject
+from bridge.operations.reconcile import Answered, Asking, Counted, DeliveredPage, Line, ask_all, lines, steps
+from bridge.store import audit_log, commands, history
+from bridge.store.commands import Act, Chosen
+from bridge.store.interface import Store
+from bridge.store.search import SPAN, seq_at
+
+KEPT = 20
+"""Runs that are remembered after their end."""
+TRIES = 5
+"""How often a step is tried while the store is in trouble."""
+TROUBLE_SECONDS = 1.0
+"""How long it waits in between."""
+
+_ACTIONS = {Act.REPLAY: Action.REPLAY_ALL, Act.DISCARD: Action.DISCARD_ALL}
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Run:
+    """One run. Changes while it is running."""
+
+    id: int
+    act: Act
+    chosen: Chosen
+    total: int
+    done: int = 0
+    state: str = "running"
+    error: str | None = None
+    after: int = 0
+    """The id of the last delivery that is done."""
+    entry: int = 0
+    """The id of its entry in the audit log, which counts what it has done."""
+
+
+class Runs:
+    """All runs of this process. Lives in the loop's thread."""
+
+    def __init__(self, desk: Desk, reader: Reader, audit: AuditLog, clock: Callable[[], float]) -> None:
+        self._desk = desk
+        self._reader = reader
+        self._audit = audit
+        self._clock = clock
+        self._runs: deque[Run] = deque(maxlen=KEPT)
+        self._number = 0
+        self._running: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
+
+    async def preview(self, chosen: Chosen, through: int | None = None) -> commands.Extent:
+        """Count what a run would touch."""
+        return await self._reader.do(Asked(View(commands.extent, {"chosen": chosen, "through": through})))
+
+    async def begin(self, caller: Caller, act: Act, chosen: Chosen, through: int | None) -> Run:
+        """Begin a run; one at a time, else two could undo each other. Raises OperatorError."""
+        found = await self.preview(chosen, through)
+        async with self._beginning:
+            if self._running and not self._running.done():
+                raise OperatorError("another run is under way: wait for its end, or cancel it")
+            run = Run(self._number + 1, act, chosen, found.count)
+            facts: dict[str, str | int] = {"of": run.total, "through": found.through, **shown(chosen)}
+            run.entry = await self._audit.note(caller, _ACTIONS[act], Subject.RUN, str(run.id), 0, **facts)
+            self._number = run.id
+            self._runs.appendleft(run)
+            work = self._work(run, found.through)
+            self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
+            return run
+
+    def all(self) -> list[Run]:
+        """Give those that are remembered, newest first."""
+        return list(self._runs)
+
+    def find(self, number: int) -> Run | None:
+        """Give one of them."""
+        return next((run for run in self._runs if run.id == number), None)
+
+    async def cancel(self, caller: Caller, run: Run) -> None:
+        """Have a run end after the step that it is at, also where a store in trouble cannot keep that it was wanted."""
+        if run.state == "running":
+            run.state = "cancelled"
+            await self._audit.passed(caller, Action.CANCEL, Subject.RUN, str(run.id))
+
+    async def close(self) -> None:
+        """Cancel what is running, and wait for the end of its step."""
+        for run in self._runs:
+            if run.state == "running":
+                run.state = "cancelled"
+        if self._running:
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _work(self, run: Run, through: int) -> None:
+        failures = 0
+        while run.state == "running":
+            step = partial(
+                commands.step,
+                chosen=run.chosen,
+                act=run.act,
+                after=run.after,
+                through=through,
+                entry=run.entry,
+                now=self._clock(),
+            )
+            try:
+                ids = await self._desk.change(step)
+            except StoreUnavailableError as error:
+                failures += 1
+                if failures >= TRIES:
+                    run.state, run.error = "failed", str(error)
+                await asyncio.sleep(TROUBLE_SECONDS)
+                continue
+            except Exception as error:
+                run.state, run.error = "failed", "a fault of the program; the log says more"
+                log.exception("fault", work="run", run=run.id, exc_info=error)
+                return
+            failures = 0
+            if not ids:
+                run.state = "done" if run.state == "running" else run.state
+                break
+            run.done += len(ids)
+            run.after = ids[-1]
+        log.info("run_ended", run=run.id, state=run.state, done=run.done)
+
+
+def shown(chosen: Chosen) -> dict[str, str]:
+    """Give what chooses, without what does not."""
+    given = {
+        "state": chosen.state.value,
+        "chatbot": chosen.chatbot,
+        "destination": chosen.destination,
+        "reason": chosen.reason,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def run_shape(run: Run) -> schemas.Run:
+    """Show a run."""
+    return schemas.Run.model_validate(
+        {
+            "id": run.id,
+            "action": run.act.value,
+            "chosen": shown(run.chosen),
+            "state": run.state,
+            "total": run.total,
+            "done": run.done,
+            "error": run.error,
+        }
+    )
+
+
+KEPT = 20
+"""Inquiries that are remembered after their end."""
+ASKED_LIMIT = 20_000
+"""The most records that one destination is asked for, the newest: 200 calls."""
+PAUSE_SECONDS = 1.0
+"""Between two calls to one destination: whichever process works its lane may need all of its limit."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """One inquiry. Changes while it is running."""
+
+    id: int
+    span: str
+    """How far back, as a duration: `24h`."""
+    at: float
+    """When it began."""
+    entry: int
+    """The id of its entry in the audit log."""
+    state: str = "running"
+    error: str | None = None
+    counted: Counted = field(default_factory=Counted)
+    total: int = 0
+    """Records that are to be asked for, once they are counted."""
+    answered: dict[str, Answered] = field(default_factory=dict)
+    """By destination."""
+
+    @property
+    def since(self) -> float:
+        """The time from which on events are looked at."""
+        return self.at - parse_duration(self.span)
+
+    @property
+    def asked(self) -> int:
+        """Give how many records have been asked for."""
+        return sum(each.asked for each in self.answered.values())
+
+    def lines(self) -> list[Line]:
+        """Give what is known so far, by chatbot and destination."""
+        return lines(self.counted, self.answered)
+
+
+class Inquiries:
+    """All inquiries of this process. Lives in the loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        desk: Desk,
+        audit: AuditLog,
+        lanes: Lanes,
+        config: Callable[[], Config],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._desk = desk
+        self._audit = audit
+        self._lanes = lanes
+        self._config = config
+        self._clock = clock
+        self._all: deque[Inquiry] = deque(maxlen=KEPT)
+        self._running: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
+
+    async def begin(self, caller: Caller, span: str) -> Inquiry:
+        """Begin one; one at a time, since each takes a part of the destinations' limits. Raises OperatorError."""
+        async with self._beginning:
+            if self._running and not self._running.done():
+                raise OperatorError("another inquiry is under way: wait for its end, or cancel it")
+            number = self._all[0].id + 1 if self._all else 1
+            entry = await self._audit.note(caller, Action.INQUIRE, Subject.INQUIRY, str(number), 0, span=span)
+            inquiry = Inquiry(number, span, self._clock(), entry)
+            self._all.appendleft(inquiry)
+            work = self._work(inquiry)
+            self._running = asyncio.get_running_loop().create_task(work, name=f"inquiry {number}")
+            return inquiry
+
+    def all(self) -> list[Inquiry]:
+        """Give those that are remembered, newest first."""
+        return list(self._all)
+
+    def find(self, number: int) -> Inquiry | None:
+        """Give one of them."""
+        return next((each for each in self._all if each.id == number), None)
+
+    async def cancel(self, caller: Caller, inquiry: Inquiry) -> None:
+        """Have one end after the calls that it is at."""
+        if inquiry.state == "running":
+            inquiry.state = "cancelled"
+            await self._audit.passed(caller, Action.CANCEL, Subject.INQUIRY, str(inquiry.id))
+
+    async def close(self) -> None:
+        """Cut off what is running: it changes nothing."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _work(self, inquiry: Inquiry) -> None:
+        try:
+            first = await self._count(inquiry)
+            if inquiry.state == "running":
+                await self._ask(inquiry, first)
+        except StoreUnavailableError as error:
+            inquiry.state, inquiry.error = "failed", str(error)
+        except Exception as error:
+            inquiry.state, inquiry.error = "failed", "a fault of the program; the log says more"
+            log.exception("fault", work="inquiry", inquiry=inquiry.id, exc_info=error)
+        else:
+            inquiry.state = "done" if inquiry.state == "running" else inquiry.state
+        log.info("inquiry_ended", inquiry=inquiry.id, state=inquiry.state, asked=inquiry.asked)
+
+    async def _count(self, inquiry: Inquiry) -> int:
+        """Count all that was received, in steps, so that others need not wait; gives the number of the first."""
+        first = await self._desk.ask(partial(seq_at, moment=inquiry.since))
+        last = await self._desk.ask(history.last_event)
+        for start, end in steps(first, last, SPAN):
+            if inquiry.state != "running":
+                break
+            inquiry.counted += await self._desk.ask(partial(history.count, first=start, last=end))
+        return first
+
+    async def _ask(self, inquiry: Inquiry, first: int) -> None:
+        """Ask the destinations that were given something, after it has been written down for how many records."""
+        config = self._config()
+        given = {name: min(inquiry.counted.delivered(name), ASKED_LIMIT) for name in config.destinations}
+        inquiry.total = sum(given.values())
+        inquiry.answered = {name: Answered() for name in given}
+        await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
+
+        async def read(name: str, before: int | None) -> DeliveredPage:
+            asked = partial(history.delivered, destination=name, first=first, before=before)
+            return await self._desk.ask(asked)
+
+        def going(destination: Destination) -> bool:
+            # One that has been configured anew has another connector, and the old one is closed.
+            return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
+
+        wanted: Mapping[str, Answered] = {name: inquiry.answered[name] for name in given if given[name]}
+        asking = Asking(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
+        await ask_all(asking, config, wanted)
+
+    @asynccontextmanager
+    async def _opened(self, destination: Destination) -> AsyncIterator[None]:
+        """Have the connector know its vault, where no lane here has told it; it is closed when its lane would be."""
+        if destination.name not in self._lanes.destinations:
+            destination.connector.open(StoreVault(self._store, destination.name, self._clock))
+        yield

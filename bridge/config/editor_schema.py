@@ -1,0 +1,324 @@
+"""The JSON Schema (2020-12) of a configuration, for editors: made from the models that check it, and no others.
+
+It describes a file as it is written, before variables are filled in, and the forms in which a value may be written
+that the program understands. What an editor cannot know (variables, names in other files, expressions) is left to
+`leadbridge check`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from bridge.config.merge import NAME
+from bridge.config.schema import ConfigPart
+from bridge.mapping.transform_api import REQUIRED, Parameter, Transform
+from bridge.mapping.transforms import BUILTIN
+from connectors.base import Connector
+
+SOURCES: Final[Mapping[str, str]] = {
+    "SerialNumber": "The chatbot's id.",
+    "Type": "`Lead` or `Appointment`.",
+    "FirstName": "First name.",
+    "LastName": "Last name.",
+    "Email": "E-mail address, as it was typed.",
+    "PhoneNumber": "Phone number, as it was typed.",
+    "CreateTime": "When it was created, in UTC.",
+    "Content": "What the visitor wrote, or what the appointment is about.",
+    "SessionID": "Number of the chat session.",
+    "URI": "Address of the page on which the chat took place.",
+    "chatbot": "The chatbot's name in this configuration.",
+    "event.id": "The id that the event has here: the same on every attempt.",
+    "event.received_at": "When it was received, ISO 8601 in UTC.",
+}
+"""What a field can be made of, by the names that the configuration uses."""
+
+EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
+    "trim": ("trim", "  Ada  "),
+    "lower": ("lower", "Ada@Example.COM"),
+    "upper": ("upper", "gb"),
+    "title": ("title", "MARY O'NEILL-SMITH"),
+    "truncate": ("{truncate: 12}", "A quote for 40 chairs, please"),
+    "e164": ("{e164: US}", "(415) 555-0100"),
+    "email": ("email", " mailto:Ada@Example.COM "),
+    "date": ('{date: {format: "%d.%m.%Y %H:%M", tz: Europe/Berlin}}', "2026-11-24T22:30:00Z"),
+    "epoch_ms": ("epoch_ms", "2026-11-24T22:30:00Z"),
+    "regex_extract": ("{regex_extract: 'order (\\d+)'}", "About order 4711: where is it?"),
+    "regex_replace": ("{regex_replace: {pattern: '\\s+', with: ' '}}", "too   many    blanks"),
+    "first_name": ("first_name", "Dr. Ada King Lovelace"),
+    "last_name": ("last_name", "Dr. Ada King Lovelace"),
+    "lookup": ("{lookup: {Lead: new, Appointment: meeting-booked}}", "Appointment"),
+    "hash": ("hash", "ada@example.com"),
+    "url_host": ("url_host", "https://www.example.com/contact?x=1"),
+    "query_param": ("{query_param: utm_source}", "https://example.com/?utm_source=mail&utm_medium=x"),
+    "html_escape": ("html_escape", "1 < 2 & 3"),
+    "bmp": ("bmp", "Thanks 🎉!"),
+    "json": ("json", 'She said "hello"'),
+}
+"""Of each transform that comes with the bridge: how it is asked for in YAML, and a value to show it on."""
+
+
+Json = dict[str, Any]
+
+TEMPLATE: Final[Json] = {
+    "type": "string",
+    "pattern": r"\{[{%#]|\$\{",
+    "description": "A template: text with `{{ }}` over the event's fields and the transforms, such as "
+    "`{{ FirstName }} {{ LastName }}`.",
+    "examples": ["{{ FirstName }} {{ LastName }}", "{{ Content | truncate(500) }}"],
+}
+SOURCE: Final[Json] = {
+    "type": "string",
+    "enum": list(SOURCES),
+    "enumDescriptions": list(SOURCES.values()),
+    "description": "A field of the event.",
+}
+_KINDS: Final[Mapping[type, list[Json]]] = {
+    str: [{"type": "string"}],
+    int: [{"type": "integer"}, {"type": "string", "pattern": r"^-?\d{1,9}$|\$\{"}],
+    float: [{"type": "number"}, {"type": "string", "pattern": r"^-?\d{1,9}(\.\d{1,9})?$|\$\{"}],
+    bool: [{"type": "boolean"}, {"type": "string", "pattern": r"^(true|false)$|\$\{"}],
+    list: [{"type": "array"}],
+    dict: [{"type": "object"}],
+}
+
+
+def field_definitions(long_form: Json, transforms: Mapping[str, Transform]) -> dict[str, Json]:
+    """Give the definitions of a field and of what it is made of.
+
+    Args:
+        long_form: The schema of the model `FieldForm`.
+        transforms: Those that can be used.
+    """
+    written = long_form["properties"]
+    single_source = {"anyOf": [SOURCE, TEMPLATE]}
+    properties = {
+        **written,
+        "from": _one_or_several(written["from"], single_source),
+        "transform": _one_or_several(written["transform"], {"$ref": "#/$defs/Transform"}),
+    }
+    long = {
+        "type": "object",
+        "description": "A source or a constant, and what is done with it.",
+        "properties": properties,
+        "additionalProperties": False,
+        "oneOf": [{"required": ["from"]}, {"required": ["value"]}],
+        "dependentSchemas": {"value": {"properties": {"transform": False, "lookup": False, "default": False}}},
+    }
+    return {
+        "FieldForm": {"anyOf": [SOURCE, TEMPLATE, {"$ref": "#/$defs/FieldMap"}]},
+        "FieldMap": long,
+        "Transform": _transform(transforms.values()),
+    }
+
+
+def _one_or_several(written: Json, single: Json) -> Json:
+    described = {key: value for key, value in written.items() if key in {"description", "default", "examples"}}
+    return {**described, "anyOf": [single, {"type": "array", "items": single}]}
+
+
+def _transform(transforms: Iterable[Transform]) -> Json:
+    known = sorted(transforms, key=lambda each: each.name)
+    alone = [each for each in known if all(part.default is not REQUIRED for part in each.parameters)]
+    names = {
+        "type": "string",
+        "enum": [each.name for each in alone],
+        "enumDescriptions": [each.description for each in alone],
+        "description": "A transform without arguments.",
+    }
+    calls = {
+        "type": "object",
+        "description": "A transform with its arguments: `{truncate: 500}`.",
+        "properties": {each.name: _call(each) for each in known},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    return {"anyOf": [names, calls]}
+
+
+def _call(transform: Transform) -> Json:
+    """Give the schema of what stands behind a transform's name: one argument, a list of them, or a map by name."""
+    parts = transform.parameters
+    needed = [part.name for part in parts if part.default is REQUIRED]
+    described = {"description": f"{transform.description}{_arguments(parts)}"}
+    if not parts:
+        return {**described, "type": "null"}
+    if len(parts) == 1 and parts[0].kinds in {(dict,), (list,)}:
+        return {**described, **_value(parts[0])}
+    by_name = {
+        "type": "object",
+        "properties": {part.name: _value(part) for part in parts},
+        "required": needed,
+        "additionalProperties": False,
+    }
+    listed = {
+        "type": "array",
+        "prefixItems": [_value(part) for part in parts],
+        "minItems": len(needed),
+        "maxItems": len(parts),
+    }
+    alone = [_value(parts[0])] if len(needed) <= 1 else []
+    return {**described, "anyOf": [*alone, by_name, listed, *([] if needed else [{"type": "null"}])]}
+
+
+def _arguments(parts: Iterable[Parameter]) -> str:
+    lines = [f"\n- `{part.name}`: {part.description or 'see the plugin'}" for part in parts]
+    return "".join(lines)
+
+
+def _value(part: Parameter) -> Json:
+    kinds = [schema for kind in part.kinds for schema in _KINDS[kind]]
+    value: Json = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    described = {**value, **({"description": part.description} if part.description else {})}
+    return described if part.default in (REQUIRED, None) else {**described, "default": part.default}
+
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_LEFT_OUT: Final = frozenset({"title", "format", "writeOnly"})
+_WRITTEN_OUT: Final = {
+    "integer": r"^-?\d+$|\$\{",
+    "number": r"^-?\d+(\.\d+)?$|\$\{",
+    "boolean": r"^([Tt]rue|TRUE|[Ff]alse|FALSE|[Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$|\$\{",
+}
+"""How a value that is no text may be written as one: in quotes, or by a variable."""
+_REFERENCE: Final = re.compile(r"#/\$defs/(\w+)")
+_VARIABLE: Final[Json] = {"type": "string", "pattern": r"\$\{"}
+
+
+def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[str, Transform] = BUILTIN) -> Json:
+    """Give the schema of a configuration.
+
+    Args:
+        connectors: Those that destinations may name.
+        transforms: Those that fields may use.
+    """
+    settings = {name: kind.destination_settings for name, kind in connectors.items()}
+    route_settings = {name: kind.route_settings for name, kind in connectors.items()}
+    models: list[type[BaseModel]] = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
+    made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
+    names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in made[0].items()}
+    definitions = {name: _cleaned(each) for name, each in made[1]["$defs"].items()}
+    definitions |= field_definitions(definitions["FieldForm"], transforms)
+    top = definitions.pop(names[ConfigPart])
+    by_connector = {name: definitions[names[model]] for name, model in settings.items()}
+    definitions["DestinationPart"] = _destination(definitions["DestinationPart"], by_connector)
+    definitions["RoutePart"] = _route(
+        definitions["RoutePart"], {name: definitions[names[model]] for name, model in route_settings.items()}
+    )
+    for model in {*settings.values(), *route_settings.values()}:
+        definitions.pop(names[model], None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Leadbridge configuration",
+        **top,
+        "properties": {name: _section(name, each) for name, each in top["properties"].items()},
+        "$defs": _in_use(top, definitions),
+    }
+
+
+def _in_use(top: Json, definitions: Mapping[str, Json]) -> dict[str, Json]:
+    """Give the definitions that are referred to, by way of others too."""
+    found: set[str] = set()
+    new = set(_REFERENCE.findall(str(top)))
+    while new:
+        found |= new
+        new = set(_REFERENCE.findall(str([definitions[name] for name in new]))) - found
+    return {name: definitions[name] for name in sorted(found)}
+
+
+def _section(name: str, schema: Json) -> Json:
+    """Let a section have no value, and its names be what names can be."""
+    named = {"propertyNames": {"pattern": f"^(?:{NAME.pattern})$"}} if name in {"destinations", "chatbots"} else {}
+    described: Json = {key: schema[key] for key in ("description", "default") if key in schema}
+    kept = {key: value for key, value in schema.items() if key not in described}
+    return {**described, "anyOf": [{**kept, **named}, {"type": "null"}]}
+
+
+def _destination(common: Json, by_connector: Mapping[str, Json]) -> Json:
+    """Let the connector choose which settings may stand beside those that all destinations have."""
+    connector = {**common["properties"]["connector"], "anyOf": [{"enum": sorted(by_connector)}, _VARIABLE]}
+    connector.pop("type", None)
+    shared = dict.fromkeys(common["properties"], True)
+    chosen = [
+        {
+            "if": {"properties": {"connector": {"const": name}}, "required": ["connector"]},
+            "then": {
+                "properties": {**shared, **own.get("properties", {})},
+                "required": own.get("required", []),
+                "additionalProperties": False,
+            },
+        }
+        for name, own in sorted(by_connector.items())
+    ]
+    rest = {key: value for key, value in common.items() if key != "additionalProperties"}
+    return {**rest, "properties": {**common["properties"], "connector": connector}, "allOf": chosen}
+
+
+def _route(common: Json, by_connector: Mapping[str, Json]) -> Json:
+    """Allow the route settings of all connectors: which of them it is stands elsewhere, maybe in another file."""
+    having: dict[str, dict[str, Json]] = {}
+    for connector, own in sorted(by_connector.items()):
+        for name, schema in own.get("properties", {}).items():
+            having.setdefault(name, {})[connector] = schema
+    return {**common, "properties": {**common["properties"], **{name: _any_of(each) for name, each in having.items()}}}
+
+
+def _any_of(by_connector: Mapping[str, Json]) -> Json:
+    """Describe a key that has a meaning for each of several connectors."""
+    description = " ".join(f"`{name}`: {each.get('description', '')}" for name, each in by_connector.items())
+    choices: list[Json] = []
+    for each in by_connector.values():
+        bare = {key: value for key, value in each.items() if key not in {"description", "default"}}
+        if bare not in choices:
+            choices.append(bare)
+    return {"description": description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
+
+
+def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Take out what only a program needs, and let values be written as they may be."""
+    if isinstance(schema, list):
+        return [_cleaned(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: Json = {}
+    for key, value in schema.items():
+        if key == "properties":
+            kept[key] = {name: _cleaned(each) for name, each in value.items()}
+        elif key in {"default", "examples", "enum", "const"}:
+            kept[key] = value
+        elif key not in _LEFT_OUT:
+            kept[key] = _cleaned(value)
+    if kept.get("default", "") is None:
+        del kept["default"]
+    return _as_written(_without_null(kept))
+
+
+def _without_null(schema: Json) -> Json:
+    """Leave out that a key may be there and have no value."""
+    choices = [inner for each in schema.get("anyOf", []) for inner in _choices(each) if inner != {"type": "null"}]
+    if {"type": "string"} in choices:  # then any other text is one as well
+        choices = [each for each in choices if each == {"type": "string"} or each.get("type") != "string"]
+    if not choices:
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
+
+
+def _choices(schema: Json) -> list[Json]:
+    return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
+
+
+def _as_written(schema: Json) -> Json:
+    """Let a value that is no free text be given by a variable, and a number in quotes."""
+    kind = schema.get("type")
+    written = _WRITTEN_OUT.get(kind) if isinstance(kind, str) else None
+    if written is None and not (kind == "string" and {"pattern", "enum", "const"} & schema.keys()):
+        return schema
+    outside = {"description", "default", "examples"}
+    about = {key: value for key, value in schema.items() if key in outside}
+    strict = {key: value for key, value in schema.items() if key not in outside}
+    return {**about, "anyOf": [strict, {"type": "string", "pattern": written} if written else _VARIABLE]}

@@ -1,0 +1,155 @@
+"""What a validator found, in the words of the configuration: what is wrong, and what would be right. Pure.
+
+Works for the models of this package and for those that connectors bring along.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
+
+from bridge.config.diagnostics import Findings, Path
+from bridge.config.yaml_tree import Node, Scalar, find, key_place
+from bridge.errors import did_you_mean
+
+_SHAPES: Final[Mapping[str, str]] = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "date_type": "must be a date such as 2026-11-24",
+    "dict_type": "must be a map of keys and values",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list: [a, b]",
+    "mapping_type": "must be a map of keys and values",
+    "model_attributes_type": "must be a map of keys and values",
+    "model_type": "must be a map of keys and values",
+    "path_type": "must be the path of a file",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_sub_type": "must be text: put it in quotes",
+    "string_type": "must be text: put it in quotes",
+    "tuple_type": "must be a list: [a, b]",
+    "url_parsing": "must be a URL such as https://crm.example.com/leads",
+    "url_scheme": "must be a URL that begins with https://",
+    "url_type": "must be a URL such as https://crm.example.com/leads",
+}
+_CHOICES: Final[Mapping[str, str]] = {
+    "enum": "expected",
+    "literal_error": "expected",
+    "union_tag_invalid": "expected_tags",
+}
+_BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
+    "greater_than": ("must be more than {}", "gt"),
+    "greater_than_equal": ("must be at least {}", "ge"),
+    "less_than": ("must be less than {}", "lt"),
+    "less_than_equal": ("must be at most {}", "le"),
+    "string_too_long": ("must have at most {} characters", "max_length"),
+    "too_long": ("must have at most {} entries", "max_length"),
+}
+_PYDANTICS_OWN: Final = frozenset(get_args(ErrorType))
+_SHOWN_KEYS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Turns the errors of one model into problems of the configuration."""
+
+    findings: Findings
+    root: Node
+    """The whole configuration, for the places."""
+    path: Path
+    """Where the model's values stand in it."""
+    model: type[BaseModel]
+    also_known: Iterable[str] = ()
+    """Keys that may stand beside the model's own, for suggestions."""
+
+    def report(self, error: ValidationError) -> None:
+        """Note all that a validation found."""
+        for each in error.errors(include_url=False):
+            self._one(each)
+
+    def _one(self, error: ErrorDetails) -> None:
+        kind, location = error["type"], error["loc"]
+        followed, node = find(self.root, (*self.path, *location))
+        last = str(location[-1]) if location else ""
+        if kind == "missing":
+            field = self._fields(location[:-1]).get(last)
+            what = _sentence(field.description if field else None)
+            self.findings.error((*followed, last), key_place(self.root, followed), f"is missing{what}")
+        elif kind == "extra_forbidden":
+            self.findings.error(followed, key_place(self.root, followed), self._unknown(location, last))
+        else:
+            has_no_value = isinstance(node, Scalar) and node.value is None
+            message = "has no value: give it one, or remove the key" if has_no_value else _message(error)
+            self.findings.error(followed, node.place, message)
+
+    def _unknown(self, location: Path, key: str) -> str:
+        known = [*self._fields(location[:-1]), *(self.also_known if len(location) == 1 else ())]
+        hint = did_you_mean(key, known)
+        if hint or not known or len(known) > _SHOWN_KEYS:
+            return f"unknown key{hint}"
+        return f"unknown key; known here: {', '.join(sorted(known))}"
+
+    def _fields(self, location: Path) -> dict[str, FieldInfo]:
+        """Give the fields, by the names that the configuration uses, of the models at a location."""
+        models = [self.model]
+        for key in location:
+            if isinstance(key, str):
+                found = [fields[key] for fields in map(_by_name, models) if key in fields]
+                models = [model for field in found for model in _models_in(field.annotation)] or models
+        return {name: field for model in models for name, field in _by_name(model).items()}
+
+
+def _by_name(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def known_keys(model: type[BaseModel]) -> list[str]:
+    """Give the keys that a model takes, as the configuration writes them."""
+    return list(_by_name(model))
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """Find the models that a type is made of: itself, or what its unions, lists and maps hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _message(error: ErrorDetails) -> str:
+    """Say what a value must be."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind not in _PYDANTICS_OWN:  # a connector's own kind of error comes with its own words
+        return error["msg"]
+    if "error" in context:
+        return str(context["error"])
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return words.format(context.get(bound))
+    if kind == "string_pattern_mismatch":
+        return f"must look like {context.get('pattern')}, as a regular expression"
+    if kind in _CHOICES:
+        return _choice(str(context.get(_CHOICES[kind], "")), error.get("input"))
+    return _SHAPES.get(kind, "is not a value that can stand here")
+
+
+def _choice(expected: str, given: object) -> str:
+    """Say what can be chosen; pydantic writes it as `'a', 'b' or 'c'`."""
+    words = expected.replace("'", "`")
+    hint = did_you_mean(given, expected.split("'")[1::2]) if isinstance(given, str) else ""
+    return f"must be {words}{hint}"
+
+
+def _sentence(description: str | None) -> str:
+    if not description:
+        return ""
+    first = description.partition(". ")[0].rstrip(".")
+    # An abbreviation at the beginning stays as it is.
+    return f": {first if first[1:2].isupper() else first[:1].lower() + first[1:]}"

@@ -1,0 +1,278 @@
+"""Reading YAML into a tree that knows its places. Pure.
+
+Built on PyYAML's events instead of its loader, for three reasons. Places: a loader drops them. Hostile files: a budget
+is kept while the events come, so that a file is refused before it has grown. And types: of YAML 1.1's ideas about
+plain words only those are kept that nobody trips over: `true`, `false`, `null`, and numbers as JSON writes them. `NO`
+is Norway, `12:30` is a time, `0049123` is a phone number, and a long run of digits is an id; all of them stay text.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from bridge.config.diagnostics import Findings, Path, Place, Problem, written
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, Span, find, key_place, plain
+
+FILE_LIMIT: Final = 1024 * 1024
+"""Bytes of one file."""
+_SCALAR_LIMIT: Final = 65_536
+_NODE_LIMIT: Final = 60_000  # 1,000 chatbots in one file take about 35,000
+_DEPTH_LIMIT: Final = 32
+
+# The C one is ten times as fast. All wheels of PyYAML have it; a build of one's own without libyaml falls back to the
+# other, under which the same limits hold and the worst file takes some two seconds.
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE: Final = re.compile(
+    "[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER: Final = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
+_DECIMAL: Final = re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
+_QUOTE_TEMPLATE: Final = 'a template must be in quotes: "{{ … }}"'
+_KEY_EXPECTED: Final = (
+    "a key is expected: check the indentation, and put a text that begins with a quote in other quotes as a whole"
+)
+_WORDINGS: Final = (
+    ("mapping values are not allowed", "a `: ` where none can be: put the text in quotes, or check the indentation"),
+    ("that cannot start any token", "a text cannot begin with this character: put it in quotes"),
+    ("unknown escape character", "`\\` before this character means nothing in double quotes: use single quotes"),
+    ("could not find expected ':'", "a key without its `:`, or a line that is indented too little"),
+    ("did not find expected key", _KEY_EXPECTED),
+    ("expected <block end>", _KEY_EXPECTED),
+    ("did not find expected '-' indicator", "a `- ` is expected: check the indentation of the list"),
+    ("',' or ']'", "a `,` or `]` is expected: close the list, or put the text in quotes"),
+    ("',' or '}'", "a `,` or `}` is expected: close the map, or put the text in quotes"),
+    ("alphabetic or numeric character", "a text cannot begin with `*` or `&`: put it in quotes"),
+    ("<document start>", "nothing can follow here: put the text in quotes as a whole"),
+    ("nesting depth", f"more than {_DEPTH_LIMIT} levels deep: no setting lies there"),
+)
+
+
+class _UnreadableError(Exception):
+    """A fault after which the rest of a file cannot be read."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+        self.message = message
+
+
+def read(file: str, text: str, findings: Findings) -> MapNode | None:
+    """Read one file. Notes what is wrong in `findings` and gives None where the file cannot be used at all.
+
+    Args:
+        file: Its name as the user gave it.
+        text: What is in it.
+        findings: Where problems go.
+    """
+    composer = _Composer(file, text, findings)
+    try:
+        node = composer.document()
+    except _UnreadableError as error:
+        findings.error(composer.path, error.place, error.message)
+        return None
+    except yaml.YAMLError as error:
+        place, message = _explain(file, text, error)
+        findings.error(composer.path, place, message)
+        return None
+    if isinstance(node, MapNode):
+        return node
+    if isinstance(node, Scalar) and node.value is None:
+        return MapNode(node.place, {}, {})
+    findings.error((), node.place, "must be a map with keys such as `destinations:` and `chatbots:`")
+    return None
+
+
+@dataclass(slots=True)
+class _Composer:
+    """Makes nodes of events, within a budget."""
+
+    file: str
+    text: str
+    findings: Findings
+    path: Path = ()
+    """Where the reading has come to."""
+    _left: int = _NODE_LIMIT
+    _anchors: dict[str, tuple[Node, int]] = field(default_factory=dict)
+    _events: Iterator[Any] = field(default_factory=lambda: iter(()))
+
+    def document(self) -> Node:
+        """Read the file's one document."""
+        bad = _UNPRINTABLE.search(self.text)
+        if bad:
+            place = _place_at(self.file, self.text, bad.start())
+            raise _UnreadableError(place, f"holds a character (U+{ord(bad[0]):04X}) that a text file does not have")
+        self._events = yaml.parse(self.text, Loader=_LOADER)
+        next(self._events)
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            return Scalar(Place(self.file, 1, 1), None, Span(self.text, 0, 0))
+        node = self._node(next(self._events), ())
+        next(self._events)
+        event = next(self._events)
+        if not isinstance(event, yaml.StreamEndEvent):
+            self.path = ()
+            raise _UnreadableError(self._place(event), "a second document begins: use one file for each, in a folder")
+        return node
+
+    def _node(self, event: Any, path: Path) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+        self.path = path
+        place = self._place(event)
+        self._spend(1, place)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, place)
+        if event.tag is not None:
+            raise _UnreadableError(place, f"tags such as `{event.tag[:40]}` are not allowed: remove it")
+        if len(path) > _DEPTH_LIMIT:
+            raise _UnreadableError(place, f"more than {_DEPTH_LIMIT} levels deep: no setting lies there")
+        before = self._left
+        if isinstance(event, yaml.ScalarEvent):
+            node: Node = self._scalar(event, place)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = self._list(place, path)
+        else:
+            node = self._map(place, path)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (node, before - self._left + 1)
+        return node
+
+    def _spend(self, nodes: int, place: Place) -> None:
+        self._left -= nodes
+        if self._left < 0:
+            raise _UnreadableError(place, f"holds more than {_NODE_LIMIT:,} values: split the file")
+
+    def _alias(self, event: Any, place: Place) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+        if event.anchor not in self._anchors:
+            raise _UnreadableError(place, f"there is no `&{event.anchor[:40]}` above that is complete")
+        node, size = self._anchors[event.anchor]
+        self._spend(size, place)
+        return node
+
+    def _scalar(self, event: Any, place: Place) -> Scalar:  # noqa: ANN401 - PyYAML's events have no types
+        if len(event.value) > _SCALAR_LIMIT:
+            raise _UnreadableError(place, f"a text of more than {_SCALAR_LIMIT:,} characters: shorten it")
+        value = event.value if event.style else _resolve(event.value)
+        return Scalar(place, value, Span(self.text, event.start_mark.index, event.end_mark.index))
+
+    def _list(self, place: Place, path: Path) -> ListNode:
+        items: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, (*path, len(items))))
+        return ListNode(place, items)
+
+    def _map(self, place: Place, path: Path) -> MapNode:
+        node = MapNode(place, {}, {})
+        merged: list[MapNode] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, path)
+            at = self._place(event)
+            value = self._node(next(self._events), (*path, key))
+            if key == "<<" and not event.style:
+                merged += self._merged(value)
+            elif key in node.items:
+                self.findings.spoil((*path, key), at, f"given twice: the first is at {node.keys[key]}")
+            else:
+                node.items[key] = value
+                node.keys[key] = at
+        for source in merged:
+            for key, value in source.items.items():
+                node.items.setdefault(key, value)
+                node.keys.setdefault(key, source.keys[key])
+        return node
+
+    def _key(self, event: Any, path: Path) -> str:  # noqa: ANN401 - PyYAML's events have no types
+        self.path = path
+        place = self._place(event)
+        self._spend(1, place)
+        if isinstance(event, yaml.MappingStartEvent) and event.flow_style:
+            raise _UnreadableError(place, _QUOTE_TEMPLATE)
+        if not isinstance(event, yaml.ScalarEvent) or event.tag is not None or event.anchor is not None:
+            raise _UnreadableError(place, "a key is a plain text: put it in quotes")
+        if not event.value or len(event.value) > _SCALAR_LIMIT:
+            raise _UnreadableError(place, "a key is missing before this `:`, or far too long")
+        return str(event.value)
+
+    def _merged(self, node: Node) -> list[MapNode]:
+        found = node.items if isinstance(node, ListNode) else [node]
+        maps = [each for each in found if isinstance(each, MapNode)]
+        if len(maps) != len(found):
+            raise _UnreadableError(node.place, "`<<` takes over the keys of a map: `<<: *name`")
+        return maps
+
+    def _place(self, event: Any) -> Place:  # noqa: ANN401 - PyYAML's events have no types
+        return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _resolve(text: str) -> str | float | bool | None:
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
+
+
+def _place_at(file: str, text: str, index: int) -> Place:
+    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Place, str]:
+    """Say what PyYAML found in the words of somebody who writes YAML now and then."""
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
+    opened = getattr(error, "context_mark", None)
+    if opened and (mark is None or mark.index >= len(text.rstrip())):
+        return Place(file, opened.line + 1, opened.column + 1), "what is opened here is never closed"
+    if mark is None:
+        return Place(file, 1, 1), problem
+    lines = text.split("\n")
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    place = Place(file, mark.line + 1, mark.column + 1)
+    if "{{" in line:
+        return place, _QUOTE_TEMPLATE
+    if "${" in line:
+        return place, 'inside [ ] and { } a variable must be in quotes: "${NAME}"'
+    if line[mark.column : mark.column + 1] == "\t":
+        return place, "a tab: indent with spaces"
+    return place, next((ours for theirs, ours in _WORDINGS if theirs in problem), problem)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Places:
+    """The files of a configuration as they were read: merged, with their variables filled in."""
+
+    root: MapNode
+
+    def at_key(self, path: Path, message: str) -> Problem:
+        """Place what there is to say of a key; where it is missing, at the last one on the way to it."""
+        place = key_place(self.root, path)
+        return Problem(place.file, place.line, place.column, written(path), message)
+
+    def at_value(self, path: Path, message: str) -> Problem:
+        """Place what there is to say of a value; one that spans lines is placed at its key, as a missing one is."""
+        followed, node = find(self.root, path)
+        if followed != path or not isinstance(node, Scalar):
+            return self.at_key(path, message)
+        return Problem(node.place.file, node.place.line, node.place.column, written(path), message)
+
+    def value(self, path: Path) -> Any:  # noqa: ANN401 - a JSON value
+        """Give what stands at a path, without places; None where there is nothing."""
+        followed, node = find(self.root, path)
+        return plain(node) if followed == path else None
+
+    def from_outside(self) -> set[str]:
+        """Give the texts that variables and secret files have been filled into: they are not to be shown."""
+        return {str(each.value) for each in _scalars(self.root) if each.origin is Origin.OUTSIDE}
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+        return
+    for each in node.items if isinstance(node, ListNode) else node.items.values():
+        yield from _scalars(each)

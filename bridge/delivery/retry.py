@@ -1,0 +1,232 @@
+"""What becomes of a delivery after an attempt, and of its lane. Pure: time and chance are passed in.
+
+The one place that decides about trying again. A connector only says what happened and whose trouble it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential
+
+from bridge.config.model import RetrySchedule
+from bridge.store.interface import Attempt, Delivery, DeliveryState, Pause, Settlement
+from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
+
+UNCLEAR_LIMIT = 3
+"""So many calls in a row that failed without it being clear on which side, and the destination is taken to be down."""
+LONGEST_PROBE = 300.0
+"""Seconds after which a paused lane probes at the latest, unless the destination asked for more."""
+
+LONGEST_WAIT = 86_400.0
+"""Seconds that no lane pauses for longer, unless the schedule's own waits are: a destination may ask for a year."""
+
+_RETRYING = Retrying()
+
+
+def longest_wait(schedule: RetrySchedule) -> float:
+    """Return the most seconds that a delivery or a lane may wait for its next try."""
+    return max(schedule.max, LONGEST_WAIT)
+
+
+def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
+    """Give the seconds to wait after that many failures in a row, at least one; `chance` is in [0, 1).
+
+    Exponential, and shortened by up to the schedule's `jitter`, so that what failed together does not return together.
+    """
+    state = RetryCallState(_RETRYING, None, (), {})
+    state.attempt_number = failures
+    # tenacity waits multiplier * exp_base ** (attempt_number - 1), and survives an overflow of it.
+    longest = wait_exponential(multiplier=schedule.initial, exp_base=schedule.multiplier, max=schedule.max)(state)
+    return longest * (1.0 - schedule.jitter * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that was made for a delivery: when, and how long it took, in seconds."""
+
+    started_at: float
+    duration: float
+
+    @property
+    def ended_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.started_at + self.duration
+
+
+def decide(
+    delivery: Delivery, outcome: Outcome, call: Call, schedule: RetrySchedule, chance: float, *, excused: bool
+) -> Settlement:
+    """Say what becomes of a delivery after a call.
+
+    `excused`: the lane is paused, so that what is not clearly the record's own failure is not counted against it.
+    """
+    settled = _unsettled(delivery, outcome, call)
+    if isinstance(outcome, Delivered):
+        return replace(
+            settled,
+            state=DeliveryState.DELIVERED,
+            due_at=None,
+            settled_at=call.ended_at,
+            failures=0,
+            failing_since=None,
+            remote_id=outcome.remote_id,
+            remote_url=outcome.remote_url,
+            warning=outcome.warning,
+        )
+    if isinstance(outcome, Rejected):
+        return _dead(settled, call.ended_at)
+    blameless = outcome.blame is Blame.DESTINATION or (excused and outcome.blame is Blame.UNCLEAR)
+    if blameless:
+        return settled
+    return _postponed(settled, outcome, call.ended_at, schedule, chance)
+
+
+def spoiled(delivery: Delivery, reason: Reason, detail: str, now: float) -> Settlement:
+    """Say what becomes of a delivery for which no call could be made: its mapping failed, or its route is gone."""
+    return Settlement(
+        delivery=delivery.id,
+        event_id=delivery.event_id,
+        route=delivery.route,
+        state=DeliveryState.DEAD,
+        due_at=None,
+        attempts=delivery.attempts,
+        failures=delivery.failures,
+        failing_since=delivery.failing_since,
+        settled_at=now,
+        reason=reason,
+        detail=detail,
+        memo=delivery.memo,
+    )
+
+
+def _unsettled(delivery: Delivery, outcome: Outcome, call: Call) -> Settlement:
+    """Give the delivery with this attempt written down, still pending and due at once."""
+    failure = None if isinstance(outcome, Delivered) else outcome
+    number = delivery.attempts + 1
+    return Settlement(
+        delivery=delivery.id,
+        event_id=delivery.event_id,
+        route=delivery.route,
+        state=DeliveryState.PENDING,
+        due_at=call.ended_at,
+        attempts=number,
+        failures=delivery.failures,
+        failing_since=delivery.failing_since,
+        settled_at=None,
+        reason=failure.reason if failure else None,
+        detail=failure.detail if failure else None,
+        memo={**delivery.memo, **outcome.memo},
+        attempt=Attempt(
+            number=number,
+            started_at=call.started_at,
+            duration=call.duration,
+            outcome=_WORDS[type(outcome)],
+            reason=failure.reason if failure else None,
+            status=outcome.status,
+            detail=failure.detail if failure else None,
+        ),
+    )
+
+
+_WORDS = {Delivered: "delivered", Retry: "retry", Rejected: "rejected"}
+
+
+def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetrySchedule, chance: float) -> Settlement:
+    failures = settled.failures + 1
+    since = settled.failing_since if settled.failing_since is not None else now
+    counted = replace(settled, failures=failures, failing_since=since)
+    if now - since >= schedule.give_up_after:
+        return _dead(counted, now)
+    pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
+    # Once more when it is to be given up, whatever the destination asked for.
+    return replace(counted, due_at=min(now + pause, since + schedule.give_up_after))
+
+
+def _dead(settled: Settlement, now: float) -> Settlement:
+    return replace(settled, state=DeliveryState.DEAD, due_at=None, settled_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a destination is doing, as its calls tell. Give it each call's outcomes, and keep what it gives back."""
+
+    unclear: int = 0
+    """Calls in a row that failed without it being clear whose trouble it was."""
+    probes: int = 0
+    """Calls that failed since the pause began, the one that began it among them."""
+    pause: Pause | None = None
+    since: float = 0.0
+    """When the pause was last begun or prolonged."""
+    asked: bool = False
+    """Whether the destination itself asked for the pause."""
+
+    def after(
+        self,
+        outcomes: Sequence[Outcome],
+        call: Call,
+        schedule: RetrySchedule,
+        chance: float,
+        *,
+        decided_at: float | None = None,
+    ) -> "Health":
+        """Say how the destination is doing after a call that was taken up at `decided_at`, by default when it began.
+
+        A call that shows that the destination works (it took or refused a record by itself) ends a pause. What was on
+        its way already when the pause began does not lengthen it, unless the destination asks for more; nor does it
+        end a pause that the destination asked for. One that was only concluded from failures it does end: else a
+        destination that fails now and then would stand still most of the time.
+        """
+        trouble = _trouble(outcomes)
+        began = call.started_at if decided_at is None else decided_at
+        was_on_its_way = self.pause is not None and began < self.since
+        if trouble is None:
+            return self if was_on_its_way and self.asked else Health()
+        if was_on_its_way and trouble.after is None:
+            return self
+        unclear = self.unclear + 1
+        if trouble.blame is Blame.UNCLEAR and unclear < UNCLEAR_LIMIT and self.pause is None:
+            return Health(unclear=unclear)
+        now = call.ended_at
+        pause = self._paused(trouble, now, schedule, chance)
+        return Health(unclear, self.probes + 1, pause, now, asked=trouble.after is not None)
+
+    def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
+        seconds = trouble.after
+        if seconds is None:
+            seconds = min(wait(schedule, self.probes + 1, chance), LONGEST_PROBE)
+        until = now + min(seconds, longest_wait(schedule))
+        if self.pause and self.pause.until is not None:
+            until = max(until, self.pause.until)
+        return Pause("lane", trouble.reason.value, trouble.detail, until)
+
+
+class Suspects:
+    """The deliveries whose calls have failed since the destination was last well, where they may be to blame."""
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+        self._certain = False
+
+    def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: Health) -> None:
+        """Learn of a call's outcomes, after which the destination is doing so."""
+        if health == Health():
+            self._ids.clear()
+            self._certain = False
+            return
+        self._ids.update(each for each, outcome in zip(ids, outcomes, strict=True) if isinstance(outcome, Retry))
+        self._certain |= any(isinstance(each, Retry) and each.blame is Blame.DESTINATION for each in outcomes)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is one delivery alone, so that any other one tells whose trouble it is."""
+        return len(self._ids) == 1 and not self._certain
+
+
+def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:
+    """Give the failure that puts the destination in doubt; None if a record shows that it works."""
+    doubts = [each for each in outcomes if isinstance(each, Retry) and each.blame in {Blame.DESTINATION, Blame.UNCLEAR}]
+    certain = [each for each in doubts if each.blame is Blame.DESTINATION]
+    if certain:
+        return certain[0]
+    return doubts[0] if len(doubts) == len(outcomes) and doubts else None

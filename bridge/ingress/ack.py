@@ -1,0 +1,43 @@
+"""Waiting for deliveries, for chatbots whose sender is answered only when the relay has succeeded (`ack: relayed`)."""
+
+import asyncio
+from collections.abc import Sequence
+
+from bridge.store.interface import Store
+
+
+class Relay:
+    """Knows which requests wait for which events. Lives in the loop's thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, list[asyncio.Event]] = {}
+
+    def settled(self, event_ids: frozenset[str]) -> None:
+        """Tell that deliveries of these events have been settled; called after each such commit."""
+        if self._waiting:
+            for event_id in event_ids & self._waiting.keys():
+                for waiter in self._waiting[event_id]:
+                    waiter.set()
+
+    async def delivered(self, event_ids: Sequence[str], within: float) -> bool:
+        """Wait until every delivery of the events is delivered; False if that takes longer than `within` seconds.
+
+        What was delivered before counts. Raises StoreUnavailableError.
+        """
+        waiter = asyncio.Event()
+        for event_id in event_ids:
+            self._waiting.setdefault(event_id, []).append(waiter)
+        try:
+            async with asyncio.timeout(within):
+                while await self._store.undelivered(event_ids):
+                    await waiter.wait()
+                    waiter.clear()
+        except TimeoutError:
+            return False
+        finally:
+            for event_id in event_ids:
+                self._waiting[event_id].remove(waiter)
+                if not self._waiting[event_id]:
+                    del self._waiting[event_id]
+        return True

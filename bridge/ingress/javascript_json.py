@@ -1,0 +1,270 @@
+"""JSON as JavaScript reads and writes it: what `JSON.stringify(JSON.parse(body))` gives, byte for byte. Pure.
+
+The sender documents its signature over `JSON.stringify(req.body)`, so a body that was signed in that form can only be
+verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values and `stringify` writes
+any such value; `json_form` does both in one, and quicker, because anybody may send a body that it has to be tried on:
+there the scanner and the encoder of the standard library, both in C, do all but the order of members and the numbers
+that Python writes otherwise (`_prepared`).
+
+The rules are those of ECMA-262, sections "JSON.parse", "SerializeJSONProperty", "QuoteJSONString",
+"OrdinaryOwnPropertyKeys" and "Number::toString"; `tests/ingress/test_javascript_json.py` compares them with Node.
+"""
+
+import codecs
+import json
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import accumulate, chain, repeat
+from json.encoder import encode_basestring as _quoted
+from typing import NoReturn, TypeAlias, TypeVar
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+"""A JSON value. A `str` may hold lone surrogates, as a JavaScript string may; a `float` may be infinite (`1e400`)."""
+
+MAX_DEPTH = 200
+"""How many arrays and objects may lie in one another; a deeper body is refused as no JSON.
+
+V8 reads any depth. CPython's scanner goes one C call deeper for each level, and how many it has depends on the
+version, the platform and what is on the stack already. No known serialiser of such senders writes nearly as deep
+(System.Text.Json stops at 64, Ruby's json at 100), and an event needs 1.
+"""
+
+_Result = TypeVar("_Result")
+
+_SAFE = 2**53
+"""Up to here every integer is a double of its own, and both languages write all its digits."""
+_LEAST_POSITIONAL = 1e-4
+"""Python writes a smaller fraction with an exponent; JavaScript does so only below 1e-6."""
+_INDEX_LIMIT = 2**32 - 1
+"""Integer keys below this are array indices (ECMA-262 "Object type"), which V8 lists before all others."""
+_INDEX = re.compile("0|[1-9][0-9]{0,9}")
+
+_BRACKETS = b"[{]}"
+_STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+
+# The scanner joins a high surrogate with the low one behind it, so no text that it read holds such a pair in two
+# pieces. That makes these marks, and only these, safe to find again in the encoder's output.
+_RAW_BEGIN = "\ud800\udc00"
+_RAW_END = "\udbff\udfff"
+
+
+def parse(body: bytes) -> JsonValue:
+    """Read a body as `JSON.parse(body.toString("utf8"))` does in Node, after one leading byte order mark is taken off.
+
+    Decided as in JavaScript: broken UTF-8 becomes U+FFFD, one for each maximal subpart (WHATWG Encoding, "UTF-8
+    decoder"); of members of one name the last value stands at the first one's place; every number is a double.
+    The byte order mark is what Express strips; JSON.parse itself refuses one, and so a second one is refused here.
+
+    Returns:
+        The value. A number is an `int` where its double is an integer of at most 2**53 in magnitude (so `1e2` and
+        `-0.0` are), else a `float`, infinite where it overflows. Members are in the order written, not V8's.
+
+    Raises:
+        ValueError: For all that JSON.parse refuses, and for more than `MAX_DEPTH` levels. Its text holds nothing of
+            the body.
+    """
+    _check_depth(body)
+    return _scanned(_READER, body)
+
+
+def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
+    """Write a value as `JSON.stringify(value)` does, in UTF-8. Any depth, without recursion.
+
+    Decided as in JavaScript: members whose name is an array index come first, ascending, then the others as they
+    stand; numbers are written as doubles (an `int` beyond 2**53 too), `-0.0` as `0`, infinity and NaN as `null`; a
+    lone surrogate is escaped, in lower case ("well-formed JSON.stringify"), all other text is written as it is.
+
+    Args:
+        value: What to write, as `parse` or another JSON reader gives it.
+        sort_keys: Write members by their names' UTF-16 code units instead, array indices too. With the above this is
+            the canonical form of RFC 8785: equal for documents that differ only in white space, spelling and order.
+
+    Raises:
+        TypeError: For a value of another type than `JsonValue` names.
+    """
+    ordered = _canonical_order if sort_keys else _javascript_order
+    pieces: list[str] = []
+    write = pieces.append
+    unfinished: list[tuple[Iterator[tuple[str, JsonValue]], str]] = [(iter([("", value)]), "")]
+    while unfinished:
+        parts, end = unfinished[-1]
+        for prefix, item in parts:
+            text = _SCALARS.get(type(item))
+            if text:
+                write(prefix + text(item))
+            elif isinstance(item, list):
+                write(prefix + "[")
+                unfinished.append((zip(chain(("",), repeat(",")), item, strict=False), "]"))
+                break
+            elif isinstance(item, dict):
+                write(prefix + "{")
+                unfinished.append((_member_parts(ordered(item)), "}"))
+                break
+            else:
+                raise TypeError(f"{type(item).__name__} is no JSON value")
+        else:
+            write(end)
+            unfinished.pop()
+    return _encoded("".join(pieces))
+
+
+def json_form(body: bytes) -> bytes | None:
+    """Give what `JSON.stringify(JSON.parse(body))` gives, in UTF-8; None where the body is not JSON (see `parse`).
+
+    The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the
+    body's size, whatever it holds.
+    """
+    try:
+        _check_depth(body)
+        prepared = _scanned(_PREPARER, body)
+    except ValueError:
+        return None
+    text = _on_some_stack(lambda: _ENCODER.encode(prepared))
+    if _RAW_BEGIN in text:
+        text = text.replace(f'"{_RAW_BEGIN}', "").replace(f'{_RAW_END}"', "")
+    return _encoded(text)
+
+
+def _check_depth(body: bytes) -> None:
+    """Raise ValueError where brackets outside of strings lie deeper than `MAX_DEPTH`.
+
+    Done before the scanner runs, so that it never meets its own limit. Right for all that the scanner gets to read:
+    it stops where the text is no longer JSON, and until there quotes and backslashes mean what they mean here.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    outside = b"".join(body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    steps = array("b", outside.translate(_STEPS, _NO_BRACKETS))
+    if max(accumulate(steps), default=0) > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} levels")
+
+
+def _scanned(decoder: json.JSONDecoder, body: bytes) -> JsonValue:
+    text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    try:
+        value: JsonValue = _on_some_stack(lambda: decoder.decode(text))
+    except json.JSONDecodeError as error:
+        # Not the error itself: it carries the whole body.
+        raise ValueError(f"not JSON at character {error.pos}") from None
+    return value
+
+
+def _on_some_stack(step: Callable[[], _Result]) -> _Result:
+    """Run a step of up to `MAX_DEPTH` nested C calls, on a fresh thread where the caller left too little stack.
+
+    Until Python 3.11 these calls count against the same limit (1000) as all frames of the caller, so that one body
+    would be JSON or not depending on who asks.
+    """
+    try:
+        return step()
+    except RecursionError:
+        with ThreadPoolExecutor(max_workers=1) as fresh:
+            return fresh.submit(step).result()
+
+
+def _encoded(text: str) -> bytes:
+    # Nothing but lone surrogates cannot be encoded, and Python's escape for them is also JavaScript's: \udXXX.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse `NaN`, `Infinity` and `-Infinity`, which Python's scanner would take."""
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _number(literal: str) -> int | float:
+    number = float(literal)
+    return int(number) if number.is_integer() and -_SAFE <= number <= _SAFE else number
+
+
+def _integer(literal: str) -> int | float:
+    # 15 digits are below 2**53, and far from where `int` refuses (4300 digits) or takes quadratic time.
+    return int(literal) if len(literal) <= 15 else _number(literal)  # noqa: PLR2004 - explained above
+
+
+def _prepared(literal: str) -> int | float | str:
+    """Give the value that the standard library's encoder writes as JavaScript writes the number of this literal.
+
+    That is the number itself but for some magnitudes; there it is the text, marked so that it loses its quotes.
+    """
+    number = _number(literal)
+    if isinstance(number, int) or _LEAST_POSITIONAL <= abs(number) <= _SAFE:
+        return number
+    return f"{_RAW_BEGIN}{_number_text(number)}{_RAW_END}"
+
+
+def _prepared_integer(literal: str) -> int | float | str:
+    return int(literal) if len(literal) <= 15 else _prepared(literal)  # noqa: PLR2004 - as for `_integer`
+
+
+@lru_cache(maxsize=1024)
+def _number_text(number: float) -> str:
+    """Write a double as ECMA-262 "Number::toString" does, and what is not finite as `null`.
+
+    Both languages choose the same digits: the fewest that read back as the same double, of these the nearest. They
+    differ in where the exponent begins (Python 1e16 and 1e-5, JavaScript 1e21 and 1e-7) and in `1.0` and `1e-07`.
+    Cached, because a megabyte of such numbers can be made of short ones only, and so of few.
+    """
+    text = repr(number + 0.0)  # -0.0 + 0.0 is 0.0
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text.removesuffix(".0") if math.isfinite(number) else "null"
+    power = int(exponent)
+    if not -7 < power < 21:  # noqa: PLR2004 - the bounds that Number::toString names
+        return f"{mantissa}e{power:+d}"
+    if number < 0:
+        return "-" + _number_text(-number)
+    digits = mantissa.replace(".", "")
+    return f"0.{'0' * (-power - 1)}{digits}" if power < 0 else digits.ljust(power + 1, "0")
+
+
+def _integer_text(number: int) -> str:
+    if -_SAFE <= number <= _SAFE:
+        return str(number)
+    try:
+        return _number_text(float(number))
+    except OverflowError:
+        return "null"
+
+
+def _javascript_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Order members as V8 lists them: array indices ascending, then the rest as they stand."""
+    if len(members) < 2 or min(members) > ":":  # noqa: PLR2004 - and ":" is the character behind "9"
+        return members
+    indices = [name for name in members if _INDEX.fullmatch(name) and int(name) < _INDEX_LIMIT]
+    if not indices:
+        return members
+    indices.sort(key=int)
+    return {name: members[name] for name in indices} | members
+
+
+def _canonical_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Order members by their names' UTF-16 code units, as RFC 8785 (3.2.3) asks."""
+    names = sorted(members, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+    return {name: members[name] for name in names}
+
+
+def _member_parts(members: dict[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    names = [f",{_quoted(name)}:" for name in members]
+    if names:
+        names[0] = names[0][1:]
+    return zip(names, members.values(), strict=True)
+
+
+_SCALARS: dict[type, Callable[..., str]] = {
+    str: _quoted,
+    int: _integer_text,
+    float: _number_text,
+    bool: ("false", "true").__getitem__,
+    type(None): lambda _: "null",
+}
+_READER = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse)
+_PREPARER = json.JSONDecoder(
+    parse_int=_prepared_integer, parse_float=_prepared, parse_constant=_refuse, object_hook=_javascript_order
+)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))

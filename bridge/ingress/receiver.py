@@ -1,0 +1,407 @@
+"""The webhook endpoint: read, verify, route, store, answer.
+
+One of the two conductors: it calls the steps in their order and decides nothing itself. The sender reads only the
+`status` of the answer and tries three times in about four minutes, so success is answered after the commit and never
+before, and whatever can become right by itself is answered so that the sender comes again.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import orjson
+import structlog
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import ERROR
+
+from bridge.config.model import Ack, Chatbot, Config
+from bridge.errors import SenderError, StoreUnavailableError
+from bridge.event import EventState, Room, Verified
+from bridge.identity import Identity
+from bridge.ingress.ack import Relay
+from bridge.ingress.responses import Answer, Ready
+from bridge.ingress.routing import route
+from bridge.ingress.server import BROKEN, Server
+from bridge.ingress.signature import HEADER, SignatureError, SignatureFault
+from bridge.ingress.verification import Claim, read_claim, room, verify
+from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
+from bridge.store.interface import Quarantined, Routed
+
+INLINE_BODY = 16 * 1024
+"""Bytes of a body that is read in the event loop; a larger one is read in a thread, for a hostile one takes long."""
+INLINE_COST = 256 * 1024
+"""Bytes that are hashed in the event loop to refuse a body; what costs more is verified in a thread."""
+SLOW_LIMIT = 64
+"""The most large bodies that wait for that thread; more are told to come again."""
+LARGE_BYTES = 4 * 1024 * 1024
+"""Bytes of large bodies that are read, verified and stored at once, at most, but always one of `server.max_body`: what
+JSON makes of a hostile one takes 25 times its size. More are told to come again, if possible before they are read."""
+SMALL_BYTES = 16 * 1024 * 1024
+"""The same of small bodies, which large ones do not keep out: more than a thousand, of usual leads ten thousand."""
+QUARANTINE_LIMIT = 8
+"""The most refused requests of one room of the quarantine that are being written down at once; more are refused
+without."""
+IDLE_SECONDS = 75.0
+"""How long a connection may go without a complete request header: longer than proxies keep theirs (nginx: 60 s)."""
+HEADER_BYTES = 8_190
+"""The most bytes of a header line; aiohttp answers 400 to more, and to more than 128 headers."""
+COLLECT_SECONDS = 0.25
+"""How soon after a connection that spoke no HTTP its remains are collected; those of many are collected together."""
+RETRY_AFTER = "30"
+
+_SUCCESS = b'{"status":"success"}'
+_TEST = b'{"status":"Success: test request received"}'
+_READY = b'{"status":"ready"}'
+_ERRORS = {
+    400: b'{"status":"error","error":"the body did not arrive whole"}',
+    404: b'{"status":"error","error":"no such chatbot or path; the webhook is at /webhook"}',
+    405: b'{"status":"error","error":"POST events here"}',
+    408: b'{"status":"error","error":"the body did not arrive in time"}',
+    413: b'{"status":"error","error":"the body is larger than server.max_body allows"}',
+    415: b'{"status":"error","error":"send the body as plain JSON, without Content-Encoding"}',
+    503: b'{"status":"error","error":"the event could not be stored; send it again"}',
+}
+_UNVERIFIED = b'{"status":"error","error":"the event could not be verified for now; send it again"}'
+_NOT_RELAYED = b'{"status":"error","error":"the event is queued but not delivered yet; send it again"}'
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Observe = Callable[[str, str], None]
+"""Told of each request: the chatbot's name or an empty text, and what came of it."""
+
+
+class Intake(Protocol):
+    """Where the receiver puts what it takes: the store, or the spool before it. See `bridge.store.interface.Store`."""
+
+    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+        """Keep the events with their deliveries. Raises StoreUnavailableError."""
+        ...
+
+    async def quarantine(self, request: Quarantined) -> bool:
+        """Keep a refused request. Raises StoreUnavailableError."""
+        ...
+
+
+class Receiver:
+    """Answers the sender's requests; any number in parallel.
+
+    `config` gives the configuration in use, `identity` what ids are made with.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        store: Intake,
+        relay: Relay,
+        clock: Callable[[], float],
+        identity: Callable[[], Identity],
+        observe: Observe = lambda *_: None,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._store = store
+        self._relay = relay
+        self._clock = clock
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        # Bound once: structlog's proxy looks its configuration up at each call.
+        self._info = log.bind().info
+        self._success = Ready(_SUCCESS)
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
+        self._slow_waiting = 0
+        self._reserved = _Reserved()
+        self._quarantining: Counter[Room] = Counter()
+        self._collecting = False
+
+    def server(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> web.Server:
+        """Make the HTTP server below a listener; call it inside the running loop.
+
+        `answer` is called in place of the receiver's own, which it is put around.
+        """
+        return Server(
+            answer or self.answer,
+            listener="webhook",
+            logs=True,
+            request_factory=self._request,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+        )
+
+    def close(self) -> None:
+        """End the thread; call it when no request is being answered any more."""
+        self._slow.shutdown()
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        config = self._config()
+        found, addressed = _addressed(request.path, config)
+        if not found:
+            return self._error(404, "unknown_path", addressed)
+        if request.method != "POST":
+            ready = request.method in {"GET", "HEAD"}
+            return Answer(_READY) if ready else self._error(405, "wrong_method", addressed)
+        reservation = _Reservation(self._reserved)
+        try:
+            body = await self._read(request, config, reservation)
+            return await self._receive(body, request, addressed, config)
+        except SenderError as error:
+            return self._error(error.status, str(error), addressed)
+        except StoreUnavailableError as error:
+            log.warning("store_unavailable", error=str(error))
+            return self._error(503, "unavailable", addressed)
+        finally:
+            reservation.end()
+
+    async def _read(self, request: web.BaseRequest, config: Config, reservation: "_Reservation") -> bytes:
+        """Read the body within the bounds of size, memory and time. Raises SenderError with the result's name."""
+        limit = config.server.max_body
+        length = request.content_length or 0
+        if length > limit:
+            raise SenderError("too_large", 413)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise SenderError("encoded", 415)
+        reservation.take(length, limit)
+        try:
+            if request.content.is_eof():
+                # It came with its head: nothing is to be waited for.
+                body = request.content.read_nowait()
+                if len(body) > limit:
+                    raise SenderError("too_large", 413)
+                reservation.take(len(body), limit)
+                return body
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
+                # RFC 9110 section 10.1.1. Not for a body that is refused already: that is spared.
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                # The answer itself has not begun.
+                request.writer.output_size = 0
+            async with asyncio.timeout(config.server.read_timeout):
+                return await _body(request.content, reservation, limit)
+        except TimeoutError as error:
+            raise SenderError("too_slow", 408) from error
+        except BROKEN as error:
+            # It hung up, or its body is not what its head promised.
+            raise SenderError("broken_off", 400) from error
+
+    async def _receive(
+        self, body: bytes, request: web.BaseRequest, addressed: Chatbot | None, config: Config
+    ) -> web.StreamResponse:
+        now = self._clock()
+        header = request.headers.getall(HEADER, ())
+        if len(body) <= INLINE_BODY:
+            claim = read_claim(body, addressed, config)
+        else:
+            claim = await self._aside(partial(read_claim, body, addressed, config))
+        try:
+            if claim.cost <= INLINE_COST:
+                verified = verify(claim, header, now, config)
+            else:
+                verified = await self._aside(partial(verify, claim, header, now, config))
+        except SignatureError as error:
+            return await self._refuse(claim, header, error, now, config)
+        routed = await self._route(verified, len(body), config, now)
+        new = await self._store.accept(routed)
+        self._log(verified, routed, new, len(body))
+        if (waits := _waits(routed, config)) and not await self._relay.delivered(
+            [each.event.id for each in routed], max(waits)
+        ):
+            return Answer(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
+        if all(each.event.state is EventState.TEST for each in routed):
+            return Answer(_TEST)
+        return self._success if Ready.suits(request) else Answer(_SUCCESS)
+
+    async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[Routed]:
+        """Route the events of a body; in the thread where it is large, or where its conditions take long."""
+
+        def routed() -> list[Routed]:
+            return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+
+        while True:
+            identity = self._identity()
+            if size <= INLINE_BODY:
+                with contextlib.suppress(InlineOverrun), spending(InlineBudget()):
+                    return routed()
+            made = await self._aside(routed)
+            # The spool learns its database's key while others wait: what was made with another one is made anew.
+            if self._identity() == identity:
+                return made
+
+    async def _aside(self, step: Callable[[], T]) -> T:
+        """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""
+        if self._slow_waiting >= SLOW_LIMIT:
+            raise StoreUnavailableError("too many large bodies wait to be verified")
+        self._slow_waiting += 1
+        try:
+            return await self._loop.run_in_executor(self._slow, step)
+        finally:
+            self._slow_waiting -= 1
+
+    async def _refuse(
+        self, claim: Claim, header: Sequence[str], error: SignatureError, now: float, config: Config
+    ) -> web.Response:
+        """Answer 401, and quarantine the request if it names a chatbot: the key may be mistyped on this side.
+
+        If its key may stand in a file that is left out, it is quarantined too and the answer is 503.
+        """
+        name = claim.chatbots[0].name if claim.chatbots else ""
+        file = _keys_left_out(claim, config) if error.code is SignatureFault.MISMATCH else None
+        kept, into = False, room(claim, header, error.code, now)
+        if (name or file) and self._quarantining[into] < QUARANTINE_LIMIT:
+            self._quarantining[into] += 1
+            try:
+                kept = await self._store.quarantine(
+                    Quarantined(now, name or str(file), _text(header), claim.body, into)
+                )
+            finally:
+                self._quarantining[into] -= 1
+        self._observe(name, error.code.value)
+        log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
+        if file:
+            return Answer(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
+        return _error_response(str(error))
+
+    def _log(self, verified: Sequence[Verified], routed: Sequence[Routed], new: Sequence[bool], size: int) -> None:
+        for each, made, is_new in zip(verified, routed, new, strict=True):
+            event = made.event
+            result = event.state.value if is_new else "duplicate"
+            self._observe(event.chatbot or "", result)
+            self._info(
+                "received",
+                event_id=event.id,
+                chatbot=event.chatbot,
+                result=result,
+                form=each.form.value,
+                deliveries=len(made.deliveries),
+                bytes=size,
+            )
+
+    def _error(self, status: int, result: str, addressed: Chatbot | None) -> web.Response:
+        name = addressed.name if addressed else ""
+        self._observe(name, result)
+        log.warning("not_received", chatbot=name or None, result=result, status=status)
+        headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
+        return Answer(_ERRORS[status], status, headers)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        """Make aiohttp's request object."""
+        if message is ERROR:
+            # What aiohttp could not parse hangs in a cycle with its traceback, and with all that had been read (libuv
+            # reads up to 8 MB at once): clients that send endless header lines would fill the memory before Python
+            # looks for cycles by itself. Not before the connection's task is done, which holds all that too.
+            task.add_done_callback(self._remains)
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+
+    def _remains(self, _: asyncio.Task[None]) -> None:
+        if not self._collecting:
+            self._collecting = True
+            self._loop.call_later(COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            # glibc keeps what was freed; other C libraries have no such function (malloc_trim(3)).
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Bytes of the bodies that are being read, verified and stored."""
+
+    small: int = 0
+    large: int = 0
+
+
+class _Reservation:
+    """The bytes that one request may have in memory."""
+
+    __slots__ = ("_reserved", "_size")
+
+    def __init__(self, reserved: _Reserved) -> None:
+        self._reserved = reserved
+        self._size = 0
+
+    def take(self, size: int, largest: int) -> None:
+        """Reserve so many bytes in all; `largest` is the size of the largest body. Raises SenderError."""
+        if size <= self._size:
+            return
+        self.end()
+        reserved = self._reserved
+        if size <= INLINE_BODY:
+            if reserved.small + size > SMALL_BYTES:
+                raise SenderError("crowded", 503)
+            reserved.small += size
+        else:
+            if reserved.large + size > max(LARGE_BYTES, largest):
+                raise SenderError("crowded", 503)
+            reserved.large += size
+        self._size = size
+
+    def end(self) -> None:
+        """Give it back."""
+        if self._size <= INLINE_BODY:
+            self._reserved.small -= self._size
+        else:
+            self._reserved.large -= self._size
+        self._size = 0
+
+
+async def _body(content: StreamReader, reservation: _Reservation, limit: int) -> bytes:
+    """Read a body as it comes. Raises SenderError."""
+    parts, size = [], 0
+    while part := await content.readany():
+        size += len(part)
+        if size > limit:
+            raise SenderError("too_large", 413)
+        reservation.take(size, limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _text(header: Sequence[str]) -> str:
+    """Give a header as text that can be stored: bytes that are no UTF-8 come as lone surrogates."""
+    return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _keys_left_out(claim: Claim, config: Config) -> str | None:
+    """Return the name of the file that is left out and may hold the keys of a request; None if there is none."""
+    if claim.chatbots:
+        return next((Path(each.left_out).name for each in claim.chatbots if each.left_out), None)
+    return Path(config.unreadable).name if config.unreadable else None
+
+
+def _waits(routed: Sequence[Routed], config: Config) -> list[float]:
+    """Give how long those of the events whose sender wants to hear of the relay may take."""
+    chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
+    return [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
+
+
+def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
+    """Say whether the path is one of the endpoint's, and which chatbot it names."""
+    if path == "/webhook":
+        return True, None
+    start, _, name = path.rpartition("/")
+    chatbot = config.chatbot(name) if start == "/webhooks" else None
+    return chatbot is not None, chatbot
+
+
+def _error_response(message: str) -> web.Response:
+    return Answer(orjson.dumps({"status": "error", "error": message}), 401)

@@ -1,0 +1,96 @@
+"""Giving what was kept aside a second chance, with a configuration that may know better.
+
+Both go the way of a new request from where it had ended (routing, or verification and routing), with the time of
+their first receipt.
+"""
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Chatbot, Config
+from bridge.errors import OperatorError
+from bridge.event import EventState, Form, Verified, decode, serial_number
+from bridge.identity import Identity
+from bridge.ingress.routing import route, why_unrecognised
+from bridge.ingress.signature import SignatureError, SignatureFault
+from bridge.ingress.verification import read_claim, verify
+from bridge.store import commands
+from bridge.store.installation import adopt
+from bridge.store.interface import Quarantined, Routed
+from bridge.store.queries import EventRow
+
+
+def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
+    """Route an unrecognised event again; says in a line what came of it.
+
+    It was authentic when it came, so its signature is not looked at again; but it becomes the event of a chatbot only
+    if that chatbot has a key that verified it. If it is recognised now it becomes another
+    row, under the id of a recognised event, so that the same event, sent once more, is a duplicate of it; if that has
+    happened already, the two become one. Raises OperatorError if it is not recognised.
+    """
+    try:
+        document = decode(payload)
+    except ValueError:
+        document = None
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbot(event.chatbot)
+    if chatbot and not chatbot.left_out and not chatbot.admits(event.verified_by):
+        raise OperatorError(f"event {event.id}: stays unrecognised: {_why_not_admitted(event, chatbot)}")
+    verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None, event.verified_by)
+    routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
+    if routed.event.state is EventState.UNRECOGNISED:
+        raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
+    new = commands.accept_again(connection, event.seq, routed)
+    return f"event {event.id}: {_result(routed, is_new=new)}"
+
+
+def _why_not_admitted(event: EventRow, chatbot: Chatbot) -> str:
+    if event.form is Form.UNSIGNED:
+        return (
+            f"it came without a signature that was looked at, and chatbot {chatbot.name} verifies signatures. If it is "
+            "a lead, have AI Agent send it again"
+        )
+    return (
+        f"chatbot {chatbot.name} has none of the signing keys that verified it. If {chatbot.name} is signed with one "
+        f"of these keys, put that key into its signing_keys and replay the event again"
+    )
+
+
+def release(
+    connection: Connection, request: int, quarantined: Quarantined, config: Config, *, any_age: bool = False
+) -> str | None:
+    """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
+
+    With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
+    if it is not there any more. Raises OperatorError if its signature still does not hold.
+    """
+    identity = adopt(connection, config.store.identity_key)
+    routed = _verified(request, quarantined, config, identity, any_age=any_age)
+    news = commands.release(connection, request, routed)
+    if news is None:
+        return None
+    results = [_result(each, is_new=new) for each, new in zip(routed, news, strict=True)]
+    return f"request {request}: " + "; ".join(results)
+
+
+def _verified(
+    request: int, quarantined: Quarantined, config: Config, identity: Identity, *, any_age: bool
+) -> list[Routed]:
+    now = quarantined.received_at
+    claim = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config)
+    try:
+        verified = verify(claim, [quarantined.signature], now, config, any_age=any_age)
+    except SignatureError as error:
+        correct = f"correct the signing_keys of chatbot {quarantined.chatbot} and release it again"
+        if error.code is SignatureFault.STALE:
+            correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
+        raise OperatorError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
+    return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+
+
+def _result(routed: Routed, *, is_new: bool) -> str:
+    event = routed.event
+    if not is_new:
+        return f"is there already as event {event.id}"
+    if event.state is not EventState.ACCEPTED:
+        return f"accepted as event {event.id}, which is {event.state.value}"
+    where = ", ".join(each.destination for each in routed.deliveries) or "no destination: no route takes it"
+    return f"accepted as event {event.id}, for {where}"

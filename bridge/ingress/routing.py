@@ -1,0 +1,111 @@
+"""What a verified payload is, and which deliveries it gets. Pure."""
+
+from typing import Any
+
+from bridge.config.model import Chatbot, Condition
+from bridge.event import (
+    EVENT_TYPES,
+    NO_CONTACT,
+    Event,
+    EventState,
+    Verified,
+    decode,
+    fields_of,
+    serial_number,
+)
+from bridge.identity import Identity
+from bridge.mapping.budget import CONDITION_STEPS, Budget, InlineBudget, in_force, spending
+from bridge.mapping.mapping import variables
+from bridge.store.interface import NewDelivery, Routed
+from connectors.base import ExpressionError
+
+
+def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Routed:
+    """Make the event of a verified payload, and give it a delivery for each route that takes it.
+
+    `chatbot` is the configured one of the payload's name. Nothing that is authentic is refused: what is not
+    recognised becomes an event without deliveries, for a person to look at.
+    """
+    event = _event(verified, chatbot, now, identity)
+    if event.state is not EventState.ACCEPTED or chatbot is None:
+        return Routed(event)
+    deliveries = []
+    for each in chatbot.routes:
+        if event.type in each.events:
+            taken, problem = _holds(each.when, event)
+            if taken:
+                deliveries.append(NewDelivery(each.name, each.destination, problem))
+    return Routed(event, tuple(deliveries))
+
+
+def identified(event: Event, identity: Identity) -> Event:
+    """Return an event of a store with the id and the contact that this identity makes of its payload."""
+    try:
+        document = decode(event.payload)
+    except ValueError:
+        document = None
+    fields = fields_of(document)
+    if event.type is None or fields is None:
+        return event._replace(id=identity.unrecognised_id(event.payload, document))
+    return event._replace(id=identity.event_id(fields), contact=identity.contact(fields))
+
+
+def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
+    """Say why an event is not recognised, and what would help."""
+    if document is None:
+        return "it is not JSON"
+    serial = serial_number(document)
+    if serial is None:
+        return "it has no SerialNumber"
+    if chatbot is None or chatbot.serial_number != serial:
+        return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
+    if chatbot.left_out:
+        return f"the file of its chatbot {chatbot.name} has errors and is left out: fix {chatbot.left_out}, then replay"
+    return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
+
+
+def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Event:
+    fields = fields_of(verified.document) or {}
+    known = (
+        chatbot is not None
+        and not chatbot.left_out
+        and fields.get("Type") in EVENT_TYPES
+        and serial_number(verified.document) == chatbot.serial_number
+    )
+    event = Event(
+        id=identity.event_id(fields) if known else identity.unrecognised_id(verified.payload, verified.document),
+        payload=verified.payload,
+        form=verified.form,
+        received_at=now,
+        chatbot=verified.chatbot,
+        state=EventState.ACCEPTED if known else EventState.UNRECOGNISED,
+        type=fields["Type"] if known else None,
+        contact=identity.contact(fields) if known else NO_CONTACT,
+        fields=fields,
+        verified_by=verified.verified_by,
+    )
+    return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
+
+
+def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # noqa: ANN401 - any JSON value
+    """Tell whether the sender only tries the connection: an empty object, or what `test_when` describes."""
+    if document == {}:
+        return True
+    if chatbot is None or chatbot.test_when is None or not event.fields:
+        return False
+    # An expression that fails says nothing; then it is a lead, for a lead taken for a test would be lost.
+    taken, problem = _holds(chatbot.test_when, event)
+    return taken and problem is None
+
+
+def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]:
+    """Tell whether a condition holds; where it fails, it holds with a problem, so that nothing is dropped by it."""
+    if condition is None:
+        return True, None
+    try:
+        if isinstance(in_force(), InlineBudget):
+            return bool(condition(variables(event))), None
+        with spending(Budget(CONDITION_STEPS)):  # of its own: the other conditions need not suffer
+            return bool(condition(variables(event))), None
+    except ExpressionError as error:
+        return True, f"`when` failed on this event: {error.message}; mend it, then replay"

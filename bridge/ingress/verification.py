@@ -1,0 +1,166 @@
+"""Whether a request is authentic, and for which chatbots. Pure: the keys of the configuration, no clock, no I/O.
+
+A key speaks only for its own chatbots. What a body says of itself is used before it is verified for one thing only:
+to choose whose keys must match.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bridge.config.model import Chatbot, Config
+from bridge.event import EVENT_TYPES, UNSIGNED, Form, Room, Verified, decode, fields_of, serial_number
+from bridge.ingress import javascript_json
+from bridge.ingress.signature import (
+    SignatureError,
+    SignatureFault,
+    check_age,
+    key_fingerprint,
+    matching_keys,
+    parse_header,
+)
+
+USUAL_TOLERANCE = 900.0
+"""How old a signature may be to count as fresh where the configuration takes any age."""
+EVENTS_LIMIT = 1_000
+"""The most events of one body; a longer array is kept whole, as one unrecognised event."""
+
+
+class Claim(NamedTuple):
+    """A body, and what it claims to be: not verified."""
+
+    body: bytes
+    document: Any
+    """Its JSON value; None where it is not JSON."""
+    chatbots: tuple[Chatbot, ...]
+    """The configured chatbots that it names, or else the one that was addressed; each must have the key."""
+    keys: tuple[bytes, ...]
+    """The keys that can make it authentic."""
+    addressed: Chatbot | None
+    """The chatbot whose own path was called."""
+
+    def __repr__(self) -> str:
+        """Name the chatbots without a value of the body: a repr ends up in logs."""
+        return f"Claim(chatbots={[chatbot.name for chatbot in self.chatbots]!r})"
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether the configuration takes it without looking at its signature."""
+        return bool(self.chatbots) and all(chatbot.insecure_skip_verify for chatbot in self.chatbots)
+
+    @property
+    def cost(self) -> int:
+        """Bytes that must be hashed to refuse it, about."""
+        return len(self.body) * (1 + 2 * len(self.keys))
+
+
+def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
+    """Read what a body claims. Never raises."""
+    try:
+        document = decode(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and (chatbot := config.chatbot_by_serial.get(serial_number(document) or "")):
+        # What nearly every request is: one event of a chatbot that is known.
+        return Claim(body, document, (chatbot,), chatbot.signing_keys, addressed)
+    serials = dict.fromkeys(serial_number(each) or "" for each in _documents(document))
+    named = tuple(config.chatbot_by_serial[serial] for serial in serials if serial in config.chatbot_by_serial)
+    if not named and addressed:
+        named = (addressed,)
+    return Claim(body, document, named, _keys(named, config), addressed)
+
+
+def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, any_age: bool = False) -> list[Verified]:
+    """Return the body's events, each verified for the chatbot that it names.
+
+    `header` holds the values of the signature header; `now` is in seconds since the epoch. With `any_age` the
+    signature may be of any time; it must hold all the same. Raises SignatureError.
+    """
+    if claim.unsigned:
+        return _events(claim.body, claim.document, Form.UNSIGNED, (UNSIGNED,), claim, config)
+    signature = parse_header(header)
+    payload, document, form = claim.body, claim.document, Form.RAW
+    keys = matching_keys(signature, payload, claim.keys)
+    if not keys:
+        rewritten = javascript_json.json_form(claim.body)
+        if rewritten is not None and rewritten != claim.body:
+            payload, form = rewritten, Form.JSON
+            keys = matching_keys(signature, payload, claim.keys)
+            document = decode(payload) if keys else None
+    if not keys:
+        raise SignatureError(SignatureFault.MISMATCH, "the signature is not that of this body under this chatbot's key")
+    if not any_age:
+        check_age(signature, now, _tolerance(keys, claim, config))
+    return _events(payload, document, form, tuple(map(key_fingerprint, keys)), claim, config)
+
+
+def room(claim: Claim, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
+    """Decide which part of the quarantine takes a request that `verify` has refused with this fault."""
+    if fault is SignatureFault.STALE:
+        return Room.STALE
+    if fault is not SignatureFault.MISMATCH or not any(map(_is_event, _documents(claim.document))):
+        return Room.JUNK
+    tolerance = max((each.signature_tolerance or USUAL_TOLERANCE for each in claim.chatbots), default=USUAL_TOLERANCE)
+    try:
+        check_age(parse_header(header), now, tolerance)
+    except SignatureError:
+        return Room.JUNK
+    return Room.MISMATCH
+
+
+def _is_event(document: Any) -> bool:  # noqa: ANN401 - any JSON value
+    fields = fields_of(document)
+    return fields is not None and fields["Type"] in EVENT_TYPES
+
+
+def _documents(document: Any) -> Sequence[Any]:  # noqa: ANN401 - any JSON value
+    if isinstance(document, list) and 0 < len(document) <= EVENTS_LIMIT:
+        return document
+    return [document]
+
+
+def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
+    """Give the keys that all the named chatbots have, or every key where none is named (then no chatbot gets it)."""
+    signed = [chatbot for chatbot in named if not chatbot.insecure_skip_verify]
+    if not signed:
+        return tuple(config.signing_keys)
+    return tuple(key for key in signed[0].signing_keys if all(key in other.signing_keys for other in signed[1:]))
+
+
+def _tolerance(keys: Sequence[bytes], claim: Claim, config: Config) -> float:
+    """Give the strictest tolerance of the chatbots concerned; 0 (any age) only if all of them say so."""
+    if len(claim.chatbots) == 1:
+        return claim.chatbots[0].signature_tolerance
+    concerned = claim.chatbots or [chatbot for key in keys for chatbot in config.signing_keys[key]]
+    return min((chatbot.signature_tolerance for chatbot in concerned if chatbot.signature_tolerance), default=0.0)
+
+
+def _events(
+    payload: bytes,
+    document: Any,  # noqa: ANN401 - any JSON value
+    form: Form,
+    verified_by: tuple[str, ...],
+    claim: Claim,
+    config: Config,
+) -> list[Verified]:
+    documents = _documents(document)
+    if documents is not document:
+        return [_verified(payload, document, form, verified_by, claim, config)]
+    return [_verified(javascript_json.stringify(each), each, form, verified_by, claim, config) for each in documents]
+
+
+def _verified(
+    payload: bytes,
+    document: Any,  # noqa: ANN401 - any JSON value
+    form: Form,
+    verified_by: tuple[str, ...],
+    claim: Claim,
+    config: Config,
+) -> Verified:
+    named = config.chatbot_by_serial.get(serial_number(document) or "")
+    if named and named.insecure_skip_verify and UNSIGNED not in verified_by:
+        # Beside events of other chatbots, in an array that is signed: no key of its own has verified it.
+        verified_by = (*verified_by, UNSIGNED)
+    if named is None and claim.addressed and claim.addressed.admits(verified_by):
+        # The path is not signed: it gives an event to a chatbot only where that chatbot's key has verified it.
+        named = claim.addressed
+    return Verified(payload, document, form, named.name if named else None, verified_by)

@@ -1,0 +1,109 @@
+"""What a field is going to send, as far as its mapping says so without an event: for the probes of connectors. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from jinja2 import nodes
+
+from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.mapping import FieldForm
+from bridge.mapping.transform_api import as_text
+from bridge.mapping.transforms import BUILTIN
+from connectors.base import WantedField
+
+_NOT_LONGER: Final = frozenset({"trim"})
+_GIVES_TEXT: Final = frozenset(BUILTIN) - {"epoch_ms", "lookup"}
+_NO_TEXT: Final = frozenset({"SessionID"})
+"""Fields of the event that the sender writes as numbers."""
+
+
+def wanted_field(name: str, form: FieldForm, expressions: JinjaExpressions) -> WantedField:
+    """Say what is known of a field before there is an event.
+
+    Args:
+        name: As the destination calls it.
+        form: How it is made; one that can be compiled.
+        expressions: Reads its templates.
+    """
+    table = _table(form)
+    if "value" in form.model_fields_set:
+        known, closed = [form.value], True
+    else:
+        known, closed = list(table.values() if table is not None else ()), table is not None
+    if form.default is not None:
+        known.append(form.default)
+    values = tuple(value for value in known if as_text(value).strip())
+    return WantedField(
+        name=name,
+        always=form.required or _is_filled(form.value) or _is_filled(form.default),
+        text=(closed or _is_text(form)) and all(isinstance(value, str) for value in values),
+        longest=_longest_of(
+            ([] if closed else [_longest(form, expressions)]) + [len(as_text(each)) for each in values]
+        ),
+        values=values,
+        closed=closed,
+    )
+
+
+def _is_filled(value: object) -> bool:
+    return bool(as_text(value).strip())
+
+
+def _steps(form: FieldForm) -> list[tuple[str, Any]]:
+    """Give the transforms by their names, with what stands beside the name."""
+    return [
+        next(iter(each.items())) if isinstance(each, dict) else (str(each).strip(), None) for each in form.transform
+    ]
+
+
+def _table(form: FieldForm) -> Mapping[str, Any] | None:
+    """Give the table that all values come from, if there is one."""
+    if form.lookup is not None:
+        return form.lookup
+    name, given = (_steps(form) or [("", None)])[-1]
+    if name != "lookup":
+        return None
+    inner = given[0] if isinstance(given, list) else given
+    return inner if isinstance(inner, dict) else None
+
+
+def _is_text(form: FieldForm) -> bool:
+    """Say whether what comes from the event is text when all transforms are done."""
+    steps = _steps(form)
+    if steps:
+        return steps[-1][0] in _GIVES_TEXT
+    return all(source.strip() not in _NO_TEXT for source in form.sources)
+
+
+def _longest(form: FieldForm, expressions: JinjaExpressions) -> int | None:
+    """Give how long what comes from the event can be when all transforms are done."""
+    longest = _longest_of(_longest_source(source, expressions) for source in form.sources)
+    for name, given in _steps(form):
+        if name == "truncate":
+            limit = _limit(given)
+            longest = limit if longest is None or limit is None else min(limit, longest)
+        elif name not in _NOT_LONGER:
+            longest = None
+    return longest
+
+
+def _longest_of(each: Iterable[int | None]) -> int | None:
+    """Give the largest; None where one is not known, or where there is none at all."""
+    lengths = list(each)
+    known = [length for length in lengths if length is not None]
+    return max(known) if known and len(known) == len(lengths) else None
+
+
+def _longest_source(source: str, expressions: JinjaExpressions) -> int | None:
+    last = expressions.last_filter(source) if "truncate" in source else None
+    if last is None or last.name != "truncate":
+        return None
+    arguments = [*last.args, *(keyword.value for keyword in last.kwargs)]
+    return _limit(arguments[0].value) if len(arguments) == 1 and isinstance(arguments[0], nodes.Const) else None
+
+
+def _limit(given: object) -> int | None:
+    """Read the argument of `truncate`, in each form that it can have."""
+    inner = next(iter(given.values()), None) if isinstance(given, dict) else given
+    number = inner[0] if isinstance(inner, list) and inner else inner
+    return int(number) if isinstance(number, int | str) and str(number).isdecimal() else None

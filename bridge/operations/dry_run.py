@@ -1,0 +1,145 @@
+"""Dry runs: the record that the configuration in use makes of an event, and the request that would carry it.
+
+The same steps as a lane's, under the same bounds for each record. What one request of a person may make is bounded
+besides, all its records together: the time, and the characters of the page. And so is how many run at once, because
+they take turns with the leads.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bridge.admin.authentication import RefusedError
+from bridge.admin.dashboard.rendering import as_json
+from bridge.admin.reader import Reader
+from bridge.admin.sources import Apart
+from bridge.config.model import Config
+from bridge.mapping.budget import Budget, spending
+from bridge.mapping.record import Spoiled, make_record
+from bridge.operations.masking import masked
+from bridge.store.interface import Delivery
+from connectors.base import Connector, Preview, Record
+
+SECONDS: Final = 1.0
+"""After so long no further record is made for a request; each takes a tenth of that at most."""
+TEXT: Final = 2_000_000
+"""Characters of HTML that all values on one page may take together."""
+AT_ONCE: Final = 8
+"""Requests whose dry runs are under way or wait for their turn; of each kind, in this process."""
+
+FEWER: Final = "not shown: the page would be too large"
+_LATER: Final = "not worked out: the records before took too long"
+_BUSY: Final = "other dry runs are under way: try again in a moment"
+_NO_RECORD: Final = "The configuration in use makes no record of this event."
+_ROW: Final = 100
+"""Characters of HTML around a value."""
+_ESCAPED: Final = 4
+"""Characters more that a character takes which HTML escapes."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DryRun:
+    """What would be sent now."""
+
+    fields: Mapping[str, str] | None = None
+    """The record's fields as texts; None where there is no record."""
+    request: Preview | None = None
+    """Secrets masked; None where the connector cannot show it, or nobody asked for personal data."""
+    problem: str | None = None
+    """Why there is no record, or no request."""
+
+
+class Allowance:
+    """What one request may still make. Used by one thread."""
+
+    def __init__(self, text: int = TEXT, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._left = text
+        self._until = clock() + seconds
+        self._clock = clock
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return self._clock() > self._until
+
+    def takes(self, *texts: str) -> bool:
+        """Take the room of texts on a page; tell whether there is so much."""
+        room = _ROW + sum(len(each) + _ESCAPED * sum(map(each.count, "&<>'\"")) for each in texts)
+        if room > self._left:
+            return False
+        self._left -= room
+        return True
+
+    def facts(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Write values as texts, up to the first for which there is no room."""
+        written: dict[str, str] = {}
+        for name, value in values.items():
+            text = as_json(value)
+            if not self.takes(name, text):
+                return written | {f"{len(values) - len(written)} more": FEWER}
+            written[name] = text
+        return written
+
+
+class DryRuns:
+    """Admits them, a few at once. Lives in the loop's thread."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._leads = asyncio.Semaphore()
+        self._waiting = 0
+        self._attempts = 0
+
+    async def lead(self, work: Apart) -> Any:  # noqa: ANN401 - whatever the function gives
+        """Do what a lead's page needs in one thread: it needs the compiled configuration. Raises RefusedError."""
+        if self._waiting >= AT_ONCE:
+            raise RefusedError(503, _BUSY, 1)
+        self._waiting += 1
+        try:
+            async with self._leads:
+                return await self._reader.here(work)
+        finally:
+            self._waiting -= 1
+
+    async def attempt(self, work: Apart) -> Any:  # noqa: ANN401 - whatever the function gives
+        """Do what the playground asks, in the reader's process alone: the text that it compiles may be anybody's.
+
+        Raises RefusedError, and UnansweredError where it takes too much time or memory.
+        """
+        if self._attempts >= AT_ONCE:
+            raise RefusedError(503, _BUSY, 1)
+        self._attempts += 1
+        try:
+            return await self._reader.alone(work)
+        finally:
+            self._attempts -= 1
+
+
+def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Allowance, *, reveal: bool) -> DryRun:
+    """Map the event as the lane would; have the connector show its request if personal data is shown."""
+    if allowance.late:
+        return DryRun(problem=_LATER)
+    with spending(Budget()):
+        try:
+            record = make_record(delivery, config.chatbots.get)
+        except Spoiled as error:
+            return DryRun(problem=error.detail if reveal else _NO_RECORD)
+        fields = allowance.facts(record.fields if reveal else masked(record.fields))
+        known = config.destinations.get(destination)
+        if known is None:
+            return DryRun(fields, problem=f"destination {destination} is not in the configuration any more")
+        # The request holds the record's values anywhere in it.
+        return _previewed(record, fields, known.connector, allowance) if reveal else DryRun(fields)
+
+
+def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, allowance: Allowance) -> DryRun:
+    try:
+        request = connector.preview([record])
+    except Exception as error:  # noqa: BLE001 - a connector may be anybody's code
+        return DryRun(fields, problem=f"the connector raised {type(error).__name__} instead of showing its request")
+    headers = [text for header in request.headers.items() for text in header]
+    if not allowance.takes(request.method, request.url, request.body, *headers):
+        return DryRun(fields, problem=f"the request is {FEWER}")
+    return DryRun(fields, request)

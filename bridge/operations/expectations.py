@@ -1,0 +1,252 @@
+"""Running a chatbot's tests: what its routes make of an event, against what is expected. Pure.
+
+What becomes of the event is foretold by `explanation`, which takes the steps that a real event takes. Here is only the
+comparison.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bridge.cli.explanation import FAILS, MATCHES, SKIPPED, Fate, RouteFate, foretell_one, shown
+from bridge.config import Chatbot, Config, Route
+from bridge.config.model import Ending, RouteTest
+from bridge.errors import did_you_mean
+from bridge.event import EVENT_FIELDS
+from bridge.ingress import javascript_json
+
+RECEIVED_AT: Final = 1_767_225_600.0
+"""When the events of tests are received, 2026-01-01T00:00:00Z: a test gives the same on every day."""
+NOTHING: Final = object()
+"""Stands where there is no value."""
+_NUMBERS: Final = frozenset({"SessionID"})
+"""What the sender sends as a number; all else is text, also where YAML reads a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that is not as expected."""
+
+    field: str
+    expected: Any
+    """`NOTHING` where the record should go without the field."""
+    got: Any
+    """`NOTHING` where the record goes without it."""
+    hint: str = ""
+
+    @property
+    def what(self) -> str:
+        """One word for it: `missing`, `unexpected` or `different`."""
+        if self.got is NOTHING:
+            return "missing"
+        return "unexpected" if self.expected is NOTHING else "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A destination that does not get what is expected."""
+
+    destination: str
+    """As the test names it."""
+    problem: str = ""
+    """What has become of the event instead; empty where a record can be compared field by field."""
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one test."""
+
+    chatbot: str
+    number: int
+    """From 1, in the order of the file."""
+    test: RouteTest
+    fate: Fate
+    mismatches: Sequence[Mismatch]
+
+    @property
+    def title(self) -> str:
+        """Name it to a person."""
+        return f"{self.chatbot}: {self.test.name or f'test {self.number}'}"
+
+
+def run_tests(config: Config) -> list[Result]:
+    """Run all tests of a configuration."""
+    return [
+        run(test, number, chatbot, config)
+        for chatbot in config.chatbots.values()
+        for number, test in enumerate(chatbot.tests, 1)
+    ]
+
+
+def run(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Result:
+    """Run one test."""
+    document = event_of(test, chatbot)
+    fate = foretell_one(javascript_json.stringify(document), document, config, RECEIVED_AT)
+    found = (_mismatch(name, expected, fate, exact=test.exact) for name, expected in test.expect.items())
+    return Result(chatbot.name, number, test, fate, tuple(each for each in found if each))
+
+
+def event_of(test: RouteTest, chatbot: Chatbot) -> dict[str, Any]:
+    """Make the event as the sender would send it: what the test leaves out is empty, as unknown fields are."""
+    document: dict[str, Any] = dict.fromkeys(EVENT_FIELDS, "")
+    document |= {"SerialNumber": chatbot.serial_number, "Type": "Lead"}
+    return document | {name: _as_sent(name, value) for name, value in test.event.items()}
+
+
+def routes_meant(name: str, routes: Iterable[RouteFate]) -> list[RouteFate]:
+    """Give the routes that a name in `expect` means: those to a destination, or `NAME#1`, `NAME#2` of them."""
+    first = name.removesuffix("#1")
+    if first != name:
+        return [each for each in routes if each.route == first]
+    return [each for each in routes if name in {each.destination, each.route}]
+
+
+def differences(record: Mapping[str, Any], expected: Mapping[str, Any], *, exact: bool) -> list[Difference]:
+    """Compare a record with the fields that are expected of it, of which None says that there is none.
+
+    With `exact`, other fields than those expected are differences too.
+    """
+    found = []
+    for name, value in expected.items():
+        wanted, got = NOTHING if value is None else value, record.get(name, NOTHING)
+        if not _same(wanted, NOTHING if got is None else got):
+            found.append(Difference(name, wanted, got, did_you_mean(name, record) if got is NOTHING else ""))
+    if exact:
+        found += [Difference(name, NOTHING, got) for name, got in record.items() if name not in expected]
+    return found
+
+
+def _as_sent(name: str, value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number and name not in _NUMBERS else value
+
+
+def _mismatch(name: str, expected: Mapping[str, Any] | Ending, fate: Fate, *, exact: bool) -> Mismatch | None:
+    routes = routes_meant(name, fate.routes)
+    if expected is Ending.NOT_SENT:
+        problem = next((_ending(each) for each in routes if each.state != SKIPPED), "")
+        return Mismatch(name, f"nothing was expected, but {problem}") if problem else None
+    if expected is Ending.DEAD:
+        if any(each.state == FAILS for each in routes):
+            return None
+        return Mismatch(name, f"a dead letter was expected, but {_endings(routes, fate)}")
+    return _record_mismatch(name, expected, routes, fate, exact=exact)
+
+
+def _record_mismatch(
+    name: str, expected: Mapping[str, Any], routes: Sequence[RouteFate], fate: Fate, *, exact: bool
+) -> Mismatch | None:
+    """Compare with the record that comes nearest, of several routes that take the event."""
+    found = [differences(each.record, expected, exact=exact) for each in routes if each.record is not None]
+    if not found:
+        return Mismatch(name, f"a record was expected, but {_endings(routes, fate)}")
+    nearest = min(found, key=len)
+    return Mismatch(name, differences=tuple(nearest)) if nearest else None
+
+
+def _endings(routes: Sequence[RouteFate], fate: Fate) -> str:
+    """Say what has become of the event on routes of which none did what was expected."""
+    if not routes:
+        return f"the event gets no deliveries: {fate.why}"
+    order = {FAILS: 0, MATCHES: 1, SKIPPED: 2}
+    return _ending(min(routes, key=lambda each: order[each.state]))
+
+
+def _ending(route: RouteFate) -> str:
+    if route.state == FAILS:
+        return f"it is a dead letter: {route.why}"
+    if route.record is not None:
+        return f"it gets {shown(dict(route.record), 200)}"
+    return f"it is not sent: {route.why}"
+
+
+def _same(one: object, other: object) -> bool:
+    """Compare JSON values. `true` is not 1, and a number is not the text of it."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCoverage:
+    """What tests look at of one route."""
+
+    chatbot: str
+    route: str
+    tests: int
+    """How many tests have an event that takes it."""
+    fields: int
+    unexpected: Sequence[str]
+    """The mapped fields of which no test expects anything."""
+
+    @property
+    def expected(self) -> int:
+        """How many of its fields a test expects something of."""
+        return self.fields - len(self.unexpected)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums over all routes."""
+
+    routes: int
+    reached: int
+    fields: int
+    expected: int
+
+
+def cover(config: Config, results: Iterable[Result]) -> list[RouteCoverage]:
+    """Say of each route what the tests look at."""
+    by_chatbot: dict[str, list[Result]] = {}
+    for result in results:
+        by_chatbot.setdefault(result.chatbot, []).append(result)
+    return [
+        _route(chatbot.name, route, by_chatbot.get(chatbot.name, ()))
+        for chatbot in config.chatbots.values()
+        for route in chatbot.routes
+    ]
+
+
+def totals(covered: Sequence[RouteCoverage]) -> Totals:
+    """Add up."""
+    return Totals(
+        routes=len(covered),
+        reached=sum(1 for each in covered if each.tests),
+        fields=sum(each.fields for each in covered),
+        expected=sum(each.expected for each in covered),
+    )
+
+
+def percent(part: int, whole: int) -> int:
+    """Give a share in per cent, rounded down, so that 100 means all; nothing of nothing is all."""
+    return 100 * part // whole if whole else 100
+
+
+def _route(chatbot: str, route: Route, results: Sequence[Result]) -> RouteCoverage:
+    names = route.mapping.names
+    looked_at: set[str] = set()
+    for result in results:
+        looked_at |= _looked_at(route, result)
+    unexpected = tuple(name for name in names if name not in looked_at)
+    return RouteCoverage(chatbot, route.name, sum(1 for each in results if _takes(route, each)), len(names), unexpected)
+
+
+def _takes(route: Route, result: Result) -> bool:
+    return any(each.route == route.name and each.state != SKIPPED for each in result.fate.routes)
+
+
+def _looked_at(route: Route, result: Result) -> set[str]:
+    """Give the fields of a route's record that a test looks at: with `exact`, all of them."""
+    found: set[str] = set()
+    for name, expected in result.test.expect.items():
+        meant = any(each.route == route.name for each in routes_meant(name, _matching(result)))
+        if meant and isinstance(expected, Mapping):
+            found |= set(route.mapping.names if result.test.exact else expected)
+    return found
+
+
+def _matching(result: Result) -> list[RouteFate]:
+    return [each for each in result.fate.routes if each.state == MATCHES]

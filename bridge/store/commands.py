@@ -1,0 +1,256 @@
+"""What operators change in the store: deliveries put back or given up, lanes held and let go, requests released.
+
+Each call is made inside a transaction that its caller has begun for writing and commits; a process that serves the
+same store notices the commit and reads its queue anew. Doing a thing twice does no harm.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, select, update
+
+from bridge.delivery.sharding import lanes_of
+from bridge.store import audit_log
+from bridge.store.encryption import keys_of
+from bridge.store.interface import DeliveryState, Pause, Routed
+from bridge.store.queries import in_state, pending_destinations
+from bridge.store.queue import Accept, write
+from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.sharding import keep_shards, mark
+from bridge.store.transaction import insert_missing
+
+IDS_LIMIT = 500
+"""The most deliveries of one call: keeps the transaction short, and below the engines' limit of parameters."""
+
+_UNPAUSED: Mapping[str, Any] = {"paused_by": None, "pause_reason": None, "pause_detail": None, "paused_until": None}
+
+
+def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
+    """Put deliveries into the queue, due now; give the state that each was in, without those that do not exist.
+
+    One that had ended gets its whole patience again: its failures are forgotten, its attempts and its memo are not.
+    One that is pending becomes due, and stays as patient as it was.
+    """
+    asked = select(deliveries.c.destination).where(_among(ids)).distinct()
+    keep_shards(connection, connection.execute(asked).scalars())
+    found = _locked(connection, ids)
+    ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
+    waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
+    connection.execute(
+        _update(ended).values(
+            state=DeliveryState.PENDING.value,
+            due_at=now,
+            settled_at=None,
+            attempts=_tried(),
+            failures=0,
+            failing_since=None,
+            shard=mark(deliveries.c.destination),
+        )
+    )
+    connection.execute(_update(waiting).values(due_at=now))
+    return found
+
+
+def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
+    """End pending and dead deliveries for good; give the state that each was in, as `replay` does.
+
+    What has been delivered stays delivered. A call that is under way is not called back: its outcome is not written.
+    """
+    found = _locked(connection, ids)
+    open_ = [each for each, state in found.items() if state in {DeliveryState.PENDING, DeliveryState.DEAD}]
+    connection.execute(_update(open_).values(state=DeliveryState.DISCARDED.value, due_at=None, settled_at=now))
+    return found
+
+
+def move(connection: Connection, delivery: int, route: str, destination: str, now: float) -> bool:
+    """Give a delivery another route, due now as if it were new; False if its event has a delivery there already.
+
+    For a pending or dead one. What its old destination had said, and the connector's memo, stay behind.
+    """
+    asked = select(deliveries.c.event_seq, deliveries.c.destination).where(deliveries.c.id == delivery)
+    moving = connection.execute(asked).one()
+    taken = select(deliveries.c.id).where(deliveries.c.event_seq == moving.event_seq, deliveries.c.route == route)
+    if connection.execute(taken).first():
+        return False
+    keep_shards(connection, {moving.destination, destination})
+    replay(connection, [delivery], now)
+    connection.execute(
+        _update([delivery]).values(
+            route=route,
+            destination=destination,
+            shard=mark(destination),
+            failures=0,
+            failing_since=None,
+            reason=None,
+            detail=None,
+            warning=None,
+            remote_id=None,
+            remote_url=None,
+            memo=None,
+        )
+    )
+    return True
+
+
+def accept_again(connection: Connection, seq: int, routed: Routed) -> bool:
+    """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
+
+    A recognised event has another identity, so it is accepted like one that has just come, but with its first time of
+    receipt, and the unrecognised copy goes. If the sender has brought the event again meanwhile it is there already,
+    with its deliveries: then nothing is added, as for any repeated request, and the copy goes all the same.
+    """
+    ((new,),) = _accepted(connection, [routed])
+    connection.execute(delete(events).where(events.c.seq == seq))
+    return new
+
+
+def release(connection: Connection, request: int, routed: Sequence[Routed]) -> list[bool] | None:
+    """Accept the events of a refused request that has proved authentic, and take it out of the quarantine.
+
+    Says of each event whether it is new; None, and nothing is done, if the request is not there any more.
+    """
+    gone = connection.execute(delete(quarantine).where(quarantine.c.id == request))
+    if not gone.rowcount:
+        return None
+    return _accepted(connection, routed)[0]
+
+
+def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
+    """Hold a destination's lanes, whether a process has worked them before or not."""
+    keys = keys_of(connection)
+    held = {
+        "paused_by": pause.by,
+        "pause_reason": keys.seal_text(pause.reason, "lanes.pause_reason", name),
+        "pause_detail": keys.seal_text(pause.detail, "lanes.pause_detail", name),
+        "paused_until": pause.until,
+    }
+    insert_missing(connection, lanes, [{"name": name, "fence": 0}])
+    connection.execute(update(lanes).where(lanes.c.name == name).values(held))
+
+
+def resume_lane(connection: Connection, name: str) -> bool:
+    """Let a destination's lanes go, whoever has paused them; False if none was paused."""
+    shards = connection.execute(select(lanes.c.shards).where(lanes.c.name == name)).scalar() or 1
+    paused = select(lanes.c.name).where(
+        lanes.c.name.in_({name, *lanes_of(name, shards)}), lanes.c.paused_by.is_not(None)
+    )
+    # In the order in which claims lock them, and none beside these.
+    held = connection.execute(paused.order_by(lanes.c.name).with_for_update(key_share=True)).scalars().all()
+    return bool(connection.execute(update(lanes).where(lanes.c.name.in_(held)).values(_UNPAUSED)).rowcount)
+
+
+def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:
+    """Read the states, and keep others from changing them before the commit (SQLite's transaction does so anyway)."""
+    asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
+    return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
+
+
+def _tried() -> ColumnElement[int]:
+    """Give the number of the last try, which the next one must not take again.
+
+    That of a call that ended after its delivery had been discarded stands in `attempts` alone.
+    """
+    last = select(func.max(attempts.c.number)).where(attempts.c.delivery_id == deliveries.c.id).scalar_subquery()
+    return case((last > deliveries.c.attempts, last), else_=deliveries.c.attempts)
+
+
+def _update(ids: Sequence[int]) -> Update:
+    return update(deliveries).where(_among(ids))
+
+
+def _among(ids: Sequence[int]) -> ColumnElement[bool]:
+    if len(ids) > IDS_LIMIT:
+        raise ValueError(f"at most {IDS_LIMIT} deliveries in one transaction")
+    return deliveries.c.id.in_(ids)
+
+
+def _accepted(connection: Connection, routed: Sequence[Routed]) -> list[list[bool]]:
+    return [result for result in write(connection, [Accept(routed)]) if isinstance(result, list)]
+
+
+COUNT_LIMIT = 1_000_000
+"""The most deliveries of one run."""
+
+
+class Act(StrEnum):
+    """What is done with them."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which deliveries. What is None does not choose."""
+
+    state: DeliveryState
+    """`PENDING` or `DEAD`."""
+    chatbot: str | None = None
+    destination: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many there are, and the id of the last one: what comes later was not counted and is not touched."""
+
+    count: int
+    through: int
+
+
+def extent(connection: Connection, chosen: Chosen, through: int | None = None) -> Extent:
+    """Count the deliveries with ids up to `through`, of very many only the oldest `COUNT_LIMIT`."""
+    asked = _select(connection, chosen)
+    if through is not None:
+        asked = asked.where(deliveries.c.id <= through)
+    every = asked.limit(COUNT_LIMIT + 1).subquery("every")
+    count, last = connection.execute(select(func.count(), func.max(every.c.id))).one()
+    if count > COUNT_LIMIT:
+        # Which are the oldest matters only now: to put all of them into an order takes far longer than to count them.
+        oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
+        count, last = connection.execute(select(func.count(), func.max(oldest.c.id))).one()
+    return Extent(count, last or 0)
+
+
+def step(
+    connection: Connection, chosen: Chosen, act: Act, after: int, through: int, now: float, entry: int | None = None
+) -> Sequence[int]:
+    """Do it for the next `actions.IDS_LIMIT` with ids above `after`, in order of receipt; give their ids.
+
+    So each contact's deliveries stay in order. None are left when it gives none. `entry` is the id of the run's entry
+    in the audit log, which counts what is done.
+    """
+    limit = IDS_LIMIT
+    ids: list[int] = []
+    for each in _by_destination(connection, chosen):
+        asked = _select(connection, each).where(deliveries.c.id > after, deliveries.c.id <= through)
+        ids += connection.execute(asked.order_by(deliveries.c.id).limit(limit)).scalars()
+    ids = sorted(ids)[:limit]
+    if ids:
+        (replay if act is Act.REPLAY else discard)(connection, ids, now)
+        if entry is not None:
+            audit_log.add(connection, entry, len(ids))
+    return ids
+
+
+def _by_destination(connection: Connection, chosen: Chosen) -> list[Chosen]:
+    """Divide what is chosen as its index does: that of what is pending leads through one destination in order."""
+    if chosen.state is DeliveryState.PENDING and chosen.destination is None:
+        return [replace(chosen, destination=name) for name in pending_destinations(connection)]
+    return [chosen]
+
+
+def _select(connection: Connection, chosen: Chosen) -> Select[int]:
+    asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
+    if chosen.chatbot is not None:
+        asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot == chosen.chatbot)
+    if chosen.destination is not None:
+        asked = asked.where(deliveries.c.destination == chosen.destination)
+    elif chosen.state is DeliveryState.PENDING:
+        # Named, they let the index answer; without, the few pending ones would be looked for among all deliveries.
+        asked = asked.where(deliveries.c.destination.in_(pending_destinations(connection)))
+    if chosen.reason is not None:
+        asked = asked.where(deliveries.c.reason == chosen.reason)
+    return asked

@@ -1,0 +1,247 @@
+"""What has happened since somebody looked last: for `leadbridge tail`. Reads only, bounded.
+
+A change of an old delivery is found by remembering those that are open, pending or dead: no index leads to what was
+settled last. A delivered one that is replayed is not noticed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, and_, func, select
+
+from bridge.event import EventState, Room
+from bridge.operations.reconcile import AT_ONCE, Counted, Delivered, DeliveredPage, Where
+from bridge.store import queries
+from bridge.store.encryption import keys_of, plain_size
+from bridge.store.interface import DeliveryState
+from bridge.store.quarantine import held
+from bridge.store.queries import DeliveryRow, EventRow, Page, QuarantineRow, in_state
+from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.search import SPAN, first_delivery
+
+STEP = 500
+"""Events that are read at once."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ReceivedEvent:
+    """An event as it was received."""
+
+    seq: int
+    id: str
+    payload: bytes
+
+
+def received_since(connection: Connection, moment: float, after: int) -> list[ReceivedEvent]:
+    """Read the next `STEP` events after a `seq` that were received at a time or later; fewer at the end.
+
+    All are looked at: one that was routed again later stands where it was put then, with the time of its receipt.
+    """
+    asked = (
+        select(events.c.seq, events.c.id, events.c.payload)
+        .where(events.c.seq > after, events.c.received_at >= moment)
+        .order_by(events.c.seq)
+        .limit(STEP)
+    )
+    keys = keys_of(connection)
+    return [
+        ReceivedEvent(row.seq, row.id.hex(), keys.open(bytes(row.payload), "events.payload", row.id))
+        for row in connection.execute(asked)
+    ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredEvent:
+    """An event as it was received."""
+
+    id: str
+    received_at: float
+    payload: bytes
+
+
+def recent_events(connection: Connection, limit: int, chatbot: str | None = None) -> list[StoredEvent]:
+    """Read the last accepted events, of one chatbot or of all, newest first."""
+    asked = (
+        select(events.c.id, events.c.received_at, events.c.payload)
+        .where(in_state(events.c.state, EventState.ACCEPTED.value))
+        .order_by(events.c.seq.desc())
+        .limit(limit)
+    )
+    if chatbot is not None:
+        asked = asked.where(events.c.chatbot == chatbot)
+    keys = keys_of(connection)
+    return [
+        StoredEvent(row.id.hex(), row.received_at, keys.open(bytes(row.payload), "events.payload", row.id))
+        for row in connection.execute(asked)
+    ]
+
+
+def last_event(connection: Connection) -> int:
+    """Give the number of the newest event; 0 if there is none."""
+    return connection.execute(select(func.max(events.c.seq))).scalar() or 0
+
+
+def count(connection: Connection, first: int, last: int) -> Counted:
+    """Count what became of the events with numbers from `first` to `last`; some 4 µs for each of them."""
+    span = events.c.seq.between(first, last)
+    # Said of both tables: PostgreSQL would read all deliveries to join those of a part of the events.
+    theirs = and_(deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq.between(first, last))
+    asked = (
+        select(events.c.chatbot, deliveries.c.destination, deliveries.c.state, func.count())
+        .select_from(events.outerjoin(deliveries, theirs))
+        .where(span, in_state(events.c.state, EventState.ACCEPTED.value))
+        .group_by(events.c.chatbot, deliveries.c.destination, deliveries.c.state)
+    )
+    states: dict[Where, dict[DeliveryState, int]] = {}
+    untaken: dict[Where, int] = {}
+    for chatbot, destination, state, number in connection.execute(asked):
+        if state is None:
+            untaken[chatbot, destination] = number
+        else:
+            states.setdefault((chatbot, destination), {})[DeliveryState(state)] = number
+    strange = select(func.count()).where(span, in_state(events.c.state, EventState.UNRECOGNISED.value))
+    return Counted(states, untaken, connection.execute(strange).scalar_one())
+
+
+def quarantined(connection: Connection, since: float) -> Counted:
+    """Count the refused requests of a span of time that may be leads; junk is none."""
+    counted = Counter[str]()
+    for each in held(connection, since):
+        counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
+    return Counted(quarantined=+counted)
+
+
+def delivered(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
+    """Read the next deliveries that have ended well, of the events with numbers from `first` on.
+
+    A page looks at no more than `SPAN` deliveries; `before` is where the page before it said to read on.
+    """
+    low = first_delivery(connection, first)
+    if low is None:
+        return DeliveredPage((), None)
+    high = before or (connection.execute(select(func.max(deliveries.c.id))).scalar() or 0) + 1
+    bottom = max(low, high - SPAN)
+    asked = (
+        select(deliveries.c.id, events.c.id.label("event_id"), events.c.chatbot)
+        .add_columns(deliveries.c.route, deliveries.c.remote_id)
+        .select_from(deliveries.join(events))
+        .where(
+            deliveries.c.id >= bottom,
+            deliveries.c.id < high,
+            deliveries.c.event_seq >= first,
+            deliveries.c.destination == destination,
+            in_state(deliveries.c.state, DeliveryState.DELIVERED.value),
+        )
+        .order_by(deliveries.c.id.desc())
+        .limit(AT_ONCE)
+    )
+    keys = keys_of(connection)
+    rows = [
+        Delivered(
+            row.id,
+            row.event_id.hex(),
+            row.chatbot,
+            row.route,
+            keys.open_text(row.remote_id, "deliveries.remote_id", row.event_id, row.route),
+        )
+        for row in connection.execute(asked)
+    ]
+    end = rows[-1].id if len(rows) == AT_ONCE else bottom
+    return DeliveredPage(rows, end if end > low else None)
+
+
+STEP = 500
+"""Rows of each kind that one look gives at most; the next look goes on from there."""
+OPEN_LIMIT = 5_000
+"""The most old deliveries whose changes are noticed: the newest."""
+
+_OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What one look has found, each kind in the order of receipt."""
+
+    events: list[EventRow]
+    deliveries: list[DeliveryRow]
+    """Tried since the last look: pending ones have failed and will be tried again."""
+    refused: list[QuarantineRow]
+
+
+@dataclass(slots=True)
+class Follower:
+    """Remembers what has been seen. `begin` comes first; for one reader."""
+
+    _event: int = 0
+    _delivery: int = 0
+    _refused: int = 0
+    _open: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Of deliveries that were open, the state, and how often each had been tried."""
+
+    def begin(self, connection: Connection, back: int) -> None:
+        """Take what is there for seen, but the last `back` events."""
+        newest = queries.event_page(connection, Page(limit=back + 1)) if back else []
+        last_event = connection.execute(select(func.max(events.c.seq))).scalar() or 0
+        self._event = newest[-1].seq if len(newest) > back else 0 if back else last_event
+        # Deliveries stand in the order of their events, but for those of events that were routed again.
+        asked = select(func.min(deliveries.c.id)).where(deliveries.c.event_seq > self._event)
+        first = connection.execute(asked).scalar()
+        last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
+        self._delivery = last if first is None else first - 1
+        self._refused = connection.execute(select(func.max(quarantine.c.id))).scalar() or 0
+        page = Page(before=self._delivery + 1, limit=OPEN_LIMIT // len(_OPEN))
+        for state in _OPEN:
+            for each in queries.delivery_page(connection, page, state):
+                self._open[each.id] = (each.state.value, each.attempts)
+
+    def look(self, connection: Connection) -> News:
+        """Give what has happened since the last look."""
+        found = News(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
+        for each in sorted(self._open)[:-OPEN_LIMIT]:
+            del self._open[each]
+        return found
+
+    def _events(self, connection: Connection) -> list[EventRow]:
+        asked = select(events.c.seq).where(events.c.seq > self._event).order_by(events.c.seq).limit(STEP)
+        seqs = list(connection.execute(asked).scalars())
+        self._event = seqs[-1] if seqs else self._event
+        return queries.events_in(connection, seqs)[::-1]
+
+    def _deliveries(self, connection: Connection) -> Iterator[DeliveryRow]:
+        asked = select(deliveries.c.id).where(deliveries.c.id > self._delivery).order_by(deliveries.c.id).limit(STEP)
+        new = list(connection.execute(asked).scalars())
+        self._delivery = new[-1] if new else self._delivery
+        for each in (*queries.deliveries_in(connection, self._moved(connection))[::-1], *_rows(connection, new)):
+            tries = self._open.pop(each.id, ("", 0))[1]
+            if each.state in _OPEN:
+                self._open[each.id] = (each.state.value, each.attempts)
+            if each.state is not DeliveryState.PENDING or each.attempts > tries:
+                yield each
+
+    def _moved(self, connection: Connection) -> list[int]:
+        """Give those of the remembered deliveries that are not as they were."""
+        moved: list[int] = []
+        known = sorted(self._open)
+        for start in range(0, len(known), STEP):
+            asked = select(deliveries.c.id, deliveries.c.state, deliveries.c.attempts).where(
+                deliveries.c.id.in_(known[start : start + STEP])
+            )
+            moved += [each for each, *now in connection.execute(asked) if tuple(now) != self._open[each]]
+        return moved
+
+    def _refusals(self, connection: Connection) -> list[QuarantineRow]:
+        size = plain_size(quarantine.c.body)
+        asked = (
+            select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
+            .where(quarantine.c.id > self._refused)
+            .order_by(quarantine.c.id)
+            .limit(STEP)
+        )
+        found = [QuarantineRow(*row[:-1], Room(row.room)) for row in connection.execute(asked)]
+        self._refused = found[-1].id if found else self._refused
+        return found
+
+
+def _rows(connection: Connection, ids: list[int]) -> list[DeliveryRow]:
+    return queries.deliveries_in(connection, ids)[::-1]

@@ -1,0 +1,262 @@
+"""The two hot ways into PostgreSQL's tables: many events, or many outcomes, with one call of a function of ours each.
+
+A function keeps its statement's plan from call to call, where a prepared statement would need the session to be the
+same one (behind a pooler it is not); parsing and planning anew cost as much as writing twenty events. `migrate` makes
+the functions. A call takes all rows of a group as one JSON array: the driver then converts one parameter instead of
+thousands. Where it is not inside a transaction it is one by itself, which the server ends without waiting for this
+process; so a process that is stopped at any moment never leaves a lock behind.
+
+**Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
+PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
+commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`TURN`). That costs
+little, since a commit carries all that waits. What follows it in the function sees what was committed while it waited,
+the numbers of shards too, which are changed in such a turn
+(https://www.postgresql.org/docs/current/xfunc-volatility.html: volatile functions obtain a fresh snapshot at the start
+of each query they execute).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, text
+
+from bridge.store.driver import LOCK_NOT_AVAILABLE, raw
+from bridge.store.sharding import TURN, mark_text
+from bridge.store.sqlite_queue import ACCEPTED, SETTLED, Settled
+
+LOCK_SECONDS = 5
+"""How long a statement waits for what another transaction holds before the sender is told to come again."""
+ROW_MILLISECONDS = 250
+"""How long outcomes wait for a row that another transaction holds before the others are written without that one."""
+SKIP_SECONDS = 5.0
+"""How long, after such a wait, no outcome waits for a row that is held."""
+
+_ROWS_LIMIT = 4_096
+_NUL = b"\\u0000"
+_REPLACED = b"\\ufffd"
+
+# What was erased is not kept again (`tombstones`). As questions of their own they look into the keys' indexes; as
+# NOT EXISTS the whole table may be read for each call.
+_ACCEPT = f"""
+WITH given AS MATERIALIZED (
+  SELECT * FROM ROWS FROM (
+    json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
+      contact bigint, verified_by text, deliveries json),
+    unnest(payloads)
+  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, verified_by, deliveries, payload, place)
+), split AS MATERIALIZED (
+  SELECT name, shards FROM lanes WHERE shards > 1
+), added AS (
+  INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
+    SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload, g.verified_by
+    FROM given g
+    WHERE (SELECT true FROM tombstones t WHERE t.id = decode(g.id, 'hex')) IS NULL
+      AND (SELECT true FROM contact_tombstones c WHERE c.contact = g.contact AND c.before > g.received_at) IS NULL
+    ORDER BY g.place
+    ON CONFLICT (id) DO NOTHING
+    RETURNING seq, id
+), queued AS (
+  INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)
+    SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact,
+      {mark_text("s.shards", "g.contact")},
+      CASE WHEN d.value ->> 2 IS NULL THEN 'pending' ELSE 'dead' END,
+      CASE WHEN d.value ->> 2 IS NULL THEN g.received_at END,
+      CASE WHEN d.value ->> 2 IS NOT NULL THEN g.received_at END,
+      CASE WHEN d.value ->> 2 IS NOT NULL THEN 'mapping' END,
+      d.value ->> 2
+    FROM added JOIN given g ON decode(g.id, 'hex') = added.id
+      CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
+      LEFT JOIN split s ON s.name = d.value ->> 1
+    ORDER BY added.seq, d.place
+)
+SELECT added.id FROM added"""  # noqa: S608 - our own words
+
+# The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
+# what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
+# attempt was made all the same. Of a delivery that has been erased, or moved to another route, nothing is kept: it is
+# tried there as if it had not been. An attempt that is there already was written by this same settlement, when the
+# answer to its commit was lost.
+_SETTLE = """
+WITH given AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(group_of_rows) AS g(
+    delivery bigint, route text, state text, due_at float8, attempts int, failures int, failing_since float8,
+    settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
+    started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
+    lane text, fence int)
+), held AS MATERIALIZED (
+  SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE{skip}
+), {free}mine AS MATERIALIZED (
+  SELECT g.* FROM given g JOIN held ON held.name = g.lane AND held.fence = g.fence{is_free}
+), written AS (
+  UPDATE deliveries SET
+    state = m.state, due_at = m.due_at, attempts = m.attempts, failures = m.failures,
+    failing_since = m.failing_since, settled_at = m.settled_at, reason = m.reason, detail = m.detail,
+    warning = m.warning, remote_id = m.remote_id, remote_url = m.remote_url, memo = m.memo
+  FROM mine m WHERE deliveries.id = m.delivery AND deliveries.route = m.route AND deliveries.state = 'pending'
+), tried AS (
+  INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
+    SELECT m.delivery, m.number, m.started_at, m.duration, m.outcome, m.attempt_reason, m.status, m.attempt_detail
+    FROM mine m JOIN deliveries ON deliveries.id = m.delivery AND deliveries.route = m.route
+    WHERE m.number IS NOT NULL AND NOT EXISTS (
+      SELECT 1 FROM attempts a
+      WHERE a.delivery_id = m.delivery AND a.number = m.number AND a.started_at = m.started_at)
+)
+{result}"""
+
+# A lane that is locked is neither lost nor ours.
+_FREE = """free AS MATERIALIZED (
+  SELECT d.id FROM deliveries d WHERE d.id IN (SELECT g.delivery FROM given g) ORDER BY d.id
+  FOR NO KEY UPDATE OF d SKIP LOCKED
+), """
+_IS_FREE = """
+  WHERE g.delivery IN (SELECT free.id FROM free) OR NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = g.delivery)"""
+_LOST = """SELECT DISTINCT g.lane, g.fence FROM given g
+WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence = g.fence)"""
+_LOST_OR_LOCKED = """SELECT g.lane, g.fence, NULL::bigint FROM given g
+WHERE EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence <> g.fence)
+  OR NOT EXISTS (SELECT 1 FROM lanes l WHERE l.name = g.lane)
+UNION
+SELECT NULL, NULL, g.delivery FROM given g
+WHERE EXISTS (SELECT 1 FROM lanes l WHERE l.name = g.lane)
+  AND NOT EXISTS (SELECT 1 FROM held WHERE held.name = g.lane AND held.fence <> g.fence)
+  AND NOT EXISTS (SELECT 1 FROM mine WHERE mine.delivery = g.delivery)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of ours in the database."""
+
+    name: str
+    signature: str
+    """Its arguments and what it returns."""
+    settings: Mapping[str, str]
+    body: str
+
+    @property
+    def statement(self) -> str:
+        """The statement that makes it, or puts it in the place of an earlier one."""
+        settings = " ".join(f"SET {name} = '{value}'" for name, value in self.settings.items())
+        return f"CREATE OR REPLACE FUNCTION {self.name}{self.signature}\nLANGUAGE plpgsql {settings} AS $${self.body}$$"
+
+
+# The plan is kept while the tables grow under it, so it may not be one that suits an empty table.
+_PLAN: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+FUNCTIONS: Final = (
+    Function(
+        "leadbridge_accept",
+        "(group_of_rows json, payloads bytea[]) RETURNS SETOF bytea",
+        {"lock_timeout": f"{LOCK_SECONDS}s"},
+        f"""
+BEGIN
+PERFORM {TURN};
+RETURN QUERY {_ACCEPT};
+END """,
+    ),
+    Function(
+        "leadbridge_settle",
+        "(group_of_rows json, of_lanes text[]) RETURNS TABLE (lost_lane text, lost_fence int)",
+        {"lock_timeout": f"{ROW_MILLISECONDS}ms", **_PLAN},
+        f"""
+BEGIN
+RETURN QUERY {_SETTLE.format(skip="", free="", is_free="", result=_LOST)};
+END """,
+    ),
+    # Some outcomes of a group concern a row that another transaction holds: the others are written.
+    Function(
+        "leadbridge_settle_unlocked",
+        "(group_of_rows json, of_lanes text[]) RETURNS TABLE (lost_lane text, lost_fence int, locked bigint)",
+        {"lock_timeout": f"{ROW_MILLISECONDS}ms", **_PLAN},
+        f"""
+BEGIN
+RETURN QUERY {_SETTLE.format(skip=" SKIP LOCKED", free=_FREE, is_free=_IS_FREE, result=_LOST_OR_LOCKED)};
+END """,
+    ),
+)
+"""All of them."""
+_PRESENT: Final = text(
+    "SELECT proname, prosrc, proconfig FROM pg_proc "
+    "WHERE proname = ANY(:names) AND pronamespace = CAST(current_schema() AS regnamespace)"
+)
+
+
+def functions_differ(connection: Connection) -> bool:
+    """Tell whether a function in the database is missing, or is not the one of this version of the program."""
+    found = connection.execute(_PRESENT, {"names": [each.name for each in FUNCTIONS]})
+    present = {name: (body, sorted(config or ())) for name, body, config in found}
+    wanted = {
+        each.name: (each.body, sorted(f"{name}={value}" for name, value in each.settings.items())) for each in FUNCTIONS
+    }
+    return any(present.get(name) != function for name, function in wanted.items())
+
+
+def make_functions(connection: Connection) -> None:
+    """Make the functions, or put the present ones in the place of earlier ones."""
+    for each in FUNCTIONS:
+        connection.execute(text(each.statement))
+
+
+class PostgresInlets:
+    """Those of one connection; the counterpart of `bridge.store.sqlite_queue.Inlets`."""
+
+    rows_limit = _ROWS_LIMIT
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver = raw(connection)
+        self._info = connection.info
+
+    def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
+        payloads = [row[_PAYLOAD] for row in rows]
+        given = _json([_event(row) for row in rows])
+        new = self._driver.execute(_CALL_ACCEPT, (given, payloads), binary=True).fetchall()
+        added = {event_id for (event_id,) in new}
+        return [row[0] for row in rows if row[0] not in added]
+
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> Settled:
+        """Write rows of `SETTLED`, but for those of lost leases, and those that another transaction has locked."""
+        lanes = list({row[_LANE] for row in rows})
+        given = _json([dict(zip(SETTLED, row, strict=True)) for row in rows])
+        if time.monotonic() >= self._info.get(_SKIPS, 0.0):
+            try:
+                return Settled(set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall()))
+            except Exception as error:
+                if getattr(error, "sqlstate", None) != LOCK_NOT_AVAILABLE or self._driver.info.transaction_status:
+                    raise
+            self._info[_SKIPS] = time.monotonic() + SKIP_SECONDS
+        found = self._driver.execute(_CALL_SETTLE_UNLOCKED, (given, lanes)).fetchall()
+        return Settled(
+            {(lane, fence) for lane, fence, _ in found if lane is not None},
+            frozenset(locked for _, _, locked in found if locked is not None),
+        )
+
+
+_CALL_ACCEPT = "SELECT leadbridge_accept(%s::json, %b::bytea[])"
+_CALL_SETTLE = "SELECT lost_lane, lost_fence FROM leadbridge_settle(%s::json, %s::text[])"
+_CALL_SETTLE_UNLOCKED = "SELECT lost_lane, lost_fence, locked FROM leadbridge_settle_unlocked(%s::json, %s::text[])"
+_SKIPS = "rows locked"
+"""The name in a connection's `info` of the time until which no outcome waits for a row."""
+_PAYLOAD = ACCEPTED.index("payload")
+_LANE = SETTLED.index("lane")
+
+
+def _event(row: tuple[Any, ...]) -> dict[str, Any]:
+    event_id, received_at, chatbot, state, kind, form, _, contact, verified_by, deliveries = row
+    return {
+        "id": event_id.hex(),
+        "received_at": received_at,
+        "chatbot": chatbot,
+        "state": state,
+        "type": kind,
+        "form": form,
+        "contact": contact,
+        "verified_by": verified_by,
+        "deliveries": orjson.Fragment(deliveries),
+    }
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    """Write the rows as JSON. PostgreSQL's text cannot hold the character NUL, so U+FFFD stands in its place."""
+    return orjson.dumps(rows).replace(_NUL, _REPLACED).decode()

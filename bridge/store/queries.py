@@ -1,0 +1,396 @@
+"""What people ask of the store: pages of events, deliveries and refused requests, and one of them in full.
+
+Reads only, on a connection that is open. A page is bounded by its limit and continued from a cursor, newest first, so
+that it costs the same however much the store holds.
+
+States stand in these statements as literals, not as parameters: a partial index is only considered for a literal. The
+pages choose their ids first and look up the rest for those alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, Subquery, func, literal, select
+
+from bridge.event import EventState, Form, Room
+from bridge.store.encryption import KeyRing, keys_of, plain_size
+from bridge.store.interface import PAGE, DeliveryState, Quarantined
+from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
+
+ATTEMPTS_LIMIT = 1_000
+"""The most attempts that are shown of one delivery: the latest ones."""
+ACTIVE_LOOKED_AT = 50_000
+"""Events, the last ones, among which those of a chatbot are looked for: bounds a question that no index serves."""
+ID_DIGITS = 32
+"""Hexadecimal digits of an event's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows are asked for. What is None does not choose."""
+
+    chatbot: str | None = None
+    destination: str | None = None
+    """Of deliveries only."""
+    before: int | None = None
+    """The cursor: only rows older than the one with this number (`EventRow.seq`, otherwise the id)."""
+    limit: int = PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event without its payload."""
+
+    seq: int
+    id: str
+    received_at: float
+    chatbot: str | None
+    state: EventState
+    type: str | None
+    form: Form
+    verified_by: tuple[str, ...]
+    deliveries: Mapping[DeliveryState, int] = field(default_factory=dict)
+    """How many deliveries of it are in which state."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery without anything that its event or the destination said."""
+
+    id: int
+    event_id: str
+    chatbot: str | None
+    route: str
+    destination: str
+    state: DeliveryState
+    received_at: float
+    due_at: float | None
+    settled_at: float | None
+    attempts: int
+    failures: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AttemptRow:
+    """One try of a delivery."""
+
+    number: int
+    started_at: float
+    duration: float
+    outcome: str
+    reason: str | None
+    status: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveryStory:
+    """All that is known of a delivery but its event's payload."""
+
+    row: DeliveryRow
+    failing_since: float | None
+    detail: str | None
+    warning: str | None
+    remote_id: str | None
+    remote_url: str | None
+    memo: Mapping[str, str]
+    tries: Sequence[AttemptRow]
+    """In order; of very many only the latest `ATTEMPTS_LIMIT`."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A refused request without its body."""
+
+    id: int
+    chatbot: str
+    received_at: float
+    size: int
+    """Bytes of its body."""
+    room: Room
+
+
+_Row: TypeAlias = Row[*tuple[Any, ...]]
+
+_EVENT = tuple(column for column in events.c if column is not events.c.payload)
+_DELIVERY = (
+    deliveries.c.id,
+    events.c.id.label("event_id"),
+    events.c.chatbot,
+    deliveries.c.route,
+    deliveries.c.destination,
+    deliveries.c.state,
+    events.c.received_at,
+    deliveries.c.due_at,
+    deliveries.c.settled_at,
+    deliveries.c.attempts,
+    deliveries.c.failures,
+    deliveries.c.reason,
+)
+
+
+def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
+    """Compare with a literal, so that the state's partial index is considered."""
+    return column == literal(state, String, literal_execute=True)
+
+
+# -- events
+
+
+def event_page(connection: Connection, page: Page, state: EventState | None = None) -> list[EventRow]:
+    """Read a page of events, newest first."""
+    asked = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
+    if state is not None:
+        asked = asked.where(in_state(events.c.state, state.value))
+    if page.chatbot is not None:
+        asked = asked.where(events.c.chatbot == page.chatbot)
+    if page.before is not None:
+        asked = asked.where(events.c.seq < page.before)
+    return _counted(connection, connection.execute(asked).all())
+
+
+def events_like(connection: Connection, beginning: str) -> list[EventRow]:
+    """Find the events whose id begins so; two at the most, which says that the beginning is not unique.
+
+    `beginning` is 1 to `ID_DIGITS` hexadecimal digits.
+    """
+    low = bytes.fromhex(beginning.ljust(ID_DIGITS, "0"))
+    high = bytes.fromhex(beginning.ljust(ID_DIGITS, "f"))
+    asked = select(*_EVENT).where(events.c.id.between(low, high)).order_by(events.c.id).limit(2)
+    return _counted(connection, connection.execute(asked).all())
+
+
+def events_in(connection: Connection, seqs: Sequence[int]) -> list[EventRow]:
+    """Read the events of these numbers, newest first."""
+    if not seqs:
+        return []
+    asked = select(*_EVENT).where(events.c.seq.in_(seqs)).order_by(events.c.seq.desc())
+    return _counted(connection, connection.execute(asked).all())
+
+
+def payload(connection: Connection, seq: int) -> bytes:
+    """Read what the sender sent."""
+    row = connection.execute(select(events.c.id, events.c.payload).where(events.c.seq == seq)).one()
+    return keys_of(connection).open(bytes(row.payload), "events.payload", row.id)
+
+
+def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
+    """Make the events, with the states of their deliveries, which the unique index over event and route finds."""
+    states = (
+        select(deliveries.c.event_seq, deliveries.c.state, func.count())
+        .where(deliveries.c.event_seq.in_([row.seq for row in rows]))
+        .group_by(deliveries.c.event_seq, deliveries.c.state)
+    )
+    counts: dict[int, dict[DeliveryState, int]] = {}
+    for seq, state, count in connection.execute(states) if rows else ():
+        counts.setdefault(seq, {})[DeliveryState(state)] = count
+    return [
+        EventRow(
+            row.seq,
+            row.id.hex(),
+            row.received_at,
+            row.chatbot,
+            EventState(row.state),
+            row.type,
+            Form(row.form),
+            tuple(row.verified_by.split()),
+            counts.get(row.seq, {}),
+        )
+        for row in rows
+    ]
+
+
+# -- deliveries
+
+
+def delivery_page(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[DeliveryRow]:
+    """Read a page of deliveries, newest first."""
+    return deliveries_in(connection, delivery_ids(connection, page, state))
+
+
+def deliveries_in(connection: Connection, ids: Sequence[int]) -> list[DeliveryRow]:
+    """Read the deliveries of these ids, newest first."""
+    if not ids:
+        return []
+    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
+    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id.desc()))]
+
+
+def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[int]:
+    """Read the ids of a page of deliveries, newest first."""
+    chosen = _chosen(connection, page, state)
+    if page.before is not None:
+        chosen = chosen.where(deliveries.c.id < page.before)
+    return list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(page.limit)).scalars())
+
+
+def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
+    """Read the deliveries of an event, in the order of its routes."""
+    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)
+    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id))]
+
+
+def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | None:
+    """Read all about one delivery; None if there is none of that id."""
+    asked = (
+        select(
+            *_DELIVERY,
+            deliveries.c.failing_since,
+            deliveries.c.detail,
+            deliveries.c.warning,
+            deliveries.c.remote_id,
+            deliveries.c.remote_url,
+            deliveries.c.memo,
+        )
+        .select_from(deliveries.join(events))
+        .where(deliveries.c.id == delivery)
+    )
+    row = connection.execute(asked).one_or_none()
+    if row is None:
+        return None
+    keys, name = keys_of(connection), (row.event_id, row.route)
+    memo = keys.open_text(row.memo, "deliveries.memo", *name)
+    return DeliveryStory(
+        _delivery(row),
+        row.failing_since,
+        keys.open_text(row.detail, "deliveries.detail", *name),
+        keys.open_text(row.warning, "deliveries.warning", *name),
+        keys.open_text(row.remote_id, "deliveries.remote_id", *name),
+        keys.open_text(row.remote_url, "deliveries.remote_url", *name),
+        orjson.loads(memo) if memo else {},
+        _tries(connection, keys, row.event_id, delivery),
+    )
+
+
+def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> Select[int]:
+    """Select the ids of the deliveries that the page chooses from."""
+    chosen = select(deliveries.c.id)
+    if page.chatbot is not None:
+        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == page.chatbot)
+    if state is not None:
+        chosen = chosen.where(in_state(deliveries.c.state, state.value))
+    if page.destination is not None:
+        return chosen.where(deliveries.c.destination == page.destination)
+    if state is DeliveryState.PENDING:
+        # Named, they let the index over destination and id answer; without, the few pending ones would be looked for
+        # among all deliveries.
+        return chosen.where(deliveries.c.destination.in_(pending_destinations(connection)))
+    return chosen
+
+
+def pending_destinations(connection: Connection) -> Sequence[str]:
+    """Give the destinations that have pending deliveries: one step in the index for each, however many wait."""
+    return connection.execute(select(pending_names())).scalars().all()
+
+
+def pending_names() -> Subquery:
+    """Give the same as a part of a question, its column `name`: both engines read a whole index for a DISTINCT."""
+    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    first = select(func.min(deliveries.c.destination).label("name")).where(pending)
+    found = first.cte("found", recursive=True)
+    following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
+    found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
+    return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
+
+
+def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozenset[str]:
+    """Return those of the chatbots that have events among the last `ACTIVE_LOOKED_AT`."""
+    last = select(events.c.chatbot).order_by(events.c.seq.desc()).limit(ACTIVE_LOOKED_AT).subquery()
+    found = connection.execute(select(last.c.chatbot).where(last.c.chatbot.in_(chatbots)).distinct())
+    return frozenset(found.scalars())
+
+
+def waits(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
+    """Tell whether a delivery of a chatbot is pending on a route to a destination."""
+    asked = (
+        select(deliveries.c.id)
+        .join(events, events.c.seq == deliveries.c.event_seq)
+        .where(
+            deliveries.c.destination == destination,
+            in_state(deliveries.c.state, DeliveryState.PENDING.value),
+            deliveries.c.route == route,
+            events.c.chatbot == chatbot,
+        )
+        .limit(1)
+    )
+    return connection.execute(asked).first() is not None
+
+
+def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
+    """Count the deliveries of events that are not delivered, and the events that are not there."""
+    mine = events.c.id.in_(ids)
+    there = select(func.count()).select_from(events).where(mine)
+    open_ = (
+        select(func.count())
+        .select_from(deliveries.join(events))
+        .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
+    )
+    # An event that waits in a spool still is not delivered either; one that was erased never will be.
+    erased = select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(ids))
+    found, gone, waiting = (int(connection.execute(each).scalar_one()) for each in (there, erased, open_))
+    return len(set(ids)) - found - gone + waiting
+
+
+def _delivery(row: _Row) -> DeliveryRow:
+    return DeliveryRow(
+        row.id,
+        row.event_id.hex(),
+        row.chatbot,
+        row.route,
+        row.destination,
+        DeliveryState(row.state),
+        row.received_at,
+        row.due_at,
+        row.settled_at,
+        row.attempts,
+        row.failures,
+        row.reason,
+    )
+
+
+def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int) -> list[AttemptRow]:
+    asked = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
+    asked = asked.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
+    return [
+        replace(
+            AttemptRow(*row),
+            detail=keys.open_text(row.detail, "attempts.detail", event_id, row.number, row.started_at),
+        )
+        for row in reversed(connection.execute(asked).all())
+    ]
+
+
+# -- quarantine
+
+
+def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
+    """Read a page of refused requests, newest first."""
+    size = plain_size(quarantine.c.body)
+    asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
+    if page.chatbot is not None:
+        asked = asked.where(quarantine.c.chatbot == page.chatbot)
+    if page.before is not None:
+        asked = asked.where(quarantine.c.id < page.before)
+    rows = connection.execute(asked.order_by(quarantine.c.id.desc()).limit(page.limit))
+    return [QuarantineRow(*row[:-1], Room(row.room)) for row in rows]
+
+
+def quarantined(connection: Connection, request: int) -> Quarantined | None:
+    """Read a refused request as it came; None if there is none of that id."""
+    row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
+    return opened_request(keys_of(connection), row) if row else None
+
+
+def opened_request(keys: KeyRing, row: _Row) -> Quarantined:
+    """Read a row of `quarantine`."""
+    name = (row.digest, row.chatbot)
+    return Quarantined(
+        row.received_at,
+        row.chatbot,
+        keys.open_text(row.signature, "quarantine.signature", *name),
+        keys.open(bytes(row.body), "quarantine.body", *name),
+        Room(row.room),
+    )

@@ -1,0 +1,163 @@
+"""The hot questions of the embedded engine: written with the tables, compiled once, given to the driver as text.
+
+SQLAlchemy's own execution of a statement costs several times what the database does (docs/architecture.md, "Hot
+paths"). So each is compiled here from the same tables that the migrations build, and its row of values is repeated as
+often as there are rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Integer,
+    bindparam,
+    column,
+    select,
+    text,
+    values,
+)
+from sqlalchemy.sql.elements import ClauseElement
+
+from bridge.delivery.sharding import Shard
+from bridge.store.driver import READ_BYTES, raw
+from bridge.store.encryption import DamagedError, KeyRing
+from bridge.store.interface import Delivery
+from bridge.store.schema import deliveries, events
+
+log = structlog.get_logger()
+
+READ_COLUMNS: Sequence[Column[Any]] = (
+    deliveries.c.id,
+    events.c.id,
+    events.c.chatbot,
+    events.c.payload,
+    events.c.received_at,
+    events.c.verified_by,
+    deliveries.c.route,
+    deliveries.c.attempts,
+    deliveries.c.failures,
+    deliveries.c.failing_since,
+    deliveries.c.memo,
+    deliveries.c.destination,
+)
+_PAYLOAD = READ_COLUMNS.index(events.c.payload)
+
+
+class Repeated:
+    """A statement with one row of parameters in it, that can be had for any number of rows."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: int) -> None:
+        """Compile it. `columns` is the number of parameters in the row."""
+        row = f"({', '.join('?' * columns)})"
+        compiled = str(statement.compile(dialect=dialect))
+        head, found, tail = compiled.partition(row)
+        if not found or "?" in head + tail:
+            raise AssertionError(f"expected {row} once, and no other parameter, in: {compiled}")
+        self._head, self._row, self._tail = head, row, tail
+        self._texts: dict[int, str] = {}
+
+    def rows(self, count: int) -> str:
+        """Give the text for `count` rows."""
+        known = self._texts.get(count)
+        if known is None:
+            known = self._head + ", ".join([self._row] * count) + self._tail
+            self._texts[count] = known
+        return known
+
+
+class Statements:
+    """Implements `bridge.store.driver.Queue`. Thread-safe once made, but for harmless double work."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        """Compile them all: some milliseconds, once per process."""
+        wanted = _rows("wanted", [deliveries.c.id])
+        self.read_text = Repeated(
+            select(*READ_COLUMNS)
+            .join(wanted, deliveries.c.id == wanted.c.id)
+            .join(events, events.c.seq == deliveries.c.event_seq)
+            .where(PENDING)
+            .order_by(deliveries.c.id),
+            dialect,
+            1,
+        )
+        of_destination = deliveries.c.destination == bindparam("destination")
+        self.due_text = _due(dialect, of_destination)
+        self.due_of_shard_text = _due(dialect, of_destination, deliveries.c.shard == bindparam("mark"))
+
+    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Read what is due; see `Queue.due`."""
+        # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
+        statement, of = (
+            (self.due_text, (lane.destination,))
+            if lane.mark is None
+            else (self.due_of_shard_text, (lane.destination, lane.mark))
+        )
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, (*of, after, limit, 0)).fetchall()
+        return rows
+
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Read deliveries; see `Queue.read`."""
+        rows: list[Sequence[Any]] = []
+        size = 0
+        cursor = raw(connection).execute(self.read_text.rows(len(ids)), list(ids))
+        for row in cursor:
+            rows.append(row)
+            size += len(row[_PAYLOAD])
+            if size >= READ_BYTES:
+                cursor.close()
+                break
+        return rows
+
+
+PENDING = text("deliveries.state = 'pending'")
+"""Literal, not a parameter, so that the planner sees that the partial index answers it."""
+
+
+def _due(dialect: Dialect, *of: ColumnElement[bool]) -> str:
+    """Compile the question for what is due; its parameters are those of `of`, then the cursor and the count."""
+    return str(
+        select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures, deliveries.c.attempts)
+        .where(*of, PENDING, deliveries.c.id > bindparam("after"))
+        .order_by(deliveries.c.id)
+        .limit(bindparam("count", type_=Integer))
+        .compile(dialect=dialect)
+    )
+
+
+def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
+    """Give a list of rows as a table to join with."""
+    names = [column(each.name, each.type) for each in columns]
+    return values(*names, name=name).data([tuple(bindparam(f"{each.name}_") for each in columns)]).cte(name)
+
+
+def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
+    """Return the delivery of a row of `READ_COLUMNS`, decrypted."""
+    identity, event_id, chatbot, payload, received_at, verified_by, route, attempts, failures, since, memo, _ = row
+    payload = bytes(payload)
+    try:
+        payload = keys.open(payload, "events.payload", event_id)
+        memo = keys.open_text(memo, "deliveries.memo", event_id, route)
+    except DamagedError as error:
+        # It becomes a dead letter, since no record can be made of it; the others of the lane go on.
+        log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
+        payload, memo = b"", None
+    return Delivery(
+        id=identity,
+        event_id=event_id.hex(),
+        chatbot=chatbot,
+        payload=payload,
+        received_at=received_at,
+        route=route,
+        attempts=attempts,
+        failures=failures,
+        failing_since=since,
+        memo=orjson.loads(memo) if memo else {},
+        verified_by=tuple(verified_by.split()),
+    )

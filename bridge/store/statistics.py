@@ -1,0 +1,192 @@
+"""What alerts ask of the store: what is dead, what is not recognised, and since when the oldest lead waits.
+
+Reads only, bounded, so that it may be asked every few seconds however much the store holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import BigInteger, Connection, cast, func, select
+
+from bridge.delivery.sharding import lanes_of, shard
+from bridge.event import EventState
+from bridge.store.encryption import keys_of
+from bridge.store.interface import DeliveryState, Pause
+from bridge.store.lane_queries import pause_of
+from bridge.store.quarantine import Held, held, proved
+from bridge.store.queries import in_state
+from bridge.store.schema import deliveries, events, lanes
+from bridge.store.search import SPAN, first_delivery, seq_at
+
+HOUR = 3600
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The last hours: this one, which has only begun, and those before it."""
+
+    since: float
+    """When the first hour begins."""
+    accepted: Sequence[int]
+    """Leads and appointments that were received in each hour, `HOURS` of them."""
+    deliveries: Mapping[DeliveryState, int]
+    """What has become of their deliveries so far."""
+    complete: bool
+    """Whether all events were counted; else only the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Dead letters of one destination for one reason."""
+
+    destination: str
+    reason: str
+    count: int
+
+
+def day(connection: Connection, now: float) -> Day:
+    """Count what the last hours have brought; of very much only the newest `SPAN` events."""
+    since = (int(now) // HOUR - HOURS + 1) * HOUR
+    first = seq_at(connection, since)
+    last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
+    low = max(first, last + 1 - SPAN)
+    hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
+    asked = (
+        select(hour.label("hour"), func.count().label("events"))
+        .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))
+        .group_by("hour")
+    )
+    accepted = [0] * HOURS
+    for at, count in connection.execute(asked):
+        accepted[min(max(int(at), 0), HOURS - 1)] += count
+    return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
+
+
+def causes(connection: Connection) -> list[Cause]:
+    """Group the dead letters by destination and reason, the largest group first; an index holds no others."""
+    asked = (
+        select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
+        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
+        .group_by(deliveries.c.destination, deliveries.c.reason)
+    )
+    found = [Cause(*row) for row in connection.execute(asked)]
+    return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
+
+
+def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:
+    if first is None:
+        return {}
+    asked = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
+    return {DeliveryState(state): count for state, count in connection.execute(asked)}
+
+
+COUNT_LIMIT = 10_000
+"""Rows that are counted at most: of dead letters and unrecognised events the newest ones, of waiting leads the oldest
+of each destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The dead letters of one destination for one reason."""
+
+    destination: str
+    reason: str
+    count: int
+    latest_at: float
+    """When the last of them was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one destination."""
+
+    destination: str
+    oldest_at: float
+    """When the event of its oldest delivery was received."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds that people should know of."""
+
+    dead: Sequence[Dead]
+    backlogs: Sequence[Backlog]
+    unrecognised: int
+    unrecognised_at: float | None
+    """When the last unrecognised event was received."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Of destinations that are split: one of their shards' own."""
+    quarantined: Sequence[Held] = ()
+    proved: Mapping[str, bytes] = field(default_factory=dict)
+    """Under which keys a signature has held last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
+
+
+def look(connection: Connection, destinations: Sequence[str], *, whole: bool) -> Stored:
+    """Read what concerns these destinations; with `whole` also what concerns none in particular."""
+    backlogs = [found for name in destinations if (found := _backlog(connection, name))]
+    count, latest_at = _unrecognised(connection) if whole else (0, None)
+    return Stored(
+        _dead(connection, destinations),
+        backlogs,
+        count,
+        latest_at,
+        _pauses(connection, destinations),
+        tuple(held(connection)) if whole else (),
+        proved(connection) if whole else {},
+    )
+
+
+def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:
+    newest = (
+        select(deliveries.c.destination, deliveries.c.reason, deliveries.c.settled_at)
+        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
+        .order_by(deliveries.c.id.desc())
+        .limit(COUNT_LIMIT)
+        .subquery("newest")
+    )
+    asked = select(newest.c.destination, newest.c.reason, func.count(), func.max(newest.c.settled_at)).group_by(
+        newest.c.destination, newest.c.reason
+    )
+    wanted = frozenset(destinations)
+    return sorted(
+        (Dead(*row) for row in connection.execute(asked) if row[0] in wanted),
+        key=lambda each: (each.destination, each.reason),
+    )
+
+
+def _backlog(connection: Connection, name: str) -> Backlog | None:
+    waiting = select(deliveries.c.id).where(
+        deliveries.c.destination == name, in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    )
+    oldest = waiting.order_by(deliveries.c.id).limit(1).scalar_subquery()
+    received_at = connection.execute(
+        select(events.c.received_at).select_from(deliveries.join(events)).where(deliveries.c.id == oldest)
+    ).scalar()
+    if received_at is None:
+        return None
+    count = connection.execute(select(func.count()).select_from(waiting.limit(COUNT_LIMIT).subquery())).scalar_one()
+    return Backlog(name, received_at, count)
+
+
+def _pauses(connection: Connection, destinations: Sequence[str]) -> dict[str, Pause]:
+    split = select(lanes.c.name, lanes.c.shards).where(lanes.c.shards > 1)
+    names = [lane for row in connection.execute(split) if row.name in destinations for lane in lanes_of(*row)]
+    if not names:
+        return {}
+    paused = select(lanes).where(lanes.c.name.in_(names), lanes.c.paused_by == "lane").order_by(lanes.c.name)
+    keys = keys_of(connection)
+    return {shard(row.name).destination: pause_of(keys, row) for row in connection.execute(paused)}
+
+
+def _unrecognised(connection: Connection) -> tuple[int, float | None]:
+    newest = (
+        select(events.c.received_at)
+        .where(in_state(events.c.state, EventState.UNRECOGNISED.value))
+        .order_by(events.c.seq.desc())
+        .limit(COUNT_LIMIT)
+        .subquery("newest")
+    )
+    count, latest_at = connection.execute(select(func.count(), func.max(newest.c.received_at))).one()
+    return count, latest_at

@@ -1,0 +1,64 @@
+"""From `store.url` to a store."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from bridge.errors import OperatorError
+from bridge.store import rotation
+from bridge.store.driver import Driver
+from bridge.store.encryption import KeyRing
+from bridge.store.migrate import migrate
+from bridge.store.sqlite import SqliteDriver
+from bridge.store.transaction import changing
+
+
+def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
+    """Choose the engine that the URL names; `keys` are `store.encryption_keys`.
+
+    Raises OperatorError; its message does not hold the URL's password.
+    """
+    if url.startswith("postgresql://"):
+        # Not read as SQLAlchemy's: libpq knows more, such as several hosts of which one is the primary.
+        return _postgres(url, KeyRing(keys))
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise OperatorError("store.url: not a database URL; write sqlite:///leadbridge.db") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise OperatorError(
+            f"store.url: {parsed.get_backend_name()} is not an engine of this version; write sqlite:///leadbridge.db "
+            "or postgresql://user:password@host/database"
+        )
+    return SqliteDriver(parsed, KeyRing(keys))
+
+
+def spool_driver(path: str, keys: Sequence[bytes]) -> SqliteDriver:
+    """Choose the embedded engine for the spool, which has the keys of the store."""
+    return SqliteDriver(URL.create("sqlite", database=path), KeyRing(keys))
+
+
+def prepare(driver: Driver) -> None:
+    """Migrate a store, and list the key that it is about to be written with.
+
+    Raises StoreUnavailableError, and OperatorError where the store cannot be used: it is of a newer version, or needs
+    a key that the configuration does not have.
+    """
+    migrate(driver.engine())
+    with driver.connect() as connection:
+        is_listed = rotation.admit(connection)
+    if not is_listed:
+        with changing(driver, queue=False) as connection:
+            rotation.enlist(connection)
+
+
+def _postgres(url: str, keys: KeyRing) -> Driver:
+    try:
+        from bridge.store.postgres import PostgresDriver  # noqa: PLC0415 - psycopg costs start time, and may be absent
+    except ImportError as error:
+        raise OperatorError(
+            f"store.url: PostgreSQL needs psycopg, and importing it says: {error}; "
+            "reinstall Leadbridge, or install psycopg[binary]"
+        ) from error
+    return PostgresDriver(url, keys)

@@ -1,0 +1,234 @@
+"""Reloading the real bridge: files on disk, real HTTP, a real store."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from bridge import app
+from bridge.config.live import Configuration
+from bridge.config.reload import first
+from bridge.errors import StoreUnavailableError
+from bridge.ingress.signature import sign
+from bridge.store import commands
+from bridge.store.configuration import configuration_in_use
+from bridge.store.interface import Pause
+from bridge.store.url import driver_for
+from connectors.testing import Sandbox
+from tests.building import KEY, NOW, SERIAL, Clock, lead
+
+
+class Site:
+    """A folder of configuration files and the bridge that runs on it."""
+
+    def __init__(self, folder: Path, crm: Sandbox, store: str = "leadbridge.db") -> None:
+        self.folder = folder
+        self.crm = crm
+        self.bridge: app.Running | None = None
+        self.session: aiohttp.ClientSession | None = None
+        self.write("server", "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\n")
+        self.write("store", f"store: {{url: sqlite:///{folder}/{store}}}\n")
+        self.destination("crm")
+        self.chatbot()
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file as editors do: by another one of its name."""
+        new = self.folder / f".{name}.new"
+        new.write_text(text)
+        new.rename(self.folder / f"{name}.yaml")
+
+    def destination(self, name: str, extra: str = "") -> None:
+        self.write(
+            name, f"destinations:\n  {name}: {{connector: http, url: {self.crm.url}, allow_private: true{extra}}}\n"
+        )
+
+    def chatbot(self, to: str = "crm", name: str = "FirstName") -> None:
+        fields = f"{{email: Email, name: {name}}}"
+        self.write(
+            "acme",
+            f"chatbots:\n  acme:\n    serial_number: {SERIAL}\n    signing_keys: [{KEY.decode()}]\n"
+            f"    routes: [{{to: {to}, fields: {fields}}}]\n",
+        )
+
+    async def send(self, **fields: Any) -> None:
+        assert self.bridge
+        assert self.session
+        body = orjson.dumps(lead(**fields))
+        headers = {"X-Webhook-Signature": sign(KEY, str(int(NOW)), body)}
+        async with self.session.post(f"http://{self.bridge.listen}/webhook", data=body, headers=headers) as answer:
+            assert (answer.status, await answer.read()) == (200, b'{"status":"success"}')
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    async def reloads(self, problems: int = 0) -> None:
+        """Have the files read, until what is found is what is expected of them."""
+        assert self.bridge
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                # The first one counted may have begun before the files were written.
+                before = await self.metric("leadbridge_config_reloads_total")
+                self.bridge.configuration.ask()
+                while await self.metric("leadbridge_config_reloads_total") == before:
+                    await asyncio.sleep(0.01)
+        assert await self.metric("leadbridge_config_problems") == problems
+
+    async def metric(self, name: str) -> float:
+        assert self.bridge
+        assert self.session
+        async with self.session.get(f"http://{self.bridge.admin}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    @property
+    def chatbots(self) -> set[str]:
+        assert self.bridge
+        return set(self.bridge.configuration().chatbots)
+
+
+@pytest.fixture
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    folder = tmp_path / "configuration"
+    folder.mkdir()
+    async with Sandbox(key="email") as crm, aiohttp.ClientSession() as session:
+        made = Site(folder, crm, getattr(request, "param", "leadbridge.db"))
+        config, files = first(folder, {})
+        async with app.running(config, files, Clock()) as made.bridge:
+            made.session = session
+            yield made
+
+
+@pytest.mark.parametrize(
+    "site", ["leadbridge.db", "../leadbridge.db"], ids=["beside_the_store", "apart"], indirect=True
+)
+async def test_a_changed_file_goes_live_by_itself(site: Site) -> None:
+    await site.send(Email="before@example.com")
+    await site.until(lambda: len(site.crm.records) == 1)
+    site.chatbot(name="LastName")
+    assert site.bridge
+    before = site.bridge.configuration()
+    await site.until(lambda: site.bridge is not None and site.bridge.configuration() is not before)
+    await site.send(Email="after@example.com")
+    await site.until(lambda: len(site.crm.records) == 2)
+    assert [record.fields["name"] for record in site.crm.records] == ["David", "García"]
+
+
+async def test_a_broken_file_is_said_and_stays_as_it_was(site: Site) -> None:
+    site.write("acme", "chatbots: {acme: {serial_number: x")
+    site.write("other", "chatbots: {other: {serial_number: other, signing_keys: [a-good-key-for-the-other]}}\n")
+    await site.reloads(problems=1)
+    assert site.chatbots == {"acme", "other"}
+    await site.send()
+    await site.until(lambda: len(site.crm.records) == 1)
+    site.chatbot()
+    await site.reloads()
+
+
+async def test_queued_deliveries_are_mapped_as_the_configuration_in_use_says(site: Site) -> None:
+    await site.send(Email="first@example.com")
+    await site.until(lambda: len(site.crm.records) == 1)
+    # Who has worked the lane until now may have used it up.
+    site.destination("crm", ", rate_limit: {requests: 1, per: 1h}")
+    await site.reloads()
+    await site.send(Email="queued@example.com")
+    site.chatbot(name="LastName")
+    site.destination("crm")
+    await site.reloads()
+    await site.until(lambda: len(site.crm.records) == 2)
+    assert site.crm.records[1].fields["name"] == "García"
+
+
+async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Site) -> None:
+    site.write("dead-end", "destinations: {dead: {connector: http, url: 'http://127.0.0.1:9/', allow_private: true}}\n")
+    site.chatbot("dead")
+    await site.reloads()
+    assert site.bridge
+    lanes, engine = site.bridge.lanes, driver_for(site.bridge.configuration().store.url).engine()
+    with engine.begin() as connection:
+        # Else its lane would find that the route has gone, and nothing would wait any more.
+        commands.pause_lane(connection, "dead", Pause("operator", "operator"))
+    await site.until(lambda: "dead" in lanes.running and lanes.running["dead"].pause == Pause("operator", "operator"))
+    await site.send()
+    site.chatbot("crm")
+    (site.folder / "dead-end.yaml").unlink()
+    # One for the chatbot's route, one for the destination.
+    await site.reloads(problems=2)
+    assert set(site.bridge.configuration().destinations) == {"crm", "dead"}
+    with engine.begin() as connection:
+        commands.discard(connection, [1], NOW)
+    await site.reloads()
+    assert set(site.bridge.configuration().destinations) == {"crm"}
+
+
+async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
+    sent = 0
+    storming = True
+
+    async def load() -> None:
+        nonlocal sent
+        while storming:
+            sent += 1
+            await site.send(Email=f"storm{sent}@example.com")
+
+    async def storm() -> None:
+        nonlocal storming
+        for number in range(100):
+            if number % 2:
+                site.write("acme", "chatbots: [broken")
+            else:
+                site.chatbot(name="LastName" if number % 4 else "FirstName")
+                site.destination("crm", f", timeout: {10 + number}s")
+            assert site.bridge
+            before = await site.metric("leadbridge_config_reloads_total")
+            site.bridge.configuration.ask()
+            while await site.metric("leadbridge_config_reloads_total") == before:
+                await asyncio.sleep(0.005)
+        site.chatbot(name="URI")
+        await site.reloads()
+        assert await site.metric("leadbridge_config_reloads_total") >= 100
+        storming = False
+
+    await asyncio.gather(storm(), load(), load())
+    await site.send(Email="last@example.com")
+    await site.until(lambda: len(site.crm.records) == sent + 1)
+    last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
+    assert last.fields["name"] == "www.example.com"
+
+
+async def test_the_files_in_use_are_kept_in_the_store(site: Site) -> None:
+    def kept() -> dict[str, bytes]:
+        assert site.bridge
+        with driver_for(site.bridge.configuration().store.url).engine().connect() as connection:
+            found = configuration_in_use(connection)
+        assert found
+        return dict(found.contents)
+
+    files = [site.folder / f"{name}.yaml" for name in ("acme", "crm", "server", "store")]
+    assert kept() == {str(each): each.read_bytes() for each in files}
+    before = files[0].read_bytes()
+    site.write("acme", "chatbots: [broken")
+    await site.reloads(problems=1)
+    assert kept()[str(files[0])] == before
+    site.chatbot(name="LastName")
+    await site.reloads()
+    await site.until(lambda: kept()[str(files[0])] == files[0].read_bytes() != before)
+
+
+async def test_a_store_in_trouble_does_not_keep_a_configuration_from_use(tmp_path: Path) -> None:
+    class Full:
+        async def keep_configuration(self, contents: object, now: float) -> None:
+            raise StoreUnavailableError("the disk is full")
+
+    (tmp_path / "config.yaml").write_text("server: {listen: 127.0.0.1:0}\n")
+    config, files = first(tmp_path / "config.yaml", {})
+    with capture_logs() as logs:
+        await Configuration(config, files).keep(cast("Any", Full()))
+        await Configuration(config, None).keep(cast("Any", Full()))
+    assert [each["event"] for each in logs] == ["configuration_not_kept"]

@@ -1,0 +1,116 @@
+"""Pruning under clocks that are wrong, and background work that fails."""
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bridge import app
+from bridge.store import pruner
+from bridge.store.driver import Driver
+from bridge.store.pruner import DOUBT_SECONDS, ROUND_SECONDS, Doubt
+from bridge.store.schema import events
+from bridge.store.sql import SqlStore
+from tests.building import NOW, Clock, config, routed
+from tests.store.test_sql import rows
+
+DAY = 86_400.0
+YEAR = 365 * DAY
+
+
+def test_a_clock_that_goes_with_the_events_is_trusted_at_once() -> None:
+    doubt = Doubt()
+    for hour in range(100):
+        now = NOW + hour * 3600
+        assert not doubt.holds(now, hour * 3600.0, now, NOW)
+    assert not Doubt().holds(NOW, 0.0, NOW, None), "an empty store has nothing to lose"
+
+
+def test_a_clock_far_beyond_the_newest_event_is_trusted_after_a_day_of_running_time() -> None:
+    doubt = Doubt()
+    held = [doubt.holds(NOW + hour * 3600, hour * 3600.0, NOW + hour * 3600, NOW - 40 * DAY) for hour in range(30)]
+    assert held == [True] * 24 + [False] * 6
+    # New events of the wrong time do not end it sooner.
+    doubt = Doubt()
+    assert doubt.holds(NOW, 0.0, NOW, NOW - 200 * DAY)
+    assert doubt.holds(NOW + 3600, 3600.0, NOW + 3600, NOW + 3600)
+
+
+def test_a_clock_that_jumps_is_held_back_and_a_clock_ahead_of_the_database_too() -> None:
+    doubt = Doubt()
+    assert not doubt.holds(NOW, 0.0, NOW, NOW)
+    assert doubt.holds(NOW + 200 * DAY, 3600.0, NOW + 200 * DAY, NOW)
+    assert doubt.holds(NOW + 200 * DAY + 3600, 7200.0, NOW + 200 * DAY + 3600, NOW)
+    doubt = Doubt()
+    for hour in range(48):
+        there = NOW + hour * 3600
+        assert doubt.holds(there + DOUBT_SECONDS + 1, hour * 3600.0, there, there)
+
+
+async def _rounds(
+    store: SqlStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, driver: Driver, held: Callable[[bool], None]
+) -> list[MutableMapping[str, Any]]:
+    """Run until the end of the first round; return the log."""
+    done = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds == ROUND_SECONDS:
+            done.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
+    monkeypatch.setattr(driver, "clock", lambda _, now: now)
+    with capture_logs() as logs:
+        pruning = asyncio.create_task(pruner.prune_for_ever(lambda: config([]), store, clock, held))
+        await done.wait()
+        pruning.cancel()
+        await asyncio.gather(pruning, return_exceptions=True)
+    return logs
+
+
+async def test_a_start_with_the_clock_200_days_ahead_removes_nothing(
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.accept([routed() for _ in range(3)])
+    said: list[bool] = []
+    logs = await _rounds(store, Clock(NOW + 200 * DAY), monkeypatch, driver, said.append)
+    assert len(rows(driver, events)) == 3
+    assert (said, [each["event"] for each in logs]) == ([True], ["pruning_held"])
+
+
+async def test_an_event_from_next_year_stops_nothing_and_the_log_says_how_many_went(
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    future = routed()
+    await store.accept([future._replace(event=future.event._replace(received_at=NOW + YEAR))])
+    await store.accept([routed() for _ in range(3)])
+    late = routed()
+    now = NOW + 31 * DAY
+    await store.accept([late._replace(event=late.event._replace(received_at=now - DAY))])
+    said: list[bool] = []
+    logs = await _rounds(store, Clock(now), monkeypatch, driver, said.append)
+    assert [row.seq for row in rows(driver, events)] == [1, 5]
+    assert (said, [(each["event"], each.get("events")) for each in logs]) == ([False], [("pruned", 3)])
+
+
+async def test_background_work_that_fails_is_begun_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = 0
+    failed: list[str] = []
+    waits: list[float] = []
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+        if times <= 3:
+            raise RuntimeError("ada@example.com")
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("bridge.app.asyncio.sleep", sleep)
+    with capture_logs() as logs:
+        await app._supervised("spool", work, failed.append)
+    assert (times, failed, waits) == (4, ["spool"] * 3, [1.0, 2.0, 4.0])
+    assert [(each["event"], each["work"], each["error"]) for each in logs] == [("fault", "spool", "RuntimeError")] * 3
