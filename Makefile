@@ -9,13 +9,15 @@ UPGRADE ?= --upgrade
 # The program and its tests are started hundreds of times: what was compiled once is kept, also where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench chaos docs lock audit sbom base clean
+.PHONY: demo test acceptance check bench chaos docs lock audit sbom base clean
 
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
 
-test: $(READY)  ## All tests; those of the real program that fill the machine have it to themselves.
+test: $(READY)  ## The tests that need no machine of their own: five minutes on two cores, set-up included.
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal --ignore tests/acceptance
+
+acceptance: $(READY)  ## The real program: killed, starved, flooded, cut off. Those that fill the machine run alone.
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not alone" tests/acceptance
 	$(BIN)/python -m pytest -q -m alone tests/acceptance
 

@@ -1,4 +1,4 @@
-"""What most tests stand on: a store. Those of the store, and of what leans on it, run on each engine."""
+"""The store that most tests use, on one engine or on both."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,16 +12,13 @@ from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 
 ENGINES = ("sqlite", "postgresql")
-ON_EACH_ENGINE = ("store", "test_lane.py", "test_lanes.py", "test_receiver.py", "test_vault.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test of these files once per engine, if it asks for a store."""
-    if "driver" in metafunc.fixturenames:
-        path = metafunc.definition.path.relative_to(Path(__file__).parent)
-        engines = ENGINES if path.parts[0] in ON_EACH_ENGINE else ENGINES[:1]
-        if path.name != "test_postgres.py":
-            metafunc.parametrize("driver", engines, indirect=True)
+    """Run a test that asks for a store on SQLite, or once per engine where it is marked `each_engine`."""
+    marked = metafunc.definition.get_closest_marker
+    if "driver" in metafunc.fixturenames and not marked("own_engine"):
+        metafunc.parametrize("driver", ENGINES if marked("each_engine") else ENGINES[:1], indirect=True)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_every_module_has_a_place_in_the_architecture() -> None:
     assert [each for each in lost if not each.endswith("__init__.py")] == []
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "acceptance", "check", "bench"])
 def test_the_makefile_has_the_doors(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert f"make {target}" in README

@@ -21,7 +21,7 @@ from bridge.admin.sources import Asked
 from bridge.admin.views import View
 from bridge.config.model import Config, Destination
 from bridge.config.units import parse_duration
-from bridge.delivery.quota import StoreVault
+from bridge.delivery.secret_store import StoreVault
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations.audit import Action, Subject
@@ -173,14 +173,10 @@ def run_shape(run: Run) -> schemas.Run:
     )
 
 
-KEPT = 20
-"""Inquiries that are remembered after their end."""
 ASKED_LIMIT = 20_000
 """The most records that one destination is asked for, the newest: 200 calls."""
 PAUSE_SECONDS = 1.0
 """Between two calls to one destination: whichever process works its lane may need all of its limit."""
-
-log = structlog.get_logger()
 
 
 @dataclass(slots=True)

@@ -1,1 +1,1 @@
-"""."""
+"""Delivers queued records to their destinations: lanes, retries, rate limits."""

@@ -22,8 +22,9 @@ from bridge.delivery import retry
 from bridge.delivery.attempt import Caller, allowed, log_attempt, refused_whole
 from bridge.delivery.batching import Ready, bring_untried_forward, next_batch, untried_place
 from bridge.delivery.queue_order import Agenda
-from bridge.delivery.quota import Allowance, StoreVault
+from bridge.delivery.quota import Allowance
 from bridge.delivery.rate_limit import Place
+from bridge.delivery.secret_store import StoreVault
 from bridge.delivery.settlement import settle
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.mapping.preparation import Preparation

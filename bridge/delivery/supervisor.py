@@ -3,15 +3,15 @@
 A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
 settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
 
-A destination has one lane, or one for each of its shards (`bridge.delivery.sharding`); its number of shards is what the store
-says, which follows the configuration when no process goes by another one any more.
+A destination has one lane, or one for each of its shards (`delivery.sharding`). The store holds the number of shards in
+force; it follows the configuration once no process works by the old number.
 
-Where several processes serve one store, each works its share (`bridge.delivery.assignment`). A lane that is another one's share is
-given up when the calls that are on their way in it are settled, so a lane moves without a call being made twice. Only
-from a process that has died, or cannot reach the store, is it taken, when its lease is over.
+Where several processes serve one store, each works its share (`delivery.assignment`). A lane that is another process's
+share is given up once the calls under way in it are settled, so a lane moves without a call being made twice. Another
+process takes a lane over only when its owner has died or cannot reach the store, at the end of the lease.
 
-A lane that fails several times in a row (`bridge.delivery.lane_faults`) is left to the other processes: this one does not say that it
-would work it. Only a lane that no process would work is tried again here.
+A lane that fails several times in a row (`delivery.lane_faults`) is left to the other processes: this one does not
+announce it. A lane that no process announces is tried again here.
 """
 
 import asyncio

@@ -1,1 +1,1 @@
-"""."""
+"""Receives the webhook: verifies, routes and stores each request, then answers it."""

@@ -1,1 +1,1 @@
-"""."""
+"""Turns an event into the fields of a record."""

@@ -1,1 +1,1 @@
-"""."""
+"""One function for each thing that an operator does or asks."""

@@ -151,8 +151,6 @@ def delivered(connection: Connection, destination: str, first: int, before: int 
     return DeliveredPage(rows, end if end > low else None)
 
 
-STEP = 500
-"""Rows of each kind that one look gives at most; the next look goes on from there."""
 OPEN_LIMIT = 5_000
 """The most old deliveries whose changes are noticed: the newest."""
 

@@ -96,7 +96,7 @@ deliveries = Table(
     Column("remote_url", Text, nullable=True),
     # What the connector asked to remember (`connectors.base.Record.memo`), as JSON.
     Column("memo", Text, nullable=True),
-    # `bridge.delivery.sharding.Shard.mark`: which shard of its destination it belongs to, as of when it last became pending.
+    # `delivery.sharding.Shard.mark`: the shard of its destination, as of when the delivery last became pending.
     Column("shard", SmallInteger, nullable=True),
     UniqueConstraint("event_seq", "route"),
     CheckConstraint("state IN ('pending', 'delivered', 'dead', 'discarded')", name="state"),
@@ -155,7 +155,7 @@ attempts = Table(
 lanes = Table(
     "lanes",
     metadata,
-    # The destination's name, or that of one of its shards (`bridge.delivery.sharding.Shard.lane`). A split destination has a
+    # The destination's name, or that of one of its shards (`delivery.sharding.Shard.lane`). A split destination has a
     # row of its own too, which nobody owns: whoever changes something about its lanes locks it.
     Column("name", String, primary_key=True),
     # The process that works the lane, and until when. Whoever takes it over adds one to the fence; a settle that
@@ -219,7 +219,7 @@ quarantine = Table(
 proofs = Table(
     "proofs",
     metadata,
-    # Under which signing keys a signature of the chatbot has held last, as `bridge.ingress.signature.fingerprint` names them.
+    # Under which signing keys a signature of the chatbot has held last, as `ingress.signature.fingerprint` names them.
     # Other keys than these have not proved to be the vendor's yet.
     Column("chatbot", String, primary_key=True),
     Column("fingerprint", LargeBinary(16), nullable=False),

@@ -30,6 +30,8 @@ from tests.benchmarks.children import memory
 from tests.benchmarks.figures import percentile
 from tests.chaos.pending import multiply
 
+pytestmark = pytest.mark.alone
+
 CROWD = 6_000
 """Senders at once: more than the program lets wait for the store (5,000)."""
 CROWD_SECONDS = 30.0

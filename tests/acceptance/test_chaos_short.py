@@ -21,6 +21,8 @@ from tests.chaos.plan import Blow, plan
 from tests.chaos.run import Engine, run
 from tests.chaos.verdict import Result, judge
 
+pytestmark = pytest.mark.alone
+
 SEED = 1
 KILLS = 5
 

@@ -13,7 +13,7 @@ from tests.acceptance.sending import lead
 STARTED_SECONDS = 30.0
 """Until three programs have shared the lanes, with other tests beside them."""
 
-pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")]
 
 
 async def test_the_commands_reach_whichever_process_owns_the_lane(tmp_path: Path) -> None:

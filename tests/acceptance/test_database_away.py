@@ -35,7 +35,7 @@ PAUSE = 0.02
 SERIALS = ("1" * 32, "2" * 32)
 CONTACTS = 15
 
-pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+pytestmark = [pytest.mark.alone, pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")]
 
 
 @pytest.fixture

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from connectors.testing import Arrival, Fault, Sandbox
 from tests.acceptance.configured import ENVIRONMENT, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
+
+pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("LEADBRIDGE_KILLS", "20"))
 SEED = 20

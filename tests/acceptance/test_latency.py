@@ -12,6 +12,8 @@ from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
 
+pytestmark = pytest.mark.alone
+
 LEADS = 50
 MARK = 0.020
 ROUNDS = 3

@@ -5,10 +5,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.configured import ENVIRONMENT, SERIAL
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
+
+pytestmark = pytest.mark.alone
 
 CHATBOTS = 1_000
 RATE = 200

@@ -18,7 +18,7 @@ from tests.acceptance.waiting import until
 STOPPED_SECONDS = 15.0
 CONTACTS = 9
 
-pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+pytestmark = [pytest.mark.alone, pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")]
 
 
 async def test_nothing_is_lost_or_doubled_when_processes_die_sleep_and_are_restarted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ RATE = 500 if "LEADBRIDGE_KILLED" in os.environ else 200
 EVERY = 10.0
 OWNERLESS_SECONDS = 10.0
 
-pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+pytestmark = [pytest.mark.alone, pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")]
 
 
 def test_nothing_is_lost_or_doubled_no_lane_is_left_and_no_limit_exceeded(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ import asyncio
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from connectors.testing.hubspot import HubSpotSandbox, Limits
 from tests.acceptance.configured import chatbot, settings
 from tests.acceptance.crms import HUBSPOT_FIELDS, VARIABLES, hubspot
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
+
+pytestmark = pytest.mark.long
 
 REQUESTS = 100
 PER = 10.0

@@ -18,6 +18,8 @@ from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
 
+pytestmark = pytest.mark.long
+
 LANES = ("lane", "delivery", "event", "free")
 PAUSE = 0.1
 HELD = (

@@ -28,7 +28,7 @@ CONTACTS = 40
 ROUNDS = 8
 TAKEN_OVER_SECONDS = 15.0
 
-pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")]
 
 
 class Cluster:

@@ -17,6 +17,8 @@ from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
 from tests.benchmarks.children import memory
 
+pytestmark = pytest.mark.alone
+
 SILENT = 1_000
 CONNECTIONS = 160
 """Of each other kind of client together."""

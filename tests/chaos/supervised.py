@@ -87,7 +87,7 @@ class Supervised(Program):
         found, before = [], ""
         with self._log_file.open(errors="replace") as lines:
             for line in lines:
-                # aiohttp's server logs a client that hangs up in its body with a traceback: tests/ingress/test_fuzz_webhook.py.
+                # aiohttp's server logs a client that hangs up in its body with a traceback (test_fuzz_webhook.py).
                 if _FAULTS.search(line) and not before.startswith("Error handling request from"):
                     found.append(line.rstrip())
                 before = line

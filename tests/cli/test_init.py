@@ -127,7 +127,8 @@ def test_the_schema_is_json(place: "Place") -> None:
 def test_the_schema_knows_plugins(place: "Place") -> None:
     (place.folder / "plugins").mkdir()
     (place.folder / "plugins/names.py").write_text(
-        "from bridge.mapping.plugin_api import transform\n\n@transform\ndef initials(value: str) -> str:\n    return value[0]\n"
+        "from bridge.mapping.plugin_api import transform\n\n@transform\n"
+        "def initials(value: str) -> str:\n    return value[0]\n"
     )
     assert "initials" in place("schema", "--plugins", "plugins").stdout
     assert place("schema", "--plugins", "nowhere").exit_code == 1

@@ -24,6 +24,8 @@ from bridge.store.sql import SqlStore
 from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
 from tests.building import KEY, Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
 
+pytestmark = pytest.mark.each_engine
+
 DAY = 86_400.0
 
 

@@ -1,9 +1,11 @@
 import pytest
 
-from bridge.delivery.quota import StoreVault
+from bridge.delivery.secret_store import StoreVault
 from bridge.store.sql import SqlStore
 from connectors.base import VaultError
 from tests.building import NOW
+
+pytestmark = pytest.mark.each_engine
 
 
 async def test_a_secret_is_kept_by_destination_and_name_and_replaced(store: SqlStore) -> None:

@@ -25,6 +25,8 @@ from connectors.base import Blame, Reason, Retry
 from tests.building import FakeConnector, all_delivered, chatbot, config, destination, route, routed
 from tests.postgresql import ToldDriver
 
+pytestmark = pytest.mark.each_engine
+
 NAMES = ("crm", "mail", "log", "erp")
 
 

@@ -28,6 +28,8 @@ from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
 from tests.building import EXPRESSIONS, IDENTITY, KEY, NOW, SERIAL, Clock, chatbot, config, lead, route
 
+pytestmark = pytest.mark.each_engine
+
 SUCCESS = b'{"status":"success"}'
 TEST = b'{"status":"Success: test request received"}'
 

@@ -1,7 +1,7 @@
 """Processes that share the lanes: the real lanes and the real shares, on a queue in memory and simulated processors.
 
-Who owns what is worked out as the program does it (`bridge.delivery.assignment`, and the times of `bridge.delivery.supervisor`); the leases
-themselves are not written anywhere.
+Ownership is worked out as the program does it (`bridge.delivery.assignment`, with the times of
+`bridge.delivery.supervisor`). The leases themselves are not written anywhere.
 """
 
 import asyncio

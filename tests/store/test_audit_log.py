@@ -19,6 +19,8 @@ from bridge.store.sql import SqlStore
 from tests.building import NOW, Clock, config
 from tests.store.test_sql import rows
 
+pytestmark = pytest.mark.each_engine
+
 DAY = 86_400.0
 SOMEBODY = Who("operator", Means.SESSION, "0123abcd", "10.0.0.5")
 PAUSED = Entry(SOMEBODY, Action.PAUSE, Subject.LANE, "crm", 1, {"was": "running", "of": 3})

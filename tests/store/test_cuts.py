@@ -16,6 +16,8 @@ from tests.chaos.wire import Wire
 from tests.postgresql import ToldDriver
 from tests.store.test_sql import delivered
 
+pytestmark = pytest.mark.each_engine
+
 PIECES_LIMIT = 40
 """More than any of these calls sends and receives, opening a connection included."""
 

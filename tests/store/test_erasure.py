@@ -20,6 +20,8 @@ from bridge.store.sqlite import SqliteDriver
 from tests.building import IDENTITY, NOW, event, lead, routed
 from tests.store.test_sql import delivered, lease, rows
 
+pytestmark = pytest.mark.each_engine
+
 ANN = Address("Ann@Example.com")
 
 

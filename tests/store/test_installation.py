@@ -18,6 +18,8 @@ from bridge.store.sqlite import SqliteDriver
 from tests import postgresql
 from tests.building import IDENTITY, IDENTITY_KEY, event
 
+pytestmark = pytest.mark.each_engine
+
 OTHER_KEY = bytes(reversed(range(32)))
 
 

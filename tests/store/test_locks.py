@@ -25,6 +25,8 @@ from tests.postgresql import ToldDriver
 from tests.store.test_postgres import ask, until
 from tests.store.test_sql import delivered
 
+pytestmark = pytest.mark.each_engine
+
 NAMES = ("crm", "mail", "log")
 STEPS = 60
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

@@ -20,6 +20,8 @@ from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import NOW, SCHEDULE, event, routed
 
+pytestmark = pytest.mark.each_engine
+
 
 @pytest.fixture
 async def desk(driver: Driver) -> AsyncIterator[Desk]:

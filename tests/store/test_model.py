@@ -28,6 +28,8 @@ from bridge.store.sqlite import SqliteDriver
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE, event
 
+pytestmark = pytest.mark.each_engine
+
 DESTINATIONS = ("crm", "mail")
 SPLITS = (1, 2, 3)
 """Into how many shards processes would split the crm."""

@@ -27,6 +27,8 @@ from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database
 from tests.store.test_sql import delivered, lease, operate, rows
 
+pytestmark = pytest.mark.own_engine
+
 
 @pytest.fixture
 def driver(database: str) -> ToldDriver:

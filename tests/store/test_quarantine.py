@@ -18,6 +18,8 @@ from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
 from tests.building import NOW, Clock, config
 
+pytestmark = pytest.mark.each_engine
+
 HOUR = 3600.0
 
 

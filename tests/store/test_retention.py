@@ -11,6 +11,8 @@ from bridge.store.sqlite import SPARE_PAGES, SqliteDriver
 from tests.building import NOW, event, routed
 from tests.store.test_sql import delivered, lease, rows
 
+pytestmark = pytest.mark.each_engine
+
 DAY = 86_400.0
 
 

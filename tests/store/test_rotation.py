@@ -20,6 +20,8 @@ from bridge.store.url import prepare
 from tests.building import NOW, event
 from tests.store.test_sql import delivered, lease
 
+pytestmark = pytest.mark.each_engine
+
 ONE, TWO = bytes(range(32)), bytes(range(32, 64))
 OLD, NEW = KeyRing((ONE,)), KeyRing((TWO, ONE))
 SAID = "said by the destination of ann@example.com"

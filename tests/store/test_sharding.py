@@ -24,6 +24,8 @@ from bridge.store.sqlite_statements import Statements
 from tests.building import NOW, routed
 from tests.store.test_sql import delivered, rows
 
+pytestmark = pytest.mark.each_engine
+
 PENDING = int(os.environ.get("LEADBRIDGE_PENDING", "20000"))
 TTL = 10.0
 
@@ -101,9 +103,9 @@ async def test_a_process_that_has_died_keeps_its_number_for_as_long_as_its_lease
     assert (await meet(store, 2, "new", NOW + TTL)).shards == {"crm": 2}
     assert (await claim(store, 2, "new", NOW + TTL)).keys() == set(lanes_of("crm", 2))
     await store.accept([routed("crm")])
-    for lease in held.values():
+    for each in held.values():
         with pytest.raises(LeaseLostError):
-            await store.settle(lease, [delivered(1)])
+            await store.settle(each, [delivered(1)])
 
 
 async def test_a_fence_of_old_does_not_come_again_with_its_number(store: SqlStore, driver: Driver) -> None:

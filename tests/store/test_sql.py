@@ -27,6 +27,8 @@ from bridge.store.sqlite import SqliteDriver
 from bridge.store.sqlite_statements import Statements
 from tests.building import NOW, event, routed
 
+pytestmark = pytest.mark.each_engine
+
 
 def rows(driver: Driver, table: Any) -> list[Any]:
     with driver.engine().connect() as connection:

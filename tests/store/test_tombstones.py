@@ -15,6 +15,8 @@ from bridge.store.sqlite import SqliteDriver
 from tests.building import NOW, routed
 from tests.store.test_sql import rows
 
+pytestmark = pytest.mark.each_engine
+
 
 def test_a_tombstone_stands_as_long_as_a_captured_request_is_good() -> None:
     assert tombstones.until(NOW, [60.0, 900.0], shared=False) == NOW + 1_800 + tombstones.RETRY_SECONDS

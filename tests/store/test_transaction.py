@@ -8,6 +8,8 @@ from bridge.store.driver import Driver, raw
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.transaction import BEGINNINGS, changing
 
+pytestmark = pytest.mark.each_engine
+
 COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"
 
 

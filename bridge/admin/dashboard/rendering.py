@@ -14,7 +14,7 @@ from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
 from bridge.operations.masking import meaning
 
-_FOLDER: Final = str(resources.files("bridge.admin") / "pages")
+_FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
 _FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
@@ -36,7 +36,9 @@ class Rendering:
         self._environment.filters["older"] = older
         self._environment.filters["meaning"] = meaning
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
-        self._files = {name: (resources.files("bridge.admin") / "pages" / name).read_bytes() for name in _FILES}
+        self._files = {
+            name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
+        }
 
     def text(self, template: str, caller: Caller | None, **values: Any) -> str:  # noqa: ANN401 - what the template uses
         """Make the text of a page."""

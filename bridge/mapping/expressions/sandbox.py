@@ -2,8 +2,8 @@
 
 The text of an expression comes from the author of the configuration and is trusted to mean well. The values that it
 works on come from strangers. So each operation whose cost a value can decide takes that cost from the budget in force
-(`bridge.mapping.budget`) before it runs: filters, tests, methods, operators, slices, and the turns of loops. Some are not there
-at all: `range`, widths in formats, and every filter, test and method that is not on a list.
+(`bridge.mapping.budget`) before it runs: filters, tests, methods, operators, slices, and the turns of loops. Some are
+not there at all: `range`, widths in formats, and every filter, test and method that is not on a list.
 """
 
 from collections.abc import Callable, Iterable, Mapping
