@@ -1,5 +1,5 @@
-"""Connectors: one folder for each API that a lead can be written into.
+"""Connectors: one folder for each API that leads can be written to.
 
-`base` holds the contract that every connector meets. A connector is found by its entry point in the group
-`leadbridge.connectors`; nothing in here imports `bridge`.
+`base` holds the contract that every connector implements. The bridge finds a connector by its entry point in the group
+`leadbridge.connectors`. Nothing in this package imports `bridge`.
 """

@@ -1,13 +1,13 @@
-"""When an appointment begins, as far as its free text says so beyond doubt. Pure.
+"""The start time of an appointment, read from its free text only where it is beyond doubt. Pure.
 
-A meeting at a wrong time is worse than none, so nothing is guessed: the text must name one date, with its year, and
-right behind it one time of day. Libraries that search text for dates fill in what is missing and choose between
-readings, which is what must not happen here.
+A meeting at a wrong time is worse than none, so nothing is guessed. The text must name one date, with its year, and
+directly after it one time of day. Libraries that search text for dates fill in missing parts and choose between
+readings, which must not happen here.
 
-Read are `2026-11-25T10:00:00Z`, `2026-11-25 10:00`, `November 25, 2026 at 10:00 AM`, `Wed, 25 Nov 2026, 10:00-10:30`,
-and `25/11/2026 10:00` where day and month cannot be confused. Months are English. Not read are `8:00` (morning or
-evening?), `05/11/2026` (May or November?), a weekday that is not the date's, two dates that both may be meant, and a
-time zone that is not known.
+Accepted forms: `2026-11-25T10:00:00Z`, `2026-11-25 10:00`, `November 25, 2026 at 10:00 AM`, `Wed, 25 Nov 2026,
+10:00-10:30`, and `25/11/2026 10:00` where day and month cannot be confused. Months are English. Rejected forms: `8:00`
+(morning or evening?), `05/11/2026` (May or November?), a weekday that does not match the date, two possible dates, and
+an unknown time zone.
 """
 
 import re
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 _FURTHEST = timedelta(days=730)
-_LONGEST = 20_000  # characters that are searched; a start time is not further down
+_LONGEST = 20_000  # characters searched; a start time stands near the beginning
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MONTH = (
@@ -64,17 +64,17 @@ _LETTERS_AT_ONCE = re.compile(r"\s?h(?:rs|ours|r)?\b\.?|\s?uhr\b", re.IGNORECASE
 
 
 class _UnclearError(Exception):
-    """What looks like a start time and cannot be read beyond doubt."""
+    """A text that looks like a start time but cannot be read beyond doubt."""
 
 
 def start_of(text: str, created: datetime, zone: tzinfo | None) -> datetime | None:
-    """Give the start of the appointment in UTC, or None where the text does not say it beyond doubt.
+    """Return the start of the appointment in UTC, or None if the text does not state it beyond doubt.
 
     Args:
-        text: The appointment's content, as the visitor and the chatbot wrote it.
-        created: When it was made, with a time zone; the start is after it, by no more than two years.
-        zone: Holds where the text names none. An abbreviation in the text (`EST`) is read only where it is what this
-            zone calls itself on that day. None: a text without a zone has no start.
+        text: Content of the appointment, as the visitor and the chatbot wrote it.
+        created: When the appointment was made, with a time zone. The start is later, by at most two years.
+        zone: Zone of times that name none. An abbreviation in the text (`EST`) is accepted only if this zone uses it on
+            that day. None: a text without a zone has no start.
     """
     starts = set()
     for found in _START.finditer(text[:_LONGEST]):
@@ -88,10 +88,10 @@ def start_of(text: str, created: datetime, zone: tzinfo | None) -> datetime | No
 
 
 def _start(found: re.Match[str], text: str, zone: tzinfo | None) -> datetime:
-    """Give what one place of the text says. Raises `_UnclearError`, or ValueError for what no calendar has."""
+    """Return the start at one place of the text. Raises `_UnclearError`, or ValueError for an impossible date."""
     year, month, day = _date(found)
     hour, minute, second, half = _time(found["time"])
-    local = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - its zone comes next
+    local = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the zone is read next
     weekday = found["weekday"]
     if weekday and _WEEKDAYS[local.weekday()] != weekday[:3].lower():
         raise _UnclearError
@@ -99,7 +99,7 @@ def _start(found: re.Match[str], text: str, zone: tzinfo | None) -> datetime:
     rest = text[found.end() : found.end() + 80]
     hours = _LETTERS_AT_ONCE.match(rest)
     named = _zone(rest[hours.end() if hours else 0 :], local, zone, is_exact=is_exact, half=half)
-    # In the hour that summer time leaves out or doubles, a local time is none, or two.
+    # A local time in the hour that summer time skips or repeats has no meaning, or two.
     if local.replace(tzinfo=named).utcoffset() != local.replace(tzinfo=named, fold=1).utcoffset():
         raise _UnclearError
     return local.replace(tzinfo=named).astimezone(UTC)
@@ -119,7 +119,7 @@ def _date(found: re.Match[str]) -> tuple[int, int, int]:
 
 
 def _time(written: str) -> tuple[int, int, int, str]:
-    """Give hour, minute, second and `a`, `p` or nothing."""
+    """Return hour, minute, second and `a`, `p` or nothing."""
     parts = _PARTS.match(written)
     if parts is None:
         raise _UnclearError
@@ -134,9 +134,9 @@ def _time(written: str) -> tuple[int, int, int, str]:
 
 
 def _zone(rest: str, local: datetime, zone: tzinfo | None, *, is_exact: bool, half: str) -> tzinfo:
-    """Read the zone from what follows the time; an end time may stand in between.
+    """Return the zone named after the time; an end time may stand in between.
 
-    `10:00-11:00` is a range, `2026-11-25T10:00:00-05:00` an offset (RFC 3339), and `10:00-05:00` may be either.
+    `10:00-11:00` is a range, `2026-11-25T10:00:00-05:00` has an offset (RFC 3339), and `10:00-05:00` may be either.
     """
     if not is_exact and (end := _RANGE.match(rest)):
         if _is_odd_range(end["end"], local, half):
@@ -154,13 +154,13 @@ def _zone(rest: str, local: datetime, zone: tzinfo | None, *, is_exact: bool, ha
 
 
 def _is_odd_range(end: str, local: datetime, half: str) -> bool:
-    """Tell whether a range may be read in two ways: `10:00 - 1:00 PM`, `10:00-05:00`."""
+    """Return True if a range may be read in two ways: `10:00 - 1:00 PM`, `10:00-05:00`."""
     hour, minute, _, end_half = _time(end)
     return (bool(end_half) and not half) or (hour, minute) <= (local.hour, local.minute)
 
 
 def _zones(rest: str, local: datetime, zone: tzinfo | None) -> Iterator[tzinfo]:
-    """Give the zone that stands at the beginning of a text, if one does. Raises `_UnclearError` for an unknown one."""
+    """Yield the zone at the beginning of a text, if there is one. Raises `_UnclearError` for an unknown one."""
     if (offset := _OFFSET.match(rest)) and offset["utc"]:
         yield _offset(offset)
     elif found := _NAME.match(rest):

@@ -1,8 +1,8 @@
-"""The contract between the bridge and a connector: what a connector is given, and what it answers.
+"""The contract between the bridge and a connector.
 
-A connector only classifies. It says of each record what came of it (`Delivered`, `Retry`, `Rejected`) and whose
-trouble a failure is (`Blame`); when to try again, when to pause and when to give up is decided in one place of the
-bridge, for all connectors alike.
+A connector only classifies. For each record it returns an outcome (`Delivered`, `Retry`, `Rejected`), and for a failure
+it names who is to blame (`Blame`). The bridge alone decides when to retry, when to pause and when to give up, in the
+same way for all connectors.
 """
 
 from abc import ABC, abstractmethod
@@ -15,229 +15,162 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-MadeT = TypeVar("MadeT")
+from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
 
+ResultT = TypeVar("ResultT")
 
-class Blame(StrEnum):
-    """Whose trouble a failure is. The bridge reacts to this alone, never to a status code.
-
-    `RECORD`: this record only; the others of the same destination go on.
-    `BATCH`: the call was refused as a whole because of a record that the answer does not name; the bridge splits the
-    batch until that record stands alone. For a call of one record it means `RECORD`.
-    `UNCLEAR`: a fault that may lie on either side (a 5xx, a time-out). Several in a row pause the lane.
-    `DESTINATION`: the account, its credentials, its quota or its network. The lane pauses and no delivery spends an
-    attempt on it.
-    """
-
-    RECORD = "record"
-    BATCH = "batch"
-    UNCLEAR = "unclear"
-    DESTINATION = "destination"
-
-
-class Reason(StrEnum):
-    """Why a record was not delivered: a closed list, because it is also the label of a metric."""
-
-    BAD_ANSWER = "bad_answer"
-    """The answer could not be read, or does not say what became of the record."""
-    CONFLICT = "conflict"
-    """Another write is in progress, or the record exists and could not be updated."""
-    CONNECTOR_ERROR = "connector_error"
-    """The connector itself failed: an exception, or an answer of the wrong shape."""
-    FORBIDDEN = "forbidden"
-    """The credentials are good but do not allow this."""
-    GONE = "gone"
-    """The address has been retired (410)."""
-    MAPPING = "mapping"
-    """The mapping could not make a record of the event: a required field is empty, or a template failed."""
-    NOT_FOUND = "not_found"
-    """The address, or the thing the record refers to, does not exist."""
-    RATE_LIMITED = "rate_limited"
-    """Too many requests for now, or the quota is used up."""
-    REDIRECT = "redirect"
-    """The destination points elsewhere; redirects are never followed, for they turn a POST into a GET."""
-    REFUSED = "refused"
-    """The destination refused the record itself (a wrong or missing value)."""
-    SERVER_ERROR = "server_error"
-    """The destination failed (5xx)."""
-    TIMEOUT = "timeout"
-    """No complete answer in time: the record may or may not have been written."""
-    TOO_LARGE = "too_large"
-    """The request, or the answer, is larger than what is allowed."""
-    UNAUTHORIZED = "unauthorized"
-    """The credentials were refused."""
-    UNREACHABLE = "unreachable"
-    """No connection: name, network, TLS, or an address that is not allowed."""
-    UNROUTED = "unrouted"
-    """The route or destination of the delivery is not in the configuration any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The destination has the record: said only when its answer accounts for this very record."""
-
-    remote_id: str | None = None
-    """The id that the destination gave the record."""
-    remote_url: str | None = None
-    """Where a person can look at it."""
-    warning: str | None = None
-    """What the operator should know although it went well (an optional field was left out)."""
-    status: int | None = None
-    """The HTTP status of the call."""
-    memo: Mapping[str, str] = field(default_factory=dict)
-    """What a later attempt or replay must know; see `Record.memo`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Not delivered, or not known to be: the same record is to be tried again later."""
-
-    reason: Reason
-    detail: str
-    """One line for the operator, free of secrets and of the record's values unless the destination's own words."""
-    blame: Blame = Blame.UNCLEAR
-    after: float | None = None
-    """Seconds that the destination asked to wait, not capped; None where it said nothing."""
-    status: int | None = None
-    memo: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Refused for good: trying the same record again cannot help until somebody changes something."""
-
-    reason: Reason
-    detail: str
-    blame: Blame = Blame.RECORD
-    """`RECORD` or `BATCH`."""
-    status: int | None = None
-    memo: Mapping[str, str] = field(default_factory=dict)
-
-
-Outcome = Delivered | Retry | Rejected
+__all__ = [
+    "Blame",
+    "Connector",
+    "Context",
+    "Delivered",
+    "DestinationSettings",
+    "Exchange",
+    "ExpressionError",
+    "Expressions",
+    "Finding",
+    "MappedField",
+    "MappedRoute",
+    "Offload",
+    "Outcome",
+    "Preview",
+    "Quota",
+    "Reason",
+    "Record",
+    "Rejected",
+    "RemoteRecord",
+    "Retry",
+    "RouteSettings",
+    "SettingError",
+    "Severity",
+    "Vault",
+    "VaultError",
+    "on_exchange",
+    "run_inline",
+]
 
 
 class DestinationSettings(BaseModel):
-    """A connector's own keys of a destination. Secrets are `SecretStr`; unknown keys are errors."""
+    """Settings of a connector for a destination. Secrets are `SecretStr`; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class RouteSettings(BaseModel):
-    """A connector's own keys of a route."""
+    """Settings of a connector for a route."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Record:
-    """What a connector is asked to write: one event under one route's mapping."""
+    """One event under the mapping of one route, to be written by a connector."""
 
     id: str
-    """The same on every attempt of this delivery and of no other: the idempotency key."""
+    """Idempotency key: the same on every attempt of this delivery, and different for every other delivery."""
     fields: Mapping[str, Any]
-    """The mapped fields by the destination's names, in the order of the configuration; empty ones are left out."""
+    """Mapped fields by the names of the destination, in the order of the configuration, without empty ones."""
     event: Mapping[str, Any]
-    """The event's fields by the sender's names (`Email`, ...), plus `event` (`id`, `received_at`) and `chatbot`."""
+    """Event fields by the sender's names (`Email`, ...), plus `event` (`id`, `received_at`) and `chatbot`."""
     payload: bytes
     """The event as JSON, as it was received."""
     route: RouteSettings
-    """The connector's own settings of the route, an instance of its `route_settings`."""
+    """Route settings of the connector, an instance of its `route_settings`."""
     memo: Mapping[str, str] = field(default_factory=dict)
-    """What the outcomes of earlier attempts asked to keep: ids of things created along the way, so that an attempt
-    after a crash or a lost answer does not create them twice."""
-    again: bool = False
-    """Whether an attempt of this delivery has ended before: this is a retry, or a replay by an operator. False proves
-    nothing of the destination: the process may have been killed after it had written the record."""
+    """Values that the outcomes of earlier attempts kept, such as ids of objects created on the way. They let an attempt
+    after a crash or a lost answer avoid creating them twice."""
+    is_repeat: bool = False
+    """True if an attempt of this delivery has ended before: this is a retry, or a replay by an operator. False proves
+    nothing about the destination, because the process may have been killed after it wrote the record."""
 
     def __repr__(self) -> str:
-        """Name the record without a value of it: a repr ends up in logs."""
+        """Return the record's id without any of its values, because a repr ends up in logs."""
         return f"Record(id={self.id!r})"
 
 
 class ExpressionError(ValueError):
-    """A template or expression that cannot be compiled, or that failed on the values it was given."""
+    """A template or expression that cannot be compiled, or that failed on its values."""
 
     def __init__(self, message: str, line: int = 1, column: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
-        """Line inside the expression's own text, from 1."""
+        """Line inside the text of the expression, from 1."""
         self.column = column
-        """Column in that line, from 1, where known."""
+        """Column in that line, from 1; None if unknown."""
 
 
 class Expressions(Protocol):
-    """Compiles the text of the configuration's expressions, all in one language (Jinja, sandboxed, strict).
+    """Compiler of the configuration's expressions, all in one language (Jinja, sandboxed, strict).
 
-    `names` are the variables that the text may use; any other is an error. None allows all, for text over an answer
-    whose shape is the destination's.
+    `names` are the variables that the text may use; any other name is an error. None allows every name, for expressions
+    over an answer whose shape only the destination knows.
     """
 
     def template(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], str]:
-        """Compile a text with `{{ }}` in it. Raises `ExpressionError`; so does the returned function."""
+        """Compile a text with `{{ }}`. Both this method and the returned function raise `ExpressionError`."""
         ...
 
     def expression(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], Any]:
-        """Compile a bare expression. A name that the values lack is empty. Raises as `template` does."""
+        """Compile a bare expression. A name without a value is empty. Raises as `template` does."""
         ...
 
 
 class SettingError(Exception):
-    """A setting that the connector cannot work with."""
+    """A setting that the connector cannot use."""
 
     def __init__(self, path: tuple[str | int, ...], message: str) -> None:
         super().__init__(path, message)
         self.path = path
-        """Leads to the setting from the destination, as keys and list indexes."""
+        """Path from the destination to the setting, as keys and list indexes."""
         self.message = message
-        """What is wrong with it and what would be right, without a secret."""
+        """The problem and how to correct it, without secrets."""
 
 
-class Aside(Protocol):
-    """Makes something of a lead's values without holding up other leads: in a thread, if it takes long."""
+class Offload(Protocol):
+    """Runner of work on a lead's values that must not delay other leads: in a thread, if it takes long."""
 
-    async def __call__(self, make: Callable[[], MadeT]) -> MadeT:
-        """Return what `make` returns, or raise what it raises. It may be called twice, so it changes nothing."""
+    async def __call__(self, make: Callable[[], ResultT]) -> ResultT:
+        """Return the result of `make`, or raise its error. `make` may run twice, so it must not change anything."""
         ...
 
 
-async def at_once(make: Callable[[], MadeT]) -> MadeT:
-    """Make it in the event loop, for connectors that are tried alone."""
+async def run_inline(make: Callable[[], ResultT]) -> ResultT:
+    """Run the work in the event loop, for a connector outside the bridge."""
     return make()
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a connector is given besides its settings."""
+    """Everything that a connector receives besides its settings."""
 
     destination: str
-    """The destination's name, for logs."""
+    """Name of the destination, for logs."""
     expressions: Expressions
     event_names: frozenset[str]
-    """The names that a template over an event may use: the keys of `Record.event`."""
+    """Names that a template over an event may use: the keys of `Record.event`."""
     timeout: float
-    """Seconds that one `deliver` may take; the bridge cuts it off then."""
+    """Seconds that one `deliver` may take. After that the bridge cancels it."""
     concurrency: int
-    """How many `deliver` calls run at once at the most: how many connections are worth keeping. Fewer in this process
-    where others work parts of a destination that is split."""
+    """Maximum number of parallel `deliver` calls, and so of connections worth keeping. Where a destination is split and
+    other processes work parts of it, this process makes fewer calls."""
     now: Callable[[], float]
     """Seconds since the epoch."""
     pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-    """Entered before a request, and left when it has been answered: `async with context.pace():`. What is raised within
-    tells that it has not been. Waits until the rate limit of the destination (the lane's part of it, where the
-    destination is split) lets another request go. The lane has waited for the first request of each `deliver` already,
-    which is known here. `http_client.session.Session` does this with every request; a connector that brings its own
-    client does so itself."""
-    aside: Aside = at_once
-    """Runs what depends on a lead's values and may take long, such as a template: `await context.aside(make)`."""
+    """Context manager to enter before each request and to leave after its answer: `async with context.pace():`. An
+    exception raised inside means that the request was not answered. Entering waits until the rate limit of the
+    destination (or this lane's share of a split destination) permits another request. The lane has already waited
+    for the first request of each `deliver`, and `pace` takes that into account. `http_client.session.Session` does
+    this for every request; a connector with its own client must do it itself."""
+    offload: Offload = run_inline
+    """Runs work on a lead's values that may take long, such as a template: `await context.offload(make)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An HTTP request of a connector that has ended, and no more of it than anybody may see.
+    """A completed HTTP request of a connector, reduced to what anybody may see.
 
-    Not its path either: that may be made of ids and of a lead's values.
+    It does not include the path, which may hold ids and values of a lead.
     """
 
     method: str
@@ -245,52 +178,52 @@ class Exchange:
     host: str
     port: int | None
     duration: float
-    """Seconds until the whole answer had been read, or until there was none to be had."""
+    """Seconds until the whole answer was read, or until the request failed."""
     status: int | None = None
-    """None where no head of an answer came."""
+    """HTTP status; None if no answer started."""
     reason: Reason | None = None
-    """Why there is no whole answer. With `status` None as well the request was cut off."""
+    """Reason why there is no whole answer. If `status` is None too, the request was cancelled."""
 
 
 on_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("on_exchange", default=None)
-"""Told of each request as it ends, where somebody wants to know of those of a call (tracing); mostly nobody does.
-
-`connectors.http_client.session.Session` tells it; a connector that brings its own client may do so itself."""
+"""Callback for each request as it ends, set by a caller that traces its requests; usually unset.
+`connectors.http_client.session.Session` calls it. A connector with its own client may call it too."""
 
 
 class VaultError(Exception):
-    """What was to be kept could not be kept, or not be read: the store is in trouble. The message is for people."""
+    """A secret could not be stored or read because the store is in trouble. The message is for people."""
 
 
 class Vault(Protocol):
-    """Keeps a destination's secrets that change while it is in use and cannot be had again: a rotated refresh token.
+    """Storage for secrets that change in use and cannot be obtained again, such as a rotated refresh token.
 
-    In the store, beside the queue; one destination does not see another's. May be called in parallel.
+    Secrets are kept in the store beside the queue. A destination cannot see those of another. Calls may run in
+    parallel.
     """
 
     async def read(self, name: str) -> str | None:
-        """Give what was last written under the name. Raises `VaultError`."""
+        """Return the value last written under the name. Raises `VaultError`."""
         ...
 
     async def write(self, name: str, value: str) -> None:
-        """Keep a value; it is on disk when this returns. Raises `VaultError`: then the old value is still kept."""
+        """Store a value, and return once it is on disk. If it raises `VaultError`, the old value is still stored."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a destination has last said is left of one of its allowances.
+    """The state of one allowance, as the destination last reported it.
 
-    While nothing remains, the lane sends nothing before `until`; while no more than `reserve` remains, it sends only
-    what has not been tried before, so that retries cannot eat what new leads need.
+    While nothing remains, the lane sends nothing before `until`. While no more than `reserve` remains, it sends only
+    first attempts, so that retries cannot use up what new leads need.
     """
 
     name: str
-    """Which allowance: a few fixed words, for it is also the label of a metric (`daily`, `10 s`)."""
+    """Name of the allowance, one of a few fixed words because it is also a metric label (`daily`, `10 s`)."""
     limit: int
     remaining: int
     until: float
-    """Seconds since the epoch when it is renewed; where that is not known, when it is worth asking again."""
+    """Seconds since the epoch when the allowance is renewed; if that is unknown, when to ask again."""
     reserve: int = 0
 
 
@@ -305,170 +238,172 @@ class Preview:
 
 
 class Severity(StrEnum):
-    """How much a finding of a probe matters."""
+    """The importance of a probe's finding."""
 
     ERROR = "error"
-    """Leads will not arrive, all of them or some, until somebody changes something."""
+    """Some or all leads will not arrive until somebody changes something."""
     WARNING = "warning"
-    """It may work, and is likely not meant; or it does not work for now."""
+    """The setting may work but is probably a mistake, or it does not work at the moment."""
     NOTE = "note"
-    """Nothing is wrong; what the operator should know all the same."""
+    """Nothing is wrong, but the operator should know it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class WantedField:
-    """What is known of one mapped field before there is an event."""
+class MappedField:
+    """Knowledge about one mapped field before there is an event."""
 
     name: str
-    """As the destination calls it."""
+    """Name of the field at the destination."""
     always: bool = False
-    """Whether no record goes without it: it is required, or has a constant or a default."""
+    """True if every record has the field: it is required, or has a constant or a default."""
     text: bool = False
-    """Whether it is text in every record that has it."""
+    """True if the field is text in every record that has it."""
     longest: int | None = None
-    """Characters of its text at most, where the mapping sees to that (a `truncate`, a constant)."""
+    """Maximum number of characters, if the mapping guarantees one (a `truncate`, a constant)."""
     values: tuple[Any, ...] = ()
-    """Values that it is known to take: its constant, what its lookup gives, its default."""
+    """Values that the field is known to take: its constant, the results of its lookup, its default."""
     closed: bool = False
-    """Whether it takes no others than `values`."""
+    """True if the field takes no other value than `values`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Wanted:
-    """What one route is going to ask of the destination."""
+class MappedRoute:
+    """Everything that one route will ask of the destination."""
 
     settings: RouteSettings
-    """The connector's own settings of the route, an instance of its `route_settings`."""
-    fields: tuple[WantedField, ...]
-    """The mapped fields, in the order of the configuration."""
+    """Route settings of the connector, an instance of its `route_settings`."""
+    fields: tuple[MappedField, ...]
+    """Mapped fields, in the order of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a probe has found, and what in the configuration it is about."""
+    """One finding of a probe, with the part of the configuration that it concerns."""
 
     severity: Severity
     message: str
-    """What is wrong and what to do about it, in one line without a secret; `no such field (did you mean `phone`?)`."""
+    """The problem and how to fix it, in one line without secrets: `no such field (did you mean `phone`?)`."""
     route: int | None = None
-    """Index in the `wanted` that the probe was given; None for the destination itself."""
+    """Index in the routes passed to `probe`; None for the destination itself."""
     field: str | None = None
-    """With `route`: the field. One that the route does not map may be named too: it is what is missing."""
+    """With `route`: name of the field. A field that the route does not map is named if it is missing."""
     setting: tuple[str | int, ...] = ()
-    """The setting that is to blame, as keys and list indexes, of the route if there is one, else of the destination."""
+    """Setting at fault, as keys and list indexes: of the route if `route` is set, else of the destination."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
-    """A record that the destination has been given, as it is asked for again."""
+class RemoteRecord:
+    """A record that was delivered, for a later check that the destination still has it."""
 
     remote_id: str
-    """The id that the destination gave it (`Delivered.remote_id`)."""
+    """Record ID at the destination (`Delivered.remote_id`)."""
     route: RouteSettings
-    """The connector's own settings of the route, an instance of its `route_settings`."""
+    """Route settings of the connector, an instance of its `route_settings`."""
 
 
 class Connector(ABC):
-    """Speaks one API for one destination.
+    """Client of one API for one destination.
 
-    Made once per destination when the configuration goes live, used by its lane, closed once when it goes away. Of a
-    destination that is split into shards, all lanes that a process works use it, and other processes have theirs.
-    The constructor does no I/O and raises `SettingError` for what the settings' own types cannot check, so that a
-    configuration is checked by making its connectors. Several of them go in an `ExceptionGroup`, and all are shown.
+    Created once per destination when the configuration goes live, used by its lane, and closed once when the
+    destination goes away. If a destination is split into shards, all lanes of one process share the instance; other
+    processes have their own.
+    The constructor does no I/O. It raises `SettingError` for mistakes that the types of the settings cannot catch, so
+    that creating the connectors checks a configuration. It raises several of them as an `ExceptionGroup`, and all are
+    shown.
     """
 
     destination_settings: ClassVar[type[DestinationSettings]]
     route_settings: ClassVar[type[RouteSettings]] = RouteSettings
     max_batch: ClassVar[int] = 1
-    """The most records that the API takes in one call; the configuration may ask for less."""
+    """Maximum number of records that the API takes in one call; the configuration may lower it."""
     rate_limit: ClassVar[tuple[int, float] | None] = None
-    """Requests, and the seconds in which so many are allowed: what every account of this API has, unless the
-    configuration says otherwise. None where there is no such limit, or none that is known."""
+    """Number of requests, and the seconds in which they are allowed, for every account of this API. The configuration
+    may override it. None if there is no such limit, or none is known."""
 
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - each connector names its own model
         ...
 
     def open(self, vault: Vault) -> None:  # noqa: B027 - most connectors keep nothing
-        """Take the place where changing secrets are kept.
+        """Receive the vault, in which secrets that change are stored.
 
-        Called before the first `deliver` or `probe`, and again when a lane begins, perhaps while others deliver.
+        Called before the first `deliver` or `probe`, and again when a lane begins, perhaps during other deliveries.
         """
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what the destination has last said is left of its allowances; nothing where it says nothing.
+        """Return the state of the allowances as the destination last reported it; nothing if it reports none.
 
-        Called after each `deliver` and by whoever shows the destination, so it only tells what is known.
+        Called after each `deliver` and whenever the destination is displayed, so it must not send a request.
         """
         return ()
 
     def check_route(self, settings: Any, fields: Sequence[str]) -> None:  # noqa: ANN401, B027 - its own route model
-        """Raise `SettingError` for what the types of a route's settings cannot check, such as a template in them.
+        """Raise `SettingError` for mistakes that the types of the settings cannot catch, such as a broken template.
 
         `fields` are the names that the route maps, in order. A path that begins with `fields` leads to one of them.
 
         Called for each route to the destination when a configuration is checked, and before the first record of the
-        route. Like the constructor it does no I/O, and may raise several in an `ExceptionGroup`.
+        route. Like the constructor, it does no I/O and may raise several errors as an `ExceptionGroup`.
         """
 
     def batches(self) -> bool:
-        """Whether `deliver` may be given more than one record, under these settings."""
+        """Return True if `deliver` may receive more than one record under these settings."""
         return self.max_batch > 1
 
     def batch_group(self, record: Record) -> Hashable:  # noqa: ARG002 - most connectors have one group
-        """Only records of an equal group share a call (the object they are bound for)."""
+        """Return the group of a record. Only records of equal groups share a call (for example, the same object)."""
         return None
 
     def batch_key(self, record: Record) -> Hashable:
-        """Two records with an equal key never share a call (they would write the same thing)."""
+        """Return the identity of a record: records with equal keys never share a call."""
         return record.id
 
     @abstractmethod
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Write the records in one call, and say of each, in the order given, what came of it.
+        """Write the records in one call, and return an outcome for each, in the same order.
 
-        Called up to `concurrency` times in parallel, never twice at once with the same record or the same contact.
-        May be cancelled at any await (time-out, stop): the records then count as of unknown outcome and come again,
-        so what cannot be written twice must be looked up first, or remembered through `memo`.
-        Failures are outcomes, not exceptions; an exception that escapes is taken as `Retry` with
-        `Reason.CONNECTOR_ERROR`, and so is an answer of another length.
+        Called up to `concurrency` times in parallel, never twice at once with the same record or the same contact. It
+        may be cancelled at any await (time-out, stop). The outcome of its records is then unknown and they are
+        delivered again, so look up whatever cannot be written twice before creating it, or remember it through `memo`.
+        Report failures as outcomes, not as exceptions. An exception that escapes counts as `Retry` with
+        `Reason.CONNECTOR_ERROR`, and so does a list of another length.
         """
 
     @abstractmethod
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request that `deliver` would send, without sending it. Secrets are masked."""
+        """Return the request that `deliver` would send, without sending it. Secrets are masked."""
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - nobody is asked here
-        """Ask the destination whether it would take what its routes are going to send.
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - sends no request
+        """Ask the destination whether it would accept the records of its routes.
 
-        That is whether it is there and takes the credentials, and whether it knows the fields: their names, types,
-        lengths and allowed values, whether they can be written, and which others it requires. No finding at all says
-        that all of this is well; a probe that cannot tell some of it says so in a `Severity.NOTE`.
+        Check that it is reachable and accepts the credentials, and that it knows the fields: names, types, lengths,
+        allowed values, write permission, and which other fields it requires. No findings mean that all of this is well.
+        Report anything that cannot be checked as a `Severity.NOTE`.
 
-        Called for `leadbridge check --online` only, once and before anything else, in a process that delivers
-        nothing. It must not write: only requests that cannot change anything may be sent, in no way that leads are.
-        It is cut off after `Context.timeout` seconds, all its calls together. What goes wrong on the way is a
-        finding, not an exception; of one that escapes only the type is shown.
+        Called only for `leadbridge check --online`, once and before anything else, in a process that delivers nothing.
+        It must not write: send only requests that cannot change anything, never the kind that writes leads. All its
+        calls together are cut off after `Context.timeout` seconds. Report problems as findings, not as exceptions; of
+        an exception that escapes, only the type is shown.
 
         Args:
-            wanted: What each route to this destination is going to send, those of all chatbots.
+            routes: Every route to this destination, of all chatbots.
         """
-        return (Finding(Severity.NOTE, "not asked: its connector has no probe"),)
+        return (Finding(Severity.NOTE, "not checked online: its connector has no probe"),)
 
-    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
-        """Ask the destination whether it still has records, and say so of each, in the order given.
+    async def holds(self, records: Sequence[RemoteRecord]) -> Sequence[bool | None]:
+        """Ask the destination whether it still has the records, and answer for each, in the same order.
 
-        False only where its answer says that there is no such record; None where it cannot be told.
+        Return False only if the destination says that the record does not exist, and None if it cannot be determined.
 
-        Called for `leadbridge reconcile --online` and for the same question on the dashboard, one call at a time with
-        at most 100 records; there beside `deliver`, and perhaps while `close` is called. It must not write. It is cut
-        off after `Context.timeout` seconds; an exception counts as None for all of them.
+        Called for `leadbridge reconcile --online` and for the same check on the dashboard, one call at a time with at
+        most 100 records. On the dashboard it may run beside `deliver`, or while `close` is called. It must not write.
+        It is cut off after `Context.timeout` seconds; an exception counts as None for all records.
         """
-        return [None] * len(filed)
+        return [None] * len(records)
 
     @abstractmethod
     async def close(self) -> None:
-        """Give back connections. A second time does nothing.
+        """Close the connections. A second call does nothing.
 
-        Called once, after the last other call has ended, but for a `holds` that may be under way: it may fail then.
+        Called once, after all other calls have ended. Only `holds` may still be running; it may then fail.
         """

@@ -1,4 +1,4 @@
-"""A text that a route makes of an event: the name of a field, or a template (the setting `remark`)."""
+"""Texts that a route makes from an event: the name of a field, or a template (the setting `remark`)."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from connectors.base import Context, ExpressionError, SettingError
 
 
 class Sources:
-    """Compiles such texts, each once. Used by one destination."""
+    """Compiler of such texts for one destination. Each text is compiled once."""
 
     def __init__(self, context: Context) -> None:
         self._expressions = context.expressions
@@ -16,11 +16,11 @@ class Sources:
         self._compiled: dict[str, Callable[[Mapping[str, Any]], str]] = {}
 
     def text(self, source: str | None, event: Mapping[str, Any]) -> str:
-        """Give the text for an event, without blanks around it; empty for no source. Raises `ExpressionError`."""
+        """Return the text for an event, stripped; empty without a source. Raises `ExpressionError`."""
         return "" if source is None else self._of(source)(event).strip()
 
     def check(self, setting: str, source: str | None) -> None:
-        """Raise `SettingError` for a source that cannot be compiled; for `Connector.check_route`."""
+        """Raise `SettingError` for a source that cannot be compiled. Used by `Connector.check_route`."""
         if source is None:
             return
         try:
@@ -30,10 +30,10 @@ class Sources:
 
     def _of(self, source: str) -> Callable[[Mapping[str, Any]], str]:
         if source not in self._compiled:
-            self._compiled[source] = self._made(source)
+            self._compiled[source] = self._compile(source)
         return self._compiled[source]
 
-    def _made(self, source: str) -> Callable[[Mapping[str, Any]], str]:
+    def _compile(self, source: str) -> Callable[[Mapping[str, Any]], str]:
         if source in self._names:
             return self._expressions.template(f"{{{{ {source} }}}}", self._names)
         if "{{" not in source and "{%" not in source:

@@ -116,7 +116,7 @@ def _connector(
         concurrency=part.concurrency,
         now=time.time,
         pace=pace or nullcontext,
-        aside=aside,
+        offload=aside,
     )
     try:
         return kind(settings, context)

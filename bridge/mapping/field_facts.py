@@ -9,7 +9,7 @@ from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import FieldForm
 from bridge.mapping.transform_api import as_text
 from bridge.mapping.transforms import BUILTIN
-from connectors.base import WantedField
+from connectors.base import MappedField
 
 _NOT_LONGER: Final = frozenset({"trim"})
 _GIVES_TEXT: Final = frozenset(BUILTIN) - {"epoch_ms", "lookup"}
@@ -17,7 +17,7 @@ _NO_TEXT: Final = frozenset({"SessionID"})
 """Fields of the event that the sender writes as numbers."""
 
 
-def wanted_field(name: str, form: FieldForm, expressions: JinjaExpressions) -> WantedField:
+def wanted_field(name: str, form: FieldForm, expressions: JinjaExpressions) -> MappedField:
     """Say what is known of a field before there is an event.
 
     Args:
@@ -33,7 +33,7 @@ def wanted_field(name: str, form: FieldForm, expressions: JinjaExpressions) -> W
     if form.default is not None:
         known.append(form.default)
     values = tuple(value for value in known if as_text(value).strip())
-    return WantedField(
+    return MappedField(
         name=name,
         always=form.required or _is_filled(form.value) or _is_filled(form.default),
         text=(closed or _is_text(form)) and all(isinstance(value, str) for value in values),

@@ -48,7 +48,7 @@ def make_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -
         payload=delivery.payload,
         route=route.settings,
         memo=delivery.memo,
-        again=delivery.attempts > 0,
+        is_repeat=delivery.attempts > 0,
     )
 
 

@@ -14,7 +14,7 @@ from bridge.config.yaml_reader import Places
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import wanted_field
 from bridge.mapping.mapping import FieldForm
-from connectors.base import Finding, Severity, Vault, Wanted
+from connectors.base import Finding, MappedRoute, Severity, Vault
 
 AT_ONCE = 10
 """Destinations that are asked at the same time."""
@@ -46,7 +46,7 @@ class _Questions:
     destination: Destination
     routes: list[Path]
     """The routes to it, by their paths."""
-    wanted: list[Wanted]
+    wanted: list[MappedRoute]
     """What they send, in the same order."""
 
 
@@ -98,7 +98,7 @@ def _questions(config: Config, places: Places) -> list[_Questions]:
             forms: Mapping[str, object] = places.value((*path, "fields")) or {}
             fields = (wanted_field(name, FieldForm.model_validate(form), expressions) for name, form in forms.items())
             made[route.destination].routes.append(path)
-            made[route.destination].wanted.append(Wanted(route.settings, tuple(fields)))
+            made[route.destination].wanted.append(MappedRoute(route.settings, tuple(fields)))
     return list(made.values())
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from bridge.config.model import Config, Destination, Route
 from bridge.delivery.quota import allowance
 from bridge.store.interface import DeliveryState
-from connectors.base import Filed
+from connectors.base import RemoteRecord
 
 AT_ONCE = 100
 """Records that a destination is asked for in one call."""
@@ -238,16 +238,16 @@ async def _ask(
             await asyncio.sleep(asking.pause)
 
 
-def _filed(rows: Sequence[Delivered], routes: Mapping[tuple[str, str], Route]) -> list[tuple[int, Filed]]:
+def _filed(rows: Sequence[Delivered], routes: Mapping[tuple[str, str], Route]) -> list[tuple[int, RemoteRecord]]:
     """Give what can be asked for: it has an id there, and its route is still configured."""
     return [
-        (each.id, Filed(each.remote_id, route.settings))
+        (each.id, RemoteRecord(each.remote_id, route.settings))
         for each in rows
         if each.remote_id and (route := routes.get((each.chatbot, each.route)))
     ]
 
 
-async def _told(destination: Destination, filed: Sequence[tuple[int, Filed]]) -> Mapping[int, bool | None]:
+async def _told(destination: Destination, filed: Sequence[tuple[int, RemoteRecord]]) -> Mapping[int, bool | None]:
     """Ask once; where there is no answer nothing is told."""
     try:
         async with asyncio.timeout(destination.timeout):

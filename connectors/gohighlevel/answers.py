@@ -11,7 +11,7 @@ _UNKNOWN_RENEWAL = 900.0  # seconds; the answers do not say when the day of an a
 _SHARE_KEPT = 10  # a tenth of the day's calls is kept for new leads
 
 
-def delivered(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:
+def delivered_contact(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:
     """Say that a contact has been written; None where the answer names no id, and so accounts for nothing.
 
     Where the e-mail belongs to one contact and the phone to another, the phone is dropped without a word (issue 37 of
@@ -27,7 +27,7 @@ def delivered(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:
 
 
 def quotas(headers: Mapping[str, str], now: float) -> Sequence[Quota]:
-    """Give what an answer's headers say is left (marketplace.gohighlevel.com, "Rate Limits").
+    """Return what an answer's headers say is left (marketplace.gohighlevel.com, "Rate Limits").
 
     Args:
         headers: By names in any case.

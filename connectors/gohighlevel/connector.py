@@ -9,6 +9,7 @@ from connectors.base import (
     Connector,
     Context,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Quota,
@@ -16,7 +17,6 @@ from connectors.base import (
     Record,
     Rejected,
     SettingError,
-    Wanted,
 )
 from connectors.gohighlevel import answers, requests
 from connectors.gohighlevel.settings import GoHighLevelSettings
@@ -53,7 +53,7 @@ class GoHighLevelConnector(Connector):
         self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what the last answer of success said is left of the day's calls and of the burst."""
+        """Return what the last answer of success said is left of the day's calls and of the burst."""
         return self._quotas
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
@@ -66,7 +66,7 @@ class GoHighLevelConnector(Connector):
         body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._upsert), headers, body)
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not asked for
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not asked for
         """Ask for the location, which cannot write."""
         return (answers.finding(await self._api.call("GET", self._location)),)
 
@@ -82,4 +82,6 @@ class GoHighLevelConnector(Connector):
         if not isinstance(reply, Reply):
             return reply
         self._quotas = answers.quotas(reply.headers, self._now())
-        return answers.delivered(reply, document) or self._api.unclear(reply.status, "it names no id of the contact")
+        return answers.delivered_contact(reply, document) or self._api.unclear(
+            reply.status, "it names no id of the contact"
+        )

@@ -17,7 +17,7 @@ CUSTOM = "custom."
 
 
 def contact(record: Record, location_id: str) -> dict[str, Any] | None:
-    """Give the document that upserts a contact; None for a record without e-mail and phone.
+    """Return the document that upserts a contact; None for a record without e-mail and phone.
 
     Without either, each attempt would create another contact.
     """

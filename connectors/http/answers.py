@@ -1,7 +1,7 @@
-"""From the answer of a call to the outcome of its record. Pure: the time is passed in.
+"""Answers to outcomes: for a call with one record, and for a batch whose answer has a result for each record. Pure.
 
-What an answer does not say is not assumed: a record counts as delivered only when the status is one of success, and
-every expression that the settings ask for could be read and is true.
+Nothing is assumed. A record counts as delivered only if the status is a success, and every expression in the settings
+can be evaluated and is true.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,15 @@ from connectors.http.requests import template_names, variables_of
 from connectors.http.settings import HttpSettings, Otherwise, Results, setting
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.http_client.status_table import Asked, classify, meaning, message_in, retry_after, said, shorten
+from connectors.http_client.status_table import (
+    CallTraits,
+    classify,
+    meaning,
+    message_in,
+    retry_after,
+    shorten,
+    words_in,
+)
 
 _WITHOUT_JSON = frozenset({"status", "headers"})
 _NAMES = _WITHOUT_JSON | {"answer"}
@@ -34,20 +42,20 @@ class Expression:
 
 
 class Reader:
-    """Says what became of the record of a call, from its answer.
+    """Reader of the answer to a call: returns the outcome of its record.
 
     Args:
-        settings: The destination's.
-        context: For compiling expressions.
-        asked: What about the requests changes the meaning of answers.
-        secrets: Masks what the destination repeats of them.
+        settings: Settings of the destination.
+        context: Compiles expressions.
+        traits: Properties of the requests that change the meaning of answers.
+        secrets: Masks secrets that the destination repeats.
 
     Raises:
-        SettingError: for an expression that cannot be compiled.
+        SettingError: an expression cannot be compiled.
     """
 
-    def __init__(self, settings: HttpSettings, context: Context, asked: Asked, secrets: Secrets) -> None:
-        self._asked = asked
+    def __init__(self, settings: HttpSettings, context: Context, traits: CallTraits, secrets: Secrets) -> None:
+        self._traits = traits
         self._secrets = secrets
         self._otherwise = settings.success.otherwise
         of_result = frozenset({"result"} if settings.results else ())
@@ -61,14 +69,14 @@ class Reader:
         self._success = settings.success.status or _usual_success(reads_body=reads_body)
 
     def one(self, answer: Answer, now: float) -> Outcome:
-        """Say what became of the record of a call with one. `now` is in seconds since the epoch."""
+        """Return the outcome of a call with one record. `now` is in seconds since the epoch."""
         if self._plain and answer.status in self._success:
             return Delivered(status=answer.status)
         values = self.success(answer, now)
         return self.delivered(values) if isinstance(values, dict) else values
 
     def success(self, answer: Answer, now: float) -> dict[str, Any] | Outcome:
-        """Give the values that expressions may use, if the call as a whole succeeded; else its outcome."""
+        """Return the variables for expressions if the call as a whole succeeded, else its outcome."""
         if answer.status not in self._success:
             return self._failed(answer, now)
         values: dict[str, Any] = {"status": answer.status, "headers": answer.headers, "answer": None}
@@ -80,23 +88,23 @@ class Reader:
         return values if self._when is None else self._checked(self._when, values)
 
     def delivered(self, values: Values) -> Delivered:
-        """Say that a record has been written, with its id and link as far as they can be read."""
+        """Return the outcome of a written record, with its id and link if they can be read."""
         remote_id, no_id = _read(self._id, values, identifier, "remote_id")
         remote_url, no_link = _read(self._link, values, _safe_link, "remote_url")
         warning = "; ".join(filter(None, (no_id, no_link)))
         return Delivered(remote_id, remote_url, self._secrets.mask(warning) or None, values["status"])
 
     def unreadable(self, status: int, why: str, blame: Blame = Blame.UNCLEAR) -> Retry:
-        """Say that an answer does not tell what became of a record."""
+        """Return the outcome of an answer that does not account for a record."""
         detail = shorten(self._secrets.mask(f"it answered {status}, but {why}"))
         return Retry(Reason.BAD_ANSWER, detail, blame, None, status)
 
     def refused(
         self, values: Values, why: str, words: str, otherwise: Otherwise, blame: Blame | None = None
     ) -> Outcome:
-        """Say that an answer denies that something was written, in the destination's own words."""
-        said_so = f' ("{shorten(self._secrets.mask(words))}")' if words else ""
-        detail = f"it answered {values['status']}, but {why}{said_so}"
+        """Return the outcome of an answer that denies a write, with the destination's own message."""
+        quotation = f' ("{shorten(self._secrets.mask(words))}")' if words else ""
+        detail = f"it answered {values['status']}, but {why}{quotation}"
         if otherwise == "reject":
             return Rejected(Reason.REFUSED, detail, blame or Blame.BATCH, values["status"])
         return Retry(Reason.REFUSED, detail, blame or Blame.UNCLEAR, None, values["status"])
@@ -110,8 +118,8 @@ class Reader:
         return self.refused(values, "success.when is not true", message_in(values["answer"]), self._otherwise)
 
     def _failed(self, answer: Answer, now: float) -> Outcome:
-        words = shorten(self._secrets.mask(said(answer.body, answer.headers.get("Content-Type", ""))))
-        outcome = classify(answer.status, answer.headers, now, words, self._asked)
+        words = shorten(self._secrets.mask(words_in(answer.body, answer.headers.get("Content-Type", ""))))
+        outcome = classify(answer.status, answer.headers, now, words, self._traits)
         if not isinstance(outcome, Delivered):
             return outcome
         detail = f"it answered {answer.status}, which success.status does not name"
@@ -126,16 +134,16 @@ def optional_expression(
 
 
 def expression(source: str, context: Context, *path: str, more: frozenset[str] = frozenset()) -> Expression:
-    """Compile an expression over an answer, and see whether it needs the answer's JSON.
+    """Compile an expression over an answer, and determine whether it needs the answer's JSON.
 
     Args:
-        source: Its text.
+        source: Text of the expression.
         context: Compiles it.
-        path: The setting that it stands in.
-        more: Names that it may use beside `status`, `headers` and `answer`.
+        path: Path of the setting.
+        more: Names that it may use besides `status`, `headers` and `answer`.
 
     Raises:
-        SettingError: it cannot be compiled.
+        SettingError: the expression cannot be compiled.
     """
     with setting(*path):
         try:
@@ -145,44 +153,44 @@ def expression(source: str, context: Context, *path: str, more: frozenset[str] =
 
 
 def is_true(value: object) -> bool:
-    """Tell whether an answer's value says yes. A word that says no is true to Jinja, but not here."""
+    """Return True if a value of an answer means yes. Words such as `no` are true to Jinja, but not here."""
     return value.strip().lower() not in _FALSE if isinstance(value, str) else bool(value)
 
 
 def identifier(value: object) -> str | None:
-    """Take a text or whole number as an id; None for anything else, and for an empty one."""
+    """Return a text or whole number as an id; None for anything else and for an empty text."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value).strip()[:_LONGEST_ID] or None
 
 
 def _safe_link(value: object) -> str | None:
-    """Take a link only where it can do no harm in a page that shows it."""
+    """Return a link if it is safe in a page that shows it, else None."""
     text = value.strip() if isinstance(value, str) else ""
     return text if text.lower().startswith(("https://", "http://")) and len(text) <= _LONGEST_LINK else None
 
 
 def _usual_success(*, reads_body: bool) -> frozenset[int]:
-    """Give the statuses of success where the settings name none."""
+    """Return the success statuses for settings that name none."""
     usual = frozenset(status for status in range(200, 300) if meaning(status).verdict is Delivered)
     return usual | {_MULTI_STATUS} if reads_body else usual
 
 
 def _read(
-    wanted: Expression | None, values: Values, as_text: Callable[[object], str | None], name: str
+    source: Expression | None, values: Values, as_text: Callable[[object], str | None], name: str
 ) -> tuple[str | None, str | None]:
-    """Give what an expression reads from the answer of a success, and a warning where it is not there."""
-    if wanted is None:
+    """Return the value of an expression over a success, and a warning if there is none."""
+    if source is None:
         return None, None
     try:
-        text = as_text(wanted.of(values))
+        text = as_text(source.of(values))
     except ExpressionError as error:
         return None, shorten(f"{name} cannot be read: {error.message}")
     return text, None if text else f"the answer holds no {name}"
 
 
 class _Nothing:
-    """Stands for the result of a record of which the answer says nothing."""
+    """Marker for a record that has no result in the answer."""
 
 
 _NOTHING = _Nothing()
@@ -190,15 +198,15 @@ _RESULT = frozenset({"result"})
 
 
 class ResultsReader:
-    """Says of each record of a batch what became of it. A record without a result counts as not delivered.
+    """Reader of the answer to a batch: an outcome for each record, not delivered where there is no result.
 
     Args:
-        results: The destination's settings of batch mode.
-        context: For compiling expressions.
+        results: Settings of batch mode.
+        context: Compiles expressions.
         reader: Reads the answer as a whole.
 
     Raises:
-        SettingError: for an expression that cannot be compiled.
+        SettingError: an expression cannot be compiled.
     """
 
     def __init__(self, results: Results, context: Context, reader: Reader) -> None:
@@ -215,23 +223,23 @@ class ResultsReader:
             self._result_key = expression(results.match.result, context, "results", "match", "result", more=_RESULT).of
 
     def outcomes(self, answer: Answer, records: Sequence[Record], now: float) -> list[Outcome]:
-        """Say what became of the records, in their order. `now` is in seconds since the epoch."""
+        """Return the outcomes of the records, in their order. `now` is in seconds since the epoch."""
         values = self._reader.success(answer, now)
         if not isinstance(values, dict):
             return [values] * len(records)
-        found = self._found(values, records)
-        if isinstance(found, str):
-            return [self._reader.unreadable(answer.status, found)] * len(records)
-        # Where not one is found, settings or destination are the trouble rather than each of the records.
-        blame = Blame.UNCLEAR if all(result is _NOTHING for result in found) else Blame.RECORD
-        return [self._outcome({**values, "result": result}, blame) for result in found]
+        results = self._results_of(values, records)
+        if isinstance(results, str):
+            return [self._reader.unreadable(answer.status, results)] * len(records)
+        # Without a single result, the settings or the destination are at fault rather than each record.
+        blame = Blame.UNCLEAR if all(result is _NOTHING for result in results) else Blame.RECORD
+        return [self._outcome({**values, "result": result}, blame) for result in results]
 
     def is_matching(self) -> bool:
-        """Tell whether results are found by a value rather than by position."""
+        """Return True if results are matched by a value rather than by position."""
         return self._record_key is not None
 
     def key_of(self, record: Record) -> str | None:
-        """Give the value that the record's result is found by; None where it has none, or none is needed."""
+        """Return the value that matches a record to its result; None if it has none, or none is needed."""
         if self._record_key is None:
             return None
         try:
@@ -254,14 +262,14 @@ class ResultsReader:
             values, "results.ok is not true for this record", message_in(error), self._otherwise, Blame.RECORD
         )
 
-    def _found(self, values: Values, records: Sequence[Record]) -> list[Any] | str:
-        """Give the results in the order of the records; or what is wrong with the answer."""
+    def _results_of(self, values: Values, records: Sequence[Record]) -> list[Any] | str:
+        """Return the results in the order of the records, or the problem of the answer."""
         try:
             results = self._each(values)
         except ExpressionError as error:
             return f"results.each cannot be read: {error.message}"
         if not isinstance(results, list | tuple):
-            return "results.each gives no list"
+            return "results.each does not return a list"
         if self._result_key is not None:
             by_key = self._by_key(self._result_key, values, results)
             return [by_key.get(self.key_of(record), _NOTHING) for record in records]
@@ -270,7 +278,7 @@ class ResultsReader:
         return list(results)
 
     def _by_key(self, key_of: Callable[[Values], Any], values: Values, results: Sequence[Any]) -> dict[str | None, Any]:
-        """Index the results. Two for one key may contradict each other, so they count as none."""
+        """Return the results by key. Two results for one key may contradict each other and count as none."""
         found: dict[str | None, Any] = {}
         for result in results:
             try:
@@ -278,5 +286,5 @@ class ResultsReader:
             except ExpressionError:
                 continue
             found[key] = _NOTHING if key in found else result
-        found[None] = _NOTHING  # a result without a key, and a record without one, have nothing in common
+        found[None] = _NOTHING  # a result without a key does not belong to a record without a key
         return found

@@ -1,4 +1,4 @@
-"""OAuth 2 client credentials: one token for all calls, fetched once however many ask (RFC 6749 section 4.4)."""
+"""OAuth 2 client credentials (RFC 6749 section 4.4): one token for all calls."""
 
 from collections.abc import Callable
 from urllib.parse import quote_plus, urlencode
@@ -15,13 +15,13 @@ from connectors.http_client.tokens import Token, TokenSource, read_token
 
 
 class ClientCredentials:
-    """Gets the access token of a destination. `source` may be used in parallel.
+    """Access tokens of a destination. `source` may be used in parallel.
 
     Args:
-        settings: The destination's.
+        settings: OAuth settings of the destination.
         session: Sends the token requests.
         now: Seconds since the epoch.
-        secrets: Is told each token, for masking.
+        secrets: Receives each token, for masking.
     """
 
     def __init__(self, settings: OAuth2, session: Session, now: Callable[[], float], secrets: Secrets) -> None:
@@ -31,7 +31,7 @@ class ClientCredentials:
         self._now = now
         self._secrets = secrets
         self.source = TokenSource(self._fetch, now, secrets)
-        """Keeps the token in use."""
+        """Holder of the token in use."""
 
     async def _fetch(self) -> Token | Failure:
         result = await self._session.send("POST", self._url, self._headers, self._body)
@@ -39,7 +39,7 @@ class ClientCredentials:
 
 
 def check_token_url(settings: OAuth2, *, allow_private: bool) -> None:
-    """Raise ValueError, with a line for the operator, where the token URL cannot be used."""
+    """Raise ValueError, with a line for the operator, if the token URL cannot be used."""
     try:
         url = URL(settings.token_url)
     except ValueError:
@@ -48,12 +48,12 @@ def check_token_url(settings: OAuth2, *, allow_private: bool) -> None:
 
 
 def token_request(settings: OAuth2) -> tuple[dict[str, str], bytes]:
-    """Give headers and body of the request for a token. Pure."""
+    """Return headers and body of a token request. Pure."""
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     form = {"grant_type": "client_credentials"}
     client_id, secret = settings.client_id, settings.client_secret.get_secret_value()
     if settings.client_auth == "basic":
-        # RFC 6749 section 2.3.1: both are encoded like a form before they go into the header.
+        # RFC 6749 section 2.3.1: both are form-encoded before they go into the header.
         headers["Authorization"] = encode_basic_auth(quote_plus(client_id), quote_plus(secret))
     else:
         form |= {"client_id": client_id, "client_secret": secret}

@@ -1,4 +1,4 @@
-"""The generic HTTP connector: the calls, between the pure parts that make requests and read answers."""
+"""The generic HTTP connector: the calls, and their order."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,24 @@ from connectors.base import (
     Context,
     ExpressionError,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Reason,
     Record,
     Rejected,
-    Wanted,
 )
 from connectors.http.answers import Reader, ResultsReader
 from connectors.http.auth import ClientCredentials, check_token_url
-from connectors.http.probe import Asked, credentials_in, no_token, trouble, unreached, well
-from connectors.http.requests import Request, Requests, preview, secrets_of
+from connectors.http.probe import (
+    ProbeTarget,
+    credentials_in,
+    problem_finding,
+    success_finding,
+    token_finding,
+    unreachable_finding,
+)
+from connectors.http.requests import HttpRequest, HttpRequests, preview, secrets_of
 from connectors.http.settings import HttpSettings, setting
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.session import Session
@@ -30,8 +37,8 @@ _UNAUTHORIZED = 401
 class HttpConnector(Connector):
     """Writes records into any HTTP API: one request for each record, or in batch mode one for several.
 
-    Idempotency is the destination's: its key (an upsert), `idempotency_key`, or `webhook-id` where it is looked at. A
-    crash or a lost answer leaves the record open, and the same request with the same ids comes again.
+    The destination must be idempotent: by its key (an upsert), by `idempotency_key`, or by `webhook-id`. After a crash
+    or a lost answer the outcome is unknown, and the same request is sent again with the same ids.
 
     A whole destination:
         ```yaml
@@ -52,11 +59,11 @@ class HttpConnector(Connector):
     def __init__(self, settings: HttpSettings, context: Context) -> None:
         self._now = context.now
         self._secrets = secrets_of(settings)
-        self._requests = Requests(settings, context)
-        self._reader = Reader(settings, context, self._requests.asked, self._secrets)
+        self._requests = HttpRequests(settings, context)
+        self._reader = Reader(settings, context, self._requests.traits, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
         self._session = Session(settings, context)
-        self._aside = context.aside
+        self._offload = context.offload
         self._credentials_in = credentials_in(settings)
         self._auth: ClientCredentials | None = None
         if settings.auth and settings.auth.oauth2:
@@ -65,24 +72,24 @@ class HttpConnector(Connector):
             self._auth = ClientCredentials(settings.auth.oauth2, self._session, self._now, self._secrets)
 
     def batches(self) -> bool:
-        """Whether the settings say how to read an answer to several records."""
+        """Return True if the settings describe how to read an answer to several records."""
         return self._results is not None
 
     def batch_key(self, record: Record) -> Hashable:
-        """Give the value by which results are matched to records, for two with the same could not be told apart."""
+        """Return the value that matches results to records: two records with the same value cannot be told apart."""
         return (self._results and self._results.key_of(record)) or record.id
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Send the records, one call for all in batch mode, else one after the other."""
+        """Send the records: in one call in batch mode, else one after the other."""
         if self._results is not None:
             return await self._deliver_batch(self._results, records)
         return [await self._deliver_one(record) for record in records]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request for the records (for the first one, if not in batch mode).
+        """Return the request for the records (for the first one, if not in batch mode).
 
         Raises:
-            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+            ExpressionError: the records cannot become a request; `deliver` would return `Rejected` with its message.
         """
         now = self._now()
         if self._results is None:
@@ -91,36 +98,39 @@ class HttpConnector(Connector):
         request = self._requests.batch([record.id for record in records], parts, now)
         return preview(request, self._secrets, bearer=self._auth is not None)
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP has no fields to ask for
-        """Ask with HEAD, which cannot write, whether the destination is there and takes the credentials."""
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP describes no fields
+        """Send a HEAD, which cannot write, to check that the destination is reachable and takes the credentials."""
         token = await self._auth.source.token() if self._auth else None
         if isinstance(token, Failure):
-            return (no_token(token),)
+            return (token_finding(token),)
         request = self._requests.harmless(self._now())
-        asked = Asked(request.url, self._requests.probes_address, self._credentials_in)
-        result = await (self._call(request) if asked.whole else self._send(request))
+        target = ProbeTarget(request.url, self._requests.probes_address, self._credentials_in)
+        result = await (self._call(request) if target.is_leads_address else self._send(request))
         if isinstance(result, Failure):
-            return (unreached(result),)
-        found = trouble(asked, result, self._secrets)
-        return (found or well(asked, result, await self._without_credentials(asked), token=token is not None),)
+            return (unreachable_finding(result),)
+        problem = problem_finding(target, result, self._secrets)
+        return (
+            problem
+            or success_finding(target, result, await self._without_credentials(target), token=token is not None),
+        )
 
     async def close(self) -> None:
-        """Close the connections; a token that is being fetched is given up."""
+        """Close the connections, and stop fetching a token."""
         if self._auth is not None:
             await self._auth.source.close()
         await self._session.close()
 
     async def _deliver_one(self, record: Record) -> Outcome:
         try:
-            request = await self._aside(partial(self._requests.request, record, self._now()))
+            request = await self._offload(partial(self._requests.request, record, self._now()))
         except ExpressionError as error:
             return self._unsendable(error)
         result = await self._call(request)
         return result.outcome if isinstance(result, Failure) else self._reader.one(result, self._now())
 
     async def _deliver_batch(self, results: ResultsReader, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Send what can be sent; a record that cannot be stands alone and does not keep the others."""
-        sendable = [await self._aside(partial(self._sendable, results, record)) for record in records]
+        """Send the records that can be sent; a record that cannot is rejected and does not delay the others."""
+        sendable = [await self._offload(partial(self._sendable, results, record)) for record in records]
         sent = [each for each in sendable if isinstance(each, _Part)]
         outcomes = iter(await self._send_batch(results, sent) if sent else ())
         return [next(outcomes) if isinstance(each, _Part) else each for each in sendable]
@@ -144,22 +154,24 @@ class HttpConnector(Connector):
         except ExpressionError as error:
             return self._unsendable(error)
         if results.is_matching() and results.key_of(record) is None:
-            return Rejected(Reason.MAPPING, "results.match.record gives no value, so its result could not be found")
+            return Rejected(
+                Reason.MAPPING, "results.match.record is empty for this record, so its result could not be found"
+            )
         return part
 
-    async def _call(self, request: Request) -> Answer | Failure:
-        """Send a request, with a token where one is needed."""
+    async def _call(self, request: HttpRequest) -> Answer | Failure:
+        """Send a request, with a token if one is needed."""
         if self._auth is None:
             return await self._session.send(request.method, request.url, request.headers, request.body)
-        return await self._auth.source.authorized(lambda token: self._send(request.authorized(token.value)))
+        return await self._auth.source.send_with_token(lambda token: self._send(request.with_token(token.value)))
 
-    async def _without_credentials(self, asked: Asked) -> Answer | Failure | None:
-        """Ask the same without credentials, to learn whether they are looked at; a token's giver has done so."""
-        if not asked.whole or asked.credentials is None or self._auth is not None:
+    async def _without_credentials(self, target: ProbeTarget) -> Answer | Failure | None:
+        """Send the same HEAD without credentials, to learn whether they are checked. Not needed with OAuth."""
+        if not target.is_leads_address or target.credentials is None or self._auth is not None:
             return None
         return await self._send(self._requests.harmless(self._now(), credentials=False))
 
-    async def _send(self, request: Request) -> Answer | Failure:
+    async def _send(self, request: HttpRequest) -> Answer | Failure:
         return await self._session.send(request.method, request.url, request.headers, request.body)
 
     def _unsendable(self, error: ExpressionError) -> Rejected:

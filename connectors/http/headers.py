@@ -1,4 +1,4 @@
-"""The headers of requests: fixed ones, templates, credentials, the idempotency key and the signature. Pure."""
+"""The headers of requests: fixed values, templates, credentials, idempotency key and signature. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from connectors.http.address import UnsendableError
 from connectors.http.settings import Auth, HttpSettings, Sign, setting
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5; a line break would begin a header
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5; a line break would start another header
 _SENSITIVE = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _KEY = "Idempotency-Key"
@@ -26,16 +26,16 @@ NO_VARIABLES: Mapping[str, Any] = {}
 
 
 class Headers:
-    """Makes a request's headers. What is the same for each record is made once.
+    """Builder of request headers. Values that are the same for each record are made once.
 
     Args:
-        settings: The destination's.
-        context: For compiling templates.
-        names: The names that templates may use.
-        content_type: The body's, unless the settings name another; None for no body.
+        settings: Settings of the destination.
+        context: Compiles templates.
+        names: Names that templates may use.
+        content_type: Content-Type of the body, unless the settings name another; None without a body.
 
     Raises:
-        SettingError: for a header that cannot be sent, or that something else sets already.
+        SettingError: a header cannot be sent, or another setting already sets it.
     """
 
     def __init__(
@@ -49,24 +49,24 @@ class Headers:
         self._key = settings.idempotency_key
         self._signers = _signers(settings.sign)
         self.templates: dict[str, Callable[[Mapping[str, Any]], str]] = {}
-        """Those whose values depend on the record, by name."""
-        taken = self._taken(settings.auth)
+        """Templates whose values depend on the record, by header name."""
+        reserved = self._reserved(settings.auth)
         for name, value in settings.headers.items():
             with setting("headers", name):
-                _check_name(name, taken)
+                _check_name(name, reserved)
                 self._add(name, value.get_secret_value(), context, names)
         self._same = not (self.templates or self._signers or self._key)
 
     def make(
         self, message_id: str, body: bytes | None, now: float, variables: Mapping[str, Any] = NO_VARIABLES
     ) -> CIMultiDict[str]:
-        """Give the headers of a request; not to be changed, for requests may share them.
+        """Return the headers of a request. Do not change them, because requests may share them.
 
         Args:
-            message_id: The same whenever the same is sent again.
-            body: What is sent, for the signature.
+            message_id: Stays the same when the same content is sent again.
+            body: Body of the request, for the signature.
             now: Seconds since the epoch, for the signature.
-            variables: The record's, for templates.
+            variables: Variables of the record, for templates.
 
         Raises:
             ExpressionError: the record's values do not suit a template, or cannot be sent.
@@ -83,9 +83,9 @@ class Headers:
         return headers
 
     def without_record(self, now: float, *, credentials: bool) -> CIMultiDict[str]:
-        """Give the headers of a request that is about no record and has no body, with the credentials or without.
+        """Return the headers of a request without record and body, with or without the credentials.
 
-        Those that are templates are left out.
+        Headers that are templates are left out.
         """
         left_out = {"content-type"} if credentials else {"content-type", *self._credentials}
         headers = CIMultiDict((name, value) for name, value in self._fixed.items() if name.lower() not in left_out)
@@ -93,11 +93,11 @@ class Headers:
             headers.update(_signature(self._signers, "probe", b"", now))
         return headers
 
-    def _taken(self, auth: Auth | None) -> frozenset[str]:
-        taken = {name.lower() for name in self._fixed} - {"content-type"}
-        taken |= {"authorization"} if auth and auth.oauth2 else set()
-        taken |= {_KEY.lower()} if self._key else set()
-        return frozenset(taken | set(_SIGNED if self._signers else ()))
+    def _reserved(self, auth: Auth | None) -> frozenset[str]:
+        reserved = {name.lower() for name in self._fixed} - {"content-type"}
+        reserved |= {"authorization"} if auth and auth.oauth2 else set()
+        reserved |= {_KEY.lower()} if self._key else set()
+        return frozenset(reserved | set(_SIGNED if self._signers else ()))
 
     def _add(self, name: str, value: str, context: Context, names: frozenset[str]) -> None:
         if "{{" in value or "{%" in value:
@@ -107,12 +107,12 @@ class Headers:
 
 
 def is_sensitive(name: str) -> bool:
-    """Tell whether a header or a parameter of this name is likely to hold a secret."""
+    """Return True if a header or a parameter of this name probably holds a secret."""
     return _SENSITIVE.search(name) is not None
 
 
 def _auth_headers(auth: Auth | None) -> dict[str, str]:
-    """Give the credentials that do not change; those of OAuth 2 are added to each request."""
+    """Return the fixed credentials; OAuth 2 tokens are added to each request."""
     if auth is None or auth.oauth2 is not None:
         return {}
     if auth.basic is not None:
@@ -120,10 +120,10 @@ def _auth_headers(auth: Auth | None) -> dict[str, str]:
     if auth.bearer is not None:
         with setting("auth", "bearer"):
             return {"Authorization": _sendable("Authorization", f"Bearer {auth.bearer.get_secret_value()}")}
-    return _own_header(auth)
+    return _header_auth(auth)
 
 
-def _own_header(auth: Auth) -> dict[str, str]:
+def _header_auth(auth: Auth) -> dict[str, str]:
     if auth.header is None:
         return {}
     with setting("auth", "header", "name"):
@@ -132,12 +132,12 @@ def _own_header(auth: Auth) -> dict[str, str]:
         return {auth.header.name: _sendable(auth.header.name, auth.header.value.get_secret_value())}
 
 
-def _check_name(name: str, taken: frozenset[str]) -> None:
+def _check_name(name: str, reserved: frozenset[str]) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueError("is not a name that a header can have")
+        raise ValueError("is not a valid header name")
     if name.lower() in _OF_THE_CONNECTION:
         raise ValueError("belongs to the connection and cannot be set")
-    if name.lower() in taken:
+    if name.lower() in reserved:
         raise ValueError("is set by auth, sign or idempotency_key already")
 
 
@@ -148,7 +148,7 @@ def _sendable(name: str, value: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Write a string of a structured field (RFC 8941 section 3.3.3)."""
+    """Return a string of a structured field (RFC 8941 section 3.3.3)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -163,7 +163,7 @@ def _signers(sign: Sign | None) -> list[Webhook]:
 
 
 def _signature(signers: list[Webhook], message_id: str, body: bytes, now: float) -> dict[str, str]:
-    """Sign as Standard Webhooks says: id, time and body under each secret, the signatures separated by blanks."""
+    """Return the headers of Standard Webhooks: id, time, and a signature of both and the body under each secret."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

@@ -1,12 +1,13 @@
-"""What the answer to a HEAD says of a destination: is it there, and does it take the credentials? Pure.
+"""Findings from the answer to a HEAD: is the destination there, and does it accept the credentials? Pure.
 
-Only HEAD is sent, which is for asking and never for writing (RFC 9110 section 9.2.1). OPTIONS would be as safe, but
-is mostly answered by something that does not look at credentials. To tell whether they were looked at, the same HEAD
-goes without them too: where that one is refused and the other is not, they are good, whatever else the answer is.
-(Few addresses that leads are posted to know HEAD: 404 and 405 are as good an answer as 200.)
+Only HEAD is sent, because it never writes (RFC 9110 section 9.2.1). OPTIONS would be as safe, but servers usually
+answer it without checking credentials. The same HEAD is sent without credentials too: if only that one is refused, the
+credentials are good, whatever else the answer is. Few addresses that accept leads support HEAD, so 404 and 405 are as
+good an answer as 200.
 
-Where the address is made of the lead, there is none to ask; and where leads are written with GET, a HEAD might be taken
-for one. Then it is the root of the server that is asked, without credentials, and only whether it is there is learnt.
+If the address depends on the lead, there is no fixed address to probe. If leads are written with GET, a HEAD might be
+taken for one. In both cases the root of the server is probed without credentials, which shows only whether it is
+reachable.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import meaning, shorten
 
 _REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN})
-_LOOKED_AT = _REFUSALS | {Reason.REDIRECT}  # to a page for logging in
+_CHECKED = _REFUSALS | {Reason.REDIRECT}  # to a login page
 _PASSING = frozenset({Reason.SERVER_ERROR, Reason.RATE_LIMITED, Reason.TIMEOUT, Reason.UNREACHABLE})
 _UNKNOWN_METHOD = 501
 _REACH = "correct url, or let this machine reach it (name, firewall, certificate)"
@@ -37,18 +38,18 @@ _ADVICE: Mapping[tuple[str | int, ...], str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked of a destination."""
+class ProbeTarget:
+    """The address that a probe asks."""
 
     url: URL
-    whole: bool
-    """Whether it is the address that leads go to, asked with the credentials; else it is the server's root."""
+    is_leads_address: bool
+    """True for the address that receives leads, probed with the credentials; False for the root of the server."""
     credentials: tuple[str, ...] | None
-    """The setting that the credentials are in; None where there are none."""
+    """Setting that holds the credentials; None if there are none."""
 
 
 def credentials_in(settings: HttpSettings) -> tuple[str, ...] | None:
-    """Give the setting that a destination's credentials are in, None where it has none."""
+    """Return the setting that holds the destination's credentials, None if it has none."""
     if settings.auth is not None:
         return ("auth",)
     if settings.sign is not None:
@@ -58,8 +59,8 @@ def credentials_in(settings: HttpSettings) -> tuple[str, ...] | None:
     return ("url",) if any(map(is_sensitive, URL(settings.url).query)) else None
 
 
-def no_token(failed: Failure) -> Finding:
-    """Say why there is no access token; secrets have been taken out of the reason by who asked for it."""
+def token_finding(failed: Failure) -> Finding:
+    """Return the finding for a missing access token; its reason holds no secrets."""
     outcome = failed.outcome
     if outcome.reason in _REFUSALS:
         what = f"{outcome.detail}; correct client_id, client_secret, scope or audience"
@@ -68,61 +69,63 @@ def no_token(failed: Failure) -> Finding:
     return Finding(severity, outcome.detail, setting=failed.setting or ("auth", "oauth2", "token_url"))
 
 
-def unreached(failed: Failure) -> Finding:
-    """Say why there was no answer."""
+def unreachable_finding(failed: Failure) -> Finding:
+    """Return the finding for a call without an answer."""
     detail, setting = failed.outcome.detail, failed.setting or ("url",)
     advice = "" if ";" in detail else f"; {_ADVICE.get(setting, _REACH)}"
     return Finding(Severity.ERROR, detail + advice, setting=setting)
 
 
-def trouble(asked: Asked, answer: Answer, secrets: Secrets) -> Finding | None:
-    """Say what is wrong, if something is."""
+def problem_finding(target: ProbeTarget, answer: Answer, secrets: Secrets) -> Finding | None:
+    """Return the problem shown by an answer, or None."""
     row = meaning(answer.status)
     what = f"it answered {answer.status}: {row.why}"
-    if asked.whole and row.reason in _REFUSALS:
-        return Finding(Severity.ERROR, f"{what}; {_credentials_advice(asked)}", setting=asked.credentials or ("auth",))
-    if asked.whole and row.reason is Reason.REDIRECT:
-        what = f"it answered {answer.status}: it points to {_target(asked, answer)}"
-        told = shorten(secrets.mask(f"{what}; redirects are not followed, so correct url"))
-        return Finding(Severity.ERROR, told, setting=("url",))
-    if asked.whole and row.reason is Reason.GONE:
+    if target.is_leads_address and row.reason in _REFUSALS:
+        return Finding(
+            Severity.ERROR, f"{what}; {_credentials_advice(target)}", setting=target.credentials or ("auth",)
+        )
+    if target.is_leads_address and row.reason is Reason.REDIRECT:
+        what = f"it answered {answer.status}: it points to {_target(target, answer)}"
+        message = shorten(secrets.mask(f"{what}; redirects are not followed, so correct url"))
+        return Finding(Severity.ERROR, message, setting=("url",))
+    if target.is_leads_address and row.reason is Reason.GONE:
         return Finding(Severity.ERROR, f"{what}; correct url", setting=("url",))
     if row.reason in _PASSING and answer.status != _UNKNOWN_METHOD:
         return Finding(Severity.WARNING, f"{what}; ask again later", setting=("url",))
     return None
 
 
-def well(asked: Asked, answer: Answer, without: Answer | Failure | None, *, token: bool) -> Finding:
-    """Say what is known where nothing is wrong.
+def success_finding(target: ProbeTarget, answer: Answer, without: Answer | Failure | None, *, token: bool) -> Finding:
+    """Return the finding for an answer without a problem.
 
     Args:
-        asked: What was asked.
-        answer: What came back.
-        without: What came back without the credentials, where that was asked too.
-        token: Whether an access token was given for them.
+        target: The address that was probed.
+        answer: Its answer.
+        without: Answer to the same request without the credentials, if it was sent.
+        token: True if the credentials were accepted for an access token.
     """
-    if not asked.whole:
-        given = ", an access token was given" if token else ""
-        known = "not asked for, because that could write or needs a lead"
-        return Finding(Severity.NOTE, f"reachable{given}; the address of the leads itself was {known}")
-    if asked.credentials is None:
+    if not target.is_leads_address:
+        access = ", an access token was issued" if token else ""
+        limit = "the address that receives leads was not probed, because that could write or needs a lead"
+        return Finding(Severity.NOTE, f"reachable{access}; {limit}")
+    if target.credentials is None:
         return Finding(Severity.NOTE, "reachable; no credentials are set")
-    if token or (isinstance(without, Answer) and meaning(without.status).reason in _LOOKED_AT):
+    if token or (isinstance(without, Answer) and meaning(without.status).reason in _CHECKED):
         return Finding(Severity.NOTE, "reachable, credentials accepted")
     same = f"a HEAD is answered {answer.status} without credentials too"
-    return Finding(Severity.NOTE, f"reachable; whether the credentials are good cannot be told, for {same}")
+    return Finding(Severity.NOTE, f"reachable; the credentials could not be checked, because {same}")
 
 
-def _credentials_advice(asked: Asked) -> str:
-    if asked.credentials is None:
-        return "it wants some, so set auth"
-    return f"correct those in {asked.credentials[0]}, or give them the rights"
+def _credentials_advice(target: ProbeTarget) -> str:
+    if target.credentials is None:
+        return "it requires credentials, so set auth"
+    return f"correct those in {target.credentials[0]}, or give them the rights"
 
 
-def _target(asked: Asked, answer: Answer) -> str:
-    """Name where a redirect leads: the server only, for the rest of an address can hold secrets."""
+def _target(target: ProbeTarget, answer: Answer) -> str:
+    """Return the server that a redirect leads to. The rest of the address can hold secrets."""
     try:
-        target = asked.url.join(URL(answer.headers["Location"])).origin()
+        server = target.url.join(URL(answer.headers["Location"])).origin()
     except (KeyError, ValueError):
         return "another address"
-    return f"another path of {target}" if target == asked.url.origin() else str(target)
+    return f"another path of {server}" if server == target.url.origin() else str(server)

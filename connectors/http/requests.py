@@ -1,4 +1,4 @@
-"""From records to requests. Pure: the time is passed in."""
+"""Records to requests: addresses, headers, bodies, their secrets and their preview. Pure: the time is passed in."""
 
 import hashlib
 import json
@@ -17,31 +17,31 @@ from connectors.http.address import Address, UnsendableError
 from connectors.http.headers import NO_VARIABLES, Headers, is_sensitive
 from connectors.http.settings import Auth, HttpSettings, TemplateBody, setting
 from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.status_table import Asked
+from connectors.http_client.status_table import CallTraits
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Request:
-    """A request, complete but for an OAuth 2 token."""
+class HttpRequest:
+    """A request, complete except for an OAuth 2 token."""
 
     method: str
     url: URL
     headers: CIMultiDict[str]
-    """Not to be changed: requests may share them."""
+    """Not to be changed, because requests may share them."""
     body: bytes | None
 
-    def authorized(self, token: str) -> "Request":
-        """Give the same request with a bearer token (RFC 6750)."""
+    def with_token(self, token: str) -> "HttpRequest":
+        """Return the same request with a bearer token (RFC 6750)."""
         headers = self.headers.copy()
         headers["Authorization"] = f"Bearer {token}"
-        return Request(self.method, self.url, headers, self.body)
+        return HttpRequest(self.method, self.url, headers, self.body)
 
 
-class Requests:
-    """Makes requests of records, as the settings say.
+class HttpRequests:
+    """Builder of requests from records, as the settings describe them.
 
     Raises:
-        SettingError: for a setting that cannot work.
+        SettingError: a setting cannot work.
     """
 
     def __init__(self, settings: HttpSettings, context: Context) -> None:
@@ -52,81 +52,81 @@ class Requests:
         self._body = Body(settings, context, names)
         self._headers = Headers(settings, context, names, self._body.content_type)
         per_record = self._address.fixed is None or bool(self._headers.templates)
-        self.asked = Asked(per_record, keyed=settings.idempotency_key is not False)
-        """What about these requests changes the meaning of an answer."""
-        told = not any(map(is_sensitive, self._headers.templates))
-        self.probes_address = self._address.fixed is not None and self._method != "GET" and told
-        """Whether `harmless` asks the address that leads go to; else the root of its server."""
+        self.traits = CallTraits(per_record, keyed=settings.idempotency_key is not False)
+        """Properties of these requests that change the meaning of an answer."""
+        sends_credentials = not any(map(is_sensitive, self._headers.templates))
+        self.probes_address = self._address.fixed is not None and self._method != "GET" and sends_credentials
+        """True if `harmless` requests the address that receives leads, else the root of its server."""
         self._needs_variables = per_record or self._body.template is not None
         if settings.results is not None:
             self._check_batches(settings)
 
-    def request(self, record: Record, now: float) -> Request:
-        """Make the request for one record.
+    def request(self, record: Record, now: float) -> HttpRequest:
+        """Return the request for one record.
 
         Raises:
-            ExpressionError: its values do not suit a template or cannot be sent; trying again cannot help.
+            ExpressionError: its values do not suit a template or cannot be sent; another attempt cannot succeed.
         """
         variables = variables_of(record) if self._needs_variables else NO_VARIABLES
         body = self._body.one(record, variables)
         headers = self._headers.make(record.id, body, now, variables)
-        return Request(self._method, self._address.url(variables), headers, body)
+        return HttpRequest(self._method, self._address.url(variables), headers, body)
 
     def part(self, record: Record) -> bytes:
-        """Make one record's part of a batch. Raises `ExpressionError` where it cannot be sent."""
+        """Return one record's part of a batch. Raises `ExpressionError` if it cannot be sent."""
         return self._body.part(record)
 
-    def batch(self, ids: Sequence[str], parts: Sequence[bytes], now: float) -> Request:
-        """Make the request for the records of these ids, of which `part` made these parts.
+    def batch(self, ids: Sequence[str], parts: Sequence[bytes], now: float) -> HttpRequest:
+        """Return the request for the records of these ids, from the parts that `part` returned for them.
 
         Raises:
             ExpressionError: the parts together cannot be sent.
         """
         body = self._body.array(parts)
         headers = self._headers.make(_batch_id(ids), body, now)
-        return Request(self._method, self._address.url(NO_VARIABLES), headers, body)
+        return HttpRequest(self._method, self._address.url(NO_VARIABLES), headers, body)
 
-    def harmless(self, now: float, *, credentials: bool = True) -> Request:
-        """Make a request that cannot write, about no record: a HEAD (`connectors.http.probe` says of what)."""
+    def harmless(self, now: float, *, credentials: bool = True) -> HttpRequest:
+        """Return a HEAD request, which cannot write and concerns no record (see `connectors.http.probe`)."""
         if not self.probes_address:
-            return Request("HEAD", self._address.root, CIMultiDict(), None)
+            return HttpRequest("HEAD", self._address.root, CIMultiDict(), None)
         url = self._address.url(NO_VARIABLES)
         if not credentials:
             url = url.without_query_params(*filter(is_sensitive, url.query))
-        return Request("HEAD", url, self._headers.without_record(now, credentials=credentials), None)
+        return HttpRequest("HEAD", url, self._headers.without_record(now, credentials=credentials), None)
 
     def _check_batches(self, settings: HttpSettings) -> None:
-        """Refuse what depends on one record where a call carries several."""
+        """Raise `SettingError` for settings that depend on one record if a call carries several."""
         if self._address.fixed is None:
             raise SettingError(("url",), "cannot have {{ }} together with results: a batch has one address")
         for name in self._headers.templates:
             raise SettingError(("headers", name), "cannot have {{ }} together with results: a batch has one of each")
         if settings.idempotency_key:
-            why = "cannot be used together with results: a batch put together anew would have another key"
+            why = "cannot be used together with results: a batch with other records would have another key"
             raise SettingError(("idempotency_key",), why)
         if not self._body.in_arrays:
             raise SettingError(("body",), "must be json or event together with results")
 
 
 def template_names(context: Context) -> frozenset[str]:
-    """Give the names that templates over a record may use."""
+    """Return the names that templates over a record may use."""
     return context.event_names | {"fields", "record_id"}
 
 
 def variables_of(record: Record) -> dict[str, Any]:
-    """Give the values of these names: the event's, the mapped `fields` (empty where left out), and `record_id`."""
+    """Return the variables of a record: the event's, the mapped `fields` (empty where left out), and `record_id`."""
     return {**record.event, "fields": _Fields(record.fields), "record_id": record.id}
 
 
 class _Fields(dict[str, Any]):
-    """The mapped fields for templates, which are strict: a field that the mapping left out is empty, not unknown."""
+    """The mapped fields for strict templates: a field that the mapping left out is empty, not unknown."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
 
 def _batch_id(ids: Sequence[str]) -> str:
-    """Give an id that is the same whenever the same records are sent together again."""
+    """Return an id that stays the same when the same records are sent together again."""
     return ids[0] if len(ids) == 1 else "batch-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
 
 
@@ -135,23 +135,23 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class Body:
-    """Encodes records, as `body` and `wrap` say.
+    """Encoder of records, as `body` and `wrap` say.
 
     Args:
-        settings: The destination's.
-        context: For compiling a template.
-        names: The names that a template may use.
+        settings: Settings of the destination.
+        context: Compiles a template.
+        names: Names that a template may use.
 
     Raises:
-        SettingError: for settings that do not fit together, or a template that cannot be compiled.
+        SettingError: settings do not fit together, or a template cannot be compiled.
     """
 
     def __init__(self, settings: HttpSettings, context: Context, names: frozenset[str]) -> None:
         form = settings.body or ("none" if settings.method == "GET" else "json")
         self.content_type: str | None
-        """None for a request without a body."""
+        """Content-Type; None for a request without a body."""
         self.template: Callable[[Mapping[str, Any]], str] | None = None
-        """Set where the body is made from a template."""
+        """Template of the body; None for the other forms."""
         if isinstance(form, TemplateBody):
             self.content_type = form.content_type
             self._encode: Callable[[Record], bytes] = _fields_as_json
@@ -160,13 +160,13 @@ class Body:
         else:
             self.content_type, self._encode = _FORMS[form]
         self.in_arrays = form in ("json", "event")
-        """Whether several records can stand in one body."""
+        """True if one body can hold several records."""
         if settings.wrap is not None and not self.in_arrays:
             raise SettingError(("wrap",), "needs body: json or event")
         self._before, self._after = _wrapping(settings.wrap)
 
     def one(self, record: Record, variables: Mapping[str, Any]) -> bytes | None:
-        """Give the body of a call with one record. Raises `ExpressionError` where its values do not suit."""
+        """Return the body of a call with one record. Raises `ExpressionError` for unsuitable values."""
         if self.template is not None:
             return self._rendered(self.template(variables))
         if self.content_type is None:
@@ -175,11 +175,11 @@ class Body:
         return b"%b%b%b" % (self._before, part, self._after) if self._before else part
 
     def part(self, record: Record) -> bytes:
-        """Give a record's part of an array. Raises `UnsendableError` where a value has no form in JSON."""
+        """Return a record's part of an array. Raises `UnsendableError` for a value that JSON cannot hold."""
         return self._encode(record)
 
     def array(self, parts: Sequence[bytes]) -> bytes:
-        """Give the body of a call with several records."""
+        """Return the body of a call with several records."""
         return b"%b[%b]%b" % (self._before, b",".join(parts), self._after)
 
     def _rendered(self, text: str) -> bytes:
@@ -190,7 +190,7 @@ class Body:
             except orjson.JSONDecodeError as error:
                 why = f"{error.msg}, line {error.lineno} column {error.colno}"
                 raise UnsendableError(
-                    f"the body's template gives no JSON: {why}; write values as {{{{ X | json }}}}"
+                    f"the body's template does not produce JSON: {why}; write values as {{{{ X | json }}}}"
                 ) from None
         return body
 
@@ -210,7 +210,7 @@ def _lenient_json(fields: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(fields), allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError):
-        raise UnsendableError("a field's value has no form in JSON") from None
+        raise UnsendableError("JSON cannot hold the value of a field") from None
 
 
 def _fields_as_form(record: Record) -> bytes:
@@ -219,7 +219,7 @@ def _fields_as_form(record: Record) -> bytes:
 
 
 def _form_values(value: object) -> Sequence[object]:
-    """Give the values of a field of a form: a list becomes the same name several times."""
+    """Return the values of a form field: a list becomes the same name several times."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
@@ -231,7 +231,7 @@ def _form_text(value: object) -> str:
     try:
         return json.dumps(value)  # a number as written, `true`, an object as JSON
     except (TypeError, ValueError):
-        raise UnsendableError("a field's value has no form in a form") from None
+        raise UnsendableError("a form cannot hold the value of a field") from None
 
 
 def _event(record: Record) -> bytes:
@@ -247,12 +247,12 @@ _FORMS: Mapping[str, tuple[str | None, Callable[[Record], bytes]]] = {
 
 
 def secrets_of(settings: HttpSettings) -> Secrets:
-    """Collect what must not be shown: credentials, signing secrets, and headers and parameters that sound like it."""
+    """Return the secrets of the settings: credentials, signing secrets, and sensitive headers and parameters."""
     return Secrets(*_of_auth(settings.auth), *_of_headers(settings), *_of_query(settings))
 
 
-def preview(request: Request, secrets: Secrets, *, bearer: bool) -> Preview:
-    """Show a request. `bearer`: a token is added to it when it is sent."""
+def preview(request: HttpRequest, secrets: Secrets, *, bearer: bool) -> Preview:
+    """Return a request for display. `bearer`: a token is added when it is sent."""
     headers = {name: _shown(name, value, secrets) for name, value in request.headers.items()}
     if bearer:
         headers["Authorization"] = f"Bearer {MASK}"
@@ -261,7 +261,7 @@ def preview(request: Request, secrets: Secrets, *, bearer: bool) -> Preview:
 
 
 def _shown(name: str, value: str, secrets: Secrets) -> str:
-    """Show a header; of credentials only the scheme."""
+    """Return a header for display; of credentials only the scheme."""
     if not is_sensitive(name) or name == "Idempotency-Key":
         return secrets.mask(value)
     scheme, blank, _ = value.partition(" ")
@@ -269,7 +269,7 @@ def _shown(name: str, value: str, secrets: Secrets) -> str:
 
 
 def _shown_url(url: URL) -> str:
-    """Show a URL; of parameters that sound like a secret only the name."""
+    """Return a URL for display; of sensitive parameters only the name."""
     hidden = {name: MASK for name in url.query if is_sensitive(name)}
     return str(url.update_query(hidden) if hidden else url)
 
@@ -294,14 +294,14 @@ def _of_auth(auth: Auth | None) -> Iterator[str]:
 def _of_headers(settings: HttpSettings) -> Iterator[str]:
     for secret in settings.sign.secrets if settings.sign else ():
         yield secret.get_secret_value()
-    for name, held in settings.headers.items():
-        value = held.get_secret_value()
+    for name, secret in settings.headers.items():
+        value = secret.get_secret_value()
         if is_sensitive(name) and "{{" not in value:
             yield from _with_token(value)
 
 
 def _with_token(value: str) -> tuple[str, str]:
-    """Give a header's value, and what follows its scheme: an answer may repeat either."""
+    """Return a header's value, and the part after its scheme: an answer may repeat either."""
     return value, value.partition(" ")[2]
 
 

@@ -1,4 +1,4 @@
-"""Settings of the `http` connector. The configuration's documentation and its JSON Schema are made from them."""
+"""Settings of the `http` connector. The configuration's documentation and JSON Schema are generated from them."""
 
 import re
 from collections.abc import Iterator
@@ -34,18 +34,18 @@ class HeaderAuth(_Part):
 class OAuth2(_Part):
     """OAuth 2 client credentials (RFC 6749 section 4.4)."""
 
-    token_url: str = Field(description="Where tokens are given out; the same rules hold as for `url`.", repr=False)
+    token_url: str = Field(description="URL of the token endpoint; the same rules apply as to `url`.", repr=False)
     client_id: str = Field(description="Client id.")
     client_secret: SecretStr = Field(description="Client secret.")
-    scope: str | None = Field(default=None, description="Scopes to ask for, separated by blanks.")
-    audience: str | None = Field(default=None, description="Audience to ask for, where the server wants one.")
+    scope: str | None = Field(default=None, description="Scopes to request, separated by blanks.")
+    audience: str | None = Field(default=None, description="Audience to request, if the server requires one.")
     client_auth: Literal["body", "basic"] = Field(
-        default="body", description="Whether id and secret go into the form's body or into a Basic header."
+        default="body", description="Where to send id and secret: in the form's body or in a Basic header."
     )
 
 
 class Auth(_Part):
-    """Exactly one way to show who is calling."""
+    """Credentials, in exactly one form."""
 
     bearer: SecretStr | None = Field(default=None, description="Token for `Authorization: Bearer …`.")
     basic: BasicAuth | None = Field(default=None, description="User name and password.")
@@ -73,12 +73,12 @@ class Sign(_Part):
     """Signing by Standard Webhooks (standardwebhooks.com)."""
 
     secrets: tuple[SecretStr, ...] = Field(
-        min_length=1, description="Secrets as `whsec_…`; several while one is being changed, each signs."
+        min_length=1, description="Secrets as `whsec_…`. During a change there may be several; each signs."
     )
 
 
 def _parse_statuses(value: object) -> object:
-    """Read `[200-299, 409]`, or one of them, as the set of statuses."""
+    """Return `[200-299, 409]`, or one element of it, as a set of statuses."""
     return frozenset(
         status for each in (value if isinstance(value, list | tuple) else [value]) for status in _span(each)
     )
@@ -115,12 +115,12 @@ Otherwise = Literal["retry", "reject"]
 
 
 class Success(_Part):
-    """What counts as success of a call."""
+    """Conditions for the success of a call."""
 
     status: Statuses | None = Field(
         default=None,
-        description="Statuses that are success, such as `[200-299, 409]`; default: those that HTTP calls success and "
-        "that do not leave it to the body.",
+        description="Success statuses, such as `[200-299, 409]`; default: all 2xx that do not require "
+        "reading the body.",
     )
     when: str | None = Field(
         default=None,
@@ -129,44 +129,45 @@ class Success(_Part):
     )
     otherwise: Otherwise = Field(
         default="retry",
-        description="What becomes of a record when `when` is false: tried again later, or a dead letter at once. "
-        "An answer that `when` cannot read is always tried again.",
+        description="What to do with a record if `when` is false: try it again, or make it a dead letter at once. "
+        "If `when` cannot be evaluated, the record is always tried again.",
     )
 
 
-class Match(_Part):
-    """How results are told apart where their order cannot be trusted."""
+class ResultMatch(_Part):
+    """Matching of results to records where their order is not reliable."""
 
     record: str = Field(
         description="Expression over the record, such as `fields.email | lower`; the same names as in templates."
     )
-    result: str = Field(description="Expression over `result` that gives the same value, such as `result.email`.")
+    result: str = Field(description="Expression over `result` with the same value, such as `result.email`.")
 
 
 class Results(_Part):
-    """Batch mode: records go as a JSON array, and the answer says of each what became of it."""
+    """Batch mode: records are sent as a JSON array, and the answer has a result for each."""
 
     each: str = Field(
         default="answer",
-        description="Expression over `answer`, `status` and `headers` that gives the list of results.",
+        description="Expression over `answer`, `status` and `headers` that returns the list of results.",
     )
-    ok: str = Field(description="Expression over `result` (and the same) that is true where the record was written.")
-    match: Match | None = Field(
+    ok: str = Field(description="Expression over `result` (and the same) that is true if it was written.")
+    match: ResultMatch | None = Field(
         default=None, description="How to find a record's result; default: by position, one result for each record."
     )
     error: str | None = Field(
-        default=None, description="Expression over `result` that gives the reason where `ok` is false."
+        default=None, description="Expression over `result` that returns the reason if `ok` is false."
     )
     otherwise: Otherwise = Field(
-        default="reject", description="What becomes of a record where `ok` is false: tried again, or a dead letter."
+        default="reject",
+        description="What to do with a record if `ok` is false: try it again, or make it a dead letter.",
     )
 
 
 class HttpSettings(NetworkSettings):
-    """A destination that takes HTTP requests."""
+    """A destination that receives HTTP requests."""
 
     url: str = Field(
-        description="Address, with `{{ }}` in path and query; what they give is percent-encoded. "
+        description="Address, with `{{ }}` in path and query; their values are percent-encoded. "
         "https, unless allow_private.",
         repr=False,
     )
@@ -186,23 +187,23 @@ class HttpSettings(NetworkSettings):
     sign: Sign | None = Field(default=None, description="Standard Webhooks signature; default: none.")
     idempotency_key: Literal[False, "quoted", "bare"] = Field(
         default=False,
-        description="Whether to send the record's id as `Idempotency-Key`: in quotes, as the standard wants, or bare.",
+        description="Send the record's id as `Idempotency-Key`: in quotes, as the standard requires, or bare.",
     )
-    success: Success = Field(default=Success(), description="What counts as success.")
-    results: Results | None = Field(default=None, description="Turns on batch mode; how to read its answers.")
+    success: Success = Field(default=Success(), description="Conditions for the success of a call.")
+    results: Results | None = Field(default=None, description="Batch mode, and how to read its answers.")
     remote_id: str | None = Field(
         default=None,
-        description="Expression over `answer`, `status`, `headers` (and `result` in batch mode) that gives the id of "
-        "what was written.",
+        description="Expression over `answer`, `status`, `headers` (and `result` in batch mode) that returns the id of "
+        "the written record.",
     )
     remote_url: str | None = Field(
-        default=None, description="Expression over the same that gives a link for people, https or http."
+        default=None, description="Expression over the same that returns a link for people, https or http."
     )
 
 
 @contextmanager
 def setting(*path: str | int) -> Iterator[None]:
-    """Give what turns out to be wrong with a setting the path that leads to it.
+    """Convert errors inside the block to errors of the setting at this path.
 
     Raises:
         SettingError: in place of a ValueError, or of an `ExpressionError`, that the block raises.

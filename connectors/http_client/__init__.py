@@ -1,1 +1,1 @@
-"""."""
+"""The HTTP client that connectors share: session, status table, tokens, JSON calls."""

@@ -1,10 +1,10 @@
-"""Which network addresses a connector may reach: the guard against request forgery (SSRF). Pure but for the sockets.
+"""The guard against request forgery (SSRF): network addresses that a connector may reach. Pure except for the sockets.
 
-A destination's URL comes from a configuration that not only its operator may write, and a name that looks public may
-resolve to the machine itself, to its network, or to a cloud's metadata server, which gives credentials to whoever
-asks. So the address is checked where it counts: on the socket that is about to connect (`guarded_sockets`), which no
-spelling of a URL and no second look-up of a name gets around. `GuardedResolver` checks the same earlier, for a clear
-message. `check_url` finds the mistakes that can be seen in the configuration alone.
+A destination's URL may come from somebody other than the operator. A name that looks public may resolve to the machine
+itself, to its network, or to a cloud's metadata server, which hands out credentials. So the address is checked on the
+socket that is about to connect (`guarded_sockets`); no spelling of a URL and no second DNS lookup gets around that.
+`GuardedResolver` makes the same check earlier, for a clear message. `check_url` finds mistakes that are visible in the
+configuration alone.
 """
 
 import errno
@@ -19,17 +19,17 @@ from yarl import URL
 
 
 class Reach(Enum):
-    """Who may be behind an address."""
+    """The network that an address belongs to."""
 
     PUBLIC = "public"
     PRIVATE = "private"
-    """This machine or its own networks: reached only by a destination with `allow_private`."""
+    """This machine or its own networks: reachable only for a destination with `allow_private`."""
     NEVER = "never"
-    """Metadata servers of clouds, multicast, reserved and documentation ranges: no CRM is there."""
+    """Metadata servers of clouds, multicast, reserved and documentation ranges: no CRM has such an address."""
 
 
-class AddressRefused(OSError):  # noqa: N818 - the fault is not here, the address is refused
-    """An address that the destination may not be reached at; `strerror` is a line for the operator."""
+class AddressRefused(OSError):  # noqa: N818 - names the refused address, not a fault of the program
+    """An address that the destination may not have; `strerror` is a line for the operator."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.EACCES, message)
@@ -68,8 +68,8 @@ _METADATA = frozenset(
         "192.0.0.192",  # Oracle, older
     )
 )
-_GLOBAL_IPV6 = IPv6Network("2000::/3")  # the only block that IANA has given out for the public network, RFC 4291
-_TEREDO = IPv6Network("2001::/32")  # RFC 4380: tunnels to an IPv4 address of anybody's choice
+_GLOBAL_IPV6 = IPv6Network("2000::/3")  # the only block that IANA has assigned to the public network, RFC 4291
+_TEREDO = IPv6Network("2001::/32")  # RFC 4380: tunnels to an arbitrary IPv4 address
 _DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637, later than the tables of older Pythons
 _MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291: IPv4 in IPv6 sockets
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
@@ -77,19 +77,19 @@ _6TO4 = IPv6Network("2002::/16")  # RFC 3056
 
 
 def reach(address: str) -> Reach:
-    """Tell who may be behind an address in its usual text form (a zone after `%` is allowed).
+    """Return the network of an address in its usual text form (a zone after `%` is allowed).
 
-    An IPv6 address that only carries an IPv4 address (mapped, NAT64, 6to4) is as reachable as the one it carries.
+    An IPv6 address that only carries an IPv4 address (mapped, NAT64, 6to4) belongs to the network of that IPv4 address.
 
     Raises:
-        ValueError: the text is no address in its usual form.
+        ValueError: the text is not an address in its usual form.
     """
     parsed = ip_address(address.partition("%")[0])
     return _reach(_carried(parsed) or parsed)
 
 
 def check_address(address: str, *, allow_private: bool) -> None:
-    """Raise `AddressRefused` unless the address may be reached. Metadata servers never may, whatever is allowed."""
+    """Raise `AddressRefused` unless the address may be reached. Metadata servers are always refused."""
     found = reach(address)
     if found is Reach.NEVER:
         raise AddressRefused(f"{address} is an address that no destination may have")
@@ -98,22 +98,22 @@ def check_address(address: str, *, allow_private: bool) -> None:
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:
-    """Find what can be seen to be wrong with a destination's address without asking the network.
+    """Raise an error for mistakes in a destination's address that are visible without using the network.
 
     Raises:
-        ValueError: what is wrong, as a line for the operator without the URL itself, which may hold secrets.
+        ValueError: a line for the operator that does not repeat the URL, which may hold secrets.
     """
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise ValueError("must begin with https:// and a host")
     if url.scheme == "http" and not allow_private:
         raise ValueError("must be https (plain http only with allow_private: true)")
     if url.raw_user is not None or url.raw_password is not None:
-        raise ValueError("must not hold a user or password; they belong into auth")
+        raise ValueError("must not hold a user or password; put them into auth")
     _check_host(url.raw_host, allow_private=allow_private)
 
 
 def guarded_sockets(*, allow_private: bool) -> Callable[[AddrInfoType], socket.socket]:
-    """Make the function that aiohttp makes each socket with: it checks the very address about to be connected to."""
+    """Return the socket factory for aiohttp. It checks the very address that the socket will connect to."""
 
     def make(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -124,10 +124,10 @@ def guarded_sockets(*, allow_private: bool) -> Callable[[AddrInfoType], socket.s
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names, and refuses one of whose addresses any may not be reached.
+    """Resolver that refuses a name if any of its addresses is forbidden.
 
-    A public name with a private address among its answers is somebody's try to get in (DNS rebinding), or a mistake:
-    so it is refused as a whole. aiohttp does not ask a resolver for addresses written out in a URL.
+    A public name with a private address among its answers is an attack (DNS rebinding) or a mistake, so the whole name
+    is refused. aiohttp does not ask a resolver about addresses that are written out in a URL.
     """
 
     def __init__(self, resolver: AbstractResolver, *, allow_private: bool) -> None:
@@ -137,10 +137,10 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Look the name up. Raises OSError when it cannot be, `AddressRefused` when it must not."""
+        """Look up the name. Raises OSError if the lookup fails, `AddressRefused` if an address is forbidden."""
         try:
             found = await self._resolver.resolve(host, port, family)
-        except UnicodeError as error:  # an over-long or empty label, which Python refuses before it asks the network
+        except UnicodeError as error:  # an over-long or empty label, which Python refuses before the lookup
             raise OSError(errno.EINVAL, "not a host name") from error
         for each in found:
             check_address(each["host"], allow_private=self._allow_private)
@@ -166,7 +166,7 @@ def _reach(address: IPv4Address | IPv6Address) -> Reach:
 
 
 def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """Give the IPv4 address inside an IPv6 one, where that is where packets go in the end."""
+    """Return the IPv4 address inside an IPv6 address, if packets end up there."""
     if isinstance(address, IPv4Address):
         return None
     if address in _MAPPED or address in _NAT64:
@@ -186,7 +186,7 @@ def _check_host(host: str, *, allow_private: bool) -> None:
 
 
 def _is_odd_ipv4(host: str) -> bool:
-    """Tell whether the system would take the name for an IPv4 address: `127.1`, `0x7f000001`, `2130706433`."""
+    """Return True if the system would read the name as an IPv4 address: `127.1`, `0x7f000001`, `2130706433`."""
     try:
         socket.inet_aton(host)
     except (OSError, UnicodeError):

@@ -1,4 +1,7 @@
-"""What comes back from a call: a whole answer, or a failure that already says what it means for the records. Pure."""
+"""The result of an HTTP call: a whole answer, or a failure with its meaning for the records. Pure.
+
+Also the decompression of bodies, with a limit on their size.
+"""
 
 import os
 import ssl
@@ -21,51 +24,51 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """By names in any case."""
+    """Headers by name, in any case."""
     body: bytes
-    """Decompressed."""
+    """The body, decompressed."""
 
     def json(self) -> Any:  # noqa: ANN401 - any JSON value
-        """Read the body as JSON. Raises ValueError where it is none; an empty body is none."""
+        """Parse the body as JSON. Raises ValueError if it is not JSON, or empty."""
         return orjson.loads(self.body)
 
     def __repr__(self) -> str:
-        """Say what it is without a word of it: a repr ends up in logs."""
+        """Return status and size without any content, because a repr ends up in logs."""
         return f"Answer(status={self.status}, bytes={len(self.body)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No whole answer."""
+    """A call without a whole answer."""
 
     outcome: Retry
-    """What to say of each record of the call."""
+    """Outcome for each record of the call."""
     sent: bool
-    """Whether the request may have reached the destination: then the records may or may not have been written."""
+    """True if the request may have reached the destination, so that the records may have been written."""
     momentary: bool = False
-    """Nothing was sent, and another try right away may do better."""
+    """True if nothing was sent and another try at once may succeed."""
     setting: tuple[str | int, ...] = ()
-    """The setting of `NetworkSettings` that it is about, where it is known to be one."""
+    """Setting of `NetworkSettings` at fault, if known."""
 
 
 class Stale(aiohttp.ClientConnectionError):
-    """The kept connection already holds an answer, to nothing: nothing has been sent on it."""
+    """An idle connection that already holds an unrequested answer. Nothing was sent on it."""
 
 
 def failure(fault: Exception, url: URL) -> Failure:
-    """Say what a fault of the network means.
+    """Return the meaning of a network fault for the records of the call.
 
-    Details name host and port and the system's reason, never the URL: its path and query can hold secrets.
+    The detail names host, port and the system's reason, never the URL: its path and query can hold secrets.
     """
     place = f"{url.host}:{url.port}"
     if isinstance(fault, aiohttp.ClientConnectorError):
         return _unconnected(fault, place)
     for kind, detail, momentary in _UNSENT:
         if isinstance(fault, kind):
-            return unreached(detail.format(place), momentary=momentary)
+            return no_connection(detail.format(place), momentary=momentary)
     if _is_tls(fault):
-        broken = _unreachable(f"{place} broke off TLS, as one does that refuses a client certificate")
-        return Failure(broken, sent=True, setting=("tls", "certificate"))
+        refusal = _unreachable(f"{place} broke off TLS, as servers do that refuse a client certificate")
+        return Failure(refusal, sent=True, setting=("tls", "certificate"))
     for kind, reason, detail in _SENT:
         if isinstance(fault, kind):
             return Failure(Retry(reason, detail.format(place)), sent=True)
@@ -73,41 +76,41 @@ def failure(fault: Exception, url: URL) -> Failure:
 
 
 _UNSENT: tuple[tuple[type[Exception], str, bool], ...] = (
-    # Not tried again at once: it has taken all the time that there is for it.
+    # Not tried again at once: it used up all of its time.
     (aiohttp.ConnectionTimeoutError, "no connection to {} in time", False),
     (aiohttp.InvalidURL, "{} is not an address that can be connected to", False),
     (Stale, "the kept connection to {} cannot be used any more", True),
 )
 _SENT: tuple[tuple[type[Exception], Reason, str], ...] = (
     (TimeoutError, Reason.TIMEOUT, "no answer from {} in time"),
-    (aiohttp.ClientResponseError, Reason.BAD_ANSWER, "what {} answers is not HTTP"),
+    (aiohttp.ClientResponseError, Reason.BAD_ANSWER, "the answer of {} is not HTTP"),
 )
 
 
-def unreached(detail: str, *, momentary: bool = False, setting: tuple[str | int, ...] = ()) -> Failure:
-    """Say that there was no connection, so that nothing has been sent. Every call would end so."""
+def no_connection(detail: str, *, momentary: bool = False, setting: tuple[str | int, ...] = ()) -> Failure:
+    """Return a failure without a connection: nothing was sent, and every call would fail like this."""
     return Failure(_unreachable(detail), sent=False, momentary=momentary, setting=setting)
 
 
 def _unconnected(fault: aiohttp.ClientConnectorError, place: str) -> Failure:
-    """Say why there is no connection."""
+    """Return the failure for a connection that could not be opened."""
     why = fault.os_error
     if isinstance(why, AddressRefused):
-        return unreached(f"{place} is not reached: {why.strerror}")
-    return unreached(_why_unconnected(fault, place), momentary=True)
+        return no_connection(f"{place} is not reached: {why.strerror}")
+    return no_connection(_connection_error(fault, place), momentary=True)
 
 
-def _why_unconnected(fault: aiohttp.ClientConnectorError, place: str) -> str:
+def _connection_error(fault: aiohttp.ClientConnectorError, place: str) -> str:
     if isinstance(fault, aiohttp.ClientConnectorCertificateError):
         doubt = getattr(fault.certificate_error, "verify_message", "") or "it does not hold"
         return f"the certificate of {place} is refused: {doubt}"
     why = fault.os_error
-    said = why.strerror or type(why).__name__
+    reason = why.strerror or type(why).__name__
     if isinstance(fault, aiohttp.ClientConnectorDNSError):
-        return f"the name in {place} cannot be looked up: {said}"
+        return f"the name in {place} cannot be looked up: {reason}"
     if isinstance(fault, aiohttp.ClientSSLError):
-        return f"no TLS with {place}: {said}"
-    return f"no connection with {place}: {os.strerror(why.errno) if why.errno else said}"
+        return f"no TLS with {place}: {reason}"
+    return f"no connection with {place}: {os.strerror(why.errno) if why.errno else reason}"
 
 
 def _unreachable(detail: str) -> Retry:
@@ -115,7 +118,7 @@ def _unreachable(detail: str) -> Retry:
 
 
 def _is_tls(fault: BaseException | None) -> bool:
-    """Tell whether TLS is behind a fault: in version 1.3 a client certificate is refused only after the handshake."""
+    """Return True for a TLS fault. TLS 1.3 refuses a client certificate only after the handshake."""
     while fault is not None and not isinstance(fault, ssl.SSLError):
         fault = fault.__cause__
     return fault is not None
@@ -132,20 +135,20 @@ _WINDOWS: Mapping[str, tuple[int, ...]] = {
 
 
 class TooLargeError(ValueError):
-    """The content would be larger than allowed."""
+    """Content that would be larger than allowed."""
 
 
 def decode(body: bytes, encoding: str, limit: int) -> bytes:
-    """Give the content of a body.
+    """Return the decompressed content of a body.
 
     Args:
-        body: As it was sent.
-        encoding: The answer's Content-Encoding, empty for none.
-        limit: Bytes of content, at most; not many more are ever unpacked.
+        body: The body as received.
+        encoding: Content-Encoding of the answer, empty for none.
+        limit: Maximum bytes of content; not many more are ever unpacked.
 
     Raises:
-        TooLargeError: there would be more.
-        ValueError: the encoding is not known, or the body is broken or not complete.
+        TooLargeError: the content is larger.
+        ValueError: the encoding is unknown, or the body is broken or incomplete.
     """
     encoding = encoding.strip().lower()
     if not body or encoding in ("", "identity"):
@@ -159,7 +162,7 @@ def decode(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, window: int, limit: int) -> bytes:
-    """Unpack one member after the other: a gzip file may have several (RFC 1952 section 2.2)."""
+    """Unpack all members: a gzip file may have several (RFC 1952 section 2.2)."""
     parts: list[bytes] = []
     room = limit
     while body:

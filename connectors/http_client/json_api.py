@@ -1,7 +1,7 @@
-"""Calls to an API that takes and gives JSON: what comes back is a document, or an outcome that says why there is none.
+"""Calls to a JSON API. Each returns a document, or the outcome of the call's records if there is none.
 
-What most CRMs have in common, so that a connector is left with its own records and answers. It decides nothing of a
-record that was written: whether a document accounts for it is the connector's to say.
+It covers what most CRMs have in common and leaves records and answers to the connector. Only the connector decides
+whether a document accounts for a record.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,19 +15,19 @@ from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
-from connectors.http_client.status_table import classify, message_in, said, shorten
+from connectors.http_client.status_table import classify, message_in, shorten, words_in
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """An answer with JSON in it, of success or of a status whose document says what became of the records."""
+    """An answer with JSON: a success, or a status whose document may describe each record."""
 
     status: int
     document: Any
     headers: Mapping[str, str]
 
     def get(self, *path: str | int) -> Any:  # noqa: ANN401 - any JSON value
-        """Give what stands at a path of keys and indexes; None where the document is of another shape."""
+        """Return the value at a path of keys and indexes; None if the document has another shape."""
         found = self.document
         for step in path:
             if isinstance(found, dict) and isinstance(step, str):
@@ -39,7 +39,7 @@ class Reply:
         return found
 
     def id_at(self, *path: str | int) -> str | None:
-        """Give the id at a path: a text or a whole number that is not empty, else None."""
+        """Return the id at a path: a non-empty text or a whole number, else None."""
         found = self.get(*path)
         if isinstance(found, bool) or not isinstance(found, str | int):
             return None
@@ -47,14 +47,14 @@ class Reply:
 
 
 class JsonApi:
-    """Calls one destination's API. `call` may be used in parallel.
+    """Client of one destination's JSON API. `call` may run in parallel.
 
     Args:
         session: Sends the requests.
-        secrets: Masks what the API repeats of them in its errors.
+        secrets: Masks secrets that the API repeats in its errors.
         now: Seconds since the epoch.
         headers: Sent with each request.
-        telling: Statuses, besides those of success, whose document is given because it may speak of each record.
+        per_record_statuses: Statuses besides success whose document is returned because it may describe each record.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class JsonApi:
         now: Callable[[], float],
         *,
         headers: Mapping[str, str] | None = None,
-        telling: frozenset[int] = frozenset(),
+        per_record_statuses: frozenset[int] = frozenset(),
     ) -> None:
         self._session = session
         self._secrets = secrets
         self._now = now
         self._headers = {"Accept": "application/json", **(headers or {})}
-        self._telling = telling
+        self._per_record_statuses = per_record_statuses
 
     async def call(
         self, method: str, url: URL, document: object = None, headers: Mapping[str, str] | None = None
@@ -80,12 +80,12 @@ class JsonApi:
         Args:
             method: In capitals.
             url: Absolute.
-            document: What JSON can hold; None for a request without a body.
+            document: A JSON value; None for a request without a body.
             headers: Sent besides those of the API.
 
         Returns:
-            The answer where its status is one of success and its body is JSON; else what to say of the records of the
-            call, in the API's own words as far as it has some.
+            The answer if its status is a success and its body is JSON; else the outcome of the call's records, with the
+            API's own message if there is one.
         """
         sent = {**self._headers, **(headers or {})}
         body = None
@@ -99,33 +99,33 @@ class JsonApi:
         return result.outcome if isinstance(result, Failure) else self.read(result)
 
     def read(self, answer: Answer) -> Reply | Retry | Rejected:
-        """Read an answer; see `call`. Pure but for the time."""
-        meant = classify(answer.status, answer.headers, self._now(), self._words(answer))
-        if not isinstance(meant, Delivered) and answer.status not in self._telling:
-            return meant
+        """Read an answer; see `call`. Pure except for the time."""
+        outcome = classify(answer.status, answer.headers, self._now(), self._words(answer))
+        if not isinstance(outcome, Delivered) and answer.status not in self._per_record_statuses:
+            return outcome
         try:
             return Reply(answer.status, answer.json(), answer.headers)
         except ValueError:
-            return self.unclear(answer.status, "not with JSON") if isinstance(meant, Delivered) else meant
+            return self.unclear(answer.status, "not with JSON") if isinstance(outcome, Delivered) else outcome
 
     def refused(self, reply: Reply) -> Retry | Rejected:
-        """Say what an answer means whose document does not speak of the records, by its status alone."""
+        """Return the outcome of an answer whose document does not describe the records, from its status alone."""
         words = self.masked(message_in(reply.document))
-        meant = classify(reply.status, reply.headers, self._now(), words)
-        return self.unclear(reply.status, "says nothing of the records") if isinstance(meant, Delivered) else meant
+        outcome = classify(reply.status, reply.headers, self._now(), words)
+        return self.unclear(reply.status, "says nothing of the records") if isinstance(outcome, Delivered) else outcome
 
     def unclear(self, status: int, why: str) -> Retry:
-        """Say that an answer of success does not account for the record: it may or may not have been written.
+        """Return the outcome of a success that does not account for the record: it may or may not have been written.
 
         Args:
-            status: The answer's.
-            why: The rest of the sentence "it answered 200, but ...".
+            status: Status of the answer.
+            why: Rest of the sentence "it answered 200, but ...".
         """
         return Retry(Reason.BAD_ANSWER, f"it answered {status}, but {why}", Blame.UNCLEAR, None, status)
 
     def masked(self, words: str) -> str:
-        """Give words of the API as a detail can hold them: no secret, not too long."""
+        """Return a message of the API for use in a detail: without secrets, and not too long."""
         return shorten(self._secrets.mask(words))
 
     def _words(self, answer: Answer) -> str:
-        return self.masked(said(answer.body, answer.headers.get("Content-Type", "")))
+        return self.masked(words_in(answer.body, answer.headers.get("Content-Type", "")))

@@ -6,16 +6,16 @@ from collections import deque
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-"""What stands in place of a secret."""
+"""Replacement for a secret."""
 
-_PASSING_KEPT = 4  # access tokens: the current one, and those that calls still under way were made with
+_PASSING_KEPT = 4  # access tokens: the current one, and those of calls still under way
 
 
 class Secrets:
-    """Masks secrets in what somebody else wrote, such as an error page that repeats the request's headers.
+    """Secrets to mask in texts of others, such as an error page that repeats the request's headers.
 
     Args:
-        secrets: Those that stay the same as long as the destination lives.
+        secrets: Secrets that stay the same for the lifetime of the destination.
     """
 
     def __init__(self, *secrets: str) -> None:
@@ -24,22 +24,22 @@ class Secrets:
         self._pattern = self._compiled()
 
     def add_passing(self, secret: str) -> None:
-        """Mask an access token from now on. The last few are kept in mind, for each is soon followed by another."""
+        """Mask an access token from now on. Only the last few are remembered, because they are replaced often."""
         if secret not in self._passing:
             self._passing.append(secret)
             self._pattern = self._compiled()
 
     def mask(self, text: str) -> str:
-        """Give the text with `MASK` in place of every secret, also where it is escaped for JSON or for a URL."""
+        """Return the text with `MASK` in place of every secret, including secrets escaped for JSON or a URL."""
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
     def _compiled(self) -> re.Pattern[str] | None:
         spellings = {form for each in (*self._lasting, *self._passing) for form in _spellings(each)}
-        # The longest first, so that a secret that begins like another one is masked to its end.
+        # The longest first: a secret that begins like another one is then masked to its end.
         return re.compile("|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))) if spellings else None
 
     def __repr__(self) -> str:
-        """Show none of them."""
+        """Return a text that shows no secret."""
         return f"Secrets({MASK})"
 
 

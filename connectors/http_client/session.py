@@ -1,11 +1,11 @@
-"""The HTTP session that every connector shares: one for each destination, and an outcome for whatever happens.
+"""The HTTP session that every connector uses: one per destination, with an outcome for every kind of failure.
 
-What it takes care of, so that no connector has to: the rate limit, time-outs, bounded answers, TLS settings, private
-addresses, redirects (never followed: most turn a POST into a GET), proxies of the environment (never used), cookies
-(never kept), and the network's faults, which become values (`Failure`) and never exceptions.
+It takes care of the rate limit, time-outs, bounded answers, TLS settings, private addresses, redirects (never followed:
+most turn a POST into a GET), proxies of the environment (never used) and cookies (never kept). Network faults become
+values (`Failure`), never exceptions.
 
-A request that may have reached the destination is never sent again by this module, for that could write a lead twice.
-Only when it certainly was not sent (no name, no connection, no TLS) it is tried again, twice within about a second.
+This module never repeats a request that may have reached the destination, because that could write a lead twice. A
+request that was certainly not sent (no name, no connection, no TLS) is tried twice more within about a second.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ from yarl import URL
 
 from connectors.base import Blame, Context, Exchange, Reason, Retry, SettingError, on_exchange
 from connectors.http_client.address_guard import GuardedResolver, guarded_sockets
-from connectors.http_client.answer import Answer, Failure, Stale, TooLargeError, decode, failure, unreached
+from connectors.http_client.answer import Answer, Failure, Stale, TooLargeError, decode, failure, no_connection
 from connectors.http_client.settings import NetworkSettings, TlsSettings
 from connectors.http_client.status_table import classify
 
 _SHARE_OF_TIMEOUT = 0.95  # so that a slow call ends here, with a reason, before the bridge cuts `deliver` off
 _SHARE_FOR_CONNECTING = 0.75
-_CONNECT_TIMEOUT = 10.0  # seconds; a connection that takes longer is lost in a firewall
-_KEEP_IDLE = 4.0  # seconds; less than the 5 after which Node's and Apache's servers close, perhaps just as we write
-_QUICK = 1.0  # seconds; who needed longer to find that there is no connection will not be tried again at once
+_CONNECT_TIMEOUT = 10.0  # seconds; a slower connection is blocked by a firewall
+_KEEP_IDLE = 4.0  # seconds; less than the 5 after which Node and Apache close, perhaps during a write
+_QUICK = 1.0  # seconds; a failure that took longer is not tried again at once
 _QUICK_TRIES = 3
 _QUICK_WAIT = (0.1, 0.4)  # seconds before each further try, at random
 _REPEATED_BY_AIOHTTP = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 
 
 class Session:
-    """One destination's HTTP session. Used by one event loop; `send` may be called in parallel.
+    """HTTP session of one destination. Used by one event loop; `send` may run in parallel.
 
-    Nothing is opened before the first `send`. A crash leaves nothing behind; what was on its way then may or may not
-    have been written, as after any lost answer.
+    Nothing is opened before the first `send`. A crash leaves nothing behind. Requests under way at that moment may or
+    may not have been written, as after any lost answer.
 
     Args:
-        settings: What the destination's settings say of the network.
-        context: The destination's time-out, concurrency and clock.
-        resolver: Looks names up in place of the system's resolver (tests).
-        sleep: Waits between quick tries in place of `asyncio.sleep` (tests).
+        settings: Network settings of the destination.
+        context: Time-out, concurrency and clock of the destination.
+        resolver: Replaces the system's resolver (tests).
+        sleep: Replaces `asyncio.sleep` between quick tries (tests).
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Session:
         self._pace = context.pace
         self._resolver = resolver
         total = context.timeout * _SHARE_OF_TIMEOUT
-        # Shorter than the whole, so that a call that found no connection can be told from one that was sent.
+        # Shorter than the total, to distinguish a call without a connection from one that was sent.
         connect = min(_CONNECT_TIMEOUT, total * _SHARE_FOR_CONNECTING)
-        # aiohttp rounds time-outs over 5 s up to a whole second of its clock unless told not to.
+        # aiohttp rounds time-outs over 5 s up to a whole second of its clock unless configured otherwise.
         self._timeout = aiohttp.ClientTimeout(total, connect, ceil_threshold=math.inf)
         self._retrying = AsyncRetrying(
             sleep=sleep,
@@ -79,18 +79,18 @@ class Session:
         self._closed = False
 
     async def send(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer | Failure:
-        """Send a request and read the whole answer, or say why there is none.
+        """Send a request and read the whole answer, or return the failure.
 
         Args:
             method: In capitals.
             url: Absolute; sent as it is.
-            headers: All that are to be sent beside `Host`, `Content-Length` and aiohttp's `Accept`s.
-            body: The very bytes to send; None for a request without a body.
+            headers: All headers except `Host`, `Content-Length` and aiohttp's `Accept`s.
+            body: The exact bytes to send; None for a request without a body.
 
         Raises:
-            asyncio.CancelledError: when cancelled; the request may have been sent then.
+            asyncio.CancelledError: when cancelled; the request may have been sent.
             RuntimeError: after `close`.
-            ValueError: for headers that HTTP cannot carry (a line break); nothing has been sent then.
+            ValueError: for headers that HTTP cannot carry (a line break); nothing was sent.
         """
         http = self._http or await self._open()
         if isinstance(http, Failure):
@@ -99,7 +99,7 @@ class Session:
         result = await self._once(http, method, url, headers, body)
         if isinstance(result, Answer) or not result.momentary or monotonic() - started > _QUICK:
             return result
-        return await self._again(result, lambda: self._once(http, method, url, headers, body))
+        return await self._retry(result, lambda: self._once(http, method, url, headers, body))
 
     async def close(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -112,7 +112,7 @@ class Session:
             await self._resolver.close()
 
     async def _open(self) -> aiohttp.ClientSession | Failure:
-        """Make the session on first use. Where the TLS files cannot be read, the next call tries again."""
+        """Create the session on first use. If the TLS files cannot be read, the next call tries again."""
         async with self._opening:
             if self._closed:
                 raise RuntimeError("the session is closed")
@@ -120,7 +120,7 @@ class Session:
                 try:
                     context = await asyncio.to_thread(_tls_context, self._settings.tls)
                 except SettingError as error:
-                    return unreached(error.message, setting=error.path)
+                    return no_connection(error.message, setting=error.path)
                 self._http = self._make(context)
             return self._http
 
@@ -148,7 +148,7 @@ class Session:
         self, http: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Failure:
         guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
-        tell, began, result = on_exchange.get(), 0.0, None
+        report, began, result = on_exchange.get(), 0.0, None
         try:
             async with self._pace():
                 began = monotonic()
@@ -159,8 +159,8 @@ class Session:
         except (aiohttp.ClientError, OSError) as fault:
             result = failure(fault, url)
         finally:
-            if tell and began:
-                tell(_exchange(method, url, result, monotonic() - began))
+            if report and began:
+                report(_exchange(method, url, result, monotonic() - began))
         return result
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
@@ -176,22 +176,22 @@ class Session:
         return Answer(response.status, response.headers, body)
 
     def _flawed(self, response: aiohttp.ClientResponse, reason: Reason, detail: str) -> Failure:
-        """Say what an answer means whose head came but whose body did not, or not well.
+        """Return the meaning of an answer whose head arrived but whose body is missing or broken.
 
-        A head that asks to wait or to change something is believed as it is; success and refusal are not.
+        A status that asks to wait or to change something counts as it is. Success and refusal do not.
         """
-        meant = classify(response.status, response.headers, self._now())
-        if not isinstance(meant, Retry):
-            meant = Retry(reason, f"{detail} (status {response.status})", Blame.UNCLEAR, None, response.status)
-        return Failure(meant, sent=True)
+        outcome = classify(response.status, response.headers, self._now())
+        if not isinstance(outcome, Retry):
+            outcome = Retry(reason, f"{detail} (status {response.status})", Blame.UNCLEAR, None, response.status)
+        return Failure(outcome, sent=True)
 
-    async def _again(self, failed: Failure, send: Callable[[], Awaitable[Answer | Failure]]) -> Answer | Failure:
+    async def _retry(self, first: Failure, send: Callable[[], Awaitable[Answer | Failure]]) -> Answer | Failure:
         """Try again after a first try that certainly sent nothing.
 
-        The first try runs without tenacity, for nearly all end there. Its object keeps what it counts per thread and
-        not per call, so parallel calls each need a copy.
+        The first try runs without tenacity because nearly all calls end there. A tenacity object counts per thread
+        rather than per call, so parallel calls need a copy each.
         """
-        earlier = [failed]
+        earlier = [first]
 
         async def attempt() -> Answer | Failure:
             return earlier.pop() if earlier else await send()
@@ -201,14 +201,14 @@ class Session:
 
 
 class _Interrupted(aiohttp.ClientError):
-    """Stands for a lost connection where aiohttp would send the request again by itself; `__cause__` is the fault."""
+    """A lost connection where aiohttp would repeat the request by itself; `__cause__` is the fault."""
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that is not sent on a connection on which an answer already waits.
+    """Request that refuses to use a connection on which an answer is already waiting.
 
-    aiohttp takes what a server sends on an idle connection for the answer to the next request (seen with 3.14): a
-    late or doubled answer to one lead would then count as delivery of another.
+    aiohttp takes anything that a server sends on an idle connection as the answer to the next request (seen with 3.14).
+    A late or doubled answer to one lead would then count as the delivery of another.
     """
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp does not export the type
@@ -220,8 +220,8 @@ class _Request(aiohttp.ClientRequest):
 async def _never_twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from repeating requests whose method is idempotent (RFC 9110 section 9.2.2).
 
-    It does so when the connection is lost, whether or not the server got the request; what a PUT or GET of somebody's
-    settings does at a CRM is not known to be idempotent.
+    aiohttp repeats them when the connection is lost, whether or not the server received the request. A configured PUT
+    or GET may not be idempotent at the CRM.
     """
     try:
         return await handler(request)
@@ -232,7 +232,7 @@ async def _never_twice(request: aiohttp.ClientRequest, handler: aiohttp.ClientHa
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read and decompress a body. Raises `TooLargeError`, or ValueError for one that cannot be decompressed."""
+    """Read and decompress a body. Raises `TooLargeError`, or ValueError if it cannot be decompressed."""
     parts = []
     size = 0
     while part := await response.content.readany():
@@ -251,7 +251,7 @@ def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
     Reads files, so it runs off the event loop.
 
     Raises:
-        SettingError: one of them cannot be read.
+        SettingError: a file cannot be read.
     """
     if tls is None:
         return None
@@ -266,13 +266,13 @@ def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(tls.certificate, tls.key, password=lambda: password)
         except OSError as error:
-            what = f"tls.certificate or tls.key cannot be read: {error.strerror}"
-            raise SettingError(("tls", "certificate"), what) from None
+            message = f"tls.certificate or tls.key cannot be read: {error.strerror}"
+            raise SettingError(("tls", "certificate"), message) from None
     return context
 
 
 def _exchange(method: str, url: URL, result: Answer | Failure | None, duration: float) -> Exchange:
-    """Say what may be seen of a request; without a result it was cut off."""
+    """Return the public part of a request; without a result the request was cancelled."""
     status, reason = None, None
     if isinstance(result, Failure):
         status, reason = result.outcome.status, result.outcome.reason
@@ -285,6 +285,6 @@ def _is_momentary(result: Answer | Failure) -> bool:
     return isinstance(result, Failure) and result.momentary
 
 
-def _last_result(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity does not know what it calls
-    """Give what the last try gave, in place of tenacity's own error."""
+def _last_result(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's state is not generic
+    """Return the result of the last try, in place of tenacity's own error."""
     return state.outcome.result() if state.outcome else None

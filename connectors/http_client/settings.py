@@ -1,4 +1,4 @@
-"""Settings of the network that connectors have in common, for their settings to inherit."""
+"""Network settings that connectors share, as a base of their own settings."""
 
 import re
 from pathlib import Path
@@ -13,10 +13,10 @@ _SIZE = re.compile(r"(\d{1,12})\s*(|B|KiB|MiB|GiB)", re.ASCII)
 
 
 def parse_size(value: object) -> object:
-    """Read a size such as `256KiB` or `1MiB` as bytes; a whole number is bytes already.
+    """Return a size such as `256KiB` or `1MiB` in bytes; a whole number is returned unchanged.
 
     Raises:
-        ValueError: it is written in no such form.
+        ValueError: the text is not a size.
     """
     if not isinstance(value, str):
         return value
@@ -31,25 +31,23 @@ Size = Annotated[
     BeforeValidator(parse_size),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _SIZE.pattern}]}),
 ]
-"""Bytes; written as a number, or as `256KiB`, `1MiB`."""
+"""Number of bytes; written as a number, or as `256KiB`, `1MiB`."""
 
 
 class TlsSettings(BaseModel):
-    """Certificates of this destination's own. The files are read at the first call."""
+    """Certificates of one destination. The files are read at the first call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     ca: Path | None = Field(
         default=None,
-        description="PEM file with the certificates that may sign the destination's; only these are trusted then.",
+        description="PEM file with the certificate authorities of the destination; only these are trusted.",
     )
-    certificate: Path | None = Field(
-        default=None, description="PEM file with the client certificate, and what signed it, to show the destination."
-    )
+    certificate: Path | None = Field(default=None, description="PEM file with the client certificate and its chain.")
     key: Path | None = Field(
-        default=None, description="PEM file with the client certificate's key; default: in the same file."
+        default=None, description="PEM file with the key of the client certificate; default: the same file."
     )
-    key_password: SecretStr | None = Field(default=None, description="Password of the key, where it has one.")
+    key_password: SecretStr | None = Field(default=None, description="Password of the key, if it has one.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -59,13 +57,13 @@ class TlsSettings(BaseModel):
 
 
 class NetworkSettings(DestinationSettings):
-    """What a destination may say of how it is reached."""
+    """Settings for the connection to a destination."""
 
     allow_private: bool = Field(
         default=False,
-        description="Whether the destination may be at a loopback, private or link-local address, or use plain http.",
+        description="Allow a loopback, private or link-local address, and plain http.",
     )
     max_answer: Size = Field(
-        default=1024**2, gt=0, description="Largest answer that is read, decompressed: `256KiB`, `1MiB`."
+        default=1024**2, gt=0, description="Maximum size of an answer, decompressed: `256KiB`, `1MiB`."
     )
     tls: TlsSettings | None = Field(default=None, description="Private certificate authority, client certificate.")

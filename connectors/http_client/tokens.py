@@ -1,4 +1,4 @@
-"""Access tokens: read from the answer to a token request, kept, and fetched once however many ask (RFC 6749)."""
+"""OAuth access tokens (RFC 6749): read from the answer of a server, kept, and fetched once for all waiting calls."""
 
 import asyncio
 import hashlib
@@ -11,8 +11,8 @@ from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import classify, message_in, shorten
 
-_MARGIN = 60.0  # seconds that a token is renewed early, so that it does not expire on its way
-_SHARE = 0.1  # of a short life, for the same reason
+_MARGIN = 60.0  # seconds before its expiry when a token is renewed, so that it does not expire under way
+_SHARE = 0.1  # of a short lifetime, for the same purpose
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -21,7 +21,7 @@ class Token:
 
     value: str
     until: float
-    """Seconds since the epoch from which on it is not used any more; infinite where the server said nothing."""
+    """Seconds since the epoch after which the token is not used; infinite if the server did not say."""
 
 
 _CLOSING_SECONDS = 3.0
@@ -32,14 +32,14 @@ ResultT = TypeVar("ResultT")
 
 
 class TokenSource(Generic[TokenT]):
-    """Keeps the access token of a destination. Its methods may be called in parallel.
+    """Holder of a destination's access token. Its methods may run in parallel.
 
     The token lives in memory only: after a restart another one is fetched.
 
     Args:
-        fetch: Gets a new token, or says why there is none. Never called twice at once.
+        fetch: Fetches a new token, or returns the failure. Never called twice at once.
         now: Seconds since the epoch.
-        secrets: Is told each token, for masking.
+        secrets: Receives each token, for masking.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class TokenSource(Generic[TokenT]):
         self._fetching: asyncio.Task[TokenT | Failure] | None = None
 
     async def token(self) -> TokenT | Failure:
-        """Give the token, or say why there is none. Then nothing has been sent, and the destination is to blame.
+        """Return the token, or the failure to get one: nothing was sent, and the destination is to blame.
 
-        Callers that come while one is being fetched wait for that one, and share its failure too. A caller that is
-        cancelled does not take it away from the others.
+        Callers that arrive during a fetch wait for it and share its failure too. Cancelling one caller does not cancel
+        the fetch for the others.
         """
         if self._token is not None and self._now() < self._token.until:
             return self._token
@@ -63,20 +63,20 @@ class TokenSource(Generic[TokenT]):
             self._fetching = asyncio.get_running_loop().create_task(self._fetch_one())
         return await asyncio.shield(self._fetching)
 
-    async def renewed(self, refused: str) -> TokenT | Failure:
-        """Give another token than the one of this value that was refused; one for all whose call was refused."""
+    async def renew(self, refused: str) -> TokenT | Failure:
+        """Return a token other than the refused one. All calls whose token was refused share one new token."""
         if self._token is not None and self._token.value == refused:
             self._token = None
         return await self.token()
 
-    async def authorized(
+    async def send_with_token(
         self,
         send: Callable[[TokenT], Awaitable[ResultT]],
         is_refused: Callable[[ResultT], bool] = lambda result: isinstance(result, Answer) and result.status == _REFUSED,
     ) -> ResultT | Failure:
-        """Send a request with the token; where that is refused, once more with a new one.
+        """Send a request with the token; if it is refused, send it once more with a new token.
 
-        It cannot write twice: a 401 says that nothing was done.
+        It cannot write twice: a 401 means that nothing was done.
         """
         token = await self.token()
         if isinstance(token, Failure):
@@ -84,11 +84,11 @@ class TokenSource(Generic[TokenT]):
         result = await send(token)
         if not is_refused(result):
             return result
-        token = await self.renewed(token.value)
+        token = await self.renew(token.value)
         return token if isinstance(token, Failure) else await send(token)
 
     async def close(self) -> None:
-        """End fetching. What is under way has a moment to end by itself: its answer may hold the next refresh token.
+        """Stop fetching. A fetch under way has a moment to finish, because its answer may hold the next refresh token.
 
         A second call does nothing.
         """
@@ -110,16 +110,16 @@ class TokenSource(Generic[TokenT]):
 
 
 class RefreshToken:
-    """The refresh token in use: the configured one, until the server gives another in its place (RFC 6749 section 6).
+    """The refresh token in use: the configured one, until the server replaces it (RFC 6749 section 6).
 
-    The other one is kept in the vault under a name that is made of the configured one. So it is still in use after a
-    restart, and not any more when the operator configures a new one. The server may have made the old one invalid
-    with the same answer: a crash between that answer and the write loses the access, and the operator must grant it
-    again. Called by one fetch at a time.
+    A replacement is stored in the vault under a name derived from the configured token. It is used after a restart,
+    until the operator configures another token. The server may invalidate the old token in the same answer. A crash
+    between that answer and the write then loses the access, and the operator must grant it again. Used by one fetch at
+    a time.
 
     Args:
-        configured: What the settings say.
-        secrets: Is told each token, for masking.
+        configured: Refresh token of the settings.
+        secrets: Receives each token, for masking.
     """
 
     def __init__(self, configured: str, secrets: Secrets) -> None:
@@ -130,43 +130,44 @@ class RefreshToken:
         self._kept = True
 
     def open(self, vault: Vault) -> None:
-        """Take the place where it is kept."""
+        """Receive the vault in which a replacement is stored."""
         self._vault = vault
 
     async def value(self) -> str | Failure:
-        """Give the token to send, or say that what is kept cannot be read.
+        """Return the token to send, or the failure if the stored one cannot be read.
 
-        What is kept is read each time, for another process may have written it: a command, or the lane's next owner.
+        The stored token is read each time because another process may have written it: a command, or the next owner of
+        the lane.
         """
         if self._vault is not None and self._kept:
             try:
                 kept = await self._vault.read(self._name)
             except VaultError as error:
-                return failed(Retry(Reason.CONNECTOR_ERROR, f"no access token: {error}"))
+                return token_failure(Retry(Reason.CONNECTOR_ERROR, f"no access token: {error}"))
             if kept is not None:
                 self._take(kept)
         return self._value
 
-    async def keep(self, given: object) -> Failure | None:
-        """Keep what the server gave as new refresh token, before the access token beside it is used.
+    async def keep(self, token: object) -> Failure | None:
+        """Store the server's new refresh token, before its access token is used.
 
-        Where it cannot be kept, it is still the one that the next `value` gives, for the server knows no other.
+        If it cannot be stored, the next `value` returns it all the same, because the server accepts no other.
 
         Args:
-            given: What the answer says; nothing is done where it is no text, or the same as before.
+            token: Refresh token of the answer. Nothing is done if it is not a text, or is unchanged.
 
         Returns:
-            None when it is on disk, or why it is not.
+            None once it is on disk, or the failure.
         """
-        if isinstance(given, str) and given and given != self._value:
-            self._take(given)
+        if isinstance(token, str) and token and token != self._value:
+            self._take(token)
             self._kept = False
         if self._kept or self._vault is None:
             return None
         try:
             await self._vault.write(self._name, self._value)
         except VaultError as error:
-            return failed(Retry(Reason.CONNECTOR_ERROR, f"the new refresh token could not be kept: {error}"))
+            return token_failure(Retry(Reason.CONNECTOR_ERROR, f"the new refresh token could not be kept: {error}"))
         self._kept = True
         return None
 
@@ -176,44 +177,45 @@ class RefreshToken:
 
 
 def read_token(result: Answer | Failure, now: float, secrets: Secrets) -> Token | Failure:
-    """Read the answer to a token request (RFC 6749 sections 5.1 and 5.2). Pure.
+    """Return the token in the answer to a token request (RFC 6749 sections 5.1 and 5.2). Pure.
 
-    Every failure is the destination's: no lead can be written without a token, and none is at fault.
+    The destination is to blame for every failure: no lead can be written without a token, and no lead is at fault.
     """
     if isinstance(result, Failure):
-        outcome = result.outcome
-        return failed(replace(outcome, detail=f"no access token: {outcome.detail}"), result.setting)
+        detail = f"no access token: {result.outcome.detail}"
+        return token_failure(replace(result.outcome, detail=detail), result.setting)
     try:
         document = result.json()
     except ValueError:
         document = None
-    answered = classify(result.status, result.headers, now, shorten(secrets.mask(_error_in(document))))
-    match answered:
+    outcome = classify(result.status, result.headers, now, shorten(secrets.mask(_error_in(document))))
+    match outcome:
         case Delivered():
             return _token_in(document, result.status, now)
-        case Rejected():  # mostly 400 with invalid_client or invalid_scope, as RFC 6749 wants
-            return failed(Retry(Reason.UNAUTHORIZED, f"no access token: {answered.detail}", status=result.status))
+        case Rejected():  # mostly 400 with invalid_client or invalid_scope, as RFC 6749 requires
+            return token_failure(Retry(Reason.UNAUTHORIZED, f"no access token: {outcome.detail}", status=result.status))
         case Retry():
-            return failed(replace(answered, detail=f"no access token: {answered.detail}"))
+            return token_failure(replace(outcome, detail=f"no access token: {outcome.detail}"))
 
 
-def check_credentials(held: Mapping[str, str]) -> None:
-    """Raise `SettingError` for what can be no credential, so that nobody is locked out for trying it. Pure.
+def check_credentials(credentials: Mapping[str, str]) -> None:
+    """Raise `SettingError` for impossible credentials, so that no account is locked by trying them. Pure.
 
-    RFC 6749, appendix A: they are printable ASCII; blanks in them come from copying, or from a file's line end.
+    Credentials are printable ASCII (RFC 6749, appendix A). Blanks in them come from copying, or from the line end of a
+    file.
 
     Args:
-        held: By the names of the settings.
+        credentials: Credentials by the names of the settings.
     """
-    for name, value in held.items():
+    for name, value in credentials.items():
         if not value:
-            raise SettingError((name,), "must not be empty; give that of the app, or check where it is read from")
+            raise SettingError((name,), "must not be empty; enter the value of the app, or check where it is read from")
         if not (value.isascii() and value.isprintable() and " " not in value):
             raise SettingError((name,), "must be letters, digits and signs without blanks or line ends; copy it again")
 
 
-def failed(outcome: Retry, setting: tuple[str | int, ...] = ()) -> Failure:
-    """Say that there is no access token: nothing has been sent, and the destination is to blame."""
+def token_failure(outcome: Retry, setting: tuple[str | int, ...] = ()) -> Failure:
+    """Return the failure to get an access token: nothing was sent, and the destination is to blame."""
     return Failure(replace(outcome, blame=Blame.DESTINATION), sent=False, setting=setting)
 
 
@@ -227,12 +229,12 @@ def _error_in(document: object) -> str:
 def _token_in(document: Any, status: int, now: float) -> Token | Failure:  # noqa: ANN401 - any JSON value
     value = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or not value:
-        return failed(Retry(Reason.BAD_ANSWER, f"no access token in the answer {status}", status=status))
+        return token_failure(Retry(Reason.BAD_ANSWER, f"no access token in the answer {status}", status=status))
     return Token(value, now + _lifetime(document.get("expires_in")))
 
 
 def _lifetime(expires_in: object) -> float:
-    """Give the seconds that a token is used; some servers send the number as text."""
+    """Return the seconds that a token is used; some servers send the number as text."""
     try:
         seconds = float(expires_in) if isinstance(expires_in, str | int | float) else float("inf")
     except (ValueError, OverflowError):

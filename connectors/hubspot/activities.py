@@ -9,19 +9,19 @@ from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
     Stored,
-    answered,
     is_success,
     is_unwritten,
     read_associated,
     read_batch,
     read_links,
     read_values,
-    unclear,
+    success_or_retry,
+    unclear_outcome,
 )
-from connectors.hubspot.client import Client
-from connectors.hubspot.errors import Problem, Refusals, outcome_for, problem_of
-from connectors.hubspot.remarks import BODIES, Activity, mark_in
-from connectors.hubspot.requests import ALONE, Request, Requests
+from connectors.hubspot.client import HubSpotClient
+from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answer, record_outcome
+from connectors.hubspot.remarks import BODIES, HubSpotActivity, mark_reader
+from connectors.hubspot.requests import ALONE, HubSpotRequest, HubSpotRequests
 
 _SHARE_FOR_LOOKING = 0.5  # of the time that `deliver` has; who has not been looked up by then is left for later
 _MOST = 100  # inputs of a batch
@@ -31,11 +31,11 @@ _MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Due:
+class PlannedActivity:
     """An activity that a contact is to have."""
 
     record_id: str
-    activity: Activity
+    activity: HubSpotActivity
     contact: Stored
     """`new` where the contact, or its lead, has just been created: then it has no such activity yet."""
     lead: str | None = None
@@ -62,7 +62,12 @@ class Lookup:
     """
 
     def __init__(
-        self, client: Client, requests: Requests, now: Callable[[], float], timeout: float, secrets: Secrets
+        self,
+        client: HubSpotClient,
+        requests: HubSpotRequests,
+        now: Callable[[], float],
+        timeout: float,
+        secrets: Secrets,
     ) -> None:
         self._client = client
         self._requests = requests
@@ -85,8 +90,8 @@ class Lookup:
         if len(self._absent) > _MOST_KNOWN:
             del self._absent[next(iter(self._absent))]
 
-    async def find(self, kind: str, due: Sequence[Due]) -> dict[str, str | Retry | None]:
-        """Give the id of each activity by that of its record; None: it is not there; `Retry`: it cannot be told."""
+    async def find(self, kind: str, due: Sequence[PlannedActivity]) -> dict[str, str | Retry | None]:
+        """Return the id of each activity by that of its record; None: it is not there; `Retry`: it cannot be told."""
         found: dict[str, str | Retry | None] = {
             each.record_id: None for each in due if each.contact.new or each.record_id in self._absent
         }
@@ -102,7 +107,9 @@ class Lookup:
             return found
         return dict.fromkeys([each.record_id for each in unknown], trouble) | found
 
-    async def _look(self, kind: str, due: Sequence[Due], found: dict[str, str | Retry | None]) -> Retry | None:
+    async def _look(
+        self, kind: str, due: Sequence[PlannedActivity], found: dict[str, str | Retry | None]
+    ) -> Retry | None:
         """Look, and note in `found` what is known at once. Gives what to say of those that are left out of it."""
         listed = await self._listed(kind, list(dict.fromkeys(each.contact.id for each in due)))
         if isinstance(listed, Retry):
@@ -129,7 +136,7 @@ class Lookup:
 
     def _decide(
         self,
-        due: Sequence[Due],
+        due: Sequence[PlannedActivity],
         newest: Mapping[str, Sequence[str]],
         bodies: Mapping[str, str],
         found: dict[str, str | Retry | None],
@@ -144,7 +151,7 @@ class Lookup:
                 self.keep(each.record_id)
 
     async def _listed(self, kind: str, contacts: Sequence[str]) -> dict[str, list[str] | Retry] | Retry:
-        """Give the ids of what each contact has, page by page."""
+        """Return the ids of what each contact has, page by page."""
         listed: dict[str, list[str] | Retry] = {}
         asking: dict[str, str | None] = dict.fromkeys(contacts)
         for _ in range(_MOST_PAGES):
@@ -165,9 +172,9 @@ class Lookup:
                 break
         return listed
 
-    async def _call(self, request: Request) -> Answer | Retry:
-        """Give an answer of success, or what its absence means for the records: none of them is to blame for it."""
-        return answered(await self._client.send(request), self._secrets, self._now())
+    async def _call(self, request: HubSpotRequest) -> Answer | Retry:
+        """Return an answer of success, or what its absence means for the records: none of them is to blame for it."""
+        return success_or_retry(await self._client.send(request), self._secrets, self._now())
 
 
 def _age(activity: str) -> tuple[int, str]:
@@ -175,7 +182,7 @@ def _age(activity: str) -> tuple[int, str]:
     return len(activity), activity
 
 
-Done = str | Retry | Rejected
+ActivityResult = str | Retry | Rejected
 """The id of the activity, or why there is none."""
 
 
@@ -196,7 +203,12 @@ class Activities:
     """
 
     def __init__(
-        self, client: Client, requests: Requests, now: Callable[[], float], timeout: float, secrets: Secrets
+        self,
+        client: HubSpotClient,
+        requests: HubSpotRequests,
+        now: Callable[[], float],
+        timeout: float,
+        secrets: Secrets,
     ) -> None:
         self._client = client
         self._requests = requests
@@ -209,9 +221,9 @@ class Activities:
         """Begin anew: another process may have had the account in its hands meanwhile."""
         self._lookup.forget_all()
 
-    async def write(self, due: Sequence[Due]) -> dict[str, Done]:
+    async def write(self, due: Sequence[PlannedActivity]) -> dict[str, ActivityResult]:
         """See that there is each of these activities, and say so by the ids of their records."""
-        done: dict[str, Done] = {}
+        done: dict[str, ActivityResult] = {}
         for kind in BODIES:
             of_kind = [each for each in due if each.activity.kind == kind]
             found = await self._lookup.find(kind, of_kind)
@@ -222,7 +234,9 @@ class Activities:
             done |= await self._link(kind, of_kind, done)
         return done
 
-    async def _link(self, kind: str, due: Sequence[Due], done: Mapping[str, Done]) -> dict[str, Done]:
+    async def _link(
+        self, kind: str, due: Sequence[PlannedActivity], done: Mapping[str, ActivityResult]
+    ) -> dict[str, ActivityResult]:
         """Associate what there is now with the lead objects that are to have it too; give the trouble with that."""
         pairs = {
             each.record_id: (found, each.lead)
@@ -232,13 +246,13 @@ class Activities:
         if not pairs:
             return {}
         request = self._requests.link(kind, list(pairs.values()))
-        answer = answered(await self._client.send(request), self._secrets, self._now())
+        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
         if isinstance(answer, Retry):
             return dict.fromkeys(pairs, answer)
         trouble = read_links(answer, list(pairs.values()), self._secrets)
         return {record_id: trouble[pair] for record_id, pair in pairs.items() if pair in trouble}
 
-    async def _create(self, kind: str, due: Sequence[Due]) -> dict[str, Done]:
+    async def _create(self, kind: str, due: Sequence[PlannedActivity]) -> dict[str, ActivityResult]:
         inputs = [each.activity.for_contact(each.contact.id, each.record_id) for each in due]
         for each in due:
             self._lookup.forget(each.record_id)
@@ -252,12 +266,12 @@ class Activities:
             return dict.fromkeys([each.record_id for each in due], self._refused(kind, due, answer))
         self._refusals[kind].understood()
         asked = [(each.record_id, each.activity.mark) for each in due]
-        found = read_batch(answer, asked, mark_in(kind), self._secrets)
+        found = read_batch(answer, asked, mark_reader(kind), self._secrets)
         return {each.record_id: _done(told, answer, kind) for each, told in zip(due, found, strict=True)}
 
-    def _refused(self, kind: str, due: Sequence[Due], answer: Answer) -> Retry | Rejected:
+    def _refused(self, kind: str, due: Sequence[PlannedActivity], answer: Answer) -> Retry | Rejected:
         """Say what it means that a call was refused as a whole."""
-        problem = problem_of(answer, self._secrets)
+        problem = problem_in_answer(answer, self._secrets)
         outcome = self._refusals[kind].outcome(answer, problem, [each.record_id for each in due])
         if isinstance(outcome, Retry) or len(due) == 1:
             return outcome
@@ -265,10 +279,10 @@ class Activities:
         return Retry(outcome.reason, outcome.detail, Blame.RECORD, None, outcome.status, {ALONE: "1"})
 
 
-def _done(told: Stored | Problem | None, answer: Answer, kind: str) -> Done:
+def _done(told: Stored | HubSpotProblem | None, answer: Answer, kind: str) -> ActivityResult:
     match told:
         case Stored():
             return told.id
-        case Problem():
-            return outcome_for(told, answer.status)
-    return unclear(answer, f"says nothing of one of the {kind}", Blame.RECORD)
+        case HubSpotProblem():
+            return record_outcome(told, answer.status)
+    return unclear_outcome(answer, f"says nothing of one of the {kind}", Blame.RECORD)

@@ -10,7 +10,13 @@ from typing import Any
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.hubspot.errors import Problem, outcome_for, outcome_of, problem_of, read_problem
+from connectors.hubspot.errors import (
+    HubSpotProblem,
+    answer_outcome,
+    problem_in_answer,
+    read_hubspot_problem,
+    record_outcome,
+)
 from connectors.hubspot.requests import MERGED
 
 _NONE_FOUND = "NO_ASSOCIATIONS_FOUND"
@@ -29,19 +35,19 @@ class Stored:
 
 
 def is_success(answer: Answer) -> bool:
-    """Tell whether a call succeeded as a whole. A batch may be 200, 201 or 207 with errors inside."""
+    """Return whether a call succeeded as a whole. A batch may be 200, 201 or 207 with errors inside."""
     return 200 <= answer.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
 def is_unwritten(answer: Answer | Failure) -> bool:
-    """Tell whether it is certain that a call has written nothing: it was not sent, or was refused."""
+    """Return whether it is certain that a call has written nothing: it was not sent, or was refused."""
     if isinstance(answer, Failure):
         return not answer.sent
     return 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004 - RFC 9110 section 15.5
 
 
-def answered(result: Answer | Failure, secrets: Secrets, now: float) -> Answer | Retry:
-    """Give the answer of success to a question, or what its absence means: no record is to blame for it.
+def success_or_retry(result: Answer | Failure, secrets: Secrets, now: float) -> Answer | Retry:
+    """Return the answer of success to a question, or what its absence means: no record is to blame for it.
 
     Args:
         result: What came of the call.
@@ -52,7 +58,7 @@ def answered(result: Answer | Failure, secrets: Secrets, now: float) -> Answer |
         return result.outcome
     if is_success(result):
         return result
-    outcome = outcome_of(result, problem_of(result, secrets), now)
+    outcome = answer_outcome(result, problem_in_answer(result, secrets), now)
     if isinstance(outcome, Retry):
         return outcome
     return Retry(outcome.reason, outcome.detail, Blame.UNCLEAR, None, outcome.status)
@@ -61,12 +67,12 @@ def answered(result: Answer | Failure, secrets: Secrets, now: float) -> Answer |
 def read_record(answer: Answer, *, new: bool) -> Stored | Retry:
     """Read the answer to a single create or update that succeeded."""
     stored = _stored(_object(answer), answer.status, new=new)
-    return stored or unclear(answer, "does not say which record was written")
+    return stored or unclear_outcome(answer, "does not say which record was written")
 
 
 def read_batch(
     answer: Answer, asked: Sequence[tuple[str, str]], named: Callable[[Mapping[str, Any]], str | None], secrets: Secrets
-) -> list[Stored | Problem | None]:
+) -> list[Stored | HubSpotProblem | None]:
     """Say of each input of a batch what its answer says of it, never by order; None: nothing.
 
     Where more errors are counted than inputs can be told to have failed, some of the results must be wrong, and none
@@ -80,7 +86,7 @@ def read_batch(
         secrets: Masks HubSpot's words.
     """
     document = _object(answer)
-    found: dict[str, Stored | Problem] = {}
+    found: dict[str, Stored | HubSpotProblem] = {}
     for result in _objects(document, "results"):
         stored = _stored(result, answer.status, new=result.get("new") is True)
         properties = result.get("properties")
@@ -92,7 +98,7 @@ def read_batch(
     known = {name for each in asked for name in each}
     errors, explained = _objects(document, "errors"), 0
     for error in errors:
-        problem = read_problem(error, secrets)
+        problem = read_hubspot_problem(error, secrets)
         names = problem.trace_ids or problem.ids or ((asked[0][0],) if len(asked) == 1 else ())
         # An error outweighs a result: what is named in both is not known to be written.
         found |= dict.fromkeys(names, problem)
@@ -100,15 +106,15 @@ def read_batch(
     said = [found.get(trace) or found.get(key) for trace, key in asked]
     unexplained = max(_number_of_errors(document), len(errors)) - explained
     if unexplained > said.count(None):
-        return [each if isinstance(each, Problem) else None for each in said]
+        return [each if isinstance(each, HubSpotProblem) else None for each in said]
     return said
 
 
-def read_found(answer: Answer) -> str | Retry | None:
+def read_search_result(answer: Answer) -> str | Retry | None:
     """Read the answer to a search: the id of the first record, None where there is none."""
     document = _object(answer)
     if not isinstance(document.get("results"), list):
-        return unclear(answer, "has no results")
+        return unclear_outcome(answer, "has no results")
     return next((each["id"] for each in _objects(document, "results") if isinstance(each.get("id"), str)), None)
 
 
@@ -129,7 +135,7 @@ def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page |
     """
     document = _object(answer)
     if not isinstance(document.get("results"), list):
-        return unclear(answer, "has no results")
+        return unclear_outcome(answer, "has no results")
     found: dict[str, Page | Retry] = {}
     for each in _objects(document, "results"):
         source, paging = each.get("from"), each.get("paging")
@@ -147,7 +153,7 @@ def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page |
             found |= dict.fromkeys(map(str, named), Page(()))
         else:
             unexplained = True
-    rest = unclear(answer, "says nothing of one of the contacts", Blame.RECORD) if unexplained else Page(())
+    rest = unclear_outcome(answer, "says nothing of one of the contacts", Blame.RECORD) if unexplained else Page(())
     return {contact: found.get(contact, rest) for contact in contacts}
 
 
@@ -155,7 +161,7 @@ def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
     """Read a property of records, by their ids."""
     document = _object(answer)
     if not isinstance(document.get("results"), list):
-        return unclear(answer, "has no results")
+        return unclear_outcome(answer, "has no results")
     values = {}
     for each in _objects(document, "results"):
         properties = each.get("properties")
@@ -183,14 +189,16 @@ def read_known(answer: Answer, names: Sequence[str]) -> dict[str, str] | Retry:
 def read_links(
     answer: Answer, asked: Sequence[tuple[str, str]], secrets: Secrets
 ) -> dict[tuple[str, str], Retry | Rejected]:
-    """Give the trouble of associations, by the ids of their two sides: of those that the answer does not show as made.
+    """Return the problems of associations that the answer does not confirm, by the ids of their two sides.
 
-    The reference has no field in which an error names its own.
+    The API reference has no field in which an error names its association.
     """
     document = _object(answer)
     made = {(_id_in(each, "from"), _id_in(each, "to")) for each in _objects(document, "results")}
-    errors = [outcome_for(read_problem(each, secrets), answer.status) for each in _objects(document, "errors")]
-    trouble = errors[0] if errors else unclear(answer, "says nothing of an association", Blame.RECORD)
+    errors = [
+        record_outcome(read_hubspot_problem(each, secrets), answer.status) for each in _objects(document, "errors")
+    ]
+    trouble = errors[0] if errors else unclear_outcome(answer, "says nothing of an association", Blame.RECORD)
     return {each: trouble for each in asked if each not in made}
 
 
@@ -210,7 +218,7 @@ def read_definitions(answer: Answer) -> dict[str, dict[str, Any]]:
     return {str(each.get("name")): each for each in _objects(_object(answer), "results")}
 
 
-def unclear(answer: Answer, why: str, blame: Blame = Blame.UNCLEAR) -> Retry:
+def unclear_outcome(answer: Answer, why: str, blame: Blame = Blame.UNCLEAR) -> Retry:
     """Say that an answer of success does not tell what became of a record."""
     return Retry(Reason.BAD_ANSWER, f"it answered {answer.status}, but {why}", blame, None, answer.status)
 

@@ -7,7 +7,7 @@ from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
 from connectors.hubspot.auth import OAuthTokens
-from connectors.hubspot.requests import Request, Requests
+from connectors.hubspot.requests import HubSpotRequest, HubSpotRequests
 from connectors.hubspot.settings import HubSpotSettings
 
 _DAY = ("X-HubSpot-RateLimit-Daily", "X-HubSpot-RateLimit-Daily-Remaining")
@@ -17,7 +17,7 @@ _ASK_AGAIN = 1800.0  # seconds; the day ends at midnight of a time zone that the
 _SHARE_KEPT = 20  # a twentieth of the day is kept for what has not been tried yet
 
 
-class QuotaHeaders:
+class HubSpotQuotas:
     """Keeps what the last answers told."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class QuotaHeaders:
             self._known["10 s"] = Quota("10 s", *found, now + seconds)
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what is known."""
+        """Return what is known."""
         return tuple(self._known.values())
 
 
@@ -46,7 +46,7 @@ def _numbers(headers: Mapping[str, str], *names: str) -> tuple[int, int] | None:
 _UNAUTHORIZED = 401
 
 
-class Client:
+class HubSpotClient:
     """Client one account. `send` may be called in parallel.
 
     Args:
@@ -56,14 +56,16 @@ class Client:
         secrets: Is told each token, for masking.
     """
 
-    def __init__(self, settings: HubSpotSettings, requests: Requests, context: Context, secrets: Secrets) -> None:
+    def __init__(
+        self, settings: HubSpotSettings, requests: HubSpotRequests, context: Context, secrets: Secrets
+    ) -> None:
         self._now = context.now
         self._session = Session(settings, context)
         self._token = settings.access_token.get_secret_value() if settings.access_token else ""
         self._oauth: OAuthTokens | None = None
         if settings.oauth is not None:
             self._oauth = OAuthTokens(settings.oauth, requests.token_url, self._session, context.now, secrets)
-        self._allowances = QuotaHeaders()
+        self._allowances = HubSpotQuotas()
 
     def open(self, vault: Vault) -> None:
         """Take the place where a new refresh token is kept."""
@@ -71,14 +73,14 @@ class Client:
             self._oauth.open(vault)
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what the account has last said is left."""
+        """Return what the account has last said is left."""
         return self._allowances.quotas()
 
-    async def send(self, request: Request) -> Answer | Failure:
+    async def send(self, request: HubSpotRequest) -> Answer | Failure:
         """Send a request; after a 401 once more with a new token, where there is one to be had."""
         if self._oauth is None:
             return await self._once(request, self._token)
-        return await self._oauth.source.authorized(lambda token: self._once(request, token.value))
+        return await self._oauth.source.send_with_token(lambda token: self._once(request, token.value))
 
     async def close(self) -> None:
         """Close the connections; a token that is being fetched is given up."""
@@ -86,15 +88,15 @@ class Client:
             await self._oauth.source.close()
         await self._session.close()
 
-    async def _once(self, request: Request, token: str) -> Answer | Failure:
-        headers = headers_of(request, token)
+    async def _once(self, request: HubSpotRequest, token: str) -> Answer | Failure:
+        headers = hubspot_headers(request, token)
         result = await self._session.send(request.method, request.url, headers, request.body)
         if isinstance(result, Answer):
             self._allowances.observe(result.headers, self._now())
         return result
 
 
-def headers_of(request: Request, token: str) -> dict[str, str]:
-    """Give the headers of a request. Pure."""
+def hubspot_headers(request: HubSpotRequest, token: str) -> dict[str, str]:
+    """Return the headers of a request. Pure."""
     headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
     return headers | ({"Content-Type": "application/json"} if request.body is not None else {})

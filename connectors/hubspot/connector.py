@@ -10,30 +10,30 @@ from connectors.base import (
     Context,
     Delivered,
     ExpressionError,
-    Filed,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Quota,
     Reason,
     Record,
     Rejected,
+    RemoteRecord,
     Retry,
     SettingError,
     Vault,
-    Wanted,
 )
 from connectors.event_text import Sources
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import MASK, Secrets
-from connectors.hubspot.activities import Activities, Done, Due
+from connectors.hubspot.activities import Activities, ActivityResult, PlannedActivity
 from connectors.hubspot.answers import Stored, is_success, read_held
-from connectors.hubspot.client import Client, headers_of
+from connectors.hubspot.client import HubSpotClient, hubspot_headers
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.lead_objects import NAME, LeadObjects
 from connectors.hubspot.probe import Probe
-from connectors.hubspot.remarks import APPOINTMENT, BODIES, Activity, activity_of
-from connectors.hubspot.requests import ALONE, EMAIL, MERGED, Lead, Requests, key_of, lead_of, route_of
+from connectors.hubspot.remarks import APPOINTMENT, BODIES, HubSpotActivity, hubspot_activity
+from connectors.hubspot.requests import ALONE, EMAIL, MERGED, HubSpotRequests, Lead, hubspot_route, lead_of, match_key
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 
 _TOKEN = re.compile(r"[!-~]+")
@@ -75,7 +75,7 @@ class HubSpotConnector(Connector):
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
         wrong = _wrong(settings)
         try:
-            self._requests = Requests(settings)
+            self._requests = HubSpotRequests(settings)
         except ValueError as error:
             wrong.append(SettingError(("base_url",), str(error)))
         if wrong:
@@ -84,8 +84,8 @@ class HubSpotConnector(Connector):
         secrets = _secrets_of(settings)
         self._secrets = secrets
         self._sources = Sources(context)
-        self._aside = context.aside
-        self._client = Client(settings, self._requests, context, secrets)
+        self._offload = context.offload
+        self._client = HubSpotClient(settings, self._requests, context, secrets)
         self._contacts = Contacts(self._client, self._requests, context.now, secrets)
         self._lead_objects = LeadObjects(self._client, self._requests, self._contacts, context.now, secrets)
         self._activities = Activities(self._client, self._requests, context.now, context.timeout, secrets)
@@ -107,24 +107,24 @@ class HubSpotConnector(Connector):
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what the account has last said is left for the day, and for ten seconds."""
+        """Return what the account has last said is left for the day, and for ten seconds."""
         return self._client.quotas()
 
     def batch_group(self, record: Record) -> Hashable:
-        """Give object and key property, which a batch has one of; a record without a key goes alone."""
-        key = key_of(record)
+        """Return object and key property, which a batch has one of; a record without a key goes alone."""
+        key = match_key(record)
         if key is None or ALONE in record.memo:
             return ALONE, record.id
-        return route_of(record).object, key[0]
+        return hubspot_route(record).object, key[0]
 
     def batch_key(self, record: Record) -> Hashable:
-        """Give the key's value as HubSpot compares it: without case."""
-        key = key_of(record)
+        """Return the key's value as HubSpot compares it: without case."""
+        key = match_key(record)
         return record.id if key is None else key[1].lower()
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Write the records, then their notes, meetings and tasks."""
-        made = [await self._aside(partial(self._lead, record)) for record in records]
+        made = [await self._offload(partial(self._lead, record)) for record in records]
         leads = [each for each in made if isinstance(each, Lead)]
         writes = self._lead_objects if leads and leads[0].route.object == LEADS else self._contacts
         written = await writes.write(leads) if leads else []
@@ -144,20 +144,20 @@ class HubSpotConnector(Connector):
         Raises:
             ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
         """
-        leads = [lead_of(record, self._sources.text(route_of(record).remark, record.event)) for record in records]
+        leads = [lead_of(record, self._sources.text(hubspot_route(record).remark, record.event)) for record in records]
         if leads[0].route.object == LEADS:  # as for new ones, at contacts whose ids are not known without asking
             at = [replace(each, contact=f"(the contact of {each.record.event.get('Email')})") for each in leads]
             request = self._requests.create_leads(at)
         else:
             request = self._requests.create(leads[0]) if leads[0].key is None else self._requests.upsert(leads)
         body = self._secrets.mask((request.body or b"").decode())
-        return Preview(request.method, str(request.url), headers_of(request, MASK), body)
+        return Preview(request.method, str(request.url), hubspot_headers(request, MASK), body)
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Ask for the definitions of the properties that the routes write, and for the token's scopes."""
         return await self._probe.ask(wanted)
 
-    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+    async def holds(self, filed: Sequence[RemoteRecord]) -> Sequence[bool | None]:
         """Read the records by their ids. One that was merged into another is held."""
         held: dict[str, frozenset[str] | None] = {}
         objects = [_object_of(each) for each in filed]
@@ -174,26 +174,26 @@ class HubSpotConnector(Connector):
 
     def _lead(self, record: Record) -> Lead | Rejected:
         try:
-            return lead_of(record, self._sources.text(route_of(record).remark, record.event))
+            return lead_of(record, self._sources.text(hubspot_route(record).remark, record.event))
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._secrets.mask(error.message), memo=record.memo)
 
-    def _due(self, lead: Lead) -> Activity | None:
-        """Give what has to be created beside the record; nothing where an earlier attempt has done so."""
+    def _due(self, lead: Lead) -> HubSpotActivity | None:
+        """Return what has to be created beside the record; nothing where an earlier attempt has done so."""
         is_elsewhere = lead.route.object not in _WITH_ACTIVITIES
         if is_elsewhere or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
             return None
-        return activity_of(lead, self._now())
+        return hubspot_activity(lead, self._now())
 
 
-def _at(lead: Lead, stored: Stored, activity: Activity) -> Due:
+def _at(lead: Lead, stored: Stored, activity: HubSpotActivity) -> PlannedActivity:
     """Say whose an activity is: the contact's, or the lead object's and its contact's."""
     if lead.contact is None:
-        return Due(lead.record.id, activity, stored)
-    return Due(lead.record.id, activity, replace(stored, id=lead.contact), stored.id)
+        return PlannedActivity(lead.record.id, activity, stored)
+    return PlannedActivity(lead.record.id, activity, replace(stored, id=lead.contact), stored.id)
 
 
-def _outcome(written: Written, activity: Activity | None, done: Done | None) -> Outcome:
+def _outcome(written: Written, activity: HubSpotActivity | None, done: ActivityResult | None) -> Outcome:
     """Put together what came of the record and of what goes with it."""
     lead, stored = written
     if not isinstance(stored, Stored):
@@ -207,7 +207,7 @@ def _outcome(written: Written, activity: Activity | None, done: Done | None) -> 
     return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo)
 
 
-def _warning(lead: Lead, activity: Activity | None) -> str | None:
+def _warning(lead: Lead, activity: HubSpotActivity | None) -> str | None:
     is_elsewhere = lead.route.object not in _WITH_ACTIVITIES and lead.record.event.get("Type") == APPOINTMENT
     refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
     kept = "its value is in the remark" if activity else "the event alone has its value"
@@ -219,7 +219,7 @@ def _warning(lead: Lead, activity: Activity | None) -> str | None:
     return "; ".join(filter(None, parts)) or None
 
 
-def _object_of(filed: Filed) -> str:
+def _object_of(filed: RemoteRecord) -> str:
     return filed.route.object if isinstance(filed.route, HubSpotRoute) else CONTACTS
 
 

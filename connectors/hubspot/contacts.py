@@ -10,10 +10,18 @@ from aiolimiter import AsyncLimiter
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.hubspot.answers import Stored, is_success, is_unwritten, read_batch, read_found, read_record, unclear
-from connectors.hubspot.client import Client
-from connectors.hubspot.errors import Problem, Refusals, outcome_for, problem_of
-from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, Lead, Requests
+from connectors.hubspot.answers import (
+    Stored,
+    is_success,
+    is_unwritten,
+    read_batch,
+    read_record,
+    read_search_result,
+    unclear_outcome,
+)
+from connectors.hubspot.client import HubSpotClient
+from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answer, record_outcome
+from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequests, Lead
 
 _SEARCH_LAG = 15.0  # seconds after which search is taken to know what was written
 _BETWEEN_SEARCHES = 0.25  # seconds: search is limited to 5 a second, whatever else is allowed (usage guidelines)
@@ -49,7 +57,9 @@ class Contacts:
         secrets: Masks HubSpot's words.
     """
 
-    def __init__(self, client: Client, requests: Requests, now: Callable[[], float], secrets: Secrets) -> None:
+    def __init__(
+        self, client: HubSpotClient, requests: HubSpotRequests, now: Callable[[], float], secrets: Secrets
+    ) -> None:
         self._client = client
         self._requests = requests
         self._now = now
@@ -76,8 +86,8 @@ class Contacts:
         ]
         few = asyncio.Semaphore(_AT_ONCE)
 
-        async def settle(lead: Lead, found: "Stored | _Told | Refusal") -> Written:
-            if not isinstance(found, _Told):
+        async def settle(lead: Lead, found: "Stored | _Refused | Refusal") -> Written:
+            if not isinstance(found, _Refused):
                 return lead, found
             async with few:
                 return await self._settled(lead, found, is_alone=len(leads) == 1)
@@ -86,7 +96,7 @@ class Contacts:
             settling = [group.create_task(settle(*each)) for each in told]
         return [each.result() for each in settling]
 
-    async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Told | Refusal]":
+    async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Refused | Refusal]":
         """Send a batch: an upsert, or the creation of lead objects."""
         creates = leads[0].contact is not None
         answer = await self._client.send(
@@ -95,28 +105,28 @@ class Contacts:
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
-            problem = problem_of(answer, self._secrets)
+            problem = problem_in_answer(answer, self._secrets)
             outcome = self._refusals.outcome(answer, problem, [lead.record.id for lead in leads])
             if answer.status in _REFUSALS and (len(leads) == 1 or problem.is_schema):
-                return [_Told(problem, outcome)] * len(leads)
+                return [_Refused(problem, outcome)] * len(leads)
             return [outcome] * len(leads)
         self._refusals.understood()
         asked = [(lead.record.id, lead.key[1] if lead.key else "") for lead in leads]
         found = read_batch(answer, asked, _value_of(leads[0]), self._secrets)
         silent = all(each is None for each in found)
         return [
-            _Told(each, outcome_for(each, answer.status))
-            if isinstance(each, Problem)
+            _Refused(each, record_outcome(each, answer.status))
+            if isinstance(each, HubSpotProblem)
             else (replace(each, new=True) if each and creates else each)
             # Alone it may get an answer of its own, if there is one to be had.
             or replace(
-                unclear(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
+                unclear_outcome(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
                 memo={**lead.record.memo, ALONE: "1"},
             )
             for lead, each in zip(leads, found, strict=True)
         ]
 
-    async def _settled(self, lead: Lead, told: "_Told", *, is_alone: bool) -> Written:
+    async def _settled(self, lead: Lead, told: "_Refused", *, is_alone: bool) -> Written:
         """Turn a conflict into an update, and a refused e-mail into a lead without; else it stays refused."""
         without = lead.without_email(told.problem.refused)
         if without is None or told.problem.category == "CONFLICT":
@@ -127,7 +137,7 @@ class Contacts:
         why = Retry(told.outcome.reason, told.outcome.detail, Blame.RECORD, None, told.outcome.status, {ALONE: "1"})
         return lead, why
 
-    async def _resolved(self, lead: Lead, told: "_Told") -> Stored | Refusal:
+    async def _resolved(self, lead: Lead, told: "_Refused") -> Stored | Refusal:
         """Turn a conflict into an update of the record that is there, and any other refusal into its outcome."""
         if not _is_there(lead, told.problem):
             return told.outcome
@@ -139,23 +149,23 @@ class Contacts:
         else:
             return told.outcome
         found = self._read(await self._client.send(request), lead, new=False)
-        return found.outcome if isinstance(found, _Told) else found
+        return found.outcome if isinstance(found, _Refused) else found
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
         found = await self._known(lead)
         if isinstance(found, Retry | Rejected):
             return lead, found
         told = await self._one(lead, found)
-        if isinstance(told, _Told) and (mended := lead.without(told.problem.refused)):
+        if isinstance(told, _Refused) and (mended := lead.without(told.problem.refused)):
             lead, told = mended, await self._one(mended, found)
-        stored = await self._resolved(lead, told) if isinstance(told, _Told) else told
+        stored = await self._resolved(lead, told) if isinstance(told, _Refused) else told
         phone = lead.properties.get(PHONE)
         if phone and isinstance(stored, Stored):
             _remember(self._recent, phone, stored.id)
         return lead, stored
 
     async def _known(self, lead: Lead) -> str | Refusal | None:
-        """Give the id of the contact that a lead without a key belongs to, None for a new one."""
+        """Return the id of the contact that a lead without a key belongs to, None for a new one."""
         phone = lead.properties.get(PHONE, "")
         known = lead.record.memo.get("contact") or self._recent.get(phone)
         if known or not phone:
@@ -168,15 +178,15 @@ class Contacts:
         if isinstance(answer, Failure):
             return answer.outcome
         if not is_success(answer):
-            return self._refusals.outcome(answer, problem_of(answer, self._secrets), [lead.record.id])
-        return read_found(answer)
+            return self._refusals.outcome(answer, problem_in_answer(answer, self._secrets), [lead.record.id])
+        return read_search_result(answer)
 
     def _to_wait(self, lead: Lead, phone: str) -> float:
-        """Give the seconds until search knows what a creation may have written whose answer is not known."""
+        """Return the seconds until search knows what a creation may have written whose answer is not known."""
         unclear_at = max(self._unclear.get(phone, 0.0), float(lead.record.memo.get(UNCLEAR, 0.0)))
         return min(max(unclear_at + _SEARCH_LAG - self._now(), 0.0), _SEARCH_LAG)
 
-    async def _one(self, lead: Lead, found: str | None) -> "Stored | _Told | Refusal":
+    async def _one(self, lead: Lead, found: str | None) -> "Stored | _Refused | Refusal":
         """Update the contact that was found, or create one; also where what was found is gone."""
         if found:
             told = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
@@ -184,7 +194,7 @@ class Contacts:
                 return told
         return await self._create(lead)
 
-    async def _create(self, lead: Lead) -> "Stored | _Told | Refusal":
+    async def _create(self, lead: Lead) -> "Stored | _Refused | Refusal":
         """Create a contact, and remember when where that may have happened without being said."""
         phone, is_clear = lead.properties.get(PHONE, ""), False
         try:
@@ -200,28 +210,28 @@ class Contacts:
         after = created.after if created.blame is Blame.DESTINATION else max(created.after or 0.0, _SEARCH_LAG)
         return replace(created, after=after, memo={UNCLEAR: str(self._now())})
 
-    def _read(self, answer: Answer | Failure, lead: Lead, *, new: bool) -> "Stored | _Told | Refusal":
+    def _read(self, answer: Answer | Failure, lead: Lead, *, new: bool) -> "Stored | _Refused | Refusal":
         """Read the answer to the creation or update of one record."""
         if isinstance(answer, Failure):
             return answer.outcome
         if is_success(answer):
             self._refusals.understood()
             return read_record(answer, new=new)
-        problem = problem_of(answer, self._secrets)
+        problem = problem_in_answer(answer, self._secrets)
         outcome = self._refusals.outcome(answer, problem, [lead.record.id])
-        return _Told(problem, outcome) if answer.status in _REFUSALS else outcome
+        return _Refused(problem, outcome) if answer.status in _REFUSALS else outcome
 
 
-class _Told:
+class _Refused:
     """A refusal, before it is known whether anything can be done about it."""
 
-    def __init__(self, problem: Problem, outcome: Retry | Rejected) -> None:
+    def __init__(self, problem: HubSpotProblem, outcome: Retry | Rejected) -> None:
         self.problem = problem
         self.outcome = outcome
 
 
-def _is_there(lead: Lead, problem: Problem) -> bool:
-    """Tell whether a lead is refused because its record is there already: in so many words, or by its key's value."""
+def _is_there(lead: Lead, problem: HubSpotProblem) -> bool:
+    """Return whether a lead is refused because its record is there already: in so many words, or by its key's value."""
     has_key = lead.key is not None and lead.key[0] in problem.refused
     return problem.category == "CONFLICT" or (has_key and problem.existing is not None)
 
@@ -233,9 +243,9 @@ def _remember(kept: dict[str, Any], phone: str, value: object) -> None:
         del kept[next(iter(kept))]
 
 
-def _mended(lead: Lead, found: "Stored | _Told | Refusal", batch: Sequence[Lead]) -> Lead | None:
-    """Give what is to be sent again: the lead without what was refused; None where that would not help."""
-    if not isinstance(found, _Told) or found.problem.category == "CONFLICT":
+def _mended(lead: Lead, found: "Stored | _Refused | Refusal", batch: Sequence[Lead]) -> Lead | None:
+    """Return what is to be sent again: the lead without what was refused; None where that would not help."""
+    if not isinstance(found, _Refused) or found.problem.category == "CONFLICT":
         return None
     if not found.problem.refused:
         named = lead.named()  # as it may be the name that is missed
@@ -249,7 +259,7 @@ def _mended(lead: Lead, found: "Stored | _Told | Refusal", batch: Sequence[Lead]
 
 
 def _value_of(lead: Lead) -> Callable[[Mapping[str, Any]], str | None]:
-    """Give what finds the id of an input in the properties of a result."""
+    """Return what finds the id of an input in the properties of a result."""
     name = lead.key[0] if lead.key else ""
 
     def value(properties: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ import orjson
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.http_client.status_table import classify, message_in, said, shorten
+from connectors.http_client.status_table import classify, message_in, shorten, words_in
 
 _INSIDE = "Property values were not valid: "
 _EXISTING = re.compile(r"Existing ID:\s*(\d+)|(\d+) already has that value", re.ASCII)
@@ -32,7 +32,7 @@ _DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight of a time zone that t
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Problem:
+class HubSpotProblem:
     """An error: a whole answer, or an element of a batch's `errors`."""
 
     category: str = ""
@@ -52,10 +52,10 @@ class Problem:
     """The same, by their ids."""
 
 
-def read_problem(document: object, secrets: Secrets) -> Problem:
+def read_hubspot_problem(document: object, secrets: Secrets) -> HubSpotProblem:
     """Read an error. What is missing, or of another shape, counts as not said."""
     if not isinstance(document, dict):
-        return Problem()
+        return HubSpotProblem()
     message = _text(document.get("message"))
     inside = _inside(message)
     found = {name: (code, why) for name, code, why in (*_named_in(inside), *_listed(document))}
@@ -64,7 +64,7 @@ def read_problem(document: object, secrets: Secrets) -> Problem:
     words = "; ".join(filter(None, (_text(each.get("message")) for each in inside))) or message_in(document)
     context = document.get("context")
     existing = _texts(context, "existingId") or ["".join(each) for each in _EXISTING.findall(message)]
-    return Problem(
+    return HubSpotProblem(
         category=_text(document.get("category")),
         words=_with_correlation(shorten(secrets.mask(_with_wants(words, document))), document),
         existing=existing[0] if existing else None,
@@ -76,16 +76,16 @@ def read_problem(document: object, secrets: Secrets) -> Problem:
     )
 
 
-def problem_of(answer: Answer, secrets: Secrets) -> Problem:
+def problem_in_answer(answer: Answer, secrets: Secrets) -> HubSpotProblem:
     """Read the error that an answer is."""
     try:
-        return read_problem(answer.json(), secrets)
+        return read_hubspot_problem(answer.json(), secrets)
     except ValueError:
-        words = said(answer.body, answer.headers.get("Content-Type", ""))
-        return Problem(words=shorten(secrets.mask(words)))
+        words = words_in(answer.body, answer.headers.get("Content-Type", ""))
+        return HubSpotProblem(words=shorten(secrets.mask(words)))
 
 
-def outcome_of(answer: Answer, problem: Problem, now: float) -> Retry | Rejected:
+def answer_outcome(answer: Answer, problem: HubSpotProblem, now: float) -> Retry | Rejected:
     """Say what an answer other than success means for the records of the call."""
     meant = classify(answer.status, answer.headers, now, problem.words)
     if isinstance(meant, Delivered):
@@ -98,8 +98,8 @@ def outcome_of(answer: Answer, problem: Problem, now: float) -> Retry | Rejected
     return _adjusted(meant, answer, problem) if isinstance(meant, Retry) else meant
 
 
-def _adjusted(meant: Retry, answer: Answer, problem: Problem) -> Retry:
-    """Give what HubSpot's own statuses mean beyond the table of all statuses."""
+def _adjusted(meant: Retry, answer: Answer, problem: HubSpotProblem) -> Retry:
+    """Return what HubSpot's own statuses mean beyond the table of all statuses."""
     match answer.status:
         case 404 if problem.category == "OBJECT_NOT_FOUND":  # without a category it is the address that is wrong
             return replace(meant, reason=Reason.NOT_FOUND, blame=Blame.RECORD)
@@ -112,7 +112,7 @@ def _adjusted(meant: Retry, answer: Answer, problem: Problem) -> Retry:
     return meant
 
 
-def outcome_for(problem: Problem, status: int) -> Retry | Rejected:
+def record_outcome(problem: HubSpotProblem, status: int) -> Retry | Rejected:
     """Say what an error about one record of a call means for it. What is not known to be for good is tried again."""
     detail = f'it refuses the record ("{problem.words or problem.category or "no reason given"}")'
     reason = Reason.CONFLICT if problem.category == "CONFLICT" else Reason.REFUSED
@@ -122,7 +122,7 @@ def outcome_for(problem: Problem, status: int) -> Retry | Rejected:
 
 
 def _wait(answer: Answer, policy: str) -> float:
-    """Give the seconds to wait after a 429 without Retry-After, which is documented for 477 only."""
+    """Return the seconds to wait after a 429 without Retry-After, which is documented for 477 only."""
     if policy == "DAILY":
         return _DAY_IS_OVER
     if policy == "SECONDLY":
@@ -225,9 +225,9 @@ class Refusals:
         self._understood += 1
         self._in_a_row = 0
 
-    def outcome(self, answer: Answer, problem: Problem, records: Sequence[str]) -> Retry | Rejected:
+    def outcome(self, answer: Answer, problem: HubSpotProblem, records: Sequence[str]) -> Retry | Rejected:
         """Say what an answer other than success means for the records of the call, given by their ids."""
-        outcome = outcome_of(answer, problem, self._now())
+        outcome = answer_outcome(answer, problem, self._now())
         if answer.status not in _REFUSALS or isinstance(outcome, Retry):
             return outcome
         if answer.status != _BAD_REQUEST or problem.category or problem.refused:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from connectors.base import Reason, Record, Rejected, Retry
 from connectors.http_client.masking import Secrets
-from connectors.hubspot.answers import Stored, answered, read_known
-from connectors.hubspot.client import Client
+from connectors.hubspot.answers import Stored, read_known, success_or_retry
+from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.contacts import Contacts, Refusal, Written
-from connectors.hubspot.requests import EMAIL, Lead, Requests, text_of
+from connectors.hubspot.requests import EMAIL, HubSpotRequests, Lead, property_text
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
 
 NAME = "hs_lead_name"
@@ -40,7 +40,12 @@ class LeadObjects:
     """
 
     def __init__(
-        self, client: Client, requests: Requests, contacts: Contacts, now: Callable[[], float], secrets: Secrets
+        self,
+        client: HubSpotClient,
+        requests: HubSpotRequests,
+        contacts: Contacts,
+        now: Callable[[], float],
+        secrets: Secrets,
     ) -> None:
         self._client = client
         self._requests = requests
@@ -79,8 +84,8 @@ class LeadObjects:
         }
 
     async def _contacts_of(self, records: Sequence[Record]) -> Mapping[str, str | Refusal]:
-        """Give the contact of each record, or why there is none, by the record's id."""
-        emails = {record.id: text_of(record.event.get("Email")).strip().lower() for record in records}
+        """Return the contact of each record, or why there is none, by the record's id."""
+        emails = {record.id: property_text(record.event.get("Email")).strip().lower() for record in records}
         wanted = list(dict.fromkeys(filter(None, emails.values())))
         known = await self._known(CONTACTS, EMAIL, wanted, _ADDITIONAL) if wanted else {}
         found: dict[str, str | Refusal] = {"": Rejected(Reason.MAPPING, _NOBODY)}
@@ -104,14 +109,14 @@ class LeadObjects:
         }
 
     async def _known(self, name: str, by: str, values: Sequence[str], *more: str) -> dict[str, str] | Retry:
-        """Give the ids of the records that are there, by the values of the property `by`, and of `more`."""
+        """Return the ids of the records that are there, by the values of the property `by`, and of `more`."""
         request = self._requests.find(name, by, values, (by, *more))
-        answer = answered(await self._client.send(request), self._secrets, self._now())
+        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
         return answer if isinstance(answer, Retry) else read_known(answer, (by, *more))
 
 
 def _contact(email: str, record: Record) -> Lead:
-    """Give the contact that a record is about, as far as its event tells."""
-    names = {name: text_of(record.event.get(of)).strip() for name, of in _NAMES}
+    """Return the contact that a record is about, as far as its event tells."""
+    names = {name: property_text(record.event.get(of)).strip() for name, of in _NAMES}
     properties = {EMAIL: email, **{name: value for name, value in names.items() if value}}
     return Lead(record, HubSpotRoute(), (EMAIL, email), properties, "")

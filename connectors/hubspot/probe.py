@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from connectors.base import Blame, Finding, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.base import Blame, Finding, MappedField, MappedRoute, Rejected, Retry, Severity
 from connectors.http_client.answer import Failure
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import is_success, read_definitions
-from connectors.hubspot.client import Client
-from connectors.hubspot.errors import outcome_of, problem_of
-from connectors.hubspot.requests import EMAIL, Requests
+from connectors.hubspot.client import HubSpotClient
+from connectors.hubspot.errors import answer_outcome, problem_in_answer
+from connectors.hubspot.requests import EMAIL, HubSpotRequests
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 
 _NUMERIC = "number"
@@ -42,8 +42,8 @@ class Probe:
     def __init__(
         self,
         settings: HubSpotSettings,
-        client: Client,
-        requests: Requests,
+        client: HubSpotClient,
+        requests: HubSpotRequests,
         secrets: Secrets,
         now: Callable[[], float],
     ) -> None:
@@ -54,7 +54,7 @@ class Probe:
         self._secrets = secrets
         self._now = now
 
-    async def ask(self, wanted: Sequence[Wanted]) -> list[Finding]:
+    async def ask(self, wanted: Sequence[MappedRoute]) -> list[Finding]:
         """Ask for the properties of each object once, and for the scopes of a private app's token."""
         routes = [(each, each.settings) for each in wanted if isinstance(each.settings, HubSpotRoute)]
         known: dict[str, Definitions] = {}
@@ -81,7 +81,7 @@ class Probe:
         if is_success(answer):
             found = read_definitions(answer)
             return found or Finding(Severity.WARNING, f"what it tells of the properties of {name} cannot be read")
-        told = outcome_of(answer, problem_of(answer, self._secrets), self._now())
+        told = answer_outcome(answer, problem_in_answer(answer, self._secrets), self._now())
         return self._refused(name, told)
 
     def _refused(self, name: str, told: Retry | Rejected) -> Finding:
@@ -116,7 +116,7 @@ class Probe:
         return [Finding(Severity.ERROR, what, setting=(self._setting,))] if missing else []
 
 
-def check_route(index: int, wanted: Wanted, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+def check_route(index: int, wanted: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
     """Compare what a route is going to write with the definitions of its object's properties. Pure."""
     for each in wanted.fields:
         definition = known.get(each.name)
@@ -126,7 +126,7 @@ def check_route(index: int, wanted: Wanted, route: HubSpotRoute, known: Definiti
     yield from _check_match(index, wanted, route, known)
 
 
-def _check_match(index: int, wanted: Wanted, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+def _check_match(index: int, wanted: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
     definition = known.get(route.match)
     if definition is None:
         yield Finding(*_unknown(route.match, known), route=index, setting=("match",))
@@ -146,7 +146,7 @@ def _unknown(name: str, known: Definitions) -> tuple[Severity, str]:
     return Severity.ERROR, "no such property" + (f" (did you mean `{near[0]}`?)" if near else "; create it in HubSpot")
 
 
-def _misfit(wanted: WantedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+def _misfit(wanted: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
     """Say why a property does not take what a field gives."""
     change = definition.get("modificationMetadata")
     read_only = isinstance(change, Mapping) and change.get("readOnlyValue") is True
@@ -164,7 +164,7 @@ def _misfit(wanted: WantedField, definition: Mapping[str, Any]) -> tuple[Severit
     return None
 
 
-def _not_options(wanted: WantedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+def _not_options(wanted: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
     given = definition.get("options")
     options = [str(each.get("value")) for each in given or () if isinstance(each, Mapping)]
     wrong = [str(each) for each in wanted.values for part in str(each).split(";") if part not in options]

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from connectors.appointments import start_of
 from connectors.hubspot.requests import Lead, association
-from connectors.hubspot.settings import Appointment
+from connectors.hubspot.settings import HubSpotAppointment
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """The property that holds the text, by what it may become."""
@@ -32,7 +32,7 @@ _CUT_ENTITY = re.compile(r"&[#\w]*$")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Activity:
+class HubSpotActivity:
     """A note, meeting or task that is to be created."""
 
     kind: str
@@ -43,7 +43,7 @@ class Activity:
     """Whether its text did not fit."""
 
     def for_contact(self, contact: str, trace_id: str) -> dict[str, object]:
-        """Give the input of a batch that creates it at a contact."""
+        """Return the input of a batch that creates it at a contact."""
         return {
             "objectWriteTraceId": trace_id,
             "properties": self.properties,
@@ -51,13 +51,13 @@ class Activity:
         }
 
 
-def mark_of(record_id: str) -> str:
-    """Give the mark of what is created for a record."""
+def activity_mark(record_id: str) -> str:
+    """Return the mark of what is created for a record."""
     return f"Leadbridge {hashlib.sha256(record_id.encode()).hexdigest()[:16]}"
 
 
-def mark_in(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """Give what finds the mark in the properties of a note, meeting or task."""
+def mark_reader(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
+    """Return what finds the mark in the properties of a note, meeting or task."""
 
     def mark(properties: Mapping[str, Any]) -> str | None:
         found = _MARK.findall(str(properties.get(BODIES[kind])))
@@ -66,7 +66,7 @@ def mark_in(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
     return mark
 
 
-def activity_of(lead: Lead, now: float) -> Activity | None:
+def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
     """Say what goes with a lead: nothing, a note, or of an appointment a meeting; a task where it is not clear when.
 
     An appointment is not one without a meeting or task: where there is no remark it is made of the event's Content, and
@@ -83,16 +83,16 @@ def activity_of(lead: Lead, now: float) -> Activity | None:
     if not text and not is_appointment:
         return None
     created = _time(event, now)
-    mark = mark_of(lead.record.id)
+    mark = activity_mark(lead.record.id)
     body, is_cut = _body(text, mark)
     if not is_appointment:
-        return Activity("notes", mark, {"hs_timestamp": _iso(created), "hs_note_body": body}, is_cut)
+        return HubSpotActivity("notes", mark, {"hs_timestamp": _iso(created), "hs_note_body": body}, is_cut)
     settings = lead.route.appointment
     start = start_of(str(event.get("Content", "")), created, _zone(settings))
     title = _title(event)
     if start is None:
-        return Activity("tasks", mark, _task(created, title, body), is_cut)
-    return Activity("meetings", mark, _meeting(start, settings.minutes, title, body), is_cut)
+        return HubSpotActivity("tasks", mark, _task(created, title, body), is_cut)
+    return HubSpotActivity("meetings", mark, _meeting(start, settings.minutes, title, body), is_cut)
 
 
 def _task(created: datetime, title: str, body: str) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _text(lead: Lead, said: str) -> str:
 
 
 def _body(text: str, mark: str) -> tuple[str, bool]:
-    """Give the text as HTML, which bodies are shown as, with the mark; and whether it had to be cut."""
+    """Return the text as HTML, which bodies are shown as, with the mark; and whether it had to be cut."""
     end = f"{'<br><br>' if text else ''}<small>{mark}</small>"
     sendable = text.encode("utf-8", "replace").decode()
     whole = html.escape(sendable.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
@@ -142,12 +142,12 @@ def _title(event: Mapping[str, Any]) -> str:
     return title.encode("utf-8", "replace").decode()[:_LONGEST_TITLE]
 
 
-def _zone(settings: Appointment) -> ZoneInfo | None:
+def _zone(settings: HubSpotAppointment) -> ZoneInfo | None:
     return ZoneInfo(settings.zone) if settings.zone else None
 
 
 def _time(event: Mapping[str, Any], now: float) -> datetime:
-    """Give when the event was made; the sender's times are UTC, whether or not they say so."""
+    """Return when the event was made; the sender's times are UTC, whether or not they say so."""
     received = event.get("event")
     for value in (event.get("CreateTime"), received.get("received_at") if isinstance(received, Mapping) else None):
         try:

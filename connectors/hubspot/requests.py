@@ -27,7 +27,7 @@ _LEAD_TO_CONTACT = 578  # the primary contact of a lead (HubSpot's guide to lead
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class HubSpotRequest:
     """A request, complete but for its token."""
 
     method: str
@@ -54,7 +54,7 @@ class Lead:
     """The id of the contact that it belongs to, where it is one of HubSpot's lead objects."""
 
     def without(self, refused: Mapping[str, str]) -> "Lead | None":
-        """Give it without properties that were refused (reasons by name).
+        """Return it without properties that were refused (reasons by name).
 
         None where it has none of them, or cannot do without: its key.
         """
@@ -64,7 +64,7 @@ class Lead:
         return self._less(named)
 
     def without_email(self, refused: Mapping[str, str]) -> "Lead | None":
-        """Give it as one that has no e-mail, where its e-mail is its key and is refused, to be found by its phone.
+        """Return it as one that has no e-mail, where its e-mail is its key and is refused, to be found by its phone.
 
         None where that is not what is refused, or where there is no phone that is taken.
         """
@@ -79,7 +79,7 @@ class Lead:
         return replace(self, properties=kept, dropped=dropped, reasons={**self.reasons, **named})
 
     def named(self) -> "Lead":
-        """Give it with a name, where it has neither name nor e-mail, without which HubSpot creates no contact.
+        """Return it with a name, where it has neither name nor e-mail, without which HubSpot creates no contact.
 
         The phone stands in. Not sent before it is known to be needed: it would replace the name of a contact that is
         there already.
@@ -89,7 +89,7 @@ class Lead:
         return replace(self, properties={**self.properties, "lastname": self.properties.get(PHONE) or "Unknown"})
 
 
-class Requests:
+class HubSpotRequests:
     """Makes requests to an account. Raises ValueError, as a line for the operator, for an address that cannot be used.
 
     Args:
@@ -108,7 +108,7 @@ class Requests:
         self._version = settings.api_version
         self.token_url = URL(f"{self._origin}/oauth/{self._version}/token")
 
-    def upsert(self, leads: Sequence[Lead]) -> Request:
+    def upsert(self, leads: Sequence[Lead]) -> HubSpotRequest:
         """Write records that have a key, all with the same object and key property.
 
         Each has a trace id, its record's, without which one bad record refuses all.
@@ -120,7 +120,7 @@ class Requests:
         ]
         return self._post(self._objects(leads[0].route.object, "batch", "upsert"), {"inputs": inputs})
 
-    def create_leads(self, leads: Sequence[Lead]) -> Request:
+    def create_leads(self, leads: Sequence[Lead]) -> HubSpotRequest:
         """Create lead objects, each at its contact, which an upsert cannot name."""
         inputs = [
             {
@@ -133,17 +133,17 @@ class Requests:
         ]
         return self.add(LEADS, inputs)
 
-    def create(self, lead: Lead) -> Request:
+    def create(self, lead: Lead) -> HubSpotRequest:
         """Create a contact without a key."""
         document = {"properties": lead.named().properties, "associations": []}
         return self._post(self._objects(lead.route.object), document)
 
-    def update(self, lead: Lead, found: str, by: str | None = None) -> Request:
+    def update(self, lead: Lead, found: str, by: str | None = None) -> HubSpotRequest:
         """Update the record of an id, or of a value of the property `by`."""
         url = self._objects(lead.route.object, found, query=f"idProperty={by}" if by else "")
-        return Request("PATCH", url, _json({"properties": lead.properties}))
+        return HubSpotRequest("PATCH", url, _json({"properties": lead.properties}))
 
-    def search(self, name: str, value: str) -> Request:
+    def search(self, name: str, value: str) -> HubSpotRequest:
         """Ask for the oldest contact with this value of a property."""
         filters = [{"propertyName": name, "operator": "EQ", "value": value}]
         document = {
@@ -154,17 +154,17 @@ class Requests:
         }
         return self._post(self._objects(CONTACTS, "search"), document)
 
-    def associated(self, kind: str, contacts: Mapping[str, str | None]) -> Request:
+    def associated(self, kind: str, contacts: Mapping[str, str | None]) -> HubSpotRequest:
         """Ask for the ids of the notes, meetings or tasks of contacts, each from where a page ended; at most 1000."""
         inputs = [{"id": contact, **({"after": after} if after else {})} for contact, after in contacts.items()]
         return self._post(self._path("associations", CONTACTS, kind, "batch", "read"), {"inputs": inputs})
 
-    def read(self, kind: str, ids: Sequence[str], name: str) -> Request:
+    def read(self, kind: str, ids: Sequence[str], name: str) -> HubSpotRequest:
         """Ask for a property of records of one object; at most 100."""
         document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
         return self._post(self._objects(kind, "batch", "read"), document)
 
-    def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> Request:
+    def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> HubSpotRequest:
         """Ask for properties of the records of one object that have these values of a property; at most 100.
 
         Unlike search, this knows at once what has been written.
@@ -172,7 +172,7 @@ class Requests:
         document = {"idProperty": by, "properties": wanted, "inputs": [{"id": each} for each in values]}
         return self._post(self._objects(name, "batch", "read"), document)
 
-    def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> Request:
+    def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> HubSpotRequest:
         """Associate notes, meetings or tasks with lead objects, given by the ids of both; at most 2000.
 
         By default, which needs no type, for those between activities and leads are in no list of HubSpot's; and a
@@ -181,15 +181,15 @@ class Requests:
         inputs = [{"from": {"id": activity}, "to": {"id": lead}} for activity, lead in pairs]
         return self._post(self._path("associations", kind, LEADS, "batch", "associate", "default"), {"inputs": inputs})
 
-    def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> Request:
+    def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> HubSpotRequest:
         """Create notes, meetings or tasks, or leads."""
         return self._post(self._objects(kind, "batch", "create"), {"inputs": inputs})
 
-    def properties(self, name: str) -> Request:
+    def properties(self, name: str) -> HubSpotRequest:
         """Ask for the definitions of an object's properties."""
-        return Request("GET", self._path("properties", name))
+        return HubSpotRequest("GET", self._path("properties", name))
 
-    def token_info(self, token: str) -> Request:
+    def token_info(self, token: str) -> HubSpotRequest:
         """Ask what a private app's token allows (HubSpot's guide to private apps). Writes nothing, though a POST."""
         url = URL(f"{self._origin}/oauth/v2/private-apps/get/access-token-info")
         return self._post(url, {"tokenKey": token})
@@ -203,32 +203,32 @@ class Requests:
         path = "/".join(quote(part, safe="") for part in parts)
         return URL(f"{self._origin}/crm/{start}/{path}{'?' if query else ''}{query}", encoded=True)
 
-    def _post(self, url: URL, document: object) -> Request:
-        return Request("POST", url, _json(document))
+    def _post(self, url: URL, document: object) -> HubSpotRequest:
+        return HubSpotRequest("POST", url, _json(document))
 
 
 def association(contact: str, type_id: int) -> dict[str, object]:
-    """Give what a new record says of the contact that it belongs to. `type_id` is HubSpot's, for its kind of record."""
+    """Return the association of a new record with its contact. `type_id` is HubSpot's association type."""
     types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]
     return {"to": {"id": contact}, "types": types}
 
 
-def route_of(record: Record) -> HubSpotRoute:
-    """Give the record's route settings, which the bridge has made of `HubSpotRoute`."""
+def hubspot_route(record: Record) -> HubSpotRoute:
+    """Return the record's route settings, which the bridge has made of `HubSpotRoute`."""
     if not isinstance(record.route, HubSpotRoute):
         raise TypeError("the record's route is not one of this connector")
     return record.route
 
 
-def key_of(record: Record) -> tuple[str, str] | None:
-    """Give the property that a record is found by and its value, or None where it has none.
+def match_key(record: Record) -> tuple[str, str] | None:
+    """Return the property that a record is found by and its value, or None where it has none.
 
     The route's `match`; for contacts without a value for it the e-mail. HubSpot keeps e-mails in lower case.
     """
-    route = route_of(record)
+    route = hubspot_route(record)
     for name in (route.match, EMAIL) if route.object == CONTACTS else (route.match,):
         try:
-            value = text_of(record.fields.get(name)).strip()
+            value = property_text(record.fields.get(name)).strip()
         except ExpressionError:  # `lead_of` says so
             continue
         if value:
@@ -238,9 +238,9 @@ def key_of(record: Record) -> tuple[str, str] | None:
 
 def lead_of(record: Record, remark: str) -> Lead:
     """Make a lead of a record. Raises `ExpressionError` for one that cannot be sent."""
-    route = route_of(record)
-    properties = {name: text_of(value) for name, value in record.fields.items()}
-    key = key_of(record)
+    route = hubspot_route(record)
+    properties = {name: property_text(value) for name, value in record.fields.items()}
+    key = match_key(record)
     if key is not None:
         properties[key[0]] = key[1]
     elif route.object != CONTACTS:
@@ -248,8 +248,8 @@ def lead_of(record: Record, remark: str) -> Lead:
     return Lead(record, route, key, properties, remark)
 
 
-def text_of(value: object) -> str:
-    """Give a value as HubSpot takes it (guide to properties): several options with `;` between.
+def property_text(value: object) -> str:
+    """Return a value as HubSpot takes it (guide to properties): several options with `;` between.
 
     Raises:
         ExpressionError: for a value that has no such form.
@@ -266,7 +266,7 @@ def text_of(value: object) -> str:
         case float() if value == value and abs(value) != float("inf"):  # noqa: PLR0124 - not a number
             return str(int(value)) if value.is_integer() else repr(value)
         case list() | tuple():
-            return ";".join(map(text_of, value))
+            return ";".join(map(property_text, value))
     raise ExpressionError("a field is neither text, number, boolean nor a list of them")
 
 

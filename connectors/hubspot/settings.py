@@ -60,7 +60,7 @@ class HubSpotSettings(NetworkSettings):
         return self
 
 
-class Appointment(_Part):
+class HubSpotAppointment(_Part):
     """How an appointment becomes a meeting."""
 
     zone: str | None = Field(
@@ -108,7 +108,9 @@ class HubSpotRoute(RouteSettings):
         "appointments have one, made of their Content.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
-    appointment: Appointment = Field(default=Appointment(), description="How an appointment becomes a meeting.")
+    appointment: HubSpotAppointment = Field(
+        default=HubSpotAppointment(), description="How an appointment becomes a meeting."
+    )
 
     @field_validator("object")
     @classmethod

@@ -16,12 +16,19 @@ from connectors.appointments import start_of
 from connectors.base import Blame, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.salesforce.answers import Part, Written, is_answered, read_activities, read_parts, read_write
-from connectors.salesforce.client import Client
+from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.duplicates import Allow, Update, resolve
-from connectors.salesforce.errors import Kind, Problem, is_refusal, outcome, outcomes, read_problem
-from connectors.salesforce.leads import delivered, is_incomplete, refused, unassigned
+from connectors.salesforce.errors import (
+    Kind,
+    SalesforceProblem,
+    is_refusal,
+    outcome,
+    read_salesforce_problem,
+    record_outcomes,
+)
+from connectors.salesforce.leads import assignment_warning, delivered_record, is_incomplete, refused_fields
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
-from connectors.salesforce.requests import Activity, Requests, activity_of, headers_of
+from connectors.salesforce.requests import SalesforceActivity, SalesforceRequests, rule_headers, salesforce_activity
 from connectors.salesforce.schema import Shape
 
 _NOT_FOUND = 404
@@ -46,7 +53,7 @@ class _Plan:
 class Appointments:
     """Writes appointments, one at a time. May be called in parallel."""
 
-    def __init__(self, client: Client, requests: Requests) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
         self._client = client
         self._requests = requests
 
@@ -55,17 +62,17 @@ class Appointments:
         plan = _Plan(row)
         while True:
             result = await self._write(plan, shape)
-            if not isinstance(result, Problem):
+            if not isinstance(result, SalesforceProblem):
                 return result
             further = _further(plan, result, shape)
             if further is None:
                 described = shape is not None and shape.refuses(row.route.external_id)
-                return outcomes([result], [{}], [person_of(row.record)], described=described)[0]
+                return record_outcomes([result], [{}], [person_of(row.record)], described=described)[0]
             plan = further
 
-    async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | Problem:
+    async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | SalesforceProblem:
         """Write record and activity, unless that is there already. Gives the problem that the record has."""
-        row, activity = plan.row, arranged(plan.row)
+        row, activity = plan.row, planned_activity(plan.row)
         looked = await self._look(row, plan.target, activity)
         if not isinstance(looked, tuple):
             return looked
@@ -73,7 +80,7 @@ class Appointments:
         existing = None if existing is UNSEEN and plan.is_new else existing
         made = row.record.memo.get("activity") or found
         fields, warnings = body(row, existing, shape)
-        headers = headers_of(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
+        headers = rule_headers(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
         request = self._requests.appointment(row, plan.target, fields, None if made else activity, headers)
         answer = await self._client.call(request)
         if not isinstance(answer, Answer):
@@ -82,14 +89,14 @@ class Appointments:
         record = read_write(parts.get("record"), answer.status, self._client.secrets, plan.target)
         beside = Written(made) if made else read_write(parts.get("activity"), answer.status, self._client.secrets)
         if isinstance(record, Written) and isinstance(beside, Written):
-            warnings += unassigned(row, existing)
-            return delivered(record, warnings, self._client, {"activity": beside.id})
-        if isinstance(record, Problem) and record.kind is not Kind.HALTED:
+            warnings += assignment_warning(row, existing)
+            return delivered_record(record, warnings, self._client, {"activity": beside.id})
+        if isinstance(record, SalesforceProblem) and record.kind is not Kind.HALTED:
             return record
-        return outcome(beside) if isinstance(beside, Problem) else _lost(answer.status)
+        return outcome(beside) if isinstance(beside, SalesforceProblem) else _lost(answer.status)
 
     async def _look(
-        self, row: Row, target: str | None, activity: Activity
+        self, row: Row, target: str | None, activity: SalesforceActivity
     ) -> tuple[Existing | None, str | None] | Retry | Rejected:
         """Find the record, and the id of the activity if it has been made.
 
@@ -99,32 +106,36 @@ class Appointments:
         """
         answer = await self._client.call(self._requests.look(row, target, activity))
         if not isinstance(answer, Answer):
-            return (_unseen(row), None) if is_refusal(answer) and not row.record.again else _blind(answer)
+            return (_unseen(row), None) if is_refusal(answer) and not row.record.is_repeat else _blind(answer)
         parts = read_parts(answer)
         record, activities = parts.get("record"), parts.get("activities")
         if record is not None and record.status == _NOT_FOUND:
             return None, None
         if record is not None and record.status == _SEVERAL:
             found = read_write(record, answer.status, self._client.secrets)
-            return outcome(found) if isinstance(found, Problem) else _lost(answer.status)
+            return outcome(found) if isinstance(found, SalesforceProblem) else _lost(answer.status)
         known = record.body.get("Id") if record and record.is_good and isinstance(record.body, dict) else None
         if isinstance(known, str) and is_answered(activities):
             return Existing(known), read_activities(activities, activity.mark)
         trouble = self._trouble(record, activities, answer.status)
-        if is_refusal(trouble) and not row.record.again:
+        if is_refusal(trouble) and not row.record.is_repeat:
             return (Existing(known) if isinstance(known, str) else _unseen(row)), None
         return _blind(trouble)
 
     def _trouble(self, record: Part | None, activities: Part | None, status: int) -> Retry | Rejected:
         for part in (record, activities):
-            problem = read_problem(part.body, part.status, self._client.secrets) if part and not part.is_good else None
+            problem = (
+                read_salesforce_problem(part.body, part.status, self._client.secrets)
+                if part and not part.is_good
+                else None
+            )
             if problem is not None and problem.kind is not Kind.HALTED:
                 return outcome(problem)
         return _lost(status)
 
 
-def arranged(row: Row) -> Activity:
-    """Give what the appointment of a row becomes; pure."""
+def planned_activity(row: Row) -> SalesforceActivity:
+    """Return what the appointment of a row becomes; pure."""
     event = row.record.event
     text = str(event.get("Content") or "")
     when = created_at(row.record)
@@ -132,7 +143,7 @@ def arranged(row: Row) -> Activity:
     zone = ZoneInfo(row.route.appointment.zone) if row.route.appointment.zone else None
     start = start_of(text, created, zone) if created else None
     said = text if row.route.remark is None else row.remark
-    return activity_of(row, said, start, when[:10] if created else "")
+    return salesforce_activity(row, said, start, when[:10] if created else "")
 
 
 def _moment(text: str) -> datetime | None:
@@ -144,8 +155,8 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None:
-    """Give another way to write an appointment whose record has a problem; None where there is none left.
+def _further(plan: _Plan, problem: SalesforceProblem, shape: Shape | None) -> _Plan | None:
+    """Return another way to write an appointment whose record has a problem; None where there is none left.
 
     Each way takes something away for good, a field or one of two choices, so there is an end to them.
     """
@@ -154,7 +165,7 @@ def _further(plan: _Plan, problem: Problem, shape: Shape | None) -> _Plan | None
         return plan.otherwise
     if is_incomplete(problem) and not (row.certain or plan.is_new):
         return replace(plan, is_new=True)
-    names = refused(row, problem, shape)
+    names = refused_fields(row, problem, shape)
     if names:
         return replace(plan, row=row.without(names))
     found = resolve(problem, row.route)
@@ -171,7 +182,7 @@ def _allowed(plan: _Plan, found: Allow) -> _Plan:
 
 
 def _unseen(row: Row) -> Existing | None:
-    """Give what a record is taken for that cannot be looked for: new only where it can be nothing else."""
+    """Return what a record is taken for that cannot be looked for: new only where it can be nothing else."""
     return None if row.certain else UNSEEN
 
 

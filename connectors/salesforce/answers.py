@@ -7,7 +7,7 @@ from typing import Any
 from connectors.base import Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.salesforce.errors import Problem, document_of, read_problem, unreadable
+from connectors.salesforce.errors import SalesforceProblem, document_of, read_salesforce_problem, unreadable
 from connectors.salesforce.records import DESCRIPTION, Existing
 
 
@@ -18,7 +18,7 @@ class Written:
     id: str
 
 
-Verdict = Written | Problem | Retry | Rejected
+Verdict = Written | SalesforceProblem | Retry | Rejected
 """What is known of one record: written, its own problem, or what came of the call as a whole."""
 
 
@@ -31,7 +31,7 @@ class Part:
 
     @property
     def is_good(self) -> bool:
-        """Whether it did what was asked."""
+        """Return whether it did what was asked."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
@@ -75,11 +75,13 @@ def read_write(part: Part | None, status: int, secrets: Secrets, known_id: str |
         record_id = said if isinstance(said, str) and said else known_id
         return Written(record_id) if record_id else unreadable(status)
     if part.status == 300:  # noqa: PLR2004 - the external id is not unique; the body is a list of records
-        return Problem(300, "", "several records have this external id; mark its field as unique and merge them")
-    return read_problem(part.body, part.status, secrets) or _silent(part.status)
+        return SalesforceProblem(
+            300, "", "several records have this external id; mark its field as unique and merge them"
+        )
+    return read_salesforce_problem(part.body, part.status, secrets) or _silent(part.status)
 
 
-def read_found(parts: Sequence[Part | None], field: str) -> dict[str, Existing] | None:
+def read_existing(parts: Sequence[Part | None], field: str) -> dict[str, Existing] | None:
     """Read the answers to `Wire.existing`: the records by their value in the field, without regard to case.
 
     None where one of the queries has no answer that can be used.
@@ -94,7 +96,7 @@ def read_found(parts: Sequence[Part | None], field: str) -> dict[str, Existing] 
 
 
 def read_activities(part: Part | None, mark: str) -> str | None:
-    """Give the id of the activity that has a mark in its description, None where there is none."""
+    """Return the id of the activity that has a mark in its description, None where there is none."""
     for each in _records(part) or ():
         description = each.get(DESCRIPTION)
         if isinstance(description, str) and mark in description:
@@ -103,7 +105,7 @@ def read_activities(part: Part | None, mark: str) -> str | None:
 
 
 def is_answered(part: Part | None) -> bool:
-    """Whether a query's answer can be used."""
+    """Return whether a query's answer can be used."""
     return _records(part) is not None
 
 
@@ -124,10 +126,10 @@ def _row(result: Any, status: int, secrets: Secrets) -> Verdict:  # noqa: ANN401
         return unreadable(status)
     if result.get("success") is True and isinstance(result.get("id"), str) and result["id"]:
         return Written(result["id"])
-    problem = read_problem(result.get("errors"), status, secrets)
+    problem = read_salesforce_problem(result.get("errors"), status, secrets)
     return problem or unreadable(status)
 
 
-def _silent(status: int) -> Problem:
+def _silent(status: int) -> SalesforceProblem:
     """Stand for an error without a body; its status alone says whose trouble it is."""
-    return Problem(status, "", "it gives no reason")
+    return SalesforceProblem(status, "", "it gives no reason")

@@ -18,7 +18,7 @@ from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
-from connectors.http_client.tokens import RefreshToken, Token, TokenSource, check_credentials, failed, read_token
+from connectors.http_client.tokens import RefreshToken, Token, TokenSource, check_credentials, read_token, token_failure
 from connectors.salesforce.errors import document_of
 from connectors.salesforce.settings import SalesforceSettings
 
@@ -94,7 +94,7 @@ def _held(settings: SalesforceSettings) -> dict[str, str]:
 
 
 def login_url(settings: SalesforceSettings) -> URL:
-    """Give the address that tokens are asked of. Raises `SettingError` unless it is Salesforce's, or on this side.
+    """Return the address that tokens are asked of. Raises `SettingError` unless it is Salesforce's, or on this side.
 
     The hosts that are there for all orgs give none for client credentials ("request not supported on this domain").
     """
@@ -114,7 +114,7 @@ def login_url(settings: SalesforceSettings) -> URL:
 
 
 def token_form(settings: SalesforceSettings, now: float, refresh_token: str | None) -> dict[str, str]:
-    """Give the form of a token request. Pure.
+    """Return the form of a token request. Pure.
 
     Args:
         settings: The destination's; they name the flow.
@@ -172,7 +172,9 @@ def _assertion(settings: SalesforceSettings, key: str, now: float) -> str:
 
 
 def _untrusted(what: str) -> Failure:
-    return failed(Retry(Reason.BAD_ANSWER, f"the token's answer gives {what}; correct login_url"), ("login_url",))
+    return token_failure(
+        Retry(Reason.BAD_ANSWER, f"the token's answer gives {what}; correct login_url"), ("login_url",)
+    )
 
 
 def _said(answer: Answer | Failure, name: str) -> object:

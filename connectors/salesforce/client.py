@@ -12,8 +12,16 @@ from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
 from connectors.salesforce.auth import Access, OrgToken
-from connectors.salesforce.errors import LONG_PAUSE, Kind, Problem, document_of, is_refusal, read_problem, whole
-from connectors.salesforce.requests import Request, Requests
+from connectors.salesforce.errors import (
+    LONG_PAUSE,
+    Kind,
+    SalesforceProblem,
+    call_outcome,
+    document_of,
+    is_refusal,
+    read_salesforce_problem,
+)
+from connectors.salesforce.requests import SalesforceRequest, SalesforceRequests
 from connectors.salesforce.schema import Shape, read_shape
 
 # "Limit Info Header" of the REST API Developer Guide: `api-usage=18/5000; per-app-api-usage=17/250(appName=x);
@@ -27,7 +35,7 @@ _HEADER = "Sforce-Limit-Info"
 _WHOLE = 100
 
 
-class QuotaHeaders:
+class SalesforceQuotas:
     """Keeps what the last answers have said.
 
     Args:
@@ -54,7 +62,7 @@ class QuotaHeaders:
             self._known[name] = Quota(_NAMES[name], most, left, now + LONG_PAUSE, reserve)
 
     def quotas(self) -> tuple[Quota, ...]:
-        """Give what is known."""
+        """Return what is known."""
         return tuple(self._known.values())
 
 
@@ -63,7 +71,7 @@ _DESCRIBED_FOR = 6 * 3600.0  # seconds; an administrator's change of a length or
 _UNDESCRIBED_FOR = 600.0  # seconds until it is asked again where the user may not, or where a field is missing
 
 
-class Client:
+class SalesforceClient:
     """Calls one org. Its methods may be called in parallel.
 
     Args:
@@ -75,7 +83,7 @@ class Client:
     """
 
     def __init__(
-        self, access: Access, session: Session, usage: QuotaHeaders, secrets: Secrets, now: Callable[[], float]
+        self, access: Access, session: Session, usage: SalesforceQuotas, secrets: Secrets, now: Callable[[], float]
     ) -> None:
         self.secrets = secrets
         self.now = now
@@ -85,7 +93,7 @@ class Client:
         self._session = session
         self._usage = usage
 
-    async def call(self, request: Request) -> Answer | Retry | Rejected:
+    async def call(self, request: SalesforceRequest) -> Answer | Retry | Rejected:
         """Send a request; give the answer that has a result for each record, or what came of all of them.
 
         After a 401 it goes once more with a new token. That cannot write twice: a 401 says that nothing was done.
@@ -93,9 +101,9 @@ class Client:
         answer = await self.ask(request)
         if isinstance(answer, Failure):
             return answer.outcome
-        return whole(answer, self.now(), self.secrets) or answer
+        return call_outcome(answer, self.now(), self.secrets) or answer
 
-    async def write(self, request: Request) -> Answer | Retry | Rejected | Problem:
+    async def write(self, request: SalesforceRequest) -> Answer | Retry | Rejected | SalesforceProblem:
         """Send a request that writes several records, as `call` does.
 
         Where the whole call is refused for one field, that is given: often only some of the records have it.
@@ -103,17 +111,17 @@ class Client:
         answer = await self.ask(request)
         if isinstance(answer, Failure):
             return answer.outcome
-        meant = whole(answer, self.now(), self.secrets)
+        meant = call_outcome(answer, self.now(), self.secrets)
         if meant is None:
             return answer
-        problem = read_problem(document_of(answer), answer.status, self.secrets)
-        return replace(problem, whole=True) if problem is not None and problem.kind is Kind.FIELD else meant
+        problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
+        return replace(problem, is_whole_call=True) if problem is not None and problem.kind is Kind.FIELD else meant
 
-    async def ask(self, request: Request) -> Answer | Failure:
+    async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request; give the answer, whatever it says, or why there is none."""
-        return await self._access.source.authorized(lambda token: self._send(request, token))
+        return await self._access.source.send_with_token(lambda token: self._send(request, token))
 
-    async def _send(self, request: Request, token: OrgToken) -> Answer | Failure:
+    async def _send(self, request: SalesforceRequest, token: OrgToken) -> Answer | Failure:
         self.instance = token.instance
         url = URL(f"{token.instance}".rstrip("/") + request.path, encoded=True)
         headers = {**request.headers, "Authorization": f"Bearer {token.value}"}
@@ -132,7 +140,7 @@ class _Kept:
 class Shapes:
     """Keeps what the org says of its objects, each asked for once however many want it. May be called in parallel."""
 
-    def __init__(self, client: Client, requests: Requests) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
         self._client = client
         self._requests = requests
         self._kept: dict[str, _Kept] = {}
@@ -141,7 +149,7 @@ class Shapes:
     async def of(
         self, name: str, fields: Iterable[str] = (), *, within: float = _DESCRIBED_FOR
     ) -> Shape | Retry | None:
-        """Give an object's shape.
+        """Return an object's shape.
 
         Args:
             name: The object's.
@@ -171,7 +179,7 @@ class Shapes:
             if isinstance(answer, Failure):
                 return answer.outcome
             shape = read_shape(document_of(answer))
-            meant = whole(answer, self._client.now(), self._client.secrets)
+            meant = call_outcome(answer, self._client.now(), self._client.secrets)
             if isinstance(meant, Retry) and not is_refusal(meant):
                 return meant
             self._kept[name] = _Kept(shape, self._client.now())

@@ -9,30 +9,30 @@ from connectors.base import (
     Connector,
     Context,
     ExpressionError,
-    Filed,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Quota,
     Record,
     Rejected,
+    RemoteRecord,
     Retry,
     SettingError,
     Vault,
-    Wanted,
 )
 from connectors.event_text import Sources
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.session import Session
-from connectors.salesforce.activities import Appointments, arranged
-from connectors.salesforce.answers import read_found, read_parts
+from connectors.salesforce.activities import Appointments, planned_activity
+from connectors.salesforce.answers import read_existing, read_parts
 from connectors.salesforce.auth import Access, login_url
-from connectors.salesforce.client import Client, QuotaHeaders, Shapes
+from connectors.salesforce.client import SalesforceClient, SalesforceQuotas, Shapes
 from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
-from connectors.salesforce.records import Row, Rows, body, is_appointment, key_of
-from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_ROWS, Requests, headers_of
+from connectors.salesforce.records import Row, Rows, body, external_key, is_appointment
+from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_ROWS, SalesforceRequests, rule_headers
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 
 _SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
@@ -82,13 +82,13 @@ class SalesforceConnector(Connector):
         self._origin = login_url(settings)
         self._secrets = _secrets_of(settings)
         self._session = Session(settings, context)
-        self._usage = QuotaHeaders(settings.quota_reserve)
+        self._usage = SalesforceQuotas(settings.quota_reserve)
         self._access = Access(settings, self._session, context.now, self._secrets)
-        self._requests = Requests(settings.api_version)
-        self._client = Client(self._access, self._session, self._usage, self._secrets, context.now)
+        self._requests = SalesforceRequests(settings.api_version)
+        self._client = SalesforceClient(self._access, self._session, self._usage, self._secrets, context.now)
         self._shapes = Shapes(self._client, self._requests)
         self._sources = Sources(context)
-        self._aside = context.aside
+        self._offload = context.offload
         self._rows = Rows(self._sources)
         self._leads = Leads(self._client, self._requests, self._shapes)
         self._appointments = Appointments(self._client, self._requests)
@@ -119,7 +119,7 @@ class SalesforceConnector(Connector):
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
-        """Give what the last answers have said of the org's daily calls."""
+        """Return what the last answers have said of the org's daily calls."""
         return self._usage.quotas()
 
     def batch_group(self, record: Record) -> Hashable:
@@ -133,8 +133,8 @@ class SalesforceConnector(Connector):
         return record.route, crc32(record.id.encode()) % _SPREAD ** min(locked, 3)
 
     def batch_key(self, record: Record) -> Hashable:
-        """Give the external id's value: rows with the same one are refused, in whatever case it is written."""
-        return key_of(record).casefold()
+        """Return the external id's value: rows with the same one are refused, in whatever case it is written."""
+        return external_key(record).casefold()
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Write the records, which are of one batch group."""
@@ -143,11 +143,11 @@ class SalesforceConnector(Connector):
         shape = await self._shapes.of(route.object, names)
         if isinstance(shape, Retry):
             return [shape] * len(records)
-        made = [await self._aside(partial(self._rows.row, record, shape, self._since)) for record in records]
+        made = [await self._offload(partial(self._rows.row, record, shape, self._since)) for record in records]
         rows = [row for row in made if isinstance(row, Row)]
         leads = [row for row in rows if not row.is_appointment]
-        whole = len(leads) == len(records)
-        written = iter(await self._leads.deliver(leads, shape, whole=whole) if leads else ())
+        is_whole_batch = len(leads) == len(records)
+        written = iter(await self._leads.deliver(leads, shape, is_whole_batch=is_whole_batch) if leads else ())
         outcomes: list[Outcome] = []
         for row in made:
             if isinstance(row, Rejected):
@@ -165,9 +165,11 @@ class SalesforceConnector(Connector):
             ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
         """
         rows = [self._previewed(record) for record in records]
-        first, headers = rows[0], headers_of(rows[0].route, is_new=True)
+        first, headers = rows[0], rule_headers(rows[0].route, is_new=True)
         if first.is_appointment:
-            request = self._requests.appointment(first, None, body(first, None, None)[0], arranged(first), headers)
+            request = self._requests.appointment(
+                first, None, body(first, None, None)[0], planned_activity(first), headers
+            )
         else:
             made = [(row.key, body(row, None, None)[0]) for row in rows if not row.is_appointment]
             request = self._requests.upsert(first.route, made, headers)
@@ -175,11 +177,11 @@ class SalesforceConnector(Connector):
         shown = {**request.headers, "Authorization": f"Bearer {MASK}"}
         return Preview(request.method, url, shown, self._secrets.mask((request.body or b"").decode()))
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Ask for a token, the org's limits and its objects' fields, and compare these with what is wanted."""
         return await self._prober.probe(wanted)
 
-    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+    async def holds(self, filed: Sequence[RemoteRecord]) -> Sequence[bool | None]:
         """Query the records by their ids. One in the recycle bin, or merged into another, is not held."""
         held: dict[str, frozenset[str] | None] = {}
         routes = {route.object: route for each in filed if isinstance(route := each.route, SalesforceRoute)}
@@ -188,7 +190,7 @@ class SalesforceConnector(Connector):
             answer = await self._client.call(self._requests.existing(route, "Id", ids, description=False))
             parts = read_parts(answer) if isinstance(answer, Answer) else {}
             asked = [parts.get(str(number)) for number in range(-(-len(ids) // KEYS_PER_QUERY))]
-            found = read_found(asked, "Id")
+            found = read_existing(asked, "Id")
             held[name] = None if found is None else frozenset(found)
         told = [(each.remote_id, held.get(_object_of(each))) for each in filed]
         return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in told]
@@ -211,7 +213,7 @@ def _route(record: Record) -> SalesforceRoute:
     return route  # type: ignore[no-any-return]  # see above
 
 
-def _object_of(filed: Filed) -> str:
+def _object_of(filed: RemoteRecord) -> str:
     return filed.route.object if isinstance(filed.route, SalesforceRoute) else ""
 
 

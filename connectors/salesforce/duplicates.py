@@ -6,7 +6,7 @@ lead). A unique field finds a record without any rule.
 
 from dataclasses import dataclass
 
-from connectors.salesforce.errors import Kind, Match, Problem
+from connectors.salesforce.errors import DuplicateMatch, Kind, SalesforceProblem
 from connectors.salesforce.settings import SalesforceRoute
 
 
@@ -32,7 +32,7 @@ class Learn:
     """Send it once more by itself, for the answer for several does not say what was found."""
 
 
-def resolve(problem: Problem, route: SalesforceRoute) -> Update | Allow | Learn | None:
+def resolve(problem: SalesforceProblem, route: SalesforceRoute) -> Update | Allow | Learn | None:
     """Say what to do, or None where the record is to be refused.
 
     The surest match of the object itself is updated. A match of another object cannot be, nor one that is not shared
@@ -54,5 +54,5 @@ def resolve(problem: Problem, route: SalesforceRoute) -> Update | Allow | Learn 
     return None if known else Learn()
 
 
-def _allow(found: Match) -> Allow:
+def _allow(found: DuplicateMatch) -> Allow:
     return Allow(f"saved beside {found.object} {found.id}, which a duplicate rule found")

@@ -33,7 +33,7 @@ _DUPLICATES = ("duplicateResult", "duplicateResut")  # the second is Salesforce'
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class DuplicateMatch:
     """Another record that a duplicate rule has found."""
 
     id: str
@@ -42,32 +42,32 @@ class Match:
 
 
 def duplicate_of(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give what an error says of a duplicate, nothing where it is about something else."""
+    """Return what an error says of a duplicate, nothing where it is about something else."""
     found: Mapping[str, Any] = next((error[name] for name in _DUPLICATES if isinstance(error.get(name), dict)), {})
     return found
 
 
-def read_matches(duplicate: Mapping[str, Any]) -> list[Match]:
-    """Give the records that a duplicate rule found, the surest first, each once."""
+def read_matches(duplicate: Mapping[str, Any]) -> list[DuplicateMatch]:
+    """Return the records that a duplicate rule found, the surest first, each once."""
     results = duplicate.get("matchResults")
-    found: dict[str, Match] = {}
+    found: dict[str, DuplicateMatch] = {}
     for result in results if isinstance(results, list) else ():
         listed = result.get("matchRecords") if isinstance(result, dict) else None
         for each in listed if isinstance(listed, list) else ():
             match = _match(each, result)
-            if match and match.confidence > found.get(match.id, Match("", "", -1.0)).confidence:
+            if match and match.confidence > found.get(match.id, DuplicateMatch("", "", -1.0)).confidence:
                 found[match.id] = match
     return sorted(found.values(), key=lambda match: -match.confidence)
 
 
-def _match(said: Any, result: Mapping[str, Any]) -> Match | None:  # noqa: ANN401 - any JSON value
+def _match(said: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:  # noqa: ANN401 - any JSON value
     record = said.get("record") if isinstance(said, dict) else None
     if not isinstance(record, dict) or not isinstance(record.get("Id"), str):
         return None
     attributes = record.get("attributes")
     kind = attributes.get("type") if isinstance(attributes, dict) else result.get("entityType")
     confidence = said.get("matchConfidence")
-    return Match(record["Id"], str(kind), float(confidence) if isinstance(confidence, int | float) else 0.0)
+    return DuplicateMatch(record["Id"], str(kind), float(confidence) if isinstance(confidence, int | float) else 0.0)
 
 
 class Kind(Enum):
@@ -137,7 +137,7 @@ DROPPED = (Kind.VALUE, Kind.FIELD)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Problem:
+class SalesforceProblem:
     """One error, of an answer as a whole or of one record."""
 
     status: int
@@ -148,10 +148,10 @@ class Problem:
     """In Salesforce's words, masked and not too long."""
     fields: tuple[str, ...] = ()
     """The fields that it names."""
-    matches: tuple[Match, ...] = ()
+    matches: tuple[DuplicateMatch, ...] = ()
     allows_save: bool = False
     """Whether the duplicate rule lets the record be saved all the same."""
-    whole: bool = False
+    is_whole_call: bool = False
     """Whether the call was refused with it, so that it may be about another record of it."""
 
     @property
@@ -198,7 +198,7 @@ class Problem:
         return f"{self.code or self.status}: {self.message}{named}" if self.message else self.code or str(self.status)
 
 
-def read_problem(document: Any, status: int, secrets: Secrets) -> Problem | None:  # noqa: ANN401 - any JSON value
+def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> SalesforceProblem | None:  # noqa: ANN401 - any JSON value
     """Read an error, or a list of them, as one; None where there is none.
 
     What only says that something else failed counts least, and a refused value or field less than what refuses the
@@ -213,11 +213,11 @@ def read_problem(document: Any, status: int, secrets: Secrets) -> Problem | None
     return next(iter(others or found), None)
 
 
-def whole(answer: Answer, now: float, secrets: Secrets) -> Retry | Rejected | None:
+def call_outcome(answer: Answer, now: float, secrets: Secrets) -> Retry | Rejected | None:
     """Say what an answer means for every record of the call; None where each has a result of its own in it."""
     if answer.status == 200:  # noqa: PLR2004 - RFC 9110; collections and composites have no other success
         return None
-    problem = read_problem(document_of(answer), answer.status, secrets)
+    problem = read_salesforce_problem(document_of(answer), answer.status, secrets)
     if problem is None:
         meant = classify(answer.status, answer.headers, now)
         return unreadable(answer.status) if isinstance(meant, Delivered) else meant
@@ -225,7 +225,7 @@ def whole(answer: Answer, now: float, secrets: Secrets) -> Retry | Rejected | No
 
 
 def document_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
-    """Give the JSON of an answer; None where it is none."""
+    """Return the JSON of an answer; None where it is none."""
     try:
         return answer.json()
     except ValueError:
@@ -237,7 +237,9 @@ def unreadable(status: int) -> Retry:
     return Retry(Reason.BAD_ANSWER, "its answer says nothing of this record", Blame.UNCLEAR, None, status)
 
 
-def outcome(problem: Problem, blame: Blame = Blame.RECORD, memo: Mapping[str, str] | None = None) -> Retry | Rejected:
+def outcome(
+    problem: SalesforceProblem, blame: Blame = Blame.RECORD, memo: Mapping[str, str] | None = None
+) -> Retry | Rejected:
     """Say what an error makes of a record.
 
     Wrong rights or names are an administrator's to mend, so the record comes again, and is given up in time.
@@ -278,8 +280,8 @@ _MENDED = (Kind.ACCOUNT, Kind.CONFIGURATION, Kind.FIELD)
 _REASONS = {403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.GONE}
 
 
-def outcomes(
-    verdicts: Sequence[Outcome | Problem],
+def record_outcomes(
+    verdicts: Sequence[Outcome | SalesforceProblem],
     memos: Sequence[Mapping[str, str]],
     people: Sequence[str],
     *,
@@ -298,12 +300,12 @@ def outcomes(
         people: Whom each record is about, in whatever words.
         described: Whether the org's description says that nothing can be written by this route.
     """
-    wrong = [each for each in verdicts if isinstance(each, Problem) and each.kind in _MENDED]
+    wrong = [each for each in verdicts if isinstance(each, SalesforceProblem) and each.kind in _MENDED]
     same = len(wrong) == len(verdicts) and len({each.code for each in wrong}) == 1
     held = described or (same and len(set(people)) >= _SEVERAL)
     return [
-        outcome(each, Blame.BATCH if each.kind in _MENDED and (held or each.whole) else Blame.RECORD, memo)
-        if isinstance(each, Problem)
+        outcome(each, Blame.BATCH if each.kind in _MENDED and (held or each.is_whole_call) else Blame.RECORD, memo)
+        if isinstance(each, SalesforceProblem)
         else each
         for each, memo in zip(verdicts, memos, strict=True)
     ]
@@ -318,10 +320,10 @@ def _is_name(said: object) -> bool:
     return isinstance(said, str) and _NAME.fullmatch(said) is not None
 
 
-def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> Problem:
+def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> SalesforceProblem:
     fields = error.get("fields")
     duplicate = duplicate_of(error)
-    return Problem(
+    return SalesforceProblem(
         status,
         secrets.mask(_code(error)),
         shorten(secrets.mask(message_in(error.get("message")))),
@@ -332,7 +334,7 @@ def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> Problem
 
 
 def is_refusal(outcome: Retry | Rejected) -> bool:
-    """Whether a question would get the same answer again: it is about rights or names, not about the moment."""
+    """Return whether a question would get the same answer again: it is about rights or names, not about the moment."""
     return outcome.status in _REFUSALS and (isinstance(outcome, Rejected) or outcome.after is None)
 
 

@@ -10,12 +10,26 @@ from typing import Any
 
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
-from connectors.salesforce.answers import Part, Verdict, Written, read_found, read_parts, read_rows, read_write
-from connectors.salesforce.client import Client, Shapes
+from connectors.salesforce.answers import Part, Verdict, Written, read_existing, read_parts, read_rows, read_write
+from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
-from connectors.salesforce.errors import DROPPED, Kind, Problem, is_refusal, outcome, outcomes, read_problem
+from connectors.salesforce.errors import (
+    DROPPED,
+    Kind,
+    SalesforceProblem,
+    is_refusal,
+    outcome,
+    read_salesforce_problem,
+    record_outcomes,
+)
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of, takes_remark
-from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_PARTS, Request, Requests, headers_of
+from connectors.salesforce.requests import (
+    KEYS_PER_QUERY,
+    MOST_PARTS,
+    SalesforceRequest,
+    SalesforceRequests,
+    rule_headers,
+)
 from connectors.salesforce.schema import Shape
 
 Known = Mapping[str, Existing] | None
@@ -38,7 +52,7 @@ class Draft:
     warnings: tuple[str, ...] = ()
 
 
-def drafted(row: Row, known: Known) -> Draft:
+def make_draft(row: Row, known: Known) -> Draft:
     """Say what a record is sent as: a new one, one that exists, or one that may, which is written as if it did."""
     if known is not None:
         existing = known.get(row.key.casefold()) if row.asks else None
@@ -48,7 +62,7 @@ def drafted(row: Row, known: Known) -> Draft:
     return Draft(row, False, UNSEEN, _UNSENT)  # noqa: FBT003 - it is written as one that exists
 
 
-def lightened(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
+def drop_refused_fields(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
     """Take what is refused out of records; give those that are to be sent again. None where there is no other way.
 
     Where a call as a whole was refused for a field, those without it go again too, and one that has it and cannot go
@@ -56,36 +70,36 @@ def lightened(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
     """
     lighter, beside, is_told_apart = [], [], False
     for each in drafts:
-        names = refused(each.row, each.verdict, shape)
+        names = refused_fields(each.row, each.verdict, shape)
         if names:
             each.row = each.row.without(names)
             lighter.append(each)
-        elif isinstance(each.verdict, Problem) and each.verdict.whole:
+        elif isinstance(each.verdict, SalesforceProblem) and each.verdict.is_whole_call:
             if each.row.has(each.verdict.named):
-                each.verdict = replace(each.verdict, whole=False)
+                each.verdict = replace(each.verdict, is_whole_call=False)
                 is_told_apart = True
             else:
                 beside.append(each)
     return lighter + beside if lighter or is_told_apart else []
 
 
-def unassigned(row: Row, existing: Existing | None) -> tuple[str, ...]:
+def assignment_warning(row: Row, existing: Existing | None) -> tuple[str, ...]:
     """Warn of a record that may have been new, and that nobody has been assigned to."""
     told = existing is UNSEEN and row.is_assigned and row.route.assignment == "created"
     return (_UNASSIGNED.format(name=row.route.object),) if told else ()
 
 
-def refused(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
-    """Give the fields that a record may go without and that are all that Salesforce has refused of it."""
-    if not isinstance(verdict, Problem) or verdict.kind not in DROPPED:
+def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
+    """Return the fields that a record may go without and that are all that Salesforce has refused of it."""
+    if not isinstance(verdict, SalesforceProblem) or verdict.kind not in DROPPED:
         return ()
     unknown = row.unknown(shape) if verdict.kind is Kind.FIELD else ()
     return row.droppable((*verdict.named, *unknown), shape)
 
 
 def is_incomplete(verdict: object) -> bool:
-    """Whether a record is refused for nothing but what a new one requires."""
-    return isinstance(verdict, Problem) and verdict.code == "REQUIRED_FIELD_MISSING"
+    """Return whether a record is refused for nothing but what a new one requires."""
+    return isinstance(verdict, SalesforceProblem) and verdict.code == "REQUIRED_FIELD_MISSING"
 
 
 _SMALLER = 4  # parts that locked records are sent in: a smaller transaction is over sooner and locks less
@@ -98,30 +112,31 @@ _SAME_RECORD = "another record of the same call is written into the same one"
 class Leads:
     """Writes rows of one route's object. May be called in parallel."""
 
-    def __init__(self, client: Client, requests: Requests, shapes: Shapes) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes) -> None:
         self._client = client
         self._requests = requests
         self._shapes = shapes
 
-    async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, whole: bool) -> list[Outcome]:
-        """Write the rows, and say of each what came of it.
+    async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, is_whole_batch: bool) -> list[Outcome]:
+        """Write the rows, and return the outcome of each.
 
         Args:
             rows: Of one object, under one route's settings.
-            shape: What is known of the object.
-            whole: Whether these are all the records of the bridge's call: if they are refused together, it splits them.
+            shape: Description of the object.
+            is_whole_batch: True if these are all the records of the bridge's call, so that the bridge splits them if
+                they are refused together.
         """
         known = await self._known(rows, shape)
         if isinstance(known, Retry):
             return [known] * len(rows)
-        drafts = [drafted(row, known) for row in rows]
+        drafts = [make_draft(row, known) for row in rows]
         await self._send(drafts, shape)
         await self._send_as_new(drafts, shape)
         shape = await self._send_without_refused(drafts, shape)
         await self._send_in_parts([each for each in drafts if _kind(each) is Kind.LOCKED], shape)
         await self._settle_duplicates(drafts, shape)
         together = [each for each in drafts if _is_refused_together(each)]
-        if not whole or len(together) < len(drafts):
+        if not is_whole_batch or len(together) < len(drafts):
             await self._split(together, shape)
         return self._outcomes(drafts, shape)
 
@@ -140,13 +155,17 @@ class Leads:
             return None if is_refusal(answer) or isinstance(answer, Rejected) else answer
         parts = read_parts(answer)
         asked = [parts.get(str(number)) for number in range(-(-len(keys) // KEYS_PER_QUERY))]
-        found = read_found(asked, field)
+        found = read_existing(asked, field)
         return found if found is not None else self._unanswered(asked)
 
     def _unanswered(self, parts: Sequence[Part | None]) -> Retry | None:
-        """Give the trouble of the moment that a query had; None where it is refused for good."""
+        """Return the trouble of the moment that a query had; None where it is refused for good."""
         for part in parts:
-            problem = read_problem(part.body, part.status, self._client.secrets) if part and not part.is_good else None
+            problem = (
+                read_salesforce_problem(part.body, part.status, self._client.secrets)
+                if part and not part.is_good
+                else None
+            )
             meant = outcome(problem) if problem else None
             if isinstance(meant, Retry) and not is_refusal(meant):
                 return meant
@@ -157,7 +176,7 @@ class Leads:
         for is_new in (True, False):
             chosen = [each for each in drafts if each.is_new is is_new]
             if chosen:
-                headers = headers_of(chosen[0].row.route, is_new=is_new, allow=allow)
+                headers = rule_headers(chosen[0].row.route, is_new=is_new, allow=allow)
                 await self._send_some(chosen, shape, headers, self._requests.upsert)
 
     async def _send_some(
@@ -165,7 +184,7 @@ class Leads:
         drafts: Sequence[Draft],
         shape: Shape | None,
         headers: Mapping[str, str],
-        make: Callable[..., Request],
+        make: Callable[..., SalesforceRequest],
         ids: Sequence[str] | None = None,
     ) -> None:
         """Make one call, and note the verdict of each draft."""
@@ -200,11 +219,13 @@ class Leads:
         Gives what is known of the object now: a field that the whole call was refused for may have been taken away.
         """
         while True:
-            wrong = [each for each in drafts if isinstance(each.verdict, Problem) and each.verdict.kind in DROPPED]
-            if any(isinstance(each.verdict, Problem) and each.verdict.whole for each in wrong):
+            wrong = [
+                each for each in drafts if isinstance(each.verdict, SalesforceProblem) and each.verdict.kind in DROPPED
+            ]
+            if any(isinstance(each.verdict, SalesforceProblem) and each.verdict.is_whole_call for each in wrong):
                 told = await self._shapes.of(wrong[0].row.route.object, within=_FRESH)
                 shape = told if isinstance(told, Shape) else shape
-            again = lightened(wrong, shape)
+            again = drop_refused_fields(wrong, shape)
             if not again:
                 return shape
             await self._send(again, shape)
@@ -258,7 +279,7 @@ class Leads:
     async def _learn_some(self, drafts: Sequence[Draft], shape: Shape | None, *, is_new: bool) -> None:
         route = drafts[0].row.route
         rows = [(each.row.key, body(each.row, each.existing, shape)[0]) for each in drafts]
-        answer = await self._client.call(self._requests.each(route, rows, headers_of(route, is_new=is_new)))
+        answer = await self._client.call(self._requests.each(route, rows, rule_headers(route, is_new=is_new)))
         parts = read_parts(answer) if isinstance(answer, Answer) else {}
         for number, each in enumerate(drafts):
             if isinstance(answer, Answer):
@@ -278,7 +299,7 @@ class Leads:
             return
         if await self._describe({record_id: each for record_id, (each, _) in first.items()}, shape):
             drafts = [each for each, _ in first.values()]
-            headers = headers_of(drafts[0].row.route, is_new=False)
+            headers = rule_headers(drafts[0].row.route, is_new=False)
             await self._send_some(drafts, shape, headers, self._requests.update, list(first))
             for each, to in first.values():
                 each.warnings += (to.warning,)
@@ -302,18 +323,18 @@ class Leads:
 
     def _outcomes(self, drafts: Sequence[Draft], shape: Shape | None) -> list[Outcome]:
         verdicts = [
-            delivered(each.verdict, (*each.warnings, *unassigned(each.row, each.existing)), self._client)
+            delivered_record(each.verdict, (*each.warnings, *assignment_warning(each.row, each.existing)), self._client)
             if isinstance(each.verdict, Written)
             else each.verdict
             for each in drafts
         ]
         people = [person_of(each.row.record) for each in drafts]
         described = shape is not None and shape.refuses(drafts[0].row.route.external_id)
-        return outcomes(verdicts, [_memo(each) for each in drafts], people, described=described)
+        return record_outcomes(verdicts, [_memo(each) for each in drafts], people, described=described)
 
 
-def delivered(
-    written: Written, warnings: Sequence[str], client: Client, memo: Mapping[str, str] | None = None
+def delivered_record(
+    written: Written, warnings: Sequence[str], client: SalesforceClient, memo: Mapping[str, str] | None = None
 ) -> Delivered:
     """Say that Salesforce has the record, and where people can look at it."""
     url = f"{client.instance}".rstrip("/") + f"/{written.id}" if client.instance else None
@@ -325,11 +346,11 @@ def _is_refused_together(draft: Draft) -> bool:
 
 
 def _kind(draft: Draft) -> Kind | None:
-    return draft.verdict.kind if isinstance(draft.verdict, Problem) else None
+    return draft.verdict.kind if isinstance(draft.verdict, SalesforceProblem) else None
 
 
 def _resolved(draft: Draft) -> Update | Allow | Learn | None:
-    return resolve(draft.verdict, draft.row.route) if isinstance(draft.verdict, Problem) else None
+    return resolve(draft.verdict, draft.row.route) if isinstance(draft.verdict, SalesforceProblem) else None
 
 
 def _memo(draft: Draft) -> dict[str, Any]:

@@ -4,12 +4,12 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectors.base import Finding, Reason, Rejected, Retry, Severity, Wanted, WantedField
+from connectors.base import Finding, MappedField, MappedRoute, Reason, Rejected, Retry, Severity
 from connectors.http_client.answer import Answer, Failure
-from connectors.salesforce.client import Client, Shapes
-from connectors.salesforce.errors import whole
+from connectors.salesforce.client import SalesforceClient, Shapes
+from connectors.salesforce.errors import call_outcome
 from connectors.salesforce.records import takes_remark
-from connectors.salesforce.requests import Requests
+from connectors.salesforce.requests import SalesforceRequests
 from connectors.salesforce.schema import FieldShape, Shape
 from connectors.salesforce.settings import SalesforceRoute
 
@@ -36,12 +36,12 @@ _FALLEN_BACK_ON: Mapping[str, frozenset[str]] = {
 class Prober:
     """Asks an org. Used once, in a process that delivers nothing."""
 
-    def __init__(self, client: Client, requests: Requests, shapes: Shapes) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes) -> None:
         self._client = client
         self._requests = requests
         self._shapes = shapes
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Say what is wrong with credentials, rights, objects and fields."""
         trouble = await self._trouble()
         if trouble is not None:
@@ -71,10 +71,10 @@ class Prober:
         return Finding(severity, f"{meant.detail}; {advice}", setting=setting or ("login_url",))
 
     def _meaning(self, answer: Answer) -> Retry | Rejected | None:
-        return whole(answer, self._client.now(), self._client.secrets)
+        return call_outcome(answer, self._client.now(), self._client.secrets)
 
-    async def _about_activities(self, wanted: Sequence[Wanted]) -> list[Finding]:
-        """Say whether the user may create what appointments become, for whichever route gets one."""
+    async def _about_activities(self, wanted: Sequence[MappedRoute]) -> list[Finding]:
+        """Return whether the user may create what appointments become, for whichever route gets one."""
         findings = []
         for name in ("Event", "Task") if wanted else ():
             shape = await self._shapes.of(name)
@@ -84,7 +84,7 @@ class Prober:
         return findings
 
 
-def about_route(number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape) -> Iterator[Finding]:
+def about_route(number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape) -> Iterator[Finding]:
     """Compare what a route sends with what its object takes. Pure.
 
     Args:
@@ -107,7 +107,7 @@ def about_route(number: int, route: SalesforceRoute, fields: Sequence[WantedFiel
         yield Finding(Severity.WARNING, what, number, setting=("remark",))
 
 
-def _about_spelling(number: int, fields: Sequence[WantedField]) -> Iterator[Finding]:
+def _about_spelling(number: int, fields: Sequence[MappedField]) -> Iterator[Finding]:
     """Find what is mapped twice: to Salesforce `LastName` and `lastname` are one field, and only the first is sent."""
     seen: dict[str, str] = {}
     for wanted in fields:
@@ -117,7 +117,7 @@ def _about_spelling(number: int, fields: Sequence[WantedField]) -> Iterator[Find
 
 
 def _about_required(
-    number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape
+    number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape
 ) -> Iterator[Finding]:
     always = {wanted.name.lower(): wanted.always for wanted in fields}
     given = _FALLEN_BACK_ON.get(route.object.lower(), frozenset()) | {route.external_id.lower()}
@@ -131,7 +131,7 @@ def _about_required(
             yield Finding(Severity.ERROR, "required for a new record and not mapped", number, field=known.name)
 
 
-def _about_key(number: int, route: SalesforceRoute, fields: Sequence[WantedField], shape: Shape) -> Iterator[Finding]:
+def _about_key(number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape) -> Iterator[Finding]:
     setting = ("external_id",)
     known = shape.field(route.external_id)
     if known is None:
@@ -154,7 +154,7 @@ def _about_key(number: int, route: SalesforceRoute, fields: Sequence[WantedField
         yield Finding(Severity.ERROR, what, number, setting=setting)
 
 
-def _about_field(wanted: WantedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
+def _about_field(wanted: MappedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
     known = shape.field(wanted.name)
     if wanted.name.lower() == "id":
         yield Severity.ERROR, "is given out by Salesforce; take it out, and find records by external_id"
@@ -171,7 +171,7 @@ def _about_field(wanted: WantedField, shape: Shape) -> Iterator[tuple[Severity, 
     yield from _about_values(wanted, known)
 
 
-def _about_values(wanted: WantedField, known: FieldShape) -> Iterator[tuple[Severity, str]]:
+def _about_values(wanted: MappedField, known: FieldShape) -> Iterator[tuple[Severity, str]]:
     if known.values is not None:
         wrong = [str(value) for value in wanted.values if str(value) not in known.values]
         if wrong:
@@ -185,7 +185,7 @@ def _about_values(wanted: WantedField, known: FieldShape) -> Iterator[tuple[Seve
         yield Severity.WARNING, what + ("; it will be cut" if known.is_cut else "; shorten it")
 
 
-def _in_field(number: int, wanted: WantedField, found: tuple[Severity, str]) -> Finding:
+def _in_field(number: int, wanted: MappedField, found: tuple[Severity, str]) -> Finding:
     severity, message = found
     return Finding(severity, message, number, wanted.name)
 

@@ -55,26 +55,26 @@ class Row:
 
     @property
     def is_assigned(self) -> bool:
-        """Whether assignment rules may run for its object."""
+        """Return whether assignment rules may run for its object."""
         return self.route.object.lower() in _WITH_RULES
 
     @property
     def asks(self) -> bool:
-        """Whether what is sent depends on whether Salesforce has the record already, which has to be asked for."""
+        """Return True if the request depends on whether Salesforce already has the record, which must be queried."""
         depends = bool(self.when_new or self.remark) or (self.is_assigned and self.route.assignment == "created")
         return depends and not self.certain
 
     @property
     def is_appointment(self) -> bool:
-        """Whether an event or task is to be created with it."""
+        """Return whether an event or task is to be created with it."""
         return is_appointment(self.record)
 
     def warned(self, warning: str) -> "Row":
-        """Give the row with one more thing that the operator should know."""
+        """Return the row with one more thing that the operator should know."""
         return replace(self, warnings=(*self.warnings, warning))
 
     def without(self, names: tuple[str, ...], why: str = _REFUSED) -> "Row":
-        """Give the row without fields; what was in them becomes part of the remark, where the route has one.
+        """Return the row without fields; what was in them becomes part of the remark, where the route has one.
 
         Args:
             names: The fields, as they are spelled in the row.
@@ -92,7 +92,7 @@ class Row:
         )
 
     def droppable(self, names: tuple[str, ...], shape: Shape | None) -> tuple[str, ...]:
-        """Give those of the named fields that the record has and can go without.
+        """Return those of the named fields that the record has and can go without.
 
         What a new record needs is not among them, nor what is written into the remark.
         """
@@ -101,11 +101,11 @@ class Row:
         return tuple(name for name in found if not _is_required(name, shape))
 
     def has(self, names: tuple[str, ...]) -> bool:
-        """Whether it has one of these fields."""
+        """Return whether it has one of these fields."""
         return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self.fields)
 
     def unknown(self, shape: Shape | None) -> tuple[str, ...]:
-        """Give its fields that its object does not have, or that the user may not write.
+        """Return its fields that its object does not have, or that the user may not write.
 
         A value that is an object names a relationship, which describe lists under another name.
         """
@@ -119,13 +119,13 @@ class Row:
 
 
 def is_appointment(record: Record) -> bool:
-    """Tell whether the event of a record is an appointment, as the sender's `Type` says."""
+    """Return whether the event of a record is an appointment, as the sender's `Type` says."""
     return bool(record.event.get("Type") == "Appointment")
 
 
 def person_of(record: Record) -> str:
-    """Give whom a record is about, in the words in which the sender knows people."""
-    said = (text_of(record.event.get(name)).strip().casefold() for name in ("Email", "PhoneNumber"))
+    """Return whom a record is about, in the words in which the sender knows people."""
+    said = (as_text(record.event.get(name)).strip().casefold() for name in ("Email", "PhoneNumber"))
     return next(filter(None, said), record.id)
 
 
@@ -153,7 +153,7 @@ class Rows:
             remark = self._sources.text(route.remark, record.event)
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, f"remark: {error.message}")
-        key = key_of(record)
+        key = external_key(record)
         held = shape.field(route.external_id) if shape else None
         if held is not None and held.length is not None and units(key) > held.length:
             return Rejected(
@@ -171,7 +171,7 @@ class Rows:
             key,
             fields,
             remark=clean(remark),
-            certain=own and not record.again and _received(record) >= since,
+            certain=own and not record.is_repeat and _received(record) >= since,
             warnings=warnings,
         )
         unknown = row.unknown(shape)
@@ -179,18 +179,18 @@ class Rows:
         return replace(row, when_new=fallbacks(route, row.fields, record.event))
 
 
-def key_of(record: Record) -> str:
-    """Give the value by which a record is found again: what the mapping gives for the external id, else its own id.
+def external_key(record: Record) -> str:
+    """Return the value by which a record is found again: what the mapping gives for the external id, else its own id.
 
     Without blanks at the ends, which Salesforce takes away too.
     """
     route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
     mapped = next((value for name, value in record.fields.items() if _is_key(name, route)), None)
-    return clean(text_of(mapped)).strip() or record.id
+    return clean(as_text(mapped)).strip() or record.id
 
 
 def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Give the fields to send, without the external id, and what the operator should know of them.
+    """Return the fields to send, without the external id, and what the operator should know of them.
 
     Args:
         row: The record.
@@ -209,8 +209,8 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
             fields = {name: value for name, value in fields.items() if name not in mapped}
             warnings.append(_MISREAD.format(name=row.route.object))
         else:
-            parts = [*(text_of(fields.pop(name)) for name in mapped), row.remark]
-            fields[DESCRIPTION], told = added(said, parts, _longest(DESCRIPTION, shape))
+            parts = [*(as_text(fields.pop(name)) for name in mapped), row.remark]
+            fields[DESCRIPTION], told = append_texts(said, parts, _longest(DESCRIPTION, shape))
             warnings += told
     for name, value in fields.items():
         longest = _longest(name, shape)
@@ -221,14 +221,14 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
 
 
 def takes_remark(name: str, shape: Shape | None) -> bool:
-    """Whether an object has a `Description` to write a remark into."""
+    """Return whether an object has a `Description` to write a remark into."""
     return shape.takes(DESCRIPTION) if shape else name.lower() in PEOPLE
 
 
 def created_at(record: Record) -> str:
-    """Give when the event came to be, in ISO form: as the sender says, else when it was received."""
+    """Return when the event came to be, in ISO form: as the sender says, else when it was received."""
     said = record.event.get("CreateTime")
-    return text_of(said).strip() or text_of(record.event.get("event", {}).get("received_at"))
+    return as_text(said).strip() or as_text(record.event.get("event", {}).get("received_at"))
 
 
 def _longest(name: str, shape: Shape | None) -> int | None:
@@ -249,7 +249,7 @@ def _is_writable(name: str, shape: Shape) -> bool:
 
 
 def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Give the fields but the external id, each in one spelling: Salesforce refuses a call that names one twice.
+    """Return the fields but the external id, each in one spelling: Salesforce refuses a call that names one twice.
 
     `Id` is Salesforce's to give; a call that has it is refused too.
     """
@@ -268,9 +268,9 @@ def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, 
 
 
 def _received(record: Record) -> float:
-    """Give when the event was received, in seconds since the epoch; long ago where it does not say."""
+    """Return when the event was received, in seconds since the epoch; long ago where it does not say."""
     try:
-        return datetime.fromisoformat(text_of(record.event.get("event", {}).get("received_at"))).timestamp()
+        return datetime.fromisoformat(as_text(record.event.get("event", {}).get("received_at"))).timestamp()
     except ValueError:
         return 0.0
 
@@ -284,7 +284,7 @@ PEOPLE = frozenset({"lead", "contact"})
 
 
 def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a new record cannot be without, and that the mapping did not give: Salesforce requires it.
+    """Return what a new record cannot be without, and that the mapping did not give: Salesforce requires it.
 
     A record that exists keeps what it has, which is better than any of this.
     """
@@ -292,10 +292,10 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
     given = {name.lower() for name, value in fields.items() if value not in (None, "")}
     found: dict[str, Any] = {}
     if kind in PEOPLE and "lastname" not in given:
-        first = text_of(event.get("FirstName")).strip()
-        last = text_of(event.get("LastName")).strip()
-        local = text_of(event.get("Email")).partition("@")[0].strip()
-        phone = text_of(event.get("PhoneNumber")).strip()
+        first = as_text(event.get("FirstName")).strip()
+        last = as_text(event.get("LastName")).strip()
+        local = as_text(event.get("Email")).partition("@")[0].strip()
+        phone = as_text(event.get("PhoneNumber")).strip()
         found["LastName"] = cut(clean(last or first or local or phone or route.last_name), 80)
         if not last and first:  # else the lead would be called David David
             found |= {name: None for name in fields if name.lower() == "firstname"}
@@ -305,8 +305,8 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
     return {**{name: None for name in fields if name.lower() in {each.lower() for each in found}}, **found}
 
 
-def text_of(value: object) -> str:
-    """Give a value as text, nothing for None."""
+def as_text(value: object) -> str:
+    """Return a value as text, nothing for None."""
     return "" if value is None else str(value)
 
 
@@ -325,7 +325,7 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def added(said: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
+def append_texts(said: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
     """Add texts to a description, and give it with what the operator should know of it.
 
     A text is added only where it does not stand there as a block of its own, between empty lines, so that a record
@@ -355,13 +355,13 @@ def added(said: str, parts: Sequence[str], longest: int | None) -> tuple[str, tu
 
 
 def _end(text: str, longest: int) -> str:
-    """Give the end of a text, without half an emoji."""
+    """Return the end of a text, without half an emoji."""
     end = text.encode("utf-16-le")[-2 * longest :]
     return end.decode("utf-16-le", "ignore")
 
 
 def _has_block(said: str, part: str) -> bool:
-    """Tell whether a text is a block of another; Salesforce gives line ends back as CRLF."""
+    """Return whether a text is a block of another; Salesforce gives line ends back as CRLF."""
     return f"\n\n{_plain(part)}\n\n" in f"\n\n{_plain(said)}\n\n"
 
 

@@ -28,7 +28,7 @@ _REFERENCES = "@{}."  # in the address of a part they stand for what an earlier 
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class SalesforceRequest:
     """A request to the org."""
 
     method: str
@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Activity:
+class SalesforceActivity:
     """The event or task that an appointment becomes."""
 
     object: str
@@ -50,8 +50,8 @@ class Activity:
     """Stands in its description, and in no other's: it is found again by it."""
 
 
-def headers_of(route: SalesforceRoute, *, is_new: bool, allow: bool = False) -> dict[str, str]:
-    """Give the headers that steer assignment and duplicate rules.
+def rule_headers(route: SalesforceRoute, *, is_new: bool, allow: bool = False) -> dict[str, str]:
+    """Return the headers that steer assignment and duplicate rules.
 
     Salesforce runs assignment rules on updates too unless told not to ("Assignment Rule Header"). The duplicate rule
     header lets a record pass a rule that alerts; one that blocks still blocks.
@@ -70,23 +70,23 @@ def headers_of(route: SalesforceRoute, *, is_new: bool, allow: bool = False) -> 
     return headers
 
 
-class Requests:
+class SalesforceRequests:
     """Makes the requests for one version of the API."""
 
     def __init__(self, api_version: str) -> None:
         self._base = f"/services/data/v{api_version}"
 
-    def describe(self, name: str) -> Request:
+    def describe(self, name: str) -> SalesforceRequest:
         """Ask for an object's fields."""
-        return Request("GET", f"{self._base}/sobjects/{name}/describe", {"Accept": "application/json"})
+        return SalesforceRequest("GET", f"{self._base}/sobjects/{name}/describe", {"Accept": "application/json"})
 
-    def limits(self) -> Request:
+    def limits(self) -> SalesforceRequest:
         """Ask for the org's limits: it needs no right but to use the API."""
-        return Request("GET", f"{self._base}/limits", {"Accept": "application/json"})
+        return SalesforceRequest("GET", f"{self._base}/limits", {"Accept": "application/json"})
 
     def upsert(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
-    ) -> Request:
+    ) -> SalesforceRequest:
         """Write rows, each by its key; the results come in their order."""
         kind = {"type": route.object}
         records = [{"attributes": kind, route.external_id: key, **fields} for key, fields in rows]
@@ -95,7 +95,7 @@ class Requests:
 
     def update(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
-    ) -> Request:
+    ) -> SalesforceRequest:
         """Write rows into records of known ids; the results come in their order."""
         kind = {"type": route.object}
         records = [{"attributes": kind, "id": record_id, **fields} for record_id, fields in rows]
@@ -103,7 +103,7 @@ class Requests:
 
     def each(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
-    ) -> Request:
+    ) -> SalesforceRequest:
         """Write rows, each as a request of its own: only the answer to such a one names a duplicate's match.
 
         Named by position. At most `MOST_PARTS`.
@@ -113,7 +113,9 @@ class Requests:
         ]
         return self._composite(parts, headers, all_or_none=False)
 
-    def existing(self, route: SalesforceRoute, field_name: str, keys: Sequence[str], *, description: bool) -> Request:
+    def existing(
+        self, route: SalesforceRoute, field_name: str, keys: Sequence[str], *, description: bool
+    ) -> SalesforceRequest:
         """Ask which records have these values in a field. Named by position; at most `MOST_ROWS` keys."""
         names = ["Id"] + [field_name] * (field_name != "Id") + [DESCRIPTION] * description
         chunks = [keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY)]
@@ -124,7 +126,7 @@ class Requests:
         ]
         return self._composite(parts, {}, all_or_none=False)
 
-    def look(self, row: Row, target: str | None, activity: Activity) -> Request:
+    def look(self, row: Row, target: str | None, activity: SalesforceActivity) -> SalesforceRequest:
         """Ask for an appointment's record (`record`) and for what has been arranged with it (`activities`).
 
         Args:
@@ -143,9 +145,9 @@ class Requests:
         row: Row,
         target: str | None,
         fields: Mapping[str, Any],
-        activity: Activity | None,
+        activity: SalesforceActivity | None,
         headers: Mapping[str, str],
-    ) -> Request:
+    ) -> SalesforceRequest:
         """Write an appointment's record (`record`) and what is arranged with it (`activity`): both, or neither.
 
         Args:
@@ -187,19 +189,21 @@ class Requests:
     def _query(self, select: str, name: str) -> dict[str, Any]:
         return {"method": "GET", "url": f"{self._base}/query?q={quote(select, safe=_REFERENCES)}", "referenceId": name}
 
-    def _collection(self, path: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> Request:
+    def _collection(
+        self, path: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]
+    ) -> SalesforceRequest:
         document = {"allOrNone": False, "records": records}
-        return Request("PATCH", path, {**_JSON, **headers}, orjson.dumps(document))
+        return SalesforceRequest("PATCH", path, {**_JSON, **headers}, orjson.dumps(document))
 
     def _composite(
         self, parts: Sequence[Mapping[str, Any]], headers: Mapping[str, str], *, all_or_none: bool
-    ) -> Request:
+    ) -> SalesforceRequest:
         document = {"allOrNone": all_or_none, "compositeRequest": parts}
-        return Request("POST", f"{self._base}/composite", {**_JSON, **headers}, orjson.dumps(document))
+        return SalesforceRequest("POST", f"{self._base}/composite", {**_JSON, **headers}, orjson.dumps(document))
 
 
-def activity_of(row: Row, text: str, start: datetime | None, day: str) -> Activity:
-    """Give what an appointment becomes: an event where its start is known, else a task.
+def salesforce_activity(row: Row, text: str, start: datetime | None, day: str) -> SalesforceActivity:
+    """Return what an appointment becomes: an event where its start is known, else a task.
 
     Args:
         row: The appointment.
@@ -211,14 +215,14 @@ def activity_of(row: Row, text: str, start: datetime | None, day: str) -> Activi
     said = cut(text, LONGEST_DESCRIPTION - len(mark) - 2)
     fields: dict[str, Any] = {"Subject": "Appointment", DESCRIPTION: f"{said}\n\n{mark}" if said else mark}
     if start is None:
-        return Activity("Task", {**fields, "ActivityDate": day} if day else fields, mark)
+        return SalesforceActivity("Task", {**fields, "ActivityDate": day} if day else fields, mark)
     end = start + timedelta(minutes=row.route.appointment.minutes)
     times = {"StartDateTime": f"{start:%Y-%m-%dT%H:%M:%SZ}", "EndDateTime": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
-    return Activity("Event", {**fields, **times}, mark)
+    return SalesforceActivity("Event", {**fields, **times}, mark)
 
 
 def _who(route: SalesforceRoute) -> str:
-    """Give the field of an activity that names whom it is with; what is not a person is what it is about."""
+    """Return the field of an activity that names whom it is with; what is not a person is what it is about."""
     return "WhoId" if route.object.lower() in ("lead", "contact") else "WhatId"
 
 

@@ -27,7 +27,7 @@ class FieldShape:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a text that is too long is shortened: a cut e-mail address or picklist value would be another one."""
+        """Return True if too long a text is cut: a cut e-mail address or picklist value would be another value."""
         return self.type in _CUT
 
 
@@ -42,16 +42,16 @@ class Shape:
     """By name in lower case: Salesforce does not care about case."""
 
     def field(self, name: str) -> FieldShape | None:
-        """Give the field of a name in any case; None where the object has none, or the user may not see it."""
+        """Return the field of a name in any case; None where the object has none, or the user may not see it."""
         return self.fields.get(name.lower())
 
     def refuses(self, key: str) -> bool:
-        """Whether nothing can be written by the field of this name: the object or the field is not as it must be."""
+        """Return True if nothing can be written by the field of this name: the object or the field is misconfigured."""
         field = self.field(key)
         return not self.createable or field is None or not (field.external_id and field.createable)
 
     def takes(self, name: str) -> bool:
-        """Whether the field exists and can be written."""
+        """Return whether the field exists and can be written."""
         field = self.field(name)
         return field is not None and field.createable
 

@@ -78,7 +78,7 @@ class SalesforceSettings(NetworkSettings):
         return self
 
 
-class Appointment(BaseModel):
+class SalesforceAppointment(BaseModel):
     """What an appointment becomes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -131,4 +131,6 @@ class SalesforceRoute(RouteSettings):
     company: str = Field(
         default="[not provided]", description="`Company` of a new lead that has none.", min_length=1, max_length=255
     )
-    appointment: Appointment = Field(default=Appointment(), description="What an appointment becomes.")
+    appointment: SalesforceAppointment = Field(
+        default=SalesforceAppointment(), description="What an appointment becomes."
+    )

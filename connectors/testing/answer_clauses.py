@@ -220,7 +220,7 @@ class AnswerClauses(Subject[FakeT]):
         claim(not wrong, "\n".join([message, *wrong]))
 
     def _addresses(self, fake: FakeT) -> Iterable[object]:
-        """Give what in the settings is an address of the fake."""
+        """Return what in the settings is an address of the fake."""
         return (
             value
             for value in self.settings(fake).values()

@@ -92,7 +92,7 @@ class Contacts:
         return self.write({self._key: key, **fields})
 
     def find(self, key: str) -> Reply:
-        """Give a record. Raises `RefusedError`."""
+        """Return a record. Raises `RefusedError`."""
         stored = self._by_key.get(key.lower())
         if stored is None:
             raise RefusedError(404, "no such record")

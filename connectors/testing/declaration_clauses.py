@@ -88,7 +88,7 @@ class DeclarationClauses(Subject[FakeT]):
             claim(inspect.iscoroutinefunction(getattr(self.connector, name)), f"{name} must be `async def`")
 
     def _settings(self) -> Iterator[tuple[str, type[BaseModel], str]]:
-        """Give each setting with its path, its model and its name."""
+        """Return each setting with its path, its model and its name."""
         yield from _fields(self.connector.destination_settings)
         yield from _fields(self.connector.route_settings, "route.")
 
@@ -101,7 +101,7 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, typ
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - an annotation
-    """Give the models that an annotation speaks of."""
+    """Return the models that an annotation speaks of."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for each in get_args(annotation):

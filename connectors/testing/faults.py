@@ -103,7 +103,7 @@ class Faults:
         self._shares.clear()
 
     def draw(self, path: str = "") -> Fault | None:
-        """Give the fault of the call that has just arrived, if it is to have one. `path` is with its query."""
+        """Return the fault of the call that has just arrived, if it is to have one. `path` is with its query."""
         for position, (on, fault) in enumerate(self._next):
             if on in path:
                 del self._next[position]

@@ -178,7 +178,7 @@ class Sandbox:
 
 
 def _replying(answer: Answer) -> Answer:
-    """Give what answers a refusal too."""
+    """Return what answers a refusal too."""
 
     def reply(request: web.Request, body: bytes) -> Reply:
         try:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import orjson
 import pytest
 
-from connectors.base import Delivered, Finding, Preview, Quota, Severity, Wanted, WantedField
+from connectors.base import Delivered, Finding, MappedField, MappedRoute, Preview, Quota, Severity
 from connectors.testing.faults import Fault
 from connectors.testing.subject import Subject, secrets_in
 from connectors.testing.trial import FakeT, Run, claim, nothing_left_behind
@@ -165,7 +165,7 @@ class SecrecyClauses(Subject[FakeT]):
         claim(isinstance(outcome, Delivered), f"another destination's trouble gave {outcome!r}")
 
     async def _texts_when_well(self) -> tuple[set[str], list[object]]:
-        """Give the secrets, and what people see of a connector whose calls go well."""
+        """Return the secrets, and what people see of a connector whose calls go well."""
         async with self.running() as run:
             settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
             outcome = await run.one(self.record())
@@ -174,15 +174,15 @@ class SecrecyClauses(Subject[FakeT]):
             return self._secrets(run), [run.connector, settings, outcome, shown, findings]
 
     def _secrets(self, run: Run[FakeT]) -> set[str]:
-        """Give the settings' secrets, and the tokens that the fake was shown."""
+        """Return the settings' secrets, and the tokens that the fake was shown."""
         settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
         shown = [str(arrival.headers.get("Authorization", "")).partition(" ")[2] for arrival in run.fake.ledger]
         return {each for each in (*secrets_in(settings), *shown) if len(each) >= _LEAST}
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> MappedRoute:
         fields = self.record().fields
-        return Wanted(
-            self.route_settings(), tuple(WantedField(name, text=isinstance(fields[name], str)) for name in fields)
+        return MappedRoute(
+            self.route_settings(), tuple(MappedField(name, text=isinstance(fields[name], str)) for name in fields)
         )
 
     def _check_quotas(self, quotas: Sequence[Quota]) -> None:
@@ -192,7 +192,7 @@ class SecrecyClauses(Subject[FakeT]):
 
 
 def _repeating(status: int, body: object, secrets: Collection[str]) -> Fault:
-    """Give an answer that repeats the request's secrets in a body of some form."""
+    """Return an answer that repeats the request's secrets in a body of some form."""
     said = "bad request, Authorization: Bearer " + " ".join(sorted(secrets))
     if body == _SAID:
         return Fault.answers(status, {"Content-Type": "text/plain"}, said.encode())

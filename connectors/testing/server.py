@@ -118,7 +118,7 @@ class Server:
         return serve
 
     def _too_long(self, request: web.Request) -> Fault | None:
-        """Give what a request gets whose address or headers are too long: a page, of what stands before the API."""
+        """Return what a request gets whose address or headers are too long: a page, of what stands before the API."""
         url = len(request.raw_path)
         if url > self._max_url:
             return Fault.html_error(414)
@@ -127,7 +127,7 @@ class Server:
 
 
 def respond(reply: Reply) -> web.Response:
-    """Give a reply as JSON; 204 has no body."""
+    """Return a reply as JSON; 204 has no body."""
     if reply.status == 204:  # noqa: PLR2004 - RFC 9110 section 15.3.5: no content
         return web.Response(status=reply.status, headers=reply.headers)
     return web.Response(

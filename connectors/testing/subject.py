@@ -51,7 +51,7 @@ class MemoryVault:
         self.values: dict[str, str] = {}
 
     async def read(self, name: str) -> str | None:
-        """Give what was last written under the name."""
+        """Return what was last written under the name."""
         return self.values.get(name)
 
     async def write(self, name: str, value: str) -> None:
@@ -74,22 +74,22 @@ class Subject(Generic[FakeT]):
         raise NotImplementedError("give the fake that the connector is tested against")
 
     def settings(self, fake: FakeT) -> Mapping[str, Any]:
-        """Give the settings of a destination, as YAML has them, that lead to the fake and that it takes."""
+        """Return the settings of a destination, as YAML has them, that lead to the fake and that it takes."""
         raise NotImplementedError("give the settings that lead to the fake")
 
     def fields(self, number: int) -> Mapping[str, Any]:
-        """Give the mapped fields of a lead. Those of different numbers are different people, and the fake takes them.
+        """Return the mapped fields of a lead. Those of different numbers are different people, and the fake takes them.
 
         An e-mail or a phone is best that of `event(number)`, so that it is searched for in logs.
         """
         raise NotImplementedError("give the fields of a lead")
 
     def held(self, fake: FakeT) -> Sequence[object]:
-        """Give what the fake holds: a value for each thing that must not be written twice, without ids and times."""
+        """Return what the fake holds: a value for each thing that must not be written twice, without ids and times."""
         raise NotImplementedError("give what the fake holds")
 
     def refused(self) -> Mapping[str, Any]:
-        """Give fields that the API refuses for good, such as those of a lead that lacks what it requires."""
+        """Return fields that the API refuses for good, such as those of a lead that lacks what it requires."""
         pytest.skip("the class names no refused record")
 
     def expire(self, fake: FakeT) -> None:  # noqa: ARG002 - for those that have tokens
@@ -97,15 +97,15 @@ class Subject(Generic[FakeT]):
         pytest.skip("the class names no way for an access token to expire")
 
     def tokens(self, fake: FakeT) -> int:  # noqa: ARG002 - for those that have tokens
-        """Give how many access tokens the fake has been asked for."""
+        """Return how many access tokens the fake has been asked for."""
         pytest.skip("the class names no count of access tokens")
 
     def route(self) -> Mapping[str, Any]:
-        """Give the connector's own settings of the route, as YAML has them."""
+        """Return the connector's own settings of the route, as YAML has them."""
         return {}
 
     def event(self, number: int) -> Mapping[str, Any]:
-        """Give the event of a lead, by the sender's names."""
+        """Return the event of a lead, by the sender's names."""
         return {
             "SerialNumber": "59001dd73709417321c58b11693183a2",
             "Type": "Lead",
@@ -120,7 +120,7 @@ class Subject(Generic[FakeT]):
         }
 
     def expressions(self) -> Expressions:
-        """Give what compiles templates; by default one without the bridge's own filters."""
+        """Return what compiles templates; by default one without the bridge's own filters."""
         return PlainExpressions()
 
     def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:  # noqa: ANN401 - fields of a Record
@@ -141,7 +141,7 @@ class Subject(Generic[FakeT]):
         return self.connector.route_settings.model_validate(dict(self.route()))
 
     def personal(self, number: int = 0) -> list[str]:
-        """Give what of a lead must not be in a log."""
+        """Return what of a lead must not be in a log."""
         event = self.event(number)
         return [str(event[name]) for name in ("Email", "PhoneNumber", "LastName", "Content") if event.get(name)]
 
@@ -168,7 +168,7 @@ class Subject(Generic[FakeT]):
     async def at_work(
         self, fake: FakeT, *, seconds: float = 10.0, pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     ) -> AsyncIterator[Run[FakeT]]:
-        """Give a connector to a fake that serves, each call cut off after `seconds`; close it in the end."""
+        """Return a connector to a fake that serves, each call cut off after `seconds`; close it in the end."""
         connector = self.make(fake, timeout=seconds, pace=pace)
         try:
             yield Run(fake, connector, seconds)
@@ -177,7 +177,7 @@ class Subject(Generic[FakeT]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Run[FakeT]]:
-        """Give a connector to a fake of its own."""
+        """Return a connector to a fake of its own."""
         async with self.fake() as fake, self.at_work(fake) as run:
             yield run
 
@@ -186,7 +186,7 @@ class Subject(Generic[FakeT]):
         return sum((self.on or "") in arrival.path for arrival in fake.ledger)
 
     def sorted_held(self, fake: FakeT) -> list[str]:
-        """Give what the fake holds, in an order of its own."""
+        """Return what the fake holds, in an order of its own."""
         return sorted(map(repr, self.held(fake)))
 
     async def clean(self, *numbers: int) -> tuple[list[str], int]:
@@ -204,7 +204,7 @@ class Subject(Generic[FakeT]):
 
 
 def secrets_in(model: BaseModel) -> Iterator[str]:
-    """Give the secrets that settings hold, those in maps, lists and settings of settings too."""
+    """Return the secrets that settings hold, those in maps, lists and settings of settings too."""
     yield from _secrets(dict(model))
 
 

@@ -43,7 +43,7 @@ class Tokens:
         return Reply(200, {"access_token": token, "token_type": "Bearer", "expires_in": self._lifetime})
 
     def holds(self, authorization: str) -> bool:
-        """Tell whether an Authorization header carries a token that was given out and has not expired."""
+        """Return whether an Authorization header carries a token that was given out and has not expired."""
         return self._until.get(authorization.removeprefix("Bearer "), 0.0) > self._now()
 
     def expire(self) -> None:

@@ -78,14 +78,14 @@ class Run(Generic[FakeT]):
         (outcome,) = await self.deliver(record)
         return outcome
 
-    async def until_delivered(self, record: Record, *, again: bool = True) -> Outcome:
+    async def until_delivered(self, record: Record, *, is_repeat: bool = True) -> Outcome:
         """Deliver a record as often as it takes, each attempt knowing the memo of the ones before it."""
-        outcome = await self.one(replace(record, again=again))
+        outcome = await self.one(replace(record, is_repeat=is_repeat))
         memo = {**record.memo, **outcome.memo}
         for _ in range(_TRIES):
             if not isinstance(outcome, Retry):
                 break
-            outcome = await self.one(replace(record, again=True, memo=memo))
+            outcome = await self.one(replace(record, is_repeat=True, memo=memo))
             memo |= outcome.memo
         return outcome
 

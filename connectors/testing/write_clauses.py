@@ -38,7 +38,7 @@ class WriteClauses(Subject[FakeT]):
         for at in range(requests):
             async with self.running() as run:
                 self._spoil(run, at, fault)
-                outcome = await run.until_delivered(self.record(), again=False)
+                outcome = await run.until_delivered(self.record(), is_repeat=False)
             self._as_wanted(run, wanted, outcome, f"request {at + 1} of {requests} went wrong")
 
     @pytest.mark.parametrize("written", [True, False], ids=["after the write", "before the write"])
@@ -85,7 +85,7 @@ class WriteClauses(Subject[FakeT]):
         async with self.running() as run:
             first = await run.one(self.record())
             unknown = await run.one(self.record())
-            replayed = await run.one(self.record(again=True, memo=first.memo))
+            replayed = await run.one(self.record(is_repeat=True, memo=first.memo))
         self._as_wanted(run, wanted, first, "it was the first time")
         self._as_wanted(run, wanted, unknown, "the first outcome was lost")
         self._as_wanted(run, wanted, replayed, "it was replayed")

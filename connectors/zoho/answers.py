@@ -10,7 +10,7 @@ from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.http_client.json_api import Reply
 from connectors.http_client.status_table import message_in
 
-TELLING = frozenset({207, 400})
+PER_RECORD_STATUSES = frozenset({207, 400})
 """Statuses whose document may speak of each record: some failed, all failed."""
 
 _SUCCESS = "SUCCESS"
@@ -36,7 +36,7 @@ _SEVERAL = 5
 """Records, each with a key of its own, that must all lack the same right before it is taken for the account's."""
 
 
-def outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence[Outcome] | None:
+def upsert_outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence[Outcome] | None:
     """Say what became of each record, in the order of the request.
 
     Rights that a record lacks are its own trouble (of its owner, or its layout) unless there is proof that they are the
@@ -61,7 +61,7 @@ def outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence
     return [_outcome(row, masked, shown) for row in each]
 
 
-def held_back(reply: Reply, masked: Callable[[str], str]) -> Retry | None:
+def account_outcome(reply: Reply, masked: Callable[[str], str]) -> Retry | None:
     """Say that an answer to the call as a whole is about the account or the settings, if it is."""
     code = reply.get("code")
     if not isinstance(code, str) or code not in _SETTINGS:
@@ -91,7 +91,7 @@ def _outcome(row: Reply, masked: Callable[[str], str], shown: AbstractSet[str]) 
 
 
 def _said(row: Reply) -> str:
-    """Give code, field and message of an error: `MANDATORY_NOT_FOUND (Last_Name): required field not found`."""
+    """Return code, field and message of an error: `MANDATORY_NOT_FOUND (Last_Name): required field not found`."""
     name = row.get("details", "api_name")
     field = f" ({name})" if isinstance(name, str) else ""
     return f"{row.get('code')}{field}: {message_in(row.document) or 'no reason given'}"

@@ -9,7 +9,7 @@ from connectors.base import Reason, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import Session
-from connectors.http_client.tokens import Token, TokenSource, check_credentials, failed, read_token
+from connectors.http_client.tokens import Token, TokenSource, check_credentials, read_token, token_failure
 from connectors.zoho.settings import ZohoSettings
 
 
@@ -66,4 +66,4 @@ def refusal(result: Answer | Failure) -> Failure | None:
     if not isinstance(error, str) or not error.replace("_", "").replace(" ", "").isalnum():
         return None
     why = f"no access token: it answered {error[:60]}; correct client_id, client_secret, refresh_token or accounts_url"
-    return failed(Retry(Reason.UNAUTHORIZED, why, status=result.status))
+    return token_failure(Retry(Reason.UNAUTHORIZED, why, status=result.status))

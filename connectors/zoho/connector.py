@@ -9,6 +9,7 @@ from connectors.base import (
     Connector,
     Context,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Reason,
@@ -17,7 +18,6 @@ from connectors.base import (
     Retry,
     SettingError,
     Severity,
-    Wanted,
 )
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Failure
@@ -48,22 +48,24 @@ class ZohoConnector(Connector):
         secrets = Secrets(settings.client_secret.get_secret_value(), settings.refresh_token.get_secret_value())
         self._session = Session(settings, context)
         self._tokens = ZohoTokens(settings, accounts / "oauth" / "v2" / "token", self._session, context.now, secrets)
-        self._api = JsonApi(self._session, secrets, context.now, telling=answers.TELLING)
+        self._api = JsonApi(self._session, secrets, context.now, per_record_statuses=answers.PER_RECORD_STATUSES)
 
     def batch_group(self, record: Record) -> Hashable:
         """Records of one module, found by the same fields, share a call."""
-        return requests.route_of(record)
+        return requests.zoho_route(record)
 
     def batch_key(self, record: Record) -> Hashable:
-        """Give what the record is found again by."""
-        key = requests.key_of(record)
+        """Return what the record is found again by."""
+        key = requests.duplicate_key(record)
         return record.id if key is None else key
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Upsert the records in one call; what could be written twice is refused without being sent."""
-        sendable = [record for record in records if requests.key_of(record) is not None]
+        sendable = [record for record in records if requests.duplicate_key(record) is not None]
         outcomes = iter(await self._upsert(sendable) if sendable else ())
-        return [next(outcomes) if requests.key_of(record) is not None else _keyless(record) for record in records]
+        return [
+            next(outcomes) if requests.duplicate_key(record) is not None else _keyless(record) for record in records
+        ]
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Show the request for the records."""
@@ -71,7 +73,7 @@ class ZohoConnector(Connector):
         body = orjson.dumps(requests.document(records), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._url(records[0])), headers, body)
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Get a token, and ask for the fields of each route's module."""
         token = await self._tokens.source.token()
         if isinstance(token, Failure):
@@ -90,10 +92,10 @@ class ZohoConnector(Connector):
         reply = await self._call("POST", self._url(records[0]), requests.document(records))
         if not isinstance(reply, Reply):
             return [reply] * len(records)
-        found = answers.outcomes(reply, len(records), self._api.masked)
-        return found or [answers.held_back(reply, self._api.masked) or self._api.refused(reply)] * len(records)
+        found = answers.upsert_outcomes(reply, len(records), self._api.masked)
+        return found or [answers.account_outcome(reply, self._api.masked) or self._api.refused(reply)] * len(records)
 
-    async def _probe_route(self, number: int, wanted: Wanted) -> Sequence[Finding]:
+    async def _probe_route(self, number: int, wanted: MappedRoute) -> Sequence[Finding]:
         module = wanted.settings.module if isinstance(wanted.settings, ZohoRoute) else "Leads"
         url = (self._base / "settings" / "fields").with_query(module=module)
         reply = await self._call("GET", url)
@@ -106,14 +108,14 @@ class ZohoConnector(Connector):
 
     async def _call(self, method: str, url: URL, document: object = None) -> Reply | Retry | Rejected:
         """Send a request with a token."""
-        reply = await self._tokens.source.authorized(
+        reply = await self._tokens.source.send_with_token(
             lambda token: self._api.call(method, url, document, _authorization(token.value)),
             lambda reply: reply.status == _UNAUTHORIZED,
         )
         return reply.outcome if isinstance(reply, Failure) else reply
 
     def _url(self, record: Record) -> URL:
-        return self._base / requests.route_of(record).module / "upsert"
+        return self._base / requests.zoho_route(record).module / "upsert"
 
 
 def _authorization(token: str) -> dict[str, str]:
@@ -130,6 +132,6 @@ def _address(settings: ZohoSettings, name: str, text: str) -> URL:
 
 
 def _keyless(record: Record) -> Rejected:
-    names = ", ".join(requests.route_of(record).duplicate_check_fields)
+    names = ", ".join(requests.zoho_route(record).duplicate_check_fields)
     why = f"it has none of duplicate_check_fields ({names}), so it could be written twice; map one, or name another"
     return Rejected(Reason.MAPPING, why)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from connectors.base import Finding, Severity, Wanted
+from connectors.base import Finding, MappedRoute, Severity
 from connectors.http_client.json_api import Reply
 
 
-def findings(fields: Reply, wanted: Wanted, route: int) -> list[Finding]:
+def findings(fields: Reply, wanted: MappedRoute, route: int) -> list[Finding]:
     """Compare the fields that a route maps with those that the module has."""
     known = {
         each["api_name"]: each for each in fields.get("fields") or () if isinstance(each, dict) and "api_name" in each

@@ -13,20 +13,20 @@ MAX_BATCH = 100
 """Records of one upsert, at most."""
 
 
-def route_of(record: Record) -> ZohoRoute:
-    """Give the settings of the record's route."""
+def zoho_route(record: Record) -> ZohoRoute:
+    """Return the settings of the record's route."""
     return record.route if isinstance(record.route, ZohoRoute) else ZohoRoute()
 
 
-def key_of(record: Record) -> Hashable:
-    """Give what the record is found again by; None where it has nothing of it, and would be another one each time."""
-    fields = ((name, record.fields.get(name)) for name in route_of(record).duplicate_check_fields)
+def duplicate_key(record: Record) -> Hashable:
+    """Return what the record is found again by; None where it has nothing of it, and would be another one each time."""
+    fields = ((name, record.fields.get(name)) for name in zoho_route(record).duplicate_check_fields)
     return next(((name, str(value).strip().lower()) for name, value in fields if value not in (None, "")), None)
 
 
 def document(records: Sequence[Record]) -> dict[str, Any]:
-    """Give what upserts the records, all of one route's settings."""
-    route = route_of(records[0])
+    """Return what upserts the records, all of one route's settings."""
+    route = zoho_route(records[0])
     made: dict[str, Any] = {
         "data": [dict(record.fields) for record in records],
         "duplicate_check_fields": list(route.duplicate_check_fields),

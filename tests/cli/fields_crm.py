@@ -15,13 +15,13 @@ from connectors.base import (
     Context,
     DestinationSettings,
     Finding,
+    MappedField,
+    MappedRoute,
     Outcome,
     Preview,
     Record,
     RouteSettings,
     Severity,
-    Wanted,
-    WantedField,
 )
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ class FieldsConnector(Connector):
     def __init__(self, settings: FieldsSettings, context: Context) -> None:
         self.settings = settings
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         headers = {"Authorization": f"Bearer {self.settings.token.get_secret_value()}"}
         async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{self.settings.url}/fields") as got:
             if got.status == 401:
@@ -109,7 +109,7 @@ def _scopes(given: Sequence[str]) -> Iterator[Finding]:
         yield Finding(Severity.ERROR, "the token lacks the scope `write`; add it", setting=("token",))
 
 
-def _route(said: Any, at: int, wanted: Wanted) -> Iterator[Finding]:
+def _route(said: Any, at: int, wanted: MappedRoute) -> Iterator[Finding]:
     assert isinstance(wanted.settings, FieldsRoute)
     known = said["objects"].get(wanted.settings.object)
     if known is None:
@@ -124,7 +124,7 @@ def _route(said: Any, at: int, wanted: Wanted) -> Iterator[Finding]:
             yield Finding(severity, message, at, each.name)
 
 
-def _field(wanted: WantedField, known: dict[str, dict[str, Any]]) -> Iterator[tuple[Severity, str]]:
+def _field(wanted: MappedField, known: dict[str, dict[str, Any]]) -> Iterator[tuple[Severity, str]]:
     has = known.get(wanted.name)
     if has is None:
         near = difflib.get_close_matches(wanted.name, known, n=1)
@@ -140,14 +140,14 @@ def _field(wanted: WantedField, known: dict[str, dict[str, Any]]) -> Iterator[tu
     yield from _options(wanted, has.get("options"))
 
 
-def _length(wanted: WantedField, length: int | None) -> Iterator[tuple[Severity, str]]:
+def _length(wanted: MappedField, length: int | None) -> Iterator[tuple[Severity, str]]:
     if length and wanted.text and wanted.longest is None and length < 30:
         yield Severity.WARNING, f"takes {length} characters: add {{truncate: {length}}}"
     if length and wanted.longest is not None and wanted.longest > length:
         yield Severity.ERROR, f"takes {length} characters, and gets up to {wanted.longest}"
 
 
-def _options(wanted: WantedField, options: Sequence[str] | None) -> Iterator[tuple[Severity, str]]:
+def _options(wanted: MappedField, options: Sequence[str] | None) -> Iterator[tuple[Severity, str]]:
     if options is None:
         return
     for value in wanted.values:

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.config import plugins
 from bridge.operations import probe
-from connectors.base import Finding, Severity, Wanted
+from connectors.base import Finding, MappedRoute, Severity
 from connectors.http import HttpConnector
 from connectors.testing import Sandbox
 from tests.building import SERIAL
@@ -60,7 +60,7 @@ BAD = """\
 class Faulty(CrmConnector):
     """Fails in the way that its greeting asks for."""
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         how = self.settings.greeting or ""
         if how == "raises":
             raise ValueError(self.settings.url)
@@ -198,7 +198,10 @@ def test_warnings_of_both_kinds_stand_in_the_order_of_the_lines(place: "Place") 
     assert lines[0].endswith("chatbots.acme.routes[1]: warning: is odd")
     assert lines[1].endswith("destinations.leaks.token: warning: the token *** is odd")
     assert lines[2].endswith("destinations.idle: warning: no route leads to this destination")
-    assert lines[3:5] == ["empty: reachable, credentials accepted", "idle: not asked: its connector has no probe"]
+    assert lines[3:5] == [
+        "empty: reachable, credentials accepted",
+        "idle: not checked online: its connector has no probe",
+    ]
     assert TOKEN not in result.output
 
 

@@ -20,12 +20,12 @@ from connectors.base import (
     Delivered,
     DestinationSettings,
     Finding,
+    MappedRoute,
     Outcome,
     Reason,
     Record,
     Rejected,
     Retry,
-    Wanted,
 )
 from connectors.gohighlevel import GoHighLevelConnector
 from connectors.http import HttpConnector
@@ -110,7 +110,7 @@ class Careless(Broken):
 
 
 class Writing(Broken):
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
         await self._api.call("POST", self._upsert, {"email": "probe@example.com", "locationId": self._location_id})
         return ()
 

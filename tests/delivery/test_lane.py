@@ -634,7 +634,7 @@ async def test_while_a_quota_is_nearly_used_up_only_new_deliveries_go(rig: Calla
     made.advance(600)
     await made.settled(4)
     assert made.states() == ["delivered"] * 3
-    assert [call[0].again for call in made.connector.calls] == [False, False, False, True]
+    assert [call[0].is_repeat for call in made.connector.calls] == [False, False, False, True]
 
 
 async def test_while_a_quota_is_used_up_nothing_is_sent(rig: Callable[..., Rig]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import wanted_field
 from bridge.mapping.mapping import FieldForm
-from connectors.base import WantedField
+from connectors.base import MappedField
 
 TEXT: dict[str, Any] = {"text": True}
 
@@ -62,4 +62,4 @@ TEXT: dict[str, Any] = {"text": True}
 def test_what_a_mapping_says(form: Any, known: dict[str, Any]) -> None:
     field = wanted_field("name", FieldForm.model_validate(form), JinjaExpressions())
 
-    assert field == WantedField(name="name", **known)
+    assert field == MappedField(name="name", **known)

@@ -11,7 +11,7 @@ import pytest
 from bridge.config.model import Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.operations.reconcile import AT_ONCE, SILENT_LIMIT, Answered, Asking, Delivered, DeliveredPage, ask_all
-from connectors.base import Filed, Quota
+from connectors.base import Quota, RemoteRecord
 from tests.building import NOW, FakeConnector, chatbot, config, destination, route
 
 
@@ -21,9 +21,11 @@ class Crm(FakeConnector):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[list[str]] = []
-        self.say: Callable[[Sequence[Filed]], Any] = lambda filed: [int(each.remote_id[1:]) % 2 == 0 for each in filed]
+        self.say: Callable[[Sequence[RemoteRecord]], Any] = lambda filed: [
+            int(each.remote_id[1:]) % 2 == 0 for each in filed
+        ]
 
-    async def holds(self, filed: Sequence[Filed]) -> Sequence[bool | None]:
+    async def holds(self, filed: Sequence[RemoteRecord]) -> Sequence[bool | None]:
         self.asked.append([each.remote_id for each in filed])
         said = self.say(filed)
         told: Sequence[bool | None] = await said if asyncio.iscoroutine(said) else said
@@ -81,7 +83,7 @@ async def test_no_more_than_the_limit() -> None:
     assert answered.asked == 150
 
 
-def fail(_: Sequence[Filed]) -> Any:
+def fail(_: Sequence[RemoteRecord]) -> Any:
     raise RuntimeError("a fault of the connector")
 
 
@@ -94,7 +96,7 @@ async def hang() -> Any:
     [fail, lambda filed: [None] * len(filed), lambda _: [True], lambda _: hang()],
     ids=["fails", "none", "short", "hangs"],
 )
-async def test_one_that_tells_nothing_is_left_alone(say: Callable[[Sequence[Filed]], Any]) -> None:
+async def test_one_that_tells_nothing_is_left_alone(say: Callable[[Sequence[RemoteRecord]], Any]) -> None:
     place = Place(1_000)
     place.config = config([chatbot("acme", route("crm"))], [destination("crm", place.crm, timeout=0.01)])
     place.crm.say = say
@@ -114,7 +116,7 @@ async def test_one_that_answers_again_is_asked_on() -> None:
 async def test_the_reserve_of_a_quota_is_left_for_leads() -> None:
     place = Place(1_000)
 
-    def say(filed: Sequence[Filed]) -> Sequence[bool]:
+    def say(filed: Sequence[RemoteRecord]) -> Sequence[bool]:
         place.crm.quota = [Quota("daily", 1_000, 20, NOW + 60, reserve=20)] if len(place.crm.asked) == 2 else []
         return [True] * len(filed)
 

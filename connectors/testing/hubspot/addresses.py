@@ -23,11 +23,11 @@ class Address:
     query: dict[str, list[str]]
 
     def one(self, name: str) -> str | None:
-        """Give a value of the query; None if it is not there."""
+        """Return a value of the query; None if it is not there."""
         return self.query[name][-1] if name in self.query else None
 
     def several(self, name: str) -> list[str]:
-        """Give values of the query, whether they come with commas between or one by one."""
+        """Return values of the query, whether they come with commas between or one by one."""
         return [part for each in self.query.get(name, []) for part in each.split(",") if part]
 
 

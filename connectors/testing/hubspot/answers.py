@@ -24,12 +24,12 @@ class Version:
 
     @property
     def enforces(self) -> bool:
-        """Whether an administrator's rules apply to writes (HubSpot's changelog on write validation, 2026-09)."""
+        """Return True if an administrator's rules apply to writes (HubSpot's changelog on validation, 2026-09)."""
         return self.name == "2026-09"
 
     @property
     def links(self) -> bool:
-        """Whether a record carries its `url`."""
+        """Return whether a record carries its `url`."""
         return self.name != "v3"
 
 
@@ -38,12 +38,12 @@ VERSIONS = {name: Version(name) for name in ("v3", "2026-03", "2026-09")}
 
 
 def page_url(portal: int, kind: ObjectType, record_id: str) -> str:
-    """Give the address at which a person looks at a record."""
+    """Return the address at which a person looks at a record."""
     return f"https://app.hubspot.com/contacts/{portal}/record/{kind.type_id}/{record_id}"
 
 
 def written(store: Store, kind: ObjectType, record: StoredObject, version: Version) -> dict[str, Any]:
-    """Give a record to its writer: with all of its properties."""
+    """Return a record to its writer: with all of its properties."""
     return _record(store, kind, record, version, dict(sorted(record.properties.items())))
 
 
@@ -55,7 +55,7 @@ def read(
     wanted: Collection[str],
     properties: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Give a record to a reader: with id, times and what was asked for.
+    """Return a record to a reader: with id, times and what was asked for.
 
     What is not set is null, and what is no property is left out (HubSpot's guide to the object APIs).
 
@@ -74,7 +74,7 @@ def read(
 
 
 def associations(kind: ObjectType, record: StoredObject, wanted: Sequence[ObjectType]) -> dict[str, Any]:
-    """Give the `associations` of a record with these objects; one without any is left out."""
+    """Return the `associations` of a record with these objects; one without any is left out."""
     return {
         target.name: {"results": [{"id": each, "type": type_name(kind, target)} for each in ids]}
         for target in wanted

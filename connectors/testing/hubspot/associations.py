@@ -54,13 +54,13 @@ _DEFAULTS = {pair: number for number, pair in TYPES.items() if number not in _PR
 
 
 def default_type(source: ObjectType, target: ObjectType) -> tuple[str, int]:
-    """Give category and id of the association without a label; between custom objects the account has its own."""
+    """Return category and id of the association without a label; between custom objects the account has its own."""
     number = _DEFAULTS.get((source.name, target.name))
     return ("USER_DEFINED", 1) if number is None else ("HUBSPOT_DEFINED", number)
 
 
 def type_name(source: ObjectType, target: ObjectType) -> str:
-    """Give the name that a reader gets: `contact_to_note`."""
+    """Return the name that a reader gets: `contact_to_note`."""
     return f"{source.label or source.singular}_to_{target.label or target.singular}"
 
 
@@ -84,7 +84,7 @@ def read_associations(document: Mapping[str, Any]) -> list[Association]:
 def resolve(
     associations: Sequence[Association], source: ObjectType, kinds: Mapping[str, ObjectType]
 ) -> list[tuple[str, str]]:
-    """Give objects and ids of the records that a new one of `source` is to be associated with.
+    """Return objects and ids of the records that a new one of `source` is to be associated with.
 
     Whether they exist is not looked at. Raises `RefusedError` for a type that does not exist, or leads elsewhere.
     """
@@ -92,7 +92,7 @@ def resolve(
 
 
 def invalid_ids(target: ObjectType, record_id: str) -> RefusedError:
-    """Give the refusal of an association with a record that does not exist."""
+    """Return the refusal of an association with a record that does not exist."""
     kind = target.singular.upper()
     return RefusedError(
         400,

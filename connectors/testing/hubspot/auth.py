@@ -94,7 +94,7 @@ class Credentials:
         self._until: dict[str, float] = {}
 
     def caller(self, authorization: str) -> Caller:
-        """Give who has this Authorization header. Raises `RefusedError` for a token that does not hold (any more)."""
+        """Return who has this Authorization header. Raises `RefusedError` for a token that does not hold (any more)."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unknown_token()
@@ -146,7 +146,7 @@ class Credentials:
         return Reply(200, {"userId": 1, "hubId": self._portal, "appId": 1, "scopes": sorted(self.scopes)})
 
     def _checks(self, app: OAuthApp, form: Mapping[str, str]) -> list[tuple[bool, str, str]]:
-        """Give what must hold for a token, each with the answer if it does not."""
+        """Return what must hold for a token, each with the answer if it does not."""
         grant = form.get("grant_type")
         checks = [
             (form.get("client_id") == app.client_id, "BAD_CLIENT_ID", "missing or unknown client id"),

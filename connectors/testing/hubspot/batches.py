@@ -69,7 +69,7 @@ class Batches:
         return self._write(kind, plans, version, times)
 
     def read(self, kind: ObjectType, document: Mapping[str, Any], version: Version, times: Mapping[str, str]) -> Reply:
-        """Give records; those that do not exist stand in one error."""
+        """Return records; those that do not exist stand in one error."""
         inputs = read_inputs(document, "id")
         by = read_text(document, "idProperty")
         wanted = read_texts(document, "properties")
@@ -90,7 +90,7 @@ class Batches:
         return self._reply(results, errors, version, times, good=200)
 
     def _one_key(self, kind: ObjectType, inputs: Sequence[Mapping[str, Any]]) -> str | None:
-        """Give the property that identifies the inputs, and refuse ids that stand in the batch twice."""
+        """Return the property that identifies the inputs, and refuse ids that stand in the batch twice."""
         keys = {read_text(each, "idProperty") for each in inputs}
         if len(keys) > 1:
             raise RefusedError(400, "All inputs of a batch must have the same idProperty")
@@ -169,7 +169,7 @@ class Batches:
         return self._reply(results, errors, version, times, good=good)
 
     def _all_or_none(self, kind: ObjectType, inputs: Sequence[_Input]) -> Sequence[_Input]:
-        """Give the inputs if nothing stands against any of them. Raises `RefusedError` with all wrong values."""
+        """Return the inputs if nothing stands against any of them. Raises `RefusedError` with all wrong values."""
         invalid: list[Invalid] = []
         claims: Counter[tuple[str, str]] = Counter()
         for each in inputs:

@@ -14,12 +14,12 @@ _TYPES = get_args(get_type_hints(Property)["type"])
 
 
 def all_definitions(store: Store, kind: ObjectType) -> Reply:
-    """Give all properties of an object, on one page."""
+    """Return all properties of an object, on one page."""
     return Reply(200, {"results": [each.document() for each in store.properties[kind.name].values()]})
 
 
 def one_definition(store: Store, kind: ObjectType, name: str) -> Reply:
-    """Give one property. Raises `RefusedError` where it does not exist."""
+    """Return one property. Raises `RefusedError` where it does not exist."""
     definition = store.properties[kind.name].get(name)
     if definition is None:
         raise not_found()

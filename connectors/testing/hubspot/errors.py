@@ -47,7 +47,7 @@ class RefusedError(Exception):
         self._links = dict(links or {})
 
     def document(self, correlation_id: str) -> dict[str, Any]:
-        """Give the body of the answer. The 409 of a single record names the other one in its message only."""
+        """Return the body of the answer. The 409 of a single record names the other one in its message only."""
         parts = {
             "errors": self._errors,
             "links": self._links,
@@ -58,7 +58,7 @@ class RefusedError(Exception):
         return body | {name: part for name, part in parts.items() if part}
 
     def element(self, trace_id: str | None) -> dict[str, Any]:
-        """Give the element of a batch's `errors` for the input with this trace id, or for one that can have none."""
+        """Return the element of a batch's `errors` for the input with this trace id, or for one that can have none."""
         context = {**({} if trace_id is None else {"objectWriteTraceId": [trace_id]}), **self._context}
         return {"status": "error", "category": self.category, "message": self.message, "context": context}
 
@@ -108,33 +108,33 @@ class InvalidValuesError(RefusedError):
 
 
 def unreadable(reason: str, line: int = 1, column: int = 2) -> RefusedError:
-    """Give the refusal of JSON that is none, or that has a value of the wrong kind: it has no category."""
+    """Return the refusal of JSON that is none, or that has a value of the wrong kind: it has no category."""
     return RefusedError(400, f"Invalid input JSON on line {line}, column {column}: {reason}", None)
 
 
 def not_set(names: Sequence[str]) -> RefusedError:
-    """Give the refusal of a document without fields that it must have: it has no category either."""
+    """Return the refusal of a document without fields that it must have: it has no category either."""
     return unreadable(f"Some required fields were not set: [{', '.join(names)}]")
 
 
 def not_found() -> RefusedError:
-    """Give the answer for a record that does not exist."""
+    """Return the answer for a record that does not exist."""
     return RefusedError(404, "resource not found", NOT_FOUND)
 
 
 def unknown_address() -> RefusedError:
-    """Give the answer for a path that leads nowhere. It has no category, unlike the one for an absent record."""
+    """Return the answer for a path that leads nowhere. It has no category, unlike the one for an absent record."""
     return RefusedError(404, "resource not found", None)
 
 
 def required_properties(verb: str, kind: str, names: Sequence[str]) -> RefusedError:
-    """Give the refusal of a record without properties that it must have; `verb` is creating or updating."""
+    """Return the refusal of a record without properties that it must have; `verb` is creating or updating."""
     message = f"Error {verb} {kind.upper()}. Some required properties were not set."
     return RefusedError(400, message, context={"properties": list(names)})
 
 
 def missing_scopes(scopes: Sequence[str]) -> RefusedError:
-    """Give the refusal of a token without any of these scopes."""
+    """Return the refusal of a token without any of these scopes."""
     return RefusedError(
         403,
         "This app hasn't been granted all required scopes to make this call. "

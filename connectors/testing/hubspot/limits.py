@@ -44,7 +44,7 @@ class LimitedError(RefusedError):
         self._portal = portal
 
     def document(self, correlation_id: str) -> dict[str, Any]:
-        """Give the body of the answer."""
+        """Return the body of the answer."""
         body = {
             "status": "error",
             "message": self.message,
@@ -89,7 +89,7 @@ class Meter:
         self._today += 1
 
     def headers(self, now: float, *, oauth: bool) -> dict[str, str]:
-        """Give the headers that tell what is left; those of the day are absent for OAuth apps."""
+        """Return the headers that tell what is left; those of the day are absent for OAuth apps."""
         calls, most = self._rolling(now, oauth=oauth)
         left = {
             "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(_WINDOW * 1000)),
@@ -104,7 +104,7 @@ class Meter:
         }
 
     def _rolling(self, now: float, *, oauth: bool) -> tuple[deque[float], int]:
-        """Give the calls of the last ten seconds, and how many are allowed."""
+        """Return the calls of the last ten seconds, and how many are allowed."""
         calls = self._oauth if oauth else self._private
         _forget(calls, now - _WINDOW)
         return calls, self.limits.oauth_ten_secondly if oauth else self.limits.ten_secondly

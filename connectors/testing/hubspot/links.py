@@ -39,7 +39,7 @@ class Links:
         version: Version,
         times: Mapping[str, str],
     ) -> Reply:
-        """Give what records are associated with, page by page; those without any, or unknown, stand in errors.
+        """Return what records are associated with, page by page; those without any, or unknown, stand in errors.
 
         Raises `RefusedError`.
         """
@@ -120,7 +120,7 @@ def _id(given: object) -> str:
 
 
 def _link(kind: ObjectType, target: ObjectType, linked_id: str, version: Version) -> dict[str, Any]:
-    """Give one association. Its id is a number in the old paths and text in the reference of the dated ones."""
+    """Return one association. Its id is a number in the old paths and text in the reference of the dated ones."""
     category, number = default_type(kind, target)
     types = [{"category": category, "typeId": number, "label": None}]
     return {"toObjectId": linked_id if version.links else int(linked_id), "associationTypes": types}

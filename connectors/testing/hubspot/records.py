@@ -48,7 +48,7 @@ class Records:
         others: Sequence[str],
         version: Version,
     ) -> Reply:
-        """Give a record, with the properties `wanted` and its associations with the objects `others`."""
+        """Return a record, with the properties `wanted` and its associations with the objects `others`."""
         targets = [self._store.kind(each) for each in others]
         record = self._find(kind, record_id, by)
         document = read(self._store, kind, record, version, wanted)

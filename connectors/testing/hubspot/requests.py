@@ -12,7 +12,7 @@ MOST_INPUTS = 100
 
 
 def read_json(content_type: str, body: bytes) -> dict[str, Any]:
-    """Give the object that a body is. Raises `RefusedError` for another type, and for what is no object."""
+    """Return the object that a body is. Raises `RefusedError` for another type, and for what is no object."""
     if content_type != "application/json":
         raise RefusedError(415, "Unsupported Media Type", None)
     try:
@@ -32,7 +32,7 @@ def need(document: Mapping[str, Any], *names: str) -> None:
 
 
 def read_properties(document: Mapping[str, Any]) -> dict[str, str]:
-    """Give the `properties`: texts by name. A number, a null or anything else is refused, as the schema says."""
+    """Return the `properties`: texts by name. A number, a null or anything else is refused, as the schema says."""
     need(document, "properties")
     given = document["properties"]
     if not isinstance(given, dict):
@@ -44,7 +44,7 @@ def read_properties(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_text(document: Mapping[str, Any], name: str) -> str | None:
-    """Give a text that may be absent."""
+    """Return a text that may be absent."""
     value = document.get(name)
     if value is not None and not isinstance(value, str):
         raise unreadable(f"Cannot deserialize value of type `java.lang.String` from {_kind(value)} for `{name}`")
@@ -52,7 +52,7 @@ def read_text(document: Mapping[str, Any], name: str) -> str | None:
 
 
 def read_texts(document: Mapping[str, Any], name: str) -> list[str]:
-    """Give a list of texts; empty where it is absent."""
+    """Return a list of texts; empty where it is absent."""
     value = document.get(name, [])
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise unreadable(f"Cannot deserialize value of type `java.util.ArrayList` for `{name}`")
@@ -60,7 +60,7 @@ def read_texts(document: Mapping[str, Any], name: str) -> list[str]:
 
 
 def read_inputs(document: Mapping[str, Any], *names: str, most: int = MOST_INPUTS) -> list[dict[str, Any]]:
-    """Give the inputs of a batch, each with these fields. Raises `RefusedError` for more than `most`, and for none."""
+    """Return the inputs of a batch, each with these fields. Raises `RefusedError` for none or more than `most`."""
     need(document, "inputs")
     inputs = document["inputs"]
     if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):

@@ -163,11 +163,11 @@ class HubSpotSandbox:
         return self._store.records("tasks")
 
     def records(self, kind: str) -> list[StoredObject]:
-        """Give the records of any object, by its name in paths."""
+        """Return the records of any object, by its name in paths."""
         return self._store.records(kind)
 
     def page_url(self, record: StoredObject) -> str:
-        """Give the address of a record's page for people; nobody serves it here."""
+        """Return the address of a record's page for people; nobody serves it here."""
         return page_url(self._portal_id, self._store.kinds[record.kind], record.id)
 
     async def __aenter__(self) -> Self:
@@ -180,7 +180,7 @@ class HubSpotSandbox:
         await self._server.stop()
 
     def _replying(self, answer: Answer) -> Answer:
-        """Give what answers a refusal too."""
+        """Return what answers a refusal too."""
 
         def reply(request: web.Request, body: bytes) -> Reply:
             try:

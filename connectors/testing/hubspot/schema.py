@@ -37,7 +37,7 @@ class Property:
     """Whether HubSpot has defined it, and not the account's administrator."""
 
     def document(self) -> dict[str, Any]:
-        """Give it as the properties API does."""
+        """Return it as the properties API does."""
         options = [
             {"label": label, "value": value, "displayOrder": position, "hidden": False}
             for position, (value, label) in enumerate((self.options or {}).items())
@@ -101,5 +101,5 @@ class ObjectType:
     """What an answer to a reader shows besides id and times if nothing is asked for."""
 
     def answers_to(self, name: str) -> bool:
-        """Tell whether a path may call it so."""
+        """Return whether a path may call it so."""
         return name.lower() in (self.name, self.singular, self.type_id)

@@ -25,7 +25,7 @@ _SEARCHED = ("firstname", "lastname", "email", "phone", "hs_additional_emails", 
 
 
 def search(store: Store, kind: ObjectType, document: Mapping[str, Any], version: Version) -> Reply:
-    """Give the records for which a search's filters hold. Raises `RefusedError`."""
+    """Return the records for which a search's filters hold. Raises `RefusedError`."""
     groups = _groups(store, kind, document)
     words = (read_text(document, "query") or "").lower()
     wanted = read_texts(document, "properties")

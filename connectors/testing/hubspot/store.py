@@ -96,18 +96,18 @@ class Store:
         self._ids = count(101)
 
     def kind(self, name: str) -> ObjectType:
-        """Give the object that a path names. Raises `RefusedError`."""
+        """Return the object that a path names. Raises `RefusedError`."""
         for kind in self.kinds.values():
             if kind.answers_to(name):
                 return kind
         raise RefusedError(400, f"Unable to infer object type from: {name}", None)
 
     def records(self, kind: str) -> list[StoredObject]:
-        """Give the records of an object, in the order in which they were created."""
+        """Return the records of an object, in the order in which they were created."""
         return list(self._records[kind].values())
 
     def find(self, kind: ObjectType, value: str, by: str | None) -> StoredObject | None:
-        """Give the record with this id, or with this value of a property that identifies records.
+        """Return the record with this id, or with this value of a property that identifies records.
 
         Raises `RefusedError` for a property that does not identify records.
         """
@@ -120,7 +120,7 @@ class Store:
         return None if owner is None else self._records[kind.name][owner]
 
     def normal(self, kind: ObjectType, by: str | None, value: str) -> str:
-        """Give a value as it is compared: e-mails in lower case (contacts are also found by their secondary ones)."""
+        """Return a value as it is compared: e-mails in lower case (contacts are also found by their secondary ones)."""
         return value.strip().lower() if by == kind.key else value
 
     def plan(
@@ -182,7 +182,7 @@ class Store:
                 ids.append(there.id)
 
     def searchable(self, record: StoredObject) -> dict[str, str] | None:
-        """Give the properties that search sees, which lags behind writes; None: it does not see the record yet."""
+        """Return the properties that search sees, which lags behind writes; None: it does not see the record yet."""
         seen = [properties for at, properties in record.versions if at <= self._now() - self._search_lag]
         return seen[-1] if seen else None
 
@@ -231,7 +231,7 @@ class Store:
         return claims
 
     def identifies(self, kind: ObjectType, name: str) -> bool:
-        """Tell whether no two records of an object have the same value of a property."""
+        """Return whether no two records of an object have the same value of a property."""
         definition: Property | None = self.properties[kind.name].get(name)
         return definition is not None and (definition.unique or name == kind.key)
 
@@ -249,14 +249,14 @@ class Store:
         )
 
     def _disown(self, kind: ObjectType, record: StoredObject, values: Mapping[str, str]) -> None:
-        """Give free what the record is not found by any more."""
+        """Return free what the record is not found by any more."""
         old = {name: value for name, value in record.properties.items() if name in values}
         for name, value in self._claims(kind, old):
             self._owners.pop((kind.name, name, value), None)
 
 
 def conflict(kind: ObjectType, existing: str | None) -> RefusedError:
-    """Give the refusal of a record that is there already; HubSpot does not always name the other one."""
+    """Return the refusal of a record that is there already; HubSpot does not always name the other one."""
     named = f"{kind.singular.capitalize()} already exists"
     if existing is None:
         return RefusedError(409, named, CONFLICT)
@@ -264,7 +264,7 @@ def conflict(kind: ObjectType, existing: str | None) -> RefusedError:
 
 
 def absent(kind: ObjectType, ids: Sequence[str]) -> RefusedError:
-    """Give the refusal of ids that a batch names and that do not exist."""
+    """Return the refusal of ids that a batch names and that do not exist."""
     message = (
         f"Could not get some {kind.singular.upper()} objects, they may be deleted or not exist. "
         "Check that ids are valid."
@@ -273,7 +273,7 @@ def absent(kind: ObjectType, ids: Sequence[str]) -> RefusedError:
 
 
 def with_properties(kind: ObjectType, added: Sequence[Property]) -> ObjectType:
-    """Give the object with properties of an administrator's own; one of a known name takes its place."""
+    """Return the object with properties of an administrator's own; one of a known name takes its place."""
     known = {each.name: each for each in kind.properties}
     return replace(kind, properties=tuple({**known, **{each.name: each for each in added}}.values()))
 

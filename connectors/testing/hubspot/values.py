@@ -22,7 +22,7 @@ _BOOLS = {"true": "True", "false": "False"}
 
 
 def read_value(definition: Property, value: str, key: str | None) -> str | Invalid:
-    """Give a value as it is kept, or say why the property does not take it. An empty one, which clears, is taken.
+    """Return a value as it is kept, or say why the property does not take it. An empty one, which clears, is taken.
 
     Args:
         definition: Of the property.
@@ -43,7 +43,7 @@ def read_value(definition: Property, value: str, key: str | None) -> str | Inval
 
 
 def moment(seconds: float) -> str:
-    """Give seconds since the epoch as HubSpot writes a time: UTC, milliseconds unless they are zero."""
+    """Return seconds since the epoch as HubSpot writes a time: UTC, milliseconds unless they are zero."""
     at = datetime.fromtimestamp(round(seconds, 3), UTC)
     return at.isoformat(timespec="milliseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
 

@@ -15,7 +15,7 @@ _DAY = 1440  # minutes
 
 
 def event_times(values: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the times that follow from an event's values.
+    """Return the times that follow from an event's values.
 
     Args:
         values: The event as it would be after the write.

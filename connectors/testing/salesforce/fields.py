@@ -66,17 +66,17 @@ class Field:
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are text of a bounded length."""
+        """Return whether its values are text of a bounded length."""
         return self.kind in _TEXT
 
     @property
     def filterable(self) -> bool:
-        """Whether a query can ask for records by it."""
+        """Return whether a query can ask for records by it."""
         return not (self.kind == "textarea" and self.length > _LONG_TEXT)
 
     @property
     def finds_records(self) -> bool:
-        """Whether it can stand in the address of an upsert."""
+        """Return whether it can stand in the address of an upsert."""
         return self.external_id or self.id_lookup
 
     @property
@@ -85,7 +85,7 @@ class Field:
         return self.label or self.name
 
     def describe(self) -> dict[str, Any]:
-        """Give what describe says of it."""
+        """Return what describe says of it."""
         defaulted = self.default is not None
         return {
             "name": self.name,

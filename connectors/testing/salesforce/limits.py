@@ -89,7 +89,7 @@ class Limits:
         return lambda: self._end(number)
 
     def document(self) -> dict[str, Any]:
-        """Give the answer of the Limits resource."""
+        """Return the answer of the Limits resource."""
         return {"DailyApiRequests": {"Max": self.daily, "Remaining": max(self.daily - self.used, 0)}}
 
     def _counted(self, calls: deque[float]) -> int:
@@ -102,7 +102,7 @@ class Limits:
         return self._over
 
     def _goes_on(self, at: float) -> bool:
-        """Tell whether a call past the limit is answered; the hour in which it comes counts then."""
+        """Return whether a call past the limit is answered; the hour in which it comes counts then."""
         hours = self._hours_over() | {int(at // _HOUR)}
         if len(hours) > self.burst_hours:
             return False

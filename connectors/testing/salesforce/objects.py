@@ -33,7 +33,7 @@ class SObject:
     """By name, in the order in which describe gives them."""
 
     def summary(self, version: str) -> dict[str, Any]:
-        """Give what the list of all objects says of it."""
+        """Return what the list of all objects says of it."""
         root = f"/services/data/v{version}/sobjects/{self.name}"
         return {
             "name": self.name,
@@ -50,14 +50,14 @@ class SObject:
         }
 
     def describe(self, version: str) -> dict[str, Any]:
-        """Give its describe."""
+        """Return its describe."""
         return {**self.summary(version), "fields": [each.describe() for each in self.fields.values()]}
 
 
 def standard_objects(
     external_id: Field, extra_fields: Mapping[str, Sequence[Field]], *, on_activities: bool
 ) -> dict[str, SObject]:
-    """Give the objects by name.
+    """Return the objects by name.
 
     Args:
         external_id: The custom field by which records are found again; Lead and Contact have it.

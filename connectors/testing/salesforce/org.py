@@ -40,20 +40,20 @@ class Org:
         self._now = now
 
     def object(self, name: str) -> SObject:
-        """Give an object. Raises `ProblemError` for a name that is none."""
+        """Return an object. Raises `ProblemError` for a name that is none."""
         if name not in self.objects:
             raise not_found()
         return self.objects[name]
 
     def key_field(self, made: SObject, name: str) -> Field:
-        """Give the field that records can be found by. Raises `ProblemError` where it is no such field."""
+        """Return the field that records can be found by. Raises `ProblemError` where it is no such field."""
         field = made.fields.get(name)
         if field is None or not field.finds_records:
             raise not_found(f"Provided external ID field does not exist or is not accessible: {name}")
         return field
 
     def find(self, made: SObject, record_id: str) -> Row:
-        """Give a record by its id. Raises `ProblemError`."""
+        """Return a record by its id. Raises `ProblemError`."""
         if full_id(record_id) is None:
             raise not_found(f"Provided external ID field does not exist or is not accessible: {record_id}")
         row = self.rows.get(record_id)
@@ -64,7 +64,7 @@ class Org:
         return row
 
     def with_key(self, made: SObject, name: str, value: str) -> list[Row]:
-        """Give the records that have this value in a field that is a key, as far as the user may see them."""
+        """Return the records that have this value in a field that is a key, as far as the user may see them."""
         return [each for each in self.rows.with_key(made.name, name, value) if each.id not in self.hidden]
 
     def create(self, made: SObject, document: Mapping[str, Any], options: Options, version: str) -> Row:
@@ -222,7 +222,7 @@ def _check_required(missing: list[str]) -> None:
 
 
 def _derived(made: SObject, values: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the org computes itself."""
+    """Return what the org computes itself."""
     if made.name == "Event":
         return event_times(values, written)
     if made.name == "Task":

@@ -24,14 +24,14 @@ class Problem:
     """What stands before the code at the top level of an answer, such as the matches of a duplicate rule."""
 
     def at_top(self) -> dict[str, Any]:
-        """Give it as a part of an answer that is an error as a whole."""
+        """Return it as a part of an answer that is an error as a whole."""
         if self.details is not None:
             return {**self.details, "errorCode": self.code, "message": self.message}
         document: dict[str, Any] = {"message": self.message, "errorCode": self.code}
         return document if self.fields is None else {**document, "fields": list(self.fields)}
 
     def in_row(self) -> dict[str, Any]:
-        """Give it as one of the errors of a row."""
+        """Return it as one of the errors of a row."""
         return {"statusCode": self.code, "message": self.message, "fields": list(self.fields or ())}
 
 
@@ -62,7 +62,7 @@ class ProblemError(Exception):
 
 
 def errors(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """Give the body of an answer that is an error."""
+    """Return the body of an answer that is an error."""
     return [each.at_top() for each in problems]
 
 

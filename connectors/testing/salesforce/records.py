@@ -37,7 +37,7 @@ def answer_records(org: Org, call: Call) -> Reply:
 
 
 def created(row: Row, call: Call) -> Reply:
-    """Give the answer to a create."""
+    """Return the answer to a create."""
     location = f"{call.root}/sobjects/{row.object}/{row.id}"
     return Reply(201, {"id": row.id, "success": True, "errors": []}, {"Location": location})
 

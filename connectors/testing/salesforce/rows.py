@@ -28,7 +28,7 @@ class Row:
     """Whether it lies in the recycle bin."""
 
     def attributes(self, version: str) -> dict[str, Any]:
-        """Give what an answer says of where it is."""
+        """Return what an answer says of where it is."""
         return {"type": self.object, "url": f"/services/data/v{version}/sobjects/{self.object}/{self.id}"}
 
 
@@ -49,15 +49,15 @@ class Rows:
         self._undo: list[Callable[[], None]] = []
 
     def get(self, record_id: str) -> Row | None:
-        """Give the record with this id of 15 or 18 characters, also a deleted one."""
+        """Return the record with this id of 15 or 18 characters, also a deleted one."""
         return self._by_id.get(full_id(record_id) or "")
 
     def of(self, object_name: str) -> Iterable[Row]:
-        """Give an object's records that are not deleted, in the order in which they were created."""
+        """Return an object's records that are not deleted, in the order in which they were created."""
         return (row for row in self._by_id.values() if row.object == object_name and not row.deleted)
 
     def with_key(self, object_name: str, name: str, value: object) -> list[Row]:
-        """Give the records that have this value in a field that is a key; case does not matter."""
+        """Return the records that have this value in a field that is a key; case does not matter."""
         ids = self._index.get((object_name, name, _folded(value)), {})
         return [self._by_id[each] for each in ids]
 
@@ -85,7 +85,7 @@ class Rows:
         row.assignments += 1
 
     def mark(self) -> int:
-        """Give the point that `undo_to` can go back to, until `settle`."""
+        """Return the point that `undo_to` can go back to, until `settle`."""
         return len(self._undo)
 
     def undo_to(self, mark: int) -> None:
@@ -126,7 +126,7 @@ def _folded(value: object) -> str:
 
 
 def _counted(number: int) -> str:
-    """Give a number in five digits of base 62, as ids count."""
+    """Return a number in five digits of base 62, as ids count."""
     digits = ""
     for _ in range(5):
         number, digit = divmod(number, _BASE)

@@ -147,7 +147,7 @@ class SalesforceSandbox:
         return list(self.org.rows.of("Task"))
 
     def page_url(self, row: Row) -> str:
-        """Give the address of a record's page, as Lightning Experience writes it. The sandbox has no pages."""
+        """Return the address of a record's page, as Lightning Experience writes it. The sandbox has no pages."""
         return f"{self.origin}/lightning/r/{row.object}/{row.id}/view"
 
     async def __aenter__(self) -> Self:

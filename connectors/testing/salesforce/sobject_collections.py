@@ -145,6 +145,6 @@ def _key_of(record: Document, key: str) -> str | None:
 
 
 def _twice(records: Sequence[Document], key: str) -> set[str]:
-    """Give the keys that stand in more than one record."""
+    """Return the keys that stand in more than one record."""
     counted = Counter(value.casefold() for each in records if (value := _key_of(each, key)) is not None)
     return {value for value, times in counted.items() if times > 1}

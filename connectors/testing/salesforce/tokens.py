@@ -96,11 +96,11 @@ class Tokens:
         return self._refused("unsupported_grant_type", "grant type not supported")
 
     def holds(self, token: str) -> bool:
-        """Tell whether a token was given out and has not expired."""
+        """Return whether a token was given out and has not expired."""
         return self._until.get(token, 0.0) > self._now()
 
     def grant(self) -> str:
-        """Give a token to a test that does not want to fetch one."""
+        """Return a token to a test that does not want to fetch one."""
         self._given += 1
         digest = hashlib.sha256(b"%d" % self._given).hexdigest()
         token = f"{_ORG[:15]}!AQ0A{digest}"
@@ -143,7 +143,7 @@ class Tokens:
         return self._granted(signed=False)
 
     def _claims(self, assertion: str) -> dict[str, Any]:
-        """Give what an assertion says, its times unchecked; it has expired long ago where nobody known signed it."""
+        """Return what an assertion says, its times unchecked; it has expired long ago where nobody known signed it."""
         nothing = {"exp": 0.0, "iss": "", "aud": "", "sub": ""}
         if self.client.certificate is None:
             return nothing

@@ -17,7 +17,7 @@ _SHORT_ID = 15
 
 
 def full_id(record_id: str) -> str | None:
-    """Give the id with 18 characters, or None for what is none.
+    """Return the id with 18 characters, or None for what is none.
 
     The last three say which of the first 15 are capitals, five to a character (Object Reference, ID Field Type).
     """
@@ -53,7 +53,7 @@ def problems_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[
 
 
 def moment(seconds: float) -> str:
-    """Give a time as answers write it."""
+    """Return a time as answers write it."""
     return _written(datetime.fromtimestamp(seconds, UTC))
 
 

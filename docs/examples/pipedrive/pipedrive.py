@@ -18,6 +18,7 @@ from connectors.base import (
     Context,
     Delivered,
     Finding,
+    MappedRoute,
     Outcome,
     Preview,
     Reason,
@@ -26,7 +27,6 @@ from connectors.base import (
     Retry,
     SettingError,
     Severity,
-    Wanted,
 )
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.json_api import JsonApi, Reply
@@ -77,14 +77,14 @@ class Pipedrive(Connector):
         """Show the first request for the first record: the search for its person."""
         return Preview("GET", str(self._search(records[0])), {"x-api-token": MASK}, "")
 
-    async def probe(self, wanted: Sequence[Wanted]) -> Sequence[Finding]:
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Ask for one person, which writes nothing, and see that each route maps what a person needs."""
         reply = await self._api.call("GET", self._persons.with_query(limit=1))
         if not isinstance(reply, Reply):
             return (Finding(Severity.ERROR, f"{reply.detail}; correct api_token or base_url"),)
         found = [
             Finding(Severity.ERROR, "must be mapped: a person needs a name", number, "name")
-            for number, route in enumerate(wanted)
+            for number, route in enumerate(routes)
             if "name" not in {field.name for field in route.fields}
         ]
         return found or (Finding(Severity.NOTE, "reachable, credentials accepted"),)

@@ -83,7 +83,7 @@ async def test_a_refusal_that_comes_late_does_not_throw_away_the_new_token() -> 
         target = connector(crm.url, auth=oauth2(crm))
         assert target._auth is not None
         source = target._auth.source
-        given = [await source.token(), *[await source.renewed("token-1") for _ in range(3)]]
+        given = [await source.token(), *[await source.renew("token-1") for _ in range(3)]]
         assert [each.value for each in given if isinstance(each, Token)] == ["token-1", "token-2", "token-2", "token-2"]
         await target.close()
         assert token_requests(crm) == 2

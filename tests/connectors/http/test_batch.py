@@ -11,7 +11,7 @@ from connectors.http.answers import Reader, ResultsReader
 from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.http_client.status_table import Asked
+from connectors.http_client.status_table import CallTraits
 from connectors.testing import Fault, Sandbox
 from tests.connectors.building import NOW, connector, context, record, records
 
@@ -108,7 +108,7 @@ def test_two_records_with_the_same_key_never_share_a_call() -> None:
 def read(document: Any, made: list[Any], status: int = 200, **settings: Any) -> list[Outcome]:
     parsed = HttpSettings.model_validate({"url": "https://crm.example/", "results": BY_POSITION, **settings})
     assert parsed.results is not None
-    reader = ResultsReader(parsed.results, context(), Reader(parsed, context(), Asked(), Secrets("sesame")))
+    reader = ResultsReader(parsed.results, context(), Reader(parsed, context(), CallTraits(), Secrets("sesame")))
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return reader.outcomes(Answer(status, CIMultiDict(), body), made, NOW)
 

@@ -270,7 +270,7 @@ async def test_a_failure_that_is_no_http(crm: Sandbox) -> None:
     async with raw_server(sends(b"SSH-2.0-OpenSSH_9.9\r\n")) as raw:
         outcome = await deliver(raw.url)
     assert isinstance(outcome, Retry)
-    assert outcome.detail == f"what 127.0.0.1:{raw.port} answers is not HTTP"
+    assert outcome.detail == f"the answer of 127.0.0.1:{raw.port} is not HTTP"
 
 
 def test_a_preview_shows_the_request_and_hides_the_secrets() -> None:

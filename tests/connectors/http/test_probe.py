@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from connectors.base import Finding, Severity, Wanted
+from connectors.base import Finding, MappedRoute, Severity
 from connectors.testing import Fault, Sandbox
 from tests.connectors.building import Certificates, answers, connector, context, raw_server, sends
 
 BEARER = "bearer-0123456789"
 CLIENT = ("the-client", "the-client-secret-0123456789")
-WHOM: Sequence[Wanted] = ()
+WHOM: Sequence[MappedRoute] = ()
 
 
 async def probe(url: str, **settings: Any) -> Finding:
@@ -67,7 +67,7 @@ async def test_credentials_that_nobody_looks_at_are_not_called_good(crm: Sandbox
     found = await probe(crm.url, auth={"bearer": BEARER})
 
     assert found.severity is Severity.NOTE
-    assert "cannot be told, for a HEAD is answered 405 without credentials too" in found.message
+    assert "could not be checked, because a HEAD is answered 405 without credentials too" in found.message
 
 
 async def test_without_credentials_there_is_nothing_to_compare(crm: Sandbox) -> None:
@@ -200,10 +200,10 @@ async def test_an_address_that_has_been_retired(crm: Sandbox) -> None:
     ids=["templates", "GET"],
 )
 async def test_where_the_address_cannot_be_asked_only_the_root_is(settings: dict[str, Any]) -> None:
-    asked: list[tuple[str, str, bool]] = []
+    heads: list[tuple[str, str, bool]] = []
 
     async def root(request: web.Request) -> web.Response:
-        asked.append((request.method, request.raw_path, "Authorization" in request.headers))
+        heads.append((request.method, request.raw_path, "Authorization" in request.headers))
         raise web.HTTPForbidden
 
     app = web.Application()
@@ -216,8 +216,8 @@ async def test_where_the_address_cannot_be_asked_only_the_root_is(settings: dict
     await runner.cleanup()
 
     assert found.severity is Severity.NOTE
-    assert found.message.startswith("reachable; the address of the leads itself was not asked")
-    assert asked == [("HEAD", "/", False)]
+    assert found.message.startswith("reachable; the address that receives leads was not probed")
+    assert heads == [("HEAD", "/", False)]
 
 
 async def test_a_server_that_is_down() -> None:

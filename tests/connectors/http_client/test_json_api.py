@@ -65,21 +65,21 @@ def test_an_error_is_told_in_the_apis_own_words_without_secrets() -> None:
 
 
 def test_a_status_whose_document_speaks_of_the_records_is_given() -> None:
-    telling = api(telling=frozenset({207, 400}))
+    per_record_statuses = api(per_record_statuses=frozenset({207, 400}))
     for status in (207, 400):
-        reply = telling.read(answer(status, b'{"data": [1]}'))
+        reply = per_record_statuses.read(answer(status, b'{"data": [1]}'))
         assert isinstance(reply, Reply)
         assert reply.get("data") == [1]
-    assert isinstance(telling.read(answer(400, b"no JSON")), Rejected)
+    assert isinstance(per_record_statuses.read(answer(400, b"no JSON")), Rejected)
     assert isinstance(api().read(answer(207, b"{}")), Retry)
 
 
 def test_a_document_that_does_not_speak_of_them_counts_by_its_status() -> None:
-    telling = api(telling=frozenset({400}))
-    refused = telling.refused(Reply(400, {"message": f"wrong {SECRET}"}, {}))
+    per_record_statuses = api(per_record_statuses=frozenset({400}))
+    refused = per_record_statuses.refused(Reply(400, {"message": f"wrong {SECRET}"}, {}))
     assert isinstance(refused, Rejected)
     assert refused.detail.endswith('("wrong ***")')
-    assert telling.refused(Reply(200, {}, {})).reason is Reason.BAD_ANSWER
+    assert per_record_statuses.refused(Reply(200, {}, {})).reason is Reason.BAD_ANSWER
 
 
 def test_a_success_that_is_no_json_is_unclear() -> None:

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http import HttpConnector
-from connectors.http_client.status_table import STATUSES, Asked, classify, meaning, retry_after, said, shorten
+from connectors.http_client.status_table import STATUSES, CallTraits, classify, meaning, retry_after, shorten, words_in
 from tests.connectors.building import NOW, connector, raw_server, record, sends
 
 # Written down a second time, by what an operator will see, so that a slip in the table is noticed.
@@ -53,8 +53,8 @@ EXPECTED: dict[int, tuple[Any, Reason, Blame]] = {
 }
 
 
-def of(status: int, headers: dict[str, str] | None = None, **asked: bool) -> Any:
-    return classify(status, CIMultiDict(headers or {}), NOW, asked=Asked(**asked))
+def of(status: int, headers: dict[str, str] | None = None, **traits: bool) -> Any:
+    return classify(status, CIMultiDict(headers or {}), NOW, traits=CallTraits(**traits))
 
 
 @pytest.mark.parametrize("status", range(100, 600))
@@ -170,7 +170,7 @@ def test_every_date_that_lies_ahead_is_read_exactly(ahead: int) -> None:
     ],
 )
 def test_the_destinations_own_words_are_found_in_json(document: Any, words: str) -> None:
-    assert said(orjson.dumps(document), "application/json; charset=utf-8") == words
+    assert words_in(orjson.dumps(document), "application/json; charset=utf-8") == words
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_destinations_own_words_are_found_in_json(document: Any, words: str)
     ],
 )
 def test_other_answers_are_quoted_only_where_they_are_text(body: bytes, content_type: str, words: str) -> None:
-    assert said(body, content_type) == words
+    assert words_in(body, content_type) == words
 
 
 json_values = st.recursive(
@@ -197,7 +197,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_words_are_one_line_whatever_the_answer(document: Any) -> None:
-    words = shorten(said(orjson.dumps(document), "application/json"))
+    words = shorten(words_in(orjson.dumps(document), "application/json"))
     assert len(words) <= 300
     assert words.isprintable() or not any(ord(character) < 32 for character in words)
 

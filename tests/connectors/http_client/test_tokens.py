@@ -64,7 +64,7 @@ async def test_a_refused_token_is_renewed_once_for_all() -> None:
     fetch.open.set()
     source = TokenSource(fetch, lambda: NOW, Secrets())
     await source.token()
-    await asyncio.gather(*(source.renewed("token-1") for _ in range(50)))
+    await asyncio.gather(*(source.renew("token-1") for _ in range(50)))
     assert fetch.fetched == 2
 
 
@@ -160,6 +160,6 @@ async def test_a_refused_token_is_replaced_once(statuses: list[int], sent: int) 
         used.append(token.value)
         return Answer(statuses[len(used) - 1], {}, b"")
 
-    result = await source.authorized(send)
+    result = await source.send_with_token(send)
     assert isinstance(result, Answer)
     assert (result.status, used) == (statuses[-1], ["token-1", "token-2"][:sent])

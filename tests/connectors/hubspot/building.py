@@ -59,7 +59,7 @@ async def deliver(crm: HubSpotSandbox, *records: Record, made: Context | None = 
 
 def again(record: Record, outcome: Outcome) -> Record:
     """Give a record as the lane gives it the next time."""
-    return replace(record, memo={**record.memo, **outcome.memo}, again=True)
+    return replace(record, memo={**record.memo, **outcome.memo}, is_repeat=True)
 
 
 async def deliver_all(target: HubSpotConnector, records: Sequence[Record], *, rounds: int = 30) -> list[Outcome]:

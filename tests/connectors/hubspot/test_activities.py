@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry
-from connectors.hubspot.remarks import mark_of
+from connectors.hubspot.remarks import activity_mark
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
 from tests.connectors.building import NOW, context
@@ -30,7 +30,7 @@ async def test_a_remark_becomes_a_note_of_its_contact() -> None:
         assert note.associations == {"contacts": [contact.id]}
         body = note.properties["hs_note_body"]
         assert body.startswith('said &lt;b&gt;"hi" &amp; bye<br>second line')
-        assert mark_of("record-0") in body
+        assert activity_mark("record-0") in body
         assert note.properties["hs_timestamp"] == "2026-11-24T10:00:00Z"
         assert outcome.memo == {"contact": contact.id, "note": note.id}
 
@@ -40,7 +40,7 @@ async def test_a_hundred_new_contacts_cost_two_calls() -> None:
         ids(await deliver(crm, *(lead(number, REMARK) for number in range(100))))
         assert len(crm.ledger) == 2
         emails = {each.id: each.properties["email"] for each in crm.contacts}
-        marks = {mark_of(f"record-{number}"): f"lead{number}@example.com" for number in range(100)}
+        marks = {activity_mark(f"record-{number}"): f"lead{number}@example.com" for number in range(100)}
         for note in crm.notes:
             (mark,) = (each for each in marks if each in note.properties["hs_note_body"])
             assert emails[note.associations["contacts"][0]] == marks[mark]
@@ -288,7 +288,7 @@ async def test_a_long_remark_is_cut_and_said_so() -> None:
         (outcome,) = await deliver(crm, lead(0, REMARK, Content="<&\n" * 40_000))
         assert isinstance(outcome, Delivered)
         assert "cut" in (outcome.warning or "")
-        assert mark_of("record-0") in crm.notes[0].properties["hs_note_body"]
+        assert activity_mark("record-0") in crm.notes[0].properties["hs_note_body"]
 
 
 async def test_a_wrong_remark_is_told_before_anything_is_written() -> None:

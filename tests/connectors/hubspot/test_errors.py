@@ -9,8 +9,22 @@ from multidict import CIMultiDict
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.hubspot.answers import Page, Stored, read_associated, read_batch, read_found, read_record, read_values
-from connectors.hubspot.errors import Problem, outcome_for, outcome_of, problem_of, read_problem
+from connectors.hubspot.answers import (
+    Page,
+    Stored,
+    read_associated,
+    read_batch,
+    read_record,
+    read_search_result,
+    read_values,
+)
+from connectors.hubspot.errors import (
+    HubSpotProblem,
+    answer_outcome,
+    problem_in_answer,
+    read_hubspot_problem,
+    record_outcome,
+)
 from tests.connectors.building import NOW
 
 INSIDE = (
@@ -41,13 +55,13 @@ def answer(document: Any, status: int = 200, **headers: str) -> Answer:
     return Answer(status, CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}), body)
 
 
-def batch(document: Any, *asked: tuple[str, str]) -> list[Stored | Problem | None]:
+def batch(document: Any, *asked: tuple[str, str]) -> list[Stored | HubSpotProblem | None]:
     return read_batch(answer(document), asked, lambda properties: properties.get("email"), Secrets())
 
 
 def test_the_reasons_are_read_from_inside_the_message() -> None:
     context = {"objectWriteTraceId": ["549b1c2a9351"]}
-    problem = read_problem({"category": "VALIDATION_ERROR", "message": INSIDE, "context": context}, Secrets())
+    problem = read_hubspot_problem({"category": "VALIDATION_ERROR", "message": INSIDE, "context": context}, Secrets())
     assert problem.refused == {"missing": 'Property "missing" does not exist'}
     assert problem.is_schema
     assert problem.trace_ids == ("549b1c2a9351",)
@@ -56,14 +70,14 @@ def test_the_reasons_are_read_from_inside_the_message() -> None:
 
 def test_the_reasons_are_read_from_the_list_too() -> None:
     errors = [{"message": "not allowed", "code": "INVALID_OPTION", "context": {"propertyName": ["a", "b"]}}]
-    problem = read_problem({"message": INSIDE, "errors": errors}, Secrets())
+    problem = read_hubspot_problem({"message": INSIDE, "errors": errors}, Secrets())
     assert problem.refused.keys() == {"missing", "a", "b"}
     assert not problem.is_schema
 
 
 def test_a_value_that_another_record_has_names_its_property() -> None:
     message = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=lead_key, value=k} on 2. 3 has that value."
-    assert read_problem({"message": message}, Secrets()).refused == {"lead_key": message}
+    assert read_hubspot_problem({"message": message}, Secrets()).refused == {"lead_key": message}
 
 
 @pytest.mark.parametrize(
@@ -77,11 +91,13 @@ def test_a_value_that_another_record_has_names_its_property() -> None:
     ],
 )
 def test_the_existing_record_is_found(document: dict[str, Any], existing: str | None) -> None:
-    assert read_problem(document, Secrets()).existing == existing
+    assert read_hubspot_problem(document, Secrets()).existing == existing
 
 
 def test_words_are_masked_and_cut_but_keep_the_correlation_id() -> None:
-    problem = read_problem({"message": "my-secret " + "x" * 1000, "correlationId": "abc-1"}, Secrets("my-secret"))
+    problem = read_hubspot_problem(
+        {"message": "my-secret " + "x" * 1000, "correlationId": "abc-1"}, Secrets("my-secret")
+    )
     assert problem.words.startswith("*** x")
     assert problem.words.endswith("…; correlation id abc-1")
 
@@ -97,7 +113,7 @@ def test_words_are_masked_and_cut_but_keep_the_correlation_id() -> None:
     ],
 )
 def test_an_element_is_judged_by_its_category(category: str, verdict: type, reason: Reason) -> None:
-    outcome = outcome_for(Problem(category=category), 207)
+    outcome = record_outcome(HubSpotProblem(category=category), 207)
     assert type(outcome) is verdict
     assert (outcome.reason, outcome.blame, outcome.status) == (reason, Blame.RECORD, 207)
 
@@ -105,7 +121,7 @@ def test_an_element_is_judged_by_its_category(category: str, verdict: type, reas
 @pytest.mark.parametrize("status", range(300, 600))
 def test_every_status_has_an_outcome_that_is_no_success(status: int) -> None:
     given = answer({"message": "no"}, status)
-    outcome = outcome_of(given, problem_of(given, Secrets()), NOW)
+    outcome = answer_outcome(given, problem_in_answer(given, Secrets()), NOW)
     assert isinstance(outcome, Retry | Rejected)
     assert outcome.status == status
 
@@ -113,7 +129,7 @@ def test_every_status_has_an_outcome_that_is_no_success(status: int) -> None:
 def test_the_window_of_a_limit_is_the_headers() -> None:
     body = {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"}
     given = answer(body, 429, X_HubSpot_RateLimit_Interval_Milliseconds="3000")
-    outcome = outcome_of(given, problem_of(given, Secrets()), NOW)
+    outcome = answer_outcome(given, problem_in_answer(given, Secrets()), NOW)
     assert isinstance(outcome, Retry)
     assert outcome.after == 3.0
 
@@ -137,15 +153,15 @@ def test_results_are_found_by_trace_id_then_by_key_never_by_order() -> None:
 def test_errors_are_read_whatever_the_status_says() -> None:
     errors = [{"category": "CONFLICT", "context": {"objectWriteTraceId": ["t1"]}}, {"context": {"ids": ["c@d.co"]}}]
     first, second, third = batch({"results": [], "errors": errors}, ("t1", "a"), ("t2", "c@d.co"), ("t3", "e"))
-    assert isinstance(first, Problem)
-    assert isinstance(second, Problem)
+    assert isinstance(first, HubSpotProblem)
+    assert isinstance(second, HubSpotProblem)
     assert third is None
 
 
 def test_of_a_single_input_the_only_result_or_error_is_its_own() -> None:
     assert batch({"results": [{"id": "1"}]}, ("t", "k")) == [Stored("1", 200)]
     (problem,) = batch({"errors": [{"category": "VALIDATION_ERROR"}]}, ("t", "k"))
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, HubSpotProblem)
 
 
 RESULTS = [{"id": "1", "objectWriteTraceId": "t1"}, {"id": "2", "objectWriteTraceId": "t2"}]
@@ -174,7 +190,7 @@ def test_more_errors_than_are_accounted_for_put_the_results_in_doubt(document: d
 
 
 def test_a_problem_shows_no_words() -> None:
-    assert "secret" not in repr(read_problem({"message": "secret", "category": "secret"}, Secrets()))
+    assert "secret" not in repr(read_hubspot_problem({"message": "secret", "category": "secret"}, Secrets()))
 
 
 NONE = {"subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND", "context": {"fromObjectId": ["2"]}}
@@ -198,11 +214,11 @@ def test_associations_are_of_those_that_are_named(document: dict[str, Any], told
 
 @given(JSON)
 def test_no_answer_breaks_the_reading(document: object) -> None:
-    read_problem(document, Secrets())
+    read_hubspot_problem(document, Secrets())
     batch(document, ("t1", "k1"), ("t2", "k2"))
     given_answer = answer(document)
     read_record(given_answer, new=True)
-    read_found(given_answer)
+    read_search_result(given_answer)
     read_associated(given_answer, ["1", "2"])
     read_values(given_answer, "hs_note_body")
 
@@ -210,6 +226,6 @@ def test_no_answer_breaks_the_reading(document: object) -> None:
 def test_an_answer_that_is_no_json_says_nothing() -> None:
     broken = answer(b"<html>")
     assert isinstance(read_record(broken, new=True), Retry)
-    assert isinstance(read_found(broken), Retry)
+    assert isinstance(read_search_result(broken), Retry)
     assert isinstance(read_associated(broken, ["1"]), Retry)
     assert isinstance(read_values(broken, "hs_note_body"), Retry)

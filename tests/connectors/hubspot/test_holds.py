@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.base import Delivered, Filed
+from connectors.base import Delivered, RemoteRecord
 from connectors.http_client.answer import Answer
 from connectors.hubspot.answers import read_held
 from connectors.hubspot.settings import HubSpotRoute
@@ -12,7 +12,7 @@ from tests.connectors.hubspot.building import connector, deliver, ids, lead
 ROUTE = HubSpotRoute()
 
 
-async def holds(crm: HubSpotSandbox, *filed: Filed, token: str = ACCESS_TOKEN) -> list[bool | None]:
+async def holds(crm: HubSpotSandbox, *filed: RemoteRecord, token: str = ACCESS_TOKEN) -> list[bool | None]:
     target = connector(crm, access_token=token)
     try:
         return list(await target.holds(filed))
@@ -23,7 +23,7 @@ async def holds(crm: HubSpotSandbox, *filed: Filed, token: str = ACCESS_TOKEN) -
 async def test_what_is_there_and_what_is_not() -> None:
     async with HubSpotSandbox() as crm:
         made = ids(await deliver(crm, *(lead(number) for number in range(3))))
-        filed = [Filed(each or "", ROUTE) for each in (*made, "999999", made[0])]
+        filed = [RemoteRecord(each or "", ROUTE) for each in (*made, "999999", made[0])]
         assert await holds(crm, *filed) == [True, True, True, False, True]
 
 
@@ -32,13 +32,13 @@ async def test_each_object_is_asked_for_by_itself() -> None:
         (outcome,) = await deliver(crm, lead())
         assert isinstance(outcome, Delivered)
         contact = outcome.remote_id or ""
-        company = Filed(contact, HubSpotRoute(object="companies", match="domain"))
-        assert await holds(crm, company, Filed(contact, ROUTE)) == [False, True]
+        company = RemoteRecord(contact, HubSpotRoute(object="companies", match="domain"))
+        assert await holds(crm, company, RemoteRecord(contact, ROUTE)) == [False, True]
 
 
 async def test_who_may_not_ask_cannot_tell() -> None:
     async with HubSpotSandbox() as crm:
-        assert await holds(crm, Filed("1", ROUTE), token="pat-na1-another-token") == [None]
+        assert await holds(crm, RemoteRecord("1", ROUTE), token="pat-na1-another-token") == [None]
 
 
 @pytest.mark.parametrize(

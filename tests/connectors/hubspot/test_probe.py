@@ -3,20 +3,20 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Finding, Severity, Wanted, WantedField
+from connectors.base import Finding, MappedField, MappedRoute, Severity
 from connectors.hubspot.settings import HubSpotRoute
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, OAuthApp, Property, faults
 from tests.connectors.hubspot.building import connector
 
-EMAIL = WantedField("email", text=True)
+EMAIL = MappedField("email", text=True)
 
 
-def wanted(*fields: WantedField, **route: Any) -> Wanted:
-    return Wanted(HubSpotRoute.model_validate(route), fields)
+def wanted(*fields: MappedField, **route: Any) -> MappedRoute:
+    return MappedRoute(HubSpotRoute.model_validate(route), fields)
 
 
-async def probe(crm: HubSpotSandbox, *routes: Wanted, **changes: Any) -> Sequence[Finding]:
+async def probe(crm: HubSpotSandbox, *routes: MappedRoute, **changes: Any) -> Sequence[Finding]:
     target = connector(crm, **changes)
     try:
         return await target.probe(routes)
@@ -30,8 +30,8 @@ def errors(found: Sequence[Finding]) -> list[Finding]:
 
 async def test_nothing_is_wrong_and_nothing_is_written() -> None:
     async with HubSpotSandbox() as crm:
-        stage = WantedField("lifecyclestage", text=True, values=("lead",), closed=True)
-        found = await probe(crm, wanted(EMAIL, WantedField("firstname", text=True), stage, remark="Content"))
+        stage = MappedField("lifecyclestage", text=True, values=("lead",), closed=True)
+        found = await probe(crm, wanted(EMAIL, MappedField("firstname", text=True), stage, remark="Content"))
         assert [each.severity for each in found] == [Severity.NOTE]
         assert "credentials accepted" in found[0].message
         assert {each.path for each in crm.ledger} == {
@@ -43,19 +43,19 @@ async def test_nothing_is_wrong_and_nothing_is_written() -> None:
 @pytest.mark.parametrize(
     ("field", "severity", "told"),
     [
-        (WantedField("frstname"), Severity.ERROR, "did you mean `firstname`?"),
-        (WantedField("zzzzzz"), Severity.ERROR, "create it in HubSpot"),
-        (WantedField("createdate"), Severity.ERROR, "take the field out"),
-        (WantedField("hs_object_id"), Severity.ERROR, "take the field out"),
-        (WantedField("hs_lead_status", values=("WARM",), closed=True), Severity.ERROR, "WARM"),
-        (WantedField("hs_lead_status", text=True), Severity.NOTE, "only its options"),
-        (WantedField("annualrevenue", values=("much",)), Severity.ERROR, "numbers only"),
-        (WantedField("annualrevenue", text=True), Severity.WARNING, "of type number"),
-        (WantedField("first_visit", text=True), Severity.WARNING, "of type date"),
-        (WantedField("message", text=True, longest=100_000), Severity.WARNING, "65536"),
+        (MappedField("frstname"), Severity.ERROR, "did you mean `firstname`?"),
+        (MappedField("zzzzzz"), Severity.ERROR, "create it in HubSpot"),
+        (MappedField("createdate"), Severity.ERROR, "take the field out"),
+        (MappedField("hs_object_id"), Severity.ERROR, "take the field out"),
+        (MappedField("hs_lead_status", values=("WARM",), closed=True), Severity.ERROR, "WARM"),
+        (MappedField("hs_lead_status", text=True), Severity.NOTE, "only its options"),
+        (MappedField("annualrevenue", values=("much",)), Severity.ERROR, "numbers only"),
+        (MappedField("annualrevenue", text=True), Severity.WARNING, "of type number"),
+        (MappedField("first_visit", text=True), Severity.WARNING, "of type date"),
+        (MappedField("message", text=True, longest=100_000), Severity.WARNING, "65536"),
     ],
 )
-async def test_a_field_that_does_not_fit(field: WantedField, severity: Severity, told: str) -> None:
+async def test_a_field_that_does_not_fit(field: MappedField, severity: Severity, told: str) -> None:
     async with HubSpotSandbox() as crm:
         found = await probe(crm, wanted(EMAIL), wanted(EMAIL, field))
         (finding,) = (each for each in found if each.field is not None)
@@ -67,14 +67,14 @@ async def test_a_field_that_does_not_fit(field: WantedField, severity: Severity,
     ("match", "fields", "severity", "told"),
     [
         ("email", (), Severity.WARNING, "no field gives email"),
-        ("firstname", (WantedField("firstname"),), Severity.ERROR, "unique values"),
+        ("firstname", (MappedField("firstname"),), Severity.ERROR, "unique values"),
         ("lead_key", (EMAIL,), Severity.ERROR, "no field gives lead_key"),
         ("lead_kye", (EMAIL,), Severity.ERROR, "did you mean `lead_key`?"),
-        ("lead_key", (WantedField("lead_key"),), None, ""),
+        ("lead_key", (MappedField("lead_key"),), None, ""),
     ],
 )
 async def test_match_must_identify(
-    match: str, fields: tuple[WantedField, ...], severity: Severity | None, told: str
+    match: str, fields: tuple[MappedField, ...], severity: Severity | None, told: str
 ) -> None:
     async with HubSpotSandbox(properties={"contacts": [Property(name="lead_key", unique=True)]}) as crm:
         found = [each for each in await probe(crm, wanted(*fields, match=match)) if each.setting == ("match",)]
@@ -98,7 +98,7 @@ async def test_leads_need_the_scopes_of_their_contacts_too() -> None:
     rights = ["crm.objects.leads.read", "crm.objects.leads.write", "crm.objects.contacts.read"]
     key = Property(name="chat", unique=True)
     async with HubSpotSandbox(scopes=rights, properties={"leads": [key]}) as crm:
-        fields = (WantedField("hs_lead_name"), WantedField("chat"))
+        fields = (MappedField("hs_lead_name"), MappedField("chat"))
         (scope,) = errors(await probe(crm, wanted(*fields, object="leads", match="chat")))
     assert scope.message.startswith("the token lacks the scopes crm.objects.contacts.write;")
 

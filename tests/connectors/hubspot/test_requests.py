@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from connectors.base import ExpressionError, RouteSettings, SettingError
 from connectors.hubspot import HubSpotConnector
-from connectors.hubspot.remarks import activity_of
-from connectors.hubspot.requests import Requests, key_of, lead_of, text_of
+from connectors.hubspot.remarks import hubspot_activity
+from connectors.hubspot.requests import HubSpotRequests, lead_of, match_key, property_text
 from connectors.hubspot.settings import HubSpotRoute
 from tests.connectors.building import NOW, context
 from tests.connectors.hubspot.building import connector, lead, settings, with_fields, with_route
@@ -18,7 +18,7 @@ from tests.connectors.hubspot.building import connector, lead, settings, with_fi
 
 def test_an_upsert_is_what_the_reference_shows() -> None:
     record = with_fields(lead(0, Email=" A@B.co "), lastname="B")
-    request = Requests(settings()).upsert([lead_of(record, "")])
+    request = HubSpotRequests(settings()).upsert([lead_of(record, "")])
     assert (request.method, request.url.path) == ("POST", "/crm/objects/2026-09/contacts/batch/upsert")
     assert orjson.loads(request.body or b"") == {
         "inputs": [
@@ -34,7 +34,7 @@ def test_an_upsert_is_what_the_reference_shows() -> None:
 
 def test_paths_of_both_kinds_of_versions() -> None:
     made = lead_of(lead(0), "")
-    dated, old = Requests(settings()), Requests(settings(api_version="v3"))
+    dated, old = HubSpotRequests(settings()), HubSpotRequests(settings(api_version="v3"))
     assert dated.update(made, "a+b/c@d.co", "email").url.raw_path_qs == (
         "/crm/objects/2026-09/contacts/a%2Bb%2Fc%40d.co?idProperty=email"
     )
@@ -64,22 +64,22 @@ def test_paths_of_both_kinds_of_versions() -> None:
     ],
 )
 def test_values_are_text(value: object, text: str) -> None:
-    assert text_of(value) == text
+    assert property_text(value) == text
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, float("nan"), float("inf"), b"x", object()])
 def test_what_has_no_form_is_refused(value: object) -> None:
     with pytest.raises(ExpressionError):
-        text_of(value)
+        property_text(value)
 
 
 def test_the_key_is_match_then_email() -> None:
     record = with_fields(lead(0), lead_key=7)
-    assert key_of(with_route(record, match="lead_key")) == ("lead_key", "7")
-    assert key_of(with_route(lead(0), match="lead_key")) == ("email", "lead0@example.com")
-    assert key_of(lead(0, Email="  ")) is None
+    assert match_key(with_route(record, match="lead_key")) == ("lead_key", "7")
+    assert match_key(with_route(lead(0), match="lead_key")) == ("email", "lead0@example.com")
+    assert match_key(lead(0, Email="  ")) is None
     with pytest.raises(TypeError):
-        key_of(replace(record, route=RouteSettings()))
+        match_key(replace(record, route=RouteSettings()))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_preview_shows_the_request_without_the_token() -> None:
 
 @given(st.text(max_size=200), st.integers(65_000, 65_600))
 def test_a_body_is_escaped_and_never_too_long(text: str, size: int) -> None:
-    activity = activity_of(lead_of(lead(0), text + "&<\n" * (size // 12)), NOW)
+    activity = hubspot_activity(lead_of(lead(0), text + "&<\n" * (size // 12)), NOW)
     assert activity is not None
     body = activity.properties["hs_note_body"]
     assert len(body) <= 65_536

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from connectors.base import Context, Record, Wanted, WantedField
+from connectors.base import Context, MappedField, MappedRoute, Record
 from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.testing.salesforce import SalesforceSandbox
@@ -22,13 +22,13 @@ def record(
     fields: dict[str, Any] | None = None,
     made: SalesforceRoute | None = None,
     *,
-    again: bool = False,
+    is_repeat: bool = False,
     memo: dict[str, str] | None = None,
     record_id: str | None = None,
     **event: Any,
 ) -> Record:
     plain = building.record(dict(FIELDS if fields is None else fields), record_id, **event)
-    return replace(plain, route=made or route(), again=again, memo=memo or {})
+    return replace(plain, route=made or route(), is_repeat=is_repeat, memo=memo or {})
 
 
 def leads(count: int, made: SalesforceRoute | None = None, **more: Any) -> list[Record]:
@@ -54,7 +54,7 @@ def connector(crm: SalesforceSandbox | None, made: Context | None = None, **chan
     return SalesforceConnector(settings(crm, **changes), made or building.context())
 
 
-def wanted(made: SalesforceRoute | None = None, **fields: WantedField) -> Wanted:
+def wanted(made: SalesforceRoute | None = None, **fields: MappedField) -> MappedRoute:
     """Give what a route wants; a field for each name of `FIELDS` unless others are given."""
-    mapped = fields or {name: WantedField(name, always=True) for name in FIELDS}
-    return Wanted(made or route(), tuple(mapped.values()))
+    mapped = fields or {name: MappedField(name, always=True) for name in FIELDS}
+    return MappedRoute(made or route(), tuple(mapped.values()))

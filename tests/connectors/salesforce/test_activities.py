@@ -67,7 +67,7 @@ async def test_a_lost_answer_makes_no_second_one(
     assert isinstance(lost, Retry)
     assert (lost.blame, lost.reason) == (Blame.UNCLEAR, Reason.BAD_ANSWER)
     assert len(org.events + org.tasks) == 1
-    (done,) = await target.deliver([replace(each, again=again)])
+    (done,) = await target.deliver([replace(each, is_repeat=again)])
     assert isinstance(done, Delivered)
     assert (len(org.leads), len(org.events + org.tasks), org.leads[0].assignments) == (1, 1, 1)
     assert done.memo["activity"] == (org.events + org.tasks)[0].id
@@ -80,7 +80,7 @@ async def test_an_answer_that_is_lost_before_the_write_leaves_nothing(
     lose_the_write(org, Fault.disconnects(written=False))
     assert isinstance((await target.deliver([each]))[0], Retry)
     assert (org.leads, org.events) == ([], [])
-    assert isinstance((await target.deliver([replace(each, again=True)]))[0], Delivered)
+    assert isinstance((await target.deliver([replace(each, is_repeat=True)]))[0], Delivered)
     assert (len(org.leads), len(org.events)) == (1, 1)
 
 
@@ -88,7 +88,7 @@ async def test_a_replay_remembers_what_was_made(org: SalesforceSandbox, target: 
     each = appointment()
     (done,) = await target.deliver([each])
     org.org.rows.change(org.events[0], {"Description": "Moved to Friday"})
-    (again,) = await target.deliver([replace(each, again=True, memo=done.memo)])
+    (again,) = await target.deliver([replace(each, is_repeat=True, memo=done.memo)])
     assert again == done
     assert len(org.events) == 1
 
@@ -141,7 +141,7 @@ async def test_a_duplicates_event_is_with_its_match(org: SalesforceSandbox, targ
     assert isinstance(done, Delivered)
     assert (done.remote_id, event.fields["WhoId"]) == (lead.id, lead.id)
     assert done.warning == f"written into {lead.id}, which a duplicate rule found"
-    await target.deliver([replace(each, again=True)])
+    await target.deliver([replace(each, is_repeat=True)])
     assert (len(org.leads), len(org.events)) == (1, 1)
 
 
@@ -179,7 +179,7 @@ async def test_who_may_not_look_does_not_write_twice(org: SalesforceSandbox, tar
     (done,) = await target.deliver([each])
     assert isinstance(done, Delivered)
     org.faults.next(faults.insufficient_access(), on="v68.0/composite")
-    (held,) = await target.deliver([replace(each, again=True)])
+    (held,) = await target.deliver([replace(each, is_repeat=True)])
     assert isinstance(held, Retry)
     assert (held.blame, held.reason) == (Blame.DESTINATION, Reason.FORBIDDEN)
     assert len(org.events) == 1
@@ -194,7 +194,7 @@ async def test_who_may_see_leads_and_not_events_does_not_write_twice(
     refused = [{"errorCode": "INVALID_TYPE", "message": "sObject type 'Event' is not supported."}]
     unseen = {"referenceId": "activities", "httpStatusCode": 400, "body": refused}
     org.faults.next(Fault.answers(200, {}, orjson.dumps({"compositeResponse": [seen, unseen]})), on="v68.0/composite")
-    (held,) = await target.deliver([replace(each, again=True)])
+    (held,) = await target.deliver([replace(each, is_repeat=True)])
     assert isinstance(held, Retry)
     assert (held.blame, len(org.events)) == (Blame.RECORD, 1)
 

@@ -34,7 +34,7 @@ async def deliver(target: SalesforceConnector, records: Sequence[Record]) -> dic
         ]
         settled |= {each.id: outcome for each, outcome in said if isinstance(outcome, Delivered | Rejected)}
         waiting = [
-            replace(each, again=True, memo={**each.memo, **outcome.memo})
+            replace(each, is_repeat=True, memo={**each.memo, **outcome.memo})
             for each, outcome in said
             if each.id not in settled
         ]
@@ -78,10 +78,10 @@ async def test_leads_that_were_waiting_when_the_process_began_cost_one_call_more
 async def test_keys_of_any_length_make_no_long_addresses(org: SalesforceSandbox, target: SalesforceConnector) -> None:
     """Two hundred of them are asked for in one call, an appointment is looked for by one."""
     keys = [f"{number}".rjust(255, "é") for number in range(200)]
-    records = [record({**FIELDS, "Email": f"l{key.strip('é')}@example.com", KEY: key}, again=True) for key in keys]
+    records = [record({**FIELDS, "Email": f"l{key.strip('é')}@example.com", KEY: key}, is_repeat=True) for key in keys]
     written = await target.deliver(records)
-    arranged = await target.deliver([appointment(fields={**FIELDS, KEY: keys[0]})])
-    assert all(isinstance(each, Delivered) for each in (*written, *arranged))
+    appointments = await target.deliver([appointment(fields={**FIELDS, KEY: keys[0]})])
+    assert all(isinstance(each, Delivered) for each in (*written, *appointments))
     assert (len(org.leads), len(org.events)) == (200, 1)
     assert max(len(each.path) for each in org.ledger) < 100
 

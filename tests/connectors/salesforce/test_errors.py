@@ -9,7 +9,15 @@ from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
-from connectors.salesforce.errors import Kind, Problem, is_refusal, outcome, outcomes, read_problem, whole
+from connectors.salesforce.errors import (
+    Kind,
+    SalesforceProblem,
+    call_outcome,
+    is_refusal,
+    outcome,
+    read_salesforce_problem,
+    record_outcomes,
+)
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import route
 
@@ -21,7 +29,7 @@ def answer(status: int, document: Any) -> Answer:
 
 
 def said(status: int, code: str, message: str = "words") -> Retry | Rejected | None:
-    return whole(answer(status, [{"errorCode": code, "message": message}]), NOW, SECRETS)
+    return call_outcome(answer(status, [{"errorCode": code, "message": message}]), NOW, SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_a_duplicate_that_is_not_resolved_is_a_conflict(code: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b"[1]", b'[{"message": "x"}]', b'"x"', b"\xff"])
 @pytest.mark.parametrize("status", [200, 201, 204, 301, 400, 401, 404, 500, 502, 503, 504])
 def test_what_is_no_error_of_salesforces_means_what_its_status_means(status: int, body: bytes) -> None:
-    meant = whole(answer(status, body), NOW, SECRETS)
+    meant = call_outcome(answer(status, body), NOW, SECRETS)
     assert (meant is None) == (status == 200)
     assert not isinstance(meant, Delivered)
     if status >= 500 or 200 < status < 300:
@@ -115,13 +123,13 @@ def test_the_first_cause_counts() -> None:
     email = {"statusCode": "INVALID_EMAIL_ADDRESS", "message": "Email: invalid email address: x", "fields": ["Email"]}
     picklist = {"statusCode": "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "message": "Source", "fields": ["LeadSource"]}
     missing = {"statusCode": "REQUIRED_FIELD_MISSING", "message": "Required fields are missing", "fields": ["Company"]}
-    both = read_problem([halted, email, picklist], 400, SECRETS)
+    both = read_salesforce_problem([halted, email, picklist], 400, SECRETS)
     assert both is not None
     assert (both.code, both.fields) == ("INVALID_EMAIL_ADDRESS", ("Email", "LeadSource"))
-    worse = read_problem([email, missing], 400, SECRETS)
+    worse = read_salesforce_problem([email, missing], 400, SECRETS)
     assert worse is not None
     assert worse.words == "REQUIRED_FIELD_MISSING: Required fields are missing [Company]"
-    only = read_problem([halted], 400, SECRETS)
+    only = read_salesforce_problem([halted], 400, SECRETS)
     assert only is not None
     assert only.kind is Kind.HALTED
 
@@ -130,21 +138,21 @@ def test_secrets_are_masked_in_its_words() -> None:
     assert "s3cret" not in repr(said(400, "X", "Bearer s3cret"))
 
 
-WRONG = Problem(200, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights")
+WRONG = SalesforceProblem(200, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights")
 
 
-def blames(problems: list[Problem], people: str, *, described: bool = False) -> set[Blame]:
-    found = outcomes(problems, [{}] * len(problems), list(people), described=described)
+def blames(problems: list[SalesforceProblem], people: str, *, described: bool = False) -> set[Blame]:
+    found = record_outcomes(problems, [{}] * len(problems), list(people), described=described)
     assert all(isinstance(each, Retry) for each in found)
     return {each.blame for each in found if isinstance(each, Retry)}
 
 
 @pytest.mark.parametrize("code", ["INSUFFICIENT_ACCESS_OR_READONLY", "NOT_FOUND", "INVALID_FIELD", "INVALID_TYPE"])
 def test_wrong_rights_are_one_records_own_trouble_whatever_is_beside_it(code: str) -> None:
-    wrong = Problem(200, code, "words")
+    wrong = SalesforceProblem(200, code, "words")
     assert blames([wrong], "a") == {Blame.RECORD}
     done = Delivered("00Q", status=200)
-    tried, taken = outcomes([wrong, done], [{"k": "v"}, {}], "ab")
+    tried, taken = record_outcomes([wrong, done], [{"k": "v"}, {}], "ab")
     assert taken is done
     assert isinstance(tried, Retry)
     assert (tried.blame, tried.memo) == (Blame.RECORD, {"k": "v"})
@@ -154,11 +162,11 @@ def test_wrong_rights_are_the_destinations_where_it_is_proven() -> None:
     assert blames([WRONG] * 5, "abcde") == {Blame.DESTINATION}
     assert blames([WRONG] * 4, "abcd") == {Blame.RECORD}
     assert blames([WRONG] * 5, "abcda") == {Blame.RECORD}  # four people
-    assert blames([*[WRONG] * 4, Problem(200, "NOT_FOUND", "")], "abcde") == {Blame.RECORD}
+    assert blames([*[WRONG] * 4, SalesforceProblem(200, "NOT_FOUND", "")], "abcde") == {Blame.RECORD}
     assert blames([WRONG], "a", described=True) == {Blame.DESTINATION}
-    assert blames([replace(WRONG, whole=True)], "a") == {Blame.DESTINATION}
-    assert blames([Problem(200, "STORAGE_LIMIT_EXCEEDED", "")], "a") == {Blame.DESTINATION}
-    assert blames([Problem(200, "UNABLE_TO_LOCK_ROW", "")], "a", described=True) == {Blame.RECORD}
+    assert blames([replace(WRONG, is_whole_call=True)], "a") == {Blame.DESTINATION}
+    assert blames([SalesforceProblem(200, "STORAGE_LIMIT_EXCEEDED", "")], "a") == {Blame.DESTINATION}
+    assert blames([SalesforceProblem(200, "UNABLE_TO_LOCK_ROW", "")], "a", described=True) == {Blame.RECORD}
 
 
 @pytest.mark.parametrize(
@@ -172,23 +180,23 @@ def test_wrong_rights_are_the_destinations_where_it_is_proven() -> None:
     ],
 )
 def test_a_message_names_its_fields(code: str, message: str, fields: tuple[str, ...]) -> None:
-    assert Problem(400, code, message).named == fields
+    assert SalesforceProblem(400, code, message).named == fields
 
 
 def test_a_question_that_is_refused_is_told_from_one_that_fails() -> None:
-    assert is_refusal(outcome(Problem(404, "NOT_FOUND", "")))
-    assert is_refusal(outcome(Problem(400, "INVALID_FIELD", "")))
-    assert not is_refusal(outcome(Problem(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests")))
-    assert not is_refusal(outcome(Problem(500, "UNKNOWN_EXCEPTION", "")))
+    assert is_refusal(outcome(SalesforceProblem(404, "NOT_FOUND", "")))
+    assert is_refusal(outcome(SalesforceProblem(400, "INVALID_FIELD", "")))
+    assert not is_refusal(outcome(SalesforceProblem(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests")))
+    assert not is_refusal(outcome(SalesforceProblem(500, "UNKNOWN_EXCEPTION", "")))
 
 
-def duplicate(spelling: str, *found: tuple[str, str, float], allows: bool = True) -> Problem:
+def duplicate(spelling: str, *found: tuple[str, str, float], allows: bool = True) -> SalesforceProblem:
     records = [
         {"matchConfidence": sure, "record": {"attributes": {"type": kind}, "Id": name}} for name, kind, sure in found
     ]
     result = {"allowSave": allows, "matchResults": [{"entityType": "Lead", "matchRecords": records}]}
     document = [{spelling: result, "errorCode": "DUPLICATES_DETECTED", "message": "Use one of these records?"}]
-    problem = read_problem(document, 400, SECRETS)
+    problem = read_salesforce_problem(document, 400, SECRETS)
     assert problem is not None
     return problem
 
@@ -210,15 +218,17 @@ def test_a_match_of_another_object_is_saved_beside_where_the_rule_allows_it() ->
 
 
 def test_the_short_form_of_a_collection_asks_for_the_long_one() -> None:
-    assert isinstance(resolve(Problem(200, "DUPLICATES_DETECTED", "Use one of these records?"), route()), Learn)
+    assert isinstance(
+        resolve(SalesforceProblem(200, "DUPLICATES_DETECTED", "Use one of these records?"), route()), Learn
+    )
 
 
 def test_a_unique_field_names_the_other_record() -> None:
     words = "duplicate value found: Phone__c duplicates value on record with id: 00Q5g0000000001"
-    found = resolve(Problem(200, "DUPLICATE_VALUE", words), route())
+    found = resolve(SalesforceProblem(200, "DUPLICATE_VALUE", words), route())
     assert isinstance(found, Update)
     assert found.id == "00Q5g0000000001"
-    assert resolve(Problem(200, "DUPLICATE_VALUE", "on record with id: <unknown>"), route()) is None
+    assert resolve(SalesforceProblem(200, "DUPLICATE_VALUE", "on record with id: <unknown>"), route()) is None
 
 
 @pytest.mark.parametrize(
@@ -226,6 +236,6 @@ def test_a_unique_field_names_the_other_record() -> None:
     [1, {}, {"matchResults": 1}, {"matchResults": [1, {"matchRecords": 1}, {"matchRecords": [1, {"record": {}}]}]}],
 )
 def test_a_duplicate_that_cannot_be_read_does_no_harm(result: Any) -> None:
-    problem = read_problem([{"errorCode": "DUPLICATES_DETECTED", "duplicateResult": result}], 400, SECRETS)
+    problem = read_salesforce_problem([{"errorCode": "DUPLICATES_DETECTED", "duplicateResult": result}], 400, SECRETS)
     assert problem is not None
     assert problem.matches == ()

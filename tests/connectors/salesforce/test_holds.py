@@ -1,6 +1,6 @@
 """Whether Salesforce still holds what it was given."""
 
-from connectors.base import Delivered, Filed
+from connectors.base import Delivered, RemoteRecord
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox
 from tests.connectors.salesforce.building import leads, route
@@ -14,7 +14,7 @@ async def test_what_is_there_and_what_is_not(org: SalesforceSandbox, target: Sal
     assert len(made) == 90
     gone = org.org.find(org.org.object("Lead"), made[1])
     org.org.delete(gone)
-    held = list(await target.holds([Filed(each, ROUTE) for each in made]))
+    held = list(await target.holds([RemoteRecord(each, ROUTE) for each in made]))
     assert held == [True, False] + [True] * 88
 
 
@@ -22,6 +22,6 @@ async def test_an_id_that_is_none_is_not_taken_for_gone(org: SalesforceSandbox, 
     (outcome,) = await target.deliver(leads(1))
     assert isinstance(outcome, Delivered)
     held = await target.holds(
-        [Filed(outcome.remote_id or "", ROUTE), Filed(outcome.remote_id or "", route(object="None__c"))]
+        [RemoteRecord(outcome.remote_id or "", ROUTE), RemoteRecord(outcome.remote_id or "", route(object="None__c"))]
     )
     assert list(held) == [True, None]

@@ -23,7 +23,7 @@ def paths(org: SalesforceSandbox) -> list[str]:
 
 def again(records: Sequence[Record], outcomes: Sequence[Outcome] = ()) -> list[Record]:
     memos = [each.memo for each in outcomes] or [{}] * len(records)
-    return [replace(each, again=True, memo=memo) for each, memo in zip(records, memos, strict=True)]
+    return [replace(each, is_repeat=True, memo=memo) for each, memo in zip(records, memos, strict=True)]
 
 
 async def test_leads_go_in_one_call(org: SalesforceSandbox, target: SalesforceConnector) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from connectors.base import Finding, Severity, WantedField
+from connectors.base import Finding, MappedField, Severity
 from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.settings import SalesforceRoute
 from connectors.testing.salesforce import SalesforceSandbox, faults
@@ -12,9 +12,9 @@ WELL = (Finding(Severity.NOTE, "reachable, credentials accepted, fields as wante
 
 
 async def about(
-    target: SalesforceConnector, *fields: WantedField, made: SalesforceRoute | None = None
+    target: SalesforceConnector, *fields: MappedField, made: SalesforceRoute | None = None
 ) -> list[Finding]:
-    names = {name: WantedField(name, always=True) for name in FIELDS} | {each.name: each for each in fields}
+    names = {name: MappedField(name, always=True) for name in FIELDS} | {each.name: each for each in fields}
     return [each for each in await target.probe([wanted(made, **names)]) if each not in WELL]
 
 
@@ -31,19 +31,19 @@ async def test_where_all_is_well_it_says_so_and_has_not_written(
 @pytest.mark.parametrize(
     ("field", "severity", "said"),
     [
-        (WantedField("Emial"), Severity.ERROR, "did you mean Email?"),
-        (WantedField("IsConverted"), Severity.ERROR, "cannot be written"),
-        (WantedField("Id"), Severity.ERROR, "take it out"),
-        (WantedField("lastname"), Severity.ERROR, "is the same field as LastName"),
-        (WantedField("Interest__c"), Severity.WARNING, "map to them with a lookup"),
-        (WantedField("Interest__c", values=("Some",), closed=True), Severity.ERROR, "High, Low, Medium"),
-        (WantedField("FirstName", longest=50), Severity.WARNING, "it will be cut"),
-        (WantedField("Email", longest=90), Severity.WARNING, "shorten it"),
-        (WantedField("NumberOfEmployees", text=True), Severity.WARNING, "is of type int"),
+        (MappedField("Emial"), Severity.ERROR, "did you mean Email?"),
+        (MappedField("IsConverted"), Severity.ERROR, "cannot be written"),
+        (MappedField("Id"), Severity.ERROR, "take it out"),
+        (MappedField("lastname"), Severity.ERROR, "is the same field as LastName"),
+        (MappedField("Interest__c"), Severity.WARNING, "map to them with a lookup"),
+        (MappedField("Interest__c", values=("Some",), closed=True), Severity.ERROR, "High, Low, Medium"),
+        (MappedField("FirstName", longest=50), Severity.WARNING, "it will be cut"),
+        (MappedField("Email", longest=90), Severity.WARNING, "shorten it"),
+        (MappedField("NumberOfEmployees", text=True), Severity.WARNING, "is of type int"),
     ],
 )
 async def test_a_field_that_does_not_fit_is_found(
-    target: SalesforceConnector, field: WantedField, severity: Severity, said: str
+    target: SalesforceConnector, field: MappedField, severity: Severity, said: str
 ) -> None:
     (found,) = await about(target, field)
     assert (found.severity, found.route, found.field) == (severity, 0, field.name)
@@ -53,13 +53,13 @@ async def test_a_field_that_does_not_fit_is_found(
 @pytest.mark.parametrize(
     "field",
     [
-        WantedField("interest__C", values=("High",), closed=True),
-        WantedField("LastName"),
-        WantedField("Email", longest=80, text=True),
-        WantedField("NumberOfEmployees"),
+        MappedField("interest__C", values=("High",), closed=True),
+        MappedField("LastName"),
+        MappedField("Email", longest=80, text=True),
+        MappedField("NumberOfEmployees"),
     ],
 )
-async def test_a_field_that_fits_is_not(target: SalesforceConnector, field: WantedField) -> None:
+async def test_a_field_that_fits_is_not(target: SalesforceConnector, field: MappedField) -> None:
     assert await about(target, field) == []
 
 
@@ -67,8 +67,8 @@ async def test_names_and_company_need_not_be_mapped_and_others_need() -> None:
     budget = Field(name="Budget__c", length=10, required=True)
     async with SalesforceSandbox(now=lambda: NOW, extra_fields={"Lead": [budget]}) as org:
         target = connector(org)
-        missing = await target.probe([wanted(Email=WantedField("Email"))])
-        sometimes = await target.probe([wanted(Budget__c=WantedField("Budget__c"))])
+        missing = await target.probe([wanted(Email=MappedField("Email"))])
+        sometimes = await target.probe([wanted(Budget__c=MappedField("Budget__c"))])
         await target.close()
     assert [(each.severity, each.field) for each in missing] == [(Severity.ERROR, "Budget__c")]
     assert [(each.severity, each.field) for each in sometimes] == [(Severity.WARNING, "Budget__c")]

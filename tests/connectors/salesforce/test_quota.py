@@ -5,14 +5,14 @@ from multidict import CIMultiDict
 
 from bridge.delivery.quota import Allowance, allowance
 from connectors.base import Blame, Delivered, Retry
-from connectors.salesforce.client import QuotaHeaders
+from connectors.salesforce.client import SalesforceQuotas
 from connectors.testing.salesforce import SalesforceSandbox
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import connector, record
 
 
 def test_the_quota_is_read_from_every_form_of_the_header() -> None:
-    usage = QuotaHeaders(10)
+    usage = SalesforceQuotas(10)
     usage.note(CIMultiDict(), NOW)
     assert usage.quotas() == ()
     usage.note(CIMultiDict({"sforce-limit-info": "api-usage=18/5000"}), NOW)
@@ -39,14 +39,14 @@ def test_the_quota_is_read_from_every_form_of_the_header() -> None:
     ],
 )
 def test_an_org_that_goes_on_past_its_limit_takes_new_leads(said: str, left: int) -> None:
-    usage = QuotaHeaders(10)
+    usage = SalesforceQuotas(10)
     usage.note(CIMultiDict({"Sforce-Limit-Info": said}), NOW)
     (daily,) = usage.quotas()
     assert (daily.name, daily.remaining, daily.reserve) == ("daily", left, 500)
 
 
 def test_of_an_app_without_calls_nothing_is_left_though_the_org_goes_on() -> None:
-    usage = QuotaHeaders(10)
+    usage = SalesforceQuotas(10)
     said = "api-usage=5001/5000; per-app-api-usage=250/250(appName=x); api-bursts=1/750"
     usage.note(CIMultiDict({"Sforce-Limit-Info": said}), NOW)
     assert [each.remaining for each in usage.quotas()] == [1, 0]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connectors.base import Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, added, body, cut, key_of, units
+from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, append_texts, body, cut, external_key, units
 from connectors.salesforce.schema import Shape, read_shape
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
@@ -36,10 +36,10 @@ def fields(made: Record, existing: Existing | None = None, known: Shape | None =
 
 
 def test_the_key_is_what_is_mapped_or_else_the_records_own_id() -> None:
-    assert key_of(record(record_id="r1")) == "r1"
-    assert key_of(record({KEY: " 31305 "}, record_id="r1")) == "31305"
-    assert key_of(record({KEY.lower(): 31305}, record_id="r1")) == "31305"
-    assert key_of(record({KEY: " "}, record_id="r1")) == "r1"
+    assert external_key(record(record_id="r1")) == "r1"
+    assert external_key(record({KEY: " 31305 "}, record_id="r1")) == "31305"
+    assert external_key(record({KEY.lower(): 31305}, record_id="r1")) == "31305"
+    assert external_key(record({KEY: " "}, record_id="r1")) == "r1"
     assert KEY not in fields(record({KEY: "k", "LastName": "A"}))
 
 
@@ -50,7 +50,7 @@ def test_the_key_is_what_is_mapped_or_else_the_records_own_id() -> None:
 def test_a_record_is_certainly_new_where_its_key_is_its_events_own(
     mapped: dict[str, Any], again: bool, certain: bool
 ) -> None:
-    assert row(record(mapped, again=again)).certain is certain
+    assert row(record(mapped, is_repeat=again)).certain is certain
 
 
 def test_a_key_that_is_too_long_for_its_field_is_refused() -> None:
@@ -138,23 +138,23 @@ def test_a_remark_that_is_part_of_an_older_text_is_added(said: str) -> None:
 
 
 def test_a_full_description_loses_its_oldest_text() -> None:
-    text, warnings = added("old " * 10, ["the newest wish"], 30)
+    text, warnings = append_texts("old " * 10, ["the newest wish"], 30)
     assert text == ("old " * 10 + "\n\nthe newest wish")[-30:]
     assert (len(text), len(warnings)) == (30, 1)
-    assert added(text, ["the newest wish"], 30) == (text, ())
-    long, warnings = added("old", ["the newest wish"], 6)
+    assert append_texts(text, ["the newest wish"], 30) == (text, ())
+    long, warnings = append_texts("old", ["the newest wish"], 6)
     assert (long, len(warnings)) == ("the ne", 2)
-    assert added(long, ["the newest wish"], 6)[0] == long
+    assert append_texts(long, ["the newest wish"], 6)[0] == long
 
 
 @given(st.text(max_size=20), st.lists(st.text(max_size=20), min_size=1, max_size=2), st.integers(5, 30))
 def test_what_is_written_again_says_nothing_twice(said: str, parts: list[str], longest: int) -> None:
     said = cut(said.replace("\r", "\n").strip(), longest)
     parts = [each.replace("\r", "\n") for each in parts]
-    once, _ = added(said, parts, longest)
+    once, _ = append_texts(said, parts, longest)
     assert units(once) <= longest
     assert cut(parts[-1].strip(), longest).strip() in once
-    assert added(once, parts[-1:], longest)[0] == once
+    assert append_texts(once, parts[-1:], longest)[0] == once
 
 
 def test_a_description_that_cannot_be_read_is_left_alone() -> None:
@@ -190,17 +190,17 @@ def test_what_was_received_before_the_process_began_may_be_there() -> None:
 
 
 def test_a_refused_field_goes_into_the_remark() -> None:
-    whole = row(record({"Email": "x", "LastName": "A", "Company": "B"}, route(remark="Content")))
-    assert whole.droppable(("Email", "LastName"), None) == ("Email",)
-    sent, warnings = body(whole.without(("Email",)), None, None)
+    complete = row(record({"Email": "x", "LastName": "A", "Company": "B"}, route(remark="Content")))
+    assert complete.droppable(("Email", "LastName"), None) == ("Email",)
+    sent, warnings = body(complete.without(("Email",)), None, None)
     assert sent == {"LastName": "A", "Company": "B", "Description": 'said "hello"\nEmail: x'}
     assert warnings == ("Email refused by Salesforce and left out; the value is in the remark",)
 
 
 def test_without_a_remark_the_event_keeps_what_is_left_out() -> None:
-    whole = row(record({"Email": "x", "LastName": "A"}))
-    assert whole.droppable(("Email", "LastName"), None) == ("Email",)
-    lighter = whole.without(("Email",))
+    complete = row(record({"Email": "x", "LastName": "A"}))
+    assert complete.droppable(("Email", "LastName"), None) == ("Email",)
+    lighter = complete.without(("Email",))
     assert (lighter.fields, lighter.remark) == ({"LastName": "A"}, "")
     assert lighter.warnings == ("Email refused by Salesforce and left out; the event keeps the value",)
 

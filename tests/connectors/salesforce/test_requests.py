@@ -9,16 +9,30 @@ from multidict import CIMultiDict
 from connectors.base import Reason, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.salesforce.answers import Part, Written, read_activities, read_found, read_parts, read_rows, read_write
-from connectors.salesforce.errors import Kind, Problem
+from connectors.salesforce.answers import (
+    Part,
+    Written,
+    read_activities,
+    read_existing,
+    read_parts,
+    read_rows,
+    read_write,
+)
+from connectors.salesforce.errors import Kind, SalesforceProblem
 from connectors.salesforce.records import Existing, Row
-from connectors.salesforce.requests import Activity, Request, Requests, activity_of, headers_of
+from connectors.salesforce.requests import (
+    SalesforceActivity,
+    SalesforceRequest,
+    SalesforceRequests,
+    rule_headers,
+    salesforce_activity,
+)
 from tests.connectors.salesforce.building import KEY, record, route
 
-WIRE = Requests("68.0")
+WIRE = SalesforceRequests("68.0")
 BASE = "/services/data/v68.0"
 SECRETS = Secrets("s3cret")
-ACTIVITY = Activity("Event", {"Subject": "Appointment"}, "mark")
+ACTIVITY = SalesforceActivity("Event", {"Subject": "Appointment"}, "mark")
 
 
 def row(key: str = "k1", **changes: Any) -> Row:
@@ -26,7 +40,7 @@ def row(key: str = "k1", **changes: Any) -> Row:
     return Row(record({}, made, record_id="r1"), made, key, {})
 
 
-def document(request: Request) -> Any:
+def document(request: SalesforceRequest) -> Any:
     assert request.body is not None
     return orjson.loads(request.body)
 
@@ -103,23 +117,23 @@ def test_two_hundred_keys_are_asked_for_in_one_call() -> None:
 )
 def test_assignment_rules_run_when_the_route_says(assignment: str, new: str, known: str) -> None:
     made = route(assignment=assignment)
-    assert headers_of(made, is_new=True) == {"Sforce-Auto-Assign": new}
-    assert headers_of(made, is_new=False)["Sforce-Auto-Assign"] == known
+    assert rule_headers(made, is_new=True) == {"Sforce-Auto-Assign": new}
+    assert rule_headers(made, is_new=False)["Sforce-Auto-Assign"] == known
 
 
 def test_duplicates_are_allowed_where_the_route_says() -> None:
     allowed = {"Sforce-Duplicate-Rule-Header": "allowSave=true; includeRecordDetails=false; runAsCurrentUser=true"}
-    assert headers_of(route(duplicates="allow"), is_new=True).items() > allowed.items()
-    assert headers_of(route(), is_new=True, allow=True).items() > allowed.items()
-    assert headers_of(route(), is_new=False).items() > allowed.items()
+    assert rule_headers(route(duplicates="allow"), is_new=True).items() > allowed.items()
+    assert rule_headers(route(), is_new=True, allow=True).items() > allowed.items()
+    assert rule_headers(route(), is_new=False).items() > allowed.items()
     for is_new in (True, False):
-        refusing = headers_of(route(duplicates="dead_letter"), is_new=is_new)
+        refusing = rule_headers(route(duplicates="dead_letter"), is_new=is_new)
         assert "Sforce-Duplicate-Rule-Header" not in refusing
 
 
 def test_an_appointment_becomes_an_event_or_a_task() -> None:
     start = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
-    event = activity_of(row(appointment={"minutes": 45}), "Demo", start, "2026-11-24")
+    event = salesforce_activity(row(appointment={"minutes": 45}), "Demo", start, "2026-11-24")
     assert (event.object, event.mark) == ("Event", "Leadbridge r1")
     assert event.fields == {
         "Subject": "Appointment",
@@ -127,11 +141,11 @@ def test_an_appointment_becomes_an_event_or_a_task() -> None:
         "StartDateTime": "2026-11-25T10:00:00Z",
         "EndDateTime": "2026-11-25T10:45:00Z",
     }
-    task = activity_of(row(), "é" * 40_000, None, "2026-11-24")
+    task = salesforce_activity(row(), "é" * 40_000, None, "2026-11-24")
     assert (task.object, task.fields["ActivityDate"]) == ("Task", "2026-11-24")
     assert len(task.fields["Description"]) == 32_000
     assert task.fields["Description"].endswith("Leadbridge r1")
-    assert activity_of(row(), "", None, "").fields == {"Subject": "Appointment", "Description": "Leadbridge r1"}
+    assert salesforce_activity(row(), "", None, "").fields == {"Subject": "Appointment", "Description": "Leadbridge r1"}
 
 
 def test_results_are_read_in_the_order_of_the_rows() -> None:
@@ -142,14 +156,14 @@ def test_results_are_read_in_the_order_of_the_rows() -> None:
     }
     first, second = read_rows(answer([good, bad]), 2, SECRETS)
     assert first == Written("00QA")
-    assert isinstance(second, Problem)
+    assert isinstance(second, SalesforceProblem)
     assert (second.code, second.fields) == ("REQUIRED_FIELD_MISSING", ("Company",))
 
 
 def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
     errors = [{"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": "rolled back", "fields": []}]
     (verdict,) = read_rows(answer([{"id": "00QA", "success": False, "errors": errors}]), 1, SECRETS)
-    assert isinstance(verdict, Problem)
+    assert isinstance(verdict, SalesforceProblem)
     assert verdict.kind is Kind.HALTED
 
 
@@ -186,15 +200,15 @@ def test_a_part_that_writes_gives_its_id() -> None:
     for silent in (None, Part(204, None), Part(200, {"id": "1", "success": False}), Part(200, [])):
         assert isinstance(read_write(silent, 200, SECRETS), Retry)
     for wrong in (Part(300, ["/a", "/b"]), Part(400, [{"errorCode": "X", "message": "m"}]), Part(400, None)):
-        assert isinstance(read_write(wrong, 200, SECRETS), Problem)
+        assert isinstance(read_write(wrong, 200, SECRETS), SalesforceProblem)
 
 
 def test_records_that_exist_are_found_without_regard_to_case() -> None:
     part = Part(200, {"records": [{"Id": "1", KEY: "K1", "Description": "d"}, {"Id": "2", KEY: "k2"}]})
-    assert read_found([part], KEY) == {"k1": Existing("1", "d"), "k2": Existing("2", None)}
-    assert read_found([part, Part(400, [])], KEY) is None
-    assert read_found([part, None], KEY) is None
-    assert read_found([Part(200, {"records": [{"Id": None, KEY: "k"}]})], KEY) is None
+    assert read_existing([part], KEY) == {"k1": Existing("1", "d"), "k2": Existing("2", None)}
+    assert read_existing([part, Part(400, [])], KEY) is None
+    assert read_existing([part, None], KEY) is None
+    assert read_existing([Part(200, {"records": [{"Id": None, KEY: "k"}]})], KEY) is None
 
 
 def test_an_activity_is_found_by_its_mark() -> None:

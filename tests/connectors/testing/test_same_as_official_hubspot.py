@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from connectors.http_client.masking import Secrets
-from connectors.hubspot.client import Client
-from connectors.hubspot.requests import Request, Requests, lead_of
+from connectors.hubspot.client import HubSpotClient
+from connectors.hubspot.requests import HubSpotRequest, HubSpotRequests, lead_of
 from connectors.testing import Arrival
 from connectors.testing.hubspot import HubSpotSandbox, OAuthApp
 from tests.connectors.building import context
@@ -114,7 +114,7 @@ OFFICIAL: dict[str, Callable[[Any], Any]] = {
         v4.BatchInputPublicDefaultAssociationMultiPost(inputs=[{"from": {"id": "102"}, "to": {"id": "103"}}]),
     ),
 }
-CONNECTOR: dict[str, Callable[[Requests], Request]] = {
+CONNECTOR: dict[str, Callable[[HubSpotRequests], HubSpotRequest]] = {
     "upsert a batch": lambda api: api.upsert([lead_of(LEAD, "")]),
     "create a contact": lambda api: api.create(lead_of(LEAD, "")),
     "update a contact by its id": lambda api: api.update(lead_of(LEAD, ""), CONTACT),
@@ -199,10 +199,10 @@ async def sent_by_client(crm: HubSpotSandbox, call: Callable[[Any], Any]) -> Sen
     return read(crm.ledger[-1])
 
 
-async def sent_by_connector(crm: HubSpotSandbox, make: Callable[[Requests], Request]) -> Sent:
+async def sent_by_connector(crm: HubSpotSandbox, make: Callable[[HubSpotRequests], HubSpotRequest]) -> Sent:
     settings = building.settings(crm, api_version="v3")
-    api = Requests(settings)
-    calls = Client(settings, api, context(), Secrets())
+    api = HubSpotRequests(settings)
+    calls = HubSpotClient(settings, api, context(), Secrets())
     await calls.send(make(api))
     await calls.close()
     return read(crm.ledger[-1])

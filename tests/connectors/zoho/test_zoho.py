@@ -8,14 +8,14 @@ import pytest
 from connectors.base import (
     Blame,
     Delivered,
+    MappedField,
+    MappedRoute,
     Reason,
     Record,
     Rejected,
     Retry,
     SettingError,
     Severity,
-    Wanted,
-    WantedField,
 )
 from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
@@ -205,10 +205,10 @@ def test_records_of_one_route_and_different_keys_share_a_call() -> None:
 
 
 async def test_a_probe_compares_the_fields() -> None:
-    fields = tuple(WantedField(name) for name in ("Last_Name", "Emial"))
+    fields = tuple(MappedField(name) for name in ("Last_Name", "Emial"))
     async with ZohoFake(client=CLIENT) as crm:
         target = connector(crm)
-        found = await target.probe([Wanted(ZohoRoute(), fields), Wanted(ZohoRoute(module="Leeds"), ())])
+        found = await target.probe([MappedRoute(ZohoRoute(), fields), MappedRoute(ZohoRoute(module="Leeds"), ())])
         await target.close()
     assert [(each.severity, each.route, each.field) for each in found] == [
         (Severity.ERROR, 0, "Emial"),
