@@ -20,9 +20,8 @@ from bridge.admin.desk import Desk
 from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
 from bridge.alerts.watch import Watch
-from bridge.config.live import Configuration
-from bridge.config.model import Address, Config
-from bridge.config.model import Store as StoreSettings
+from bridge.config.live import LiveConfiguration
+from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import OperatorError, StoreUnavailableError
@@ -62,11 +61,11 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 class Running:
     """A bridge that is up."""
 
-    listen: Address
+    listen: ListenAddress
     """Where the webhook endpoint really listens: the port is chosen where 0 was asked for."""
-    admin: Address
+    admin: ListenAddress
     lanes: Lanes
-    configuration: Configuration
+    configuration: LiveConfiguration
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +89,7 @@ async def running(
         metrics.received(chatbot, result)
         watch.received(chatbot, result)
 
-    in_use = Configuration(config, files, reloaded, clock)
+    in_use = LiveConfiguration(config, files, reloaded, clock)
     async with contextlib.AsyncExitStack() as stack:
         # First, so that it is last to go: it hears of what the others end.
         tracing = begin(os.environ)
@@ -306,7 +305,7 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
         rest = min(2 * rest, LONGEST_REST)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: Address) -> Address:
+async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: ListenAddress) -> ListenAddress:
     """Begin to listen; answers the address with the port that was taken. Raises OperatorError."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -318,4 +317,4 @@ async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, addr
             f"cannot listen on {address}: {error.strerror}; choose another address or free it"
         ) from error
     taken = runner.addresses[0]
-    return Address(address.host, taken[1])
+    return ListenAddress(address.host, taken[1])

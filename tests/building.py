@@ -8,15 +8,15 @@ import orjson
 
 from bridge.config.model import (
     Ack,
-    Address,
     Chatbot,
     Config,
     Destination,
+    ListenAddress,
     RateLimit,
     RetrySchedule,
     Route,
-    Server,
-    Store,
+    ServerSettings,
+    StoreSettings,
 )
 from bridge.delivery.rate_limit import Pace
 from bridge.event import Event, EventState, Form, fields_of
@@ -202,15 +202,15 @@ def chatbot(name: str = "acme", *routes: Route, **changes: Any) -> Chatbot:
 
 def config(chatbots: Sequence[Chatbot], destinations: Sequence[Destination] = (), **server: Any) -> Config:
     known: dict[str, Any] = {
-        "listen": Address("127.0.0.1", 0),
-        "admin": Address("127.0.0.1", 0),
+        "listen": ListenAddress("127.0.0.1", 0),
+        "admin": ListenAddress("127.0.0.1", 0),
         "admin_token": None,
         "max_body": 1024 * 1024,
         "read_timeout": 10.0,
     }
     return Config(
-        server=Server(**{**known, **server}),
-        store=Store("sqlite:///unused.db", 30 * 86400.0, 180 * 86400.0),
+        server=ServerSettings(**{**known, **server}),
+        store=StoreSettings("sqlite:///unused.db", 30 * 86400.0, 180 * 86400.0),
         destinations={each.name: each for each in destinations},
         chatbots={each.name: each for each in chatbots},
     )

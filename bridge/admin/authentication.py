@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bridge.config.model import Server
+from bridge.config.model import ServerSettings
 from bridge.operations.audit import Means, Who
 
 COOKIE = "leadbridge_session"
@@ -120,7 +120,7 @@ CALLER = web.RequestKey("caller", Caller)
 class Gate:
     """Tells who asks. `server` gives the tokens in use, `clock` seconds since the epoch. Lives in the loop's thread."""
 
-    def __init__(self, server: Callable[[], Server], clock: Callable[[], float]) -> None:
+    def __init__(self, server: Callable[[], ServerSettings], clock: Callable[[], float]) -> None:
         self._server = server
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()

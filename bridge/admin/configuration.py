@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from bridge.admin import schemas
-from bridge.config.diagnostics import ConfigError, Findings, Path, Problem
+from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings
 from bridge.config.load import build, read_files
 from bridge.config.model import Chatbot, Config, Destination, Route
 from bridge.config.reload import Files
@@ -94,7 +94,7 @@ def destination_shape(destination: Destination) -> schemas.DestinationShape:
     )
 
 
-def settings_shown(settings: BaseModel, hidden: AbstractSet[Path] = frozenset()) -> dict[str, Any]:
+def settings_shown(settings: BaseModel, hidden: AbstractSet[ConfigPath] = frozenset()) -> dict[str, Any]:
     """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one.
 
     A text from a variable or a secret file (`hidden`) is masked too: the URL of a hook is its only secret.
@@ -121,13 +121,13 @@ def problems(files: Files | None) -> list[schemas.ProblemShape]:
     contents = read_files(files.path, findings)
     try:
         warnings = build(files.path, contents, files.environ, findings).warnings
-        errors: Sequence[Problem] = ()
+        errors: Sequence[ConfigProblem] = ()
     except ConfigError as error:
         errors, warnings = error.problems, error.warnings
     return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
 
 
-def _problem(problem: Problem, severity: Any) -> schemas.ProblemShape:  # noqa: ANN401 - one of the two literals
+def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemShape:  # noqa: ANN401 - one of the two literals
     return schemas.ProblemShape(
         severity=severity,
         file=problem.file,
@@ -149,7 +149,7 @@ def _route_shape(route: Route) -> schemas.RouteShape:
     )
 
 
-def _shown(value: Any, path: Path, hidden: AbstractSet[Path]) -> Any:  # noqa: ANN401 - a setting
+def _shown(value: Any, path: ConfigPath, hidden: AbstractSet[ConfigPath]) -> Any:  # noqa: ANN401 - a setting
     if isinstance(value, SecretStr) or path in hidden:
         return MASK
     if isinstance(value, Mapping):

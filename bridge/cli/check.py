@@ -10,14 +10,14 @@ import typer
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption, PathArgument
-from bridge.config import Config, ConfigError, Problem
-from bridge.config.yaml_reader import Places
+from bridge.config import Config, ConfigError, ConfigProblem
+from bridge.config.yaml_reader import SourceTree
 from bridge.operations.probe import probe_all
 from connectors.base import Severity
 
 app = output.application()
 
-Row = tuple[Severity, Problem]
+Row = tuple[Severity, ConfigProblem]
 
 _NAMED = 5  # destinations that are waited for, in one line
 
@@ -56,7 +56,7 @@ def check(
         output.say(f"{found}: good. {_summary(config)}")
 
 
-def _ask(config: Config, places: Places, *, as_json: bool) -> tuple[list[Row], list[str]]:
+def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:
     """Ask the destinations; gives what was found, and a line for each that is well, which JSON has among the rows."""
     from bridge.cli.store import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
 
@@ -74,7 +74,7 @@ def _ask(config: Config, places: Places, *, as_json: bool) -> tuple[list[Row], l
     return rows, [] if as_json else notes
 
 
-def _rows(severity: Severity, problems: Iterable[Problem]) -> list[Row]:
+def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[Row]:
     return [(severity, problem) for problem in problems]
 
 
@@ -87,7 +87,7 @@ def _show(rows: Iterable[Row], *, as_json: bool) -> None:
         output.say(str(problem) if severity is Severity.ERROR else warning_line(problem))
 
 
-def warning_line(warning: Problem) -> str:
+def warning_line(warning: ConfigProblem) -> str:
     """Write a warning in the form of an error, and say that it is none."""
     place = f"{warning.file}:{warning.line}:{warning.column}"
     return f"{place}: {warning.path}: warning: {warning.message}"

@@ -16,8 +16,8 @@ from bridge.cli.check import warning_line
 from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.cli.store import CommandVault, driver_of, open_store
 from bridge.config import Config, ConfigError
-from bridge.config.reload import tolerant
-from bridge.config.yaml_reader import Places
+from bridge.config.reload import load_tolerant
+from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError
 from bridge.operations import health_check
 from bridge.operations.health_check import Found
@@ -79,7 +79,7 @@ def _found(path: Path | None, url: str | None) -> Iterator[Found]:
 def _without_broken(file: Path) -> Iterator[Found]:
     """Look at what `serve` would start with: without the files that have errors."""
     try:
-        config = tolerant(file, os.environ)[0]
+        config = load_tolerant(file, os.environ)[0]
     except ConfigError:
         yield Found("configuration", Severity.NOTE, "nothing else can be looked at before that is fixed")
         return
@@ -107,7 +107,7 @@ def _stored(config: Config) -> Iterator[Found]:
         yield Found("store", Severity.ERROR, str(error))
 
 
-def _destinations(config: Config, places: Places) -> Iterator[Found]:
+def _destinations(config: Config, places: SourceTree) -> Iterator[Found]:
     for each in asyncio.run(probe_all(config, places, partial(CommandVault, config))):
         told = each.problem.message if each.severity is Severity.NOTE else str(each.problem)
         yield Found("destination", each.severity, f"{each.destination}: {told}")

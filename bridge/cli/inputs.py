@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from bridge.cli import output
 from bridge.config import Config
 from bridge.config.load import load_placed
-from bridge.config.reload import tolerant
-from bridge.config.yaml_reader import Places
+from bridge.config.reload import load_tolerant
+from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError, OperatorError, StoreUnavailableError
 from bridge.store import queries
 from bridge.store.interface import PAGE
@@ -44,7 +44,7 @@ def read(path: Path | None) -> Config:
     OperatorError.
     """
     found = find(path)
-    config = _made(lambda: tolerant(found, os.environ)[0])
+    config = _made(lambda: load_tolerant(found, os.environ)[0])
     for each in (problem for file in config.left_out for problem in file.problems):
         output.complain(str(each))
     return config
@@ -55,7 +55,7 @@ def read_whole(path: Path | None) -> Config:
     return read_placed(path)[0]
 
 
-def read_placed(path: Path | None) -> tuple[Config, Places]:
+def read_placed(path: Path | None) -> tuple[Config, SourceTree]:
     """Do what `read_whole` does, and tell beside it where everything stands."""
     found = find(path)
     return _made(lambda: load_placed(found, os.environ))

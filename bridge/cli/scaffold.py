@@ -11,7 +11,7 @@ from typing import Final, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.config.merge import NAME
+from bridge.config.merge import NAME_PATTERN
 from connectors.base import Connector
 
 _PLAIN: Final = re.compile(r"(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
@@ -35,7 +35,7 @@ class Wanted:
         found = [
             f"--{option} `{name}`: a name has letters, digits, `-`, `_` and `.` only, 64 at most"
             for option, name in names.items()
-            if not NAME.fullmatch(name)
+            if not NAME_PATTERN.fullmatch(name)
         ]
         return found if self.serial_number.strip() else [*found, "--serial-number is empty"]
 

@@ -13,7 +13,7 @@ from yarl import URL
 
 from bridge.cli import inputs, output
 from bridge.cli.event_source import read_event, split
-from bridge.config import Address, Chatbot, Config
+from bridge.config import Chatbot, Config, ListenAddress
 from bridge.errors import OperatorError, did_you_mean
 from bridge.event import decode, serial_number
 from bridge.ingress.signature import HEADER, sign
@@ -133,7 +133,7 @@ def _headers(chatbot: Chatbot, body: bytes, now: float) -> dict[str, str]:
     return headers
 
 
-def _url(to: str | None, listen: Address) -> URL:
+def _url(to: str | None, listen: ListenAddress) -> URL:
     """Give the address to send to; one without a path means the webhook. Raises OperatorError."""
     if to is None:
         return URL.build(scheme="http", host=_ANYWHERE.get(listen.host, listen.host), port=listen.port, path="/webhook")

@@ -12,7 +12,7 @@ from bridge import log
 from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
 from bridge.cli.inputs import PathArgument
-from bridge.config.reload import first, tolerant
+from bridge.config.reload import load_files, load_tolerant
 
 app = output.application()
 
@@ -31,7 +31,7 @@ def serve(
 
     In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
-    read = first if strict else tolerant
+    read = load_files if strict else load_tolerant
     config, files = read(inputs.find(path), os.environ)
     for warning in config.warnings:
         output.complain(warning_line(warning))

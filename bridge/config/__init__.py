@@ -1,34 +1,34 @@
 """The configuration: `load` reads it, `Config` is what comes out, `ConfigError` says all that is wrong with it."""
 
-from bridge.config.diagnostics import ConfigError, Problem
+from bridge.config.diagnostics import ConfigError, ConfigProblem
 from bridge.config.load import load
 from bridge.config.model import (
     Ack,
-    Address,
     Chatbot,
     Condition,
     Config,
     Destination,
+    ListenAddress,
     RateLimit,
     RetrySchedule,
     Route,
-    Server,
-    Store,
+    ServerSettings,
+    StoreSettings,
 )
 
 __all__ = [
     "Ack",
-    "Address",
     "Chatbot",
     "Condition",
     "Config",
     "ConfigError",
+    "ConfigProblem",
     "Destination",
-    "Problem",
+    "ListenAddress",
     "RateLimit",
     "RetrySchedule",
     "Route",
-    "Server",
-    "Store",
+    "ServerSettings",
+    "StoreSettings",
     "load",
 ]

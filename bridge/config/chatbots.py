@@ -3,22 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from bridge.config.destinations import Built, note_refusal
-from bridge.config.diagnostics import Path
+from bridge.config.destinations import BuiltDestination, note_refusal
+from bridge.config.diagnostics import ConfigPath
 from bridge.config.expectations import build_tests
 from bridge.config.lint import check_test_when, check_when
-from bridge.config.merge import Draft, split
+from bridge.config.merge import ConfigDraft, split_settings
 from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.validation_messages import known_keys
-from bridge.config.yaml_tree import ListNode, find, plain
+from bridge.config.yaml_tree import ListNode, find_node, plain
 from bridge.errors import did_you_mean
 from bridge.mapping.mapping import FieldForm, FieldsError, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
 
 
-def build_chatbots(draft: Draft, destinations: Mapping[str, Built]) -> dict[str, Chatbot]:
+def build_chatbots(draft: ConfigDraft, destinations: Mapping[str, BuiltDestination]) -> dict[str, Chatbot]:
     """Check all chatbots and compile their routes; notes what is wrong."""
     chatbots = {}
     for name in draft.section("chatbots"):
@@ -29,7 +29,7 @@ def build_chatbots(draft: Draft, destinations: Mapping[str, Built]) -> dict[str,
     return chatbots
 
 
-def senders(draft: Draft, file: str) -> tuple[Chatbot, ...]:
+def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
     """Return the chatbots of a file that is left out, as far as their events can be verified: no routes, no tests.
 
     A key that is missing or too weak is not among their keys. A chatbot without a readable serial number is left out.
@@ -60,7 +60,7 @@ def senders(draft: Draft, file: str) -> tuple[Chatbot, ...]:
     return tuple(found)
 
 
-def used_destinations(draft: Draft) -> set[str]:
+def used_destinations(draft: ConfigDraft) -> set[str]:
     """Give the names that routes deliver to."""
     names = set()
     for name in draft.section("chatbots"):
@@ -69,7 +69,7 @@ def used_destinations(draft: Draft) -> set[str]:
     return {name for name in names if name}
 
 
-def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbot | None:
+def _build(draft: ConfigDraft, name: str, destinations: Mapping[str, BuiltDestination]) -> Chatbot | None:
     path = ("chatbots", name)
     values = draft.entry(*path)
     if values is None:
@@ -97,7 +97,7 @@ def _build(draft: Draft, name: str, destinations: Mapping[str, Built]) -> Chatbo
     )
 
 
-def _check_keys(draft: Draft, path: Path, part: ChatbotPart | None) -> None:
+def _check_keys(draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None) -> None:
     for where, key in draft.texts((*path, "signing_keys")):
         fault = key_fault(key)
         if fault:
@@ -111,29 +111,29 @@ def _check_keys(draft: Draft, path: Path, part: ChatbotPart | None) -> None:
         draft.error((*path, "signing_keys"), "is missing: the Sign Key that the vendor shows beside the webhook's URL")
 
 
-def _check_serial_numbers(draft: Draft) -> None:
-    first: dict[str, tuple[str, Path]] = {}
+def _check_serial_numbers(draft: ConfigDraft) -> None:
+    first: dict[str, tuple[str, ConfigPath]] = {}
     for name in draft.section("chatbots"):
         path = ("chatbots", name, "serial_number")
         serial = (draft.text(path) or "").strip()
         if serial in first:
             other, there = first[serial]
-            place = find(draft.root, there)[1].place
+            place = find_node(draft.root, there)[1].place
             draft.value_error(path, f"the same as that of chatbot `{other}` at {place}")
         elif serial:
             first[serial] = name, path
 
 
-def _routes(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> tuple[Route, ...]:
+def _routes(draft: ConfigDraft, path: ConfigPath, destinations: Mapping[str, BuiltDestination]) -> tuple[Route, ...]:
     count = draft.items(path, "a list of routes: `- to: …`")
-    followed, node = find(draft.root, path)
+    followed, node = find_node(draft.root, path)
     if followed != path or (isinstance(node, ListNode) and not count):
         draft.warn(path, "no routes: events are stored and go nowhere")
     made = [_route(draft, (*path, at), name, destinations) for at, (_, name) in enumerate(_route_names(draft, path))]
     return tuple(route for route in made if route)
 
 
-def _route_names(draft: Draft, path: Path) -> list[tuple[str, str]]:
+def _route_names(draft: ConfigDraft, path: ConfigPath) -> list[tuple[str, str]]:
     """Give the destination and the name of each route: further routes to the same destination are numbered."""
     seen: Counter[str] = Counter()
     names = []
@@ -144,11 +144,13 @@ def _route_names(draft: Draft, path: Path) -> list[tuple[str, str]]:
     return names
 
 
-def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built]) -> Route | None:
+def _route(
+    draft: ConfigDraft, path: ConfigPath, name: str, destinations: Mapping[str, BuiltDestination]
+) -> Route | None:
     values = draft.entries(path, "a map such as `{to: …, fields: …}`")
     if values is None:
         return None
-    ours, own = split(RoutePart, values)
+    ours, own = split_settings(RoutePart, values)
     part = draft.model(RoutePart, path, {key: value for key, value in ours.items() if key != "fields"})
     when = draft.condition((*path, "when"))
     if when and part:
@@ -179,7 +181,9 @@ def _route(draft: Draft, path: Path, name: str, destinations: Mapping[str, Built
     )
 
 
-def _target(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> Built | None:
+def _target(
+    draft: ConfigDraft, path: ConfigPath, destinations: Mapping[str, BuiltDestination]
+) -> BuiltDestination | None:
     name = draft.text(path)
     if name is not None and name not in destinations and draft.whole:
         hint = did_you_mean(name, destinations)
@@ -188,7 +192,7 @@ def _target(draft: Draft, path: Path, destinations: Mapping[str, Built]) -> Buil
     return destinations.get(name or "")
 
 
-def _mapping(draft: Draft, path: Path) -> FieldMapping:
+def _mapping(draft: ConfigDraft, path: ConfigPath) -> FieldMapping:
     """Compile a route's fields, each on its own, so that a mistake in one does not hide another."""
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
     forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
@@ -198,7 +202,7 @@ def _mapping(draft: Draft, path: Path) -> FieldMapping:
         )
     except FieldsError as error:
         for problem in error.problems:
-            where = find(draft.root, (*path, *problem.path))[0]
+            where = find_node(draft.root, (*path, *problem.path))[0]
             if problem.cause:
                 draft.expression_error(where, problem.cause)
             else:

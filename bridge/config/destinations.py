@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 from bridge.config import plugins
-from bridge.config.diagnostics import Path
-from bridge.config.merge import Draft, split
+from bridge.config.diagnostics import ConfigPath
+from bridge.config.merge import ConfigDraft, split_settings
 from bridge.config.model import Destination, RateLimit, RetrySchedule
 from bridge.config.schema import DestinationPart
-from bridge.config.secrets import secrets_in, warn_if_readable
+from bridge.config.secrets import secret_settings, warn_if_readable
 from bridge.config.validation_messages import known_keys
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import did_you_mean
@@ -21,7 +21,7 @@ from connectors.base import Connector, Context, DestinationSettings, ExpressionE
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltDestination:
     """What became of a destination's settings."""
 
     connector: type[Connector] | None
@@ -30,7 +30,7 @@ class Built:
     """None where something is wrong with it; what is wrong has been noted."""
 
 
-def build_destinations(draft: Draft, connectors: Mapping[str, EntryPoint]) -> dict[str, Built]:
+def build_destinations(draft: ConfigDraft, connectors: Mapping[str, EntryPoint]) -> dict[str, BuiltDestination]:
     """Check all destinations and make their connectors; notes what is wrong.
 
     Args:
@@ -40,21 +40,21 @@ def build_destinations(draft: Draft, connectors: Mapping[str, EntryPoint]) -> di
     return {name: _build(draft, name, connectors) for name in draft.section("destinations")}
 
 
-def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
+def _build(draft: ConfigDraft, name: str, entries: Mapping[str, EntryPoint]) -> BuiltDestination:
     path = ("destinations", name)
     values = draft.entry(*path)
     if values is None:
-        return Built(None, None)
-    ours, own = split(DestinationPart, values)
+        return BuiltDestination(None, None)
+    ours, own = split_settings(DestinationPart, values)
     part = draft.model(DestinationPart, path, ours)
     kind = _kind(draft, (*path, "connector"), entries)
     if kind is None:
-        return Built(None, None)
+        return BuiltDestination(None, None)
     settings = draft.model(kind.destination_settings, path, own, known_keys(DestinationPart))
     if settings is None:
         _check_batch_size(draft, path, kind.max_batch)
-        return Built(kind, None)
-    for secret, held in secrets_in(settings):
+        return BuiltDestination(kind, None)
+    for secret, held in secret_settings(settings):
         if not held.get_secret_value().strip():
             draft.value_error((*path, *secret), "is empty: set the variable, or the file, that it comes from")
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
@@ -65,9 +65,9 @@ def _build(draft: Draft, name: str, entries: Mapping[str, EntryPoint]) -> Built:
     most = kind.max_batch if connector is None else connector.max_batch if connector.batches() else 1
     _check_batch_size(draft, path, most)
     if connector is None or part is None or not splits:
-        return Built(kind, None)
+        return BuiltDestination(kind, None)
     made = _destination(name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path))
-    return Built(kind, made)
+    return BuiltDestination(kind, made)
 
 
 def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | None:
@@ -76,7 +76,7 @@ def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | N
     return RateLimit(*kind.rate_limit) if kind.rate_limit else None
 
 
-def _can_be_split(draft: Draft, path: Path, part: DestinationPart, limit: RateLimit | None) -> bool:
+def _can_be_split(draft: ConfigDraft, path: ConfigPath, part: DestinationPart, limit: RateLimit | None) -> bool:
     """Whether each shard gets something of the limits; notes it where not."""
     limits = {"concurrency": part.concurrency} | ({"rate_limit.requests": limit.requests} if limit else {})
     small = " and ".join(f"a `{key}` of {whole}" for key, whole in limits.items() if whole < part.shards)
@@ -85,7 +85,7 @@ def _can_be_split(draft: Draft, path: Path, part: DestinationPart, limit: RateLi
     return not small
 
 
-def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
+def _kind(draft: ConfigDraft, path: ConfigPath, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
     name = draft.text(path)
     if name is None:
         return None
@@ -101,8 +101,8 @@ def _kind(draft: Draft, path: Path, entries: Mapping[str, EntryPoint]) -> type[C
 
 
 def _connector(
-    draft: Draft,
-    path: Path,
+    draft: ConfigDraft,
+    path: ConfigPath,
     kind: type[Connector],
     settings: DestinationSettings,
     part: DestinationPart,
@@ -125,7 +125,7 @@ def _connector(
     return None
 
 
-def note_refusal(draft: Draft, path: Path, error: BaseException) -> None:
+def note_refusal(draft: ConfigDraft, path: ConfigPath, error: BaseException) -> None:
     """Note why a connector does not take settings. What it did not mean to say may hold a secret."""
     if isinstance(error, ExceptionGroup):
         for each in error.exceptions:
@@ -142,7 +142,7 @@ def note_refusal(draft: Draft, path: Path, error: BaseException) -> None:
         draft.error(path, f"its connector cannot work with these settings ({type(error).__name__})")
 
 
-def _check_batch_size(draft: Draft, path: Path, most: int) -> None:
+def _check_batch_size(draft: ConfigDraft, path: ConfigPath, most: int) -> None:
     """Look at the size as it is written, whatever else is wrong with the destination."""
     where = (*path, "batch", "size")
     size = draft.text(where) or ""
@@ -159,7 +159,7 @@ def _destination(
     limit: RateLimit | None,
     pace: Pace | None,
     batch_size: int,
-    hidden: frozenset[Path],
+    hidden: frozenset[ConfigPath],
 ) -> Destination:
     return Destination(
         name=name,
@@ -178,6 +178,6 @@ def _destination(
     )
 
 
-def destinations_of(built: Mapping[str, Built]) -> dict[str, Destination]:
+def destinations_of(built: Mapping[str, BuiltDestination]) -> dict[str, Destination]:
     """Give those that could be made."""
     return {name: each.destination for name, each in built.items() if each.destination}

@@ -8,12 +8,12 @@ from bridge.errors import LeadbridgeError
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
-Path = tuple[str | int, ...]
+ConfigPath = tuple[str | int, ...]
 """Keys and list indexes that lead from the top of the configuration to a value."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Position:
     """A position in a configuration file; ordered as a reader meets them."""
 
     file: str
@@ -28,7 +28,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class ConfigProblem:
     """One thing that the author of a configuration should change. `str()` is the line that is shown."""
 
     file: str
@@ -46,10 +46,10 @@ class Problem:
 class ConfigError(LeadbridgeError):
     """The configuration cannot be used: its author must change it. Carries every problem found, not the first."""
 
-    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
-        self.problems: tuple[Problem, ...] = tuple(sorted(problems))
+    def __init__(self, problems: Iterable[ConfigProblem], warnings: Iterable[ConfigProblem] = ()) -> None:
+        self.problems: tuple[ConfigProblem, ...] = tuple(sorted(problems))
         """In the order of the files and lines."""
-        self.warnings: tuple[Problem, ...] = tuple(sorted(warnings))
+        self.warnings: tuple[ConfigProblem, ...] = tuple(sorted(warnings))
         """What else was noticed, so far as the problems let it be seen."""
         super().__init__("\n".join(map(str, self.problems)))
 
@@ -58,30 +58,30 @@ class ConfigError(LeadbridgeError):
 class Findings:
     """Collects problems and warnings while a configuration is read and checked."""
 
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-    _spoilt: set[Path] = field(default_factory=set)
-    _told: set[Path] = field(default_factory=set)
+    problems: list[ConfigProblem] = field(default_factory=list)
+    warnings: list[ConfigProblem] = field(default_factory=list)
+    _spoilt: set[ConfigPath] = field(default_factory=set)
+    _told: set[ConfigPath] = field(default_factory=set)
 
-    def error(self, path: Path, place: Place, message: str) -> None:
+    def error(self, path: ConfigPath, place: Position, message: str) -> None:
         """Note a problem. Only the first one of a path counts: the others tend to follow from it."""
         inside_spoilt = any(path[:length] in self._spoilt for length in range(1, len(path) + 1))
         if path and (inside_spoilt or path in self._told):
             return
         self._told.add(path)
-        self.problems.append(Problem(place.file, place.line, place.column, written(path), message))
+        self.problems.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
 
-    def spoil(self, path: Path, place: Place, message: str) -> None:
+    def spoil(self, path: ConfigPath, place: Position, message: str) -> None:
         """Note a problem that leaves nothing to check at the path or below it."""
         self.error(path, place, message)
         self._spoilt.add(path)
 
-    def warn(self, path: Path, place: Place, message: str) -> None:
+    def warn(self, path: ConfigPath, place: Position, message: str) -> None:
         """Note what works but is likely not meant."""
-        self.warnings.append(Problem(place.file, place.line, place.column, written(path), message))
+        self.warnings.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
 
 
-def written(path: Path) -> str:
+def dotted_path(path: ConfigPath) -> str:
     """Write a path as its author would say it: `chatbots.acme.routes[0].to`; `(file)` for the top."""
     text = ""
     for key in path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from bridge.config.merge import NAME
+from bridge.config.merge import NAME_PATTERN
 from bridge.config.schema import ConfigPart
 from bridge.mapping.transform_api import REQUIRED, Parameter, Transform
 from bridge.mapping.transforms import BUILTIN
@@ -34,7 +34,7 @@ SOURCES: Final[Mapping[str, str]] = {
 }
 """What a field can be made of, by the names that the configuration uses."""
 
-EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
+TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "trim": ("trim", "  Ada  "),
     "lower": ("lower", "Ada@Example.COM"),
     "upper": ("upper", "gb"),
@@ -59,22 +59,22 @@ EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
 """Of each transform that comes with the bridge: how it is asked for in YAML, and a value to show it on."""
 
 
-Json = dict[str, Any]
+JsonSchema = dict[str, Any]
 
-TEMPLATE: Final[Json] = {
+TEMPLATE: Final[JsonSchema] = {
     "type": "string",
     "pattern": r"\{[{%#]|\$\{",
     "description": "A template: text with `{{ }}` over the event's fields and the transforms, such as "
     "`{{ FirstName }} {{ LastName }}`.",
     "examples": ["{{ FirstName }} {{ LastName }}", "{{ Content | truncate(500) }}"],
 }
-SOURCE: Final[Json] = {
+SOURCE: Final[JsonSchema] = {
     "type": "string",
     "enum": list(SOURCES),
     "enumDescriptions": list(SOURCES.values()),
     "description": "A field of the event.",
 }
-_KINDS: Final[Mapping[type, list[Json]]] = {
+_KINDS: Final[Mapping[type, list[JsonSchema]]] = {
     str: [{"type": "string"}],
     int: [{"type": "integer"}, {"type": "string", "pattern": r"^-?\d{1,9}$|\$\{"}],
     float: [{"type": "number"}, {"type": "string", "pattern": r"^-?\d{1,9}(\.\d{1,9})?$|\$\{"}],
@@ -84,7 +84,7 @@ _KINDS: Final[Mapping[type, list[Json]]] = {
 }
 
 
-def field_definitions(long_form: Json, transforms: Mapping[str, Transform]) -> dict[str, Json]:
+def field_definitions(long_form: JsonSchema, transforms: Mapping[str, Transform]) -> dict[str, JsonSchema]:
     """Give the definitions of a field and of what it is made of.
 
     Args:
@@ -113,12 +113,12 @@ def field_definitions(long_form: Json, transforms: Mapping[str, Transform]) -> d
     }
 
 
-def _one_or_several(written: Json, single: Json) -> Json:
+def _one_or_several(written: JsonSchema, single: JsonSchema) -> JsonSchema:
     described = {key: value for key, value in written.items() if key in {"description", "default", "examples"}}
     return {**described, "anyOf": [single, {"type": "array", "items": single}]}
 
 
-def _transform(transforms: Iterable[Transform]) -> Json:
+def _transform(transforms: Iterable[Transform]) -> JsonSchema:
     known = sorted(transforms, key=lambda each: each.name)
     alone = [each for each in known if all(part.default is not REQUIRED for part in each.parameters)]
     names = {
@@ -138,7 +138,7 @@ def _transform(transforms: Iterable[Transform]) -> Json:
     return {"anyOf": [names, calls]}
 
 
-def _call(transform: Transform) -> Json:
+def _call(transform: Transform) -> JsonSchema:
     """Give the schema of what stands behind a transform's name: one argument, a list of them, or a map by name."""
     parts = transform.parameters
     needed = [part.name for part in parts if part.default is REQUIRED]
@@ -168,9 +168,9 @@ def _arguments(parts: Iterable[Parameter]) -> str:
     return "".join(lines)
 
 
-def _value(part: Parameter) -> Json:
+def _value(part: Parameter) -> JsonSchema:
     kinds = [schema for kind in part.kinds for schema in _KINDS[kind]]
-    value: Json = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    value: JsonSchema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     described = {**value, **({"description": part.description} if part.description else {})}
     return described if part.default in (REQUIRED, None) else {**described, "default": part.default}
 
@@ -186,10 +186,10 @@ _WRITTEN_OUT: Final = {
 }
 """How a value that is no text may be written as one: in quotes, or by a variable."""
 _REFERENCE: Final = re.compile(r"#/\$defs/(\w+)")
-_VARIABLE: Final[Json] = {"type": "string", "pattern": r"\$\{"}
+_VARIABLE: Final[JsonSchema] = {"type": "string", "pattern": r"\$\{"}
 
 
-def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[str, Transform] = BUILTIN) -> Json:
+def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[str, Transform] = BUILTIN) -> JsonSchema:
     """Give the schema of a configuration.
 
     Args:
@@ -220,7 +220,7 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     }
 
 
-def _in_use(top: Json, definitions: Mapping[str, Json]) -> dict[str, Json]:
+def _in_use(top: JsonSchema, definitions: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
     """Give the definitions that are referred to, by way of others too."""
     found: set[str] = set()
     new = set(_REFERENCE.findall(str(top)))
@@ -230,15 +230,17 @@ def _in_use(top: Json, definitions: Mapping[str, Json]) -> dict[str, Json]:
     return {name: definitions[name] for name in sorted(found)}
 
 
-def _section(name: str, schema: Json) -> Json:
+def _section(name: str, schema: JsonSchema) -> JsonSchema:
     """Let a section have no value, and its names be what names can be."""
-    named = {"propertyNames": {"pattern": f"^(?:{NAME.pattern})$"}} if name in {"destinations", "chatbots"} else {}
-    described: Json = {key: schema[key] for key in ("description", "default") if key in schema}
+    named = (
+        {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in {"destinations", "chatbots"} else {}
+    )
+    described: JsonSchema = {key: schema[key] for key in ("description", "default") if key in schema}
     kept = {key: value for key, value in schema.items() if key not in described}
     return {**described, "anyOf": [{**kept, **named}, {"type": "null"}]}
 
 
-def _destination(common: Json, by_connector: Mapping[str, Json]) -> Json:
+def _destination(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     """Let the connector choose which settings may stand beside those that all destinations have."""
     connector = {**common["properties"]["connector"], "anyOf": [{"enum": sorted(by_connector)}, _VARIABLE]}
     connector.pop("type", None)
@@ -258,19 +260,19 @@ def _destination(common: Json, by_connector: Mapping[str, Json]) -> Json:
     return {**rest, "properties": {**common["properties"], "connector": connector}, "allOf": chosen}
 
 
-def _route(common: Json, by_connector: Mapping[str, Json]) -> Json:
+def _route(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     """Allow the route settings of all connectors: which of them it is stands elsewhere, maybe in another file."""
-    having: dict[str, dict[str, Json]] = {}
+    having: dict[str, dict[str, JsonSchema]] = {}
     for connector, own in sorted(by_connector.items()):
         for name, schema in own.get("properties", {}).items():
             having.setdefault(name, {})[connector] = schema
     return {**common, "properties": {**common["properties"], **{name: _any_of(each) for name, each in having.items()}}}
 
 
-def _any_of(by_connector: Mapping[str, Json]) -> Json:
+def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     """Describe a key that has a meaning for each of several connectors."""
     description = " ".join(f"`{name}`: {each.get('description', '')}" for name, each in by_connector.items())
-    choices: list[Json] = []
+    choices: list[JsonSchema] = []
     for each in by_connector.values():
         bare = {key: value for key, value in each.items() if key not in {"description", "default"}}
         if bare not in choices:
@@ -284,7 +286,7 @@ def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON
         return [_cleaned(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    kept: Json = {}
+    kept: JsonSchema = {}
     for key, value in schema.items():
         if key == "properties":
             kept[key] = {name: _cleaned(each) for name, each in value.items()}
@@ -297,7 +299,7 @@ def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return _as_written(_without_null(kept))
 
 
-def _without_null(schema: Json) -> Json:
+def _without_null(schema: JsonSchema) -> JsonSchema:
     """Leave out that a key may be there and have no value."""
     choices = [inner for each in schema.get("anyOf", []) for inner in _choices(each) if inner != {"type": "null"}]
     if {"type": "string"} in choices:  # then any other text is one as well
@@ -308,11 +310,11 @@ def _without_null(schema: Json) -> Json:
     return {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
 
 
-def _choices(schema: Json) -> list[Json]:
+def _choices(schema: JsonSchema) -> list[JsonSchema]:
     return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
 
 
-def _as_written(schema: Json) -> Json:
+def _as_written(schema: JsonSchema) -> JsonSchema:
     """Let a value that is no free text be given by a variable, and a number in quotes."""
     kind = schema.get("type")
     written = _WRITTEN_OUT.get(kind) if isinstance(kind, str) else None

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from bridge.config.diagnostics import Path
-from bridge.config.merge import Draft
+from bridge.config.diagnostics import ConfigPath
+from bridge.config.merge import ConfigDraft
 from bridge.config.model import RouteTest
 from bridge.config.schema import ChatbotPart
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_FIELDS
 
 
 def build_tests(
-    draft: Draft, path: Path, part: ChatbotPart | None, routes: Sequence[tuple[str, str]]
+    draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None, routes: Sequence[tuple[str, str]]
 ) -> tuple[RouteTest, ...]:
     """Check the tests at a path; notes what is wrong.
 
@@ -23,21 +23,21 @@ def build_tests(
         routes: The destination and the name of each of its routes.
     """
     known = _places(routes)
-    written = find(draft.root, path)[1]
+    written = find_node(draft.root, path)[1]
     for at in range(len(written.items) if isinstance(written, ListNode) else 0):
         for name, value in _entries(draft, (*path, at, "event")).items():
             _check_event_field(draft, (*path, at, "event", name), value)
         for name in _entries(draft, (*path, at, "expect")):
             _check_expected(draft, (*path, at, "expect", name), known)
     return tuple(
-        RouteTest(test.name, find(draft.root, (*path, at))[1].place, test.event, test.expect, test.exact)
+        RouteTest(test.name, find_node(draft.root, (*path, at))[1].place, test.event, test.expect, test.exact)
         for at, test in enumerate(part.tests if part else ())
     )
 
 
-def _entries(draft: Draft, path: Path) -> Mapping[str, Node]:
+def _entries(draft: ConfigDraft, path: ConfigPath) -> Mapping[str, Node]:
     """Give what is in the map at a path; nothing where there is none, which has been noted already."""
-    followed, node = find(draft.root, path)
+    followed, node = find_node(draft.root, path)
     return node.items if followed == path and isinstance(node, MapNode) else {}
 
 
@@ -47,7 +47,7 @@ def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
     return [*destinations, *(f"{each}#1" for each in destinations), *(name for _, name in routes if "#" in name)]
 
 
-def _check_event_field(draft: Draft, path: Path, value: Node) -> None:
+def _check_event_field(draft: ConfigDraft, path: ConfigPath, value: Node) -> None:
     name = str(path[-1])
     if name not in EVENT_FIELDS:
         hint = did_you_mean(name, EVENT_FIELDS) or f"; it has {', '.join(EVENT_FIELDS)}"
@@ -56,7 +56,7 @@ def _check_event_field(draft: Draft, path: Path, value: Node) -> None:
         draft.value_error(path, "must be a single value: the fields of an event are")
 
 
-def _check_expected(draft: Draft, path: Path, known: Sequence[str]) -> None:
+def _check_expected(draft: ConfigDraft, path: ConfigPath, known: Sequence[str]) -> None:
     name = str(path[-1])
     if name not in known:
         names = f"its routes lead to {', '.join(each for each in known if '#' not in each)}" if known else "it has none"

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bridge.config.diagnostics import Path
-from bridge.config.merge import Draft
+from bridge.config.diagnostics import ConfigPath
+from bridge.config.merge import ConfigDraft
 from bridge.event import EVENT_TYPES
 
 _TYPE: Final = "Type"
 
 
-def check_when(draft: Draft, path: Path, events: Iterable[str]) -> None:
+def check_when(draft: ConfigDraft, path: ConfigPath, events: Iterable[str]) -> None:
     """Refuse a condition under which no event of these types can take the route."""
     types = [each for each in EVENT_TYPES if each in events]
     if types and _certain(draft, path, types) is False:
@@ -19,13 +19,13 @@ def check_when(draft: Draft, path: Path, events: Iterable[str]) -> None:
         draft.value_error(path, f"is never true, so no event takes this route{why}; correct it, or remove the route")
 
 
-def check_test_when(draft: Draft, path: Path) -> None:
+def check_test_when(draft: ConfigDraft, path: ConfigPath) -> None:
     """Warn of a condition that makes every event a test."""
     if _certain(draft, path, EVENT_TYPES) is True:
         draft.warn(path, "is true of every event: all of them are tests, and none is delivered")
 
 
-def _certain(draft: Draft, path: Path, types: Sequence[str | None]) -> bool | None:
+def _certain(draft: ConfigDraft, path: ConfigPath, types: Sequence[str | None]) -> bool | None:
     """Say whether a condition is true, or false, for all of some types; None where that depends on the event."""
     text = draft.text(path)
     if text is None:

@@ -20,9 +20,9 @@ import structlog
 from sqlalchemy.engine import URL, make_url
 from watchfiles import Change, awatch
 
-from bridge.config.diagnostics import Problem
+from bridge.config.diagnostics import ConfigProblem
 from bridge.config.model import Config
-from bridge.config.reload import Files, Reloaded, defining_file, reload
+from bridge.config.reload import Files, ReloadResult, defining_file, reload
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
 
@@ -42,11 +42,11 @@ LEFT_OUT = "its chatbots are not served; their events are kept: fix the file, th
 
 log = structlog.get_logger()
 
-Looks = Mapping[str, tuple[int, int, int]]
+FileStates = Mapping[str, tuple[int, int, int]]
 """By file name: what shows that it has changed."""
 
 
-class Configuration:
+class LiveConfiguration:
     """Gives the configuration in use when it is called. Lives in the loop's thread."""
 
     def __init__(
@@ -64,9 +64,9 @@ class Configuration:
         self._asked = asyncio.Event()
         self._kept = False
         """Whether the store has a copy of the files."""
-        self._held: Looks | None = None
+        self._held: FileStates | None = None
         """How the files looked when a change of them was held."""
-        self._confirmed: Looks | None = None
+        self._confirmed: FileStates | None = None
         """The same, once somebody has confirmed that change."""
 
     def __call__(self) -> Config:
@@ -132,7 +132,7 @@ class Configuration:
         started = time.perf_counter()
         moving = await self._moving(files.path, seen)
         confirmed = self._confirmed is not None and self._confirmed == seen
-        held: dict[Path, Problem] = {}
+        held: dict[Path, ConfigProblem] = {}
         while True:
             # In a thread: reading a thousand files takes most of a second, and the loop has events to answer.
             made = await asyncio.to_thread(reload, self._config, files, {**held, **moving})
@@ -148,9 +148,9 @@ class Configuration:
         made = replace(made, config=replace(made.config, held=tuple(held[file] for file in sorted(held))))
         self._put_in_use(made, time.perf_counter() - started)
 
-    async def _still(self, path: Path) -> Looks:
+    async def _still(self, path: Path) -> FileStates:
         """Wait until the files are still, or have changed for long enough; return how they looked then."""
-        now: Looks = {}
+        now: FileStates = {}
         for _ in range(STILL_LOOKS):
             before, now = now, await asyncio.to_thread(_looks, path)
             if now == before:
@@ -158,7 +158,7 @@ class Configuration:
             await asyncio.sleep(STILL_SECONDS)
         return now
 
-    async def _moving(self, path: Path, seen: Looks) -> dict[Path, Problem]:
+    async def _moving(self, path: Path, seen: FileStates) -> dict[Path, ConfigProblem]:
         """Return the files that have changed since they were `seen`; they are read again soon."""
         now = await asyncio.to_thread(_looks, path)
         moving = [name for name in {*now, *seen} if now.get(name) != seen.get(name)]
@@ -166,10 +166,13 @@ class Configuration:
             self.ask()
         files = [_folder(path) / name for name in moving]
         return {
-            file: Problem(str(file), 1, 1, "(file)", "changes while it is read; it is read again") for file in files
+            file: ConfigProblem(str(file), 1, 1, "(file)", "changes while it is read; it is read again")
+            for file in files
         }
 
-    async def _losses(self, made: Reloaded, files: Files, store: Store, *, confirmed: bool) -> dict[Path, Problem]:
+    async def _losses(
+        self, made: ReloadResult, files: Files, store: Store, *, confirmed: bool
+    ) -> dict[Path, ConfigProblem]:
         """Return the files whose change would lose something, each with a reason."""
         found = {} if confirmed else await self._dropped(made.config, store)
         for name in self._config.destinations.keys() - made.config.destinations.keys():
@@ -178,7 +181,7 @@ class Configuration:
         held = {}
         for (section, name), reason in found.items():
             if file := defining_file(files.contents, section, name):
-                held[file] = Problem(str(file), 1, 1, f"{section}.{name}", reason)
+                held[file] = ConfigProblem(str(file), 1, 1, f"{section}.{name}", reason)
         return held
 
     async def _dropped(self, after: Config, store: Store) -> dict[tuple[str, str], str]:
@@ -202,7 +205,7 @@ class Configuration:
         for file in self._config.left_out:
             log.error("file_left_out", file=file.file, problems=len(file.problems), detail=LEFT_OUT)
 
-    def _put_in_use(self, made: Reloaded, seconds: float) -> None:
+    def _put_in_use(self, made: ReloadResult, seconds: float) -> None:
         before, self._config, self._files = self._config, made.config, made.files
         if _fixed(before) != _fixed(made.config):
             log.warning("restart_needed", detail="listen, admin and the store's url and keys change at the next start")
@@ -263,7 +266,7 @@ async def _look_again(path: Path, changed: Callable[[], None]) -> None:
             changed()
 
 
-def _looks(path: Path) -> Looks:
+def _looks(path: Path) -> FileStates:
     """Give what shows that a file has changed, of each that is part of the configuration."""
     found = {}
     with contextlib.suppress(OSError), os.scandir(_folder(path)) as entries:

@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, ValidationError
 
 from bridge.config import plugins
-from bridge.config.chatbots import build_chatbots, senders, used_destinations
+from bridge.config.chatbots import build_chatbots, left_out_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
-from bridge.config.diagnostics import ConfigError, Findings, Place, Problem
-from bridge.config.merge import Draft, Model
-from bridge.config.model import Alerts, Chatbot, Config, Server, Store
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings, Position
+from bridge.config.merge import ConfigDraft, Model
+from bridge.config.model import AlertSettings, Chatbot, Config, ServerSettings, StoreSettings
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import key_fault, store_key, warn_if_readable
 from bridge.config.substitution import Substitution
 from bridge.config.validation_messages import known_keys
-from bridge.config.yaml_reader import FILE_LIMIT, Places, read
+from bridge.config.yaml_reader import FILE_LIMIT, SourceTree, read_yaml
 from bridge.config.yaml_tree import MapNode, Scalar, plain
 from bridge.errors import did_you_mean
 from bridge.mapping.expressions.engine import JinjaExpressions
@@ -51,7 +51,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return load_placed(path, environ)[0]
 
 
-def load_placed(path: Path, environ: Mapping[str, str]) -> tuple[Config, Places]:
+def load_placed(path: Path, environ: Mapping[str, str]) -> tuple[Config, SourceTree]:
     """Do what `load` does, and tell beside it where everything stands."""
     findings = Findings()
     return _build(path, read_files(path, findings), environ, findings)
@@ -80,12 +80,12 @@ def build(path: Path, contents: Mapping[Path, Content], environ: Mapping[str, st
 
 def _build(
     path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
-) -> tuple[Config, Places]:
+) -> tuple[Config, SourceTree]:
     trees = [filled(file, content, environ, findings) for file, content in contents.items()]
-    root = _merge([tree for tree in trees if tree], Place(str(path), 1, 1), findings)
+    root = _merge([tree for tree in trees if tree], Position(str(path), 1, 1), findings)
     brought = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(brought.transforms, MEMBERS)
-    draft = Draft(root, findings, expressions, brought.transforms, whole=None not in trees)
+    draft = ConfigDraft(root, findings, expressions, brought.transforms, whole=None not in trees)
     server = _server(draft)
     store = _store(draft)
     alerts = _alerts(draft)
@@ -103,7 +103,7 @@ def _build(
         alerts=alerts,
         plugins=tuple(brought.folders),
     )
-    return config, Places(root)
+    return config, SourceTree(root)
 
 
 def _files(path: Path, findings: Findings) -> list[Path]:
@@ -112,9 +112,9 @@ def _files(path: Path, findings: Findings) -> list[Path]:
         return [path]
     files = sorted(file for file in path.glob("*.yaml") if not file.name.startswith("."))
     if not files:
-        findings.error((), Place(str(path), 1, 1), "there is no *.yaml file in this folder")
+        findings.error((), Position(str(path), 1, 1), "there is no *.yaml file in this folder")
     for other in sorted(path.glob("*.yml")):
-        findings.warn((), Place(str(other), 1, 1), "not read: rename it to *.yaml")
+        findings.warn((), Position(str(other), 1, 1), "not read: rename it to *.yaml")
     return files
 
 
@@ -130,8 +130,8 @@ def readable_chatbots(file: Path, content: bytes, environ: Mapping[str, str]) ->
     tree = filled(file, content, environ, findings)
     if tree is None:
         return ()
-    draft = Draft(tree, findings, JinjaExpressions({}, MEMBERS), {}, whole=False)
-    return senders(draft, str(file))
+    draft = ConfigDraft(tree, findings, JinjaExpressions({}, MEMBERS), {}, whole=False)
+    return left_out_chatbots(draft, str(file))
 
 
 def holds_only(file: Path, content: bytes, section: str) -> bool:
@@ -152,7 +152,7 @@ def _content(file: Path, findings: Findings) -> bytes | None:
         with file.open("rb") as opened:
             return opened.read(FILE_LIMIT + 1)
     except OSError as error:
-        findings.error((), Place(str(file), 1, 1), f"cannot be read: {error.strerror}")
+        findings.error((), Position(str(file), 1, 1), f"cannot be read: {error.strerror}")
         return None
 
 
@@ -171,7 +171,7 @@ def filled(file: Path, content: Content, environ: Mapping[str, str], findings: F
 
 
 @lru_cache(maxsize=4_096)
-def _parsed(name: str, content: bytes) -> tuple[MapNode | None, tuple[Problem, ...]]:
+def _parsed(name: str, content: bytes) -> tuple[MapNode | None, tuple[ConfigProblem, ...]]:
     """Parse a file; remembered, because a reload reads a thousand files again of which one has changed."""
     findings = Findings()
     tree = _parse(name, content, findings)
@@ -180,19 +180,19 @@ def _parsed(name: str, content: bytes) -> tuple[MapNode | None, tuple[Problem, .
 
 def _parse(name: str, content: bytes, findings: Findings) -> MapNode | None:
     if len(content) > FILE_LIMIT:
-        findings.error((), Place(name, 1, 1), f"larger than {FILE_LIMIT:,} bytes: split it into a folder of files")
+        findings.error((), Position(name, 1, 1), f"larger than {FILE_LIMIT:,} bytes: split it into a folder of files")
         return None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
-        findings.error((), Place(name, line, column), "not text in UTF-8: save the file in that encoding")
+        findings.error((), Position(name, line, column), "not text in UTF-8: save the file in that encoding")
         return None
-    return read(name, text, findings)
+    return read_yaml(name, text, findings)
 
 
-def _merge(trees: list[MapNode], top: Place, findings: Findings) -> MapNode:
+def _merge(trees: list[MapNode], top: Position, findings: Findings) -> MapNode:
     """Put the top-level sections of all files together, name by name."""
     root = MapNode(top, {}, {})
     known = known_keys(ConfigPart)
@@ -226,11 +226,11 @@ def _merge_section(root: MapNode, section: str, tree: MapNode, findings: Finding
             merged.keys[name] = node.keys[name]
 
 
-def _section(draft: Draft, model: type[Model], name: str) -> Model | None:
+def _section(draft: ConfigDraft, model: type[Model], name: str) -> Model | None:
     return draft.model(model, (name,), {key: plain(node) for key, node in draft.section(name).items()})
 
 
-def _server(draft: Draft) -> Server | None:
+def _server(draft: ConfigDraft) -> ServerSettings | None:
     part = _section(draft, ServerPart, "server")
     # A mistake in another key must not hide that the admin listener is open.
     admin = part or _only(draft, "server", {"admin", "admin_token", "viewer_token"})
@@ -239,10 +239,10 @@ def _server(draft: Draft) -> Server | None:
     if part is None:
         return None
     token, viewer = _secret(part.admin_token), _secret(part.viewer_token)
-    return Server(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
+    return ServerSettings(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
 
 
-def _only(draft: Draft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
+def _only(draft: ConfigDraft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
     """Make the model of some of a section's keys; None where they are wrong too, which has been noted already."""
     values = {key: plain(node) for key, node in draft.section(section).items() if key in keys}
     try:
@@ -251,7 +251,7 @@ def _only(draft: Draft, section: str, keys: AbstractSet[str]) -> ServerPart | No
         return None
 
 
-def _check_admin(draft: Draft, part: ServerPart) -> None:
+def _check_admin(draft: ConfigDraft, part: ServerPart) -> None:
     where = ("server", "admin_token")
     token = _secret(part.admin_token)
     fault = key_fault(token) if token else None
@@ -263,7 +263,7 @@ def _check_admin(draft: Draft, part: ServerPart) -> None:
     _check_viewer(draft, _secret(part.viewer_token), token)
 
 
-def _check_viewer(draft: Draft, viewer: str, token: str) -> None:
+def _check_viewer(draft: ConfigDraft, viewer: str, token: str) -> None:
     where = ("server", "viewer_token")
     if not viewer:
         return
@@ -287,14 +287,14 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == _LOCALHOST
 
 
-def _store(draft: Draft) -> Store | None:
+def _store(draft: ConfigDraft) -> StoreSettings | None:
     part = _section(draft, StorePart, "store")
     if part is None:
         return None
     url = part.url.get_secret_value()
     if _has_password(url):
         warn_if_readable(draft.findings, draft.root, ("store", "url"))
-    return Store(
+    return StoreSettings(
         url,
         part.retention.delivered,
         part.retention.dead,
@@ -305,7 +305,7 @@ def _store(draft: Draft) -> Store | None:
     )
 
 
-def _store_keys(draft: Draft, where: tuple[str, ...]) -> list[bytes]:
+def _store_keys(draft: ConfigDraft, where: tuple[str, ...]) -> list[bytes]:
     keys: list[bytes] = []
     for path, written in draft.texts(where):
         try:
@@ -320,7 +320,7 @@ def _store_keys(draft: Draft, where: tuple[str, ...]) -> list[bytes]:
     return keys
 
 
-def _alerts(draft: Draft) -> Alerts | None:
+def _alerts(draft: ConfigDraft) -> AlertSettings | None:
     part = _section(draft, AlertsPart, "alerts")
     if part is None:
         return None
@@ -331,7 +331,7 @@ def _alerts(draft: Draft) -> Alerts | None:
             )
         warn_if_readable(draft.findings, draft.root, path)
     # An empty one is a variable that is not set: nobody is to be told there.
-    return Alerts(tuple(url for each in part.to if (url := _secret(each))), part.oldest, part.repeat)
+    return AlertSettings(tuple(url for each in part.to if (url := _secret(each))), part.oldest, part.repeat)
 
 
 def _has_password(url: str) -> bool:
@@ -341,7 +341,7 @@ def _has_password(url: str) -> bool:
         return False
 
 
-def _warn_of_gaps(draft: Draft) -> None:
+def _warn_of_gaps(draft: ConfigDraft) -> None:
     """Warn of what is not there although the configuration makes little sense without it."""
     if not draft.section("chatbots"):
         if draft.whole:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
-from bridge.config.diagnostics import Path, Place, Problem
+from bridge.config.diagnostics import ConfigPath, ConfigProblem, Position
 from bridge.delivery.rate_limit import Pace
 from bridge.delivery.sharding import Shard, lanes_of, part
 from bridge.event import UNSIGNED
@@ -35,7 +35,7 @@ class Ack(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where a listener listens."""
 
     host: str
@@ -48,12 +48,12 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerSettings:
     """The two listeners."""
 
-    listen: Address
+    listen: ListenAddress
     """The webhook endpoint."""
-    admin: Address
+    admin: ListenAddress
     """Health, metrics, API, dashboard."""
     admin_token: str | None = field(repr=False)
     """What an admin request must show; None only where the admin listener is bound to loopback."""
@@ -66,7 +66,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StoreSettings:
     """Where events and deliveries are kept, and for how long."""
 
     url: str = field(repr=False)
@@ -86,7 +86,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class Alerts:
+class AlertSettings:
     """Who is told when something needs a person."""
 
     to: tuple[str, ...] = field(default=(), repr=False)
@@ -157,7 +157,7 @@ class Destination:
     retry: RetrySchedule
     shards: int = 1
     """How many lanes work its queue."""
-    hidden: frozenset[Path] = frozenset()
+    hidden: frozenset[ConfigPath] = frozenset()
     """The paths of its texts that variables or secret files were filled into: a page does not show them."""
     kind: type[Connector] = field(init=False, repr=False)
     """The connector's class."""
@@ -200,7 +200,7 @@ class Route:
     """The connector's own settings, an instance of its `route_settings`."""
     when_source: str | None = None
     """The text that `when` was compiled of, to show to a person."""
-    hidden: frozenset[Path] = frozenset()
+    hidden: frozenset[ConfigPath] = frozenset()
     """The same as `Destination.hidden`."""
 
 
@@ -219,7 +219,7 @@ class RouteTest:
 
     name: str
     """What it shows, in its author's words; may be empty."""
-    place: Place
+    place: Position
     event: Mapping[str, Any] = field(repr=False)
     """Fields by the sender's names; the others have a default."""
     expect: Mapping[str, Mapping[str, Any] | Ending] = field(repr=False)
@@ -280,7 +280,7 @@ class LeftOut:
     """A file that is not in use because of its errors, and was never in use since the start."""
 
     file: str
-    problems: tuple[Problem, ...]
+    problems: tuple[ConfigProblem, ...]
     chatbots: tuple[Chatbot, ...] = ()
     """Those whose serial number can be read; without routes."""
     readable: bool = True
@@ -291,18 +291,18 @@ class LeftOut:
 class Config:
     """A whole configuration without errors."""
 
-    server: Server
-    store: Store
+    server: ServerSettings
+    store: StoreSettings
     destinations: Mapping[str, Destination]
     chatbots: Mapping[str, Chatbot]
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[ConfigProblem, ...] = ()
     """What works but is likely not meant, in the order of the files."""
-    alerts: Alerts = Alerts()
+    alerts: AlertSettings = AlertSettings()
     plugins: tuple[FilePath, ...] = ()
     """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
     left_out: tuple[LeftOut, ...] = ()
     """Files that are not in use because of their errors."""
-    held: tuple[Problem, ...] = ()
+    held: tuple[ConfigProblem, ...] = ()
     """Changes of files that wait for a confirmation; these files stay in use as they were."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
     """The same chatbots by serial number, and those of files that are left out."""

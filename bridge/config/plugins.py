@@ -22,9 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bridge.config.diagnostics import ConfigError, Findings, Place
-from bridge.config.diagnostics import Path as ConfigPath
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, Span
+from bridge.config.diagnostics import ConfigError, ConfigPath, Findings, Position
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, SourceSpan
 from bridge.mapping.expressions.sandbox import Sandbox
 from bridge.mapping.plugin_api import connector_in, transforms_in
 from bridge.mapping.transform_api import Transform
@@ -128,7 +127,7 @@ class _Loading:
             for file in files:
                 self._file((*path, file.name), node.place, file, package)
 
-    def _file(self, path: ConfigPath, place: Place, file: Path, package: str) -> None:
+    def _file(self, path: ConfigPath, place: Position, file: Path, package: str) -> None:
         if not file.stem.isidentifier():
             self.findings.error(path, place, f"{file}: rename it: letters, digits and `_` only")
             return
@@ -137,7 +136,7 @@ class _Loading:
             self.take(path, place, module, str(file))
             self._take_connector(path, place, module, file)
 
-    def _take_connector(self, path: ConfigPath, place: Place, module: ModuleType, file: Path) -> None:
+    def _take_connector(self, path: ConfigPath, place: Position, module: ModuleType, file: Path) -> None:
         found = connector_in(module)
         if found is None:
             return
@@ -154,7 +153,7 @@ class _Loading:
         else:
             self.plugins.connectors[name] = entry
 
-    def take(self, path: ConfigPath, place: Place, found: object, source: str) -> None:
+    def take(self, path: ConfigPath, place: Position, found: object, source: str) -> None:
         """Take over the transforms of a module. One that came before, by an import from elsewhere, is passed over."""
         known = {**Sandbox({}).filters, **self.plugins.transforms}
         for each in transforms_in(found):
@@ -168,7 +167,7 @@ class _Loading:
                 self.plugins.transforms[each.name] = each
 
     @contextmanager
-    def faults(self, path: ConfigPath, place: Place, folder: Path | None, what: str) -> Iterator[None]:
+    def faults(self, path: ConfigPath, place: Position, folder: Path | None, what: str) -> Iterator[None]:
         """Note what a foreign module does while it is imported."""
         try:
             yield
@@ -214,8 +213,8 @@ def _where(error: BaseException, folder: Path) -> str:
 
 def plugins_in(folders: Iterable[Path]) -> Plugins:
     """Import folders that a command is given, and what is installed. Raises ConfigError with what is wrong."""
-    place = Place("--plugins", 1, 1)
-    span = Span("", 0, 0)
+    place = Position("--plugins", 1, 1)
+    span = SourceSpan("", 0, 0)
     items: list[Node] = [Scalar(place, str(folder), span) for folder in folders]
     findings = Findings()
     found = load_plugins(MapNode(place, {SECTION: ListNode(place, items)}, {SECTION: place}), findings)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from bridge.config import plugins
-from bridge.config.editor_schema import EXAMPLES, SOURCES, Json, json_schema
+from bridge.config.editor_schema import SOURCES, TRANSFORM_EXAMPLES, JsonSchema, json_schema
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import FieldForm, compile_mapping
 from bridge.mapping.transform_api import REQUIRED
@@ -24,13 +24,13 @@ _TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
 _HEAD: Final = ("key", "meaning", "default", "example")
 
 
-def installed_schema() -> Json:
+def installed_schema() -> JsonSchema:
     """Give the JSON Schema of a configuration with the connectors that are installed. May raise ImportError."""
     entries = plugins.connector_entries()
     return json_schema({name: plugins.connector_class(entry) for name, entry in sorted(entries.items())})
 
 
-def reference(schema: Json) -> str:
+def reference(schema: JsonSchema) -> str:
     """Write the documentation of the configuration.
 
     Args:
@@ -40,7 +40,7 @@ def reference(schema: Json) -> str:
     return _TABLE.sub(lambda found: "\n".join(_made(schema, found[1], found[2])), text)
 
 
-def _made(schema: Json, what: str, name: str) -> Iterator[str]:
+def _made(schema: JsonSchema, what: str, name: str) -> Iterator[str]:
     definitions = schema["$defs"]
     if what == "keys":
         yield from table(_HEAD, keys(definitions[name], definitions))
@@ -53,14 +53,14 @@ def _made(schema: Json, what: str, name: str) -> Iterator[str]:
             yield from _connector(branch, definitions)
 
 
-def _connector(branch: Json, definitions: Mapping[str, Json]) -> Iterator[str]:
+def _connector(branch: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[str]:
     yield f"### `connector: {branch['if']['properties']['connector']['const']}`"
     yield ""
     yield from table(_HEAD, keys(branch["then"], definitions))
     yield ""
 
 
-def keys(part: Json, definitions: Mapping[str, Json], before: str = "") -> Iterator[list[str]]:
+def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = "") -> Iterator[list[str]]:
     """Give a row for each key of a part, and for those below it: `retention`, `retention.delivered`, …."""
     for name, written in part.get("properties", {}).items():
         if written is True:  # a key that is described elsewhere
@@ -72,7 +72,7 @@ def keys(part: Json, definitions: Mapping[str, Json], before: str = "") -> Itera
             yield from keys(each, definitions, f"{before}{name}.")
 
 
-def _parts(schema: Json, definitions: Mapping[str, Json]) -> Iterator[Json]:
+def _parts(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[JsonSchema]:
     """Give the maps with keys of their own that can stand somewhere. Fields have a chapter of their own."""
     for each in [schema, *schema.get("anyOf", [])]:
         name = each.get("$ref", "").rpartition("/")[2]
@@ -80,11 +80,11 @@ def _parts(schema: Json, definitions: Mapping[str, Json]) -> Iterator[Json]:
             yield definitions[name]
 
 
-def _resolved(schema: Json, definitions: Mapping[str, Json]) -> Json:
+def _resolved(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> JsonSchema:
     return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
 
 
-def _example(schema: Json) -> str:
+def _example(schema: JsonSchema) -> str:
     choices = [each for each in schema.get("anyOf", []) if isinstance(each, dict)]
     for each in (schema, *choices):
         if each.get("examples"):
@@ -107,7 +107,7 @@ def _value(value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def _transform(name: str) -> list[str]:
-    transform, (asked, value) = BUILTIN[name], EXAMPLES[name]
+    transform, (asked, value) = BUILTIN[name], TRANSFORM_EXAMPLES[name]
     arguments = "".join(
         f"<br>`{part.name}`: {part.description}"
         + ("" if part.default is REQUIRED else f" (default {_value(part.default)})" if part.default else " (optional)")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from bridge.config.diagnostics import ConfigError, Findings, Problem
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings
 from bridge.config.load import Content, build, filled, names_in, read_files, readable_chatbots, sections_in
 from bridge.config.model import Config, LeftOut
 from bridge.config.yaml_tree import MapNode
@@ -32,18 +32,18 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
+class ReloadResult:
     """What came of reading the files again."""
 
     config: Config
     files: Files
-    problems: tuple[Problem, ...]
+    problems: tuple[ConfigProblem, ...]
     """Why files have been left as they were; empty if everything on disk is in use now."""
     kept: tuple[Path, ...]
     """The files that have been left as they were, or left out because they are new."""
 
 
-def first(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
+def load_files(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     """Read a configuration for the first time, as `bridge.config.load` does. Raises ConfigError."""
     findings = Findings()
     contents = read_files(path, findings)
@@ -51,7 +51,7 @@ def first(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     return config, Files(path, environ, {file: each for file, each in contents.items() if each is not None}, trees)
 
 
-def tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
+def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     """Read a configuration for the first time, and leave out the files of a folder that have errors.
 
     A file that uses something of a file that is left out is left out too. A single file must be without errors.
@@ -61,7 +61,7 @@ def tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
             no chatbot is left.
     """
     if not path.is_dir():
-        return first(path, environ)
+        return load_files(path, environ)
     findings = Findings()
     on_disk = read_files(path, findings)
     problems = {Path(each.file): [each] for each in findings.problems}
@@ -72,7 +72,7 @@ def tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
         try:
             made = _built(path, wanted, environ, Findings())
         except ConfigError as error:
-            found: dict[Path, list[Problem]] = {}
+            found: dict[Path, list[ConfigProblem]] = {}
             for each in error.problems:
                 found.setdefault(Path(each.file), []).append(_because_of(each, problems))
             if not found.keys() <= wanted.keys():
@@ -88,7 +88,7 @@ def tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     return dataclasses.replace(config, left_out=left_out), Files(path, environ, good, trees)
 
 
-def reload(current: Config, files: Files, held: Mapping[Path, Problem] = MappingProxyType({})) -> Reloaded:
+def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = MappingProxyType({})) -> ReloadResult:
     """Read the files again, and make a configuration of those that are good.
 
     A file with a problem counts as it was before, with the secrets that it had then: its chatbots and destinations
@@ -113,7 +113,7 @@ def reload(current: Config, files: Files, held: Mapping[Path, Problem] = Mapping
     _take_back(wanted, files, kept)
     if not wanted:
         # A folder without any file is one that is not mounted, or a path mistaken: no reason to drop everything.
-        return Reloaded(current, files, tuple(sorted(problems)), tuple(sorted(files.contents)))
+        return ReloadResult(current, files, tuple(sorted(problems)), tuple(sorted(files.contents)))
     built = None
     while built is None:
         try:
@@ -123,7 +123,7 @@ def reload(current: Config, files: Files, held: Mapping[Path, Problem] = Mapping
             offenders = _offenders(wanted, files, error.problems)
             if not offenders:
                 # Even the old contents are not good any more (a plug-in's folder has gone): all stays as it is.
-                return Reloaded(current, files, tuple(sorted(problems)), tuple(sorted(kept)))
+                return ReloadResult(current, files, tuple(sorted(problems)), tuple(sorted(kept)))
             kept |= offenders
             _take_back(wanted, files, offenders)
     config, trees = built
@@ -137,7 +137,7 @@ def reload(current: Config, files: Files, held: Mapping[Path, Problem] = Mapping
     }
     config = dataclasses.replace(_with_the_old(config, current), left_out=_left_out(new, on_disk, files.environ))
     made = Files(files.path, files.environ, contents, trees)
-    return Reloaded(config, made, tuple(sorted(problems)), tuple(sorted(kept)))
+    return ReloadResult(config, made, tuple(sorted(problems)), tuple(sorted(kept)))
 
 
 def defining_file(contents: Contents, section: str, name: str) -> Path | None:
@@ -145,7 +145,7 @@ def defining_file(contents: Contents, section: str, name: str) -> Path | None:
     return next((file for file, content in contents.items() if name in names_in(file, content, section)), None)
 
 
-def _offenders(wanted: Mapping[Path, Content], files: Files, problems: tuple[Problem, ...]) -> set[Path]:
+def _offenders(wanted: Mapping[Path, Content], files: Files, problems: tuple[ConfigProblem, ...]) -> set[Path]:
     """Choose which changes to take back because of problems; empty if there are no changes left."""
     before = files.contents
     changed = {
@@ -189,11 +189,13 @@ def _is_blank(content: bytes | None) -> bool:
     return content is not None and not content.strip()
 
 
-def _empty(file: Path) -> Problem:
-    return Problem(str(file), 1, 1, "(file)", "is empty, as while it is being saved; delete the file if you mean it")
+def _empty(file: Path) -> ConfigProblem:
+    return ConfigProblem(
+        str(file), 1, 1, "(file)", "is empty, as while it is being saved; delete the file if you mean it"
+    )
 
 
-def _because_of(problem: Problem, left_out: Mapping[Path, object]) -> Problem:
+def _because_of(problem: ConfigProblem, left_out: Mapping[Path, object]) -> ConfigProblem:
     """Say where the cause of a problem may be, if it only shows without the files that are left out."""
     if not left_out:
         return problem
@@ -219,7 +221,7 @@ def _may_need(broken: Collection[Path], on_disk: Mapping[Path, bytes | None], go
 
 
 def _left_out(
-    broken: Mapping[Path, list[Problem]], on_disk: Mapping[Path, bytes | None], environ: Mapping[str, str]
+    broken: Mapping[Path, list[ConfigProblem]], on_disk: Mapping[Path, bytes | None], environ: Mapping[str, str]
 ) -> tuple[LeftOut, ...]:
     made = []
     for file, problems in sorted(broken.items()):

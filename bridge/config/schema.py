@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from bridge.config.model import Ack, Ending
-from bridge.config.units import Duration, Listener, Size, SomeTime, parse_address, parse_duration, parse_size
+from bridge.config.units import (
+    ByteSize,
+    Duration,
+    ListenSetting,
+    PositiveDuration,
+    parse_address,
+    parse_duration,
+    parse_size,
+)
 from bridge.delivery.sharding import MOST_SHARDS
 from bridge.mapping.mapping import FieldForm
 
@@ -37,24 +45,24 @@ def _setting(default: str, parse: Callable[[str], Any], description: str, exampl
     )
 
 
-Text = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+TextSetting = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
 SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
 EventType = Literal["Lead", "Appointment"]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """A part of the configuration. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class ServerPart(Part):
+class ServerPart(StrictModel):
     """The two listeners: the webhook endpoint, and the one for operators."""
 
-    listen: Listener = _setting(
+    listen: ListenSetting = _setting(
         "0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.", "127.0.0.1:9000"
     )
-    admin: Listener = _setting(
+    admin: ListenSetting = _setting(
         "127.0.0.1:8081",
         parse_address,
         "Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
@@ -72,20 +80,22 @@ class ServerPart(Part):
         "masked; at least 16 characters.",
         examples=["${LEADBRIDGE_VIEWER_TOKEN}"],
     )
-    max_body: Size = _setting("1MiB", parse_size, "The largest request body that is taken.", "256KiB")
-    read_timeout: SomeTime = _setting(
+    max_body: ByteSize = _setting("1MiB", parse_size, "The largest request body that is taken.", "256KiB")
+    read_timeout: PositiveDuration = _setting(
         "10s", parse_duration, "In what time a request's headers and body must have arrived.", "30s"
     )
 
 
-class RetentionPart(Part):
+class RetentionPart(StrictModel):
     """How long events are kept."""
 
-    delivered: SomeTime = _setting("30d", parse_duration, "How long after its last delivery an event is kept.", "90d")
-    dead: SomeTime = _setting("180d", parse_duration, "How long a dead letter is kept.", "365d")
+    delivered: PositiveDuration = _setting(
+        "30d", parse_duration, "How long after its last delivery an event is kept.", "90d"
+    )
+    dead: PositiveDuration = _setting("180d", parse_duration, "How long a dead letter is kept.", "365d")
 
 
-class StorePart(Part):
+class StorePart(StrictModel):
     """Where events and deliveries are kept."""
 
     url: SecretStr = Field(
@@ -115,7 +125,7 @@ class StorePart(Part):
         description="With PostgreSQL: the file on this machine that keeps what comes while the database cannot be "
         "reached; a relative path starts at the working directory. Each process needs one of its own.",
     )
-    spool_limit: Size = _setting(
+    spool_limit: ByteSize = _setting(
         "1GiB",
         parse_size,
         "The most that the spool keeps, in bytes of payloads; beyond it the sender is told to come again.",
@@ -141,7 +151,7 @@ class StorePart(Part):
         return url
 
 
-class AlertsPart(Part):
+class AlertsPart(StrictModel):
     """Who is told when something needs a person."""
 
     to: Annotated[list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)] = (
@@ -152,20 +162,22 @@ class AlertsPart(Part):
             examples=[["${ALERT_URL}"]],
         )
     )
-    oldest: SomeTime = _setting("15m", parse_duration, "How long a lead may wait before somebody is told.", "5m")
-    repeat: SomeTime = _setting(
+    oldest: PositiveDuration = _setting(
+        "15m", parse_duration, "How long a lead may wait before somebody is told.", "5m"
+    )
+    repeat: PositiveDuration = _setting(
         "4h", parse_duration, "After how long a trouble that is still there is told again.", "1d"
     )
 
 
-class RateLimitPart(Part):
+class RateLimitPart(StrictModel):
     """A limit on calls, shared by all chatbots that use the destination."""
 
     requests: int = Field(ge=1, le=1_000_000, description="How many calls are made at most …", examples=[100])
-    per: SomeTime = Field(description="… in any span of this length.", examples=["10s"])
+    per: PositiveDuration = Field(description="… in any span of this length.", examples=["10s"])
 
 
-class BatchPart(Part):
+class BatchPart(StrictModel):
     """How records share a call, where the connector can do that."""
 
     size: int | None = Field(
@@ -179,18 +191,18 @@ class BatchPart(Part):
     )
 
 
-class RetryPart(Part):
+class RetryPart(StrictModel):
     """When a delivery that failed is tried again."""
 
-    initial: SomeTime = _setting("10s", parse_duration, "The wait after the first failure.", "1m")
-    max: SomeTime = _setting("1h", parse_duration, "The longest wait between two attempts.", "30m")
+    initial: PositiveDuration = _setting("10s", parse_duration, "The wait after the first failure.", "1m")
+    max: PositiveDuration = _setting("1h", parse_duration, "The longest wait between two attempts.", "30m")
     multiplier: float = Field(
         default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.", examples=[3]
     )
     jitter: float = Field(
         default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.", examples=[0.5]
     )
-    give_up_after: SomeTime = _setting(
+    give_up_after: PositiveDuration = _setting(
         "3d", parse_duration, "When a delivery that still fails becomes a dead letter.", "7d"
     )
 
@@ -202,10 +214,10 @@ class RetryPart(Part):
         return longest
 
 
-class DestinationPart(Part):
+class DestinationPart(StrictModel):
     """One account to deliver to. The settings of its connector stand beside these keys."""
 
-    connector: Text = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
+    connector: TextSetting = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(
         default=None,
         description="At most so many calls in a span of time, restarts included: a lane that begins anew takes it for "
@@ -224,14 +236,14 @@ class DestinationPart(Part):
         examples=[4],
     )
     batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
-    timeout: SomeTime = _setting("30s", parse_duration, "How long one call may take.", "60s")
+    timeout: PositiveDuration = _setting("30s", parse_duration, "How long one call may take.", "60s")
     retry: RetryPart = Field(default_factory=RetryPart, description="When a delivery that failed is tried again.")
 
 
-class RoutePart(Part):
+class RoutePart(StrictModel):
     """Which events go to which destination, as what. The route settings of its connector stand beside these keys."""
 
-    to: Text = Field(description="The name of a destination.", examples=["crm"])
+    to: TextSetting = Field(description="The name of a destination.", examples=["crm"])
     events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
         Field(
             default=["Lead", "Appointment"],
@@ -265,7 +277,7 @@ Expected = Annotated[
 ]
 
 
-class TestPart(Part):
+class TestPart(StrictModel):
     """One test of a chatbot's routes."""
 
     __test__ = False  # pytest takes any class of such a name for its own
@@ -286,7 +298,7 @@ class TestPart(Part):
     )
 
 
-class PullPart(Part):
+class PullPart(StrictModel):
     """The vendor's API for leads, which `leadbridge backfill` asks for those that were missed."""
 
     url: str = Field(
@@ -313,10 +325,10 @@ class PullPart(Part):
         return key
 
 
-class ChatbotPart(Part):
+class ChatbotPart(StrictModel):
     """One chatbot: a source of events."""
 
-    serial_number: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+    serial_number: Annotated[TextSetting, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="The chatbot's id, `SerialNumber` in its events.", examples=["59001dd73709417321c58b11693183a2"]
     )
     signing_keys: Annotated[
@@ -334,7 +346,9 @@ class ChatbotPart(Part):
         description="Whether the sender is told success when an event is stored (`queued`), or when all its "
         "deliveries have arrived (`relayed`).",
     )
-    ack_within: SomeTime = _setting("10s", parse_duration, "How long `ack: relayed` waits for the deliveries.", "5s")
+    ack_within: PositiveDuration = _setting(
+        "10s", parse_duration, "How long `ack: relayed` waits for the deliveries.", "5s"
+    )
     test_when: str | None = Field(
         default=None,
         description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",
@@ -350,7 +364,7 @@ class ChatbotPart(Part):
     tests: list[TestPart] = Field(default=[], description="What is expected of its routes; see `leadbridge test`.")
 
 
-class ConfigPart(Part):
+class ConfigPart(StrictModel):
     """The whole configuration. With a folder of files, each section is merged by name."""
 
     server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")

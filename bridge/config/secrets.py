@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.config.diagnostics import Findings, Path
-from bridge.config.yaml_tree import Node, Origin, Scalar, find
+from bridge.config.diagnostics import ConfigPath, Findings
+from bridge.config.yaml_tree import Node, Origin, Scalar, find_node
 
 SHORTEST: Final = 16
 """Characters that a key or token must have: fewer can be guessed."""
@@ -50,9 +50,9 @@ def store_key(written: str) -> bytes:
     return key
 
 
-def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:
+def warn_if_readable(findings: Findings, root: Node, path: ConfigPath) -> None:
     """Warn about a secret that anybody who sees the configuration file can read."""
-    followed, node = find(root, path)
+    followed, node = find_node(root, path)
     if not isinstance(node, Scalar) or node.value in {None, ""}:
         return
     if node.origin is Origin.WRITTEN:
@@ -62,7 +62,7 @@ def warn_if_readable(findings: Findings, root: Node, path: Path) -> None:
         findings.warn(followed, node.place, f"a secret from the default in this file, which is no secret: set {names}")
 
 
-def secrets_in(value: object, path: Path = ()) -> Iterator[tuple[Path, SecretStr]]:
+def secret_settings(value: object, path: ConfigPath = ()) -> Iterator[tuple[ConfigPath, SecretStr]]:
     """Find the secrets in a connector's settings, each with its path by the keys that the configuration uses.
 
     In a map of free names (headers) all values may be typed as secrets, so that none is ever shown; there only those
@@ -72,11 +72,11 @@ def secrets_in(value: object, path: Path = ()) -> Iterator[tuple[Path, SecretStr
         yield path, value
     elif isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
-            yield from secrets_in(getattr(value, name), (*path, field.alias or name))
+            yield from secret_settings(getattr(value, name), (*path, field.alias or name))
     elif isinstance(value, Mapping):
         for key, each in value.items():
             if not isinstance(each, SecretStr) or _TELLING_NAME.search(str(key)):
-                yield from secrets_in(each, (*path, str(key)))
+                yield from secret_settings(each, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for at, each in enumerate(value):
-            yield from secrets_in(each, (*path, at))
+            yield from secret_settings(each, (*path, at))

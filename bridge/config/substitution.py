@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Final
 
-from bridge.config.diagnostics import Findings, Path
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, place_inside
+from bridge.config.diagnostics import ConfigPath, Findings
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, position_inside
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 _NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)
@@ -38,7 +38,7 @@ class Substitution:
     """Where relative paths of `${file:PATH}` start."""
     findings: Findings
 
-    def fill(self, node: Node, path: Path = ()) -> Node:
+    def fill(self, node: Node, path: ConfigPath = ()) -> Node:
         """Give the tree with its references filled in; what cannot be filled in is noted and left empty."""
         if isinstance(node, MapNode):
             return replace(node, items={key: self.fill(value, (*path, key)) for key, value in node.items.items()})
@@ -46,7 +46,7 @@ class Substitution:
             return replace(node, items=[self.fill(item, (*path, at)) for at, item in enumerate(node.items)])
         return self._scalar(node, path)
 
-    def _scalar(self, scalar: Scalar, path: Path) -> Scalar:
+    def _scalar(self, scalar: Scalar, path: ConfigPath) -> Scalar:
         text = scalar.value
         if not isinstance(text, str) or "${" not in text:
             return scalar
@@ -60,7 +60,7 @@ class Substitution:
             except _ReferenceError as error:
                 line = text.count("\n", 0, found.start()) + 1
                 column = found.start() - text.rfind("\n", 0, found.start())
-                self.findings.spoil(path, place_inside(scalar, line, column), str(error))
+                self.findings.spoil(path, position_inside(scalar, line, column), str(error))
                 return replace(scalar, value="", origin=Origin.OUTSIDE)
         parts.append(_FilledIn(text[end:], Origin.WRITTEN))
         return _joined(scalar, parts)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
-from bridge.config.model import Address
+from bridge.config.model import ListenAddress
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -33,12 +33,12 @@ def parse_size(text: object) -> int:
     return int(found[1]) * _BYTES[found[2]]
 
 
-def parse_address(text: object) -> Address:
+def parse_address(text: object) -> ListenAddress:
     """Read `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for all addresses. Raises ValueError."""
     found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if not found or int(found["port"]) >= _PORTS:
         raise ValueError("must be an address and a port, such as 127.0.0.1:8081 or [::1]:8081")
-    return Address(found["v6"] or found["name"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - asked for by `:8080`
+    return ListenAddress(found["v6"] or found["name"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - asked for by `:8080`
 
 
 def _some_time(seconds: float) -> float:
@@ -54,16 +54,18 @@ _WRITTEN: Final = {
 }
 Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema({"anyOf": [_WRITTEN, {"const": 0}]})]
 """Seconds; 0 is allowed."""
-SomeTime = Annotated[float, PlainValidator(parse_duration), AfterValidator(_some_time), WithJsonSchema({**_WRITTEN})]
+PositiveDuration = Annotated[
+    float, PlainValidator(parse_duration), AfterValidator(_some_time), WithJsonSchema({**_WRITTEN})
+]
 """Seconds, more than 0."""
-Size = Annotated[
+ByteSize = Annotated[
     int,
     PlainValidator(parse_size),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
 ]
 """Bytes, more than 0."""
-Listener = Annotated[
-    Address,
+ListenSetting = Annotated[
+    ListenAddress,
     PlainValidator(parse_address),
     WithJsonSchema(
         {

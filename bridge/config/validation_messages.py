@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from bridge.config.diagnostics import Findings, Path
-from bridge.config.yaml_tree import Node, Scalar, find, key_place
+from bridge.config.diagnostics import ConfigPath, Findings
+from bridge.config.yaml_tree import Node, Scalar, find_node, key_position
 from bridge.errors import did_you_mean
 
 _SHAPES: Final[Mapping[str, str]] = {
@@ -58,13 +58,13 @@ _SHOWN_KEYS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class ErrorReporter:
     """Turns the errors of one model into problems of the configuration."""
 
     findings: Findings
     root: Node
     """The whole configuration, for the places."""
-    path: Path
+    path: ConfigPath
     """Where the model's values stand in it."""
     model: type[BaseModel]
     also_known: Iterable[str] = ()
@@ -77,27 +77,27 @@ class Wording:
 
     def _one(self, error: ErrorDetails) -> None:
         kind, location = error["type"], error["loc"]
-        followed, node = find(self.root, (*self.path, *location))
+        followed, node = find_node(self.root, (*self.path, *location))
         last = str(location[-1]) if location else ""
         if kind == "missing":
             field = self._fields(location[:-1]).get(last)
             what = _sentence(field.description if field else None)
-            self.findings.error((*followed, last), key_place(self.root, followed), f"is missing{what}")
+            self.findings.error((*followed, last), key_position(self.root, followed), f"is missing{what}")
         elif kind == "extra_forbidden":
-            self.findings.error(followed, key_place(self.root, followed), self._unknown(location, last))
+            self.findings.error(followed, key_position(self.root, followed), self._unknown(location, last))
         else:
             has_no_value = isinstance(node, Scalar) and node.value is None
             message = "has no value: give it one, or remove the key" if has_no_value else _message(error)
             self.findings.error(followed, node.place, message)
 
-    def _unknown(self, location: Path, key: str) -> str:
+    def _unknown(self, location: ConfigPath, key: str) -> str:
         known = [*self._fields(location[:-1]), *(self.also_known if len(location) == 1 else ())]
         hint = did_you_mean(key, known)
         if hint or not known or len(known) > _SHOWN_KEYS:
             return f"unknown key{hint}"
         return f"unknown key; known here: {', '.join(sorted(known))}"
 
-    def _fields(self, location: Path) -> dict[str, FieldInfo]:
+    def _fields(self, location: ConfigPath) -> dict[str, FieldInfo]:
         """Give the fields, by the names that the configuration uses, of the models at a location."""
         models = [self.model]
         for key in location:

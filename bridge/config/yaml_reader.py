@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from bridge.config.diagnostics import Findings, Path, Place, Problem, written
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, Span, find, key_place, plain
+from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Position, dotted_path
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, SourceSpan, find_node, key_position, plain
 
 FILE_LIMIT: Final = 1024 * 1024
 """Bytes of one file."""
@@ -55,13 +55,13 @@ _WORDINGS: Final = (
 class _UnreadableError(Exception):
     """A fault after which the rest of a file cannot be read."""
 
-    def __init__(self, place: Place, message: str) -> None:
+    def __init__(self, place: Position, message: str) -> None:
         super().__init__(message)
         self.place = place
         self.message = message
 
 
-def read(file: str, text: str, findings: Findings) -> MapNode | None:
+def read_yaml(file: str, text: str, findings: Findings) -> MapNode | None:
     """Read one file. Notes what is wrong in `findings` and gives None where the file cannot be used at all.
 
     Args:
@@ -94,7 +94,7 @@ class _Composer:
     file: str
     text: str
     findings: Findings
-    path: Path = ()
+    path: ConfigPath = ()
     """Where the reading has come to."""
     _left: int = _NODE_LIMIT
     _anchors: dict[str, tuple[Node, int]] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class _Composer:
         next(self._events)
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
-            return Scalar(Place(self.file, 1, 1), None, Span(self.text, 0, 0))
+            return Scalar(Position(self.file, 1, 1), None, SourceSpan(self.text, 0, 0))
         node = self._node(next(self._events), ())
         next(self._events)
         event = next(self._events)
@@ -119,7 +119,7 @@ class _Composer:
             raise _UnreadableError(self._place(event), "a second document begins: use one file for each, in a folder")
         return node
 
-    def _node(self, event: Any, path: Path) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+    def _node(self, event: Any, path: ConfigPath) -> Node:  # noqa: ANN401 - PyYAML's events have no types
         self.path = path
         place = self._place(event)
         self._spend(1, place)
@@ -140,31 +140,31 @@ class _Composer:
             self._anchors[event.anchor] = (node, before - self._left + 1)
         return node
 
-    def _spend(self, nodes: int, place: Place) -> None:
+    def _spend(self, nodes: int, place: Position) -> None:
         self._left -= nodes
         if self._left < 0:
             raise _UnreadableError(place, f"holds more than {_NODE_LIMIT:,} values: split the file")
 
-    def _alias(self, event: Any, place: Place) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+    def _alias(self, event: Any, place: Position) -> Node:  # noqa: ANN401 - PyYAML's events have no types
         if event.anchor not in self._anchors:
             raise _UnreadableError(place, f"there is no `&{event.anchor[:40]}` above that is complete")
         node, size = self._anchors[event.anchor]
         self._spend(size, place)
         return node
 
-    def _scalar(self, event: Any, place: Place) -> Scalar:  # noqa: ANN401 - PyYAML's events have no types
+    def _scalar(self, event: Any, place: Position) -> Scalar:  # noqa: ANN401 - PyYAML's events have no types
         if len(event.value) > _SCALAR_LIMIT:
             raise _UnreadableError(place, f"a text of more than {_SCALAR_LIMIT:,} characters: shorten it")
         value = event.value if event.style else _resolve(event.value)
-        return Scalar(place, value, Span(self.text, event.start_mark.index, event.end_mark.index))
+        return Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index))
 
-    def _list(self, place: Place, path: Path) -> ListNode:
+    def _list(self, place: Position, path: ConfigPath) -> ListNode:
         items: list[Node] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._node(event, (*path, len(items))))
         return ListNode(place, items)
 
-    def _map(self, place: Place, path: Path) -> MapNode:
+    def _map(self, place: Position, path: ConfigPath) -> MapNode:
         node = MapNode(place, {}, {})
         merged: list[MapNode] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
@@ -184,7 +184,7 @@ class _Composer:
                 node.keys.setdefault(key, source.keys[key])
         return node
 
-    def _key(self, event: Any, path: Path) -> str:  # noqa: ANN401 - PyYAML's events have no types
+    def _key(self, event: Any, path: ConfigPath) -> str:  # noqa: ANN401 - PyYAML's events have no types
         self.path = path
         place = self._place(event)
         self._spend(1, place)
@@ -203,8 +203,8 @@ class _Composer:
             raise _UnreadableError(node.place, "`<<` takes over the keys of a map: `<<: *name`")
         return maps
 
-    def _place(self, event: Any) -> Place:  # noqa: ANN401 - PyYAML's events have no types
-        return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+    def _place(self, event: Any) -> Position:  # noqa: ANN401 - PyYAML's events have no types
+        return Position(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 def _resolve(text: str) -> str | float | bool | None:
@@ -217,22 +217,22 @@ def _resolve(text: str) -> str | float | bool | None:
     return float(text) if _DECIMAL.fullmatch(text) else text
 
 
-def _place_at(file: str, text: str, index: int) -> Place:
-    return Place(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+def _place_at(file: str, text: str, index: int) -> Position:
+    return Position(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Place, str]:
+def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Position, str]:
     """Say what PyYAML found in the words of somebody who writes YAML now and then."""
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
     opened = getattr(error, "context_mark", None)
     if opened and (mark is None or mark.index >= len(text.rstrip())):
-        return Place(file, opened.line + 1, opened.column + 1), "what is opened here is never closed"
+        return Position(file, opened.line + 1, opened.column + 1), "what is opened here is never closed"
     if mark is None:
-        return Place(file, 1, 1), problem
+        return Position(file, 1, 1), problem
     lines = text.split("\n")
     line = lines[mark.line] if mark.line < len(lines) else ""
-    place = Place(file, mark.line + 1, mark.column + 1)
+    place = Position(file, mark.line + 1, mark.column + 1)
     if "{{" in line:
         return place, _QUOTE_TEMPLATE
     if "${" in line:
@@ -243,26 +243,26 @@ def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Place, str]:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Places:
+class SourceTree:
     """The files of a configuration as they were read: merged, with their variables filled in."""
 
     root: MapNode
 
-    def at_key(self, path: Path, message: str) -> Problem:
+    def at_key(self, path: ConfigPath, message: str) -> ConfigProblem:
         """Place what there is to say of a key; where it is missing, at the last one on the way to it."""
-        place = key_place(self.root, path)
-        return Problem(place.file, place.line, place.column, written(path), message)
+        place = key_position(self.root, path)
+        return ConfigProblem(place.file, place.line, place.column, dotted_path(path), message)
 
-    def at_value(self, path: Path, message: str) -> Problem:
+    def at_value(self, path: ConfigPath, message: str) -> ConfigProblem:
         """Place what there is to say of a value; one that spans lines is placed at its key, as a missing one is."""
-        followed, node = find(self.root, path)
+        followed, node = find_node(self.root, path)
         if followed != path or not isinstance(node, Scalar):
             return self.at_key(path, message)
-        return Problem(node.place.file, node.place.line, node.place.column, written(path), message)
+        return ConfigProblem(node.place.file, node.place.line, node.place.column, dotted_path(path), message)
 
-    def value(self, path: Path) -> Any:  # noqa: ANN401 - a JSON value
+    def value(self, path: ConfigPath) -> Any:  # noqa: ANN401 - a JSON value
         """Give what stands at a path, without places; None where there is nothing."""
-        followed, node = find(self.root, path)
+        followed, node = find_node(self.root, path)
         return plain(node) if followed == path else None
 
     def from_outside(self) -> set[str]:

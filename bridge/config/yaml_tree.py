@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bridge.config.diagnostics import Path, Place
+from bridge.config.diagnostics import ConfigPath, Position
 
 
 class Origin(StrEnum):
@@ -20,7 +20,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Span:
+class SourceSpan:
     """The part of a file that a scalar was read from."""
 
     source: str
@@ -33,9 +33,9 @@ class Span:
 class Scalar:
     """A single value."""
 
-    place: Place
+    place: Position
     value: str | float | bool | None  # an int is a float to a type checker
-    span: Span
+    span: SourceSpan
     origin: Origin = Origin.WRITTEN
     variables: tuple[str, ...] = ()
     """The environment variables whose defaults it holds."""
@@ -45,7 +45,7 @@ class Scalar:
 class ListNode:
     """A list."""
 
-    place: Place
+    place: Position
     items: list["Node"]
 
 
@@ -53,9 +53,9 @@ class ListNode:
 class MapNode:
     """A map. All keys are text, as written."""
 
-    place: Place
+    place: Position
     items: dict[str, "Node"]
-    keys: dict[str, Place]
+    keys: dict[str, Position]
     """Where each key stands."""
 
 
@@ -71,7 +71,7 @@ def plain(node: Node) -> Any:  # noqa: ANN401 - a JSON value
     return node.value
 
 
-def from_outside(node: Node, path: Path = ()) -> Iterator[Path]:
+def from_outside(node: Node, path: ConfigPath = ()) -> Iterator[ConfigPath]:
     """Find the texts that variables and secret files have been filled into, each by its path from the node."""
     if isinstance(node, Scalar):
         if node.origin is Origin.OUTSIDE:
@@ -82,12 +82,12 @@ def from_outside(node: Node, path: Path = ()) -> Iterator[Path]:
         yield from from_outside(each, (*path, key))
 
 
-def find(node: Node, path: Path) -> tuple[Path, Node]:
+def find_node(node: Node, path: ConfigPath) -> tuple[ConfigPath, Node]:
     """Follow a path as far as it leads, and give the part followed and what is there.
 
     Elements that lead nowhere are passed over: a validator may put its own words between the keys.
     """
-    followed: Path = ()
+    followed: ConfigPath = ()
     for key in path:
         child = _child(node, key)
         if child is not None:
@@ -104,16 +104,16 @@ def _child(node: Node, key: str | int) -> Node | None:
     return None
 
 
-def key_place(root: Node, path: Path) -> Place:
+def key_position(root: Node, path: ConfigPath) -> Position:
     """Find where the key at a path stands; where it is missing, the last key on the way to it."""
-    followed, node = find(root, path)
-    parent = find(root, followed[:-1])[1]
+    followed, node = find_node(root, path)
+    parent = find_node(root, followed[:-1])[1]
     if followed and isinstance(parent, MapNode):
         return parent.keys[str(followed[-1])]
     return node.place
 
 
-def place_inside(scalar: Scalar, line: int, column: int | None) -> Place:
+def position_inside(scalar: Scalar, line: int, column: int | None) -> Position:
     """Find where in the file a position inside a scalar's text is; the scalar's own place where that cannot be told.
 
     A text that had variables in it is not what stands in the file, so positions in it mean nothing there.
@@ -135,12 +135,12 @@ def place_inside(scalar: Scalar, line: int, column: int | None) -> Place:
     return scalar.place if index is None else _place(scalar, index)
 
 
-def _place(scalar: Scalar, index: int) -> Place:
+def _place(scalar: Scalar, index: int) -> Position:
     source = scalar.span.source
-    return Place(scalar.place.file, source.count("\n", 0, index) + 1, index - source.rfind("\n", 0, index))
+    return Position(scalar.place.file, source.count("\n", 0, index) + 1, index - source.rfind("\n", 0, index))
 
 
-def _index_in_file(span: Span, value: str, offset: int) -> int | None:
+def _index_in_file(span: SourceSpan, value: str, offset: int) -> int | None:
     """Walk a text and what it was read from side by side, up to an offset of the text.
 
     Plain, quoted, literal and folded scalars differ from their text in white space, quotes and escapes only.

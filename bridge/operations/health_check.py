@@ -20,7 +20,7 @@ from bridge.alerts.rules import Seen, troubles
 from bridge.cli.rekey import encrypted
 from bridge.cli.store import OpenStore, all_stores
 from bridge.config import Config
-from bridge.config.model import Address
+from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
 from bridge.ingress.signature import fingerprint
 from bridge.store import quarantine, queries, rotation, statistics
@@ -137,7 +137,7 @@ def refused(connection: Connection) -> Found:
     return Found("quarantine", Severity.NOTE if counted.keys() == {Room.JUNK} else Severity.WARNING, message)
 
 
-def bridge(address: Address) -> Found:
+def bridge(address: ListenAddress) -> Found:
     """Ask the admin listener of `leadbridge serve` on this machine whether it is ready."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - it is asked, not bound
     connection = http.client.HTTPConnection(host, address.port, timeout=ASK_SECONDS)

@@ -15,12 +15,12 @@ from typing import Any, Final
 import orjson
 import yaml
 
-from bridge.config.diagnostics import ConfigError, Findings, written
+from bridge.config.diagnostics import ConfigError, Findings, dotted_path
 from bridge.config.load import build, holds_only
 from bridge.config.model import Config
 from bridge.config.reload import defining_file
-from bridge.config.yaml_reader import read
-from bridge.config.yaml_tree import MapNode, Node, Scalar, find, plain
+from bridge.config.yaml_reader import read_yaml
+from bridge.config.yaml_tree import MapNode, Node, Scalar, find_node, plain
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode
 from bridge.identity import STAND_IN
@@ -69,7 +69,7 @@ def places(config: Config) -> list[tuple[Place, str]]:
 def route_text(contents: Mapping[Path, bytes], place: Place) -> str:
     """Give the YAML of a route as it is in use, variables not filled in. Raises OperatorError if it is not there."""
     _, tree = _file(contents, place)
-    node = find(tree, ("chatbots", place.chatbot, "routes", place.at))[1]
+    node = find_node(tree, ("chatbots", place.chatbot, "routes", place.at))[1]
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
@@ -80,7 +80,7 @@ def attempt(
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"longer than {TEXT_LIMIT:,} characters")
     findings = Findings()
-    edited = read(_EDITED, text, findings)
+    edited = read_yaml(_EDITED, text, findings)
     if edited is None or findings.problems:
         return _refused([f"line {each.line}: {each.message}" for each in findings.problems] or ["it is empty"])
     if next((True for size in accumulate(_sizes(edited)) if size > EXPANDED_LIMIT), False):
@@ -147,8 +147,8 @@ def _sizes(node: Node) -> Iterator[int]:
 
 def _file(contents: Mapping[Path, bytes], place: Place) -> tuple[Path, MapNode]:
     file = defining_file(contents, "chatbots", place.chatbot)
-    tree = read(str(file), contents[file].decode("utf-8-sig"), Findings()) if file else None
-    if file is None or tree is None or len(find(tree, ("chatbots", place.chatbot, "routes", place.at))[0]) < 4:  # noqa: PLR2004 - the path's own length
+    tree = read_yaml(str(file), contents[file].decode("utf-8-sig"), Findings()) if file else None
+    if file is None or tree is None or len(find_node(tree, ("chatbots", place.chatbot, "routes", place.at))[0]) < 4:  # noqa: PLR2004 - the path's own length
         raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
     return file, tree
 
@@ -166,7 +166,7 @@ def _literal(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 def _own_problems(error: ConfigError, place: Place) -> tuple[str, ...]:
     """Give what is wrong, named from the route on: places in the copy mean nothing to who edits."""
-    mine = written(("chatbots", place.chatbot, "routes", place.at))
+    mine = dotted_path(("chatbots", place.chatbot, "routes", place.at))
     return tuple(
         f"{each.path.removeprefix(mine).lstrip('.') or 'the route'}: {each.message}" for each in error.problems
     )

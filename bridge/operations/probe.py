@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.config.diagnostics import Path, Problem
+from bridge.config.diagnostics import ConfigPath, ConfigProblem
 from bridge.config.model import Config, Destination
-from bridge.config.yaml_reader import Places
+from bridge.config.yaml_reader import SourceTree
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import wanted_field
 from bridge.mapping.mapping import FieldForm
@@ -35,7 +35,7 @@ class Seen:
 
     destination: str
     severity: Severity
-    problem: Problem
+    problem: ConfigProblem
     """Where in the configuration it is, and what to say; of a note too."""
 
 
@@ -44,7 +44,7 @@ class _Questions:
     """What a destination is asked."""
 
     destination: Destination
-    routes: list[Path]
+    routes: list[ConfigPath]
     """The routes to it, by their paths."""
     wanted: list[MappedRoute]
     """What they send, in the same order."""
@@ -52,7 +52,7 @@ class _Questions:
 
 async def probe_all(
     config: Config,
-    places: Places,
+    places: SourceTree,
     vault: Callable[[str], Vault],
     waiting_for: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> list[Seen]:
@@ -88,7 +88,7 @@ async def probe_all(
     return sorted(seen, key=lambda each: (each.problem, each.severity))
 
 
-def _questions(config: Config, places: Places) -> list[_Questions]:
+def _questions(config: Config, places: SourceTree) -> list[_Questions]:
     """Say what each destination is to be asked."""
     made = {name: _Questions(each, [], []) for name, each in config.destinations.items()}
     expressions = JinjaExpressions()
@@ -142,7 +142,7 @@ async def _answer(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) 
     return found
 
 
-def _placed(questions: _Questions, found: Finding, places: Places, hidden: Iterable[str]) -> Problem:
+def _placed(questions: _Questions, found: Finding, places: SourceTree, hidden: Iterable[str]) -> ConfigProblem:
     """Say where in the configuration a finding is, without what came from outside of it."""
     message = " ".join(found.message.split())
     for text in hidden:

@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.config.model import Config, Store
-from bridge.config.reload import first
+from bridge.config.model import Config, StoreSettings
+from bridge.config.reload import load_files
 from bridge.ingress.signature import sign
 from tests.building import KEY, SERIAL, FakeConnector, chatbot, config, destination, lead, route
 
@@ -104,7 +104,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         file = tmp_path / "config.yaml"
         file.write_text(CONFIG.format(folder=tmp_path, url=crm.url, serial=SERIAL))
         environ = {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": CRM_TOKEN, "KEY": KEY.decode()}
-        config, files = first(file, environ)
+        config, files = load_files(file, environ)
         jar = aiohttp.CookieJar(unsafe=True)
         async with app.running(config, files) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
             yield Desk(running, session, crm)
@@ -113,7 +113,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 @pytest.fixture
 def configured(tmp_path: Path) -> Config:
     made = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
-    return dataclasses.replace(made, store=Store(f"sqlite:///{tmp_path}/leadbridge.db", 1e9, 1e9))
+    return dataclasses.replace(made, store=StoreSettings(f"sqlite:///{tmp_path}/leadbridge.db", 1e9, 1e9))
 
 
 @pytest.fixture

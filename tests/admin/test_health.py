@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from bridge import app
-from bridge.config.model import Address, Config, Store
+from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.errors import OperatorError
 from bridge.ingress.signature import sign
 from bridge.store.url import driver_for
@@ -17,7 +17,7 @@ from tests.building import KEY, NOW, Clock, FakeConnector, chatbot, config, dest
 @pytest.fixture
 def configured(tmp_path: Path) -> Config:
     made = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
-    return dataclasses.replace(made, store=Store(f"sqlite:///{tmp_path}/leadbridge.db", 1.0, 1.0))
+    return dataclasses.replace(made, store=StoreSettings(f"sqlite:///{tmp_path}/leadbridge.db", 1.0, 1.0))
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def bridge(configured: Config) -> AsyncIterator[app.Running]:
         yield running
 
 
-async def get(address: Address, path: str, **options: Any) -> tuple[int, str]:
+async def get(address: ListenAddress, path: str, **options: Any) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(f"http://{address}{path}", **options) as answer:
         return answer.status, await answer.text()
 
@@ -99,7 +99,7 @@ async def test_a_taken_port_is_named_and_nothing_stays_open(configured: Config) 
         taken = dataclasses.replace(
             configured,
             server=dataclasses.replace(configured.server, listen=bridge.listen),
-            store=Store(configured.store.url.replace("leadbridge.db", "other.db"), 1.0, 1.0),
+            store=StoreSettings(configured.store.url.replace("leadbridge.db", "other.db"), 1.0, 1.0),
         )
         with pytest.raises(OperatorError, match=f"cannot listen on {bridge.listen}"):
             async with app.running(taken, clock=Clock()):

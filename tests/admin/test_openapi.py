@@ -15,7 +15,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from bridge import app
-from bridge.config.reload import first
+from bridge.config.reload import load_files
 from tests.admin.conftest import CONFIG, OPERATOR, VIEWER
 from tests.building import KEY, SERIAL
 
@@ -36,7 +36,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     async def run() -> None:
         loops.append(asyncio.get_running_loop())
-        async with app.running(*first(file, environ)) as bridge:
+        async with app.running(*load_files(file, environ)) as bridge:
             bridges.append(bridge)
             up.set()
             await stop.wait()

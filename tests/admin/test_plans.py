@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event, text
 
 from bridge import app
 from bridge.admin import reconcile
-from bridge.config.reload import first
+from bridge.config.reload import load_files
 from bridge.store import commands, search, statistics
 from bridge.store.driver import Driver, raw
 from bridge.store.interface import DeliveryState, Pause
@@ -120,7 +120,7 @@ async def visit(store: str) -> None:
         with driver.engine().begin() as connection:
             for name in DESTINATIONS:
                 commands.pause_lane(connection, name, Pause("operator", "a test"))
-        config, files = first(made.config, os.environ)
+        config, files = load_files(made.config, os.environ)
         async with app.running(config, files):
             await asyncio.to_thread(ask_for_all, made.admin)
 

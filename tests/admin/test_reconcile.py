@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from bridge import app
 from bridge.admin import jobs, reconcile
-from bridge.config.reload import first
+from bridge.config.reload import load_files
 from bridge.errors import StoreUnavailableError
 from bridge.store import history
 from connectors.testing import HubSpotSandbox
@@ -103,7 +103,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         names = {"store": store, "folder": tmp_path, "origin": hubspot.origin, "url": url, "serial": SERIAL}
         file.write_text(CONFIG.format(**names))
         token = hubspot.access_token or ""
-        config, files = first(file, {"ADMIN": OPERATOR, "VIEWER": VIEWER, "TOKEN": token, "KEY": KEY.decode()})
+        config, files = load_files(file, {"ADMIN": OPERATOR, "VIEWER": VIEWER, "TOKEN": token, "KEY": KEY.decode()})
         async with app.running(config, files) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
             yield Place(running, session, other, hubspot, file)
 

@@ -19,7 +19,7 @@ from bridge.admin.dashboard.page import REFRESH
 from bridge.admin.listener import Admin
 from bridge.admin.request_schemas import SearchGiven
 from bridge.admin.searches import LIMIT, TOTAL, Searches
-from bridge.config.reload import first
+from bridge.config.reload import load_files
 from bridge.operations.masking import MEANINGS
 from connectors.base import Reason
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Crm, Desk
@@ -110,7 +110,7 @@ async def planted(routes: list[tuple[str, str]], tmp_path: Path) -> AsyncIterato
         file = tmp_path / "config.yaml"
         file.write_text(CONFIG.format(serial=SERIAL, routes=ROUTES))
         jar = aiohttp.CookieJar(unsafe=True)
-        async with app.running(*first(file, environ)) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
+        async with app.running(*load_files(file, environ)) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
             desk = Desk(running, session, Crm())
             await meet(desk)
             yield desk

@@ -23,8 +23,8 @@ from bridge.alerts.sending import FIRST_WAIT, KEPT_LIMIT, Outbox, send
 from bridge.alerts.watch import Watch
 from bridge.app import running
 from bridge.clock import LaneClock
-from bridge.config.model import Alerts
-from bridge.config.reload import first
+from bridge.config.model import AlertSettings
+from bridge.config.reload import load_files
 from bridge.delivery import retry
 from bridge.delivery.lane import Lane
 from bridge.delivery.sharding import lanes_of
@@ -178,7 +178,9 @@ class Place:
         self.clock = Clock()
         self.connector = FakeConnector()
         self.crm = destination("crm", self.connector)
-        self.config = replace(config([chatbot("acme", route("crm"))], [self.crm]), alerts=Alerts((url,) if url else ()))
+        self.config = replace(
+            config([chatbot("acme", route("crm"))], [self.crm]), alerts=AlertSettings((url,) if url else ())
+        )
         clock = LaneClock(self.clock, None, self.crm.retry)
         self.lane = Lane(
             self.crm,
@@ -412,7 +414,7 @@ async def test_a_bridge_that_runs_tells(tmp_path: Path, target: Target) -> None:
         f"alerts: {{to: '{target.url}'}}\n"
         f"chatbots: {{acme: {{serial_number: {SERIAL}, signing_keys: a-signing-key-of-good-length}}}}\n"
     )
-    made, files = first(path, {})
+    made, files = load_files(path, {})
     async with running(made, files) as bridge, ClientSession() as client:
         for _ in range(5):
             headers = {"X-Webhook-Signature": f"t={int(time.time())},v1={'0' * 64}"}

@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from bridge import app
-from bridge.config.reload import first
+from bridge.config.reload import load_files
 from bridge.ingress.signature import sign
 from connectors.testing import Sandbox
 from tests.browser.person import OPERATOR, Person
@@ -102,7 +102,7 @@ async def dashboard(tmp_path: Path) -> AsyncIterator[Dashboard]:
     async with Sandbox(key="email") as crm, aiohttp.ClientSession() as session:
         file = tmp_path / "config.yaml"
         file.write_text(CONFIG.format(folder=tmp_path, url=crm.url, serial=SERIAL, required=REQUIRED))
-        config, files = first(file, {"ADMIN": OPERATOR, "VIEWER": VIEWER, "KEY": KEY.decode()})
+        config, files = load_files(file, {"ADMIN": OPERATOR, "VIEWER": VIEWER, "KEY": KEY.decode()})
         async with app.running(config, files) as running:
             yield Dashboard(running, crm, file, session)
 

@@ -131,12 +131,12 @@ async def served(status: int) -> TestServer:
 
 @pytest.mark.parametrize(("status", "severity"), [(200, Severity.NOTE), (503, Severity.ERROR)])
 async def test_serve_is_asked(status: int, severity: Severity) -> None:
-    from bridge.config.model import Address
+    from bridge.config.model import ListenAddress
 
     async with await served(status) as server:
-        found = await asyncio.to_thread(health_check.bridge, Address("0.0.0.0", server.port or 0))
+        found = await asyncio.to_thread(health_check.bridge, ListenAddress("0.0.0.0", server.port or 0))
     assert found.severity is severity
-    gone = await asyncio.to_thread(health_check.bridge, Address("127.0.0.1", server.port or 0))
+    gone = await asyncio.to_thread(health_check.bridge, ListenAddress("127.0.0.1", server.port or 0))
     assert "is `leadbridge serve` running?" in gone.message
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.cli.test import junit, mismatch_lines
-from bridge.config.diagnostics import Place
+from bridge.config.diagnostics import Position
 from bridge.config.model import Ending, Route, RouteTest
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.mapping import NAMES
@@ -28,7 +28,7 @@ RECORDS = st.dictionaries(st.text(), JSON.filter(lambda value: value is not None
 def expecting(
     expect: dict[str, Any], event: dict[str, Any] | None = None, *, exact: bool = False, name: str = ""
 ) -> RouteTest:
-    return RouteTest(name, Place("acme.yaml", 12, 9), event or {"Email": "a@b.co"}, expect, exact)
+    return RouteTest(name, Position("acme.yaml", 12, 9), event or {"Email": "a@b.co"}, expect, exact)
 
 
 def when(text: str) -> Any:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.config.live import Configuration
-from bridge.config.reload import first
+from bridge.config.live import LiveConfiguration
+from bridge.config.reload import load_files
 from tests.building import Clock, lead
 from tests.cli.conftest import CONFIGURATION, OTHER_CHATBOT, SECRET
 
@@ -19,10 +19,10 @@ UPPER = "email: {from: Email, transform: [upper]}, name"
 
 def used(place: "Place") -> None:
     """Leave the configuration in the store, as `serve` does."""
-    config, files = first(place.path, place.environ)
+    config, files = load_files(place.path, place.environ)
 
     async def work(store: "SqlStore") -> None:
-        await Configuration(config, files, clock=Clock()).keep(store)
+        await LiveConfiguration(config, files, clock=Clock()).keep(store)
 
     place.with_store(work)
 

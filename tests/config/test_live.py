@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge import app
-from bridge.config.live import Configuration
-from bridge.config.reload import first
+from bridge.config.live import LiveConfiguration
+from bridge.config.reload import load_files
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import sign
 from bridge.store import commands
@@ -99,7 +99,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     folder.mkdir()
     async with Sandbox(key="email") as crm, aiohttp.ClientSession() as session:
         made = Site(folder, crm, getattr(request, "param", "leadbridge.db"))
-        config, files = first(folder, {})
+        config, files = load_files(folder, {})
         async with app.running(config, files, Clock()) as made.bridge:
             made.session = session
             yield made
@@ -227,8 +227,8 @@ async def test_a_store_in_trouble_does_not_keep_a_configuration_from_use(tmp_pat
             raise StoreUnavailableError("the disk is full")
 
     (tmp_path / "config.yaml").write_text("server: {listen: 127.0.0.1:0}\n")
-    config, files = first(tmp_path / "config.yaml", {})
+    config, files = load_files(tmp_path / "config.yaml", {})
     with capture_logs() as logs:
-        await Configuration(config, files).keep(cast("Any", Full()))
-        await Configuration(config, None).keep(cast("Any", Full()))
+        await LiveConfiguration(config, files).keep(cast("Any", Full()))
+        await LiveConfiguration(config, None).keep(cast("Any", Full()))
     assert [each["event"] for each in logs] == ["configuration_not_kept"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import Ack, Address, Config, ConfigError, RateLimit, RetrySchedule, load, yaml_reader
+from bridge.config import Ack, Config, ConfigError, ListenAddress, RateLimit, RetrySchedule, load, yaml_reader
 from bridge.config.diagnostics import Findings
 from bridge.config.model import Limits
 from bridge.event import EVENT_TYPES
@@ -77,9 +77,9 @@ def good(environ: dict[str, str]) -> Load:
 
 def test_every_setting_arrives(good: Load) -> None:
     config = good("all_settings.yaml")
-    assert config.server.listen == Address("::1", 8080)
+    assert config.server.listen == ListenAddress("::1", 8080)
     assert str(config.server.listen) == "[::1]:8080"
-    assert config.server.admin == Address("localhost", 0)
+    assert config.server.admin == ListenAddress("localhost", 0)
     assert config.server.admin_token == "t0ken-from-the-environment"
     assert (config.server.max_body, config.server.read_timeout) == (256 * 1024, 0.5)
     assert config.store.url == "postgresql://leadbridge@db/leads"
@@ -105,7 +105,10 @@ def test_every_setting_arrives(good: Load) -> None:
 
 def test_what_is_not_said_has_its_default(good: Load) -> None:
     config = good("smallest.yaml")
-    assert (config.server.listen, config.server.admin) == (Address("0.0.0.0", 8080), Address("127.0.0.1", 8081))
+    assert (config.server.listen, config.server.admin) == (
+        ListenAddress("0.0.0.0", 8080),
+        ListenAddress("127.0.0.1", 8081),
+    )
     assert (config.server.max_body, config.server.read_timeout) == (1024 * 1024, 10)
     assert config.server.admin_token is None
     assert config.store.url == "sqlite:///leadbridge.db"
@@ -252,7 +255,7 @@ def test_without_libyaml_the_same_limits_hold(case: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
 
     def read(text: str) -> None:
-        yaml_reader.read("config.yaml", text[: yaml_reader.FILE_LIMIT], Findings())
+        yaml_reader.read_yaml("config.yaml", text[: yaml_reader.FILE_LIMIT], Findings())
 
     full = FULL * _seconds(read, HONEST)
     assert _seconds(read, HOSTILE[case]) < 2 * full

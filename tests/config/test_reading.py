@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
-from bridge.config.diagnostics import Findings, Place, Problem, written
+from bridge.config.diagnostics import ConfigProblem, Findings, Position, dotted_path
 from bridge.config.schema import ConfigPart
-from bridge.config.secrets import key_fault, secrets_in
+from bridge.config.secrets import key_fault, secret_settings
 from bridge.config.units import parse_address, parse_duration, parse_size
-from bridge.config.yaml_reader import read
-from bridge.config.yaml_tree import MapNode, Scalar, place_inside, plain
+from bridge.config.yaml_reader import read_yaml
+from bridge.config.yaml_tree import MapNode, Scalar, plain, position_inside
 from bridge.errors import did_you_mean
 from bridge.mapping.mapping import FieldForm
 
 
 def tree(text: str) -> MapNode:
     findings = Findings()
-    found = read("a.yaml", text, findings)
+    found = read_yaml("a.yaml", text, findings)
     assert found is not None, findings.problems
     return found
 
@@ -54,7 +54,7 @@ def test_a_place_inside_a_text_is_found_in_the_file(text: str, line_end: str) ->
     found = scalar(text.replace("\n", line_end))
     assert isinstance(found.value, str)
     before = found.value[: found.value.index("X")]
-    place = place_inside(found, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    place = position_inside(found, before.count("\n") + 1, len(before) - before.rfind("\n"))
     lines = text.split("\n")
     assert lines[place.line - 1][place.column - 1] == "X"
 
@@ -63,7 +63,7 @@ def test_a_place_inside_a_text_is_found_in_the_file(text: str, line_end: str) ->
 def test_a_place_inside_any_text_is_its_character_or_where_the_text_begins(text: str, style: Any, data: Any) -> None:
     written_out = yaml.dump({"a": text + "."}, default_style=style, allow_unicode=True, width=20)
     findings = Findings()
-    found = read("a.yaml", written_out, findings)
+    found = read_yaml("a.yaml", written_out, findings)
     if found is None:
         return
     value = next(iter(found.items.values()))
@@ -72,15 +72,15 @@ def test_a_place_inside_any_text_is_its_character_or_where_the_text_begins(text:
     index = data.draw(st.integers(0, len(value.value) - 1))
     character = value.value[index]
     line = value.value.count("\n", 0, index) + 1
-    place = place_inside(value, line, index - value.value.rfind("\n", 0, index))
+    place = position_inside(value, line, index - value.value.rfind("\n", 0, index))
     there = written_out.split("\n")[place.line - 1][place.column - 1 : place.column]
     assert character.isspace() or place == value.place or there == character
 
 
 def test_a_position_that_a_text_does_not_have_is_where_the_text_begins() -> None:
     found = scalar("a: text\n")
-    assert place_inside(found, 5, 1) == found.place
-    assert place_inside(found, 1, None) == Place("a.yaml", 1, 4)
+    assert position_inside(found, 5, 1) == found.place
+    assert position_inside(found, 1, None) == Position("a.yaml", 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_secrets_are_found_by_the_names_of_the_configuration() -> None:
             "headers": {"Accept-Language": "en", "X-Api-Key": "k"},
         }
     )
-    assert [path for path, _ in secrets_in(settings)] == [
+    assert [path for path, _ in secret_settings(settings)] == [
         ("login", "password"),
         ("keys", 0),
         ("keys", 1),
@@ -225,16 +225,16 @@ def test_secrets_are_found_by_the_names_of_the_configuration() -> None:
     ],
 )
 def test_a_path_is_written_as_its_author_would(path: Any, text: str) -> None:
-    assert written(path) == text
+    assert dotted_path(path) == text
 
 
 def test_a_problem_is_one_line() -> None:
-    assert str(Problem("a.yaml", 3, 5, "server.listen", "is wrong")) == "a.yaml:3:5: server.listen: is wrong"
+    assert str(ConfigProblem("a.yaml", 3, 5, "server.listen", "is wrong")) == "a.yaml:3:5: server.listen: is wrong"
 
 
 def test_what_follows_from_a_problem_is_not_told_again() -> None:
     findings = Findings()
-    place = Place("a.yaml", 1, 1)
+    place = Position("a.yaml", 1, 1)
     findings.error(("a",), place, "first")
     findings.error(("a",), place, "again")
     findings.error(("a", "b"), place, "elsewhere")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import ConfigError
-from bridge.config.reload import Files, Reloaded, defining_file, first, reload
+from bridge.config.reload import Files, ReloadResult, defining_file, load_files, reload
 
 CRM = """\
 destinations:
@@ -37,14 +37,14 @@ class Folder:
                 (self.path / f"{name}.yaml").write_text(text)
 
     def start(self) -> None:
-        self.config, self.files = first(self.path, {"KEY": "a-signing-key-of-good-length"})
+        self.config, self.files = load_files(self.path, {"KEY": "a-signing-key-of-good-length"})
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> ReloadResult:
         made = reload(self.config, self.files)
         self.config, self.files = made.config, made.files
         return made
 
-    def kept(self, made: Reloaded) -> list[str]:
+    def kept(self, made: ReloadResult) -> list[str]:
         return [file.stem for file in made.kept]
 
 
@@ -139,4 +139,4 @@ def test_says_in_which_file_something_stands(folder: Folder) -> None:
 def test_the_first_reading_must_be_good(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("nonsense: 1")
     with pytest.raises(ConfigError):
-        first(tmp_path, {})
+        load_files(tmp_path, {})

@@ -13,11 +13,11 @@ from jsonschema import Draft202012Validator
 
 from bridge.config import Config, ConfigError, load
 from bridge.config.diagnostics import Findings
-from bridge.config.editor_schema import EXAMPLES, field_definitions, json_schema
+from bridge.config.editor_schema import TRANSFORM_EXAMPLES, field_definitions, json_schema
 from bridge.config.plugins import plugins_in
 from bridge.config.reference import installed_schema, reference
 from bridge.config.units import parse_address, parse_duration, parse_size
-from bridge.config.yaml_reader import read
+from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import plain
 from bridge.mapping.transforms import BUILTIN
 from connectors.http import HttpConnector
@@ -64,7 +64,7 @@ def test_it_is_a_schema() -> None:
 
 def written(file: Path) -> Any:
     """What an editor sees: variables are not filled in."""
-    tree = read(str(file), file.read_text("utf-8-sig"), Findings())
+    tree = read_yaml(str(file), file.read_text("utf-8-sig"), Findings())
     assert tree is not None
     return plain(tree)
 
@@ -91,9 +91,9 @@ def field(form: Any) -> dict[str, Any]:
     return {"chatbots": {"a": {"serial_number": "a", "routes": [{"to": "crm", "fields": {"x": form}}]}}}
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", TRANSFORM_EXAMPLES)
 def test_an_editor_knows_every_transform(name: str) -> None:
-    asked = yaml.safe_load(EXAMPLES[name][0])
+    asked = yaml.safe_load(TRANSFORM_EXAMPLES[name][0])
     assert faults(field({"from": "Content", "transform": [asked]})) == []
     assert faults(field({"from": "Content", "transform": asked})) == []
 
@@ -187,7 +187,7 @@ def test_the_plugin_of_the_documentation_works(tmp_path: Path) -> None:
 
 
 def test_every_transform_is_shown_on_an_example() -> None:
-    assert EXAMPLES.keys() == BUILTIN.keys()
+    assert TRANSFORM_EXAMPLES.keys() == BUILTIN.keys()
 
 
 TEXTS = st.one_of(

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from bridge import app
-from bridge.config.model import Config, Store
+from bridge.config.model import Config, StoreSettings
 from bridge.ingress.signature import sign
 from tests.building import KEY, NOW, Clock, FakeConnector, chatbot, config, destination, route
 
@@ -54,7 +54,7 @@ class Bridge:
 def configured(folder: Path, connector: FakeConnector, *, fields: Any = None, **options: Any) -> Config:
     """Give a configuration with one chatbot and one destination; the options are the destination's."""
     made = config([chatbot("acme", route("crm", fields))], [destination("crm", connector, **options)])
-    return dataclasses.replace(made, store=Store(f"sqlite:///{folder}/leadbridge.db", 1e9, 1e9))
+    return dataclasses.replace(made, store=StoreSettings(f"sqlite:///{folder}/leadbridge.db", 1e9, 1e9))
 
 
 @contextlib.asynccontextmanager
