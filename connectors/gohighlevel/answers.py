@@ -1,4 +1,4 @@
-"""Turns the answers of HighLevel's API 2.0 into outcomes, quotas and findings. Pure."""
+"""Answers of HighLevel's API 2.0 to outcomes, quotas and findings. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,30 +7,30 @@ from connectors.base import Delivered, Finding, Quota, Rejected, Retry, Severity
 from connectors.gohighlevel.requests import KEYS
 from connectors.http_client.json_api import Reply
 
-_UNKNOWN_RENEWAL = 900.0  # seconds; the answers do not say when the day of an account begins
-_SHARE_KEPT = 10  # a tenth of the day's calls is kept for new leads
+_UNKNOWN_RENEWAL = 900.0  # seconds; the answers do not show when the day of an account begins
+_SHARE_KEPT = 10  # a tenth of the day's calls is reserved for new leads
 
 
 def delivered_contact(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:
-    """Say that a contact has been written; None where the answer names no id, and so accounts for nothing.
+    """Return the outcome of a written contact; None if the answer names no id, and so accounts for nothing.
 
-    Where the e-mail belongs to one contact and the phone to another, the phone is dropped without a word (issue 37 of
+    If the e-mail belongs to one contact and the phone to another, the API drops the phone silently (issue 37 of
     GoHighLevel/highlevel-api-docs): the answer then shows the contact without it.
     """
     remote_id = reply.id_at("contact", "id")
     if remote_id is None:
         return None
-    held = reply.get("contact")
-    dropped = [key for key in KEYS if sent.get(key) and key in held and not held[key]]
-    warning = f"{' and '.join(dropped)} not taken: another contact may have it" if dropped else None
+    contact = reply.get("contact")
+    dropped = [key for key in KEYS if sent.get(key) and key in contact and not contact[key]]
+    warning = f"{' and '.join(dropped)} not accepted: another contact may have it" if dropped else None
     return Delivered(remote_id, warning=warning, status=reply.status)
 
 
 def quotas(headers: Mapping[str, str], now: float) -> Sequence[Quota]:
-    """Return what an answer's headers say is left (marketplace.gohighlevel.com, "Rate Limits").
+    """Return the allowances in an answer's headers (marketplace.gohighlevel.com, "Rate Limits").
 
     Args:
-        headers: By names in any case.
+        headers: By name, in any case.
         now: Seconds since the epoch.
     """
     found = []
@@ -45,14 +45,14 @@ def quotas(headers: Mapping[str, str], now: float) -> Sequence[Quota]:
 
 
 def finding(answer: Reply | Retry | Rejected) -> Finding:
-    """Say what the answer to a question for the location means."""
+    """Return the finding for an answer about the location."""
     if isinstance(answer, Reply):
-        return Finding(Severity.NOTE, "reachable, credentials accepted; the fields were not asked for")
+        return Finding(Severity.NOTE, "reachable, credentials accepted; the fields were not checked")
     if answer.status == 401:  # noqa: PLR2004 - RFC 9110
-        what = f"{answer.detail}; make a private integration token of this location"
+        what = f"{answer.detail}; create a private integration token of this location"
         return Finding(Severity.ERROR, what, setting=("access_token",))
     if answer.status == 403:  # noqa: PLR2004 - RFC 9110
-        what = "reachable; the token may not read the location, so whether it may write contacts cannot be told"
+        what = "reachable; the token may not read the location, so it is unknown whether it may write contacts"
         return Finding(Severity.NOTE, what)
     if answer.status in (400, 404, 422):
         return Finding(Severity.ERROR, f"{answer.detail}; correct location_id", setting=("location_id",))

@@ -27,11 +27,11 @@ from connectors.http_client.session import Session
 
 
 class GoHighLevelConnector(Connector):
-    """Writes contacts into a location of HighLevel (GoHighLevel), found again by e-mail or phone.
+    """Writes contacts into a location of HighLevel (GoHighLevel). E-mail or phone identifies a contact.
 
-    Fields have the names of the API (`firstName`, `email`, `phone`, `tags`); one of the location's own is written
-    `custom.KEY`. Tags replace those that the contact has. An upsert that is repeated writes the same contact, so a
-    crash or a lost answer does no harm.
+    Fields have the names of the API (`firstName`, `email`, `phone`, `tags`); a custom field of the location is written
+    `custom.KEY`. Tags replace those of the contact. A repeated upsert writes the same contact, so a crash or a lost
+    answer does no harm.
     """
 
     destination_settings = GoHighLevelSettings
@@ -53,7 +53,7 @@ class GoHighLevelConnector(Connector):
         self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
 
     def quotas(self) -> Sequence[Quota]:
-        """Return what the last answer of success said is left of the day's calls and of the burst."""
+        """Return the day's and the burst's allowances, as the last successful answer reported them."""
         return self._quotas
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
@@ -61,13 +61,13 @@ class GoHighLevelConnector(Connector):
         return [await self._deliver_one(record) for record in records]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request for the first record."""
+        """Return the request for the first record."""
         headers = {"Authorization": f"Bearer {MASK}", "Version": requests.VERSION, "Content-Type": "application/json"}
         body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._upsert), headers, body)
 
-    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not asked for
-        """Ask for the location, which cannot write."""
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not checked
+        """Read the location, which cannot write."""
         return (answers.finding(await self._api.call("GET", self._location)),)
 
     async def close(self) -> None:

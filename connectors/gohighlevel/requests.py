@@ -1,19 +1,19 @@
-"""Turns records into the documents of HighLevel's API 2.0. Pure."""
+"""Records to documents of HighLevel's API 2.0. Pure."""
 
 from typing import Any
 
 from connectors.base import Record
 
 KEYS = ("email", "phone")
-"""The fields that the API finds a contact by."""
+"""Fields by which the API finds a contact."""
 
 
 VERSION = "2021-07-28"
-"""The value of the header `Version` that the API wants (marketplace.gohighlevel.com, Contacts, "Upsert Contact")."""
+"""Value of the header `Version` that the API requires (marketplace.gohighlevel.com, Contacts, "Upsert Contact")."""
 
 
 CUSTOM = "custom."
-"""How the name of a mapped field begins that is one of the location's custom fields: `custom.budget`."""
+"""Prefix of a mapped field that is a custom field of the location: `custom.budget`."""
 
 
 def contact(record: Record, location_id: str) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ class GoHighLevelSettings(NetworkSettings):
         examples=["${HIGHLEVEL_TOKEN}"],
     )
     location_id: str = Field(
-        description="Id of the location (sub-account) that the contacts are written into.",
+        description="Id of the location (sub-account) to write contacts to.",
         min_length=1,
         examples=["ve9EPM428h8vShlRW1KT"],
     )
     base_url: str = Field(
         default="https://services.leadconnectorhq.com",
-        description="Where the API is.",
+        description="Base URL of the API.",
         examples=["http://127.0.0.1:8090"],
         repr=False,
     )

@@ -1,4 +1,7 @@
-"""Finds out whether a note, meeting or task is there already, before it is created: in batches, never per contact."""
+"""Notes, meetings and tasks: the lookup of those that exist already, and the creation of the missing ones.
+
+Both work in batches, never per contact.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -23,42 +26,42 @@ from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answe
 from connectors.hubspot.remarks import BODIES, HubSpotActivity, mark_reader
 from connectors.hubspot.requests import ALONE, HubSpotRequest, HubSpotRequests
 
-_SHARE_FOR_LOOKING = 0.5  # of the time that `deliver` has; who has not been looked up by then is left for later
+_SHARE_FOR_LOOKING = 0.5  # of the time for a `deliver`; contacts not looked up by then are left for later
 _MOST = 100  # inputs of a batch
 _MOST_PAGES = 10
-_MOST_READ = 200  # of what one contact has; ids grow with time, and what is looked for is among the last
+_MOST_READ = 200  # activities per contact; ids grow with time, and the wanted one is among the last
 _MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PlannedActivity:
-    """An activity that a contact is to have."""
+    """An activity that a contact should have."""
 
     record_id: str
     activity: HubSpotActivity
     contact: Stored
-    """`new` where the contact, or its lead, has just been created: then it has no such activity yet."""
+    """The contact. `new` if the contact, or its lead, was created just now: it has no such activity yet."""
     lead: str | None = None
-    """The id of the lead object that is to have it too."""
+    """Record ID of the lead object that should have the activity too."""
 
 
 class Lookup:
-    """Looks for activities in an account. `find` may be called in parallel, never for the same contact.
+    """Lookup of activities in an account. `find` may run in parallel, never for the same contact.
 
-    One request lists what up to a hundred contacts have, another reads a hundred texts. What has been found out is
-    kept in this process until `forget`, so that a call that is refused half-way is not made again in full: however few
-    calls are allowed, each `find` gets further than the one before. It is not kept in the outcome's memo, for a process
-    that is killed while it creates would leave that behind.
+    One request lists the activities of up to a hundred contacts, another reads a hundred texts. Results are kept in
+    this process until `forget`, so that a call that is refused half-way is not repeated in full: however few calls are
+    allowed, each `find` gets further than the one before. They are not kept in the outcome's memo, because a process
+    that is killed while it creates an activity would leave a wrong result behind.
 
-    A contact that has more than ten pages of notes, or an older one among more than two hundred, may be given one again
-    whose creation was not answered.
+    An activity whose creation was not answered may be created twice for a contact with more than ten pages of notes, or
+    if it is not among the contact's newest two hundred.
 
     Args:
         client: Sends the requests.
         requests: Builds them.
         now: Seconds since the epoch.
         timeout: Seconds that a `deliver` may take.
-        secrets: Masks HubSpot's words.
+        secrets: Masks HubSpot's messages.
     """
 
     def __init__(
@@ -77,21 +80,21 @@ class Lookup:
         self._absent: dict[str, None] = {}
 
     def forget_all(self) -> None:
-        """Say that another process may have created what was missing."""
+        """Forget all results, because another process may have created what was missing."""
         self._absent.clear()
 
     def forget(self, record_id: str) -> None:
-        """Say that a record's activity is about to be created: from now on it may be there."""
+        """Forget the result for a record whose activity is about to be created."""
         self._absent.pop(record_id, None)
 
     def keep(self, record_id: str) -> None:
-        """Say that a record's activity is certainly not there."""
+        """Remember that a record's activity certainly does not exist."""
         self._absent[record_id] = None
         if len(self._absent) > _MOST_KNOWN:
             del self._absent[next(iter(self._absent))]
 
     async def find(self, kind: str, due: Sequence[PlannedActivity]) -> dict[str, str | Retry | None]:
-        """Return the id of each activity by that of its record; None: it is not there; `Retry`: it cannot be told."""
+        """Return the activity's id for each record; None if it does not exist, `Retry` if that is unknown."""
         found: dict[str, str | Retry | None] = {
             each.record_id: None for each in due if each.contact.new or each.record_id in self._absent
         }
@@ -102,7 +105,7 @@ class Lookup:
             async with asyncio.timeout(self._timeout):
                 trouble = await self._look(kind, unknown, found)
         except TimeoutError:
-            trouble = Retry(Reason.TIMEOUT, f"there was no time left to look at its {kind}", Blame.RECORD)
+            trouble = Retry(Reason.TIMEOUT, f"there was no time left to look up its {kind}", Blame.RECORD)
         if trouble is None:
             return found
         return dict.fromkeys([each.record_id for each in unknown], trouble) | found
@@ -110,7 +113,7 @@ class Lookup:
     async def _look(
         self, kind: str, due: Sequence[PlannedActivity], found: dict[str, str | Retry | None]
     ) -> Retry | None:
-        """Look, and note in `found` what is known at once. Gives what to say of those that are left out of it."""
+        """Look up activities and add the known ones to `found`. Return the outcome for the others."""
         listed = await self._listed(kind, list(dict.fromkeys(each.contact.id for each in due)))
         if isinstance(listed, Retry):
             return listed
@@ -122,7 +125,7 @@ class Lookup:
         }
         bodies: dict[str, str] = {}
         self._decide(due, newest, bodies, found)
-        # Who has little is known first.
+        # Contacts with few activities first, so that their results are complete early.
         ids = list(dict.fromkeys(each for of_contact in sorted(newest.values(), key=len) for each in of_contact))
         for start in range(0, len(ids), _MOST):
             chunk = ids[start : start + _MOST]
@@ -130,7 +133,7 @@ class Lookup:
             read = read_values(answer, BODIES[kind]) if isinstance(answer, Answer) else answer
             if isinstance(read, Retry):
                 return read
-            bodies |= dict.fromkeys(chunk, "") | read  # one that is not given has been deleted meanwhile
+            bodies |= dict.fromkeys(chunk, "") | read  # a missing one was deleted meanwhile
             self._decide(due, newest, bodies, found)
         return None
 
@@ -141,7 +144,7 @@ class Lookup:
         bodies: Mapping[str, str],
         found: dict[str, str | Retry | None],
     ) -> None:
-        """Note of each contact whose texts have all been read whether the mark is in one of them."""
+        """Search for the mark of each contact whose texts have all been read."""
         for each in due:
             ids = newest.get(each.contact.id, ())
             if each.record_id in found or not all(one in bodies for one in ids):
@@ -151,7 +154,7 @@ class Lookup:
                 self.keep(each.record_id)
 
     async def _listed(self, kind: str, contacts: Sequence[str]) -> dict[str, list[str] | Retry] | Retry:
-        """Return the ids of what each contact has, page by page."""
+        """Return the ids of each contact's activities, page by page."""
         listed: dict[str, list[str] | Retry] = {}
         asking: dict[str, str | None] = dict.fromkeys(contacts)
         for _ in range(_MOST_PAGES):
@@ -173,33 +176,33 @@ class Lookup:
         return listed
 
     async def _call(self, request: HubSpotRequest) -> Answer | Retry:
-        """Return an answer of success, or what its absence means for the records: none of them is to blame for it."""
+        """Return a successful answer, or the outcome of its absence. No record is to blame."""
         return success_or_retry(await self._client.send(request), self._secrets, self._now())
 
 
 def _age(activity: str) -> tuple[int, str]:
-    """Sort by id as a number, whatever its length."""
+    """Return a key that sorts ids as numbers."""
     return len(activity), activity
 
 
 ActivityResult = str | Retry | Rejected
-"""The id of the activity, or why there is none."""
+"""Record ID of the activity, or the reason why there is none."""
 
 
 class Activities:
-    """Creates activities in an account. `write` may be called in parallel, never for the same contact.
+    """Writer of activities in an account. `write` may run in parallel, never for the same contact.
 
-    A contact that this very call has created cannot have any yet; all others are looked at first (`Lookup`). So a
-    batch costs one call for new contacts, and three for a hundred known ones with a hundred activities among them.
-    What a lead object is to have too is associated with it in one more call, whether it was created or found: a crash
-    between the two leaves it with the contact alone until the record comes again.
+    A contact that was created in the same call cannot have any activity yet. All others are looked up first (`Lookup`).
+    So a batch costs one call for new contacts, and three for a hundred known contacts with a hundred activities among
+    them. An activity that a lead object should have too is associated with it in one more call, whether it was created
+    or found. After a crash between the two calls only the contact has it, until the record is delivered again.
 
     Args:
         client: Sends the requests.
         requests: Builds them.
         now: Seconds since the epoch.
         timeout: Seconds that a `deliver` may take.
-        secrets: Masks HubSpot's words.
+        secrets: Masks HubSpot's messages.
     """
 
     def __init__(
@@ -218,11 +221,11 @@ class Activities:
         self._refusals = {kind: Refusals(now) for kind in BODIES}
 
     def open(self) -> None:
-        """Begin anew: another process may have had the account in its hands meanwhile."""
+        """Forget all lookups, because another process may have worked on the account."""
         self._lookup.forget_all()
 
     async def write(self, due: Sequence[PlannedActivity]) -> dict[str, ActivityResult]:
-        """See that there is each of these activities, and say so by the ids of their records."""
+        """Ensure that each of these activities exists, and return the results by record id."""
         done: dict[str, ActivityResult] = {}
         for kind in BODIES:
             of_kind = [each for each in due if each.activity.kind == kind]
@@ -237,7 +240,7 @@ class Activities:
     async def _link(
         self, kind: str, due: Sequence[PlannedActivity], done: Mapping[str, ActivityResult]
     ) -> dict[str, ActivityResult]:
-        """Associate what there is now with the lead objects that are to have it too; give the trouble with that."""
+        """Associate activities with their lead objects, and return the failures."""
         pairs = {
             each.record_id: (found, each.lead)
             for each in due
@@ -270,12 +273,12 @@ class Activities:
         return {each.record_id: _done(told, answer, kind) for each, told in zip(due, found, strict=True)}
 
     def _refused(self, kind: str, due: Sequence[PlannedActivity], answer: Answer) -> Retry | Rejected:
-        """Say what it means that a call was refused as a whole."""
+        """Return the outcome of a call that was refused as a whole."""
         problem = problem_in_answer(answer, self._secrets)
         outcome = self._refusals[kind].outcome(answer, problem, [each.record_id for each in due])
         if isinstance(outcome, Retry) or len(due) == 1:
             return outcome
-        # Not split by the lane, which does that only where nothing at all was written: so each goes alone.
+        # The lane splits a batch only if nothing was written at all, so each record is sent alone.
         return Retry(outcome.reason, outcome.detail, Blame.RECORD, None, outcome.status, {ALONE: "1"})
 
 

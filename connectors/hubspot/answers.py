@@ -1,6 +1,6 @@
-"""From HubSpot's answers to what was written. Pure.
+"""The results in HubSpot's answers. Pure.
 
-Nothing is assumed: a record counts as written only where an answer of success has a result for it.
+Nothing is assumed: a record counts as written only if a successful answer has a result for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,33 +25,33 @@ _REQUEST_TIMEOUT = 408
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record that HubSpot has."""
+    """A record in HubSpot."""
 
     id: str
     status: int
     new: bool = False
-    """Whether this very call has created it."""
+    """True if this call created it."""
     url: str | None = None
 
 
 def is_success(answer: Answer) -> bool:
-    """Return whether a call succeeded as a whole. A batch may be 200, 201 or 207 with errors inside."""
+    """Return True if a call succeeded as a whole. A batch may be 200, 201, or 207 with errors inside."""
     return 200 <= answer.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
 def is_unwritten(answer: Answer | Failure) -> bool:
-    """Return whether it is certain that a call has written nothing: it was not sent, or was refused."""
+    """Return True if a call certainly wrote nothing: it was not sent, or was refused."""
     if isinstance(answer, Failure):
         return not answer.sent
     return 400 <= answer.status < 500 and answer.status != _REQUEST_TIMEOUT  # noqa: PLR2004 - RFC 9110 section 15.5
 
 
 def success_or_retry(result: Answer | Failure, secrets: Secrets, now: float) -> Answer | Retry:
-    """Return the answer of success to a question, or what its absence means: no record is to blame for it.
+    """Return a successful answer, or the outcome of its absence. No record is to blame.
 
     Args:
-        result: What came of the call.
-        secrets: Masks HubSpot's words.
+        result: Result of the call.
+        secrets: Masks HubSpot's messages.
         now: Seconds since the epoch.
     """
     if isinstance(result, Failure):
@@ -65,53 +65,55 @@ def success_or_retry(result: Answer | Failure, secrets: Secrets, now: float) -> 
 
 
 def read_record(answer: Answer, *, new: bool) -> Stored | Retry:
-    """Read the answer to a single create or update that succeeded."""
+    """Return the record in the answer to a single create or update that succeeded."""
     stored = _stored(_object(answer), answer.status, new=new)
     return stored or unclear_outcome(answer, "does not say which record was written")
 
 
 def read_batch(
-    answer: Answer, asked: Sequence[tuple[str, str]], named: Callable[[Mapping[str, Any]], str | None], secrets: Secrets
+    answer: Answer,
+    inputs: Sequence[tuple[str, str]],
+    id_in: Callable[[Mapping[str, Any]], str | None],
+    secrets: Secrets,
 ) -> list[Stored | HubSpotProblem | None]:
-    """Say of each input of a batch what its answer says of it, never by order; None: nothing.
+    """Return the result for each input of a batch, matched by id and never by order; None if there is none.
 
-    Where more errors are counted than inputs can be told to have failed, some of the results must be wrong, and none
-    is believed.
+    If the answer counts more errors than inputs can have failed, some results must be wrong, and none is trusted.
 
     Args:
-        answer: Of a batch call that succeeded.
-        asked: Trace id and id of each input; the second is `""` for what is created.
-        named: Gives the id of an input from the properties of its result. HubSpot's documentation has results with
-            their trace ids and without.
-        secrets: Masks HubSpot's words.
+        answer: Answer to a batch call that succeeded.
+        inputs: Trace id and id of each input; the second is `""` for a creation.
+        id_in: Returns the id of an input from the properties of its result. HubSpot documents results with and without
+            their trace ids.
+        secrets: Masks HubSpot's messages.
     """
     document = _object(answer)
     found: dict[str, Stored | HubSpotProblem] = {}
     for result in _objects(document, "results"):
         stored = _stored(result, answer.status, new=result.get("new") is True)
         properties = result.get("properties")
-        key = result.get("objectWriteTraceId") or named(properties if isinstance(properties, dict) else {})
-        if stored and not key and len(asked) == 1:
-            key = asked[0][0]
+        key = result.get("objectWriteTraceId") or id_in(properties if isinstance(properties, dict) else {})
+        if stored and not key and len(inputs) == 1:
+            key = inputs[0][0]
         if stored and isinstance(key, str):
             found[key] = stored
-    known = {name for each in asked for name in each}
+    known = {name for each in inputs for name in each}
     errors, explained = _objects(document, "errors"), 0
     for error in errors:
         problem = read_hubspot_problem(error, secrets)
-        names = problem.trace_ids or problem.ids or ((asked[0][0],) if len(asked) == 1 else ())
-        # An error outweighs a result: what is named in both is not known to be written.
+        names = problem.trace_ids or problem.ids or ((inputs[0][0],) if len(inputs) == 1 else ())
+        # An error outweighs a result: a record named in both may not have been written.
         found |= dict.fromkeys(names, problem)
         explained += not known.isdisjoint(names)
-    said = [found.get(trace) or found.get(key) for trace, key in asked]
+    results = [found.get(trace) or found.get(key) for trace, key in inputs]
     unexplained = max(_number_of_errors(document), len(errors)) - explained
-    if unexplained > said.count(None):
-        return [each if isinstance(each, HubSpotProblem) else None for each in said]
-    return said
+    if unexplained > results.count(None):
+        return [each if isinstance(each, HubSpotProblem) else None for each in results]
+    return results
 
 
 def read_search_result(answer: Answer) -> str | Retry | None:
-    """Read the answer to a search: the id of the first record, None where there is none."""
+    """Return the id of the first record that a search found, None if there is none."""
     document = _object(answer)
     if not isinstance(document.get("results"), list):
         return unclear_outcome(answer, "has no results")
@@ -120,18 +122,18 @@ def read_search_result(answer: Answer) -> str | Retry | None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of what a contact has."""
+    """One page of a contact's activities."""
 
     ids: tuple[str, ...]
     after: str | None = None
-    """Where the next page begins, if there is one."""
+    """Start of the next page, if there is one."""
 
 
 def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page | Retry] | Retry:
-    """Read the ids of the notes, meetings or tasks that contacts have, by the ids of the contacts.
+    """Return the ids of contacts' notes, meetings or tasks, by the ids of the contacts.
 
-    Of a contact without any, HubSpot says so in an error of its own (recorded answers). One that is not mentioned has
-    none too, unless there are errors that do not say whose they are.
+    HubSpot reports a contact without any in an error of its own (recorded answers). A contact that is not mentioned has
+    none either, unless there are errors that do not name their contact.
     """
     document = _object(answer)
     if not isinstance(document.get("results"), list):
@@ -158,7 +160,7 @@ def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page |
 
 
 def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
-    """Read a property of records, by their ids."""
+    """Return the values of a property, by the ids of the records."""
     document = _object(answer)
     if not isinstance(document.get("results"), list):
         return unclear_outcome(answer, "has no results")
@@ -171,9 +173,9 @@ def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
 
 
 def read_known(answer: Answer, names: Sequence[str]) -> dict[str, str] | Retry:
-    """Read the answer to `Requests.find`: the ids of the records, by all values of these properties, in lower case.
+    """Return the ids in the answer to `HubSpotRequests.find`, by all values of the properties, in lower case.
 
-    Several values stand with `;` between. What is not among them is not there, or not yet.
+    Several values are separated by `;`. A value that is missing does not exist, or not yet.
     """
     known: dict[str, str] = {}
     for name in names:
@@ -187,25 +189,25 @@ def read_known(answer: Answer, names: Sequence[str]) -> dict[str, str] | Retry:
 
 
 def read_links(
-    answer: Answer, asked: Sequence[tuple[str, str]], secrets: Secrets
+    answer: Answer, pairs: Sequence[tuple[str, str]], secrets: Secrets
 ) -> dict[tuple[str, str], Retry | Rejected]:
     """Return the problems of associations that the answer does not confirm, by the ids of their two sides.
 
     The API reference has no field in which an error names its association.
     """
     document = _object(answer)
-    made = {(_id_in(each, "from"), _id_in(each, "to")) for each in _objects(document, "results")}
+    confirmed = {(_id_in(each, "from"), _id_in(each, "to")) for each in _objects(document, "results")}
     errors = [
         record_outcome(read_hubspot_problem(each, secrets), answer.status) for each in _objects(document, "errors")
     ]
     trouble = errors[0] if errors else unclear_outcome(answer, "says nothing of an association", Blame.RECORD)
-    return {each: trouble for each in asked if each not in made}
+    return {each: trouble for each in pairs if each not in confirmed}
 
 
 def read_held(answer: Answer) -> frozenset[str] | None:
-    """Read the answer to a read of `MERGED`: the ids that it knows, those that were merged away among them.
+    """Return the ids known in the answer to a read of `MERGED`, including those that were merged away.
 
-    None where it does not say what it has found.
+    None if the answer does not list its results.
     """
     values = read_values(answer, MERGED)
     if isinstance(values, Retry):
@@ -214,12 +216,12 @@ def read_held(answer: Answer) -> frozenset[str] | None:
 
 
 def read_definitions(answer: Answer) -> dict[str, dict[str, Any]]:
-    """Read the definitions of an object's properties, by name."""
+    """Return the definitions of an object's properties, by name."""
     return {str(each.get("name")): each for each in _objects(_object(answer), "results")}
 
 
 def unclear_outcome(answer: Answer, why: str, blame: Blame = Blame.UNCLEAR) -> Retry:
-    """Say that an answer of success does not tell what became of a record."""
+    """Return the outcome of a success that does not account for a record."""
     return Retry(Reason.BAD_ANSWER, f"it answered {answer.status}, but {why}", blame, None, answer.status)
 
 
@@ -235,8 +237,8 @@ def _stored(document: Mapping[str, Any], status: int, *, new: bool) -> Stored | 
     return Stored(found, status, new, url if isinstance(url, str) and url.startswith("https://") else None)
 
 
-def _id_in(given: Mapping[str, Any], name: str) -> str:
-    side = given.get(name)
+def _id_in(association: Mapping[str, Any], name: str) -> str:
+    side = association.get(name)
     return str(side.get("id")) if isinstance(side, dict) else ""
 
 
@@ -249,5 +251,5 @@ def _object(answer: Answer) -> dict[str, Any]:
 
 
 def _objects(document: object, name: str) -> list[dict[str, Any]]:
-    given = document.get(name) if isinstance(document, dict) else None
-    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    values = document.get(name) if isinstance(document, dict) else None
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []

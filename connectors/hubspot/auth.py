@@ -1,4 +1,4 @@
-"""HubSpot's OAuth: access tokens of half an hour, made of a refresh token. One request, however many calls wait.
+"""HubSpot's OAuth: access tokens that last half an hour, obtained with a refresh token, by one request for all calls.
 
 Source: HubSpot's OAuth reference (`POST /oauth/2026-09/token`, a form in the body, never in the query).
 """
@@ -19,14 +19,14 @@ _HEADERS = {"Accept": "application/json", "Content-Type": "application/x-www-for
 
 
 class OAuthTokens:
-    """Gets access tokens. `source` may be used in parallel.
+    """Access tokens of an app. `source` may be used in parallel.
 
     Args:
         settings: The app.
-        url: Where tokens are given out.
+        url: Token endpoint.
         session: Sends the requests.
         now: Seconds since the epoch.
-        secrets: Is told each token, for masking.
+        secrets: Receives each token, for masking.
     """
 
     def __init__(self, settings: OAuth, url: URL, session: Session, now: Callable[[], float], secrets: Secrets) -> None:
@@ -37,10 +37,10 @@ class OAuthTokens:
         self._secrets = secrets
         self._refresh_token = RefreshToken(settings.refresh_token.get_secret_value(), secrets)
         self.source = TokenSource(self._fetch, now, secrets)
-        """Keeps the token in use."""
+        """Holder of the token in use."""
 
     def open(self, vault: Vault) -> None:
-        """Take the place where another refresh token is kept, should HubSpot give one."""
+        """Receive the vault in which a replaced refresh token is stored."""
         self._refresh_token.open(vault)
 
     async def _fetch(self) -> Token | Failure:
@@ -57,5 +57,5 @@ class OAuthTokens:
         token = read_token(result, self._now(), self._secrets)
         if isinstance(token, Failure) or isinstance(result, Failure):
             return token
-        # The old one may have died with this answer, so the new one is on disk before anything else is done.
+        # This answer may have invalidated the old token, so the new one is stored before anything else.
         return await self._refresh_token.keep(result.json().get("refresh_token")) or token

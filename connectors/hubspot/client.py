@@ -1,4 +1,4 @@
-"""Sends HubSpot's requests: the token, one more try after a refused one, and what the answers tell of the quota."""
+"""Sending of HubSpot's requests: the token, one retry after a refused token, and the quotas in answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,18 +13,18 @@ from connectors.hubspot.settings import HubSpotSettings
 _DAY = ("X-HubSpot-RateLimit-Daily", "X-HubSpot-RateLimit-Daily-Remaining")
 _WINDOW = ("X-HubSpot-RateLimit-Max", "X-HubSpot-RateLimit-Remaining")
 _WINDOW_LENGTH = "X-HubSpot-RateLimit-Interval-Milliseconds"
-_ASK_AGAIN = 1800.0  # seconds; the day ends at midnight of a time zone that the API does not tell
-_SHARE_KEPT = 20  # a twentieth of the day is kept for what has not been tried yet
+_ASK_AGAIN = 1800.0  # seconds; the day ends at midnight in a time zone that the API does not report
+_SHARE_KEPT = 20  # a twentieth of the day's calls is reserved for first attempts
 
 
 class HubSpotQuotas:
-    """Keeps what the last answers told."""
+    """The allowances that the last answers reported."""
 
     def __init__(self) -> None:
         self._known: dict[str, Quota] = {}
 
     def observe(self, headers: Mapping[str, str], now: float) -> None:
-        """Read the headers of an answer that came `now`, in seconds since the epoch."""
+        """Read the headers of an answer that arrived at `now`, in seconds since the epoch."""
         if found := _numbers(headers, *_DAY):
             limit, remaining = found
             self._known["daily"] = Quota("daily", limit, remaining, now + _ASK_AGAIN, limit // _SHARE_KEPT)
@@ -34,7 +34,7 @@ class HubSpotQuotas:
             self._known["10 s"] = Quota("10 s", *found, now + seconds)
 
     def quotas(self) -> Sequence[Quota]:
-        """Return what is known."""
+        """Return the last reported allowances."""
         return tuple(self._known.values())
 
 
@@ -47,13 +47,13 @@ _UNAUTHORIZED = 401
 
 
 class HubSpotClient:
-    """Client one account. `send` may be called in parallel.
+    """Client of one account. `send` may run in parallel.
 
     Args:
-        settings: The destination's.
-        requests: Knows the addresses.
-        context: The destination's clock, time-out and rate limit.
-        secrets: Is told each token, for masking.
+        settings: Settings of the destination.
+        requests: Provides the addresses.
+        context: Clock, time-out and rate limit of the destination.
+        secrets: Receives each token, for masking.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class HubSpotClient:
         self._allowances = HubSpotQuotas()
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a new refresh token is kept."""
+        """Receive the vault in which a new refresh token is stored."""
         if self._oauth is not None:
             self._oauth.open(vault)
 
     def quotas(self) -> Sequence[Quota]:
-        """Return what the account has last said is left."""
+        """Return the account's allowances as last reported."""
         return self._allowances.quotas()
 
     async def send(self, request: HubSpotRequest) -> Answer | Failure:
-        """Send a request; after a 401 once more with a new token, where there is one to be had."""
+        """Send a request; after a 401 send it once more with a new token, if the account uses OAuth."""
         if self._oauth is None:
             return await self._once(request, self._token)
         return await self._oauth.source.send_with_token(lambda token: self._once(request, token.value))
 
     async def close(self) -> None:
-        """Close the connections; a token that is being fetched is given up."""
+        """Close the connections, and stop fetching a token."""
         if self._oauth is not None:
             await self._oauth.source.close()
         await self._session.close()

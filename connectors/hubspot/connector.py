@@ -1,4 +1,4 @@
-"""The HubSpot connector: first the records, then what goes with them."""
+"""The HubSpot connector: the records first, then their activities."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -43,15 +43,15 @@ _WITH_ACTIVITIES = (CONTACTS, LEADS)
 class HubSpotConnector(Connector):
     """Writes records into a HubSpot account: a batch upsert, and a note, meeting or task for each remark.
 
-    An appointment has its meeting or task with a remark or without.
+    An appointment gets its meeting or task even without a remark.
 
     Records are upserts by e-mail or by a property with unique values, and can be written again at any time. Notes,
-    meetings and tasks cannot: their ids are remembered (`note`, `meeting`, `task` of the memo), and where it is not
-    known whether one has been created, the contact is asked first. A crash between the two calls leaves a contact
-    without its note, until the record comes again.
+    meetings and tasks cannot: their ids are kept in the memo (`note`, `meeting`, `task`), and if it is unknown whether
+    one was created, the contact's activities are looked up first. A crash between the two calls leaves a contact
+    without its note, until the record is delivered again.
 
-    HubSpot's own lead objects are created at their contacts, found by e-mail (`LeadObjects`), and notes, meetings and
-    tasks then belong to both.
+    HubSpot's own lead objects are created at their contacts, which are found by e-mail (`LeadObjects`). Notes, meetings
+    and tasks then belong to both.
 
     A whole destination, with a route:
         ```yaml
@@ -70,16 +70,16 @@ class HubSpotConnector(Connector):
     destination_settings = HubSpotSettings
     route_settings = HubSpotRoute
     max_batch = 100
-    rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); on larger ones up to 250
+    rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); larger ones have up to 250
 
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
-        wrong = _wrong(settings)
+        problems = _token_problems(settings)
         try:
             self._requests = HubSpotRequests(settings)
         except ValueError as error:
-            wrong.append(SettingError(("base_url",), str(error)))
-        if wrong:
-            raise wrong[0] if len(wrong) == 1 else ExceptionGroup("settings", wrong)
+            problems.append(SettingError(("base_url",), str(error)))
+        if problems:
+            raise problems[0] if len(problems) == 1 else ExceptionGroup("settings", problems)
         self._now = context.now
         secrets = _secrets_of(settings)
         self._secrets = secrets
@@ -92,12 +92,12 @@ class HubSpotConnector(Connector):
         self._probe = Probe(settings, self._client, self._requests, secrets, context.now)
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a new refresh token is kept, and forget what another process may have changed."""
+        """Receive the vault for a new refresh token, and forget what another process may have changed."""
         self._client.open(vault)
         self._activities.open()
 
     def check_route(self, settings: HubSpotRoute, fields: Sequence[str]) -> None:
-        """Compile the remark. Raises `SettingError` for it, and for what no record can be written without."""
+        """Compile the remark. Raises `SettingError` for it, and for a missing field that every record needs."""
         if settings.match not in fields and not (settings.object == CONTACTS and settings.match == EMAIL):
             raise SettingError(
                 ("match",), f"{settings.match} must be one of the route's fields: records are found by it"
@@ -107,18 +107,18 @@ class HubSpotConnector(Connector):
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
-        """Return what the account has last said is left for the day, and for ten seconds."""
+        """Return the account's allowances for the day and for ten seconds, as last reported."""
         return self._client.quotas()
 
     def batch_group(self, record: Record) -> Hashable:
-        """Return object and key property, which a batch has one of; a record without a key goes alone."""
+        """Return object and key property, of which a batch has one; a record without a key goes alone."""
         key = match_key(record)
         if key is None or ALONE in record.memo:
             return ALONE, record.id
         return hubspot_route(record).object, key[0]
 
     def batch_key(self, record: Record) -> Hashable:
-        """Return the key's value as HubSpot compares it: without case."""
+        """Return the key's value as HubSpot compares it: ignoring case."""
         key = match_key(record)
         return record.id if key is None else key[1].lower()
 
@@ -139,13 +139,13 @@ class HubSpotConnector(Connector):
         return [next(outcomes) if isinstance(each, Lead) else each for each in made]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request that writes the records, not that for their remarks.
+        """Return the request that writes the records, without the request for their remarks.
 
         Raises:
-            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+            ExpressionError: the records cannot become a request; `deliver` would return `Rejected` with its message.
         """
         leads = [lead_of(record, self._sources.text(hubspot_route(record).remark, record.event)) for record in records]
-        if leads[0].route.object == LEADS:  # as for new ones, at contacts whose ids are not known without asking
+        if leads[0].route.object == LEADS:  # shown as new ones, at contacts whose ids are unknown without a lookup
             at = [replace(each, contact=f"(the contact of {each.record.event.get('Email')})") for each in leads]
             request = self._requests.create_leads(at)
         else:
@@ -153,23 +153,23 @@ class HubSpotConnector(Connector):
         body = self._secrets.mask((request.body or b"").decode())
         return Preview(request.method, str(request.url), hubspot_headers(request, MASK), body)
 
-    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
-        """Ask for the definitions of the properties that the routes write, and for the token's scopes."""
-        return await self._probe.ask(wanted)
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
+        """Compare the routes with the definitions of the properties that they write, and check the token's scopes."""
+        return await self._probe.ask(routes)
 
-    async def holds(self, filed: Sequence[RemoteRecord]) -> Sequence[bool | None]:
-        """Read the records by their ids. One that was merged into another is held."""
+    async def holds(self, records: Sequence[RemoteRecord]) -> Sequence[bool | None]:
+        """Read the records by their ids. A record that was merged into another still exists."""
         held: dict[str, frozenset[str] | None] = {}
-        objects = [_object_of(each) for each in filed]
+        objects = [_object_of(each) for each in records]
         for name in dict.fromkeys(objects):
-            ids = [each.remote_id for each, of in zip(filed, objects, strict=True) if of == name]
+            ids = [each.remote_id for each, of in zip(records, objects, strict=True) if of == name]
             answer = await self._client.send(self._requests.read(name, list(dict.fromkeys(ids)), MERGED))
             held[name] = read_held(answer) if isinstance(answer, Answer) and is_success(answer) else None
-        found = [(each.remote_id, held[name]) for each, name in zip(filed, objects, strict=True)]
+        found = [(each.remote_id, held[name]) for each, name in zip(records, objects, strict=True)]
         return [None if ids is None else remote_id in ids for remote_id, ids in found]
 
     async def close(self) -> None:
-        """Close the connections; a token that is being fetched is given up."""
+        """Close the connections, and stop fetching a token."""
         await self._client.close()
 
     def _lead(self, record: Record) -> Lead | Rejected:
@@ -179,7 +179,7 @@ class HubSpotConnector(Connector):
             return Rejected(Reason.MAPPING, self._secrets.mask(error.message), memo=record.memo)
 
     def _due(self, lead: Lead) -> HubSpotActivity | None:
-        """Return what has to be created beside the record; nothing where an earlier attempt has done so."""
+        """Return the activity to create with the record; None if an earlier attempt created it."""
         is_elsewhere = lead.route.object not in _WITH_ACTIVITIES
         if is_elsewhere or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
             return None
@@ -187,20 +187,20 @@ class HubSpotConnector(Connector):
 
 
 def _at(lead: Lead, stored: Stored, activity: HubSpotActivity) -> PlannedActivity:
-    """Say whose an activity is: the contact's, or the lead object's and its contact's."""
+    """Return the planned activity of a contact, or of a lead object and its contact."""
     if lead.contact is None:
         return PlannedActivity(lead.record.id, activity, stored)
     return PlannedActivity(lead.record.id, activity, replace(stored, id=lead.contact), stored.id)
 
 
 def _outcome(written: Written, activity: HubSpotActivity | None, done: ActivityResult | None) -> Outcome:
-    """Put together what came of the record and of what goes with it."""
+    """Return the outcome of a record and its activity."""
     lead, stored = written
     if not isinstance(stored, Stored):
         return replace(stored, memo={**lead.record.memo, **stored.memo})
     memo = {**lead.record.memo, "contact": lead.contact or stored.id}
     if isinstance(done, Retry | Rejected):
-        detail = f"the record is written; of what goes with it: {done.detail}"
+        detail = f"the record is written, but not its note, meeting or task: {done.detail}"
         return replace(done, detail=detail, memo={**memo, **done.memo})
     if activity is not None and done is not None:
         memo[_memo_name(activity.kind)] = done
@@ -210,32 +210,32 @@ def _outcome(written: Written, activity: HubSpotActivity | None, done: ActivityR
 def _warning(lead: Lead, activity: HubSpotActivity | None) -> str | None:
     is_elsewhere = lead.route.object not in _WITH_ACTIVITIES and lead.record.event.get("Type") == APPOINTMENT
     refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
-    kept = "its value is in the remark" if activity else "the event alone has its value"
+    kept = "its value is in the remark" if activity else "only the event has its value"
     parts = (
-        f"left out, for HubSpot refuses it: {refused}; {kept}" if refused else "",
+        f"left out because HubSpot refuses it: {refused}; {kept}" if refused else "",
         "the remark was too long and has been cut" if activity and activity.is_cut else "",
-        "no meeting or task was made of the appointment: that needs object: contacts, or leads" if is_elsewhere else "",
+        "the appointment got no meeting or task, which need object: contacts, or leads" if is_elsewhere else "",
     )
     return "; ".join(filter(None, parts)) or None
 
 
-def _object_of(filed: RemoteRecord) -> str:
-    return filed.route.object if isinstance(filed.route, HubSpotRoute) else CONTACTS
+def _object_of(record: RemoteRecord) -> str:
+    return record.route.object if isinstance(record.route, HubSpotRoute) else CONTACTS
 
 
 def _memo_name(kind: str) -> str:
     return kind.removesuffix("s")
 
 
-def _wrong(settings: HubSpotSettings) -> list[SettingError]:
-    """Say what is wrong with a token before it is sent: HTTP could not carry it, or HubSpot would not know it."""
+def _token_problems(settings: HubSpotSettings) -> list[SettingError]:
+    """Return the problems of a token that HTTP could not carry, or HubSpot would not accept."""
     if settings.access_token is None:
         return []
     token = settings.access_token.get_secret_value()
     if not token:
-        return [SettingError(("access_token",), "is empty; give the token of a private app, or a service key")]
+        return [SettingError(("access_token",), "is empty; enter the token of a private app, or a service key")]
     if not _TOKEN.fullmatch(token):
-        what = "holds a blank, a control character or one that is not ASCII; copy the token again, and nothing else"
+        what = "contains a blank, a control character or a character that is not ASCII; copy only the token again"
         return [SettingError(("access_token",), what)]
     return []
 

@@ -1,4 +1,4 @@
-"""Writes the records themselves: upserts in batches, and one by one what has no key. The calls, and their order."""
+"""The writing of records: upserts in batches, and single calls for records without a key."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answer, record_outcome
 from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequests, Lead
 
-_SEARCH_LAG = 15.0  # seconds after which search is taken to know what was written
-_BETWEEN_SEARCHES = 0.25  # seconds: search is limited to 5 a second, whatever else is allowed (usage guidelines)
+_SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
+_BETWEEN_SEARCHES = 0.25  # seconds: search has its own limit of 5 a second (usage guidelines)
 _MOST_RECENT = 1000
 _AT_ONCE = 5  # single calls for records of one batch
 _NOT_FOUND = 404
@@ -33,28 +33,28 @@ _REFUSALS = (400, 409)
 Refusal = Retry | Rejected
 
 Written = tuple[Lead, Stored | Refusal]
-"""A lead as it was sent in the end, and what came of it."""
+"""A lead as it was finally sent, and its result."""
 
 
 class Contacts:
-    """Writes records into an account. `write` may be called in parallel, never with the same contact.
+    """Writer of records in an account. `write` may run in parallel, never with the same contact.
 
-    What is refused for one optional property goes again without it, once, and all of a batch's together. A record that
-    is there already under another key is updated by its id.
+    A record that is refused for one optional property is sent again without it, once, together with the others of its
+    batch. A record that exists under another key is updated by its id.
 
-    A crash or a lost answer leaves open what was written; the same upserts come again and do no harm. A contact
-    without a key is looked for by its phone first, and created if search does not know it; so is one whose e-mail is
-    refused, if it has a phone. Search lags behind writes by some seconds, so contacts created a moment ago are
-    remembered (those of this process). After a creation that may have been written though its answer says otherwise, or
-    was not waited for, there is no search for the same phone before it has caught up: the outcome's memo tells when
-    that was, and this process remembers it too. A process that is killed in between, and another one that begins within
-    these seconds, may create it twice; so may any lost answer to a contact with neither key nor phone.
+    A crash or a lost answer leaves the outcome unknown; the same upserts are repeated and do no harm. A contact without
+    a key is searched by its phone first, and created if the search does not find it; so is a contact whose e-mail is
+    refused, if it has a phone. Search lags some seconds behind writes, so this process remembers the contacts that it
+    has just created. If a creation may have happened although its answer failed or was cancelled, the same phone is not
+    searched before the lag is over. The outcome's memo holds the time of that creation, and this process remembers it
+    too. Two contacts may result if the process is killed in between and another one starts within these seconds, or if
+    the answer to a contact with neither key nor phone is lost.
 
     Args:
         client: Sends the requests.
         requests: Builds them.
         now: Seconds since the epoch.
-        secrets: Masks HubSpot's words.
+        secrets: Masks HubSpot's messages.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Contacts:
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
         """Write records that share object and key property, or a single one without a key; in the order given.
 
-        Those that belong to a contact (`Lead.contact`) are created there, and are not to be known to exist.
+        Records that belong to a contact (`Lead.contact`) are created there. They must not exist yet.
         """
         if leads[0].key is None:
             return [await self._write_unkeyed(lead) for lead in leads]
         first = await self._upsert(leads)
-        again = [_mended(lead, found, leads) for lead, found in zip(leads, first, strict=True)]
-        mended = [lead for lead in again if lead is not None]
-        second = iter(await self._upsert(mended) if mended else ())
-        told = [
+        corrections = [_without_refused(lead, found, leads) for lead, found in zip(leads, first, strict=True)]
+        corrected = [lead for lead in corrections if lead is not None]
+        second = iter(await self._upsert(corrected) if corrected else ())
+        results = [
             (lead, found) if other is None else (other, next(second))
-            for lead, found, other in zip(leads, first, again, strict=True)
+            for lead, found, other in zip(leads, first, corrections, strict=True)
         ]
         few = asyncio.Semaphore(_AT_ONCE)
 
@@ -93,7 +93,7 @@ class Contacts:
                 return await self._settled(lead, found, is_alone=len(leads) == 1)
 
         async with asyncio.TaskGroup() as group:
-            settling = [group.create_task(settle(*each)) for each in told]
+            settling = [group.create_task(settle(*each)) for each in results]
         return [each.result() for each in settling]
 
     async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Refused | Refusal]":
@@ -118,7 +118,7 @@ class Contacts:
             _Refused(each, record_outcome(each, answer.status))
             if isinstance(each, HubSpotProblem)
             else (replace(each, new=True) if each and creates else each)
-            # Alone it may get an answer of its own, if there is one to be had.
+            # Sent alone, it may get an answer of its own.
             or replace(
                 unclear_outcome(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
                 memo={**lead.record.memo, ALONE: "1"},
@@ -127,18 +127,18 @@ class Contacts:
         ]
 
     async def _settled(self, lead: Lead, told: "_Refused", *, is_alone: bool) -> Written:
-        """Turn a conflict into an update, and a refused e-mail into a lead without; else it stays refused."""
+        """Turn a conflict into an update, and a refused e-mail into a lead without it; otherwise keep the refusal."""
         without = lead.without_email(told.problem.refused)
         if without is None or told.problem.category == "CONFLICT":
             return lead, await self._resolved(lead, told)
         if is_alone:
             return await self._write_unkeyed(without)
-        # Searches are so few that many of them would take all the time that the batch has.
+        # Searches are limited so strictly that many of them would use up the time of the batch.
         why = Retry(told.outcome.reason, told.outcome.detail, Blame.RECORD, None, told.outcome.status, {ALONE: "1"})
         return lead, why
 
     async def _resolved(self, lead: Lead, told: "_Refused") -> Stored | Refusal:
-        """Turn a conflict into an update of the record that is there, and any other refusal into its outcome."""
+        """Turn a conflict into an update of the existing record, and any other refusal into its outcome."""
         if not _is_there(lead, told.problem):
             return told.outcome
         email = lead.properties.get(EMAIL)
@@ -156,8 +156,8 @@ class Contacts:
         if isinstance(found, Retry | Rejected):
             return lead, found
         told = await self._one(lead, found)
-        if isinstance(told, _Refused) and (mended := lead.without(told.problem.refused)):
-            lead, told = mended, await self._one(mended, found)
+        if isinstance(told, _Refused) and (lighter := lead.without(told.problem.refused)):
+            lead, told = lighter, await self._one(lighter, found)
         stored = await self._resolved(lead, told) if isinstance(told, _Refused) else told
         phone = lead.properties.get(PHONE)
         if phone and isinstance(stored, Stored):
@@ -171,7 +171,7 @@ class Contacts:
         if known or not phone:
             return known
         if wait := self._to_wait(lead, phone):
-            detail = "it may have been created already, and search does not know yet what was written a moment ago"
+            detail = "it may have been created already, and HubSpot's search does not find new records yet"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
         await self._searching.acquire()
         answer = await self._client.send(self._requests.search(PHONE, phone))
@@ -182,12 +182,12 @@ class Contacts:
         return read_search_result(answer)
 
     def _to_wait(self, lead: Lead, phone: str) -> float:
-        """Return the seconds until search knows what a creation may have written whose answer is not known."""
+        """Return the seconds until search finds a contact whose creation was not answered."""
         unclear_at = max(self._unclear.get(phone, 0.0), float(lead.record.memo.get(UNCLEAR, 0.0)))
         return min(max(unclear_at + _SEARCH_LAG - self._now(), 0.0), _SEARCH_LAG)
 
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Refused | Refusal":
-        """Update the contact that was found, or create one; also where what was found is gone."""
+        """Update the contact that was found, or create one; also if the found one was deleted."""
         if found:
             told = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
             if not (isinstance(told, Retry) and told.status == _NOT_FOUND):
@@ -195,23 +195,23 @@ class Contacts:
         return await self._create(lead)
 
     async def _create(self, lead: Lead) -> "Stored | _Refused | Refusal":
-        """Create a contact, and remember when where that may have happened without being said."""
+        """Create a contact, and remember the time if the outcome is unknown."""
         phone, is_clear = lead.properties.get(PHONE, ""), False
         try:
             answer = await self._client.send(self._requests.create(lead))
             created = self._read(answer, lead, new=True)
             is_clear = is_unwritten(answer) or isinstance(created, Stored)
-        finally:  # also where it is cut off
+        finally:  # also when cancelled
             if phone and not is_clear:
                 _remember(self._unclear, phone, self._now())
         if is_clear or not isinstance(created, Retry):
             return created
-        # What asks for a pause of everything is left as it is; the memo makes this record wait all the same.
+        # An outcome that pauses the destination stays unchanged; the memo makes this record wait anyway.
         after = created.after if created.blame is Blame.DESTINATION else max(created.after or 0.0, _SEARCH_LAG)
         return replace(created, after=after, memo={UNCLEAR: str(self._now())})
 
     def _read(self, answer: Answer | Failure, lead: Lead, *, new: bool) -> "Stored | _Refused | Refusal":
-        """Read the answer to the creation or update of one record."""
+        """Return the result in the answer to the creation or update of one record."""
         if isinstance(answer, Failure):
             return answer.outcome
         if is_success(answer):
@@ -223,7 +223,7 @@ class Contacts:
 
 
 class _Refused:
-    """A refusal, before it is known whether anything can be done about it."""
+    """A refusal that has not been handled yet."""
 
     def __init__(self, problem: HubSpotProblem, outcome: Retry | Rejected) -> None:
         self.problem = problem
@@ -231,35 +231,35 @@ class _Refused:
 
 
 def _is_there(lead: Lead, problem: HubSpotProblem) -> bool:
-    """Return whether a lead is refused because its record is there already: in so many words, or by its key's value."""
+    """Return True if a lead is refused because its record exists: HubSpot says so, or the key's value is taken."""
     has_key = lead.key is not None and lead.key[0] in problem.refused
     return problem.category == "CONFLICT" or (has_key and problem.existing is not None)
 
 
-def _remember(kept: dict[str, Any], phone: str, value: object) -> None:
-    kept.pop(phone, None)
-    kept[phone] = value
-    if len(kept) > _MOST_RECENT:
-        del kept[next(iter(kept))]
+def _remember(memory: dict[str, Any], phone: str, value: object) -> None:
+    memory.pop(phone, None)
+    memory[phone] = value
+    if len(memory) > _MOST_RECENT:
+        del memory[next(iter(memory))]
 
 
-def _mended(lead: Lead, found: "Stored | _Refused | Refusal", batch: Sequence[Lead]) -> Lead | None:
-    """Return what is to be sent again: the lead without what was refused; None where that would not help."""
+def _without_refused(lead: Lead, found: "Stored | _Refused | Refusal", batch: Sequence[Lead]) -> Lead | None:
+    """Return the lead to send again, without the refused properties; None if that would not help."""
     if not isinstance(found, _Refused) or found.problem.category == "CONFLICT":
         return None
     if not found.problem.refused:
-        named = lead.named()  # as it may be the name that is missed
+        named = lead.named()  # HubSpot may miss the name
         return None if named is lead else named
-    mended = lead.without(found.problem.refused)
-    if mended is None and found.problem.is_schema and len(batch) > 1:
-        # The whole call was refused for a property that this lead has nothing of.
+    lighter = lead.without(found.problem.refused)
+    if lighter is None and found.problem.is_schema and len(batch) > 1:
+        # The whole call was refused for a property that this lead does not have.
         has_it = any(name in lead.properties for name in found.problem.refused)
         return None if has_it else lead
-    return mended
+    return lighter
 
 
 def _value_of(lead: Lead) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return what finds the id of an input in the properties of a result."""
+    """Return a function that reads the id of an input from the properties of a result."""
     name = lead.key[0] if lead.key else ""
 
     def value(properties: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,8 @@
-"""What HubSpot says is wrong, and what that means for the records. Pure: the time is passed in.
+"""HubSpot's errors, and their meaning for the records. Pure: the time is passed in.
 
 Source: HubSpot's page on error handling, its usage guidelines, and recorded answers. Every part of an error may be
-missing. Errors are told apart by category: the codes inside, of which there is no complete list, only name properties.
+missing. Errors are distinguished by category: the codes inside, of which there is no complete list, only name
+properties.
 """
 
 import re
@@ -28,7 +29,7 @@ _FOR_GOOD = frozenset({"VALIDATION_ERROR", "OBJECT_NOT_FOUND", "CONFLICT"})
 _LONGEST_ID = 64
 _LOCKED_FOR = 2.0  # seconds, at least (page on error handling)
 _WINDOW = 10.0  # seconds of the rolling window, where no header says otherwise
-_DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight of a time zone that the API does not tell
+_DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight in a time zone that the API does not report
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,23 +38,23 @@ class HubSpotProblem:
 
     category: str = ""
     words: str = ""
-    """HubSpot's own, for people, masked and cut."""
+    """HubSpot's message for people, masked and shortened."""
     existing: str | None = None
-    """The id of the record that is there already, where it is named."""
+    """Record ID of the existing record, if it is named."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Properties whose values are refused, with the reasons."""
     is_schema: bool = False
-    """Whether all of these are refused whatever their value is: they do not exist, or cannot be written."""
+    """True if all of these are refused whatever their value: they do not exist, or cannot be written."""
     policy: str = ""
-    """Which limit has been reached: `SECONDLY`, `TEN_SECONDLY_ROLLING`, `DAILY`."""
+    """Limit that was reached: `SECONDLY`, `TEN_SECONDLY_ROLLING`, `DAILY`."""
     trace_ids: tuple[str, ...] = ()
-    """Which inputs of a batch it is about."""
+    """Trace ids of the inputs of a batch that it concerns."""
     ids: tuple[str, ...] = ()
-    """The same, by their ids."""
+    """Ids of the inputs of a batch that it concerns."""
 
 
 def read_hubspot_problem(document: object, secrets: Secrets) -> HubSpotProblem:
-    """Read an error. What is missing, or of another shape, counts as not said."""
+    """Return the error in a document. A part that is missing, or of another shape, is left empty."""
     if not isinstance(document, dict):
         return HubSpotProblem()
     message = _text(document.get("message"))
@@ -77,7 +78,7 @@ def read_hubspot_problem(document: object, secrets: Secrets) -> HubSpotProblem:
 
 
 def problem_in_answer(answer: Answer, secrets: Secrets) -> HubSpotProblem:
-    """Read the error that an answer is."""
+    """Return the error that an answer reports."""
     try:
         return read_hubspot_problem(answer.json(), secrets)
     except ValueError:
@@ -86,22 +87,22 @@ def problem_in_answer(answer: Answer, secrets: Secrets) -> HubSpotProblem:
 
 
 def answer_outcome(answer: Answer, problem: HubSpotProblem, now: float) -> Retry | Rejected:
-    """Say what an answer other than success means for the records of the call."""
-    meant = classify(answer.status, answer.headers, now, problem.words)
-    if isinstance(meant, Delivered):
+    """Return the outcome of an unsuccessful answer for the records of the call."""
+    outcome = classify(answer.status, answer.headers, now, problem.words)
+    if isinstance(outcome, Delivered):
         return Retry(Reason.BAD_ANSWER, f"it answered {answer.status} with an error", status=answer.status)
     if answer.status == 400:  # noqa: PLR2004 - the numbers are those of HubSpot's table of errors
         for pattern, why in _MISCONFIGURED:
             if pattern.search(problem.words):
                 detail = f'it answered 400: {why} ("{problem.words}")'
                 return Retry(Reason.REFUSED, detail, Blame.DESTINATION, None, 400)
-    return _adjusted(meant, answer, problem) if isinstance(meant, Retry) else meant
+    return _adjusted(outcome, answer, problem) if isinstance(outcome, Retry) else outcome
 
 
 def _adjusted(meant: Retry, answer: Answer, problem: HubSpotProblem) -> Retry:
-    """Return what HubSpot's own statuses mean beyond the table of all statuses."""
+    """Return the outcome adjusted to HubSpot's own use of a status."""
     match answer.status:
-        case 404 if problem.category == "OBJECT_NOT_FOUND":  # without a category it is the address that is wrong
+        case 404 if problem.category == "OBJECT_NOT_FOUND":  # without a category the address is wrong
             return replace(meant, reason=Reason.NOT_FOUND, blame=Blame.RECORD)
         case 423:
             return replace(meant, after=max(meant.after or 0.0, _LOCKED_FOR))
@@ -113,7 +114,7 @@ def _adjusted(meant: Retry, answer: Answer, problem: HubSpotProblem) -> Retry:
 
 
 def record_outcome(problem: HubSpotProblem, status: int) -> Retry | Rejected:
-    """Say what an error about one record of a call means for it. What is not known to be for good is tried again."""
+    """Return the outcome of an error about one record of a call. An error that may be temporary is tried again."""
     detail = f'it refuses the record ("{problem.words or problem.category or "no reason given"}")'
     reason = Reason.CONFLICT if problem.category == "CONFLICT" else Reason.REFUSED
     if problem.category in _FOR_GOOD:
@@ -132,7 +133,7 @@ def _wait(answer: Answer, policy: str) -> float:
 
 
 def _inside(message: str) -> list[dict[str, Any]]:
-    """Read the JSON array that a message carries."""
+    """Return the JSON array inside a message."""
     _, found, text = message.partition(_INSIDE)
     if not found:
         return []
@@ -158,7 +159,7 @@ def _listed(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _with_wants(words: str, document: Mapping[str, Any]) -> str:
-    """Add what would mend it: the scopes that are wanted, the properties that are missing."""
+    """Return the message with a hint at the remedy: the required scopes, the missing properties."""
     errors = document.get("errors")
     scopes = [
         scope
@@ -169,14 +170,14 @@ def _with_wants(words: str, document: Mapping[str, Any]) -> str:
     missing = _texts(document.get("context"), "properties")
     parts = (
         words,
-        f"one of the scopes {', '.join(scopes)} is wanted" if scopes else "",
+        f"one of the scopes {', '.join(scopes)} is required" if scopes else "",
         f"missing: {', '.join(missing)}" if missing else "",
     )
     return "; ".join(filter(None, parts))
 
 
 def _with_correlation(words: str, document: Mapping[str, Any]) -> str:
-    """Add what HubSpot's support finds the call by."""
+    """Return the message with the id by which HubSpot's support finds the call."""
     found = _text(document.get("correlationId"))
     return (
         f"{words}; correlation id {found[:_LONGEST_ID]}".removeprefix("; ") if found.isprintable() and found else words
@@ -184,7 +185,7 @@ def _with_correlation(words: str, document: Mapping[str, Any]) -> str:
 
 
 def _texts(context: object, name: str) -> tuple[str, ...]:
-    """Read a list of texts in a context; HubSpot's ids are sometimes numbers, and sometimes not in a list."""
+    """Return a list of texts in a context; HubSpot's ids are sometimes numbers, and sometimes not in a list."""
     given = context.get(name) if isinstance(context, dict) else None
     values = given if isinstance(given, list) else [given]
     return tuple(str(each) for each in values if isinstance(each, str | int) and not isinstance(each, bool))
@@ -198,17 +199,18 @@ _BAD_REQUEST = 400
 _REFUSALS = (_BAD_REQUEST, 409)
 _ENOUGH = 2
 _MOST = 10_000
-_HELD = "it names no category, so it may be the same for all: look at base_url, api_version and proxies on the way"
+_HELD = "it names no category, so all records may be affected: check base_url, api_version and proxies on the way"
 
 
 class Refusals:
-    """Judges the refusals of one kind of call, with what has been seen of others.
+    """Judge of refusals of one kind of call, from the answers to other calls.
 
-    A batch that is refused so is split by the lane until its records stand alone. A record that is refused alone is
-    tried again and holds the destination, which pauses and is reported; the lane then tries other records too. If one
-    of those is understood meanwhile and this one is refused once more, it is the record's trouble, and it is dead. So a
-    fault of all kills nobody, and a fault of one delays the others by a pause. A record that is alone in the queue is
-    held in nobody's way, until another one comes or somebody acts. A restart forgets, and begins anew.
+    A batch that is refused without a category is split by the lane until its records stand alone. A record that is
+    refused alone is tried again and pauses the destination, which is reported; the lane then tries other records too.
+    If one of those is accepted meanwhile and this record is refused once more, the record is to blame, and it becomes a
+    dead letter. So a fault that affects all loses no lead, and a fault of one record delays the others by one pause. A
+    record that is alone in the queue stays paused and blocks nobody, until another one arrives or somebody acts. After
+    a restart the judgement begins anew.
 
     Args:
         now: Seconds since the epoch.
@@ -221,12 +223,12 @@ class Refusals:
         self._in_a_row = 0
 
     def understood(self) -> None:
-        """Note an answer that shows that such calls are read."""
+        """Record an answer that proves that such calls are accepted."""
         self._understood += 1
         self._in_a_row = 0
 
     def outcome(self, answer: Answer, problem: HubSpotProblem, records: Sequence[str]) -> Retry | Rejected:
-        """Say what an answer other than success means for the records of the call, given by their ids."""
+        """Return the outcome of an unsuccessful answer for the records with these ids."""
         outcome = answer_outcome(answer, problem, self._now())
         if answer.status not in _REFUSALS or isinstance(outcome, Retry):
             return outcome
@@ -235,7 +237,7 @@ class Refusals:
             return outcome
         held = Retry(outcome.reason, f"{outcome.detail}; {_HELD}", Blame.DESTINATION, None, answer.status)
         if len(records) > 1:
-            # Splitting would only ask the same once more for each record.
+            # Splitting would only repeat the same refusal for each record.
             return held if self._in_a_row >= _ENOUGH else outcome
         (record,) = records
         before = self._refused.pop(record, None)

@@ -1,8 +1,8 @@
-"""Writes HubSpot's lead objects, each of which belongs to a contact. The calls, and their order.
+"""The writing of HubSpot's lead objects, each of which belongs to a contact: the calls, and their order.
 
-Source: HubSpot's guide to leads: a new one needs a name, and the association with an existing contact. An upsert names
-no associations, so a lead is looked for by its key first, and created at its contact where it is not there. The key has
-unique values, so HubSpot refuses a second one should it have been created meanwhile.
+Source: HubSpot's guide to leads. A new lead needs a name, and an association with an existing contact. An upsert cannot
+name associations, so a lead is searched by its key first, and created at its contact if it does not exist. The key has
+unique values, so HubSpot refuses a second one if it was created meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,26 +17,25 @@ from connectors.hubspot.requests import EMAIL, HubSpotRequests, Lead, property_t
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
 
 NAME = "hs_lead_name"
-"""The property without which no lead is created."""
+"""Property without which no lead can be created."""
 _NAMES = (("firstname", "FirstName"), ("lastname", "LastName"))
 _ADDITIONAL = "hs_additional_emails"  # a contact is found by these too
-_NOBODY = "HubSpot creates a lead at a contact, which is found by its e-mail, and the event has none"
+_NOBODY = "HubSpot creates a lead at a contact, which is found by e-mail, but the event has no e-mail"
 
 
 class LeadObjects:
-    """Writes lead objects into an account. `write` may be called in parallel, never for the same contact.
+    """Writer of lead objects in an account. `write` may run in parallel, never for the same contact.
 
-    A contact that is there is left as it is; where there is none with the event's e-mail, one is created with the names
-    that the event gives. A hundred leads cost two calls to look, and one each for the contacts that are missing, the
-    leads that are new, and those that are there. A crash in between leaves contacts without their leads; when the
-    records come again, they are found.
+    An existing contact stays unchanged. If there is none with the event's e-mail, one is created with the names in the
+    event. A hundred leads cost two lookups, and one call each for missing contacts, new leads and existing leads. A
+    crash in between leaves contacts without their leads; they are found when the records are delivered again.
 
     Args:
         client: Sends the requests.
         requests: Builds them.
         contacts: Writes the records themselves.
         now: Seconds since the epoch.
-        secrets: Masks HubSpot's words.
+        secrets: Masks HubSpot's messages.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class LeadObjects:
         self._secrets = secrets
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
-        """Write leads that share their key property, in the order given; they come back with their contacts."""
+        """Write leads that share their key property, and return them with their contacts, in the order given."""
         told: dict[str, Written] = {}
         owned: list[Lead] = []
         contacts = await self._contacts_of([lead.record for lead in leads])
@@ -76,7 +75,7 @@ class LeadObjects:
         return [told[lead.record.id] for lead in leads]
 
     async def _written(self, leads: Sequence[Lead], sent: Sequence[Lead]) -> dict[str, Written]:
-        """Write leads in the form in which they are to be sent; they keep their contacts."""
+        """Write leads in the form to send, and return them with their contacts."""
         written = await self._contacts.write(sent) if sent else []
         return {
             lead.record.id: (replace(done, contact=lead.contact), stored)
@@ -84,7 +83,7 @@ class LeadObjects:
         }
 
     async def _contacts_of(self, records: Sequence[Record]) -> Mapping[str, str | Refusal]:
-        """Return the contact of each record, or why there is none, by the record's id."""
+        """Return the contact of each record, or the reason why there is none, by the record's id."""
         emails = {record.id: property_text(record.event.get("Email")).strip().lower() for record in records}
         wanted = list(dict.fromkeys(filter(None, emails.values())))
         known = await self._known(CONTACTS, EMAIL, wanted, _ADDITIONAL) if wanted else {}
@@ -99,7 +98,7 @@ class LeadObjects:
         return {record.id: found[emails[record.id]] for record in records}
 
     async def _created(self, records: Mapping[str, Record]) -> dict[str, str | Refusal]:
-        """Create contacts, by their e-mails; an upsert, so that it does no harm if one is there by now."""
+        """Create contacts, by their e-mails, with an upsert that does no harm if one exists by now."""
         if not records:
             return {}
         written = await self._contacts.write([_contact(email, record) for email, record in records.items()])
@@ -109,14 +108,14 @@ class LeadObjects:
         }
 
     async def _known(self, name: str, by: str, values: Sequence[str], *more: str) -> dict[str, str] | Retry:
-        """Return the ids of the records that are there, by the values of the property `by`, and of `more`."""
+        """Return the ids of existing records, by the values of the property `by`, and of `more`."""
         request = self._requests.find(name, by, values, (by, *more))
         answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
         return answer if isinstance(answer, Retry) else read_known(answer, (by, *more))
 
 
 def _contact(email: str, record: Record) -> Lead:
-    """Return the contact that a record is about, as far as its event tells."""
+    """Return the contact of a record, with the names in its event."""
     names = {name: property_text(record.event.get(of)).strip() for name, of in _NAMES}
     properties = {EMAIL: email, **{name: value for name, value in names.items() if value}}
     return Lead(record, HubSpotRoute(), (EMAIL, email), properties, "")

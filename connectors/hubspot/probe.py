@@ -1,4 +1,4 @@
-"""What HubSpot says of the properties that routes are going to write, and of the token. Asks, and never writes.
+"""The online check: compares routes with the definitions of their properties, and checks the token. Never writes.
 
 Sources: HubSpot's guides to the properties API and to private apps.
 """
@@ -20,22 +20,22 @@ _NUMERIC = "number"
 _LONGEST = 65_536
 _MOST_SHOWN = 10
 _SCOPED = frozenset({CONTACTS, "companies", "deals", "leads"})
-_UNTOLD = (
-    "reachable, credentials accepted; which properties an administrator's rules require is not told by HubSpot, "
-    "and a record without one of them is refused"
+_UNCHECKED = (
+    "reachable, credentials accepted; HubSpot does not report which properties an administrator's rules require, "
+    "and it refuses a record without one of them"
 )
 
 Definitions = Mapping[str, Mapping[str, Any]]
 
 
 class Probe:
-    """Asks an account whether it would take what its routes are going to send.
+    """Online check of an account: would it accept the records of its routes?
 
     Args:
-        settings: The destination's.
+        settings: Settings of the destination.
         client: Sends the requests.
         requests: Builds them.
-        secrets: Masks HubSpot's words.
+        secrets: Masks HubSpot's messages.
         now: Seconds since the epoch.
     """
 
@@ -54,23 +54,23 @@ class Probe:
         self._secrets = secrets
         self._now = now
 
-    async def ask(self, wanted: Sequence[MappedRoute]) -> list[Finding]:
-        """Ask for the properties of each object once, and for the scopes of a private app's token."""
-        routes = [(each, each.settings) for each in wanted if isinstance(each.settings, HubSpotRoute)]
+    async def ask(self, mapped: Sequence[MappedRoute]) -> list[Finding]:
+        """Read the properties of each object once, and the scopes of a private app's token."""
+        routes = [(each, each.settings) for each in mapped if isinstance(each.settings, HubSpotRoute)]
         known: dict[str, Definitions] = {}
         findings: list[Finding] = []
         for name in dict.fromkeys(route.object for _, route in routes) or (CONTACTS,):
-            told = await self._definitions(name)
-            if isinstance(told, Finding):
-                findings.append(told)
+            outcome = await self._definitions(name)
+            if isinstance(outcome, Finding):
+                findings.append(outcome)
             else:
-                known[name] = told
+                known[name] = outcome
         for index, (each, route) in enumerate(routes):
             if route.object in known:
                 findings += check_route(index, each, route, known[route.object])
         if known:
             needed = dict.fromkeys([*known, *([CONTACTS] if LEADS in known else [])])  # a lead belongs to a contact
-            findings += [*await self._scopes(list(needed)), Finding(Severity.NOTE, _UNTOLD)]
+            findings += [*await self._scopes(list(needed)), Finding(Severity.NOTE, _UNCHECKED)]
         return findings
 
     async def _definitions(self, name: str) -> Definitions | Finding:
@@ -80,21 +80,21 @@ class Probe:
             return Finding(Severity.ERROR, answer.outcome.detail, setting=setting)
         if is_success(answer):
             found = read_definitions(answer)
-            return found or Finding(Severity.WARNING, f"what it tells of the properties of {name} cannot be read")
-        told = answer_outcome(answer, problem_in_answer(answer, self._secrets), self._now())
-        return self._refused(name, told)
+            return found or Finding(Severity.WARNING, f"its answer on the properties of {name} cannot be read")
+        outcome = answer_outcome(answer, problem_in_answer(answer, self._secrets), self._now())
+        return self._refused(name, outcome)
 
-    def _refused(self, name: str, told: Retry | Rejected) -> Finding:
-        what = f"the properties of {name} are not told: {told.detail}"
-        if told.status in (401, 403):
-            return Finding(Severity.ERROR, f"{what}; correct it, or give it the scopes", setting=(self._setting,))
-        if isinstance(told, Rejected) or told.status == 404:  # noqa: PLR2004 - an object, or a version, that is unknown
+    def _refused(self, name: str, outcome: Retry | Rejected) -> Finding:
+        what = f"the properties of {name} cannot be read: {outcome.detail}"
+        if outcome.status in (401, 403):
+            return Finding(Severity.ERROR, f"{what}; correct it, or add the scopes to it", setting=(self._setting,))
+        if isinstance(outcome, Rejected) or outcome.status == 404:  # noqa: PLR2004 - an object, or a version, that is unknown
             return Finding(Severity.ERROR, f"{what}; correct object or api_version", setting=("api_version",))
-        severity = Severity.ERROR if told.blame is Blame.DESTINATION and told.status is None else Severity.WARNING
+        severity = Severity.ERROR if outcome.blame is Blame.DESTINATION and outcome.status is None else Severity.WARNING
         return Finding(severity, f"{what}; ask again later")
 
     async def _scopes(self, names: Sequence[str]) -> list[Finding]:
-        """Compare a token's scopes with what writing needs. That of an OAuth app cannot be asked for them."""
+        """Compare a token's scopes with those that writing needs. The scopes of an OAuth app cannot be read."""
         if self._token is None:
             return []
         answer = await self._client.send(self._requests.token_info(self._token))
@@ -104,7 +104,7 @@ class Probe:
             document = None
         scopes = document.get("scopes") if isinstance(document, dict) else None
         if not isinstance(scopes, list):
-            return [Finding(Severity.NOTE, "the token's scopes are not told, so whether it may write is not known")]
+            return [Finding(Severity.NOTE, "the token's scopes cannot be read, so it is unknown whether it may write")]
         missing = [
             scope
             for name in names
@@ -116,28 +116,28 @@ class Probe:
         return [Finding(Severity.ERROR, what, setting=(self._setting,))] if missing else []
 
 
-def check_route(index: int, wanted: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
-    """Compare what a route is going to write with the definitions of its object's properties. Pure."""
-    for each in wanted.fields:
+def check_route(index: int, mapped: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+    """Compare a route with the definitions of its object's properties. Pure."""
+    for each in mapped.fields:
         definition = known.get(each.name)
         problem = _unknown(each.name, known) if definition is None else _misfit(each, definition)
         if problem is not None:
             yield Finding(problem[0], problem[1], index, each.name)
-    yield from _check_match(index, wanted, route, known)
+    yield from _check_match(index, mapped, route, known)
 
 
-def _check_match(index: int, wanted: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
+def _check_match(index: int, mapped: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:
     definition = known.get(route.match)
     if definition is None:
         yield Finding(*_unknown(route.match, known), route=index, setting=("match",))
     elif definition.get("hasUniqueValue") is not True and not (route.match == EMAIL and route.object == CONTACTS):
-        what = f"{route.match} is not a property with unique values; take one that was created with them"
+        what = f"{route.match} is not a property with unique values; choose one that was created with them"
         yield Finding(Severity.ERROR, what, index, setting=("match",))
-    names = {each.name for each in wanted.fields}
+    names = {each.name for each in mapped.fields}
     if route.match not in names:
-        # Only e-mail has another way to find a contact: without its own key a record would never be found by it.
+        # A contact without e-mail is still found by its phone; any other key must be mapped.
         severity = Severity.WARNING if route.match == EMAIL else Severity.ERROR
-        what = f"no field gives {route.match}, so no record is found by it; map it, or change match"
+        what = f"no field maps {route.match}, so no record can be found by it; map it, or change match"
         yield Finding(severity, what, index, setting=("match",))
 
 
@@ -146,32 +146,32 @@ def _unknown(name: str, known: Definitions) -> tuple[Severity, str]:
     return Severity.ERROR, "no such property" + (f" (did you mean `{near[0]}`?)" if near else "; create it in HubSpot")
 
 
-def _misfit(wanted: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
-    """Say why a property does not take what a field gives."""
+def _misfit(field: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+    """Return the reason why a property does not accept the values of a field."""
     change = definition.get("modificationMetadata")
     read_only = isinstance(change, Mapping) and change.get("readOnlyValue") is True
     if read_only or definition.get("calculated") is True:
         return Severity.ERROR, "HubSpot sets this property itself; take the field out"
     kind = definition.get("type")
     if kind == "enumeration" and definition.get("externalOptions") is not True:
-        return _not_options(wanted, definition)
-    if kind == _NUMERIC and any(not _is_number(each) for each in wanted.values):
+        return _not_options(field, definition)
+    if kind == _NUMERIC and any(not _is_number(each) for each in field.values):
         return Severity.ERROR, "the property takes numbers only"
-    if kind in (_NUMERIC, "date", "datetime", "bool") and wanted.text and not wanted.values:
-        return Severity.WARNING, f"the property is of type {kind}, and text that is none will be left out"
-    if wanted.longest is not None and wanted.longest > _LONGEST:
+    if kind in (_NUMERIC, "date", "datetime", "bool") and field.text and not field.values:
+        return Severity.WARNING, f"the property is of type {kind}, and other text will be left out"
+    if field.longest is not None and field.longest > _LONGEST:
         return Severity.WARNING, f"the property takes at most {_LONGEST} characters"
     return None
 
 
-def _not_options(wanted: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
-    given = definition.get("options")
-    options = [str(each.get("value")) for each in given or () if isinstance(each, Mapping)]
-    wrong = [str(each) for each in wanted.values for part in str(each).split(";") if part not in options]
+def _not_options(field: MappedField, definition: Mapping[str, Any]) -> tuple[Severity, str] | None:
+    listed = definition.get("options")
+    options = [str(each.get("value")) for each in listed or () if isinstance(each, Mapping)]
+    wrong = [str(each) for each in field.values for part in str(each).split(";") if part not in options]
     shown = ", ".join(options[:_MOST_SHOWN]) + (", …" if len(options) > _MOST_SHOWN else "")
     if wrong:
         return Severity.ERROR, f"not one of the property's options: {', '.join(wrong)}; it takes {shown}"
-    if not wanted.closed:
+    if not field.closed:
         return Severity.NOTE, f"the property takes only its options ({shown}); another value will be left out"
     return None
 

@@ -1,8 +1,8 @@
-"""What is said beside the fields: the note, meeting or task that goes with a contact. Pure.
+"""The note, meeting or task that goes with a contact. Pure.
 
-Each carries a mark made of the record's id, as small text at its end. Creating one cannot be repeated safely, so after
-an answer was lost the contact's own are read, and the mark tells whether the one in question is among them. It is
-visible text because HubSpot takes out of a body what it does not know, comments among it.
+Each carries a mark derived from the record's id, as small text at its end. A creation cannot be repeated safely, so
+after a lost answer the contact's activities are read, and the mark shows whether this one exists. The mark is visible
+text because HubSpot removes everything from a body that it does not know, including comments.
 
 Sources: HubSpot's guides to notes, meetings and tasks; the association types are those of its own Python client.
 """
@@ -21,9 +21,9 @@ from connectors.hubspot.requests import Lead, association
 from connectors.hubspot.settings import HubSpotAppointment
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
-"""The property that holds the text, by what it may become."""
+"""Property that holds the text, by kind of activity."""
 APPOINTMENT = "Appointment"
-"""The type of an event that asks for one."""
+"""Type of an event that is an appointment."""
 _ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204}
 _LONGEST = 65_536  # characters of a body (guide to notes)
 _LONGEST_TITLE = 200
@@ -33,17 +33,17 @@ _CUT_ENTITY = re.compile(r"&[#\w]*$")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HubSpotActivity:
-    """A note, meeting or task that is to be created."""
+    """A note, meeting or task to create."""
 
     kind: str
     """`notes`, `meetings` or `tasks`."""
     mark: str
     properties: Mapping[str, str]
     is_cut: bool
-    """Whether its text did not fit."""
+    """True if its text was too long."""
 
     def for_contact(self, contact: str, trace_id: str) -> dict[str, object]:
-        """Return the input of a batch that creates it at a contact."""
+        """Return the batch input that creates it at a contact."""
         return {
             "objectWriteTraceId": trace_id,
             "properties": self.properties,
@@ -52,29 +52,29 @@ class HubSpotActivity:
 
 
 def activity_mark(record_id: str) -> str:
-    """Return the mark of what is created for a record."""
+    """Return the mark of a record's activity."""
     return f"Leadbridge {hashlib.sha256(record_id.encode()).hexdigest()[:16]}"
 
 
 def mark_reader(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """Return what finds the mark in the properties of a note, meeting or task."""
+    """Return a function that reads the mark in the properties of a note, meeting or task."""
 
     def mark(properties: Mapping[str, Any]) -> str | None:
         found = _MARK.findall(str(properties.get(BODIES[kind])))
-        return found[-1] if found else None  # the text before it may hold another one
+        return found[-1] if found else None  # the text before it may contain another mark
 
     return mark
 
 
 def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
-    """Say what goes with a lead: nothing, a note, or of an appointment a meeting; a task where it is not clear when.
+    """Return the activity of a lead: None, a note, or for an appointment a meeting; a task if its time is unclear.
 
-    An appointment is not one without a meeting or task: where there is no remark it is made of the event's Content, and
-    where that is empty too, its title has to do.
+    An appointment always gets a meeting or task. Without a remark its text is the event's Content, and if that is empty
+    too, only a title.
 
     Args:
         lead: With the text of its remark, and the values that HubSpot refused.
-        now: Seconds since the epoch, for an event that does not tell its time.
+        now: Seconds since the epoch, for an event without a time.
     """
     event = lead.record.event
     is_appointment = event.get("Type") == APPOINTMENT
@@ -96,7 +96,7 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
 
 
 def _task(created: datetime, title: str, body: str) -> dict[str, str]:
-    """An appointment whose time a person has to read: due at once."""
+    """Return an appointment whose time a person has to read: due at once."""
     return {
         "hs_timestamp": _iso(created),
         "hs_task_subject": title,
@@ -119,11 +119,11 @@ def _meeting(start: datetime, minutes: int, title: str, body: str) -> dict[str, 
 
 def _text(lead: Lead, said: str) -> str:
     refused = "\n".join(f"{name}: {value}" for name, value in lead.dropped.items())
-    return "\n\n".join(filter(None, (said, f"Not taken by HubSpot:\n{refused}" if refused else "")))
+    return "\n\n".join(filter(None, (said, f"Not accepted by HubSpot:\n{refused}" if refused else "")))
 
 
 def _body(text: str, mark: str) -> tuple[str, bool]:
-    """Return the text as HTML, which bodies are shown as, with the mark; and whether it had to be cut."""
+    """Return the text as HTML, the format of bodies, with the mark; and whether it was cut."""
     end = f"{'<br><br>' if text else ''}<small>{mark}</small>"
     sendable = text.encode("utf-8", "replace").decode()
     whole = html.escape(sendable.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
@@ -131,7 +131,7 @@ def _body(text: str, mark: str) -> tuple[str, bool]:
     if len(whole) <= room:
         return whole + end, False
     kept = whole[: room - 1]
-    # Neither an entity nor a line break may be cut in the middle: both begin with what text has no other use for.
+    # Do not cut an entity or a line break in the middle. Escaped text has `&` and `<` nowhere else.
     kept = _CUT_ENTITY.sub("", kept[: kept.rindex("<")] if kept.rfind("<") > kept.rfind(">") else kept)
     return f"{kept}…{end}", True
 
@@ -147,7 +147,7 @@ def _zone(settings: HubSpotAppointment) -> ZoneInfo | None:
 
 
 def _time(event: Mapping[str, Any], now: float) -> datetime:
-    """Return when the event was made; the sender's times are UTC, whether or not they say so."""
+    """Return when the event was created; the sender's times are UTC, whether or not they say so."""
     received = event.get("event")
     for value in (event.get("CreateTime"), received.get("received_at") if isinstance(received, Mapping) else None):
         try:

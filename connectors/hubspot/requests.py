@@ -1,4 +1,4 @@
-"""From leads to HubSpot's requests. Pure.
+"""Records to leads, and leads to HubSpot's requests. Pure.
 
 Source: HubSpot's guides to the object APIs, to search and to the properties API. Values are text, nothing else; a batch
 takes 100 inputs; the version stands behind the area in dated paths and before it in v3.
@@ -17,18 +17,18 @@ from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSe
 
 EMAIL = "email"
 PHONE = "phone"
-MERGED = "hs_merged_object_ids"  # ids, with `;` between, that now lead to this record (default properties)
+MERGED = "hs_merged_object_ids"  # ids that now lead to this record, separated by `;` (default properties)
 ALONE = "alone"
-"""Key of the memo that keeps a record out of batches."""
+"""Memo key that keeps a record out of batches."""
 UNCLEAR = "unclear"
-"""Key of the memo for when a creation was not answered, in seconds since the epoch."""
+"""Memo key for the time of a creation that was not answered, in seconds since the epoch."""
 _NAMES = (EMAIL, "firstname", "lastname")
 _LEAD_TO_CONTACT = 578  # the primary contact of a lead (HubSpot's guide to leads)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HubSpotRequest:
-    """A request, complete but for its token."""
+    """A request, complete except for its token."""
 
     method: str
     url: URL
@@ -37,26 +37,26 @@ class HubSpotRequest:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Lead:
-    """What a record becomes in HubSpot."""
+    """A record in HubSpot's form."""
 
     record: Record
     route: HubSpotRoute
     key: tuple[str, str] | None
-    """The property that it is found by, and its value."""
+    """Property by which it is found, and its value."""
     properties: Mapping[str, str]
     remark: str
-    """The text that goes with it; empty for none."""
+    """Text of its activity; empty for none."""
     dropped: Mapping[str, str] = field(default_factory=dict)
-    """Values that HubSpot refused and that go into the remark, by property."""
+    """Values that HubSpot refused and that become part of the remark, by property."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why, in HubSpot's words."""
+    """HubSpot's reasons for refusing them, by property."""
     contact: str | None = None
-    """The id of the contact that it belongs to, where it is one of HubSpot's lead objects."""
+    """Record ID of its contact, if it is one of HubSpot's lead objects."""
 
     def without(self, refused: Mapping[str, str]) -> "Lead | None":
-        """Return it without properties that were refused (reasons by name).
+        """Return the lead without refused properties (reasons by name).
 
-        None where it has none of them, or cannot do without: its key.
+        None if it has none of them, or one of them is its key.
         """
         named = {name: why for name, why in refused.items() if name in self.properties}
         if not named or (self.key and self.key[0] in named):
@@ -64,9 +64,9 @@ class Lead:
         return self._less(named)
 
     def without_email(self, refused: Mapping[str, str]) -> "Lead | None":
-        """Return it as one that has no e-mail, where its e-mail is its key and is refused, to be found by its phone.
+        """Return the lead without its refused e-mail, to be found by its phone, if the e-mail was its key.
 
-        None where that is not what is refused, or where there is no phone that is taken.
+        None if the e-mail is not refused, or there is no accepted phone.
         """
         is_key = self.key is not None and self.key[0] == EMAIL and EMAIL in refused
         if not is_key or not self.properties.get(PHONE) or PHONE in refused:
@@ -79,10 +79,10 @@ class Lead:
         return replace(self, properties=kept, dropped=dropped, reasons={**self.reasons, **named})
 
     def named(self) -> "Lead":
-        """Return it with a name, where it has neither name nor e-mail, without which HubSpot creates no contact.
+        """Return the lead with a name if it has neither name nor e-mail, without which HubSpot creates no contact.
 
-        The phone stands in. Not sent before it is known to be needed: it would replace the name of a contact that is
-        there already.
+        The phone becomes the name. It is sent only when it is needed, because it would replace the name of an existing
+        contact.
         """
         if self.route.object != CONTACTS or any(self.properties.get(name) for name in _NAMES):
             return self
@@ -90,10 +90,10 @@ class Lead:
 
 
 class HubSpotRequests:
-    """Makes requests to an account. Raises ValueError, as a line for the operator, for an address that cannot be used.
+    """Builder of requests to an account. Raises ValueError, as a line for the operator, for an unusable address.
 
     Args:
-        settings: The destination's.
+        settings: Settings of the destination.
     """
 
     def __init__(self, settings: HubSpotSettings) -> None:
@@ -109,9 +109,9 @@ class HubSpotRequests:
         self.token_url = URL(f"{self._origin}/oauth/{self._version}/token")
 
     def upsert(self, leads: Sequence[Lead]) -> HubSpotRequest:
-        """Write records that have a key, all with the same object and key property.
+        """Return the request that writes records with a key, all of one object and one key property.
 
-        Each has a trace id, its record's, without which one bad record refuses all.
+        Each has its record's id as trace id, without which one bad record fails the whole batch.
         """
         inputs = [
             {"id": key[1], "idProperty": key[0], "objectWriteTraceId": lead.record.id, "properties": lead.properties}
@@ -121,7 +121,7 @@ class HubSpotRequests:
         return self._post(self._objects(leads[0].route.object, "batch", "upsert"), {"inputs": inputs})
 
     def create_leads(self, leads: Sequence[Lead]) -> HubSpotRequest:
-        """Create lead objects, each at its contact, which an upsert cannot name."""
+        """Return the request that creates lead objects at their contacts, which an upsert cannot name."""
         inputs = [
             {
                 "objectWriteTraceId": lead.record.id,
@@ -134,17 +134,17 @@ class HubSpotRequests:
         return self.add(LEADS, inputs)
 
     def create(self, lead: Lead) -> HubSpotRequest:
-        """Create a contact without a key."""
+        """Return the request that creates a contact without a key."""
         document = {"properties": lead.named().properties, "associations": []}
         return self._post(self._objects(lead.route.object), document)
 
     def update(self, lead: Lead, found: str, by: str | None = None) -> HubSpotRequest:
-        """Update the record of an id, or of a value of the property `by`."""
+        """Return the request that updates the record with an id, or with a value of the property `by`."""
         url = self._objects(lead.route.object, found, query=f"idProperty={by}" if by else "")
         return HubSpotRequest("PATCH", url, _json({"properties": lead.properties}))
 
     def search(self, name: str, value: str) -> HubSpotRequest:
-        """Ask for the oldest contact with this value of a property."""
+        """Return the search for the oldest contact with this value of a property."""
         filters = [{"propertyName": name, "operator": "EQ", "value": value}]
         document = {
             "filterGroups": [{"filters": filters}],
@@ -155,42 +155,42 @@ class HubSpotRequests:
         return self._post(self._objects(CONTACTS, "search"), document)
 
     def associated(self, kind: str, contacts: Mapping[str, str | None]) -> HubSpotRequest:
-        """Ask for the ids of the notes, meetings or tasks of contacts, each from where a page ended; at most 1000."""
+        """Return the request for the ids of contacts' activities, each from its page's end; at most 1000."""
         inputs = [{"id": contact, **({"after": after} if after else {})} for contact, after in contacts.items()]
         return self._post(self._path("associations", CONTACTS, kind, "batch", "read"), {"inputs": inputs})
 
     def read(self, kind: str, ids: Sequence[str], name: str) -> HubSpotRequest:
-        """Ask for a property of records of one object; at most 100."""
+        """Return the request for a property of records of one object; at most 100."""
         document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
         return self._post(self._objects(kind, "batch", "read"), document)
 
     def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> HubSpotRequest:
-        """Ask for properties of the records of one object that have these values of a property; at most 100.
+        """Return the request for properties of records with these values of a property, of one object; at most 100.
 
-        Unlike search, this knows at once what has been written.
+        Unlike search, it finds new records at once.
         """
         document = {"idProperty": by, "properties": wanted, "inputs": [{"id": each} for each in values]}
         return self._post(self._objects(name, "batch", "read"), document)
 
     def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> HubSpotRequest:
-        """Associate notes, meetings or tasks with lead objects, given by the ids of both; at most 2000.
+        """Return the request that associates activities with lead objects, by the ids of both; at most 2000.
 
-        By default, which needs no type, for those between activities and leads are in no list of HubSpot's; and a
-        second time changes nothing.
+        It uses the default association, which needs no type: HubSpot lists no types between activities and leads.
+        Repeating it changes nothing.
         """
         inputs = [{"from": {"id": activity}, "to": {"id": lead}} for activity, lead in pairs]
         return self._post(self._path("associations", kind, LEADS, "batch", "associate", "default"), {"inputs": inputs})
 
     def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> HubSpotRequest:
-        """Create notes, meetings or tasks, or leads."""
+        """Return the request that creates notes, meetings or tasks, or leads."""
         return self._post(self._objects(kind, "batch", "create"), {"inputs": inputs})
 
     def properties(self, name: str) -> HubSpotRequest:
-        """Ask for the definitions of an object's properties."""
+        """Return the request for the definitions of an object's properties."""
         return HubSpotRequest("GET", self._path("properties", name))
 
     def token_info(self, token: str) -> HubSpotRequest:
-        """Ask what a private app's token allows (HubSpot's guide to private apps). Writes nothing, though a POST."""
+        """Return the request for a token's scopes (guide to private apps). It is a POST, but writes nothing."""
         url = URL(f"{self._origin}/oauth/v2/private-apps/get/access-token-info")
         return self._post(url, {"tokenKey": token})
 
@@ -198,7 +198,7 @@ class HubSpotRequests:
         return self._path("objects", *parts, query=query)
 
     def _path(self, area: str, *parts: str, query: str = "") -> URL:
-        old = "v4" if area == "associations" else "v3"  # there is a v3 of associations, which has no pages
+        old = "v4" if area == "associations" else "v3"  # associations also have a v3, but without pages
         start = f"{old}/{area}" if self._version == "v3" else f"{area}/{self._version}"
         path = "/".join(quote(part, safe="") for part in parts)
         return URL(f"{self._origin}/crm/{start}/{path}{'?' if query else ''}{query}", encoded=True)
@@ -214,22 +214,23 @@ def association(contact: str, type_id: int) -> dict[str, object]:
 
 
 def hubspot_route(record: Record) -> HubSpotRoute:
-    """Return the record's route settings, which the bridge has made of `HubSpotRoute`."""
+    """Return the record's route settings, which the bridge created from `HubSpotRoute`."""
     if not isinstance(record.route, HubSpotRoute):
         raise TypeError("the record's route is not one of this connector")
     return record.route
 
 
 def match_key(record: Record) -> tuple[str, str] | None:
-    """Return the property that a record is found by and its value, or None where it has none.
+    """Return the property that identifies a record, and its value; None if it has none.
 
-    The route's `match`; for contacts without a value for it the e-mail. HubSpot keeps e-mails in lower case.
+    The property is the route's `match`; for contacts without a value for it, the e-mail. HubSpot keeps e-mails in lower
+    case.
     """
     route = hubspot_route(record)
     for name in (route.match, EMAIL) if route.object == CONTACTS else (route.match,):
         try:
             value = property_text(record.fields.get(name)).strip()
-        except ExpressionError:  # `lead_of` says so
+        except ExpressionError:  # `lead_of` reports it
             continue
         if value:
             return name, value.lower() if name == EMAIL else value
@@ -237,7 +238,7 @@ def match_key(record: Record) -> tuple[str, str] | None:
 
 
 def lead_of(record: Record, remark: str) -> Lead:
-    """Make a lead of a record. Raises `ExpressionError` for one that cannot be sent."""
+    """Return the lead of a record. Raises `ExpressionError` for a record that cannot be sent."""
     route = hubspot_route(record)
     properties = {name: property_text(value) for name, value in record.fields.items()}
     key = match_key(record)
@@ -249,16 +250,16 @@ def lead_of(record: Record, remark: str) -> Lead:
 
 
 def property_text(value: object) -> str:
-    """Return a value as HubSpot takes it (guide to properties): several options with `;` between.
+    """Return a value as HubSpot's text (guide to properties); options of a list are separated by `;`.
 
     Raises:
-        ExpressionError: for a value that has no such form.
+        ExpressionError: the value has no such form.
     """
     match value:
         case None:
             return ""
         case str():
-            return value.encode("utf-8", "replace").decode()  # half an emoji has no form in JSON
+            return value.encode("utf-8", "replace").decode()  # JSON cannot hold half an emoji
         case bool():
             return "true" if value else "false"
         case int():

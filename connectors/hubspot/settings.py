@@ -1,4 +1,4 @@
-"""Settings of the `hubspot` connector. The configuration's documentation and its JSON Schema are made from them."""
+"""Settings of the `hubspot` connector. The configuration's documentation and JSON Schema are generated from them."""
 
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from connectors.http_client.settings import NetworkSettings, Size
 CONTACTS = "contacts"
 LEADS = "leads"
 _NAMES = {"contact": CONTACTS, "0-1": CONTACTS, "lead": LEADS, "0-136": LEADS}
-"""Other names that HubSpot's paths take for the objects that are special here."""
+"""Other names in HubSpot's paths for contacts and leads."""
 
 
 class _Part(BaseModel):
@@ -24,7 +24,7 @@ class OAuth(_Part):
     client_id: str = Field(description="Client id of the app.")
     client_secret: SecretStr = Field(description="Client secret of the app.")
     refresh_token: SecretStr = Field(
-        description="Refresh token of the account. Should HubSpot give another in its place, that one is kept in the "
+        description="Refresh token of the account. If HubSpot replaces it, the new token is kept in the "
         "store and used until this setting changes."
     )
 
@@ -37,12 +37,13 @@ class HubSpotSettings(NetworkSettings):
     )
     oauth: OAuth | None = Field(default=None, description="An OAuth app, in place of `access_token`.")
     base_url: str = Field(
-        default="https://api.hubapi.com", description="Where the API is: scheme and host. https, unless allow_private."
+        default="https://api.hubapi.com",
+        description="Base URL of the API: scheme and host. https, unless allow_private.",
     )
     api_version: str = Field(
         default="2026-09",
         description="Version of the API. HubSpot supports each dated one for 18 months, and v3 until September 2027; "
-        "what v3 uses to look at notes (associations v4) until 30 March 2027.",
+        "the associations v4 that v3 uses for notes, until 30 March 2027.",
         pattern=r"^(v3|20\d\d-\d\d)$",
         examples=["2026-09", "v3"],
     )
@@ -50,7 +51,7 @@ class HubSpotSettings(NetworkSettings):
     max_answer: Size = Field(
         default=16 * 1024**2,
         gt=0,
-        description="Largest answer that is read, decompressed; the definitions of an object's properties are large.",
+        description="Maximum size of an answer, decompressed; the definitions of properties are large.",
     )
 
     @model_validator(mode="after")
@@ -61,15 +62,15 @@ class HubSpotSettings(NetworkSettings):
 
 
 class HubSpotAppointment(_Part):
-    """How an appointment becomes a meeting."""
+    """Conversion of an appointment into a meeting."""
 
     zone: str | None = Field(
         default=None,
-        description="Time zone of times that name none, by its IANA name. Without it, only a time with its zone in the "
-        "text makes a meeting; others make a task.",
+        description="IANA name of the time zone for times that name none. Without it, only a time with its zone in the "
+        "text becomes a meeting; others become a task.",
         examples=["Europe/Madrid"],
     )
-    minutes: int = Field(default=30, description="How long a meeting takes.", ge=1, le=1440)
+    minutes: int = Field(default=30, description="Length of a meeting.", ge=1, le=1440)
 
     @field_validator("zone")
     @classmethod
@@ -83,19 +84,19 @@ class HubSpotAppointment(_Part):
 
 
 class HubSpotRoute(RouteSettings):
-    """What a route writes in HubSpot."""
+    """Settings of a route to HubSpot."""
 
     object: str = Field(
         default=CONTACTS,
         description="The object, as HubSpot's paths name it: contacts, companies, a custom object's `2-123`. With "
-        "`leads` (Sales Hub Professional) each is created at the contact with the event's e-mail, which is created "
-        "too where there is none; an event without an e-mail is a dead letter (`when: Email` leaves it out).",
+        "`leads` (Sales Hub Professional) each lead is created at the contact with the event's e-mail, and that "
+        "contact too if it is missing; an event without an e-mail is a dead letter (`when: Email` skips it).",
         pattern=r"^[A-Za-z0-9_-]+$",
         examples=["contacts"],
     )
     match: str = Field(
         default="email",
-        description="The property by which a record is found again: email, or one with unique values, which must be "
+        description="The property that identifies a record: email, or one with unique values, which must be "
         "among the fields. A contact without a value for it is found by e-mail, else by phone (search, which lags "
         "some seconds behind), else created.",
         pattern=r"^[a-z0-9_]+$",
@@ -103,13 +104,13 @@ class HubSpotRoute(RouteSettings):
     )
     remark: str | None = Field(
         default=None,
-        description="What becomes a note of the contact, and its lead: a field of the event, or a text with `{{ }}`. "
-        "Of an appointment it becomes a meeting if its Content says when beyond doubt, else a task. Without it only "
-        "appointments have one, made of their Content.",
+        description="Text of a note at the contact, and its lead: a field of the event, or a text with `{{ }}`. "
+        "For an appointment it becomes a meeting if its Content states the time beyond doubt, else a task. Without "
+        "it only appointments have one, with their Content as text.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
     appointment: HubSpotAppointment = Field(
-        default=HubSpotAppointment(), description="How an appointment becomes a meeting."
+        default=HubSpotAppointment(), description="Conversion of an appointment into a meeting."
     )
 
     @field_validator("object")

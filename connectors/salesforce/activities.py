@@ -1,11 +1,11 @@
-"""Writes appointments: the record, and an event or task with it.
+"""The writing of appointments: a record, and an event or task with it.
 
-An event or task cannot be written by a key, so it is looked for before it is created: by a mark in its description, in
-one call with the record's own id. The second call writes record and activity in one transaction, so that a lost answer
-leaves both or neither, and the next attempt's look says which. That is one call more than without the look, in exchange
-for which neither a lost answer nor a process that was killed in between makes a second one.
+An event or task cannot be written by a key, so it is looked up before it is created: by a mark in its description, in
+one call with the record's own id. The second call writes record and activity in one transaction. So a lost answer
+leaves both or neither, and the lookup of the next attempt shows which. The lookup costs one call more, and in return
+neither a lost answer nor a killed process creates a second activity.
 
-An event that could be upserted would need no look, but whether activities can have an external id is not documented.
+An event that could be upserted would need no lookup, but whether activities can have an external id is not documented.
 """
 
 from dataclasses import dataclass, replace
@@ -37,28 +37,28 @@ _SEVERAL = 300
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Plan:
-    """How an appointment is to be written."""
+    """Plan for the writing of an appointment."""
 
     row: Row
     target: str | None = None
-    """The id of the record to write into, where it is not the one of the row's key."""
+    """Record ID to write into, if it is not the record of the row's key."""
     otherwise: "_Plan | None" = None
-    """What to do where the user may not write into `target`."""
+    """Alternative if the user may not write into `target`."""
     allow: bool = False
-    """Whether to save past a duplicate rule that only alerts."""
+    """True to save past a duplicate rule that only alerts."""
     is_new: bool = False
-    """Whether the record has turned out to be new where nobody could say so."""
+    """True if the record turned out to be new although it could not be looked up."""
 
 
 class Appointments:
-    """Writes appointments, one at a time. May be called in parallel."""
+    """Writer of appointments, one at a time. May run in parallel."""
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
         self._client = client
         self._requests = requests
 
     async def deliver(self, row: Row, shape: Shape | None) -> Outcome:
-        """Write one appointment, and say what came of it."""
+        """Write one appointment, and return its outcome."""
         plan = _Plan(row)
         while True:
             result = await self._write(plan, shape)
@@ -71,23 +71,27 @@ class Appointments:
             plan = further
 
     async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | SalesforceProblem:
-        """Write record and activity, unless that is there already. Gives the problem that the record has."""
+        """Write record and activity, unless they exist. Return the outcome, or the problem of the record."""
         row, activity = plan.row, planned_activity(plan.row)
-        looked = await self._look(row, plan.target, activity)
-        if not isinstance(looked, tuple):
-            return looked
-        existing, found = looked
+        lookup = await self._look(row, plan.target, activity)
+        if not isinstance(lookup, tuple):
+            return lookup
+        existing, found_id = lookup
         existing = None if existing is UNSEEN and plan.is_new else existing
-        made = row.record.memo.get("activity") or found
+        activity_id = row.record.memo.get("activity") or found_id
         fields, warnings = body(row, existing, shape)
         headers = rule_headers(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
-        request = self._requests.appointment(row, plan.target, fields, None if made else activity, headers)
+        request = self._requests.appointment(row, plan.target, fields, None if activity_id else activity, headers)
         answer = await self._client.call(request)
         if not isinstance(answer, Answer):
             return answer
         parts = read_parts(answer)
         record = read_write(parts.get("record"), answer.status, self._client.secrets, plan.target)
-        beside = Written(made) if made else read_write(parts.get("activity"), answer.status, self._client.secrets)
+        beside = (
+            Written(activity_id)
+            if activity_id
+            else read_write(parts.get("activity"), answer.status, self._client.secrets)
+        )
         if isinstance(record, Written) and isinstance(beside, Written):
             warnings += assignment_warning(row, existing)
             return delivered_record(record, warnings, self._client, {"activity": beside.id})
@@ -98,11 +102,10 @@ class Appointments:
     async def _look(
         self, row: Row, target: str | None, activity: SalesforceActivity
     ) -> tuple[Existing | None, str | None] | Retry | Rejected:
-        """Find the record, and the id of the activity if it has been made.
+        """Return the record, and the id of the activity if it exists.
 
-        Where the user may not look for activities, an appointment that has not been tried before goes all the same:
-        only a process that was killed at the wrong moment can have made it. One that has been tried waits until
-        somebody gives the user the right.
+        If the user may not query activities, a first attempt proceeds anyway: only a process that was killed at the
+        wrong moment can have created the activity. A repeated attempt waits until somebody gives the user the right.
         """
         answer = await self._client.call(self._requests.look(row, target, activity))
         if not isinstance(answer, Answer):
@@ -135,19 +138,19 @@ class Appointments:
 
 
 def planned_activity(row: Row) -> SalesforceActivity:
-    """Return what the appointment of a row becomes; pure."""
+    """Return the activity that the appointment of a row becomes. Pure."""
     event = row.record.event
     text = str(event.get("Content") or "")
     when = created_at(row.record)
     created = _moment(when)
     zone = ZoneInfo(row.route.appointment.zone) if row.route.appointment.zone else None
     start = start_of(text, created, zone) if created else None
-    said = text if row.route.remark is None else row.remark
-    return salesforce_activity(row, said, start, when[:10] if created else "")
+    remark = text if row.route.remark is None else row.remark
+    return salesforce_activity(row, remark, start, when[:10] if created else "")
 
 
 def _moment(text: str) -> datetime | None:
-    """Read an ISO time, which is UTC where it names no zone, as the sender's are."""
+    """Return an ISO time; without a zone it is UTC, as the sender's times are."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -156,9 +159,9 @@ def _moment(text: str) -> datetime | None:
 
 
 def _further(plan: _Plan, problem: SalesforceProblem, shape: Shape | None) -> _Plan | None:
-    """Return another way to write an appointment whose record has a problem; None where there is none left.
+    """Return another plan for an appointment whose record has a problem; None if there is none left.
 
-    Each way takes something away for good, a field or one of two choices, so there is an end to them.
+    Each plan gives up a field or one of two choices, so the plans come to an end.
     """
     row = plan.row
     if plan.target is not None and problem.kind is Kind.CONFIGURATION:
@@ -182,16 +185,16 @@ def _allowed(plan: _Plan, found: Allow) -> _Plan:
 
 
 def _unseen(row: Row) -> Existing | None:
-    """Return what a record is taken for that cannot be looked for: new only where it can be nothing else."""
+    """Return the substitute for a record that cannot be looked up: None, for a new record, only if that is certain."""
     return None if row.certain else UNSEEN
 
 
-def _blind(meant: Retry | Rejected) -> Retry:
-    """Say that an appointment cannot be written as long as nobody knows whether it has been."""
-    what = f"whether the appointment exists cannot be learnt: {meant.detail}"
-    if isinstance(meant, Retry):
-        return replace(meant, detail=what)
-    return Retry(meant.reason, what, Blame.RECORD, None, meant.status)
+def _blind(trouble: Retry | Rejected) -> Retry:
+    """Return the outcome of an appointment while it is unknown whether it exists."""
+    what = f"it is unknown whether the appointment exists: {trouble.detail}"
+    if isinstance(trouble, Retry):
+        return replace(trouble, detail=what)
+    return Retry(trouble.reason, what, Blame.RECORD, None, trouble.status)
 
 
 def _lost(status: int) -> Retry:

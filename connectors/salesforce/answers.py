@@ -1,4 +1,4 @@
-"""Reads the answers of collections, composites and queries. Pure."""
+"""The results in the answers of collections, composites and queries. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from connectors.salesforce.records import DESCRIPTION, Existing
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Salesforce has the record, under this id."""
+    """A record in Salesforce, with its id."""
 
     id: str
 
 
 Verdict = Written | SalesforceProblem | Retry | Rejected
-"""What is known of one record: written, its own problem, or what came of the call as a whole."""
+"""The state of one record: written, its own problem, or the outcome of the call as a whole."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,12 +31,12 @@ class Part:
 
     @property
     def is_good(self) -> bool:
-        """Return whether it did what was asked."""
+        """Return True if the part succeeded."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
 def read_rows(answer: Answer, count: int, secrets: Secrets) -> list[Verdict]:
-    """Read a collection's results, which come in the order of the records ("sObject Collections").
+    """Return a collection's results, in the order of the records ("sObject Collections").
 
     An answer of another length accounts for none of them.
     """
@@ -47,7 +47,7 @@ def read_rows(answer: Answer, count: int, secrets: Secrets) -> list[Verdict]:
 
 
 def read_parts(answer: Answer) -> dict[str, Part]:
-    """Read a composite's answers by their names; what cannot be read is left out."""
+    """Return a composite's answers by name, without unreadable ones."""
     document = document_of(answer)
     listed = document.get("compositeResponse") if isinstance(document, dict) else None
     return {
@@ -60,19 +60,21 @@ def read_parts(answer: Answer) -> dict[str, Part]:
 
 
 def read_write(part: Part | None, status: int, secrets: Secrets, known_id: str | None = None) -> Verdict:
-    """Read the answer to a part that writes.
+    """Return the verdict of a part that writes.
 
     Args:
-        part: Its answer, None where there is none.
-        status: Of the answer as a whole.
-        secrets: Masks what Salesforce says.
-        known_id: The record's id, where it was written by it: then there is no body (204).
+        part: Its answer, None if there is none.
+        status: Status of the answer as a whole.
+        secrets: Masks Salesforce's messages.
+        known_id: Record ID, if the record was written by it: then there is no body (204).
     """
     if part is None:
         return unreadable(status)
     if part.is_good:
-        said = part.body.get("id") if isinstance(part.body, dict) and part.body.get("success") is not False else None
-        record_id = said if isinstance(said, str) and said else known_id
+        returned_id = (
+            part.body.get("id") if isinstance(part.body, dict) and part.body.get("success") is not False else None
+        )
+        record_id = returned_id if isinstance(returned_id, str) and returned_id else known_id
         return Written(record_id) if record_id else unreadable(status)
     if part.status == 300:  # noqa: PLR2004 - the external id is not unique; the body is a list of records
         return SalesforceProblem(
@@ -82,9 +84,9 @@ def read_write(part: Part | None, status: int, secrets: Secrets, known_id: str |
 
 
 def read_existing(parts: Sequence[Part | None], field: str) -> dict[str, Existing] | None:
-    """Read the answers to `Wire.existing`: the records by their value in the field, without regard to case.
+    """Return the records in the answers to `SalesforceRequests.existing`, by their value in the field, ignoring case.
 
-    None where one of the queries has no answer that can be used.
+    None if one of the queries has no usable answer.
     """
     found: dict[str, Existing] = {}
     for part in parts:
@@ -96,7 +98,7 @@ def read_existing(parts: Sequence[Part | None], field: str) -> dict[str, Existin
 
 
 def read_activities(part: Part | None, mark: str) -> str | None:
-    """Return the id of the activity that has a mark in its description, None where there is none."""
+    """Return the id of the activity with a mark in its description, None if there is none."""
     for each in _records(part) or ():
         description = each.get(DESCRIPTION)
         if isinstance(description, str) and mark in description:
@@ -105,12 +107,12 @@ def read_activities(part: Part | None, mark: str) -> str | None:
 
 
 def is_answered(part: Part | None) -> bool:
-    """Return whether a query's answer can be used."""
+    """Return True if a query has a usable answer."""
     return _records(part) is not None
 
 
 def existing(record: dict[str, Any]) -> Existing:
-    """Read a record that has its id."""
+    """Return a record from a query result with an id."""
     return Existing(str(record["Id"]), str(record[DESCRIPTION] or "") if DESCRIPTION in record else None)
 
 
@@ -131,5 +133,5 @@ def _row(result: Any, status: int, secrets: Secrets) -> Verdict:  # noqa: ANN401
 
 
 def _silent(status: int) -> SalesforceProblem:
-    """Stand for an error without a body; its status alone says whose trouble it is."""
-    return SalesforceProblem(status, "", "it gives no reason")
+    """Return the problem of an error without a body, from its status alone."""
+    return SalesforceProblem(status, "", "it states no reason")

@@ -1,8 +1,8 @@
-"""Access to an org: the three OAuth 2 flows, and the address that a token is for.
+"""Access to an org: the three OAuth 2 flows, and the org's address in the token answer.
 
 Salesforce Help, "OAuth Authorization Flows": client credentials, JWT bearer (RFC 7523), refresh token. The answer names
-the org's address, to which every call goes. It is believed only where it is Salesforce's own, so that whoever can
-answer for the login address cannot have leads sent to himself.
+the org's address, to which every call goes. It is accepted only if it is Salesforce's own, so that an impostor of the
+login address cannot redirect leads to itself.
 """
 
 from collections.abc import Callable
@@ -33,26 +33,26 @@ class OrgToken(Token):
     """An access token, and the org that it is for."""
 
     instance: URL
-    """The org's address: scheme, host and port."""
+    """Address of the org: scheme, host and port."""
 
 
 class Access:
-    """Gets the access token of an org. `source` may be used in parallel.
+    """Access tokens of an org. `source` may be used in parallel.
 
     Args:
-        settings: The destination's.
+        settings: Settings of the destination.
         session: Sends the token requests.
         now: Seconds since the epoch.
-        secrets: Is told each token, for masking.
+        secrets: Receives each token, for masking.
 
     Raises:
-        SettingError: for an address that is not Salesforce's, a key that cannot sign, or what can be no credential.
+        SettingError: the address is not Salesforce's, the key cannot sign, or a credential is impossible.
     """
 
     def __init__(
         self, settings: SalesforceSettings, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
-        check_credentials(_held(settings))
+        check_credentials(_credentials(settings))
         self._settings = settings
         self._url = login_url(settings) / "services/oauth2/token"
         self._session = session
@@ -61,12 +61,12 @@ class Access:
         self._refresh: RefreshToken | None = None
         if settings.refresh_token is not None:
             self._refresh = RefreshToken(settings.refresh_token.get_secret_value(), secrets)
-        token_form(settings, now(), None)  # so that a key that cannot sign is found now
+        token_form(settings, now(), None)  # reports a key that cannot sign
         self.source = TokenSource(self._fetch, now, secrets)
-        """Keeps the token in use."""
+        """Holder of the token in use."""
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a refresh token is kept that Salesforce gives in place of the old one."""
+        """Receive the vault in which a replaced refresh token is stored."""
         if self._refresh is not None:
             self._refresh.open(vault)
 
@@ -80,23 +80,23 @@ class Access:
         if isinstance(token, Failure):
             return token
         if self._refresh is not None:
-            lost = await self._refresh.keep(_said(answer, "refresh_token"))
-            if lost is not None:
-                return lost
+            failure = await self._refresh.keep(_value_in(answer, "refresh_token"))
+            if failure is not None:
+                return failure
         return read_instance(token, answer, self._settings)
 
 
-def _held(settings: SalesforceSettings) -> dict[str, str]:
+def _credentials(settings: SalesforceSettings) -> dict[str, str]:
     secrets = {"client_secret": settings.client_secret, "refresh_token": settings.refresh_token}
-    held = {"client_id": settings.client_id, "username": settings.username}
-    held |= {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
-    return {name: value for name, value in held.items() if value is not None}
+    credentials = {"client_id": settings.client_id, "username": settings.username}
+    credentials |= {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
+    return {name: value for name, value in credentials.items() if value is not None}
 
 
 def login_url(settings: SalesforceSettings) -> URL:
-    """Return the address that tokens are asked of. Raises `SettingError` unless it is Salesforce's, or on this side.
+    """Return the address of the token endpoint. Raises `SettingError` unless it is Salesforce's, or a private server.
 
-    The hosts that are there for all orgs give none for client credentials ("request not supported on this domain").
+    The hosts shared by all orgs issue no tokens for client credentials ("request not supported on this domain").
     """
     try:
         url = URL(settings.login_url)
@@ -117,9 +117,9 @@ def token_form(settings: SalesforceSettings, now: float, refresh_token: str | No
     """Return the form of a token request. Pure.
 
     Args:
-        settings: The destination's; they name the flow.
+        settings: Settings of the destination; they determine the flow.
         now: Seconds since the epoch.
-        refresh_token: The one in use, for that flow.
+        refresh_token: Refresh token in use, for that flow.
 
     Raises:
         SettingError: the private key cannot sign.
@@ -136,13 +136,13 @@ def token_form(settings: SalesforceSettings, now: float, refresh_token: str | No
 
 
 def read_instance(token: Token, answer: Answer | Failure, settings: SalesforceSettings) -> OrgToken | Failure:
-    """Read the org's address from a token answer, and refuse one that is not Salesforce's. Pure.
+    """Return the token with the org's address from its answer, or a failure if the address is not Salesforce's. Pure.
 
-    With `allow_private` it may also be on this machine, or where the login address is.
+    With `allow_private` it may also be on this machine, or at the login address.
     """
-    said = _said(answer, "instance_url")
+    instance = _value_in(answer, "instance_url")
     try:
-        url = URL(said) if isinstance(said, str) else URL()
+        url = URL(instance) if isinstance(instance, str) else URL()
         check_url(url, allow_private=settings.allow_private)
     except ValueError:
         return _untrusted("no address of an org that can be used")
@@ -154,7 +154,7 @@ def read_instance(token: Token, answer: Answer | Failure, settings: SalesforceSe
 
 
 def _assertion(settings: SalesforceSettings, key: str, now: float) -> str:
-    """Make the signed statement of who is calling (Salesforce Help, "OAuth 2.0 JWT Bearer Flow")."""
+    """Return the signed claim of identity (Salesforce Help, "OAuth 2.0 JWT Bearer Flow")."""
     host = URL(settings.login_url).host or ""
     is_sandbox = host == "test.salesforce.com" or ".sandbox." in host
     claims = {
@@ -166,18 +166,18 @@ def _assertion(settings: SalesforceSettings, key: str, now: float) -> str:
     try:
         return jwt.encode(claims, key, algorithm="RS256")
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-        # PyJWT's own for another kind of key; of a key with a password it lets a TypeError of cryptography through, of
-        # a public one an AttributeError.
+        # PyJWT raises its own error for another kind of key, a TypeError for a key with a password, and an
+        # AttributeError for a public key.
         raise SettingError(("private_key",), "must be an RSA private key in PEM form, without a password") from None
 
 
 def _untrusted(what: str) -> Failure:
     return token_failure(
-        Retry(Reason.BAD_ANSWER, f"the token's answer gives {what}; correct login_url"), ("login_url",)
+        Retry(Reason.BAD_ANSWER, f"the token's answer names {what}; correct login_url"), ("login_url",)
     )
 
 
-def _said(answer: Answer | Failure, name: str) -> object:
+def _value_in(answer: Answer | Failure, name: str) -> object:
     document = document_of(answer) if isinstance(answer, Answer) else None
     return document.get(name) if isinstance(document, dict) else None
 

@@ -1,4 +1,4 @@
-"""The calls to one org: with a token, to the org's own address, one renewal of the token, and the quota noted."""
+"""The calls to one org: with a token, to the org's address; the quotas in its answers; and its cached shapes."""
 
 import asyncio
 import re
@@ -25,8 +25,8 @@ from connectors.salesforce.requests import SalesforceRequest, SalesforceRequests
 from connectors.salesforce.schema import Shape, read_shape
 
 # "Limit Info Header" of the REST API Developer Guide: `api-usage=18/5000; per-app-api-usage=17/250(appName=x);
-# api-bursts=1/750`. The last one are hours of the month in which the org has been past its daily limit, and in how many
-# it may be (the guide of version 48.0; the present one shows it and says nothing of it).
+# api-bursts=1/750`. The last one counts the hours of the month in which the org exceeded its daily limit, out of those
+# allowed (guide of version 48.0; the current guide shows it without explanation).
 _USED = re.compile(r"(?:^|[;,\s])(per-app-api-usage|api-usage|api-bursts)\s*=\s*(\d{1,12})/(\d{1,12})", re.ASCII)
 _BURSTS = "api-bursts"
 _OF_THE_ORG = "api-usage"
@@ -36,10 +36,10 @@ _WHOLE = 100
 
 
 class SalesforceQuotas:
-    """Keeps what the last answers have said.
+    """The allowances that the last answers reported.
 
     Args:
-        reserve: Percent of each allowance that retries leave to new leads.
+        reserve: Percent of each allowance that is reserved for new leads.
     """
 
     def __init__(self, reserve: int) -> None:
@@ -47,38 +47,38 @@ class SalesforceQuotas:
         self._known: dict[str, Quota] = {}
 
     def note(self, headers: Mapping[str, str], now: float) -> None:
-        """Take note of an answer's headers. `now` is in seconds since the epoch.
+        """Read the headers of an answer. `now` is in seconds since the epoch.
 
-        The 24 hours of a limit roll, so there is no time at which it is renewed as a whole; some of it comes back all
-        the time. An org that may go on past its limit is not taken to have nothing left: it answers new leads, and
+        The 24 hours of a limit roll, so there is no moment when it is renewed as a whole; some calls become available
+        all the time. An org that may exceed its limit is never taken to have nothing left: it accepts new leads, and
         retries wait as they do at the end of any quota.
         """
-        said = {name: (int(used), int(limit)) for name, used, limit in _USED.findall(headers.get(_HEADER, ""))}
-        over, hours = said.pop(_BURSTS, (0, 0))
-        for name, (used, most) in said.items():
-            goes_on = name == _OF_THE_ORG and over < hours
-            left = max(most - used, 1 if goes_on else 0)
+        usage = {name: (int(used), int(limit)) for name, used, limit in _USED.findall(headers.get(_HEADER, ""))}
+        over, hours = usage.pop(_BURSTS, (0, 0))
+        for name, (used, most) in usage.items():
+            may_exceed = name == _OF_THE_ORG and over < hours
+            left = max(most - used, 1 if may_exceed else 0)
             reserve = most * self._reserve // _WHOLE
             self._known[name] = Quota(_NAMES[name], most, left, now + LONG_PAUSE, reserve)
 
     def quotas(self) -> tuple[Quota, ...]:
-        """Return what is known."""
+        """Return the last reported allowances."""
         return tuple(self._known.values())
 
 
 _UNAUTHORIZED = 401
-_DESCRIBED_FOR = 6 * 3600.0  # seconds; an administrator's change of a length or a field is noticed after so long
-_UNDESCRIBED_FOR = 600.0  # seconds until it is asked again where the user may not, or where a field is missing
+_SHAPE_SECONDS = 6 * 3600.0  # seconds until an administrator's change of a length or a field is noticed
+_MISSING_SHAPE_SECONDS = 600.0  # seconds until the next try if access is denied, or a field is missing
 
 
 class SalesforceClient:
-    """Calls one org. Its methods may be called in parallel.
+    """Client of one org. Its methods may run in parallel.
 
     Args:
-        access: Gives tokens.
+        access: Provides tokens.
         session: Sends requests.
-        usage: Is told what the answers say of the quota.
-        secrets: Masks what Salesforce says.
+        usage: Receives the quotas in answers.
+        secrets: Masks Salesforce's messages.
         now: Seconds since the epoch.
     """
 
@@ -88,15 +88,16 @@ class SalesforceClient:
         self.secrets = secrets
         self.now = now
         self.instance: URL | None = None
-        """The org's address, once a token has been given."""
+        """Address of the org; None until there is a token."""
         self._access = access
         self._session = session
         self._usage = usage
 
     async def call(self, request: SalesforceRequest) -> Answer | Retry | Rejected:
-        """Send a request; give the answer that has a result for each record, or what came of all of them.
+        """Send a request, and return the answer with a result for each record, or the outcome of all of them.
 
-        After a 401 it goes once more with a new token. That cannot write twice: a 401 says that nothing was done.
+        After a 401 the request is sent once more with a new token. It cannot write twice: a 401 means that nothing was
+        done.
         """
         answer = await self.ask(request)
         if isinstance(answer, Failure):
@@ -106,19 +107,20 @@ class SalesforceClient:
     async def write(self, request: SalesforceRequest) -> Answer | Retry | Rejected | SalesforceProblem:
         """Send a request that writes several records, as `call` does.
 
-        Where the whole call is refused for one field, that is given: often only some of the records have it.
+        If the whole call is refused for one field, that problem is returned: often only some of the records have the
+        field.
         """
         answer = await self.ask(request)
         if isinstance(answer, Failure):
             return answer.outcome
-        meant = call_outcome(answer, self.now(), self.secrets)
-        if meant is None:
+        outcome = call_outcome(answer, self.now(), self.secrets)
+        if outcome is None:
             return answer
         problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
-        return replace(problem, is_whole_call=True) if problem is not None and problem.kind is Kind.FIELD else meant
+        return replace(problem, is_whole_call=True) if problem is not None and problem.kind is Kind.FIELD else outcome
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
-        """Send a request; give the answer, whatever it says, or why there is none."""
+        """Send a request, and return the answer of any status, or the failure."""
         return await self._access.source.send_with_token(lambda token: self._send(request, token))
 
     async def _send(self, request: SalesforceRequest, token: OrgToken) -> Answer | Failure:
@@ -138,7 +140,7 @@ class _Kept:
 
 
 class Shapes:
-    """Keeps what the org says of its objects, each asked for once however many want it. May be called in parallel."""
+    """Cache of the org's object descriptions, each fetched once for all waiting calls. May be used in parallel."""
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
         self._client = client
@@ -147,18 +149,18 @@ class Shapes:
         self._asking: dict[str, asyncio.Task[Shape | Retry | None]] = {}
 
     async def of(
-        self, name: str, fields: Iterable[str] = (), *, within: float = _DESCRIBED_FOR
+        self, name: str, fields: Iterable[str] = (), *, within: float = _SHAPE_SECONDS
     ) -> Shape | Retry | None:
         """Return an object's shape.
 
-        Args:
-            name: The object's.
-            fields: What is to be written. Where one is missing, it may have been made meanwhile, so it is asked again
-                sooner.
-            within: How many seconds old the answer may be.
+        None if the org refuses to describe it: leads are then sent unchecked. `Retry` if the description cannot be read
+        at the moment, because an unchecked lead may be refused merely for the length of a value.
 
-        None where the org refuses to tell it: leads go without being checked then. `Retry` where it cannot be asked
-        for now, for a lead that goes unchecked may be refused for nothing but its length.
+        Args:
+            name: Name of the object.
+            fields: Fields to write. If one is missing, it may have been created meanwhile, so the shape is fetched
+                again sooner.
+            within: Maximum age of the shape in seconds.
         """
         kept = self._kept.get(name)
         if kept is not None and self._client.now() < kept.since + min(within, _life(kept.shape, fields)):
@@ -168,7 +170,7 @@ class Shapes:
         return await asyncio.shield(self._asking[name])
 
     async def close(self) -> None:
-        """Stop asking. A second call does nothing."""
+        """Stop fetching. A second call does nothing."""
         for each in self._asking.values():
             each.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
@@ -179,9 +181,9 @@ class Shapes:
             if isinstance(answer, Failure):
                 return answer.outcome
             shape = read_shape(document_of(answer))
-            meant = call_outcome(answer, self._client.now(), self._client.secrets)
-            if isinstance(meant, Retry) and not is_refusal(meant):
-                return meant
+            outcome = call_outcome(answer, self._client.now(), self._client.secrets)
+            if isinstance(outcome, Retry) and not is_refusal(outcome):
+                return outcome
             self._kept[name] = _Kept(shape, self._client.now())
             return shape
         finally:
@@ -190,4 +192,4 @@ class Shapes:
 
 def _life(shape: Shape | None, fields: Iterable[str]) -> float:
     known = shape is not None and all(shape.field(name) for name in fields)
-    return _DESCRIBED_FOR if known else _UNDESCRIBED_FOR
+    return _SHAPE_SECONDS if known else _MISSING_SHAPE_SECONDS

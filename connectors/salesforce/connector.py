@@ -1,4 +1,4 @@
-"""The Salesforce connector: what the bridge calls, and where its parts are put together."""
+"""The Salesforce connector: the calls of the bridge, passed to the parts of this package."""
 
 from collections.abc import Hashable, Sequence
 from functools import partial
@@ -35,25 +35,25 @@ from connectors.salesforce.records import Row, Rows, body, external_key, is_appo
 from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_ROWS, SalesforceRequests, rule_headers
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 
-_SPREAD = 8  # parts that records go in once they were locked; after a second time each of these in as many
+_SPREAD = 8  # number of parts for records that met a lock; each further lock divides the parts again
 
 
 class SalesforceConnector(Connector):
     """Writes records into Salesforce by an External ID field, up to 200 in a call.
 
-    A lead is one row of a collection upsert. An appointment is the same record and an event, or a task where its text
-    does not say beyond doubt when it begins, in one transaction.
+    A lead is one row of a collection upsert. An appointment is the same record and an event in one transaction, or a
+    task if its text does not state its start beyond doubt.
 
-    A crash or a lost answer leaves the records open. They are written by the same key again; what is no upsert (an
-    event, a task) is looked for first. Whether a record exists is asked for only where it matters: where it has been
-    tried before, where its key is not its event's own, or where it was received before this process took up the lane,
-    for the one before may have been killed after it had written. Then a record that exists keeps its owner, the names
-    that a new one would be given, and what its description says. So what was waiting when the process started costs one
-    more call for each batch; what comes in later does not. Where several processes share a store, their clocks must
-    agree to the second. Where the user may not query the object, the record is written as one that exists.
+    After a crash or a lost answer the outcome is unknown. Records are written again by the same key; an event or task,
+    which has no key, is looked up first. Whether a record exists is queried only where it matters: if it was attempted
+    before, if its key is not its event's own, or if it was received before this process took over the lane, because the
+    previous process may have been killed after it wrote the record. An existing record keeps its owner, the names that
+    a new one would get, and its description. So records that were waiting when the process started cost one more call
+    per batch; later ones do not. If several processes share a store, their clocks must agree to the second. If the user
+    may not query the object, a record is written as an existing one.
 
-    What Salesforce does not take of a record goes without it, with a warning: a value that it refuses, a field that it
-    does not have or that the user may not write.
+    A value that Salesforce refuses is left out with a warning, and so is a field that does not exist or that the user
+    may not write.
 
     A whole destination, and a route to it:
         ```yaml
@@ -97,35 +97,35 @@ class SalesforceConnector(Connector):
         self._since = 0.0
 
     def open(self, vault: Vault) -> None:
-        """Take the place where a refresh token is kept that Salesforce gives in place of the old one.
+        """Receive the vault for a replaced refresh token.
 
-        What was received before may have been written by whoever worked the lane before and was killed.
+        Records received before this call may have been written by a killed process that owned the lane before.
         """
         self._access.open(vault)
         self._since = self._now()
 
     def check_route(self, settings: SalesforceRoute, fields: Sequence[str]) -> None:
-        """Compile the remark, and look for fields and a key that no record can have.
+        """Compile the remark, and check the fields and the key.
 
-        Salesforce's names do not know capitals, and it gives out Id itself.
+        Salesforce ignores the case of names, and assigns Id itself.
         """
         for at, name in enumerate(fields):
             if name.lower() == "id":
-                raise SettingError(("fields", name), "Salesforce gives out Id itself; leave it out")
+                raise SettingError(("fields", name), "Salesforce assigns Id itself; leave it out")
             if name.lower() in map(str.lower, fields[:at]):
-                raise SettingError(("fields", name), "the same field as one above, which is written in other letters")
+                raise SettingError(("fields", name), "the same field as one above in another spelling")
         if settings.external_id.lower() == "id":
-            raise SettingError(("external_id",), "must be an External ID field; Salesforce gives out Id itself")
+            raise SettingError(("external_id",), "must be an External ID field; Salesforce assigns Id itself")
         self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
-        """Return what the last answers have said of the org's daily calls."""
+        """Return the org's daily allowances as last reported."""
         return self._usage.quotas()
 
     def batch_group(self, record: Record) -> Hashable:
-        """Let records of the same route settings share a call; an appointment goes alone, locked ones in small batches.
+        """Return the route settings and a small batch for locked records; an appointment goes alone.
 
-        The number of small batches grows with how often the record was locked.
+        The number of small batches grows with the number of locks that the record met.
         """
         if is_appointment(record):
             return record.id
@@ -133,11 +133,11 @@ class SalesforceConnector(Connector):
         return record.route, crc32(record.id.encode()) % _SPREAD ** min(locked, 3)
 
     def batch_key(self, record: Record) -> Hashable:
-        """Return the external id's value: rows with the same one are refused, in whatever case it is written."""
+        """Return the external id, ignoring case: Salesforce refuses rows with the same one."""
         return external_key(record).casefold()
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Write the records, which are of one batch group."""
+        """Write the records, which belong to one batch group."""
         route = _route(records[0])
         names = {name for record in records for name in record.fields}
         shape = await self._shapes.of(route.object, names)
@@ -157,12 +157,12 @@ class SalesforceConnector(Connector):
         return outcomes
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request that writes the records, as for ones that Salesforce does not have yet.
+        """Return the request that writes the records as new ones.
 
-        Of appointments the first one is shown. Lengths are not known without asking, so nothing is cut.
+        Of appointments only the first one is shown. Lengths are unknown without a query, so nothing is cut.
 
         Raises:
-            ExpressionError: no request can be made of them; `deliver` would give `Rejected` with its message.
+            ExpressionError: the records cannot become a request; `deliver` would return `Rejected` with its message.
         """
         rows = [self._previewed(record) for record in records]
         first, headers = rows[0], rule_headers(rows[0].route, is_new=True)
@@ -177,26 +177,26 @@ class SalesforceConnector(Connector):
         shown = {**request.headers, "Authorization": f"Bearer {MASK}"}
         return Preview(request.method, url, shown, self._secrets.mask((request.body or b"").decode()))
 
-    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
-        """Ask for a token, the org's limits and its objects' fields, and compare these with what is wanted."""
-        return await self._prober.probe(wanted)
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
+        """Get a token, read the org's limits and its objects' fields, and compare the fields with the routes."""
+        return await self._prober.probe(routes)
 
-    async def holds(self, filed: Sequence[RemoteRecord]) -> Sequence[bool | None]:
-        """Query the records by their ids. One in the recycle bin, or merged into another, is not held."""
+    async def holds(self, records: Sequence[RemoteRecord]) -> Sequence[bool | None]:
+        """Query the records by their ids. A record in the recycle bin, or merged into another, does not count."""
         held: dict[str, frozenset[str] | None] = {}
-        routes = {route.object: route for each in filed if isinstance(route := each.route, SalesforceRoute)}
+        routes = {route.object: route for each in records if isinstance(route := each.route, SalesforceRoute)}
         for name, route in routes.items():
-            ids = [each.remote_id for each in filed if _object_of(each) == name]
+            ids = [each.remote_id for each in records if _object_of(each) == name]
             answer = await self._client.call(self._requests.existing(route, "Id", ids, description=False))
             parts = read_parts(answer) if isinstance(answer, Answer) else {}
             asked = [parts.get(str(number)) for number in range(-(-len(ids) // KEYS_PER_QUERY))]
             found = read_existing(asked, "Id")
             held[name] = None if found is None else frozenset(found)
-        told = [(each.remote_id, held.get(_object_of(each))) for each in filed]
-        return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in told]
+        ids_held = [(each.remote_id, held.get(_object_of(each))) for each in records]
+        return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in ids_held]
 
     async def close(self) -> None:
-        """Close the connections; a token that is being fetched is given up."""
+        """Close the connections, and stop fetching a token."""
         await self._shapes.close()
         await self._access.source.close()
         await self._session.close()
@@ -209,12 +209,12 @@ class SalesforceConnector(Connector):
 
 
 def _route(record: Record) -> SalesforceRoute:
-    route: Any = record.route  # the bridge gives the connector's own model
+    route: Any = record.route  # the bridge passes the connector's own model
     return route  # type: ignore[no-any-return]  # see above
 
 
-def _object_of(filed: RemoteRecord) -> str:
-    return filed.route.object if isinstance(filed.route, SalesforceRoute) else ""
+def _object_of(record: RemoteRecord) -> str:
+    return record.route.object if isinstance(record.route, SalesforceRoute) else ""
 
 
 def _secrets_of(settings: SalesforceSettings) -> Secrets:

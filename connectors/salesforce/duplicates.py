@@ -1,6 +1,6 @@
-"""What becomes of a record that Salesforce takes for a duplicate. Pure.
+"""Decisions on records that Salesforce considers duplicates. Pure.
 
-Salesforce Help, "Duplicate Rules": a rule alerts or blocks, and what it finds may be of another object (a contact for a
+Salesforce Help, "Duplicate Rules": a rule alerts or blocks, and it may find records of another object (a contact for a
 lead). A unique field finds a record without any rule.
 """
 
@@ -12,32 +12,32 @@ from connectors.salesforce.settings import SalesforceRoute
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Write into the record of this id."""
+    """Decision to write into an existing record."""
 
     id: str
     warning: str
     otherwise: "Allow | None" = None
-    """What to do where the user may not write into that record; None: nothing else can be done."""
+    """Alternative if the user may not write into that record; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Save it all the same, past a rule that only alerts."""
+    """Decision to save the record anyway, past a rule that only alerts."""
 
     warning: str
 
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Send it once more by itself, for the answer for several does not say what was found."""
+    """Decision to send the record alone, because the answer for several does not name what was found."""
 
 
 def resolve(problem: SalesforceProblem, route: SalesforceRoute) -> Update | Allow | Learn | None:
-    """Say what to do, or None where the record is to be refused.
+    """Return the decision, or None if the record is to be refused.
 
-    The surest match of the object itself is updated. A match of another object cannot be, nor one that is not shared
-    with the user, which a rule finds all the same: then the record is saved where the rule allows it, for a customer
-    who writes again must not be lost.
+    The best match of the same object is updated. A match of another object cannot be, nor can one that is not shared
+    with the user, which a rule finds anyway. The record is then saved if the rule allows it, so that a customer who
+    writes again is not lost.
     """
     if problem.kind is not Kind.DUPLICATE or route.duplicates != "update":
         return None
@@ -45,7 +45,7 @@ def resolve(problem: SalesforceProblem, route: SalesforceRoute) -> Update | Allo
         return Update(problem.found_id, f"written into {problem.found_id}, which has the same value of a unique field")
     own = [match for match in problem.matches if match.object.lower() == route.object.lower()]
     if own:
-        others = f", the surest of {len(own)} matches" if len(own) > 1 else ""
+        others = f", the best of {len(own)} matches" if len(own) > 1 else ""
         otherwise = _allow(own[0]) if problem.allows_save else None
         return Update(own[0].id, f"written into {own[0].id}, which a duplicate rule found{others}", otherwise)
     if problem.matches and problem.allows_save:

@@ -1,4 +1,4 @@
-"""What Salesforce's errors mean: one table of its error codes, and what each makes of a record. Pure.
+"""Salesforce's errors: their kinds, the matches in duplicate errors, and the outcomes for records. Pure.
 
 The codes and texts are those of the REST API Developer Guide ("Status Codes and Error Responses") and of the SOAP API
 Developer Guide ("StatusCode"). An answer as a whole has `errorCode`, a row of a collection `statusCode`; both are read.
@@ -16,16 +16,16 @@ from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import classify, message_in, shorten
 
 LONG_PAUSE = 900.0
-"""Seconds until a used-up day is asked for again: its 24 hours roll, so calls come back all the time."""
+"""Seconds until the next try after a used-up day: its 24 hours roll, so calls become available all the time."""
 SHORT_PAUSE = 5.0
-"""Seconds until a call is tried again that was one too many at once."""
+"""Seconds until the next try after too many simultaneous calls."""
 
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,99}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][\w.]{0,99}", re.ASCII)
 _COLUMN = re.compile(r"column '([A-Za-z]\w{0,99})'", re.ASCII)
 _COLUMNS = re.compile(r"fields: ([\w, ]{1,999})", re.ASCII)
 _SEVERAL = 5
-"""People whose records must all meet the same trouble before it is taken for the org's."""
+"""Number of people blamed records must all meet the same problem before it counts as the org's."""
 _RECORD_ID = re.compile(r"\bid: ?([A-Za-z0-9]{18}|[A-Za-z0-9]{15})\b")
 
 
@@ -42,13 +42,13 @@ class DuplicateMatch:
 
 
 def duplicate_of(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what an error says of a duplicate, nothing where it is about something else."""
+    """Return the duplicate part of an error, empty for another error."""
     found: Mapping[str, Any] = next((error[name] for name in _DUPLICATES if isinstance(error.get(name), dict)), {})
     return found
 
 
 def read_matches(duplicate: Mapping[str, Any]) -> list[DuplicateMatch]:
-    """Return the records that a duplicate rule found, the surest first, each once."""
+    """Return the records that a duplicate rule found, the best first, each once."""
     results = duplicate.get("matchResults")
     found: dict[str, DuplicateMatch] = {}
     for result in results if isinstance(results, list) else ():
@@ -60,34 +60,34 @@ def read_matches(duplicate: Mapping[str, Any]) -> list[DuplicateMatch]:
     return sorted(found.values(), key=lambda match: -match.confidence)
 
 
-def _match(said: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:  # noqa: ANN401 - any JSON value
-    record = said.get("record") if isinstance(said, dict) else None
+def _match(match: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:  # noqa: ANN401 - any JSON value
+    record = match.get("record") if isinstance(match, dict) else None
     if not isinstance(record, dict) or not isinstance(record.get("Id"), str):
         return None
     attributes = record.get("attributes")
     kind = attributes.get("type") if isinstance(attributes, dict) else result.get("entityType")
-    confidence = said.get("matchConfidence")
+    confidence = match.get("matchConfidence")
     return DuplicateMatch(record["Id"], str(kind), float(confidence) if isinstance(confidence, int | float) else 0.0)
 
 
 class Kind(Enum):
-    """What is to be done about an error."""
+    """The kind of an error, which determines the reaction."""
 
     ACCOUNT = "account"
-    """The org, its storage or its version of the API: nothing that a record could be to blame for."""
+    """The org, its storage or its API version: no record is to blame."""
     BUSY = "busy"
-    """Too many calls at once."""
+    """Too many simultaneous calls."""
     CONFIGURATION = "configuration"
-    """Rights or names are not as they must be, for this record (whose owner, or whose reference, the user may not see)
-    or for all of them: the code is the same."""
+    """Rights or names are wrong, for this record (the user may not see its owner, or a reference) or for all: the code
+    is the same."""
     DUPLICATE = "duplicate"
-    """A duplicate rule, or a unique field, has found another record."""
+    """A duplicate rule, or a unique field, found another record."""
     EXHAUSTED = "exhausted"
     """The day's calls are used up."""
     FIELD = "field"
-    """A field is not there, or the user may not write it; without it the record may be taken."""
+    """A field does not exist, or the user may not write it; without it the record may be accepted."""
     HALTED = "halted"
-    """Nothing is wrong with it: something else of the same transaction failed."""
+    """The record itself is fine: another part of the same transaction failed."""
     LOCKED = "locked"
     """Another write holds the row."""
     REFUSED = "refused"
@@ -95,11 +95,11 @@ class Kind(Enum):
     SERVER = "server"
     """Salesforce failed."""
     SESSION = "session"
-    """The access token does not hold any more."""
+    """The access token is no longer valid."""
     VALUE = "value"
-    """The value of a field is refused; without it the record may be taken."""
+    """The value of a field is refused; without it the record may be accepted."""
     VANISHED = "vanished"
-    """The record has been deleted meanwhile; an upsert makes another one."""
+    """The record was deleted meanwhile; an upsert creates another one."""
 
 
 _KINDS: Mapping[str, Kind] = {
@@ -133,7 +133,7 @@ _KINDS: Mapping[str, Kind] = {
 
 
 DROPPED = (Kind.VALUE, Kind.FIELD)
-"""What is said of a part of the record, so that the rest of it may be taken."""
+"""Kinds that concern part of a record, without which the rest may be accepted."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -141,24 +141,24 @@ class SalesforceProblem:
     """One error, of an answer as a whole or of one record."""
 
     status: int
-    """Of the answer, or of the part of a composite one."""
+    """Status of the answer, or of the part of a composite."""
     code: str
-    """Empty where it has none."""
+    """Error code; empty if there is none."""
     message: str
-    """In Salesforce's words, masked and not too long."""
+    """Salesforce's message, masked and shortened."""
     fields: tuple[str, ...] = ()
-    """The fields that it names."""
+    """Fields that the error lists."""
     matches: tuple[DuplicateMatch, ...] = ()
     allows_save: bool = False
-    """Whether the duplicate rule lets the record be saved all the same."""
+    """True if the duplicate rule lets the record be saved anyway."""
     is_whole_call: bool = False
-    """Whether the call was refused with it, so that it may be about another record of it."""
+    """True if the whole call was refused with it, so that it may concern another record."""
 
     @property
     def kind(self) -> Kind:
-        """What is to be done about it. A code that nobody knows refuses the record, and 5xx is Salesforce's fault."""
-        # A trigger passes a lock on under a code of its own. Two rows with one key, as Salesforce compares keys, are in
-        # each other's way too: both may go, but not together.
+        """Return the kind of the error. An unknown code refuses the record, and a 5xx is Salesforce's fault."""
+        # A trigger reports a lock under another code. Two rows with equal keys, as Salesforce compares keys, block each
+        # other too: each can be written, but not both together.
         if "UNABLE_TO_LOCK_ROW" in self.message or "uplicate external id specified" in self.message:
             return Kind.LOCKED
         if self.code == "REQUEST_LIMIT_EXCEEDED":
@@ -169,16 +169,16 @@ class SalesforceProblem:
 
     @property
     def found_id(self) -> str | None:
-        """The id of the record that has the value of a unique field already, where the message tells it."""
+        """Return the id of the record that already has the value of a unique field, if the message names it."""
         found = _RECORD_ID.search(self.message) if self.code == "DUPLICATE_VALUE" else None
         return found[1] if found else None
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The fields that it is about: those that it lists, or else those in its message.
+        """Return the fields at fault: those listed in the error, or else those in its message.
 
-        `Email: invalid email address: x`, `No such column 'X' on sobject of type Lead`,
-        `Unable to create/update fields: X, Y. Please check ...`.
+        `Email: invalid email address: x`, `No such column 'X' on sobject of type Lead`, `Unable to create/update
+        fields: X, Y. Please check ...`.
         """
         if self.fields or self.kind not in (Kind.VALUE, Kind.FIELD):
             return self.fields
@@ -191,7 +191,7 @@ class SalesforceProblem:
 
     @property
     def words(self) -> str:
-        """Code, message and fields in one line, for the operator."""
+        """Return code, message and fields in one line, for the operator."""
         named = (
             f" [{', '.join(self.fields)}]" if self.fields and not all(f in self.message for f in self.fields) else ""
         )
@@ -199,10 +199,10 @@ class SalesforceProblem:
 
 
 def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> SalesforceProblem | None:  # noqa: ANN401 - any JSON value
-    """Read an error, or a list of them, as one; None where there is none.
+    """Return an error, or a list of them, as one problem; None if there is none.
 
-    What only says that something else failed counts least, and a refused value or field less than what refuses the
-    record without it too. Where only such are refused, all of them are named.
+    An error that only reports the failure of another part has the lowest rank. A refused value or field ranks below an
+    error that refuses the record without it too. If there are only refused values or fields, all of them are named.
     """
     listed = document if isinstance(document, list) else [document]
     found = [_problem(each, status, secrets) for each in listed if isinstance(each, dict) and _code(each)]
@@ -214,18 +214,18 @@ def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> Sal
 
 
 def call_outcome(answer: Answer, now: float, secrets: Secrets) -> Retry | Rejected | None:
-    """Say what an answer means for every record of the call; None where each has a result of its own in it."""
+    """Return the outcome of an answer for all records; None if it has a result for each."""
     if answer.status == 200:  # noqa: PLR2004 - RFC 9110; collections and composites have no other success
         return None
     problem = read_salesforce_problem(document_of(answer), answer.status, secrets)
     if problem is None:
-        meant = classify(answer.status, answer.headers, now)
-        return unreadable(answer.status) if isinstance(meant, Delivered) else meant
+        verdict = classify(answer.status, answer.headers, now)
+        return unreadable(answer.status) if isinstance(verdict, Delivered) else verdict
     return outcome(problem, Blame.BATCH)
 
 
 def document_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the JSON of an answer; None where it is none."""
+    """Return the JSON of an answer; None if it is not JSON."""
     try:
         return answer.json()
     except ValueError:
@@ -233,35 +233,36 @@ def document_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def unreadable(status: int) -> Retry:
-    """Say that an answer does not account for the record, which may or may not have been written."""
+    """Return the outcome of an answer that does not account for the record, which may have been written."""
     return Retry(Reason.BAD_ANSWER, "its answer says nothing of this record", Blame.UNCLEAR, None, status)
 
 
 def outcome(
     problem: SalesforceProblem, blame: Blame = Blame.RECORD, memo: Mapping[str, str] | None = None
 ) -> Retry | Rejected:
-    """Say what an error makes of a record.
+    """Return the outcome of an error for a record.
 
-    Wrong rights or names are an administrator's to mend, so the record comes again, and is given up in time.
+    Wrong rights or names are for an administrator to correct, so the record is tried again, and given up in time.
 
     Args:
         problem: The error.
-        blame: `RECORD` where the answer tells this record from the others, else `BATCH`: then wrong rights or names are
-            those of the destination.
-        memo: What the outcome is to keep.
+        blame: `RECORD` if the answer separates this record from the others, else `BATCH`: then wrong rights or names
+            are those of the destination.
+        memo: Memo of the outcome.
     """
-    kind, status, words, kept = problem.kind, problem.status, problem.words, memo or {}
+    kind, status, words = problem.kind, problem.status, problem.words
+    memo = memo or {}
     if kind in (Kind.REFUSED, Kind.VALUE):
-        return Rejected(Reason.REFUSED, words, blame, status, kept)
+        return Rejected(Reason.REFUSED, words, blame, status, memo)
     if kind is Kind.DUPLICATE:
-        return Rejected(Reason.CONFLICT, words, blame, status, kept)
-    reason, whose, after = _RETRIES[kind]
-    if kind in _MENDED:
+        return Rejected(Reason.CONFLICT, words, blame, status, memo)
+    reason, blamed, after = _RETRIES[kind]
+    if kind in _CORRECTABLE:
         reason = _REASONS.get(status, Reason.FORBIDDEN if "ACCESS" in problem.code else reason)
         words += "; correct object, external_id, fields or api_version, or give the user the rights"
-    if kind is not Kind.ACCOUNT and kind in _MENDED and blame is Blame.RECORD:
-        whose = Blame.RECORD
-    return Retry(reason, words, whose, after, status, kept)
+    if kind is not Kind.ACCOUNT and kind in _CORRECTABLE and blame is Blame.RECORD:
+        blamed = Blame.RECORD
+    return Retry(reason, words, blamed, after, status, memo)
 
 
 _RETRIES: Mapping[Kind, tuple[Reason, Blame, float | None]] = {
@@ -276,7 +277,7 @@ _RETRIES: Mapping[Kind, tuple[Reason, Blame, float | None]] = {
     Kind.SESSION: (Reason.UNAUTHORIZED, Blame.DESTINATION, None),
     Kind.VANISHED: (Reason.CONFLICT, Blame.RECORD, None),
 }
-_MENDED = (Kind.ACCOUNT, Kind.CONFIGURATION, Kind.FIELD)
+_CORRECTABLE = (Kind.ACCOUNT, Kind.CONFIGURATION, Kind.FIELD)
 _REASONS = {403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.GONE}
 
 
@@ -287,24 +288,24 @@ def record_outcomes(
     *,
     described: bool = False,
 ) -> list[Outcome]:
-    """Say what became of the records of a call.
+    """Return the outcomes of the records of a call.
 
-    Wrong rights or names that a record meets are its own trouble, whatever is beside it: one whose reference the user
-    may not see must not hold up the others. They are the destination's where there is proof of it: the call as a
-    whole was refused, or the org's own description says so, or every record meets them, and these are of several
+    Wrong rights or names are the record's own problem, whatever happens to the others: a record blamed reference the
+    user may not see must not delay them. They are the destination's problem only with proof: the call as a whole was
+    refused, or the org's own description confirms it, or every record meets them and the records are about several
     people.
 
     Args:
-        verdicts: What is known of each record: an outcome, or its error.
-        memos: What the outcome of each error is to keep.
-        people: Whom each record is about, in whatever words.
-        described: Whether the org's description says that nothing can be written by this route.
+        verdicts: State of each record: an outcome, or its error.
+        memos: Memo for the outcome of each error.
+        people: Person of each record, in any notation.
+        described: True if the org's description confirms that this route cannot write anything.
     """
-    wrong = [each for each in verdicts if isinstance(each, SalesforceProblem) and each.kind in _MENDED]
+    wrong = [each for each in verdicts if isinstance(each, SalesforceProblem) and each.kind in _CORRECTABLE]
     same = len(wrong) == len(verdicts) and len({each.code for each in wrong}) == 1
     held = described or (same and len(set(people)) >= _SEVERAL)
     return [
-        outcome(each, Blame.BATCH if each.kind in _MENDED and (held or each.is_whole_call) else Blame.RECORD, memo)
+        outcome(each, Blame.BATCH if each.kind in _CORRECTABLE and (held or each.is_whole_call) else Blame.RECORD, memo)
         if isinstance(each, SalesforceProblem)
         else each
         for each, memo in zip(verdicts, memos, strict=True)
@@ -316,8 +317,8 @@ def _code(error: Mapping[str, Any]) -> str:
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
-def _is_name(said: object) -> bool:
-    return isinstance(said, str) and _NAME.fullmatch(said) is not None
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> SalesforceProblem:
@@ -334,7 +335,7 @@ def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> Salesfo
 
 
 def is_refusal(outcome: Retry | Rejected) -> bool:
-    """Return whether a question would get the same answer again: it is about rights or names, not about the moment."""
+    """Return True if a query would get the same answer again: it is about rights or names, not the moment."""
     return outcome.status in _REFUSALS and (isinstance(outcome, Rejected) or outcome.after is None)
 
 

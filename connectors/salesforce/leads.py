@@ -1,7 +1,7 @@
-"""Writes records without appointments: as many as there are in one call, and what is left of them in a few more.
+"""The writing of records without appointments: all in one call, and the remaining ones in a few more.
 
-Each further round sends only records that the round before did not write, so none is written twice; all writes are by
-key or id, so a round that is repeated after a lost answer changes nothing.
+Each further round sends only records that the round before did not write, so none is written twice. All writes are by
+key or id, so repeating a round after a lost answer changes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,27 +33,29 @@ from connectors.salesforce.requests import (
 from connectors.salesforce.schema import Shape
 
 Known = Mapping[str, Existing] | None
-"""What Salesforce has already, by the key without regard to case; None where it does not tell."""
+"""Existing records, by their key in lower case; None if they cannot be queried."""
 
-_UNASSIGNED = "assignment rules were not run, for whether it is new cannot be asked; let the user query {name}"
+_UNASSIGNED = (
+    "assignment rules were not run, because it is unknown whether the record is new; let the user query {name}"
+)
 _UNSENT = Retry(Reason.CONNECTOR_ERROR, "not sent")
 
 
 @dataclass(slots=True, repr=False)
 class Draft:
-    """A record under way through the rounds of one `deliver`."""
+    """A record on its way through the rounds of one `deliver`."""
 
     row: Row
     is_new: bool
-    """Whether it is sent as one that may be created."""
+    """True if it is sent as a record that may be created."""
     existing: Existing | None
     verdict: Verdict
-    """What is known of it so far."""
+    """Its state so far."""
     warnings: tuple[str, ...] = ()
 
 
 def make_draft(row: Row, known: Known) -> Draft:
-    """Say what a record is sent as: a new one, one that exists, or one that may, which is written as if it did."""
+    """Return a draft for a new record, for an existing one, or for an unknown one, which is written as existing."""
     if known is not None:
         existing = known.get(row.key.casefold()) if row.asks else None
         return Draft(row, existing is None, existing, _UNSENT)
@@ -63,10 +65,10 @@ def make_draft(row: Row, known: Known) -> Draft:
 
 
 def drop_refused_fields(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
-    """Take what is refused out of records; give those that are to be sent again. None where there is no other way.
+    """Remove refused fields from records, and return the drafts to send again; none if that would not help.
 
-    Where a call as a whole was refused for a field, those without it go again too, and one that has it and cannot go
-    without it is left to its own trouble.
+    If a whole call was refused for a field, records without the field are sent again too. A record that has it and
+    cannot go without it keeps its own problem.
     """
     lighter, beside, is_told_apart = [], [], False
     for each in drafts:
@@ -84,13 +86,13 @@ def drop_refused_fields(drafts: Sequence[Draft], shape: Shape | None) -> list[Dr
 
 
 def assignment_warning(row: Row, existing: Existing | None) -> tuple[str, ...]:
-    """Warn of a record that may have been new, and that nobody has been assigned to."""
+    """Return a warning for a record that may have been new and was not assigned to anybody."""
     told = existing is UNSEEN and row.is_assigned and row.route.assignment == "created"
     return (_UNASSIGNED.format(name=row.route.object),) if told else ()
 
 
 def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
-    """Return the fields that a record may go without and that are all that Salesforce has refused of it."""
+    """Return the refused fields if a record can go without all of them, else nothing."""
     if not isinstance(verdict, SalesforceProblem) or verdict.kind not in DROPPED:
         return ()
     unknown = row.unknown(shape) if verdict.kind is Kind.FIELD else ()
@@ -98,19 +100,19 @@ def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str,
 
 
 def is_incomplete(verdict: object) -> bool:
-    """Return whether a record is refused for nothing but what a new one requires."""
+    """Return True if a record lacks only what a new one requires."""
     return isinstance(verdict, SalesforceProblem) and verdict.code == "REQUIRED_FIELD_MISSING"
 
 
-_SMALLER = 4  # parts that locked records are sent in: a smaller transaction is over sooner and locks less
-_MOST_LEARNT = 100  # duplicates whose matches one `deliver` asks for, in four calls
-_TOO_MANY = "a duplicate rule found something, and what it is will be asked with fewer others"
-_FRESH = 60.0  # seconds; a description of the object that is younger does not explain why a field is refused
+_SMALLER = 4  # number of parts for locked records: a smaller transaction ends sooner and locks less
+_MOST_LEARNT = 100  # duplicates whose matches one `deliver` reads, in four calls
+_TOO_MANY = "a duplicate rule found a record; the next attempt will find out which one"
+_FRESH = 60.0  # seconds; a younger description of the object is current enough to explain a refused field
 _SAME_RECORD = "another record of the same call is written into the same one"
 
 
 class Leads:
-    """Writes rows of one route's object. May be called in parallel."""
+    """Writer of the rows of one route's object. May run in parallel."""
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes) -> None:
         self._client = client
@@ -141,7 +143,7 @@ class Leads:
         return self._outcomes(drafts, shape)
 
     async def _known(self, rows: Sequence[Row], shape: Shape | None) -> Known | Retry:
-        """Ask which of the records exist, as far as it matters."""
+        """Query which of the records exist, where it matters."""
         asking = [row for row in rows if row.asks]
         if not asking:
             return {}
@@ -159,7 +161,7 @@ class Leads:
         return found if found is not None else self._unanswered(asked)
 
     def _unanswered(self, parts: Sequence[Part | None]) -> Retry | None:
-        """Return the trouble of the moment that a query had; None where it is refused for good."""
+        """Return the temporary failure of a query; None if it is refused for good."""
         for part in parts:
             problem = (
                 read_salesforce_problem(part.body, part.status, self._client.secrets)
@@ -172,7 +174,7 @@ class Leads:
         return None
 
     async def _send(self, drafts: Sequence[Draft], shape: Shape | None, *, allow: bool = False) -> None:
-        """Send records by their keys: those that may be new in one call, those that exist in another."""
+        """Send records by their keys: possibly new ones in one call, existing ones in another."""
         for is_new in (True, False):
             chosen = [each for each in drafts if each.is_new is is_new]
             if chosen:
@@ -187,7 +189,7 @@ class Leads:
         make: Callable[..., SalesforceRequest],
         ids: Sequence[str] | None = None,
     ) -> None:
-        """Make one call, and note the verdict of each draft."""
+        """Make one call, and set the verdict of each draft."""
         made = [body(each.row, each.existing, shape) for each in drafts]
         for each, (_, warnings) in zip(drafts, made, strict=True):
             each.warnings = warnings
@@ -203,9 +205,9 @@ class Leads:
             each.verdict = verdict
 
     async def _send_as_new(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
-        """Send records once more of which nobody could say whether they exist, and that turn out not to.
+        """Send unknown records once more that turned out to be new.
 
-        What a new record requires is not sent for one that may exist, so only a new one lacks it.
+        Fields that a new record requires are not sent for an unknown one, so only a new record lacks them.
         """
         new = [each for each in drafts if each.existing is UNSEEN and is_incomplete(each.verdict)]
         for each in new:
@@ -213,10 +215,10 @@ class Leads:
         await self._send(new, shape)
 
     async def _send_without_refused(self, drafts: Sequence[Draft], shape: Shape | None) -> Shape | None:
-        """Send records once more without the optional fields that were refused, until none is.
+        """Send records again without refused optional fields, until none is refused, and return the object's shape.
 
-        An end is certain: each record that goes again has lost a field, or one beside it has lost a field or its way.
-        Gives what is known of the object now: a field that the whole call was refused for may have been taken away.
+        This ends: each repeated record, or one beside it, has lost a field or its way. The shape may change, because a
+        field for which the whole call was refused may have been deleted.
         """
         while True:
             wrong = [
@@ -238,8 +240,8 @@ class Leads:
     async def _split(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
         """Find the record for which others were refused with it.
 
-        The bridge splits a batch only when all of it was refused; of one that was sent in several calls some may be
-        written already.
+        The bridge splits a batch only if all of it was refused. Of a batch that was sent in several calls, some records
+        may be written already.
         """
         if len(drafts) == 1 and isinstance(drafts[0].verdict, Rejected):
             drafts[0].verdict = replace(drafts[0].verdict, blame=Blame.RECORD)
@@ -264,9 +266,9 @@ class Leads:
             each.warnings += (to.warning,)
 
     async def _learn(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
-        """Send duplicates as requests of their own, to learn what they are duplicates of.
+        """Send duplicates as requests of their own, to learn which records they duplicate.
 
-        So many that the time for one `deliver` is enough; the others come again.
+        Their number is limited so that the time for one `deliver` is enough; the others are delivered again.
         """
         for each in drafts[_MOST_LEARNT:]:
             each.verdict = Retry(Reason.CONFLICT, _TOO_MANY, Blame.RECORD, after=1.0)
@@ -288,7 +290,7 @@ class Leads:
                 each.verdict = answer
 
     async def _update(self, found: Sequence[tuple[Draft, Update]], shape: Shape | None) -> None:
-        """Write duplicates into the records that they are duplicates of; one for each in a call."""
+        """Write duplicates into the records that they duplicate; one per record in a call."""
         first: dict[str, tuple[Draft, Update]] = {}
         for each, to in found:
             if to.id in first:
@@ -305,9 +307,9 @@ class Leads:
                 each.warnings += (to.warning,)
 
     async def _describe(self, drafts: Mapping[str, Draft], shape: Shape | None) -> bool:
-        """Learn what the records of these ids have in their descriptions, which remarks are added to.
+        """Read the descriptions of the records with these ids, to which remarks are appended.
 
-        False where that cannot be asked for now; the verdicts say so then.
+        Return False if they cannot be read at the moment; the verdicts then hold the outcome.
         """
         some = next(iter(drafts.values())).row
         known: Known | Retry = {}
@@ -317,7 +319,7 @@ class Leads:
             if isinstance(known, Retry):
                 each.verdict = known
                 continue
-            # Where the description cannot be read, it is left as it is (`body`).
+            # A description that cannot be read stays unchanged (`body`).
             each.existing = (known or {}).get(record_id.casefold()) or Existing(record_id)
         return not isinstance(known, Retry)
 
@@ -336,7 +338,7 @@ class Leads:
 def delivered_record(
     written: Written, warnings: Sequence[str], client: SalesforceClient, memo: Mapping[str, str] | None = None
 ) -> Delivered:
-    """Say that Salesforce has the record, and where people can look at it."""
+    """Return the outcome of a written record, with a link for people."""
     url = f"{client.instance}".rstrip("/") + f"/{written.id}" if client.instance else None
     return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {})
 
@@ -354,7 +356,7 @@ def _resolved(draft: Draft) -> Update | Allow | Learn | None:
 
 
 def _memo(draft: Draft) -> dict[str, Any]:
-    """Keep how often the record was locked: it goes in smaller batches then (`batch_group`)."""
+    """Return the number of locks that the record met: it goes in smaller batches then (`batch_group`)."""
     if _kind(draft) is not Kind.LOCKED:
         return {}
     return {"locked": str(int(draft.row.record.memo.get("locked", "0")) + 1)}

@@ -1,4 +1,4 @@
-"""What an org says of what its routes are going to send: `leadbridge check --online`. Only GET requests are sent."""
+"""The online check of an org: credentials, rights, objects and fields. Only GET requests are sent."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,84 +23,84 @@ _ADVICE: Mapping[Reason, str] = {
 _PASSING = frozenset({Reason.SERVER_ERROR, Reason.RATE_LIMITED, Reason.TIMEOUT})
 _NUMBERS = frozenset({"currency", "double", "int", "long", "percent"})
 _TEXTS = frozenset({"address", "base64", "boolean", "date", "datetime", "time"}) | _NUMBERS
-"""Types that do not take any text."""
+"""Types that do not accept any text."""
 _OWN_KEY = 41
-"""Characters of a key that is made where the mapping gives none: the event's id and the route's mark."""
-_FALLEN_BACK_ON: Mapping[str, frozenset[str]] = {
+"""Length of a key made from the event's id and the route's mark, for a mapping without one."""
+_FALLBACK_FIELDS: Mapping[str, frozenset[str]] = {
     "contact": frozenset({"lastname"}),
     "lead": frozenset({"company", "lastname"}),
 }
-"""Required fields that the connector gives where the mapping does not, by object."""
+"""Required fields that the connector fills if the mapping does not, by object."""
 
 
 class Prober:
-    """Asks an org. Used once, in a process that delivers nothing."""
+    """Online check of an org. Used once, in a process that delivers nothing."""
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes) -> None:
         self._client = client
         self._requests = requests
         self._shapes = shapes
 
-    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
-        """Say what is wrong with credentials, rights, objects and fields."""
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
+        """Return the problems of credentials, rights, objects and fields."""
         trouble = await self._trouble()
         if trouble is not None:
             return (trouble,)
         findings: list[Finding] = []
-        for number, each in enumerate(wanted):
-            route: Any = each.settings  # the bridge gives the connector's own model
+        for number, each in enumerate(routes):
+            route: Any = each.settings  # the bridge passes the connector's own model
             shape = await self._shapes.of(route.object)
             if isinstance(shape, Shape):
                 findings += about_route(number, route, each.fields, shape)
             else:
                 findings.append(_undescribed(number, route, shape))
-        findings += await self._about_activities(wanted)
+        findings += await self._about_activities(routes)
         if not findings:
-            return (Finding(Severity.NOTE, "reachable, credentials accepted, fields as wanted"),)
+            return (Finding(Severity.NOTE, "reachable, credentials accepted, fields match"),)
         return findings
 
     async def _trouble(self) -> Finding | None:
-        """Ask for the org's limits, to learn whether it is there and takes the credentials."""
+        """Read the org's limits, to check that it is reachable and accepts the credentials."""
         answer = await self._client.ask(self._requests.limits())
-        meant = answer.outcome if isinstance(answer, Failure) else self._meaning(answer)
-        if meant is None:
+        outcome = answer.outcome if isinstance(answer, Failure) else self._meaning(answer)
+        if outcome is None:
             return None
-        severity = Severity.WARNING if meant.reason in _PASSING else Severity.ERROR
+        severity = Severity.WARNING if outcome.reason in _PASSING else Severity.ERROR
         setting = answer.setting if isinstance(answer, Failure) else ()
-        advice = _ADVICE.get(meant.reason, "ask again later" if meant.reason in _PASSING else _CREDENTIALS)
-        return Finding(severity, f"{meant.detail}; {advice}", setting=setting or ("login_url",))
+        advice = _ADVICE.get(outcome.reason, "ask again later" if outcome.reason in _PASSING else _CREDENTIALS)
+        return Finding(severity, f"{outcome.detail}; {advice}", setting=setting or ("login_url",))
 
     def _meaning(self, answer: Answer) -> Retry | Rejected | None:
         return call_outcome(answer, self._client.now(), self._client.secrets)
 
-    async def _about_activities(self, wanted: Sequence[MappedRoute]) -> list[Finding]:
-        """Return whether the user may create what appointments become, for whichever route gets one."""
+    async def _about_activities(self, routes: Sequence[MappedRoute]) -> list[Finding]:
+        """Return findings if the user may not create the activities that appointments become."""
         findings = []
-        for name in ("Event", "Task") if wanted else ():
+        for name in ("Event", "Task") if routes else ():
             shape = await self._shapes.of(name)
             if not isinstance(shape, Shape) or not shape.createable:
-                what = f"the user may not create a {name}, which an appointment becomes; give it the right to edit them"
+                what = f"the user may not create a {name}, which an appointment becomes; grant the right to edit them"
                 findings.append(Finding(Severity.WARNING, what))
         return findings
 
 
 def about_route(number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape) -> Iterator[Finding]:
-    """Compare what a route sends with what its object takes. Pure.
+    """Compare a route with its object. Pure.
 
     Args:
-        number: The route's index.
-        route: Its settings.
-        fields: What it maps.
-        shape: Its object.
+        number: Index of the route.
+        route: Settings of the route.
+        fields: Mapped fields.
+        shape: Shape of the object.
     """
     if not (shape.createable and shape.updateable):
-        what = f"the user may not create and update {route.object}; give it the right to"
+        what = f"the user may not create and update {route.object}; grant the right"
         yield Finding(Severity.ERROR, what, number, setting=("object",))
     yield from _about_key(number, route, fields, shape)
     yield from _about_spelling(number, fields)
-    for wanted in fields:
-        if wanted.name.lower() != route.external_id.lower():
-            yield from (_in_field(number, wanted, finding) for finding in _about_field(wanted, shape))
+    for mapped in fields:
+        if mapped.name.lower() != route.external_id.lower():
+            yield from (_in_field(number, mapped, finding) for finding in _about_field(mapped, shape))
     yield from _about_required(number, route, fields, shape)
     if route.remark is not None and not takes_remark(route.object, shape):
         what = f"{route.object} has no Description that can be written, so a lead's remark is left out"
@@ -108,24 +108,24 @@ def about_route(number: int, route: SalesforceRoute, fields: Sequence[MappedFiel
 
 
 def _about_spelling(number: int, fields: Sequence[MappedField]) -> Iterator[Finding]:
-    """Find what is mapped twice: to Salesforce `LastName` and `lastname` are one field, and only the first is sent."""
+    """Yield fields that are mapped twice: for Salesforce `LastName` and `lastname` are one field."""
     seen: dict[str, str] = {}
-    for wanted in fields:
-        first = seen.setdefault(wanted.name.lower(), wanted.name)
-        if first != wanted.name:
-            yield Finding(Severity.ERROR, f"is the same field as {first}; take one out", number, wanted.name)
+    for mapped in fields:
+        first = seen.setdefault(mapped.name.lower(), mapped.name)
+        if first != mapped.name:
+            yield Finding(Severity.ERROR, f"is the same field as {first}; remove one", number, mapped.name)
 
 
 def _about_required(
     number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape
 ) -> Iterator[Finding]:
-    always = {wanted.name.lower(): wanted.always for wanted in fields}
-    given = _FALLEN_BACK_ON.get(route.object.lower(), frozenset()) | {route.external_id.lower()}
+    always = {mapped.name.lower(): mapped.always for mapped in fields}
+    given = _FALLBACK_FIELDS.get(route.object.lower(), frozenset()) | {route.external_id.lower()}
     for name, known in shape.fields.items():
         if not known.required or name in given or always.get(name):
             continue
         if name in always:
-            what = "required for a new record, and leads may lack it; give it a default"
+            what = "required for a new record, but leads may lack it; set a default"
             yield Finding(Severity.WARNING, what, number, field=known.name)
         else:
             yield Finding(Severity.ERROR, "required for a new record and not mapped", number, field=known.name)
@@ -139,62 +139,62 @@ def _about_key(number: int, route: SalesforceRoute, fields: Sequence[MappedField
         yield Finding(Severity.ERROR, f"{what}; create it as a unique External ID", number, setting=setting)
         return
     if not known.external_id:
-        what = f"{known.name} is no External ID; mark it as one"
+        what = f"{known.name} is not an External ID; mark it as one"
         yield Finding(Severity.ERROR, what, number, setting=setting)
     if not (known.createable and known.updateable):
-        what = f"the user may not write {known.name}; give it the right to edit the field"
+        what = f"the user may not write {known.name}; grant the right to edit the field"
         yield Finding(Severity.ERROR, what, number, setting=setting)
     if not known.unique:
         what = f"{known.name} is not unique, so two records can get the same value; mark it as unique"
         yield Finding(Severity.WARNING, what, number, setting=setting)
-    mapped = next((wanted for wanted in fields if wanted.name.lower() == known.name.lower()), None)
+    mapped = next((mapped for mapped in fields if mapped.name.lower() == known.name.lower()), None)
     longest = mapped.longest if mapped is not None else _OWN_KEY
     if known.length is not None and longest is not None and longest > known.length:
         what = f"{known.name} takes {known.length} characters, its value has up to {longest}; make it longer"
         yield Finding(Severity.ERROR, what, number, setting=setting)
 
 
-def _about_field(wanted: MappedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
-    known = shape.field(wanted.name)
-    if wanted.name.lower() == "id":
-        yield Severity.ERROR, "is given out by Salesforce; take it out, and find records by external_id"
+def _about_field(mapped: MappedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
+    known = shape.field(mapped.name)
+    if mapped.name.lower() == "id":
+        yield Severity.ERROR, "is assigned by Salesforce; remove it, and identify records by external_id"
         return
     if known is None:
-        yield Severity.ERROR, f"no such field, or not one that the user may see{_near(wanted.name, shape)}"
+        yield Severity.ERROR, f"no such field, or not one that the user may see{_near(mapped.name, shape)}"
         return
     if not known.createable:
-        yield Severity.ERROR, "cannot be written; take it out, or give the user the right to edit it"
+        yield Severity.ERROR, "cannot be written; remove it, or grant the user the right to edit it"
     elif not known.updateable:
-        yield Severity.WARNING, "can be written into a new record only: an update with it is refused"
-    if wanted.text and known.type in _TEXTS and not (wanted.closed and known.type not in _NUMBERS):
+        yield Severity.WARNING, "can be written to a new record only: an update with it is refused"
+    if mapped.text and known.type in _TEXTS and not (mapped.closed and known.type not in _NUMBERS):
         yield Severity.WARNING, f"is of type {known.type}, and text is sent"
-    yield from _about_values(wanted, known)
+    yield from _about_values(mapped, known)
 
 
-def _about_values(wanted: MappedField, known: FieldShape) -> Iterator[tuple[Severity, str]]:
+def _about_values(mapped: MappedField, known: FieldShape) -> Iterator[tuple[Severity, str]]:
     if known.values is not None:
-        wrong = [str(value) for value in wanted.values if str(value) not in known.values]
+        wrong = [str(value) for value in mapped.values if str(value) not in known.values]
         if wrong:
             allowed = ", ".join(sorted(known.values)[:10])
             yield Severity.ERROR, f"takes only the values of its picklist: {allowed}"
-        elif not wanted.closed:
+        elif not mapped.closed:
             yield Severity.WARNING, "takes only the values of its picklist; map to them with a lookup"
-    longest = max([wanted.longest or 0, *(len(str(value)) for value in wanted.values)])
+    longest = max([mapped.longest or 0, *(len(str(value)) for value in mapped.values)])
     if known.length is not None and longest > known.length:
-        what = f"takes {known.length} characters, and up to {longest} are sent"
+        what = f"takes {known.length} characters, but up to {longest} are sent"
         yield Severity.WARNING, what + ("; it will be cut" if known.is_cut else "; shorten it")
 
 
-def _in_field(number: int, wanted: MappedField, found: tuple[Severity, str]) -> Finding:
+def _in_field(number: int, mapped: MappedField, found: tuple[Severity, str]) -> Finding:
     severity, message = found
-    return Finding(severity, message, number, wanted.name)
+    return Finding(severity, message, number, mapped.name)
 
 
-def _undescribed(number: int, route: SalesforceRoute, meant: Retry | None) -> Finding:
-    if meant is None:
+def _undescribed(number: int, route: SalesforceRoute, outcome: Retry | None) -> Finding:
+    if outcome is None:
         what = f"{route.object} is not described: there is no such object, or the user may not see it"
         return Finding(Severity.ERROR, what, number, setting=("object",))
-    return Finding(Severity.WARNING, f"fields were not checked: {meant.detail}; ask again later", number)
+    return Finding(Severity.WARNING, f"fields were not checked: {outcome.detail}; ask again later", number)
 
 
 def _near(name: str, shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""From records to what is sent of them: keys, fallbacks, remarks, lengths. Pure."""
+"""Records to rows: keys, fields for new records, remarks, and the limits of Salesforce's texts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,49 +13,49 @@ from connectors.salesforce.schema import Shape
 from connectors.salesforce.settings import SalesforceRoute
 
 DESCRIPTION = "Description"
-"""The field that remarks are added to; it is in every object that people are kept in."""
+"""Field to which remarks are appended; every object for people has it."""
 LONGEST_DESCRIPTION = 32_000
-"""Characters that `Description` of leads, contacts, events and tasks takes, where describe has not said otherwise."""
+"""Maximum characters of `Description` in leads, contacts, events and tasks, unless describe reports another number."""
 
 _WITH_RULES = frozenset({"lead", "case"})  # the objects that assignment rules are for
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A record that Salesforce has already."""
+    """A record that Salesforce already has."""
 
     id: str
     description: str | None = None
-    """What its `Description` says; None where that is not known."""
+    """Its `Description`; None if unknown."""
 
 
 UNSEEN = Existing("")
-"""Stands for a record that may be there, where the user may not ask: nothing of it must be lost."""
-_LEFT = "left out, for {name} has no such field that the user may write"
-_MISREAD = "the remark is left out, for what the description says cannot be read; let the user query {name}"
+"""Substitute for a record that may exist but cannot be queried: none of its content may be lost."""
+_LEFT = "left out because {name} has no such field that the user may write"
+_MISREAD = "the remark is left out because the description cannot be read; let the user query {name}"
 _REFUSED = "refused by Salesforce and left out"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Row:
-    """A record on its way into an object."""
+    """A record in the form of its object."""
 
     record: Record
     route: SalesforceRoute
     key: str
-    """The value of the external id."""
+    """Value of the external id."""
     fields: Mapping[str, Any]
-    """What is written in any case, without the external id."""
+    """Fields to write in any case, without the external id."""
     when_new: Mapping[str, Any] = field(default_factory=dict)
-    """What replaces and completes `fields` in a record that is created; None takes a field away."""
+    """Fields that replace and complete `fields` in a new record; None removes a field."""
     remark: str = ""
     certain: bool = True
-    """Whether it can be taken to be new: its key is its event's own, and nobody can have written it before."""
+    """True if the record is certainly new: its key is its event's own, and it cannot have been written before."""
     warnings: tuple[str, ...] = ()
 
     @property
     def is_assigned(self) -> bool:
-        """Return whether assignment rules may run for its object."""
+        """Return True if assignment rules may run for its object."""
         return self.route.object.lower() in _WITH_RULES
 
     @property
@@ -66,19 +66,19 @@ class Row:
 
     @property
     def is_appointment(self) -> bool:
-        """Return whether an event or task is to be created with it."""
+        """Return True if an event or task must be created with it."""
         return is_appointment(self.record)
 
     def warned(self, warning: str) -> "Row":
-        """Return the row with one more thing that the operator should know."""
+        """Return the row with one more warning for the operator."""
         return replace(self, warnings=(*self.warnings, warning))
 
     def without(self, names: tuple[str, ...], why: str = _REFUSED) -> "Row":
-        """Return the row without fields; what was in them becomes part of the remark, where the route has one.
+        """Return the row without fields; their values become part of the remark, if the route has one.
 
         Args:
-            names: The fields, as they are spelled in the row.
-            why: The rest of the sentence "X, Y ...".
+            names: The fields, as spelled in the row.
+            why: Rest of the sentence "X, Y ...".
         """
         dropped = {name: value for name, value in self.fields.items() if name in names}
         lines = (f"{name}: {value}" for name, value in dropped.items())
@@ -94,14 +94,14 @@ class Row:
     def droppable(self, names: tuple[str, ...], shape: Shape | None) -> tuple[str, ...]:
         """Return those of the named fields that the record has and can go without.
 
-        What a new record needs is not among them, nor what is written into the remark.
+        Fields that a new record needs are not among them, nor is the field of the remark.
         """
         wanted = {name.lower() for name in names} - {DESCRIPTION.lower(), "lastname", "company"}
         found = (name for name in self.fields if name.lower() in wanted)
         return tuple(name for name in found if not _is_required(name, shape))
 
     def has(self, names: tuple[str, ...]) -> bool:
-        """Return whether it has one of these fields."""
+        """Return True if it has one of these fields."""
         return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self.fields)
 
     def unknown(self, shape: Shape | None) -> tuple[str, ...]:
@@ -119,36 +119,36 @@ class Row:
 
 
 def is_appointment(record: Record) -> bool:
-    """Return whether the event of a record is an appointment, as the sender's `Type` says."""
+    """Return True if the event of a record is an appointment, by the sender's `Type`."""
     return bool(record.event.get("Type") == "Appointment")
 
 
 def person_of(record: Record) -> str:
-    """Return whom a record is about, in the words in which the sender knows people."""
+    """Return the person of a record, as the sender identifies people."""
     said = (as_text(record.event.get(name)).strip().casefold() for name in ("Email", "PhoneNumber"))
     return next(filter(None, said), record.id)
 
 
 class Rows:
-    """Makes rows of records.
+    """Converter of records to rows.
 
     Args:
-        sources: Makes the remarks.
+        sources: Produces the remarks.
     """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
     def row(self, record: Record, shape: Shape | None, since: float = 0.0) -> Row | Rejected:
-        """Make the row of a record, or say why none can be made: trying again cannot help.
+        """Return the row of a record, or the rejection of a record that cannot become one.
 
         Args:
             record: The record.
-            shape: What is known of its object.
-            since: When this process began to write, in seconds since the epoch: what was received before may have been
-                written by a process that was killed before it could say so.
+            shape: Shape of its object.
+            since: Start of this process's work, in seconds since the epoch. A record that was received before may have
+                been written by a process that was killed before it could report it.
         """
-        route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
+        route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge passes the connector's own model
         try:
             remark = self._sources.text(route.remark, record.event)
         except ExpressionError as error:
@@ -163,7 +163,7 @@ class Rows:
         try:
             orjson.dumps(fields)
         except TypeError:
-            return Rejected(Reason.MAPPING, "a field's value has no form in JSON, or is a number of over 64 bits")
+            return Rejected(Reason.MAPPING, "JSON cannot hold the value of a field, or it is a number of over 64 bits")
         own = str(record.event.get("event", {}).get("id") or record.id) in key or key == record.id
         row = Row(
             record,
@@ -180,22 +180,22 @@ class Rows:
 
 
 def external_key(record: Record) -> str:
-    """Return the value by which a record is found again: what the mapping gives for the external id, else its own id.
+    """Return the value that identifies a record: the mapped external id, else the record's own id.
 
-    Without blanks at the ends, which Salesforce takes away too.
+    Blanks at the ends are removed, as Salesforce does too.
     """
-    route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge gives the connector's own model
+    route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge passes the connector's own model
     mapped = next((value for name, value in record.fields.items() if _is_key(name, route)), None)
     return clean(as_text(mapped)).strip() or record.id
 
 
 def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields to send, without the external id, and what the operator should know of them.
+    """Return the fields to send, without the external id, and warnings for the operator.
 
     Args:
         row: The record.
-        existing: What Salesforce has of it already; None for a record that is new, or may be.
-        shape: What is known of the object; None where the user may not ask for it.
+        existing: The existing record; None for a record that is new, or may be.
+        shape: Shape of the object; None if the user may not read it.
     """
     fields = dict(row.fields) if existing else {**row.fields, **row.when_new}
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -204,7 +204,9 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
         mapped = [name for name in fields if name.lower() == DESCRIPTION.lower()]
         said = "" if existing is None else existing.description
         if not takes_remark(row.route.object, shape):
-            warnings.append(f"the remark is left out, for {row.route.object} has no {DESCRIPTION} that can be written")
+            warnings.append(
+                f"the remark is left out because {row.route.object} has no {DESCRIPTION} that can be written"
+            )
         elif said is None:
             fields = {name: value for name, value in fields.items() if name not in mapped}
             warnings.append(_MISREAD.format(name=row.route.object))
@@ -221,12 +223,12 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
 
 
 def takes_remark(name: str, shape: Shape | None) -> bool:
-    """Return whether an object has a `Description` to write a remark into."""
+    """Return True if an object has a `Description` for a remark."""
     return shape.takes(DESCRIPTION) if shape else name.lower() in PEOPLE
 
 
 def created_at(record: Record) -> str:
-    """Return when the event came to be, in ISO form: as the sender says, else when it was received."""
+    """Return when the event was created, in ISO form: as the sender says, else when it was received."""
     said = record.event.get("CreateTime")
     return as_text(said).strip() or as_text(record.event.get("event", {}).get("received_at"))
 
@@ -249,9 +251,9 @@ def _is_writable(name: str, shape: Shape) -> bool:
 
 
 def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields but the external id, each in one spelling: Salesforce refuses a call that names one twice.
+    """Return the fields except the external id, each in one spelling: Salesforce refuses a call with one field twice.
 
-    `Id` is Salesforce's to give; a call that has it is refused too.
+    `Id` is left out: Salesforce assigns it and refuses a call that has it.
     """
     fields: dict[str, Any] = {}
     warnings = []
@@ -259,16 +261,16 @@ def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, 
         if _is_key(name, route):
             continue
         if name.lower() == "id":
-            warnings.append("Id is given by Salesforce and left out; take it out of fields")
+            warnings.append("Salesforce assigns Id, so it is left out; remove it from fields")
         elif name.lower() in (each.lower() for each in fields):
-            warnings.append(f"{name} is mapped in another spelling too and left out; take one out of fields")
+            warnings.append(f"{name} is also mapped in another spelling and left out; remove one from fields")
         else:
             fields[name] = clean(value) if isinstance(value, str) else value
     return fields, tuple(warnings)
 
 
 def _received(record: Record) -> float:
-    """Return when the event was received, in seconds since the epoch; long ago where it does not say."""
+    """Return when the event was received, in seconds since the epoch; 0 if unknown."""
     try:
         return datetime.fromisoformat(as_text(record.event.get("event", {}).get("received_at"))).timestamp()
     except ValueError:
@@ -280,13 +282,13 @@ def _is_key(name: str, route: SalesforceRoute) -> bool:
 
 
 PEOPLE = frozenset({"lead", "contact"})
-"""The objects that people are kept in."""
+"""Objects for people."""
 
 
 def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a new record cannot be without, and that the mapping did not give: Salesforce requires it.
+    """Return fields that Salesforce requires of a new record and that the mapping did not fill.
 
-    A record that exists keeps what it has, which is better than any of this.
+    An existing record keeps its values, which are better than these.
     """
     kind = route.object.lower()
     given = {name.lower() for name, value in fields.items() if value not in (None, "")}
@@ -297,7 +299,7 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
         local = as_text(event.get("Email")).partition("@")[0].strip()
         phone = as_text(event.get("PhoneNumber")).strip()
         found["LastName"] = cut(clean(last or first or local or phone or route.last_name), 80)
-        if not last and first:  # else the lead would be called David David
+        if not last and first:  # otherwise the lead would be called David David
             found |= {name: None for name in fields if name.lower() == "firstname"}
     if kind == "lead" and "company" not in given:
         found["Company"] = route.company
@@ -306,36 +308,36 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
 
 
 def as_text(value: object) -> str:
-    """Return a value as text, nothing for None."""
+    """Return a value as text, empty for None."""
     return "" if value is None else str(value)
 
 
 def clean(text: str) -> str:
-    """Replace half an emoji, which has no form in UTF-8."""
+    """Return the text without halves of emoji, which UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()
 
 
 def cut(text: str, longest: int) -> str:
-    """Shorten a text to so many characters as Salesforce counts them: an emoji is two (UTF-16)."""
+    """Return a text cut to a number of characters as Salesforce counts them: an emoji is two (UTF-16)."""
     return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore")
 
 
 def units(text: str) -> int:
-    """Count characters as Salesforce does."""
+    """Return the number of characters as Salesforce counts them."""
     return len(text.encode("utf-16-le")) // 2
 
 
-def append_texts(said: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
-    """Add texts to a description, and give it with what the operator should know of it.
+def append_texts(description: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
+    """Append texts to a description, and return it with warnings for the operator.
 
-    A text is added only where it does not stand there as a block of its own, between empty lines, so that a record
-    that is written again says nothing twice; what is only a part of an older text has yet to be said. Where there is no
-    room, the oldest text makes way for the newest.
+    A text is appended only if it is not already a block of its own, between empty lines, so that a repeated write does
+    not repeat it. A text that is merely part of an older text is appended. If there is not enough room, the oldest text
+    makes way for the newest.
 
     Args:
-        said: What the description says, empty for a new record.
-        parts: The texts, the oldest first; the last is the one that must be kept.
-        longest: How many characters it takes, as Salesforce counts them; None where that is not known.
+        description: The description, empty for a new record.
+        parts: The texts, the oldest first; the last one must be kept.
+        longest: Maximum number of characters, as Salesforce counts them; None if unknown.
     """
     parts, warnings = [each.strip() for each in parts], list[str]()
     if longest is not None:
@@ -343,15 +345,15 @@ def append_texts(said: str, parts: Sequence[str], longest: int | None) -> tuple[
         for number in reversed(range(len(parts))):
             if units(parts[number]) > room:
                 parts[number] = cut(parts[number], room).strip()
-                warnings.append(f"Description takes {longest} characters, so what is added to it was cut")
+                warnings.append(f"Description takes {longest} characters, so the added text was cut")
             room = max(0, room - units(parts[number]) - 2)
     for part in parts:
-        if part and not _has_block(said, part):
-            said = f"{said}\n\n{part}" if said else part
-    if longest is not None and units(said) > longest:
-        said = _end(said, longest)
+        if part and not _has_block(description, part):
+            description = f"{description}\n\n{part}" if description else part
+    if longest is not None and units(description) > longest:
+        description = _end(description, longest)
         warnings.append("Description is full, so its oldest text was cut")
-    return said, tuple(warnings)
+    return description, tuple(warnings)
 
 
 def _end(text: str, longest: int) -> str:
@@ -360,9 +362,9 @@ def _end(text: str, longest: int) -> str:
     return end.decode("utf-16-le", "ignore")
 
 
-def _has_block(said: str, part: str) -> bool:
-    """Return whether a text is a block of another; Salesforce gives line ends back as CRLF."""
-    return f"\n\n{_plain(part)}\n\n" in f"\n\n{_plain(said)}\n\n"
+def _has_block(description: str, part: str) -> bool:
+    """Return True if a text is a block of another; Salesforce returns line ends as CRLF."""
+    return f"\n\n{_plain(part)}\n\n" in f"\n\n{_plain(description)}\n\n"
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The requests to the REST API, without the org's address and the token. Pure.
+"""The requests to the REST API, without the org's address and the token, and the activities of appointments. Pure.
 
 Paths and bodies are those of the REST API Developer Guide: "sObject Collections", "Composite", "Query", "sObject
-Describe". A call is one of the org's daily calls, however many records or parts it has.
+Describe". A call counts as one of the org's daily calls, however many records or parts it has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from connectors.salesforce.records import DESCRIPTION, LONGEST_DESCRIPTION, Row,
 from connectors.salesforce.settings import SalesforceRoute
 
 MOST_ROWS = 200
-"""Records that a collection takes."""
+"""Maximum number of records in a collection."""
 MOST_PARTS = 25
-"""Parts that a composite takes; of queries among them five."""
+"""Maximum number of parts in a composite; at most five of them queries."""
 MOST_QUERIES = 5
 KEYS_PER_QUERY = 40
-"""Keys that one query asks for, so that 200 of them are one composite."""
+"""Number of keys in one query, so that 200 of them fit into one composite."""
 
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
-_REFERENCES = "@{}."  # in the address of a part they stand for what an earlier part gave, so they are not encoded
+_REFERENCES = "@{}."  # references to the results of earlier parts, which must not be encoded
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,7 +33,7 @@ class SalesforceRequest:
 
     method: str
     path: str
-    """Encoded, with its query."""
+    """Encoded path with its query."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
 
@@ -45,25 +45,25 @@ class SalesforceActivity:
     object: str
     """`Event` or `Task`."""
     fields: Mapping[str, Any]
-    """Without whom it is with."""
+    """Fields without the person concerned."""
     mark: str
-    """Stands in its description, and in no other's: it is found again by it."""
+    """Text in its description, and in no other's, by which it is found."""
 
 
 def rule_headers(route: SalesforceRoute, *, is_new: bool, allow: bool = False) -> dict[str, str]:
-    """Return the headers that steer assignment and duplicate rules.
+    """Return the headers that control assignment and duplicate rules.
 
-    Salesforce runs assignment rules on updates too unless told not to ("Assignment Rule Header"). The duplicate rule
-    header lets a record pass a rule that alerts; one that blocks still blocks.
+    Salesforce runs assignment rules on updates too, unless a header forbids it ("Assignment Rule Header"). The
+    duplicate rule header lets a record pass a rule that alerts; a rule that blocks still blocks.
 
     Args:
-        route: The route's settings.
-        is_new: Whether the records may be created.
-        allow: Whether duplicates are to be saved, whatever the route says.
+        route: Settings of the route.
+        is_new: True if the records may be created.
+        allow: True to save duplicates, whatever the route says.
     """
     assigns = route.assignment == "always" or (route.assignment == "created" and is_new)
     headers = {"Sforce-Auto-Assign": "TRUE" if assigns else "FALSE"}
-    # What is written into the record that it belongs to makes no duplicate that was not there before.
+    # A write into the matching record creates no new duplicate.
     if allow or route.duplicates == "allow" or (route.duplicates == "update" and not is_new):
         passes = "allowSave=true; includeRecordDetails=false; runAsCurrentUser=true"
         headers["Sforce-Duplicate-Rule-Header"] = passes
@@ -71,23 +71,23 @@ def rule_headers(route: SalesforceRoute, *, is_new: bool, allow: bool = False) -
 
 
 class SalesforceRequests:
-    """Makes the requests for one version of the API."""
+    """Builder of requests for one version of the API."""
 
     def __init__(self, api_version: str) -> None:
         self._base = f"/services/data/v{api_version}"
 
     def describe(self, name: str) -> SalesforceRequest:
-        """Ask for an object's fields."""
+        """Return the request for an object's fields."""
         return SalesforceRequest("GET", f"{self._base}/sobjects/{name}/describe", {"Accept": "application/json"})
 
     def limits(self) -> SalesforceRequest:
-        """Ask for the org's limits: it needs no right but to use the API."""
+        """Return the request for the org's limits, which needs no right except to use the API."""
         return SalesforceRequest("GET", f"{self._base}/limits", {"Accept": "application/json"})
 
     def upsert(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
     ) -> SalesforceRequest:
-        """Write rows, each by its key; the results come in their order."""
+        """Return the request that writes rows by their keys; the results have the same order."""
         kind = {"type": route.object}
         records = [{"attributes": kind, route.external_id: key, **fields} for key, fields in rows]
         path = f"{self._base}/composite/sobjects/{route.object}/{route.external_id}"
@@ -96,7 +96,7 @@ class SalesforceRequests:
     def update(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
     ) -> SalesforceRequest:
-        """Write rows into records of known ids; the results come in their order."""
+        """Return the request that writes rows into records of known ids; the results have the same order."""
         kind = {"type": route.object}
         records = [{"attributes": kind, "id": record_id, **fields} for record_id, fields in rows]
         return self._collection(f"{self._base}/composite/sobjects", records, headers)
@@ -104,9 +104,9 @@ class SalesforceRequests:
     def each(
         self, route: SalesforceRoute, rows: Sequence[tuple[str, Mapping[str, Any]]], headers: Mapping[str, str]
     ) -> SalesforceRequest:
-        """Write rows, each as a request of its own: only the answer to such a one names a duplicate's match.
+        """Return the request that writes rows as separate parts: only such an answer names a duplicate's match.
 
-        Named by position. At most `MOST_PARTS`.
+        Parts are named by position. At most `MOST_PARTS`.
         """
         parts = [
             self._write(route, key, None, fields, headers, str(number)) for number, (key, fields) in enumerate(rows)
@@ -116,7 +116,7 @@ class SalesforceRequests:
     def existing(
         self, route: SalesforceRoute, field_name: str, keys: Sequence[str], *, description: bool
     ) -> SalesforceRequest:
-        """Ask which records have these values in a field. Named by position; at most `MOST_ROWS` keys."""
+        """Return the query for records with these values in a field: parts named by position, `MOST_ROWS` keys."""
         names = ["Id"] + [field_name] * (field_name != "Id") + [DESCRIPTION] * description
         chunks = [keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY)]
         select = f"SELECT {', '.join(names)} FROM {route.object} WHERE {field_name} IN"  # noqa: S608 - values are quoted
@@ -127,16 +127,16 @@ class SalesforceRequests:
         return self._composite(parts, {}, all_or_none=False)
 
     def look(self, row: Row, target: str | None, activity: SalesforceActivity) -> SalesforceRequest:
-        """Ask for an appointment's record (`record`) and for what has been arranged with it (`activities`).
+        """Return the query for an appointment's record (`record`) and its activities (`activities`).
 
         Args:
             row: The appointment.
-            target: The id of the record to write into, where it is not the one of the row's key.
-            activity: What is to be created.
+            target: Record ID to write into, if it is not the record of the row's key.
+            activity: Activity to create.
         """
         place = self._place(row.route, row.key, target)
         record = {"method": "GET", "url": f"{place}?fields=Id", "referenceId": "record"}
-        # Descriptions are long texts, which a query can give and not search.
+        # Descriptions are long texts, which a query can return but not search.
         select = f"SELECT Id, {DESCRIPTION} FROM {activity.object} WHERE {_who(row.route)} = '@{{record.Id}}'"  # noqa: S608 - no value in it
         return self._composite([record, self._query(select, "activities")], {}, all_or_none=False)
 
@@ -148,14 +148,14 @@ class SalesforceRequests:
         activity: SalesforceActivity | None,
         headers: Mapping[str, str],
     ) -> SalesforceRequest:
-        """Write an appointment's record (`record`) and what is arranged with it (`activity`): both, or neither.
+        """Return the request that writes an appointment (`record`) and its activity (`activity`): both, or neither.
 
         Args:
             row: The appointment.
-            target: The id of the record to write into, where it is not the one of the row's key.
-            fields: What is written into the record.
-            activity: The event or task; None where Salesforce has it already.
-            headers: Of the record's part.
+            target: Record ID to write into, if it is not the record of the row's key.
+            fields: Fields of the record.
+            activity: The event or task; None if it exists already.
+            headers: Headers of the record's part.
         """
         parts = [self._write(row.route, row.key, target, fields, headers, "record")]
         if activity is not None:
@@ -203,17 +203,20 @@ class SalesforceRequests:
 
 
 def salesforce_activity(row: Row, text: str, start: datetime | None, day: str) -> SalesforceActivity:
-    """Return what an appointment becomes: an event where its start is known, else a task.
+    """Return the activity of an appointment: an event if its start is known, else a task.
 
     Args:
         row: The appointment.
-        text: What is said of it.
-        start: When it begins; None where nobody knows.
-        day: The day that the task is due, `YYYY-MM-DD`: the one on which the appointment was made.
+        text: Text for the description.
+        start: Start of the appointment; None if unknown.
+        day: Due day of the task, `YYYY-MM-DD`: the day on which the appointment was made.
     """
     mark = f"Leadbridge {row.record.id}"
-    said = cut(text, LONGEST_DESCRIPTION - len(mark) - 2)
-    fields: dict[str, Any] = {"Subject": "Appointment", DESCRIPTION: f"{said}\n\n{mark}" if said else mark}
+    description = cut(text, LONGEST_DESCRIPTION - len(mark) - 2)
+    fields: dict[str, Any] = {
+        "Subject": "Appointment",
+        DESCRIPTION: f"{description}\n\n{mark}" if description else mark,
+    }
     if start is None:
         return SalesforceActivity("Task", {**fields, "ActivityDate": day} if day else fields, mark)
     end = start + timedelta(minutes=row.route.appointment.minutes)
@@ -222,11 +225,11 @@ def salesforce_activity(row: Row, text: str, start: datetime | None, day: str) -
 
 
 def _who(route: SalesforceRoute) -> str:
-    """Return the field of an activity that names whom it is with; what is not a person is what it is about."""
+    """Return the field of an activity that names its person, or its subject if the record is not a person."""
     return "WhoId" if route.object.lower() in ("lead", "contact") else "WhatId"
 
 
 def _literal(text: str) -> str:
-    r"""Quote a text for SOQL, which escapes with backslashes ("Quoted String Escape Sequences")."""
+    r"""Return a text quoted for SOQL, which escapes with backslashes ("Quoted String Escape Sequences")."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"

@@ -1,4 +1,4 @@
-"""What an org says of an object and its fields: the answer of `describe`. Pure."""
+"""The org's description of an object and its fields: the answer of `describe`. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ _CUT = frozenset({"string", "textarea", "phone", "url"})
 
 @dataclass(frozen=True, slots=True)
 class FieldShape:
-    """One field. Names and types are those of the REST API's describe."""
+    """One field, with the names and types of the REST API's describe."""
 
     name: str
     type: str
     length: int | None
-    """Characters at most; None where the type has no length."""
+    """Maximum number of characters; None if the type has no length."""
     createable: bool
     updateable: bool
     required: bool
-    """Whether a new record is refused without it."""
+    """True if a new record is refused without it."""
     external_id: bool
-    """Whether an upsert can find records by it."""
+    """True if an upsert can find records by it."""
     unique: bool
     values: frozenset[str] | None
-    """The only values of a restricted picklist; None where others are taken too."""
+    """The only values of a restricted picklist; None if other values are accepted."""
 
     @property
     def is_cut(self) -> bool:
@@ -33,16 +33,16 @@ class FieldShape:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One object, as the user of the connector sees it."""
+    """One object, as the connector's user sees it."""
 
     name: str
     createable: bool
     updateable: bool
     fields: Mapping[str, FieldShape]
-    """By name in lower case: Salesforce does not care about case."""
+    """Fields by name in lower case: Salesforce ignores case."""
 
     def field(self, name: str) -> FieldShape | None:
-        """Return the field of a name in any case; None where the object has none, or the user may not see it."""
+        """Return the field of a name in any case; None if the object has none, or the user may not see it."""
         return self.fields.get(name.lower())
 
     def refuses(self, key: str) -> bool:
@@ -51,19 +51,19 @@ class Shape:
         return not self.createable or field is None or not (field.external_id and field.createable)
 
     def takes(self, name: str) -> bool:
-        """Return whether the field exists and can be written."""
+        """Return True if the field exists and can be written."""
         field = self.field(name)
         return field is not None and field.createable
 
 
 def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
-    """Read the answer of `describe`; None where it is not one, or names no field."""
+    """Return the shape in an answer of `describe`; None if it is not one, or names no field."""
     if not isinstance(document, dict) or not isinstance(document.get("fields"), list):
         return None
     fields = [
         _field(each) for each in document["fields"] if isinstance(each, dict) and isinstance(each.get("name"), str)
     ]
-    if not fields:  # every object has some; without them all that is mapped would be taken for wrong
+    if not fields:  # every object has fields; without them every mapped field would seem wrong
         return None
     return Shape(
         name=str(document.get("name", "")),
@@ -73,28 +73,28 @@ def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
     )
 
 
-def _field(said: Mapping[str, Any]) -> FieldShape:
-    length = said.get("length")
-    kind = str(said.get("type", ""))
-    createable = said.get("createable") is not False
-    # A checkbox is never null and never required: it is false where nothing is said.
-    required = said.get("nillable") is False and not said.get("defaultedOnCreate") and kind != "boolean"
+def _field(description: Mapping[str, Any]) -> FieldShape:
+    length = description.get("length")
+    kind = str(description.get("type", ""))
+    createable = description.get("createable") is not False
+    # A checkbox is never null and never required: its default is false.
+    required = description.get("nillable") is False and not description.get("defaultedOnCreate") and kind != "boolean"
     return FieldShape(
-        name=said["name"],
+        name=description["name"],
         type=kind,
         length=length if isinstance(length, int) and length > 0 else None,
         createable=createable,
-        updateable=said.get("updateable") is not False,
+        updateable=description.get("updateable") is not False,
         required=required and createable,
-        external_id=bool(said.get("externalId") or said.get("idLookup")),
-        unique=bool(said.get("unique")),
-        values=_values(said),
+        external_id=bool(description.get("externalId") or description.get("idLookup")),
+        unique=bool(description.get("unique")),
+        values=_values(description),
     )
 
 
-def _values(said: Mapping[str, Any]) -> frozenset[str] | None:
-    listed = said.get("picklistValues")
-    if not said.get("restrictedPicklist") or not isinstance(listed, list):
+def _values(description: Mapping[str, Any]) -> frozenset[str] | None:
+    listed = description.get("picklistValues")
+    if not description.get("restrictedPicklist") or not isinstance(listed, list):
         return None
     active = (each for each in listed if isinstance(each, dict) and each.get("active") is not False)
     return frozenset(str(each["value"]) for each in active if "value" in each)

@@ -1,4 +1,4 @@
-"""Settings of the `salesforce` connector. The configuration's documentation and its JSON Schema are made from them."""
+"""Settings of the `salesforce` connector. The configuration's documentation and JSON Schema are generated from them."""
 
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
 
-_OLDEST_VERSION = 46.0  # the first whose upsert gives the id of an updated record, which an appointment needs
+_OLDEST_VERSION = 46.0  # the first whose upsert returns the id of an updated record, which an appointment needs
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 
 
@@ -27,44 +27,44 @@ def _zone(name: str) -> str:
 
 
 class SalesforceSettings(NetworkSettings):
-    """A Salesforce org, reached through an External Client App of its own.
+    """A Salesforce org, accessed through an External Client App of its own.
 
     One of three flows: client credentials (`client_secret`), JWT bearer (`private_key` and `username`), or a refresh
-    token (`refresh_token`, with `client_secret` where the app wants it).
+    token (`refresh_token`, with `client_secret` if the app requires it).
     """
 
     login_url: str = Field(
-        description="Where tokens are given out: the org's My Domain; the JWT and refresh flows also work with "
+        description="Address of the token endpoint: the org's My Domain; the JWT and refresh flows also work with "
         "`https://login.salesforce.com` and `https://test.salesforce.com`.",
         examples=["https://acme.my.salesforce.com"],
     )
     client_id: str = Field(description="Consumer key of the app.")
     client_secret: SecretStr | None = Field(
-        default=None, description="Consumer secret of the app; alone it means the client credentials flow."
+        default=None, description="Consumer secret of the app; alone it selects the client credentials flow."
     )
     private_key: SecretStr | None = Field(
         default=None,
-        description="RSA key in PEM form whose certificate the app knows; it means the JWT bearer flow.",
+        description="RSA key in PEM form whose certificate the app has; it selects the JWT bearer flow.",
         examples=["${file:/run/secrets/salesforce.key}"],
     )
-    username: str | None = Field(default=None, description="With `private_key`: the user to act as.")
+    username: str | None = Field(default=None, description="With `private_key`: user to act as.")
     refresh_token: SecretStr | None = Field(
         default=None,
-        description="Refresh token of the user to act as; one that Salesforce gives in its place is kept in the store.",
+        description="Refresh token of the user to act as; if Salesforce replaces it, the new one is kept in the store.",
     )
     api_version: Annotated[str, AfterValidator(_recent)] = Field(
         default="68.0", description="Version of the REST API.", pattern=r"^\d{2,3}\.0$", examples=["68.0"]
     )
     quota_reserve: int = Field(
         default=10,
-        description="Percent of the org's daily API calls that retries leave to new leads.",
+        description="Percent of the org's daily API calls that are reserved for new leads.",
         ge=0,
         le=100,
     )
     max_answer: Size = Field(
         default=16 * 1024**2,
         gt=0,
-        description="Largest answer that is read, decompressed; an object with many fields has a large description.",
+        description="Maximum size of an answer, decompressed; an object with many fields has a large description.",
     )
 
     @model_validator(mode="after")
@@ -79,35 +79,35 @@ class SalesforceSettings(NetworkSettings):
 
 
 class SalesforceAppointment(BaseModel):
-    """What an appointment becomes."""
+    """Conversion of an appointment into an event or task."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     zone: Annotated[str, AfterValidator(_zone)] | None = Field(
         default=None,
-        description="Time zone of a start time whose text names none. Default: such an appointment becomes a task, for "
-        "a wrong time is worse than none.",
+        description="Time zone of a start time whose text names none. Default: such an appointment becomes a task, "
+        "because a wrong time is worse than none.",
         examples=["Europe/Madrid"],
     )
-    minutes: int = Field(default=30, description="How long an event lasts.", ge=1, le=1440)
+    minutes: int = Field(default=30, description="Length of an event.", ge=1, le=1440)
 
 
 class SalesforceRoute(RouteSettings):
-    """What leads of a route become in Salesforce."""
+    """Settings of a route to Salesforce."""
 
-    object: str = Field(default="Lead", description="API name of the object that is written.", pattern=_NAME)
+    object: str = Field(default="Lead", description="API name of the object to write.", pattern=_NAME)
     external_id: str = Field(
-        description="API name of the External ID field (marked unique) by which a record is found again. Its value is "
-        "what `fields` gives for it, or else one that is different for each event. A value per chat or contact, such "
+        description="API name of the External ID field (marked unique) that identifies a record. Its value comes from "
+        "`fields`, or else is different for each event. A value per chat or contact, such "
         'as `"{{ SerialNumber }}-{{ SessionID }}"`, lets an appointment find the lead of the same chat; it costs one '
-        "more call for each batch, to learn which records exist.",
+        "more call for each batch, to query which records exist.",
         pattern=_NAME,
         examples=["Leadbridge_Id__c"],
     )
     remark: str | None = Field(
         default=None,
-        description="What is said beside the fields: the name of a field of the event, or a template. It is added to "
-        "`Description`, that of the event or task for an appointment (whose default is its `Content`). An optional "
+        description="Text besides the fields: the name of a field of the event, or a template. It is appended to "
+        "`Description`, for an appointment that of its event or task (whose default is its `Content`). An optional "
         "field that Salesforce refuses is left out with a warning; where a remark is set, its value is kept there.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
@@ -119,12 +119,12 @@ class SalesforceRoute(RouteSettings):
     assignment: Literal["created", "always", "never"] = Field(
         default="created",
         description="When assignment rules run: for records that are created, for updates too, or not at all. With "
-        "`created`, whether a record exists is asked for where it may have been written before: when it is tried "
-        "again, has a key that it shares with others, or was waiting when the process started.",
+        "`created`, a query checks whether a record exists if it may have been written before: when it is tried "
+        "again, shares its key with others, or was waiting when the process started.",
     )
     last_name: str = Field(
         default="Unknown",
-        description="`LastName` of a new lead or contact that has none, nor a first name, e-mail or phone to use.",
+        description="`LastName` of a new lead or contact without last name, first name, e-mail and phone.",
         min_length=1,
         max_length=80,
     )
@@ -132,5 +132,5 @@ class SalesforceRoute(RouteSettings):
         default="[not provided]", description="`Company` of a new lead that has none.", min_length=1, max_length=255
     )
     appointment: SalesforceAppointment = Field(
-        default=SalesforceAppointment(), description="What an appointment becomes."
+        default=SalesforceAppointment(), description="Conversion of an appointment into an event or task."
     )

@@ -1,4 +1,4 @@
-"""Turns the answers of Zoho CRM's API into outcomes. Pure.
+"""Answers of Zoho CRM's API to outcomes. Pure.
 
 Source: zoho.com/crm/developer/docs/api/v8, "Upsert Records" and "Status Codes".
 """
@@ -11,12 +11,13 @@ from connectors.http_client.json_api import Reply
 from connectors.http_client.status_table import message_in
 
 PER_RECORD_STATUSES = frozenset({207, 400})
-"""Statuses whose document may speak of each record: some failed, all failed."""
+"""Statuses whose document may describe each record: some failed, all failed."""
 
 _SUCCESS = "SUCCESS"
 _CONFLICTS = frozenset({"DUPLICATE_DATA", "MULTIPLE_OR_MULTI_ERRORS"})
 _LOCKED = "RECORD_LOCKED"
-"""For now: by a user, or while Zoho checks an image ("The New Error Codes in CRM API", Zoho's developer community)."""
+"""Temporary: locked by a user, or while Zoho checks an image ("The New Error Codes in CRM API", Zoho's developer
+community)."""
 _PASSING = frozenset({"INTERNAL_ERROR", "INTERNAL_SERVER_ERROR", "TOO_MANY_REQUESTS", "RECORD_IN_BLUEPRINT"})
 _SETTINGS = frozenset(
     {
@@ -29,27 +30,27 @@ _SETTINGS = frozenset(
         "OAUTH_SCOPE_MISMATCH",
     }
 )
-"""Codes of an answer to the call as a whole that are about the account or the settings."""
+"""Codes of an answer to the whole call that concern the account or the settings."""
 _LIMITS = frozenset({"LICENSE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "OAUTH_SCOPE_MISMATCH"})
-"""Those of them that a record cannot be to blame for."""
+"""Codes among them for which no record can be to blame."""
 _SEVERAL = 5
-"""Records, each with a key of its own, that must all lack the same right before it is taken for the account's."""
+"""Number of records with different keys that must all lack the same right before it counts as the account's."""
 
 
 def upsert_outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence[Outcome] | None:
-    """Say what became of each record, in the order of the request.
+    """Return the outcome of each record, in the order of the request.
 
-    Rights that a record lacks are its own trouble (of its owner, or its layout) unless there is proof that they are the
-    account's: several records lack the same one, and nothing else was said; or the code names a limit, and nothing was
-    written.
+    A right that a record lacks is its own problem (of its owner, or its layout) unless it is proven to be the
+    account's: several records lack the same right and the answer has nothing else, or the code names a limit and
+    nothing was written.
 
     Args:
         reply: The answer.
-        count: How many records were sent.
-        masked: Takes secrets out of the API's words.
+        count: Number of records that were sent.
+        masked: Masks secrets in the API's messages.
 
     Returns:
-        None where the answer does not speak of each of them: then it accounts for none.
+        None if the answer does not describe each of them: then it accounts for none.
     """
     rows = reply.get("data")
     if not isinstance(rows, list) or len(rows) != count:
@@ -62,23 +63,23 @@ def upsert_outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> S
 
 
 def account_outcome(reply: Reply, masked: Callable[[str], str]) -> Retry | None:
-    """Say that an answer to the call as a whole is about the account or the settings, if it is."""
+    """Return the outcome of an answer about the account or the settings; None for any other answer."""
     code = reply.get("code")
     if not isinstance(code, str) or code not in _SETTINGS:
         return None
-    detail = masked(f"it answered {reply.status}: {_said(reply)}")
+    detail = masked(f"it answered {reply.status}: {_error_text(reply)}")
     return Retry(Reason.FORBIDDEN, detail, Blame.DESTINATION, None, reply.status)
 
 
 def _outcome(row: Reply, masked: Callable[[str], str], shown: AbstractSet[str]) -> Outcome:
-    """Say what a verdict means, where the codes of `shown` are those of the account."""
+    """Return the outcome of one verdict. The codes of `shown` count as the account's."""
     code, remote_id = row.get("code"), row.id_at("details", "id")
     if code == _SUCCESS and remote_id is not None:
         return Delivered(remote_id, status=row.status)
     if not isinstance(code, str) or code == _SUCCESS:
-        why = f"it answered {row.status}, but does not say what became of this record"
+        why = f"it answered {row.status}, but does not account for this record"
         return Retry(Reason.BAD_ANSWER, why, Blame.RECORD, None, row.status)
-    detail = masked(f"it answered {_said(row)}")
+    detail = masked(f"it answered {_error_text(row)}")
     if code in _SETTINGS:
         blame = Blame.DESTINATION if code in shown else Blame.RECORD
         return Retry(Reason.FORBIDDEN, detail, blame, None, row.status)
@@ -90,7 +91,7 @@ def _outcome(row: Reply, masked: Callable[[str], str], shown: AbstractSet[str]) 
     return Rejected(reason, detail, Blame.RECORD, row.status)
 
 
-def _said(row: Reply) -> str:
+def _error_text(row: Reply) -> str:
     """Return code, field and message of an error: `MANDATORY_NOT_FOUND (Last_Name): required field not found`."""
     name = row.get("details", "api_name")
     field = f" ({name})" if isinstance(name, str) else ""

@@ -1,4 +1,4 @@
-"""Access tokens of Zoho: got for a refresh token that stays the same, kept for an hour."""
+"""Access tokens of Zoho, which last an hour; the refresh token stays the same."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -14,35 +14,35 @@ from connectors.zoho.settings import ZohoSettings
 
 
 class ZohoTokens:
-    """Gets the access token of an account. `source` may be used in parallel.
+    """Access tokens of an account. `source` may be used in parallel.
 
     Args:
-        settings: The destination's.
-        url: Where tokens are given out.
+        settings: Settings of the destination.
+        url: Token endpoint.
         session: Sends the requests.
         now: Seconds since the epoch.
-        secrets: Is told each token, for masking.
+        secrets: Receives each token, for masking.
 
     Raises:
-        SettingError: for what can be no credential.
+        SettingError: a credential is impossible.
     """
 
     def __init__(
         self, settings: ZohoSettings, url: URL, session: Session, now: Callable[[], float], secrets: Secrets
     ) -> None:
-        held = {
+        credentials = {
             "client_id": settings.client_id,
             "client_secret": settings.client_secret.get_secret_value(),
             "refresh_token": settings.refresh_token.get_secret_value(),
         }
-        check_credentials(held)
+        check_credentials(credentials)
         self._url = url
-        self._form = urlencode({"grant_type": "refresh_token", **held}).encode()
+        self._form = urlencode({"grant_type": "refresh_token", **credentials}).encode()
         self._session = session
         self._now = now
         self._secrets = secrets
         self.source = TokenSource(self._fetch, now, secrets)
-        """Keeps the token in use."""
+        """Holder of the token in use."""
 
     async def _fetch(self) -> Token | Failure:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
@@ -51,10 +51,10 @@ class ZohoTokens:
 
 
 def refusal(result: Answer | Failure) -> Failure | None:
-    """Read the refusal in a token answer, which Zoho sends with status 200; None for any other answer. Pure.
+    """Return the refusal in a token answer, which Zoho sends with status 200; None for any other answer. Pure.
 
-    The documents call them `invalid_client`, `invalid_code`, `invalid_client_secret` (zoho.com/crm/developer, "Refresh
-    Access Tokens"). Too many tokens in ten minutes are refused too, as `Access Denied`.
+    The documentation names `invalid_client`, `invalid_code`, `invalid_client_secret` (zoho.com/crm/developer, "Refresh
+    Access Tokens"). Too many tokens within ten minutes are refused too, as `Access Denied`.
     """
     if isinstance(result, Failure) or result.status != 200:  # noqa: PLR2004 - OK
         return None

@@ -32,10 +32,11 @@ _UNAUTHORIZED = 401
 
 
 class ZohoConnector(Connector):
-    """Writes leads, or records of another module, into Zoho CRM, found again by `duplicate_check_fields`.
+    """Writes leads, or records of another module, into Zoho CRM. `duplicate_check_fields` identify a record.
 
-    Fields have the API names of the module (`Last_Name`, `Email`, `Company`). An upsert that is repeated writes the
-    same record, so a crash or a lost answer does no harm; a record that could not be found again is refused unsent.
+    Fields have the API names of the module (`Last_Name`, `Email`, `Company`). A repeated upsert writes the same record,
+    so a crash or a lost answer does no harm. A record without any of the identifying fields is rejected without being
+    sent.
     """
 
     destination_settings = ZohoSettings
@@ -51,16 +52,16 @@ class ZohoConnector(Connector):
         self._api = JsonApi(self._session, secrets, context.now, per_record_statuses=answers.PER_RECORD_STATUSES)
 
     def batch_group(self, record: Record) -> Hashable:
-        """Records of one module, found by the same fields, share a call."""
+        """Return the route settings: records of one module with the same identifying fields share a call."""
         return requests.zoho_route(record)
 
     def batch_key(self, record: Record) -> Hashable:
-        """Return what the record is found again by."""
+        """Return the value that identifies the record."""
         key = requests.duplicate_key(record)
         return record.id if key is None else key
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Upsert the records in one call; what could be written twice is refused without being sent."""
+        """Upsert the records in one call; reject records that could be written twice without sending them."""
         sendable = [record for record in records if requests.duplicate_key(record) is not None]
         outcomes = iter(await self._upsert(sendable) if sendable else ())
         return [
@@ -68,23 +69,23 @@ class ZohoConnector(Connector):
         ]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Show the request for the records."""
+        """Return the request for the records."""
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
         body = orjson.dumps(requests.document(records), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._url(records[0])), headers, body)
 
-    async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
-        """Get a token, and ask for the fields of each route's module."""
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
+        """Get a token, and compare the routes with the fields of their modules."""
         token = await self._tokens.source.token()
         if isinstance(token, Failure):
             return (Finding(Severity.ERROR, token.outcome.detail, setting=token.setting or ("refresh_token",)),)
-        found: list[Finding] = []
-        for number, each in enumerate(wanted):
-            found += await self._probe_route(number, each)
-        return found or (Finding(Severity.NOTE, "reachable, credentials accepted, fields known"),)
+        findings: list[Finding] = []
+        for number, each in enumerate(routes):
+            findings += await self._probe_route(number, each)
+        return findings or (Finding(Severity.NOTE, "reachable, credentials accepted, fields known"),)
 
     async def close(self) -> None:
-        """Close the connections; a token that is being fetched is given up."""
+        """Close the connections, and stop fetching a token."""
         await self._tokens.source.close()
         await self._session.close()
 
@@ -95,15 +96,15 @@ class ZohoConnector(Connector):
         found = answers.upsert_outcomes(reply, len(records), self._api.masked)
         return found or [answers.account_outcome(reply, self._api.masked) or self._api.refused(reply)] * len(records)
 
-    async def _probe_route(self, number: int, wanted: MappedRoute) -> Sequence[Finding]:
-        module = wanted.settings.module if isinstance(wanted.settings, ZohoRoute) else "Leads"
+    async def _probe_route(self, number: int, mapped: MappedRoute) -> Sequence[Finding]:
+        module = mapped.settings.module if isinstance(mapped.settings, ZohoRoute) else "Leads"
         url = (self._base / "settings" / "fields").with_query(module=module)
         reply = await self._call("GET", url)
         if isinstance(reply, Reply) and isinstance(reply.get("fields"), list):
-            return probe.findings(reply, wanted, number)
+            return probe.findings(reply, mapped, number)
         if isinstance(reply, Reply):
             reply = self._api.refused(reply)
-        what = f"the fields of {module} cannot be asked for: {reply.detail}"
+        what = f"the fields of {module} cannot be read: {reply.detail}"
         return (Finding(Severity.WARNING, what, number, setting=("module",)),)
 
     async def _call(self, method: str, url: URL, document: object = None) -> Reply | Retry | Rejected:

@@ -1,4 +1,4 @@
-"""Compares the fields that a route maps with those of the module, for `leadbridge check --online`. Pure."""
+"""The fields of a route, compared with those of the module for `leadbridge check --online`. Pure."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -7,23 +7,23 @@ from connectors.base import Finding, MappedRoute, Severity
 from connectors.http_client.json_api import Reply
 
 
-def findings(fields: Reply, wanted: MappedRoute, route: int) -> list[Finding]:
-    """Compare the fields that a route maps with those that the module has."""
+def findings(fields: Reply, mapped_route: MappedRoute, route: int) -> list[Finding]:
+    """Return the differences between the mapped fields and those of the module."""
     known = {
         each["api_name"]: each for each in fields.get("fields") or () if isinstance(each, dict) and "api_name" in each
     }
-    mapped = {each.name for each in wanted.fields}
-    found = [
+    mapped = {each.name for each in mapped_route.fields}
+    differences = [
         Finding(Severity.ERROR, f"no such field{_hint(name, known)}", route, name)
-        for name in (each.name for each in wanted.fields)
+        for name in (each.name for each in mapped_route.fields)
         if name not in known
     ]
-    found += [
+    differences += [
         Finding(Severity.ERROR, "must be mapped: the module requires it", route, name)
         for name, each in known.items()
         if each.get("system_mandatory") is True and name not in mapped
     ]
-    return found
+    return differences
 
 
 def _hint(name: str, known: Mapping[str, object]) -> str:

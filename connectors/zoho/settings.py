@@ -12,7 +12,7 @@ class ZohoSettings(NetworkSettings):
     """An account of Zoho CRM."""
 
     client_id: str = Field(description="Client id of a self client or server application.", examples=["1000.ABC"])
-    client_secret: SecretStr = Field(description="Its secret.", examples=["${ZOHO_CLIENT_SECRET}"])
+    client_secret: SecretStr = Field(description="Client secret.", examples=["${ZOHO_CLIENT_SECRET}"])
     refresh_token: SecretStr = Field(
         description="Refresh token with the scopes `ZohoCRM.modules.ALL`, and `ZohoCRM.settings.fields.READ` for "
         "`check --online`.",
@@ -20,35 +20,35 @@ class ZohoSettings(NetworkSettings):
     )
     accounts_url: str = Field(
         default="https://accounts.zoho.com",
-        description="Where the account's data centre gives out tokens.",
+        description="Token server of the account's data centre.",
         examples=["https://accounts.zoho.eu"],
     )
     api_url: str = Field(
         default="https://www.zohoapis.com",
-        description="Where the account's data centre has its API.",
+        description="API of the account's data centre.",
         examples=["https://www.zohoapis.eu"],
     )
     api_version: str = Field(default="v8", description="Version of the API.", pattern=r"^v\d+$", examples=["v7"])
 
 
 class ZohoRoute(RouteSettings):
-    """What a route writes."""
+    """Settings of a route to Zoho CRM."""
 
     module: str = Field(
         default="Leads",
-        description="API name of the module that is written into.",
+        description="API name of the module to write to.",
         pattern=r"^\w+$",
         examples=["Contacts"],
     )
     duplicate_check_fields: tuple[str, ...] = Field(
         default=("Email",),
         min_length=1,
-        description="Fields by which a record that is there already is found, the first that matches; a record needs "
-        "one of them. The module's own unique fields are looked at besides.",
+        description="Fields that identify an existing record, the first that matches; a record needs "
+        "one of them. Zoho also checks the module's own unique fields.",
         examples=[["Email", "Phone"]],
     )
     trigger: tuple[Literal["workflow", "approval", "blueprint"], ...] | None = Field(
         default=None,
-        description="Which automations of the account are started; by default all, `[]` starts none.",
+        description="Automations of the account to start; default: all, `[]` starts none.",
         examples=[["workflow"]],
     )

@@ -100,7 +100,7 @@ async def test_a_phone_that_is_dropped_is_told() -> None:
         (outcome,) = await target.deliver([record({"email": "one@example.com", "phone": "+34600000001"})])
         await target.close()
     assert isinstance(outcome, Delivered)
-    assert outcome.warning == "phone not taken: another contact may have it"
+    assert outcome.warning == "phone not accepted: another contact may have it"
     assert outcome.remote_id == "contact1"
 
 

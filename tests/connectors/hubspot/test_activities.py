@@ -307,4 +307,4 @@ async def test_a_template_and_a_refused_value_share_a_note() -> None:
         ids(await deliver(crm, with_fields(record, hs_lead_status="odd")))
         (note,) = crm.notes
         text = note.properties["hs_note_body"]
-        assert text.startswith("hello (www.example.com)<br><br>Not taken by HubSpot:<br>hs_lead_status: odd")
+        assert text.startswith("hello (www.example.com)<br><br>Not accepted by HubSpot:<br>hs_lead_status: odd")

@@ -85,7 +85,7 @@ async def test_a_value_that_a_rule_of_the_administrator_refuses_is_kept_in_a_not
         assert good.warning is None
         assert isinstance(bad, Delivered)
         assert bad.warning == (
-            "left out, for HubSpot refuses it: firstname (Enter only letters); its value is in the remark"
+            "left out because HubSpot refuses it: firstname (Enter only letters); its value is in the remark"
         )
         (note,) = crm.notes
         assert "firstname: Jean-Luc" in note.properties["hs_note_body"]

@@ -164,7 +164,7 @@ async def test_what_cannot_be_associated_comes_again_and_the_others_do_not() -> 
         for each in limited:
             assert isinstance(each, Retry)
             assert (each.reason, each.blame) == (Reason.RATE_LIMITED, Blame.DESTINATION)
-            assert "the record is written; of what goes with it" in each.detail
+            assert "the record is written, but not its note, meeting or task" in each.detail
             assert "note" not in each.memo
         ids(await deliver(crm, *(again(*each) for each in zip(records, limited, strict=True))))
         assert len(crm.notes) == 2
@@ -197,7 +197,7 @@ async def test_without_an_e_mail_there_is_no_lead_and_the_others_do_not_wait() -
             crm, wanted(0, Email=" "), wanted(1), wanted(2, Email="nobody@nowhere", PhoneNumber="+34600")
         )
         assert isinstance(nobody, Rejected)
-        assert (nobody.reason, "has none" in nobody.detail) == (Reason.MAPPING, True)
+        assert (nobody.reason, "has no e-mail" in nobody.detail) == (Reason.MAPPING, True)
         assert isinstance(somebody, Delivered)
         assert isinstance(refused, Rejected)
         assert "its contact: it refuses the record" in refused.detail

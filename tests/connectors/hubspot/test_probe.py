@@ -66,9 +66,9 @@ async def test_a_field_that_does_not_fit(field: MappedField, severity: Severity,
 @pytest.mark.parametrize(
     ("match", "fields", "severity", "told"),
     [
-        ("email", (), Severity.WARNING, "no field gives email"),
+        ("email", (), Severity.WARNING, "no field maps email"),
         ("firstname", (MappedField("firstname"),), Severity.ERROR, "unique values"),
-        ("lead_key", (EMAIL,), Severity.ERROR, "no field gives lead_key"),
+        ("lead_key", (EMAIL,), Severity.ERROR, "no field maps lead_key"),
         ("lead_kye", (EMAIL,), Severity.ERROR, "did you mean `lead_key`?"),
         ("lead_key", (MappedField("lead_key"),), None, ""),
     ],
@@ -123,7 +123,7 @@ async def test_trouble_on_the_way() -> None:
         (version,) = await probe(crm, wanted(EMAIL), api_version="2019-01")
         assert (version.severity, version.setting) == (Severity.ERROR, ("api_version",))
         crm.faults.next(Fault.answers(404), on="token-info")
-        assert "not told" in (await probe(crm, wanted(EMAIL)))[0].message
+        assert "cannot be read" in (await probe(crm, wanted(EMAIL)))[0].message
     target = connector()
     (unreached,) = await target.probe([wanted(EMAIL)])
     await target.close()

@@ -31,7 +31,7 @@ def warnings(outcomes: Sequence[Outcome]) -> list[str | None]:
 async def test_a_field_that_is_not_there_is_not_sent(org: SalesforceSandbox, target: SalesforceConnector) -> None:
     made = route(remark="Content")
     told = warnings(await target.deliver(with_field(leads(5, made), "Nope__c", 2)))
-    left = "Nope__c left out, for Lead has no such field that the user may write; the value is in the remark"
+    left = "Nope__c left out because Lead has no such field that the user may write; the value is in the remark"
     assert told == [None, None, left, None, None]
     assert org.leads[2].fields["Description"] == 'said "hello"\nNope__c: x'
     assert len(org.ledger) == 2

@@ -8,7 +8,7 @@ from connectors.testing.salesforce.fields import Field
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import FIELDS, KEY, connector, route, wanted
 
-WELL = (Finding(Severity.NOTE, "reachable, credentials accepted, fields as wanted"),)
+WELL = (Finding(Severity.NOTE, "reachable, credentials accepted, fields match"),)
 
 
 async def about(
@@ -33,7 +33,7 @@ async def test_where_all_is_well_it_says_so_and_has_not_written(
     [
         (MappedField("Emial"), Severity.ERROR, "did you mean Email?"),
         (MappedField("IsConverted"), Severity.ERROR, "cannot be written"),
-        (MappedField("Id"), Severity.ERROR, "take it out"),
+        (MappedField("Id"), Severity.ERROR, "remove it"),
         (MappedField("lastname"), Severity.ERROR, "is the same field as LastName"),
         (MappedField("Interest__c"), Severity.WARNING, "map to them with a lookup"),
         (MappedField("Interest__c", values=("Some",), closed=True), Severity.ERROR, "High, Low, Medium"),
@@ -78,7 +78,7 @@ async def test_names_and_company_need_not_be_mapped_and_others_need() -> None:
     ("key", "severity", "said"),
     [
         (Field(name="Other__c"), Severity.ERROR, f"no field {KEY}"),
-        (Field(name=KEY, length=60), Severity.ERROR, "is no External ID"),
+        (Field(name=KEY, length=60), Severity.ERROR, "is not an External ID"),
         (Field(name=KEY, length=60, external_id=True), Severity.WARNING, "is not unique"),
         (Field(name=KEY, length=20, external_id=True, unique=True), Severity.ERROR, "takes 20 characters"),
         (Field(name=KEY, length=60, external_id=True, unique=True, createable=False), Severity.ERROR, "may not write"),
