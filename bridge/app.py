@@ -30,6 +30,7 @@ from bridge.ingress.ack import Relay
 from bridge.ingress.receiver import Receiver
 from bridge.ingress.server import ApplicationRunner
 from bridge.ingress.spool import Spool
+from bridge.shutdown import Shutdown, end_at_last
 from bridge.signals import Reloading
 from bridge.store.driver import Driver
 from bridge.store.pruner import prune_for_ever
@@ -44,8 +45,10 @@ Python's 5 ms would be the latency of an answer (docs/architecture.md, "Hot path
 YOUNG_OBJECTS = 10_000
 """How many more objects than were freed are made before Python looks among them for cycles: requests that wait for one
 commit are thousands at once, none of them in a cycle, and the usual 700 would have them looked at for each commit."""
-GRACE_SECONDS = 25.0
-"""How long calls that are on their way may take to end after a stop; container engines kill after 30 or less."""
+REQUEST_SECONDS = 8.0
+"""How long a request that has begun may take to end after a stop: a store that stands still, then the spool."""
+ADMIN_SECONDS = 5.0
+"""How long each part of what people look at may take to end."""
 
 FIRST_REST = 1.0
 LONGEST_REST = 60.0
@@ -66,6 +69,7 @@ class Running:
     admin: ListenAddress
     lanes: Lanes
     configuration: LiveConfiguration
+    shutdown: Shutdown
 
 
 @contextlib.asynccontextmanager
@@ -91,9 +95,10 @@ async def running(
 
     in_use = LiveConfiguration(config, files, reloaded, clock)
     async with contextlib.AsyncExitStack() as stack:
+        shutdown = Shutdown(stack)
         # First, so that it is last to go: it hears of what the others end.
         tracing = begin(os.environ)
-        stack.push_async_callback(tracing.close)
+        shutdown.add("tracing", tracing.close, store=True)
         driver = driver_for(config.store.url, config.store.encryption_keys)
         driver.lock()
         stack.callback(driver.unlock)
@@ -102,7 +107,7 @@ async def running(
             store = SqlStore(driver, metrics.committed, partial(_prepare, driver))
         else:
             store = SqlStore(driver, metrics.committed)
-        stack.push_async_callback(store.close)
+        shutdown.add("store", store.close, store=True)
         if driver.exclusive:
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
@@ -110,13 +115,17 @@ async def running(
         if not away:
             await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
-        await stack.enter_async_context(_lanes(lanes))
+        shutdown.add("lanes", partial(_ended, lanes, asyncio.get_running_loop().create_task(lanes.run(), name="lanes")))
         desk = Desk(driver)
-        stack.push_async_callback(desk.close)
-        spool = None if driver.exclusive else await _spooled(stack, config.store, store, identity, metrics.spooled)
+        shutdown.add("desk", desk.close, most=ADMIN_SECONDS)
+        spool = (
+            None
+            if driver.exclusive
+            else await _spooled(stack, shutdown, config.store, store, identity, metrics.spooled)
+        )
         watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
-        _background(stack, watch, store, spool, partial(prune_for_ever, in_use, store, clock, watch.pruning))
-        _beside(stack, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
+        _background(shutdown, watch, store, spool, partial(prune_for_ever, in_use, store, clock, watch.pruning))
+        _beside(shutdown, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
         relay = Relay(store)
         store.on_settled = relay.settled
         receiver = Receiver(
@@ -129,22 +138,26 @@ async def running(
         )
         stack.callback(receiver.close)
         admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
-        stack.push_async_callback(admin.close)
+        shutdown.add("admin", admin.close, most=ADMIN_SECONDS)
         admin_address = await _listen(
-            stack,
-            ApplicationRunner(admin.application(), listener="admin", shutdown_timeout=GRACE_SECONDS),
+            shutdown,
+            ApplicationRunner(admin.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS),
             config.server.admin,
         )
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
         address = await _listen(
-            stack,
-            web.ServerRunner(receiver.server(tracing.answer(receiver.answer)), shutdown_timeout=GRACE_SECONDS),
+            shutdown,
+            web.ServerRunner(receiver.server(tracing.answer(receiver.answer)), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
         )
+        # At once: neither a sender that waits for its delivery nor a call that could still begin may hold up the end.
+        stack.callback(relay.close)
+        stack.callback(lanes.stop)
+        stack.callback(shutdown.begin)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
-        yield Running(address, admin_address, lanes, in_use)
+        yield Running(address, admin_address, lanes, in_use, shutdown)
         log.info("stopping")
-    log.info("stopped")
+    log.info("stopped", **({"cut_off": shutdown.cut_off} if shutdown.cut_off else {}))
 
 
 async def serve(config: Config, files: Files) -> None:
@@ -163,6 +176,7 @@ async def serve(config: Config, files: Files) -> None:
             log.warning("stopped_at_once")
             os._exit(1)
         stop.set()
+        end_at_last()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
@@ -173,6 +187,7 @@ async def serve(config: Config, files: Files) -> None:
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         await stop.wait()
+    await bridge.shutdown.leave()
 
 
 def _allow_connections() -> None:
@@ -183,18 +198,10 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-@contextlib.asynccontextmanager
-async def _lanes(lanes: Lanes) -> AsyncIterator[None]:
-    task = asyncio.get_running_loop().create_task(lanes.run(), name="lanes")
-    try:
-        yield
-    finally:
-        lanes.stop()
-        _, late = await asyncio.wait({task}, timeout=GRACE_SECONDS)
-        if late:
-            log.warning("calls_cut_off", after=GRACE_SECONDS)
-            task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def _ended(lanes: Lanes, task: asyncio.Task[None]) -> None:
+    """Wait until the lanes have settled what was on its way; if that is cut off, so are they."""
+    lanes.stop()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _away(driver: Driver) -> bool:
@@ -227,6 +234,7 @@ def _prepare(driver: Driver) -> None:
 
 async def _spooled(
     stack: contextlib.AsyncExitStack,
+    shutdown: Shutdown,
     settings: StoreSettings,
     store: SqlStore,
     identity: Identity | None,
@@ -239,7 +247,7 @@ async def _spooled(
     try:
         await asyncio.to_thread(prepare, driver)
         kept = SpoolStore(driver)
-        stack.push_async_callback(kept.close)
+        shutdown.add("spool", kept.close, store=True)
         spool = Spool(store, kept, settings.spool_limit, observe, identity_key=settings.identity_key)
         await spool.open(identity)
     except StoreUnavailableError as error:
@@ -261,21 +269,19 @@ def _identity_of(spool: Spool | None, identity: Identity | None) -> Callable[[],
     return lambda: identity
 
 
-def _background(
-    stack: contextlib.AsyncExitStack, watch: Watch, store: SqlStore, spool: Spool | None, prune: Work
-) -> None:
+def _background(shutdown: Shutdown, watch: Watch, store: SqlStore, spool: Spool | None, prune: Work) -> None:
     """Begin the work beside the traffic; the watch learns of whatever needs a person."""
     stores: list[SqlStore | Spool] = [store, spool] if spool else [store]
     watch.moved = lambda: [each.moved for each in stores if each.moved]
     for each in stores:
         each.on_moved = watch.wake
-    _beside(stack, "alerting", watch.run, watch.failed)
-    _beside(stack, "pruning", prune, watch.failed)
+    _beside(shutdown, "alerting", watch.run, watch.failed)
+    _beside(shutdown, "pruning", prune, watch.failed)
     if spool:
-        _beside(stack, "spool", spool.run, watch.failed)
+        _beside(shutdown, "spool", spool.run, watch.failed)
 
 
-def _beside(stack: contextlib.AsyncExitStack, name: str, work: Work, failed: Callable[[str], None]) -> None:
+def _beside(shutdown: Shutdown, name: str, work: Work, failed: Callable[[str], None]) -> None:
     """Do some work until the stack ends; after a fault it is begun again."""
 
     async def end() -> None:
@@ -283,7 +289,7 @@ def _beside(stack: contextlib.AsyncExitStack, name: str, work: Work, failed: Cal
         await asyncio.gather(task, return_exceptions=True)
 
     task = asyncio.get_running_loop().create_task(_supervised(name, work, failed), name=name)
-    stack.push_async_callback(end)
+    shutdown.add(name, end)
 
 
 async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> None:
@@ -305,10 +311,10 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
         rest = min(2 * rest, LONGEST_REST)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, runner: web.BaseRunner, address: ListenAddress) -> ListenAddress:
+async def _listen(shutdown: Shutdown, runner: web.BaseRunner, address: ListenAddress) -> ListenAddress:
     """Begin to listen; answers the address with the port that was taken. Raises OperatorError."""
     await runner.setup()
-    stack.push_async_callback(runner.cleanup)
+    shutdown.add(f"requests to {address}", runner.cleanup)
     site = web.TCPSite(runner, address.host, address.port)
     try:
         await site.start()

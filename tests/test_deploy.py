@@ -14,9 +14,9 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from bridge.app import GRACE_SECONDS
 from bridge.cli import COMMANDS
 from bridge.config import Config, ConfigError, load
+from bridge.shutdown import GRACE_SECONDS
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

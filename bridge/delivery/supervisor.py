@@ -41,6 +41,8 @@ FIRST_FENCE = 1
 """Of a lane that nobody has owned before."""
 RENEW_SECONDS = 2.0
 """Three tries to renew before the lease is over, which is when somebody else works a dead process's lanes."""
+CLOSE_SECONDS = 5.0
+"""How long the connectors may take to close, all together."""
 TICK_SECONDS = 0.05
 """How long after the end of a lease one looks at it."""
 
@@ -134,8 +136,16 @@ class Lanes:
     async def run(self) -> None:
         """Own lanes until `stop`.
 
-        Returns when what was on its way is settled, the leases are given up, and the connectors closed.
+        Returns when what was on its way is settled, the leases are given up, and the connectors closed. Cancelled, it
+        cuts off what is on its way: those deliveries stay pending.
         """
+        try:
+            await self._run()
+        finally:
+            for task in (*self._running.values(), *self._closing):
+                task.cancel()
+
+    async def _run(self) -> None:
         while not (self._stopping and not self._lanes):
             self._wake.clear()
             await self._claim()
@@ -148,7 +158,11 @@ class Lanes:
             await asyncio.gather(self._divider, return_exceptions=True)
         for destination in self._config().destinations.values():
             self._close(destination)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._closing:
+            # A connector may be anybody's code. The others wait for the leases.
+            _, late = await asyncio.wait(self._closing, timeout=CLOSE_SECONDS)
+            if late:
+                log.warning("connectors_not_closed", count=len(late), after=CLOSE_SECONDS)
         if self._over:
             self._over.cancel()
         try:

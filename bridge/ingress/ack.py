@@ -12,6 +12,15 @@ class Relay:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, list[asyncio.Event]] = {}
+        self._waits: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let nobody wait any more: the process ends, and the sender comes again."""
+        self._closed = True
+        for each in self._waits:
+            if not each.expired():
+                each.reschedule(0.0)
 
     def settled(self, event_ids: frozenset[str]) -> None:
         """Tell that deliveries of these events have been settled; called after each such commit."""
@@ -23,19 +32,24 @@ class Relay:
     async def delivered(self, event_ids: Sequence[str], within: float) -> bool:
         """Wait until every delivery of the events is delivered; False if that takes longer than `within` seconds.
 
-        What was delivered before counts. Raises StoreUnavailableError.
+        What was delivered before counts. After `close` it is False at once. Raises StoreUnavailableError.
         """
+        if self._closed:
+            return False
         waiter = asyncio.Event()
         for event_id in event_ids:
             self._waiting.setdefault(event_id, []).append(waiter)
+        wait = asyncio.timeout(within)
+        self._waits.add(wait)
         try:
-            async with asyncio.timeout(within):
+            async with wait:
                 while await self._store.undelivered(event_ids):
                     await waiter.wait()
                     waiter.clear()
         except TimeoutError:
             return False
         finally:
+            self._waits.discard(wait)
             for event_id in event_ids:
                 self._waiting[event_id].remove(waiter)
                 if not self._waiting[event_id]:

@@ -320,18 +320,21 @@ def waits(connection: Connection, chatbot: str, route: str, destination: str) ->
 
 
 def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
-    """Count the deliveries of events that are not delivered, and the events that are not there."""
+    """Count the deliveries of these events that are not delivered, and the events that are not known.
+
+    An event that waits in a spool is not known: it is not delivered either, perhaps under another id. An event that was
+    erased leaves nothing to deliver; until its rows are gone it may be in both tables.
+    """
     mine = events.c.id.in_(ids)
-    there = select(func.count()).select_from(events).where(mine)
+    erased = select(tombstones.c.id).where(tombstones.c.id.in_(ids))
+    known = select(func.count()).select_from(select(events.c.id).where(mine).union(erased).subquery())
     open_ = (
         select(func.count())
         .select_from(deliveries.join(events))
         .where(mine, deliveries.c.state != DeliveryState.DELIVERED.value)
     )
-    # An event that waits in a spool still is not delivered either; one that was erased never will be.
-    erased = select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(ids))
-    found, gone, waiting = (int(connection.execute(each).scalar_one()) for each in (there, erased, open_))
-    return len(set(ids)) - found - gone + waiting
+    there, waiting = (int(connection.execute(each).scalar_one()) for each in (known, open_))
+    return len(set(ids)) - there + waiting
 
 
 def _delivery(row: _Row) -> DeliveryRow:

@@ -104,6 +104,27 @@ async def test_what_is_acknowledged_meanwhile_is_delivered_once(server: Any, tmp
     assert not {number: count for number, count in records.items() if count > 1}
 
 
+async def test_a_relayed_lead_in_the_spool_is_not_confirmed(server: Any, tmp_path: Path) -> None:
+    """Neither while the database is away, nor while the event is moved, nor while the CRM is down."""
+    async with Sandbox(key="lead") as crm:
+        crm.faults.share(Fault.answers(503), 1.0)
+        configuration = settings({"crm": http(crm.url)}, chatbot(["crm"], ack="relayed", ack_within="1s"))
+        configuration["store"] = {"url": server.get_uri()}
+        async with Program(tmp_path, configuration, ENVIRONMENT) as program, Sender(program) as sender:
+            await program.start()
+            leads = [lead() for _ in range(20)]
+            await asyncio.to_thread(server.stop)
+            answers = [*await asyncio.gather(*map(sender.send, leads))]
+            await asyncio.to_thread(server.start)
+            answers += await asyncio.gather(*map(sender.send, leads))
+            await until(lambda: program.events("spool_empty"), lambda: f"the spool to be moved; {program.told()}")
+            answers += await asyncio.gather(*map(sender.send, leads))
+            assert {each.status for each in answers if each} == {503}
+            crm.faults.clear()
+            await asyncio.gather(*map(sender.insist, leads))
+            assert sorted(each.fields["lead"] for each in crm.records) == [each["SessionID"] for each in leads]
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_calls_go_on_after_each_restart(server: Any, tmp_path: Path, processes: int) -> None:
     """With `ack: relayed` too; the program never answers that it has a fault (500)."""

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
-from bridge.store import commands, writer
+from bridge.store import commands, tombstones, writer
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.history import recent_events
@@ -220,6 +220,21 @@ async def test_counts_what_is_not_delivered(store: SqlStore) -> None:
     assert await store.undelivered([both.event.id]) == 2
     await store.settle(held, [delivered(1)])
     assert await store.undelivered([both.event.id]) == 1
+
+
+async def test_an_event_counts_as_delivered_only_if_it_is_known(store: SqlStore, driver: Driver) -> None:
+    unknown, erased, none = routed("crm"), routed("crm", SessionID=2), routed(SessionID=3)
+    with driver.engine().begin() as connection:
+        tombstones.keep(connection, [bytes.fromhex(erased.event.id)], None)
+    assert await store.accept([erased, none]) == [False, True]
+    assert await store.undelivered([unknown.event.id]) == 1
+    assert await store.undelivered([erased.event.id]) == 0
+    assert await store.undelivered([none.event.id]) == 0
+    assert await store.undelivered([each.event.id for each in (unknown, erased, none)]) == 1
+    with driver.engine().begin() as connection:
+        # An erasure leaves its tombstones before it takes the rows.
+        tombstones.keep(connection, [bytes.fromhex(none.event.id)], None)
+    assert await store.undelivered([unknown.event.id, none.event.id]) == 1
 
 
 async def test_tells_which_destinations_and_events_a_commit_was_about(store: SqlStore) -> None:
