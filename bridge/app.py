@@ -206,13 +206,13 @@ async def _ended(lanes: Lanes, task: asyncio.Task[None]) -> None:
 
 def _away(driver: Driver) -> bool:
     """Migrate the database, unless it is away. Raises OperatorError if it is there and cannot be used."""
-    if driver.away():
+    if driver.is_unreachable():
         return True
     try:
         prepare(driver)
     except StoreUnavailableError:
         # It may have gone, or run out of connections, since the look.
-        if not driver.away():
+        if not driver.is_unreachable():
             raise
         return True
     return False

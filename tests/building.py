@@ -24,7 +24,7 @@ from bridge.identity import Identity
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import MEMBERS, FieldForm, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
-from bridge.store.interface import NewDelivery, Routed
+from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import (
     Connector,
     Context,
@@ -82,9 +82,9 @@ def event(received_at: float = NOW, **fields: Any) -> Event:
     )
 
 
-def routed(*destinations: str, **fields: Any) -> Routed:
+def routed(*destinations: str, **fields: Any) -> RoutedEvent:
     """Give an event with a delivery to each of the destinations."""
-    return Routed(event(**fields), tuple(NewDelivery(name, name) for name in destinations))
+    return RoutedEvent(event(**fields), tuple(NewDelivery(name, name) for name in destinations))
 
 
 class Clock:

@@ -21,7 +21,7 @@ from bridge.delivery.supervisor import Lanes
 from bridge.operations.audit import Action, Subject
 from bridge.operations.masking import Audience
 from bridge.store.queries import Page
-from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.search import DeliveryFilter, EventFilter
 
 
 class Api:
@@ -161,7 +161,7 @@ class Api:
 
     def deliveries_shown(self, asked: request_schemas.DeliveriesGiven) -> View[schemas.DeliveryPage]:
         """Find a page of deliveries."""
-        wanted = DeliveriesWanted(
+        wanted = DeliveryFilter(
             asked.chatbot,
             asked.destination,
             asked.state,
@@ -259,8 +259,8 @@ class Api:
         }
 
 
-def _events_wanted(asked: request_schemas.EventsGiven) -> EventsWanted:
-    return EventsWanted(
+def _events_wanted(asked: request_schemas.EventsGiven) -> EventFilter:
+    return EventFilter(
         asked.chatbot,
         asked.state,
         since=_seconds(asked.since),

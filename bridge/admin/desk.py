@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver
-from bridge.store.transaction import changing
+from bridge.store.transaction import transaction
 
 THREADS = 2
 
@@ -52,11 +52,13 @@ class Desk:
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         try:
-            with self._driver.connect() as connection, self._driver.looking(connection):
+            with self._driver.connect() as connection, self._driver.snapshot(connection):
                 return question(connection)
         except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}; try again") from error
+            raise StoreUnavailableError(
+                f"the store cannot be read: {self._driver.safe_error(error)}; try again"
+            ) from error
 
     def _change(self, action: Callable[[Connection], T]) -> T:
-        with changing(self._driver) as connection:
+        with transaction(self._driver) as connection:
             return action(connection)

@@ -27,7 +27,7 @@ from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations.audit import Action, Subject
 from bridge.operations.reconcile import Answered, Asking, Counted, DeliveredPage, Line, ask_all, lines, steps
 from bridge.store import audit_log, commands, history
-from bridge.store.commands import Act, Chosen
+from bridge.store.commands import BulkAction, DeliverySelection
 from bridge.store.interface import Store
 from bridge.store.search import SPAN, seq_at
 
@@ -38,7 +38,7 @@ TRIES = 5
 TROUBLE_SECONDS = 1.0
 """How long it waits in between."""
 
-_ACTIONS = {Act.REPLAY: Action.REPLAY_ALL, Act.DISCARD: Action.DISCARD_ALL}
+_ACTIONS = {BulkAction.REPLAY: Action.REPLAY_ALL, BulkAction.DISCARD: Action.DISCARD_ALL}
 
 log = structlog.get_logger()
 
@@ -48,8 +48,8 @@ class Run:
     """One run. Changes while it is running."""
 
     id: int
-    act: Act
-    chosen: Chosen
+    act: BulkAction
+    chosen: DeliverySelection
     total: int
     done: int = 0
     state: str = "running"
@@ -73,11 +73,11 @@ class Runs:
         self._running: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
 
-    async def preview(self, chosen: Chosen, through: int | None = None) -> commands.Extent:
+    async def preview(self, chosen: DeliverySelection, through: int | None = None) -> commands.SelectionExtent:
         """Count what a run would touch."""
         return await self._reader.do(Asked(View(commands.extent, {"chosen": chosen, "through": through})))
 
-    async def begin(self, caller: Caller, act: Act, chosen: Chosen, through: int | None) -> Run:
+    async def begin(self, caller: Caller, act: BulkAction, chosen: DeliverySelection, through: int | None) -> Run:
         """Begin a run; one at a time, else two could undo each other. Raises OperatorError."""
         found = await self.preview(chosen, through)
         async with self._beginning:
@@ -147,7 +147,7 @@ class Runs:
         log.info("run_ended", run=run.id, state=run.state, done=run.done)
 
 
-def shown(chosen: Chosen) -> dict[str, str]:
+def shown(chosen: DeliverySelection) -> dict[str, str]:
     """Give what chooses, without what does not."""
     given = {
         "state": chosen.state.value,
@@ -289,7 +289,7 @@ class Inquiries:
         for start, end in steps(first, last, SPAN):
             if inquiry.state != "running":
                 break
-            inquiry.counted += await self._desk.ask(partial(history.count, first=start, last=end))
+            inquiry.counted += await self._desk.ask(partial(history.count_events, first=start, last=end))
         return first
 
     async def _ask(self, inquiry: Inquiry, first: int) -> None:
@@ -301,7 +301,7 @@ class Inquiries:
         await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
 
         async def read(name: str, before: int | None) -> DeliveredPage:
-            asked = partial(history.delivered, destination=name, first=first, before=before)
+            asked = partial(history.delivered_page, destination=name, first=first, before=before)
             return await self._desk.ask(asked)
 
         def going(destination: Destination) -> bool:

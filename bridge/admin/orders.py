@@ -17,7 +17,7 @@ from bridge.event import EventState
 from bridge.ingress import reprocess
 from bridge.operations.audit import Action, Entry, Subject
 from bridge.store import commands, quarantine, queries
-from bridge.store.commands import Chosen
+from bridge.store.commands import DeliverySelection
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.lane_queries import all_lanes
 
@@ -196,10 +196,10 @@ class Orders:
             raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
 
 
-def chosen(asked: request_schemas.BulkGiven) -> Chosen:
+def chosen(asked: request_schemas.BulkGiven) -> DeliverySelection:
     """Give the filter of a request."""
     reason = asked.reason.value if asked.reason else None
-    return Chosen(asked.state, asked.chatbot, asked.destination, reason)
+    return DeliverySelection(asked.state, asked.chatbot, asked.destination, reason)
 
 
 def _entry(

@@ -38,7 +38,7 @@ REST_SECONDS = 0.25
 START_SECONDS = 30.0
 BUFFER = 2**20
 """Bytes of an answer that are read ahead."""
-AGAIN_SECONDS = 60.0
+RECONNECT_SECONDS = 60.0
 """How soon after a process that did not start, or was too slow, another one is tried."""
 
 _PROGRAM: Final = "from bridge.admin.reading import main; main()"
@@ -156,7 +156,7 @@ class Reader:
         except TimeoutError:
             if not alone:
                 # A dry run is slow by itself; other work because the machine is busy.
-                self._not_before = time.monotonic() + AGAIN_SECONDS
+                self._not_before = time.monotonic() + RECONNECT_SECONDS
             await self._end()
             log.warning("reader_failed", fault=f"no answer within {ANSWER_SECONDS:g} s")
             return End.REFUSED, UnansweredError(
@@ -190,7 +190,7 @@ class Reader:
             if ready != READY:
                 raise EOFError("no reader")  # noqa: TRY301 - handled as every other way not to start
         except (OSError, EOFError) as error:  # a time-out is an OSError
-            self._not_before = time.monotonic() + AGAIN_SECONDS
+            self._not_before = time.monotonic() + RECONNECT_SECONDS
             log.warning("reader_not_started", fault=type(error).__name__)
             await _ended(process)
         except BaseException:

@@ -64,13 +64,13 @@ class Asking:
             self._drop()
             if not kept:
                 raise StoreUnavailableError(
-                    f"the store cannot be read: {self._driver.plain(error)}; try again"
+                    f"the store cannot be read: {self._driver.safe_error(error)}; try again"
                 ) from error
         return self(question)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         self._connection = self._connection or self._driver.connect()
-        with self._driver.looking(self._connection):
+        with self._driver.snapshot(self._connection):
             return question(self._connection)
 
     def _drop(self) -> None:

@@ -89,7 +89,7 @@ def received(connection: Connection, since: float) -> Reconciled:
     """Count what was received; of very much only the newest `NEWEST` events: an inquiry counts all."""
     first, last = seq_at(connection, since), history.last_event(connection)
     low = max(first, last + 1 - NEWEST)
-    counted = history.count(connection, low, last) + history.quarantined(connection, since)
+    counted = history.count_events(connection, low, last) + history.count_quarantined(connection, since)
     return reconciled(counted, since, complete=low == first)
 
 

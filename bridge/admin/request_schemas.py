@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from bridge.event import EventState
 from bridge.operations.audit import Action
-from bridge.store.commands import Act
+from bridge.store.commands import BulkAction
 from bridge.store.interface import PAGE, DeliveryState
 from connectors.base import Reason
 
@@ -200,7 +200,7 @@ class PauseGiven(LaneGiven):
 class BulkGiven(Given):
     """Which deliveries, and what is done with all of them."""
 
-    action: Act
+    action: BulkAction
     state: Literal[DeliveryState.PENDING, DeliveryState.DEAD] = Field(
         default=DeliveryState.DEAD, description="Only pending and dead ones can be chosen."
     )

@@ -18,9 +18,9 @@ from bridge.operations.audit import Action
 from bridge.operations.masking import Audience, personal
 from bridge.store import audit_log, queries, search, statistics
 from bridge.store.lane_queries import LaneRow, all_lanes
-from bridge.store.quarantine import held
+from bridge.store.quarantine import room_counts
 from bridge.store.queries import DeliveryStory, EventRow, Page
-from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.search import DeliveryFilter, EventFilter
 from connectors.base import Quota
 
 DAY = 86_400
@@ -43,7 +43,7 @@ class View(Generic[T_co]):
 
 
 def events(
-    connection: Connection, wanted: Sequence[EventsWanted], identity_key: bytes | None = None
+    connection: Connection, wanted: Sequence[EventFilter], identity_key: bytes | None = None
 ) -> schemas.EventPage:
     """Show a page of events: the first of those wanted that has any, or may have some further on.
 
@@ -75,7 +75,7 @@ def lead(connection: Connection, beginning: str) -> tuple[EventRow, bytes, Seque
     return row, queries.payload(connection, row.seq), [each for each in stories if each]
 
 
-def deliveries(connection: Connection, wanted: DeliveriesWanted) -> schemas.DeliveryPage:
+def deliveries(connection: Connection, wanted: DeliveryFilter) -> schemas.DeliveryPage:
     """Show a page of deliveries."""
     found = search.find_deliveries(connection, wanted)
     return schemas.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
@@ -124,7 +124,7 @@ def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list
 
 def _by_room(connection: Connection) -> dict[str, int]:
     counted = Counter[str]()
-    for each in held(connection):
+    for each in room_counts(connection):
         counted[each.room.value] += each.count
     return dict(counted)
 

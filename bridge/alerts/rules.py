@@ -12,7 +12,7 @@ from bridge.alerts.notifier import GROWN, Key, Trouble
 from bridge.event import Room, timestamp
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
-from bridge.store.statistics import COUNT_LIMIT, Backlog, Dead, Stored
+from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadLetters
 from connectors.base import Quota, Reason
 
 REFUSALS_LIMIT = 5
@@ -104,7 +104,7 @@ class Spooled:
 class Seen:
     """What was seen of a bridge at a moment."""
 
-    stored: Stored | None
+    stored: AlertStatistics | None
     """None where the store could not be read."""
     store_commits: bool
     pauses: Mapping[str, Pause]
@@ -223,7 +223,7 @@ def _spool(spooled: Spooled) -> Trouble:
     return Trouble(Key(_SPOOL), "the spool is in use", detail, size=grown, patience=_STORE_PATIENCE)
 
 
-def _dead(dead: Sequence[Dead]) -> Iterator[Trouble]:
+def _dead(dead: Sequence[DeadLetters]) -> Iterator[Trouble]:
     for name in dict.fromkeys(each.destination for each in dead):
         of_it = sorted((each for each in dead if each.destination == name), key=lambda each: -each.count)
         count = sum(each.count for each in of_it)
@@ -236,7 +236,7 @@ def _dead(dead: Sequence[Dead]) -> Iterator[Trouble]:
         yield Trouble(Key(_DEAD, name), f"{name}: dead letters", detail, count, _TOGETHER, news_at)
 
 
-def _unrecognised(stored: Stored) -> Iterator[Trouble]:
+def _unrecognised(stored: AlertStatistics) -> Iterator[Trouble]:
     if not stored.unrecognised:
         return
     detail = (
@@ -253,10 +253,10 @@ def _unrecognised(stored: Stored) -> Iterator[Trouble]:
     )
 
 
-def _unproved(stored: Stored, keys: Mapping[str, bytes]) -> Iterator[Trouble]:
+def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Trouble]:
     """Tell of chatbots whose leads are refused and whose keys have never proved to be the vendor's."""
     for each in stored.quarantined:
-        if each.room is not Room.MISMATCH or stored.proved.get(each.chatbot) == keys.get(each.chatbot):
+        if each.room is not Room.MISMATCH or stored.proven_keys.get(each.chatbot) == keys.get(each.chatbot):
             continue
         detail = (
             f"{each.count:,} in quarantine, and no signature has held yet under these signing_keys. Compare them with "

@@ -25,7 +25,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault, fingerprint
 from bridge.store import statistics
-from bridge.store.statistics import Stored
+from bridge.store.statistics import AlertStatistics
 from connectors.base import Quota
 
 LOOK_SECONDS = 15.0
@@ -43,7 +43,7 @@ _HELD = frozenset({*EventState, "duplicate"})
 
 log = structlog.get_logger()
 
-Ask = Callable[[Callable[[Connection], Stored]], Awaitable[Stored]]
+Ask = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
 """Asks the store; raises StoreUnavailableError."""
 
 
@@ -113,7 +113,7 @@ class Watch:
         self._proved: dict[str, bytes] = {}
         """What of it the store knows."""
         self._problems = 0
-        self._last: Stored | None = None
+        self._last: AlertStatistics | None = None
         """What the store has last answered: it tells the pauses of shards that other processes work."""
         self._spool = spool
         self._failing = failing
@@ -234,10 +234,12 @@ class Watch:
         else:
             self._proved.update(news)
 
-    async def _stored(self, destinations: list[str], *, whole: bool) -> Stored | None:
+    async def _stored(self, destinations: list[str], *, whole: bool) -> AlertStatistics | None:
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await self._ask(lambda connection: statistics.look(connection, destinations, whole=whole))
+                return await self._ask(
+                    lambda connection: statistics.alert_statistics(connection, destinations, whole=whole)
+                )
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("alerts_without_store", error=str(error) or "no answer in time")
             return None

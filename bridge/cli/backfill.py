@@ -36,7 +36,7 @@ from bridge.operations.backfill import (
 from bridge.store import audit_log
 from bridge.store.history import STEP, received_since
 from bridge.store.installation import adopt
-from bridge.store.interface import Routed
+from bridge.store.interface import RoutedEvent
 from bridge.store.queue import Accept, write
 
 TIMEOUT = 60.0
@@ -206,13 +206,13 @@ def _entry(chatbot: Chatbot, missed: int) -> Entry:
     return Entry(BY_COMMAND, Action.BACKFILL, Subject.CHATBOT, chatbot.name, 0, {"of": missed})
 
 
-def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) -> Routed:
+def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) -> RoutedEvent:
     """Route it as the webhook's event that it would have been; it came by a call of ours, so nothing is signed."""
     verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name, (UNSIGNED,))
     return route(verified, chatbot, now, identity)
 
 
-def _line(routed: Routed, *, is_new: bool) -> str:
+def _line(routed: RoutedEvent, *, is_new: bool) -> str:
     event = routed.event
     if not is_new:
         return f"has come meanwhile as event {event.id}"

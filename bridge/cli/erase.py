@@ -21,9 +21,9 @@ from bridge.identity import Identity
 from bridge.operations.audit import BY_COMMAND, Action, Entry
 from bridge.store import audit_log, erasure, tombstones
 from bridge.store.driver import Driver
-from bridge.store.erasure import Extent, Holding, Remains
+from bridge.store.erasure import ErasureExtent, PersonMatches, Remains
 from bridge.store.installation import adopt
-from bridge.store.person_match import Address, Person, Phone, Words
+from bridge.store.person_match import EmailAddress, Person, PersonWords, PhoneNumber
 from bridge.store.sqlite import SqliteDriver
 
 SHOWN = 20
@@ -45,10 +45,10 @@ class _Found:
 
     driver: Driver
     store: OpenStore
-    events: Holding
-    requests: Holding
-    words: Words
-    extent: Extent = field(default_factory=lambda: Extent(0, {}))
+    events: PersonMatches
+    requests: PersonMatches
+    words: PersonWords
+    extent: ErasureExtent = field(default_factory=lambda: ErasureExtent(0, {}))
     texts: int = 0
 
     @property
@@ -123,9 +123,9 @@ def erase(
 def _person(email: str | None, phone: str | None, region: str | None) -> Person:
     try:
         if email is not None and phone is None and region is None:
-            return Address(email)
+            return EmailAddress(email)
         if phone is not None and email is None:
-            return Phone(phone, region.upper() if region else None)
+            return PhoneNumber(phone, region.upper() if region else None)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--phone" if email is None else "--email") from None
     raise typer.BadParameter("give either --email, or --phone and perhaps --region")
@@ -139,15 +139,15 @@ def _find_all(settings: Config, person: Person) -> list[_Found]:
     stores = list(all_stores(settings))
     with stores[0][1].writing() as connection:
         identity = adopt(connection, settings.store.identity_key)
-    words = Words(person)
+    words = PersonWords(person)
     found = [_find(*each, person, words, identity) for each in reversed(stores)]
     return [_measured(each) for each in found]
 
 
-def _find(driver: Driver, store: OpenStore, person: Person, words: Words, identity: Identity) -> _Found:
+def _find(driver: Driver, store: OpenStore, person: Person, words: PersonWords, identity: Identity) -> _Found:
     """Read the whole store, in steps: a long question would keep the write-ahead log from being begun anew."""
-    found = _Found(driver, store, Holding(), Holding(), words)
-    for look, holding in ((erasure.look_at_events, found.events), (erasure.look_at_requests, found.requests)):
+    found = _Found(driver, store, PersonMatches(), PersonMatches(), words)
+    for look, holding in ((erasure.match_events, found.events), (erasure.match_requests, found.requests)):
         after: int | None = 0
         while after is not None:
             with store.reading() as connection:
@@ -208,7 +208,7 @@ def _erase(found: _Found, main: OpenStore, until: float | None, tally: _Tally) -
 
 @contextmanager
 def _marking(
-    found: _Found, main: OpenStore, holding: Holding, rows: Sequence[int], until: float | None
+    found: _Found, main: OpenStore, holding: PersonMatches, rows: Sequence[int], until: float | None
 ) -> Iterator[Connection]:
     """Change a store in the transaction that leaves the tombstones; of a spool, in one after it."""
     ids = set[bytes]().union(*(holding.marks[each] for each in rows))

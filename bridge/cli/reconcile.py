@@ -71,11 +71,11 @@ def reconcile(
     with store.reading() as connection:
         first = seq_at(connection, now - seconds)
         last = history.last_event(connection)
-        counted = history.quarantined(connection, now - seconds)
+        counted = history.count_quarantined(connection, now - seconds)
     # In steps: a long question would keep the write-ahead log from being begun anew.
     for start, end in steps(first, last, SPAN):
         with store.reading() as connection:
-            counted += history.count(connection, start, end)
+            counted += history.count_events(connection, start, end)
     answered = _answers(config, store, counted, first, now) if online else None
     columns = _ONLINE if online else _COLUMNS
     rows = [{name: getattr(each, name) for name in columns} for each in lines(counted, answered)]
@@ -96,7 +96,7 @@ def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now
 
     async def read(name: str, before: int | None) -> DeliveredPage:
         with store.reading() as connection:
-            return history.delivered(connection, name, first, before)
+            return history.delivered_page(connection, name, first, before)
 
     @asynccontextmanager
     async def opened(destination: Destination) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ from bridge.store import audit_log, erasure, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
 from bridge.store.erasure import Remains
-from bridge.store.rotation import Found, Rotation
+from bridge.store.rotation import Rotation, Rows
 from bridge.store.sqlite import SqliteDriver
 
 REST_SECONDS: Final = 0.1
@@ -85,7 +85,7 @@ class _Tally:
 
 def encrypted(connection: Connection) -> str:
     """Say in a line how many rows need which key."""
-    census, ids = rotation.census(connection), keys_of(connection).ids
+    census, ids = rotation.count_by_key(connection), keys_of(connection).ids
     told = []
     for key, count in sorted(census.items(), key=lambda item: ids.index(item[0]) if item[0] in ids else len(ids)):
         if key is None:
@@ -99,9 +99,9 @@ def encrypted(connection: Connection) -> str:
 def _enlist(driver: Driver, store: OpenStore) -> None:
     """List the key in the store. Raises OperatorError where a process that serves it may not have the key."""
     with store.reading() as connection:
-        if rotation.admit(connection):
+        if rotation.first_key_listed(connection):
             return
-        others = rotation.served(connection, driver.clock(connection, time.time()))
+        others = rotation.is_served(connection, driver.clock(connection, time.time()))
     with contextlib.ExitStack() as stack:
         if isinstance(driver, SqliteDriver):
             try:
@@ -116,13 +116,13 @@ def _enlist(driver: Driver, store: OpenStore) -> None:
                 "it with the key, then run this again"
             )
         with store.writing(queue=False) as connection:
-            rotation.enlist(connection)
+            rotation.list_first_key(connection)
 
 
 def _encrypt(driver: Driver, store: OpenStore, tally: _Tally) -> int:
     """Encrypt one store, and rest after each step. Returns how many rows cannot be decrypted."""
 
-    def read(function: Callable[[Connection], Found]) -> Found:
+    def read(function: Callable[[Connection], Rows]) -> Rows:
         with store.reading() as connection:
             return function(connection)
 
@@ -143,7 +143,7 @@ def _encrypt(driver: Driver, store: OpenStore, tally: _Tally) -> int:
         began = time.monotonic()
     if not rotation_.damaged:
         with store.writing(queue=False) as connection:
-            rotation.delist(connection)
+            rotation.unlist_other_keys(connection)
     return len(rotation_.damaged)
 
 

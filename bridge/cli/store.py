@@ -14,7 +14,7 @@ from bridge.store import rotation, secrets
 from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.transaction import changing
+from bridge.store.transaction import transaction
 from bridge.store.url import driver_for, spool_driver
 from connectors.base import VaultError
 
@@ -33,11 +33,11 @@ class OpenStore:
             with self._engine.connect() as connection:
                 yield connection
         except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {self._driver.plain(error)}") from error
+            raise StoreUnavailableError(f"the store cannot be read: {self._driver.safe_error(error)}") from error
 
     def writing(self, *, queue: bool = True) -> AbstractContextManager[Connection]:
-        """Change something; see `changing`."""
-        return changing(self._driver, queue=queue)
+        """Change something; see `transaction`."""
+        return transaction(self._driver, queue=queue)
 
 
 def driver_of(config: Config) -> Driver:
@@ -67,7 +67,7 @@ def open_store(config: Config) -> OpenStore:
         raise OperatorError(f"the store is at revision {found}, and this version works on {HEAD}; run {_MIGRATE}")
     opened = OpenStore(driver)
     with opened.reading() as connection:
-        rotation.admit(connection)
+        rotation.first_key_listed(connection)
     return opened
 
 

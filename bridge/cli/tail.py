@@ -12,7 +12,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
 from bridge.cli.store import open_store
 from bridge.event import timestamp
-from bridge.store.history import STEP, Follower, News
+from bridge.store.history import STEP, Activity, Follower
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 
@@ -58,7 +58,7 @@ def tail(
         return
 
 
-def _lines(news: News) -> Iterator[Line]:
+def _lines(news: Activity) -> Iterator[Line]:
     """Give a line for each thing that has happened: its time, what it is, and whom it is about."""
     for event in news.events:
         yield {

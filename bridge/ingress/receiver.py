@@ -35,7 +35,7 @@ from bridge.ingress.server import BROKEN, Server
 from bridge.ingress.signature import HEADER, SignatureError, SignatureFault
 from bridge.ingress.verification import Claim, read_claim, room, verify
 from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
-from bridge.store.interface import Quarantined, Routed
+from bridge.store.interface import QuarantinedRequest, RoutedEvent
 
 INLINE_BODY = 16 * 1024
 """Bytes of a body that is read in the event loop; a larger one is read in a thread, for a hostile one takes long."""
@@ -84,11 +84,11 @@ Observe = Callable[[str, str], None]
 class Intake(Protocol):
     """Where the receiver puts what it takes: the store, or the spool before it. See `bridge.store.interface.Store`."""
 
-    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+    async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events with their deliveries. Raises StoreUnavailableError."""
         ...
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         """Keep a refused request. Raises StoreUnavailableError."""
         ...
 
@@ -221,10 +221,10 @@ class Receiver:
             return Answer(_TEST)
         return self._success if Ready.suits(request) else Answer(_SUCCESS)
 
-    async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[Routed]:
+    async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[RoutedEvent]:
         """Route the events of a body; in the thread where it is large, or where its conditions take long."""
 
-        def routed() -> list[Routed]:
+        def routed() -> list[RoutedEvent]:
             return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
 
         while True:
@@ -261,7 +261,7 @@ class Receiver:
             self._quarantining[into] += 1
             try:
                 kept = await self._store.quarantine(
-                    Quarantined(now, name or str(file), _text(header), claim.body, into)
+                    QuarantinedRequest(now, name or str(file), _text(header), claim.body, into)
                 )
             finally:
                 self._quarantining[into] -= 1
@@ -271,7 +271,7 @@ class Receiver:
             return Answer(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
         return _error_response(str(error))
 
-    def _log(self, verified: Sequence[Verified], routed: Sequence[Routed], new: Sequence[bool], size: int) -> None:
+    def _log(self, verified: Sequence[Verified], routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
         for each, made, is_new in zip(verified, routed, new, strict=True):
             event = made.event
             result = event.state.value if is_new else "duplicate"
@@ -388,7 +388,7 @@ def _keys_left_out(claim: Claim, config: Config) -> str | None:
     return Path(config.unreadable).name if config.unreadable else None
 
 
-def _waits(routed: Sequence[Routed], config: Config) -> list[float]:
+def _waits(routed: Sequence[RoutedEvent], config: Config) -> list[float]:
     """Give how long those of the events whose sender wants to hear of the relay may take."""
     chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
     return [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]

@@ -15,7 +15,7 @@ from bridge.ingress.signature import SignatureError, SignatureFault
 from bridge.ingress.verification import read_claim, verify
 from bridge.store import commands
 from bridge.store.installation import adopt
-from bridge.store.interface import Quarantined, Routed
+from bridge.store.interface import QuarantinedRequest, RoutedEvent
 from bridge.store.queries import EventRow
 
 
@@ -38,7 +38,7 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
         raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
-    new = commands.accept_again(connection, event.seq, routed)
+    new = commands.replace_unrecognised(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
 
@@ -55,7 +55,7 @@ def _why_not_admitted(event: EventRow, chatbot: Chatbot) -> str:
 
 
 def release(
-    connection: Connection, request: int, quarantined: Quarantined, config: Config, *, any_age: bool = False
+    connection: Connection, request: int, quarantined: QuarantinedRequest, config: Config, *, any_age: bool = False
 ) -> str | None:
     """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
 
@@ -72,8 +72,8 @@ def release(
 
 
 def _verified(
-    request: int, quarantined: Quarantined, config: Config, identity: Identity, *, any_age: bool
-) -> list[Routed]:
+    request: int, quarantined: QuarantinedRequest, config: Config, identity: Identity, *, any_age: bool
+) -> list[RoutedEvent]:
     now = quarantined.received_at
     claim = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config)
     try:
@@ -86,7 +86,7 @@ def _verified(
     return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
 
 
-def _result(routed: Routed, *, is_new: bool) -> str:
+def _result(routed: RoutedEvent, *, is_new: bool) -> str:
     event = routed.event
     if not is_new:
         return f"is there already as event {event.id}"

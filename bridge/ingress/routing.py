@@ -16,11 +16,11 @@ from bridge.event import (
 from bridge.identity import Identity
 from bridge.mapping.budget import CONDITION_STEPS, Budget, InlineBudget, in_force, spending
 from bridge.mapping.mapping import variables
-from bridge.store.interface import NewDelivery, Routed
+from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import ExpressionError
 
 
-def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Routed:
+def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> RoutedEvent:
     """Make the event of a verified payload, and give it a delivery for each route that takes it.
 
     `chatbot` is the configured one of the payload's name. Nothing that is authentic is refused: what is not
@@ -28,14 +28,14 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Ide
     """
     event = _event(verified, chatbot, now, identity)
     if event.state is not EventState.ACCEPTED or chatbot is None:
-        return Routed(event)
+        return RoutedEvent(event)
     deliveries = []
     for each in chatbot.routes:
         if event.type in each.events:
             taken, problem = _holds(each.when, event)
             if taken:
                 deliveries.append(NewDelivery(each.name, each.destination, problem))
-    return Routed(event, tuple(deliveries))
+    return RoutedEvent(event, tuple(deliveries))
 
 
 def identified(event: Event, identity: Identity) -> Event:

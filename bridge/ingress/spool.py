@@ -13,7 +13,7 @@ import structlog
 from bridge.errors import OperatorError, StoreBusyError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.ingress.routing import identified
-from bridge.store.interface import Quarantined, Routed, Store
+from bridge.store.interface import QuarantinedRequest, RoutedEvent, Store
 from bridge.store.spool import SpoolStore
 
 MOVED_AT_ONCE = 100
@@ -99,7 +99,7 @@ class Spool:
         if self.size or await self._spool.refused():
             self._in_use.set()
 
-    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+    async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events in the store, or else in the spool; see `Store.accept`.
 
         Raises StoreUnavailableError if the spool is full or cannot commit either, and StoreBusyError of a store that
@@ -124,7 +124,7 @@ class Spool:
         self._sized(self.size + _bytes(kept))
         return new
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         """Keep a refused request in the store, or in the spool while that is in use; see `Store.quarantine`."""
         if not self.in_use:
             try:
@@ -201,5 +201,5 @@ class Spool:
         self._observe(size)
 
 
-def _bytes(routed: Sequence[Routed]) -> int:
+def _bytes(routed: Sequence[RoutedEvent]) -> int:
     return sum(len(each.event.payload) for each in routed)

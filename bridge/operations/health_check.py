@@ -74,7 +74,7 @@ def encryption(config: Config) -> Iterator[Found]:
     """Say how many rows of the store, and of the spool, need which key. Reads the beginning of every row."""
     for driver, opened in all_stores(config):
         with opened.reading() as connection:
-            old = rotation.census(connection)
+            old = rotation.count_by_key(connection)
             told = f"{driver.name}: {encrypted(connection)}"
         for key in driver.keys.ids[:1]:
             del old[key]
@@ -111,7 +111,7 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]
     lanes = all_lanes(connection, list(config.destinations), now)
     names = [each.name for each in lanes]
     seen = Seen(
-        stored=statistics.look(connection, names, whole=True),
+        stored=statistics.alert_statistics(connection, names, whole=True),
         store_commits=True,
         pauses={each.name: each.pause for each in lanes if each.pause},
         quotas={},
@@ -128,7 +128,7 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]
 def refused(connection: Connection) -> Found:
     """Count what is in quarantine."""
     counted = Counter[Room]()
-    for each in quarantine.held(connection):
+    for each in quarantine.room_counts(connection):
         counted[each.room] += each.count
     if not counted:
         return Found("quarantine", Severity.NOTE, "empty")

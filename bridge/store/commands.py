@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, 
 from bridge.delivery.sharding import lanes_of
 from bridge.store import audit_log
 from bridge.store.encryption import keys_of
-from bridge.store.interface import DeliveryState, Pause, Routed
+from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
@@ -94,7 +94,7 @@ def move(connection: Connection, delivery: int, route: str, destination: str, no
     return True
 
 
-def accept_again(connection: Connection, seq: int, routed: Routed) -> bool:
+def replace_unrecognised(connection: Connection, seq: int, routed: RoutedEvent) -> bool:
     """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
 
     A recognised event has another identity, so it is accepted like one that has just come, but with its first time of
@@ -106,7 +106,7 @@ def accept_again(connection: Connection, seq: int, routed: Routed) -> bool:
     return new
 
 
-def release(connection: Connection, request: int, routed: Sequence[Routed]) -> list[bool] | None:
+def release(connection: Connection, request: int, routed: Sequence[RoutedEvent]) -> list[bool] | None:
     """Accept the events of a refused request that has proved authentic, and take it out of the quarantine.
 
     Says of each event whether it is new; None, and nothing is done, if the request is not there any more.
@@ -166,7 +166,7 @@ def _among(ids: Sequence[int]) -> ColumnElement[bool]:
     return deliveries.c.id.in_(ids)
 
 
-def _accepted(connection: Connection, routed: Sequence[Routed]) -> list[list[bool]]:
+def _accepted(connection: Connection, routed: Sequence[RoutedEvent]) -> list[list[bool]]:
     return [result for result in write(connection, [Accept(routed)]) if isinstance(result, list)]
 
 
@@ -174,7 +174,7 @@ COUNT_LIMIT = 1_000_000
 """The most deliveries of one run."""
 
 
-class Act(StrEnum):
+class BulkAction(StrEnum):
     """What is done with them."""
 
     REPLAY = "replay"
@@ -182,7 +182,7 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class DeliverySelection:
     """Which deliveries. What is None does not choose."""
 
     state: DeliveryState
@@ -193,14 +193,14 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class SelectionExtent:
     """How many there are, and the id of the last one: what comes later was not counted and is not touched."""
 
     count: int
     through: int
 
 
-def extent(connection: Connection, chosen: Chosen, through: int | None = None) -> Extent:
+def extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
     """Count the deliveries with ids up to `through`, of very many only the oldest `COUNT_LIMIT`."""
     asked = _select(connection, chosen)
     if through is not None:
@@ -211,11 +211,17 @@ def extent(connection: Connection, chosen: Chosen, through: int | None = None) -
         # Which are the oldest matters only now: to put all of them into an order takes far longer than to count them.
         oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
         count, last = connection.execute(select(func.count(), func.max(oldest.c.id))).one()
-    return Extent(count, last or 0)
+    return SelectionExtent(count, last or 0)
 
 
 def step(
-    connection: Connection, chosen: Chosen, act: Act, after: int, through: int, now: float, entry: int | None = None
+    connection: Connection,
+    chosen: DeliverySelection,
+    act: BulkAction,
+    after: int,
+    through: int,
+    now: float,
+    entry: int | None = None,
 ) -> Sequence[int]:
     """Do it for the next `actions.IDS_LIMIT` with ids above `after`, in order of receipt; give their ids.
 
@@ -229,20 +235,20 @@ def step(
         ids += connection.execute(asked.order_by(deliveries.c.id).limit(limit)).scalars()
     ids = sorted(ids)[:limit]
     if ids:
-        (replay if act is Act.REPLAY else discard)(connection, ids, now)
+        (replay if act is BulkAction.REPLAY else discard)(connection, ids, now)
         if entry is not None:
             audit_log.add(connection, entry, len(ids))
     return ids
 
 
-def _by_destination(connection: Connection, chosen: Chosen) -> list[Chosen]:
+def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[DeliverySelection]:
     """Divide what is chosen as its index does: that of what is pending leads through one destination in order."""
     if chosen.state is DeliveryState.PENDING and chosen.destination is None:
         return [replace(chosen, destination=name) for name in pending_destinations(connection)]
     return [chosen]
 
 
-def _select(connection: Connection, chosen: Chosen) -> Select[int]:
+def _select(connection: Connection, chosen: DeliverySelection) -> Select[int]:
     asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
     if chosen.chatbot is not None:
         asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot == chosen.chatbot)

@@ -13,7 +13,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's SQLSTATE for a lock that another transaction held for longer than a statement may wait."""
 
 
-class News(NamedTuple):
+class RemoteCommits(NamedTuple):
     """What others have committed."""
 
     accepted: frozenset[str] = frozenset()
@@ -62,9 +62,9 @@ class Driver(Protocol):
     """What an operator knows the store by, without a secret."""
     exclusive: bool
     """Whether `lock` keeps every other process from serving the store."""
-    sorts: bool
+    commits_by_kind: bool
     """Whether accepts, outcomes, and each other change of a group are transactions of their own, not all one."""
-    turn: float
+    turn_seconds: float
     """About how many seconds one process's group keeps the others' from theirs."""
     patience: float | None
     """Seconds after which events that are not committed go to the spool; None where nothing else would take them."""
@@ -77,7 +77,7 @@ class Driver(Protocol):
         """Give that right back."""
         ...
 
-    def away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Tell whether the engine cannot be reached, or is starting. May take as long as a connection may.
 
         One that refuses this user, or has no such database, is there.
@@ -99,11 +99,11 @@ class Driver(Protocol):
         """Give the hot questions."""
         ...
 
-    def reading(self, connection: Connection) -> AbstractContextManager[object]:
+    def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:
         """Surround questions with what bounds their time."""
         ...
 
-    def looking(self, connection: Connection) -> AbstractContextManager[object]:
+    def snapshot(self, connection: Connection) -> AbstractContextManager[object]:
         """Surround what a person asks: all of it from one moment, bounded in time, and no more than one core of it."""
         ...
 
@@ -111,7 +111,7 @@ class Driver(Protocol):
         """Leave no transaction open; False if the connection is not to be used again. May raise `errors`."""
         ...
 
-    def plain(self, error: Exception) -> Exception:
+    def safe_error(self, error: Exception) -> Exception:
         """Give the engine's own error, without the statement or a value of a row: its text may be shown and logged."""
         ...
 
@@ -119,18 +119,18 @@ class Driver(Protocol):
         """Give the time that leases are measured by: `now`, or the engine's, where several machines share it."""
         ...
 
-    def listen(self, tell: Callable[[News], None]) -> None:
+    def listen(self, tell: Callable[[RemoteCommits], None]) -> None:
         """Have others' commits told at once, from a thread, where the engine can do so; until `close`."""
         ...
 
-    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
+    def notify(self, writer: Connection, accepted: Collection[str]) -> None:
         """Tell others who serve the store, if the engine can, which destinations have new deliveries.
 
         Called by the writer's thread; a transaction of its own.
         """
         ...
 
-    def changed_elsewhere(self, writer: Connection) -> News:
+    def changed_elsewhere(self, writer: Connection) -> RemoteCommits:
         """Tell what others have changed since the last call with this connection. Called by the writer's thread."""
         ...
 

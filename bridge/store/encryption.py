@@ -37,7 +37,7 @@ OVERHEAD: Final = _HEADER + _NONCE + _TAG
 """Bytes that a sealed value has more than the plain one."""
 _INFO: Final = "key_ring"
 
-Identity = bytes | str | int | float
+RowIdentity = bytes | str | int | float
 """A part of what names a row, and never changes."""
 
 
@@ -45,7 +45,7 @@ class KeyMissingError(StoreUnavailableError):
     """A value is sealed with a key that is not in `store.encryption_keys`."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(missing(key))
+        super().__init__(missing_key(key))
 
 
 class DamagedError(OperatorError):
@@ -58,7 +58,7 @@ class DamagedError(OperatorError):
         )
 
 
-def missing(key: str) -> str:
+def missing_key(key: str) -> str:
     """Say that a key is needed, by its id."""
     return (
         f"the store needs the encryption key {key}, which is not in store.encryption_keys: put it into the list, after "
@@ -94,14 +94,14 @@ class KeyRing:
         """The first bytes of every value that the first key has sealed; empty without keys."""
         return self._header
 
-    def seal(self, value: bytes, column: str, *row: Identity) -> bytes:
+    def seal(self, value: bytes, column: str, *row: RowIdentity) -> bytes:
         """Encrypt a value of a column for a row."""
         if self._first is None:
             return _PLAIN + value if value.startswith(MARK) else value
         nonce = os.urandom(_NONCE)
         return self._header + nonce + self._first.encrypt(nonce, value, _bound(self._header, column, row))
 
-    def open(self, sealed: bytes, column: str, *row: Identity) -> bytes:
+    def open(self, sealed: bytes, column: str, *row: RowIdentity) -> bytes:
         """Return what `seal` was given for the same column and row. Raises KeyMissingError and DamagedError."""
         if not sealed.startswith(MARK):
             return sealed
@@ -122,10 +122,10 @@ class KeyRing:
             raise DamagedError(column) from None
 
     @overload
-    def seal_text(self, value: str, column: str, *row: Identity) -> str: ...
+    def seal_text(self, value: str, column: str, *row: RowIdentity) -> str: ...
     @overload
-    def seal_text(self, value: str | None, column: str, *row: Identity) -> str | None: ...
-    def seal_text(self, value: str | None, column: str, *row: Identity) -> str | None:
+    def seal_text(self, value: str | None, column: str, *row: RowIdentity) -> str | None: ...
+    def seal_text(self, value: str | None, column: str, *row: RowIdentity) -> str | None:
         """Encrypt a text; None stays None."""
         if value is None:
             return None
@@ -135,10 +135,10 @@ class KeyRing:
         return _as_text(self.seal(value.encode(errors="replace"), column, *row))
 
     @overload
-    def open_text(self, sealed: str, column: str, *row: Identity) -> str: ...
+    def open_text(self, sealed: str, column: str, *row: RowIdentity) -> str: ...
     @overload
-    def open_text(self, sealed: str | None, column: str, *row: Identity) -> str | None: ...
-    def open_text(self, sealed: str | None, column: str, *row: Identity) -> str | None:
+    def open_text(self, sealed: str | None, column: str, *row: RowIdentity) -> str | None: ...
+    def open_text(self, sealed: str | None, column: str, *row: RowIdentity) -> str | None:
         """Return what `seal_text` was given; see `open`."""
         if sealed is None or not sealed.startswith(TEXT_MARK):
             return sealed
@@ -166,7 +166,7 @@ def key_in(beginning: bytes | str) -> str | None:
     return header[len(_SEALED) :].hex() if header.startswith(_SEALED) else None
 
 
-def carry(engine: "Engine", ring: KeyRing) -> None:
+def attach_keys(engine: "Engine", ring: KeyRing) -> None:
     """Have every connection of an engine carry the keys, for `keys_of`."""
     from sqlalchemy import event  # noqa: PLC0415 - the pure part needs no SQL
 
@@ -197,7 +197,7 @@ def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
     return {key_id(key): AESGCM(key) for key in keys}
 
 
-def _bound(header: bytes, column: str, row: Sequence[Identity]) -> bytes:
+def _bound(header: bytes, column: str, row: Sequence[RowIdentity]) -> bytes:
     """Return the associated data. Each part stands behind its length, so no two rows have the same."""
     parts = [column.encode(), *(each if isinstance(each, bytes) else str(each).encode() for each in row)]
     return header + b"".join(len(part).to_bytes(4) + part for part in parts)

@@ -38,7 +38,7 @@ from bridge.identity import Identity
 from bridge.store.driver import raw
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState
-from bridge.store.person_match import Mention, Person, Words
+from bridge.store.person_match import Mention, Person, PersonWords
 from bridge.store.queries import in_state, opened_request
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
@@ -72,7 +72,7 @@ _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[
 
 
 @dataclass(slots=True, repr=False)
-class Holding:
+class PersonMatches:
     """The events, or the requests in quarantine, that name the person."""
 
     sure: dict[int, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class ErasureExtent:
     """What goes with the events."""
 
     deliveries: int
@@ -104,8 +104,8 @@ class Remains(StrEnum):
     """Unused parts of a large file, which is not rewritten while it is served."""
 
 
-def look_at_events(
-    connection: Connection, person: Person, after: int, holding: Holding, words: Words, identity: Identity
+def match_events(
+    connection: Connection, person: Person, after: int, holding: PersonMatches, words: PersonWords, identity: Identity
 ) -> int | None:
     """Look into the next events after a `seq`, and note those that name the person; return where to go on."""
     asked = select(events.c.seq, events.c.payload, events.c.id).where(events.c.seq > after).order_by(events.c.seq)
@@ -117,10 +117,10 @@ def look_at_events(
     return _look(rows, person, holding, words, identity)
 
 
-def look_at_requests(
-    connection: Connection, person: Person, after: int, holding: Holding, words: Words, identity: Identity
+def match_requests(
+    connection: Connection, person: Person, after: int, holding: PersonMatches, words: PersonWords, identity: Identity
 ) -> int | None:
-    """Look into the next refused requests after an id, as `look_at_events` does."""
+    """Look into the next refused requests after an id, as `match_events` does."""
     asked = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
     keys = keys_of(connection)
     rows = [
@@ -130,7 +130,7 @@ def look_at_requests(
     return _look(rows, person, holding, words, identity)
 
 
-def extent(connection: Connection, seqs: Sequence[int]) -> Extent:
+def extent(connection: Connection, seqs: Sequence[int]) -> ErasureExtent:
     """Count what goes with events."""
     total, pending = 0, dict[str, int]()
     for part in _parts(seqs):
@@ -140,11 +140,11 @@ def extent(connection: Connection, seqs: Sequence[int]) -> Extent:
         asked = select(deliveries.c.destination, func.count()).where(waiting).group_by(deliveries.c.destination)
         for destination, count in connection.execute(asked):
             pending[destination] = pending.get(destination, 0) + count
-    return Extent(total, pending)
+    return ErasureExtent(total, pending)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextLocation:
     """Where a destination names the person: a row, and the columns of it."""
 
     table: Table
@@ -153,8 +153,8 @@ class Text:
 
 
 def texts(
-    reading: Callable[[], AbstractContextManager[Connection]], words: Words, gone: Sequence[int]
-) -> Iterator[list[Text]]:
+    reading: Callable[[], AbstractContextManager[Connection]], words: PersonWords, gone: Sequence[int]
+) -> Iterator[list[TextLocation]]:
     """Find the texts of destinations that name the person, a step at a time.
 
     Without those that go with the events `gone`. Each step has a connection of its own: a long question would keep the
@@ -181,14 +181,14 @@ def texts(
                 }
                 naming = tuple(each for each, text in opened.items() if text and words.name(text))
                 if naming and (table is lanes or row[-1] not in theirs):
-                    found.append(Text(table, key, naming))
+                    found.append(TextLocation(table, key, naming))
             yield found
             if len(rows) < READ_STEP:
                 break
             after = tuple(rows[-1][: len(keys)])
 
 
-def erase_texts(connection: Connection, found: Sequence[Text]) -> None:
+def erase_texts(connection: Connection, found: Sequence[TextLocation]) -> None:
     """Put `[erased]` in the place of texts as a whole."""
     for each in found:
         own = [column == value for column, value in zip(each.table.primary_key.columns, each.key, strict=True)]
@@ -230,7 +230,11 @@ def clean(driver: SqliteDriver, spellings: Sequence[bytes] | None = None) -> Rem
 
 
 def _look(
-    rows: Sequence[tuple[int, bytes, str, bytes]], person: Person, holding: Holding, words: Words, identity: Identity
+    rows: Sequence[tuple[int, bytes, str, bytes]],
+    person: Person,
+    holding: PersonMatches,
+    words: PersonWords,
+    identity: Identity,
 ) -> int | None:
     """Look into rows: a number, a body, what a person knows the row by, and its mark."""
     for number, body, name, mark in rows:

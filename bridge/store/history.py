@@ -15,7 +15,7 @@ from bridge.operations.reconcile import AT_ONCE, Counted, Delivered, DeliveredPa
 from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
-from bridge.store.quarantine import held
+from bridge.store.quarantine import room_counts
 from bridge.store.queries import DeliveryRow, EventRow, Page, QuarantineRow, in_state
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.search import SPAN, first_delivery
@@ -82,7 +82,7 @@ def last_event(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
 
-def count(connection: Connection, first: int, last: int) -> Counted:
+def count_events(connection: Connection, first: int, last: int) -> Counted:
     """Count what became of the events with numbers from `first` to `last`; some 4 µs for each of them."""
     span = events.c.seq.between(first, last)
     # Said of both tables: PostgreSQL would read all deliveries to join those of a part of the events.
@@ -104,15 +104,15 @@ def count(connection: Connection, first: int, last: int) -> Counted:
     return Counted(states, untaken, connection.execute(strange).scalar_one())
 
 
-def quarantined(connection: Connection, since: float) -> Counted:
+def count_quarantined(connection: Connection, since: float) -> Counted:
     """Count the refused requests of a span of time that may be leads; junk is none."""
     counted = Counter[str]()
-    for each in held(connection, since):
+    for each in room_counts(connection, since):
         counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
     return Counted(quarantined=+counted)
 
 
-def delivered(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
+def delivered_page(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
     """Read the next deliveries that have ended well, of the events with numbers from `first` on.
 
     A page looks at no more than `SPAN` deliveries; `before` is where the page before it said to read on.
@@ -158,7 +158,7 @@ _OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Activity:
     """What one look has found, each kind in the order of receipt."""
 
     events: list[EventRow]
@@ -193,9 +193,9 @@ class Follower:
             for each in queries.delivery_page(connection, page, state):
                 self._open[each.id] = (each.state.value, each.attempts)
 
-    def look(self, connection: Connection) -> News:
+    def look(self, connection: Connection) -> Activity:
         """Give what has happened since the last look."""
-        found = News(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
+        found = Activity(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
         for each in sorted(self._open)[:-OPEN_LIMIT]:
             del self._open[each]
         return found

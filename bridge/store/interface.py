@@ -39,7 +39,7 @@ class NewDelivery(NamedTuple):
     """Set where the delivery cannot be made (its `when` failed): then it is born a dead letter with this detail."""
 
 
-class Routed(NamedTuple):
+class RoutedEvent(NamedTuple):
     """An event with the deliveries that the configuration gives it: what `Store.accept` takes."""
 
     event: Event
@@ -160,7 +160,7 @@ class Meeting:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Quarantined:
+class QuarantinedRequest:
     """A request whose signature did not hold although it names a configured chatbot."""
 
     received_at: float
@@ -171,7 +171,7 @@ class Quarantined:
     room: Room = Room.MISMATCH
 
 
-class Pruned(NamedTuple):
+class PruneResult(NamedTuple):
     """What a step of pruning has done."""
 
     after: int | None
@@ -197,7 +197,7 @@ class Store(Protocol):
     on_changed: Callable[[], None]
     """Called when another process changed something: everything read before may be out of date."""
 
-    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+    async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events with their deliveries, all or none; say of each whether it is new.
 
         An event that is there already stays as it is, and its deliveries too. Raises StoreUnavailableError.
@@ -291,7 +291,7 @@ class Store(Protocol):
         """Tell whether a delivery of a chatbot is pending on a route to a destination."""
         ...
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         """Keep a refused request; False if its room is full and it may not take the place of another one."""
         ...
 
@@ -326,7 +326,7 @@ class Store(Protocol):
         """
         ...
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> Pruned:
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
         """Delete what is kept no longer among the next events after a `seq`."""
         ...
 

@@ -36,7 +36,7 @@ class Mention(IntEnum):
     SURE = 2
 
 
-class Address:
+class EmailAddress:
     """An e-mail address that is looked for."""
 
     def __init__(self, email: str) -> None:
@@ -106,7 +106,7 @@ _LONGEST_COUNTRY: Final = 16
 _NO_DIGITS: Final = bytes(each for each in range(256) if each not in b"0123456789")
 
 
-class Phone:
+class PhoneNumber:
     """A phone number that is looked for."""
 
     def __init__(self, number: str, region: str | None = None) -> None:
@@ -174,7 +174,7 @@ class Phone:
         return best
 
 
-Person: TypeAlias = Address | Phone
+Person: TypeAlias = EmailAddress | PhoneNumber
 
 _NAMES: Final = ("FirstName", "LastName")
 _CONTACT: Final = ("Email", "PhoneNumber")
@@ -184,7 +184,7 @@ _PIECE: Final = 16
 """Characters of a message that are looked for at once: a text with twice as many of them in a row is found."""
 
 
-class Words:
+class PersonWords:
     """What destinations may repeat of a person: the address or number, and what their events say.
 
     Names count as whole words, of three letters or more. Of a message, and of fields that the vendor has added, some 30

@@ -18,8 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from bridge.delivery.sharding import Shard
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import READ_BYTES, News, Queue, raw
-from bridge.store.encryption import NO_KEYS, KeyRing, carry
+from bridge.store.driver import READ_BYTES, Queue, RemoteCommits, raw
+from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
 from bridge.store.postgres_listener import CHANNEL, Listener
 from bridge.store.postgres_queue import LOCK_SECONDS
 from bridge.store.schema import metadata
@@ -88,9 +88,9 @@ class PostgresDriver:
     exclusive: bool = False
     # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
     # this process, which may be slow or stopped.
-    sorts: bool = True
+    commits_by_kind: bool = True
     # A commit of many events on two cores that others use too (docs/architecture.md, "Turns on PostgreSQL").
-    turn: float = 0.007
+    turn_seconds: float = 0.007
     patience: float | None = 3.0
     errors: tuple[type[Exception], ...] = (psycopg.Error, exc.SQLAlchemyError, OSError)
     refusals: tuple[type[Exception], ...] = (
@@ -130,7 +130,7 @@ class PostgresDriver:
     def unlock(self) -> None:
         """Do nothing."""
 
-    def away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Ask as `pg_isready` does; see `Driver.away`.
 
         libpq tells a refused connection from one that was not made in this way only: the error of the latter has no
@@ -152,7 +152,7 @@ class PostgresDriver:
             return self._autocommit.connect()
         except self.errors as error:
             raise StoreUnavailableError(
-                f"{self.name}: {self.plain(error)}; check store.url, and that the server runs and lets this user in"
+                f"{self.name}: {self.safe_error(error)}; check store.url, the server, and its access rules"
             ) from error
 
     def engine(self) -> Engine:
@@ -164,13 +164,13 @@ class PostgresDriver:
         return _Queue()
 
     @contextlib.contextmanager
-    def reading(self, connection: Connection) -> Iterator[None]:
+    def read_transaction(self, connection: Connection) -> Iterator[None]:
         """Bound the time of each question by a transaction around it."""
         with _transaction(connection, _READ):
             yield
 
     @contextlib.contextmanager
-    def looking(self, connection: Connection) -> Iterator[None]:
+    def snapshot(self, connection: Connection) -> Iterator[None]:
         """Read all from one moment, in the process of one connection: those beside it would be missing to senders."""
         with _transaction(connection, _LOOK):
             yield
@@ -184,7 +184,7 @@ class PostgresDriver:
         # One that takes no writes is a primary no longer.
         return bool(raw(connection).execute("SHOW transaction_read_only").fetchone() == ("off",))
 
-    def plain(self, error: Exception) -> Exception:
+    def safe_error(self, error: Exception) -> Exception:
         """Give the server's own message: its details quote values of rows."""
         cause = getattr(error, "orig", None) or error
         if not isinstance(cause, psycopg.Error) or cause.sqlstate is None or cause.diag.message_primary is None:
@@ -201,26 +201,26 @@ class PostgresDriver:
         """Return None."""
         return None
 
-    def listen(self, tell: Callable[[News], None]) -> None:
+    def listen(self, tell: Callable[[RemoteCommits], None]) -> None:
         """Be told of others' commits on a connection of its own; see `Driver.listen`."""
         self._listener = Listener(functools.partial(self._session, autocommit=True), tell)
 
-    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
-        """Notify those who listen; see `Driver.tell`."""
+    def notify(self, writer: Connection, accepted: Collection[str]) -> None:
+        """Notify those who listen; see `Driver.notify`."""
         raw(writer).execute(_TELL, (CHANNEL, list(accepted)))
 
-    def changed_elsewhere(self, writer: Connection) -> News:
+    def changed_elsewhere(self, writer: Connection) -> RemoteCommits:
         """Ask what is new, this process's own accepts included: one question, answered from two indexes."""
         if self._listener:
             self._listener.own = raw(writer).info.backend_pid
         number, newest = self._seen
-        with self.reading(writer):
+        with self.read_transaction(writer):
             count, highest, accepted = raw(writer).execute(_NEWS, (newest,)).fetchone()
         self._seen = (count, max(highest or 0, newest))
         if writer is not self._writer:
             self._writer = writer
-            return News()
-        return News(frozenset(accepted or ()), changed=count != number)
+            return RemoteCommits()
+        return RemoteCommits(frozenset(accepted or ()), changed=count != number)
 
     def tidy(self, writer: Connection) -> None:
         """Do nothing: the server's autovacuum does."""
@@ -241,7 +241,7 @@ class PostgresDriver:
             use_native_hstore=False,
             **options,
         )
-        carry(engine, self.keys)
+        attach_keys(engine, self.keys)
         return engine
 
     def _open(self, *, autocommit: bool) -> "psycopg.Connection[Any]":

@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import structlog
 
-from bridge.store.driver import News
+from bridge.store.driver import RemoteCommits
 
 CHANNEL = "leadbridge"
-"""What processes notify each other on: the name of a destination that has new deliveries, or nothing (`News`)."""
-AGAIN_SECONDS = 2.0
+"""Channel of the notifications. A payload is the name of a destination with new deliveries, or empty."""
+RECONNECT_SECONDS = 2.0
 """How long it waits before it opens a connection anew. Meanwhile the poll tells, a little later, what is new."""
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ class Listener:
     `connect` opens a connection in autocommit mode. `tell` is called in the listener's thread.
     """
 
-    def __init__(self, connect: "Callable[[], psycopg.Connection[Any]]", tell: Callable[[News], None]) -> None:
+    def __init__(self, connect: "Callable[[], psycopg.Connection[Any]]", tell: Callable[[RemoteCommits], None]) -> None:
         self.own: int | None = None
         """The server process of this program's own writer, whose commits are known here."""
         self._connect = connect
@@ -49,8 +49,8 @@ class Listener:
             except Exception as error:  # noqa: BLE001 - see below
                 # Whatever it is, the thread goes on: without it each lead of another process waits for the poll.
                 state = error.sqlstate if isinstance(error, psycopg.Error) else None
-                log.warning("not_listening", error=state or type(error).__name__, again_in=AGAIN_SECONDS)
-                select.select([self._closed], [], [], AGAIN_SECONDS)
+                log.warning("not_listening", error=state or type(error).__name__, again_in=RECONNECT_SECONDS)
+                select.select([self._closed], [], [], RECONNECT_SECONDS)
 
     def _hear(self, connection: "psycopg.Connection[Any]") -> None:
         """Tell what is notified; returns when the listener is closed."""
@@ -58,4 +58,4 @@ class Listener:
         while self._closed not in select.select([server, self._closed], [], [])[0]:
             heard = {each.payload for each in connection.notifies(timeout=0) if each.pid != self.own}
             if heard:
-                self._tell(News(frozenset(heard - {""}), changed="" in heard))
+                self._tell(RemoteCommits(frozenset(heard - {""}), changed="" in heard))

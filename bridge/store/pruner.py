@@ -29,7 +29,7 @@ _DETAIL = "the clock is far beyond the newest event: if it is wrong, correct it 
 log = structlog.get_logger()
 
 
-class Doubt:
+class ClockDoubt:
     """Decides whether the clock may be wrong. Pure: times are passed in."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ async def prune_for_ever(
 
     `held` is called before each round, with whether it waits because the clock may be wrong.
     """
-    doubt = Doubt()
+    doubt = ClockDoubt()
     while True:
         try:
             now = clock()

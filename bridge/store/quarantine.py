@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, up
 from bridge.event import Room
 from bridge.store import tombstones
 from bridge.store.encryption import keys_of, plain_size
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from bridge.store.schema import proofs, quarantine
 from bridge.store.transaction import insert_missing
 
@@ -52,7 +52,7 @@ TOTALS: Mapping[Room, Bounds] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RoomCount:
     """What a room holds of a chatbot's."""
 
     chatbot: str
@@ -80,7 +80,7 @@ class _Group:
         return sum(size for _, size in self.rows)
 
 
-def keep(connection: Connection, request: Quarantined) -> bool:
+def keep(connection: Connection, request: QuarantinedRequest) -> bool:
     """Keep the request; False if there is no room, or if it was erased.
 
     The same body takes one place however often it comes.
@@ -124,7 +124,7 @@ def prune(connection: Connection, before: float) -> bool:
     return discard(connection, ids) == STEP if ids else False
 
 
-def held(connection: Connection, since: float = 0.0) -> list[Held]:
+def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
     """Count what the rooms hold, by chatbot: of all, or of what was received from a time on. Bounded as they are."""
     asked = (
         select(quarantine.c.chatbot, quarantine.c.room, func.count(), func.max(quarantine.c.received_at))
@@ -132,7 +132,7 @@ def held(connection: Connection, since: float = 0.0) -> list[Held]:
         .group_by(quarantine.c.chatbot, quarantine.c.room)
         .order_by(quarantine.c.chatbot, quarantine.c.room)
     )
-    return [Held(chatbot, Room(room), count, latest) for chatbot, room, count, latest in connection.execute(asked)]
+    return [RoomCount(chatbot, Room(room), count, latest) for chatbot, room, count, latest in connection.execute(asked)]
 
 
 def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -> None:
@@ -143,7 +143,7 @@ def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -
         connection.execute(mine.values(fingerprint=mark, proved_at=now))
 
 
-def proved(connection: Connection) -> dict[str, bytes]:
+def proven_keys(connection: Connection) -> dict[str, bytes]:
     """Read under which keys a signature has held last, by chatbot."""
     return {
         row.chatbot: bytes(row.fingerprint)
@@ -151,7 +151,7 @@ def proved(connection: Connection) -> dict[str, bytes]:
     }
 
 
-def _make_room(connection: Connection, request: Quarantined) -> bool:
+def _make_room(connection: Connection, request: QuarantinedRequest) -> bool:
     """See that the request has a place, if need be that of others; False, and nothing is done, if it may not."""
     room, size, going = quarantine.c.room == request.room.value, len(request.body), list[int]()
     own = and_(room, quarantine.c.chatbot == request.chatbot)
@@ -169,7 +169,7 @@ def _make_room(connection: Connection, request: Quarantined) -> bool:
     return True
 
 
-def _evicted(groups: Sequence[_Group], bounds: Bounds, request: Quarantined) -> list[int] | None:
+def _evicted(groups: Sequence[_Group], bounds: Bounds, request: QuarantinedRequest) -> list[int] | None:
     """Choose the requests that give way to a new one; None if its own hour has the largest share already."""
     key, size, going = _hour_of(request.chatbot, request.received_at), len(request.body), list[int]()
     mine = next((each for each in groups if (each.chatbot, each.hour) == key), _Group(*key))

@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, S
 
 from bridge.event import EventState, Form, Room
 from bridge.store.encryption import KeyRing, keys_of, plain_size
-from bridge.store.interface import PAGE, DeliveryState, Quarantined
+from bridge.store.interface import PAGE, DeliveryState, QuarantinedRequest
 from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
 
 ATTEMPTS_LIMIT = 1_000
@@ -381,16 +381,16 @@ def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
     return [QuarantineRow(*row[:-1], Room(row.room)) for row in rows]
 
 
-def quarantined(connection: Connection, request: int) -> Quarantined | None:
+def quarantined(connection: Connection, request: int) -> QuarantinedRequest | None:
     """Read a refused request as it came; None if there is none of that id."""
     row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
     return opened_request(keys_of(connection), row) if row else None
 
 
-def opened_request(keys: KeyRing, row: _Row) -> Quarantined:
+def opened_request(keys: KeyRing, row: _Row) -> QuarantinedRequest:
     """Read a row of `quarantine`."""
     name = (row.digest, row.chatbot)
-    return Quarantined(
+    return QuarantinedRequest(
         row.received_at,
         row.chatbot,
         keys.open_text(row.signature, "quarantine.signature", *name),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import KeyRing, keys_of
-from bridge.store.interface import Attempt, Lease, NewDelivery, Routed, Settlement
+from bridge.store.interface import Attempt, Lease, NewDelivery, RoutedEvent, Settlement
 from bridge.store.postgres_queue import PostgresInlets
 from bridge.store.sqlite_queue import Inlets
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Accept(NamedTuple):
     """Keep events with their deliveries. Result: for each whether it is new."""
 
-    routed: Sequence[Routed]
+    routed: Sequence[RoutedEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _inlets(connection: Connection) -> Inlets | PostgresInlets:
 
 def _accept(inlets: Inlets | PostgresInlets, keys: KeyRing, accepts: Sequence[Accept]) -> list[list[bool]]:
     asked = [[(bytes.fromhex(each.event.id), each) for each in accept.routed] for accept in accepts]
-    routed: dict[bytes, Routed] = {}
+    routed: dict[bytes, RoutedEvent] = {}
     for pairs in asked:
         for event_id, each in pairs:
             # Of an event that stands in the group twice, the first is the new one.
@@ -83,7 +83,7 @@ def _accept(inlets: Inlets | PostgresInlets, keys: KeyRing, accepts: Sequence[Ac
     return [[routed.pop(event_id, None) is each for event_id, each in pairs] for pairs in asked]
 
 
-def _event_row(keys: KeyRing, event_id: bytes, routed: Routed) -> tuple[Any, ...]:
+def _event_row(keys: KeyRing, event_id: bytes, routed: RoutedEvent) -> tuple[Any, ...]:
     event = routed.event
     return (
         event_id,

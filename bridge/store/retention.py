@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, case, delete, func, select
 
 from bridge.event import EventState
-from bridge.store.interface import DeliveryState, Pruned
+from bridge.store.interface import DeliveryState, PruneResult
 from bridge.store.schema import deliveries, events
 
 STEP = 500
@@ -20,7 +20,7 @@ def newest(connection: Connection, now: float) -> float | None:
     return found
 
 
-def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> Pruned:
+def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> PruneResult:
     """Look at the next `STEP` events after a `seq`, and delete those whose time is over.
 
     An event is kept while a delivery of it is pending; then for `dead` seconds after the last dead letter, and for
@@ -34,7 +34,7 @@ def prune(connection: Connection, now: float, delivered: float, dead: float, aft
     ).all()
     past = [row.received_at for row in seen if row.received_at <= now]
     if not seen or (past and past[0] > now - oldest):
-        return Pruned(None, 0)
+        return PruneResult(None, 0)
     last = seen[-1].seq
     kept = case((deliveries.c.state == DeliveryState.DEAD.value, dead), else_=delivered)
     wanted = (
@@ -49,4 +49,4 @@ def prune(connection: Connection, now: float, delivered: float, dead: float, aft
     deleted = connection.execute(
         delete(events).where(events.c.seq > after, events.c.seq <= last, events.c.received_at <= now - shown, ~wanted)
     )
-    return Pruned(last if len(seen) == STEP else None, deleted.rowcount)
+    return PruneResult(last if len(seen) == STEP else None, deleted.rowcount)

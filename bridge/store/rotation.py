@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from bridge.errors import OperatorError
-from bridge.store.encryption import MARK, TEXT_MARK, DamagedError, KeyRing, key_in, keys_of, missing, text_beginning
+from bridge.store.encryption import MARK, TEXT_MARK, DamagedError, KeyRing, key_in, keys_of, missing_key, text_beginning
 from bridge.store.erasure import ERASED
 from bridge.store.schema import (
     attempts,
@@ -54,7 +54,7 @@ ROWS: Final = 200
 BYTES: Final = 2 * 1024 * 1024
 """Bytes of values that one step changes, at most, and one row more: bounds how long others wait for it."""
 
-Found = list[tuple[Any, ...]]
+Rows = list[tuple[Any, ...]]
 """Rows, by their primary keys."""
 _LISTED: Final = "encryption_key_"
 """With a key's id, the name of a row of `installation`."""
@@ -63,7 +63,7 @@ _TEXT_HEADER: Final = len(text_beginning(bytes(_HEADER)))
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EncryptedTable:
     """The encrypted columns of one table."""
 
     table: Table
@@ -80,9 +80,9 @@ class Kind:
 
 
 _OF_EVENT: Final = deliveries.join(events)
-KINDS: Final = (
-    Kind(events, (events.c.payload,), (events.c.id,), events),
-    Kind(
+ENCRYPTED_TABLES: Final = (
+    EncryptedTable(events, (events.c.payload,), (events.c.id,), events),
+    EncryptedTable(
         deliveries,
         (
             deliveries.c.detail,
@@ -94,64 +94,64 @@ KINDS: Final = (
         (events.c.id, deliveries.c.route),
         _OF_EVENT,
     ),
-    Kind(
+    EncryptedTable(
         attempts,
         (attempts.c.detail,),
         (events.c.id, attempts.c.number, attempts.c.started_at),
         attempts.join(deliveries).join(events),
     ),
-    Kind(lanes, (lanes.c.pause_reason, lanes.c.pause_detail), (lanes.c.name,), lanes),
-    Kind(
+    EncryptedTable(lanes, (lanes.c.pause_reason, lanes.c.pause_detail), (lanes.c.name,), lanes),
+    EncryptedTable(
         quarantine,
         (quarantine.c.signature, quarantine.c.body),
         (quarantine.c.digest, quarantine.c.chatbot),
         quarantine,
     ),
-    Kind(secrets, (secrets.c.value,), (secrets.c.destination, secrets.c.name), secrets),
-    Kind(configuration, (configuration.c.content,), (configuration.c.name,), configuration),
-    Kind(installation, (installation.c.value,), (installation.c.name,), installation),
+    EncryptedTable(secrets, (secrets.c.value,), (secrets.c.destination, secrets.c.name), secrets),
+    EncryptedTable(configuration, (configuration.c.content,), (configuration.c.name,), configuration),
+    EncryptedTable(installation, (installation.c.value,), (installation.c.name,), installation),
 )
 
 
-def listed(connection: Connection) -> list[str]:
+def listed_keys(connection: Connection) -> list[str]:
     """Return the ids of the keys that rows may be encrypted with."""
     name = installation.c.name
     asked = select(name).where(name.startswith(_LISTED, autoescape=True)).order_by(name)
     return [each.removeprefix(_LISTED) for each in connection.execute(asked).scalars()]
 
 
-def admit(connection: Connection) -> bool:
+def first_key_listed(connection: Connection) -> bool:
     """Say whether the key that encrypts is on the list, or there is none; raise OperatorError if a key is missing."""
-    ids, needed = keys_of(connection).ids, listed(connection)
+    ids, needed = keys_of(connection).ids, listed_keys(connection)
     for each in needed:
         if each not in ids:
-            raise OperatorError(missing(each))
+            raise OperatorError(missing_key(each))
     return not ids or ids[0] in needed
 
 
-def enlist(connection: Connection) -> None:
+def list_first_key(connection: Connection) -> None:
     """List the key that encrypts, inside a transaction, before anything is written with it."""
     for key in keys_of(connection).ids[:1]:
         insert_missing(connection, installation, [{"name": _LISTED + key, "value": b""}])
 
 
-def delist(connection: Connection) -> None:
+def unlist_other_keys(connection: Connection) -> None:
     """Take all keys but the first off the list: no row has them any more."""
     ids = keys_of(connection).ids
-    for each in listed(connection):
+    for each in listed_keys(connection):
         if each not in ids[:1]:
             connection.execute(delete(installation).where(installation.c.name == _LISTED + each))
 
 
-def served(connection: Connection, now: float) -> bool:
+def is_served(connection: Connection, now: float) -> bool:
     """Whether a process serves a store that several may serve."""
     return connection.execute(select(members.c.name).where(members.c.until > now).limit(1)).first() is not None
 
 
-def census(connection: Connection) -> Counter[str | None]:
+def count_by_key(connection: Connection) -> Counter[str | None]:
     """Count the rows by the id of the key that they need; None stands for rows that are not encrypted."""
     counts = Counter[str | None]()
-    for kind in KINDS:
+    for kind in ENCRYPTED_TABLES:
         # The values of a row have one key: they are written together.
         headers = [_header_of(column) for column in kind.columns if _is_bytes(column) is _is_bytes(kind.columns[0])]
         header = (func.coalesce(*headers) if len(headers) > 1 else headers[0]).label("header")
@@ -161,14 +161,14 @@ def census(connection: Connection) -> Counter[str | None]:
     return counts
 
 
-def pending(connection: Connection, kind: Kind, after: Sequence[Any] | None = None) -> Found:
+def outdated_rows(connection: Connection, kind: EncryptedTable, after: Sequence[Any] | None = None) -> Rows:
     """Find the next rows of a table, by their primary keys, that the first key has not encrypted."""
     sizes = [func.coalesce(func.length(column), 0) for column in kind.columns]
     asked = select(*kind.key, *sizes).where(_outdated(kind, keys_of(connection)), _not_listed(kind))
     if after is not None:
         cursor = [literal(value, column.type) for value, column in zip(after, kind.key, strict=True)]
         asked = asked.where(tuple_(*kind.key) > tuple_(*cursor))
-    found: Found = []
+    found: Rows = []
     left = BYTES
     for row in connection.execute(asked.order_by(*kind.key).limit(ROWS)):
         found.append(tuple(row[: len(kind.key)]))
@@ -186,7 +186,7 @@ class Rotation:
 
     def __init__(
         self,
-        reading: Callable[[Callable[[Connection], Found]], Found],
+        reading: Callable[[Callable[[Connection], Rows]], Rows],
         writing: Callable[[Callable[[Connection], int]], int],
     ) -> None:
         self._reading = reading
@@ -199,16 +199,16 @@ class Rotation:
         left = True
         while left:
             left = False
-            for kind in KINDS:
+            for kind in ENCRYPTED_TABLES:
                 after: Sequence[Any] | None = None
-                while rows := self._reading(partial(pending, kind=kind, after=after)):
+                while rows := self._reading(partial(outdated_rows, kind=kind, after=after)):
                     after = rows[-1]
                     good = [row for row in rows if (kind.table.name, row) not in self.damaged]
                     if good:
                         left = True
                         yield self._writing(partial(self._encrypt, kind=kind, rows=good))
 
-    def _encrypt(self, connection: Connection, kind: Kind, rows: Found) -> int:
+    def _encrypt(self, connection: Connection, kind: EncryptedTable, rows: Rows) -> int:
         keys, width = keys_of(connection), len(kind.key)
         asked = (
             select(*kind.key, *kind.columns, *(column.label(f"of_{at}") for at, column in enumerate(kind.identity)))
@@ -234,13 +234,13 @@ class Rotation:
         return len(changed)
 
 
-def _among(kind: Kind, rows: Found) -> ColumnElement[bool]:
+def _among(kind: EncryptedTable, rows: Rows) -> ColumnElement[bool]:
     if len(kind.key) == 1:
         return kind.key[0].in_([row[0] for row in rows])
     return tuple_(*kind.key).in_(rows)
 
 
-def _sealed(keys: KeyRing, kind: Kind, values: Sequence[Any], identity: Sequence[Any]) -> dict[str, Any]:
+def _sealed(keys: KeyRing, kind: EncryptedTable, values: Sequence[Any], identity: Sequence[Any]) -> dict[str, Any]:
     sealed: dict[str, Any] = {}
     for column, value in zip(kind.columns, values, strict=True):
         name = f"{kind.table.name}.{column.name}"
@@ -254,7 +254,7 @@ def _sealed(keys: KeyRing, kind: Kind, values: Sequence[Any], identity: Sequence
     return sealed
 
 
-def _outdated(kind: Kind, keys: KeyRing) -> ColumnElement[bool]:
+def _outdated(kind: EncryptedTable, keys: KeyRing) -> ColumnElement[bool]:
     """Whether a row has a value that the first key has not encrypted."""
     text = text_beginning(keys.beginning)
     return or_(
@@ -267,7 +267,7 @@ def _outdated(kind: Kind, keys: KeyRing) -> ColumnElement[bool]:
     )
 
 
-def _not_listed(kind: Kind) -> ColumnElement[bool]:
+def _not_listed(kind: EncryptedTable) -> ColumnElement[bool]:
     """Leave out the list of keys itself."""
     if kind.table is not installation:
         return true()

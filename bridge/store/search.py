@@ -56,7 +56,7 @@ _UNDELIVERED = {EventState.TEST, EventState.UNRECOGNISED}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class EventsWanted:
+class EventFilter:
     """Which events are looked for. What is None does not choose."""
 
     chatbot: str | None = None
@@ -74,7 +74,7 @@ class EventsWanted:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DeliveriesWanted:
+class DeliveryFilter:
     """Which deliveries are looked for. What is None does not choose."""
 
     chatbot: str | None = None
@@ -88,7 +88,7 @@ class DeliveriesWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundEvents:
+class EventPage:
     """A page of events, newest first."""
 
     rows: list[EventRow]
@@ -97,14 +97,14 @@ class FoundEvents:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDeliveries:
+class DeliveryPage:
     """A page of deliveries, newest first."""
 
     rows: list[DeliveryRow]
     next: int | None
 
 
-def find_events(connection: Connection, wanted: EventsWanted, identity_key: bytes | None = None) -> FoundEvents:
+def find_events(connection: Connection, wanted: EventFilter, identity_key: bytes | None = None) -> EventPage:
     """Look for events. `identity_key` is the configuration's own, which the key of a person is made with.
 
     By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
@@ -123,10 +123,10 @@ def find_events(connection: Connection, wanted: EventsWanted, identity_key: byte
     bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
     chosen = _chosen_events(wanted).where(events.c.seq >= bottom, events.c.seq < high)
     seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
-    return FoundEvents(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
+    return EventPage(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
 
 
-def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDeliveries:
+def find_deliveries(connection: Connection, wanted: DeliveryFilter) -> DeliveryPage:
     """Look for deliveries. Their time is that of their event's receipt."""
     low, high = _delivery_bounds(connection, wanted)
     if wanted.state is DeliveryState.PENDING and wanted.destination is None:
@@ -138,7 +138,7 @@ def find_deliveries(connection: Connection, wanted: DeliveriesWanted) -> FoundDe
         bottom = max(low, high - SPAN)
         looked = _span(wanted, bottom, high)
     ids = list(connection.execute(_chosen_deliveries(looked.subquery("looked"), wanted)).scalars())
-    return FoundDeliveries(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
+    return DeliveryPage(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
 
 
 def seq_at(connection: Connection, moment: float) -> int:
@@ -165,7 +165,7 @@ def first_delivery(connection: Connection, seq: int) -> int | None:
     return connection.execute(asked.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
 
 
-def _chosen_events(wanted: EventsWanted) -> Select[int]:
+def _chosen_events(wanted: EventFilter) -> Select[int]:
     chosen = select(events.c.seq)
     if wanted.state is not None:
         chosen = chosen.where(in_state(events.c.state, wanted.state.value))
@@ -203,7 +203,7 @@ def _bounds(
     return low, high
 
 
-def _delivery_bounds(connection: Connection, wanted: DeliveriesWanted) -> tuple[int, int]:
+def _delivery_bounds(connection: Connection, wanted: DeliveryFilter) -> tuple[int, int]:
     low, high = _bounds(connection, deliveries.c.id, None, None, wanted.before)
     if wanted.since is not None:
         first = first_delivery(connection, seq_at(connection, wanted.since))
@@ -214,7 +214,7 @@ def _delivery_bounds(connection: Connection, wanted: DeliveriesWanted) -> tuple[
     return low, high
 
 
-def _chosen_deliveries(looked: Subquery, wanted: DeliveriesWanted) -> Select[int]:
+def _chosen_deliveries(looked: Subquery, wanted: DeliveryFilter) -> Select[int]:
     """Select the ids of those that are wanted among what is looked at: only that is read, whatever the engine plans."""
     chosen = select(looked.c.id).order_by(looked.c.id.desc()).limit(wanted.limit)
     if wanted.chatbot is not None:
@@ -227,25 +227,25 @@ def _chosen_deliveries(looked: Subquery, wanted: DeliveriesWanted) -> Select[int
     return chosen
 
 
-def _columns(wanted: DeliveriesWanted) -> list[Column[Any]]:
+def _columns(wanted: DeliveryFilter) -> list[Column[Any]]:
     """Give what `_chosen_deliveries` needs: where that is no more, an index alone has it."""
     asked = {"event_seq": wanted.chatbot, "destination": wanted.destination, "reason": wanted.reason}
     return [deliveries.c.id, *(deliveries.c[name] for name, value in asked.items() if value is not None)]
 
 
-def _span(wanted: DeliveriesWanted, bottom: int, high: int) -> Select[Any]:
+def _span(wanted: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
     """Select what stands between two ids."""
     between = select(*_columns(wanted)).where(deliveries.c.id >= bottom, deliveries.c.id < high)
     return between if wanted.state is None else between.where(in_state(deliveries.c.state, wanted.state.value))
 
 
-def _looks(wanted: DeliveriesWanted) -> int:
+def _looks(wanted: DeliveryFilter) -> int:
     """Give how many of those in an indexed state are looked at: where nothing else chooses, no more than are shown."""
     others = (wanted.chatbot, wanted.reason, wanted.destination)
     return wanted.limit if others == (None, None, None) else LOOK_SPAN
 
 
-def _newest(wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
+def _newest(wanted: DeliveryFilter, low: int, high: int) -> Select[Any]:
     """Select the newest in a state, straight from its partial index.
 
     It stays a part of the question: thousands of ids need not travel.
@@ -254,7 +254,7 @@ def _newest(wanted: DeliveriesWanted, low: int, high: int) -> Select[Any]:
     return newest if wanted.destination is None else newest.where(deliveries.c.destination == wanted.destination)
 
 
-def _pending(connection: Connection, wanted: DeliveriesWanted, low: int, high: int) -> tuple[Select[Any], int]:
+def _pending(connection: Connection, wanted: DeliveryFilter, low: int, high: int) -> tuple[Select[Any], int]:
     """Select what is pending, whatever its destination, and give the id down to which that is all.
 
     The index leads to the newest of each destination. So many of each that all together are no more than a page looks
@@ -300,11 +300,11 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
     return bottom if bottom > low else None
 
 
-def _contact(wanted: EventsWanted, identity: Identity) -> int:
+def _contact(wanted: EventFilter, identity: Identity) -> int:
     return identity.email_contact(wanted.email) if wanted.email else identity.phone_contact(wanted.phone or "")
 
 
-def _find_person(connection: Connection, wanted: EventsWanted, contact: int | None, low: int, high: int) -> FoundEvents:
+def _find_person(connection: Connection, wanted: EventFilter, contact: int | None, low: int, high: int) -> EventPage:
     undelivered = wanted.state in _UNDELIVERED
     known = [] if undelivered or contact is None else _known(connection, contact, low, high)
     named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
@@ -312,15 +312,15 @@ def _find_person(connection: Connection, wanted: EventsWanted, contact: int | No
     near = [seq for seq in found if seq >= bottom]
     if wanted.phone and not wanted.email:
         shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
-        return FoundEvents(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
+        return EventPage(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
     end = bottom if undelivered else known[-1] if len(known) == FOUND_LIMIT else low
     shown = found[: wanted.limit]
-    return FoundEvents(events_in(connection, shown), _next(shown, wanted.limit, end, low))
+    return EventPage(events_in(connection, shown), _next(shown, wanted.limit, end, low))
 
 
-def _find_part(connection: Connection, wanted: EventsWanted, low: int, high: int) -> FoundEvents:
+def _find_part(connection: Connection, wanted: EventFilter, low: int, high: int) -> EventPage:
     named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, wanted.limit)
-    return FoundEvents(events_in(connection, named), _next(named, wanted.limit, bottom, low))
+    return EventPage(events_in(connection, named), _next(named, wanted.limit, bottom, low))
 
 
 def _known(connection: Connection, key: int, low: int, high: int) -> list[int]:
@@ -343,7 +343,7 @@ def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[
     return connection.execute(select(seq).where(looked.c.contact == key, seq >= low, seq < high)).scalars()
 
 
-def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list[int]:
+def _among(connection: Connection, wanted: EventFilter, seqs: set[int]) -> list[int]:
     """Give those that are wanted for the rest too, newest first; no more than `FOUND_LIMIT` of them are looked at."""
     if not seqs:
         return []
@@ -352,7 +352,7 @@ def _among(connection: Connection, wanted: EventsWanted, seqs: set[int]) -> list
     return list(connection.execute(asked).scalars())
 
 
-def _named(connection: Connection, wanted: EventsWanted, bottom: int, high: int, most: int) -> tuple[list[int], int]:
+def _named(connection: Connection, wanted: EventFilter, bottom: int, high: int, most: int) -> tuple[list[int], int]:
     """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
     asked = (
         _chosen_events(wanted)
@@ -388,7 +388,7 @@ def _text(keys: KeyRing, event_id: bytes, payload: bytes, field: str) -> str:
         return ""
 
 
-def _test_of(wanted: EventsWanted) -> tuple[str, Callable[[str], bool]]:
+def _test_of(wanted: EventFilter) -> tuple[str, Callable[[str], bool]]:
     """Give the field by which a person is known, and whether its text is theirs."""
     if wanted.email:
         email = wanted.email.strip().casefold()

@@ -46,7 +46,7 @@ class Session:
         """Ask a question. Raises StoreUnavailableError, or what the question raises."""
         try:
             connection = self.open()
-            with self._driver.reading(connection):
+            with self._driver.read_transaction(connection):
                 return question(connection)
         except self._driver.errors as error:
             self.close()
@@ -64,7 +64,7 @@ class Session:
             return work(self.open())
         except self._driver.refusals as error:
             self.roll_back()
-            raise self._driver.plain(error) from None
+            raise self._driver.safe_error(error) from None
         except self._driver.errors as error:
             self.roll_back()
             raise self._trouble(error, "commit") from error
@@ -90,4 +90,4 @@ class Session:
     def _trouble(self, error: Exception, what: str) -> StoreUnavailableError:
         locked = getattr(getattr(error, "orig", error), "sqlstate", None) == LOCK_NOT_AVAILABLE
         kind = RowLockedError if locked else StoreUnavailableError
-        return kind(f"{self._driver.name}: the store cannot {what}: {self._driver.plain(error)}")
+        return kind(f"{self._driver.name}: the store cannot {what}: {self._driver.safe_error(error)}")

@@ -8,7 +8,7 @@ from bridge.event import Event, EventState, Form
 from bridge.identity import Identity
 from bridge.store import installation
 from bridge.store.encryption import keys_of, plain_size
-from bridge.store.interface import DeliveryState, NewDelivery, Quarantined, Routed
+from bridge.store.interface import DeliveryState, NewDelivery, QuarantinedRequest, RoutedEvent
 from bridge.store.queries import opened_request
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
@@ -31,7 +31,7 @@ class SpoolStore(SqlStore):
         """Keep the database's key for a start at which the database is away."""
         await self._call(lambda c: installation.keep_copy(c, identity))
 
-    async def oldest(self, limit: int) -> list[Routed]:
+    async def oldest(self, limit: int) -> list[RoutedEvent]:
         """Read the events that have waited longest, with their deliveries, in order of receipt."""
         return await self._read(lambda c: _oldest(c, limit))
 
@@ -40,7 +40,7 @@ class SpoolStore(SqlStore):
         ids = [bytes.fromhex(each) for each in event_ids]
         await self._call(lambda c: c.execute(delete(events).where(events.c.id.in_(ids))))
 
-    async def refused(self) -> tuple[int, Quarantined] | None:
+    async def refused(self) -> tuple[int, QuarantinedRequest] | None:
         """Read the refused request that has waited longest, with its id."""
         return await self._read(_refused)
 
@@ -52,7 +52,7 @@ class SpoolStore(SqlStore):
 _SIZE = select(func.coalesce(func.sum(plain_size(events.c.payload)), 0))
 
 
-def _oldest(connection: Connection, limit: int) -> list[Routed]:
+def _oldest(connection: Connection, limit: int) -> list[RoutedEvent]:
     rows = connection.execute(select(events).order_by(events.c.seq).limit(limit)).all()
     made: dict[int, list[NewDelivery]] = {row.seq: [] for row in rows}
     contacts: dict[int, int] = {}
@@ -65,7 +65,7 @@ def _oldest(connection: Connection, limit: int) -> list[Routed]:
         made[each.event_seq].append(NewDelivery(each.route, each.destination, problem))
         contacts[each.event_seq] = each.contact
     return [
-        Routed(
+        RoutedEvent(
             Event(
                 id=row.id.hex(),
                 payload=keys.open(bytes(row.payload), "events.payload", row.id),
@@ -84,7 +84,7 @@ def _oldest(connection: Connection, limit: int) -> list[Routed]:
     ]
 
 
-def _refused(connection: Connection) -> tuple[int, Quarantined] | None:
+def _refused(connection: Connection) -> tuple[int, QuarantinedRequest] | None:
     row = connection.execute(select(quarantine).order_by(quarantine.c.id).limit(1)).one_or_none()
     if row is None:
         return None

@@ -28,10 +28,20 @@ from bridge.store import (
     sharding,
     tombstones,
 )
-from bridge.store.driver import Driver, News, raw
+from bridge.store.driver import Driver, RemoteCommits, raw
 from bridge.store.encryption import keys_of
 from bridge.store.heartbeat import LeaseKeeper
-from bridge.store.interface import Delivery, Due, Lease, Meeting, Pause, Pruned, Quarantined, Routed, Settlement
+from bridge.store.interface import (
+    Delivery,
+    Due,
+    Lease,
+    Meeting,
+    Pause,
+    PruneResult,
+    QuarantinedRequest,
+    RoutedEvent,
+    Settlement,
+)
 from bridge.store.queue import Accept, Call, Change, Settle
 from bridge.store.session import Session
 from bridge.store.sqlite_statements import delivery_of
@@ -104,7 +114,7 @@ class SqlStore:
             self._commit,
             self._committed,
             self._look,
-            kind=_kind if driver.sorts else None,
+            kind=_kind if driver.commits_by_kind else None,
             patience=driver.patience,
         )
         self._keeper: Writer[Change] = (
@@ -112,7 +122,7 @@ class SqlStore:
         )
         self._leases = LeaseKeeper(driver, self._keeper.submit)
 
-    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+    async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events with their deliveries; see `Store.accept`."""
         return cast("list[bool]", await self._writer.submit(Accept(routed), sent=True))
 
@@ -150,7 +160,7 @@ class SqlStore:
         meeting = await self._leases.meet(owner, names, now, ttl)
         # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
         # is not in it: the fewer events share a commit, the more each costs.
-        self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn, SPACING_LIMIT)
+        self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
         return meeting
 
     async def divide(self, destination: str) -> bool:
@@ -200,7 +210,7 @@ class SqlStore:
         """Tell whether a delivery is pending; see `Store.waits`."""
         return await self._read(lambda c: queries.waits(c, chatbot, route, destination))
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
         return await self._call(lambda c: quarantine.keep(c, request), sent=True)
 
@@ -232,7 +242,7 @@ class SqlStore:
         """Keep an entry of the audit log; see `Store.note`."""
         return await self._call(lambda c: audit_log.keep(c, entry, now))
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> Pruned:
+    async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
         """Delete what is kept no longer, a step at a time; see `Store.prune`."""
         return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
 
@@ -340,15 +350,15 @@ class SqlStore:
         if news.changed or news.accepted:
             self._hear(news)
 
-    def _looked(self, connection: Connection) -> News:
+    def _looked(self, connection: Connection) -> RemoteCommits:
         self._driver.tidy(connection)
         return self._driver.changed_elsewhere(connection)
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: RemoteCommits) -> None:
         """Run in the writer's thread, or in the driver's."""
         self._loop.call_soon_threadsafe(self._heard, news)
 
-    def _heard(self, news: News) -> None:
+    def _heard(self, news: RemoteCommits) -> None:
         """Run in the loop."""
         if news.changed:
             self.on_changed()
@@ -395,7 +405,7 @@ class SqlStore:
         told, self._untold = self._untold, set()
         with contextlib.suppress(StoreUnavailableError):
             # Nobody waits for it: it goes along with what senders send, which it is about.
-            telling = self._writer.submit(Call(lambda c: self._driver.tell(c, told)), sent=True)
+            telling = self._writer.submit(Call(lambda c: self._driver.notify(c, told)), sent=True)
             telling.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 

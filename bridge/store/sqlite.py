@@ -21,8 +21,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import News, Queue, raw
-from bridge.store.encryption import NO_KEYS, KeyRing, carry
+from bridge.store.driver import Queue, RemoteCommits, raw
+from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
 from bridge.store.sqlite_statements import Statements
 
 BUSY_SECONDS = 2.0
@@ -62,8 +62,8 @@ class SqliteDriver:
     begin_own: str = begin
     begin_keeping: str = begin
     exclusive: bool = True
-    sorts: bool = False
-    turn: float = 0.0
+    commits_by_kind: bool = False
+    turn_seconds: float = 0.0
     patience: float | None = None
     errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.SQLAlchemyError)
     refusals: tuple[type[Exception], ...] = (
@@ -113,20 +113,20 @@ class SqliteDriver:
             self._lock.release()
             self._lock = None
 
-    def away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """Say no: it is in this process."""
         return False
 
     def connect(self) -> Connection:
         """Open a connection in autocommit mode; see `Driver.connect`."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        carry(engine, self.keys)
+        attach_keys(engine, self.keys)
         return engine.connect()
 
     def engine(self) -> Engine:
         """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool)
-        carry(engine, self.keys)
+        attach_keys(engine, self.keys)
 
         # sqlite3 would begin transactions by its own rules and leave DDL out of them; this is SQLAlchemy's documented
         # way to have BEGIN mean BEGIN.
@@ -192,12 +192,12 @@ class SqliteDriver:
         """Give the hot questions; see `Driver.queue`."""
         return Statements(self.dialect)
 
-    def reading(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
+    def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
         """Do nothing: a question of an embedded engine waits for nobody."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def looking(self, connection: Connection) -> Iterator[None]:
+    def snapshot(self, connection: Connection) -> Iterator[None]:
         """Read all from one moment; what an embedded engine reads takes one core."""
         raw(connection).execute("BEGIN")
         try:
@@ -216,7 +216,7 @@ class SqliteDriver:
         raw(connection).execute("SELECT 1 FROM events LIMIT 0")
         return True
 
-    def plain(self, error: Exception) -> Exception:
+    def safe_error(self, error: Exception) -> Exception:
         """Give sqlite3's own error, which names tables and columns and no values."""
         return getattr(error, "orig", None) or error
 
@@ -224,13 +224,13 @@ class SqliteDriver:
         """Give `now`."""
         return now
 
-    def listen(self, tell: Callable[[News], None]) -> None:
+    def listen(self, tell: Callable[[RemoteCommits], None]) -> None:
         """Do nothing: the engine tells nobody, and is asked twice a second (`changed_elsewhere`)."""
 
-    def tell(self, writer: Connection, accepted: Collection[str]) -> None:
+    def notify(self, writer: Connection, accepted: Collection[str]) -> None:
         """Do nothing: nobody else serves the file."""
 
-    def changed_elsewhere(self, writer: Connection) -> News:
+    def changed_elsewhere(self, writer: Connection) -> RemoteCommits:
         """Tell whether another connection than the writer's has committed since the last call.
 
         https://www.sqlite.org/pragma.html#pragma_data_version: the number differs after such a commit only.
@@ -238,7 +238,7 @@ class SqliteDriver:
         version = writer.exec_driver_sql("PRAGMA data_version").scalar_one()
         changed = self._version is not None and version != self._version
         self._version = version
-        return News(changed=changed)
+        return RemoteCommits(changed=changed)
 
     def tidy(self, writer: Connection) -> None:
         """Have the log copied into the database beside the traffic, and the rest of a long one here and now."""

@@ -13,7 +13,7 @@ from bridge.event import EventState
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.lane_queries import pause_of
-from bridge.store.quarantine import Held, held, proved
+from bridge.store.quarantine import RoomCount, proven_keys, room_counts
 from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events, lanes
 from bridge.store.search import SPAN, first_delivery, seq_at
@@ -87,7 +87,7 @@ of each destination."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class DeadLetters:
     """The dead letters of one destination for one reason."""
 
     destination: str
@@ -108,37 +108,37 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class AlertStatistics:
     """What the store holds that people should know of."""
 
-    dead: Sequence[Dead]
+    dead: Sequence[DeadLetters]
     backlogs: Sequence[Backlog]
     unrecognised: int
     unrecognised_at: float | None
     """When the last unrecognised event was received."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """Of destinations that are split: one of their shards' own."""
-    quarantined: Sequence[Held] = ()
-    proved: Mapping[str, bytes] = field(default_factory=dict)
+    quarantined: Sequence[RoomCount] = ()
+    proven_keys: Mapping[str, bytes] = field(default_factory=dict)
     """Under which keys a signature has held last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
 
 
-def look(connection: Connection, destinations: Sequence[str], *, whole: bool) -> Stored:
+def alert_statistics(connection: Connection, destinations: Sequence[str], *, whole: bool) -> AlertStatistics:
     """Read what concerns these destinations; with `whole` also what concerns none in particular."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
     count, latest_at = _unrecognised(connection) if whole else (0, None)
-    return Stored(
+    return AlertStatistics(
         _dead(connection, destinations),
         backlogs,
         count,
         latest_at,
         _pauses(connection, destinations),
-        tuple(held(connection)) if whole else (),
-        proved(connection) if whole else {},
+        tuple(room_counts(connection)) if whole else (),
+        proven_keys(connection) if whole else {},
     )
 
 
-def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:
+def _dead(connection: Connection, destinations: Sequence[str]) -> list[DeadLetters]:
     newest = (
         select(deliveries.c.destination, deliveries.c.reason, deliveries.c.settled_at)
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
@@ -151,7 +151,7 @@ def _dead(connection: Connection, destinations: Sequence[str]) -> list[Dead]:
     )
     wanted = frozenset(destinations)
     return sorted(
-        (Dead(*row) for row in connection.execute(asked) if row[0] in wanted),
+        (DeadLetters(*row) for row in connection.execute(asked) if row[0] in wanted),
         key=lambda each: (each.destination, each.reason),
     )
 

@@ -44,7 +44,7 @@ BEGINNINGS: Final = 3
 
 
 @contextmanager
-def changing(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
+def transaction(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
     """Change something: commits at the end, changes nothing if anything is raised.
 
     Whoever serves the store notices it and reads its queues anew (`Driver.begin`); without `queue`, for what changes
@@ -57,7 +57,7 @@ def changing(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
         raw(connection).execute("COMMIT")
     except driver.errors as error:
         raise StoreUnavailableError(
-            f"the store cannot be changed: {driver.plain(error)}; nothing of this change was kept"
+            f"the store cannot be changed: {driver.safe_error(error)}; nothing of this change was kept"
         ) from error
     finally:
         # Rolls back what is not committed.
@@ -78,6 +78,6 @@ def _begin(driver: Driver, connection: Connection, statement: str) -> None:
         tries(begin)
     except driver.errors as error:
         raise StoreUnavailableError(
-            f"the store does not let a change begin: {driver.plain(error)}; nothing was changed. See what else uses it "
-            "(a backup, a shell), then try again"
+            f"the store does not let a change begin: {driver.safe_error(error)}; nothing was changed. "
+            "See what else uses it (a backup, a shell), then try again"
         ) from error

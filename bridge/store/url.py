@@ -11,7 +11,7 @@ from bridge.store.driver import Driver
 from bridge.store.encryption import KeyRing
 from bridge.store.migrate import migrate
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.transaction import changing
+from bridge.store.transaction import transaction
 
 
 def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
@@ -47,10 +47,10 @@ def prepare(driver: Driver) -> None:
     """
     migrate(driver.engine())
     with driver.connect() as connection:
-        is_listed = rotation.admit(connection)
+        is_listed = rotation.first_key_listed(connection)
     if not is_listed:
-        with changing(driver, queue=False) as connection:
-            rotation.enlist(connection)
+        with transaction(driver, queue=False) as connection:
+            rotation.list_first_key(connection)
 
 
 def _postgres(url: str, keys: KeyRing) -> Driver:

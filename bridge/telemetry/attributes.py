@@ -10,7 +10,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 
 from bridge.config.model import Destination
-from bridge.store.interface import Delivery, Routed
+from bridge.store.interface import Delivery, RoutedEvent
 from connectors.base import Delivered, Exchange, Outcome
 
 Attributes = dict[str, str | int | None]
@@ -47,7 +47,7 @@ def received(chatbots: Collection[str], results: Collection[str], event_ids: Col
     }
 
 
-def accept(routed: Routed) -> Attributes:
+def accept(routed: RoutedEvent) -> Attributes:
     """Say what has been committed."""
     return {
         "messaging.system": "leadbridge",

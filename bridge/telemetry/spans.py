@@ -27,7 +27,7 @@ from bridge.delivery.attempt import Caller, Observe, refused_whole
 from bridge.delivery.batching import Ready
 from bridge.ingress import receiver
 from bridge.ingress.receiver import Intake
-from bridge.store.interface import Delivery, Quarantined, Routed
+from bridge.store.interface import Delivery, QuarantinedRequest, RoutedEvent
 from bridge.telemetry import attributes
 from bridge.telemetry.export import ROOT, Tracer
 from bridge.telemetry.ids import accepted
@@ -44,7 +44,7 @@ class _Seen:
     began: int
     chatbots: set[str] = field(default_factory=set)
     results: set[str] = field(default_factory=set)
-    routed: Sequence[Routed] = ()
+    routed: Sequence[RoutedEvent] = ()
     """Its events, if it was authentic."""
     new: Sequence[bool] = ()
     """Which of them the commit has added; empty where there was no commit."""
@@ -131,7 +131,7 @@ class Spans(Tracing):
             span.set_status(StatusCode.ERROR)
         span.end()
 
-    def _accepted(self, routed: Routed, seen: _Seen, request: Span, *, beneath: bool) -> None:
+    def _accepted(self, routed: RoutedEvent, seen: _Seen, request: Span, *, beneath: bool) -> None:
         """Make the span of an event's commit, at the place under which its attempts stand."""
         place = accepted(routed.event.id, sampled=True)
         self._tracer.start(
@@ -152,7 +152,7 @@ class _TracedIntake:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    async def accept(self, routed: Sequence[Routed]) -> list[bool]:
+    async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """See `Intake`."""
         seen = _seen.get() or _Seen(0)
         seen.routed, seen.committing = routed, time_ns()
@@ -160,7 +160,7 @@ class _TracedIntake:
         seen.new, seen.committed = new, time_ns()
         return new
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         """See `Intake`."""
         return await self._intake.quarantine(request)
 

@@ -16,7 +16,7 @@ import pytest
 
 from bridge.store import rotation
 from bridge.store.encryption import key_id
-from bridge.store.interface import Routed
+from bridge.store.interface import RoutedEvent
 from bridge.store.queue import Accept, write
 from bridge.store.url import driver_for, prepare
 from connectors.testing import Sandbox
@@ -231,7 +231,7 @@ async def test_a_kill_in_the_middle_of_db_rekey_loses_nothing(
     old = driver_for(url, [ONE])
     await asyncio.to_thread(prepare, old)
     with old.engine().begin() as connection:
-        write(connection, [Accept([Routed(each) for each in events])])
+        write(connection, [Accept([RoutedEvent(each) for each in events])])
     async with Sandbox(key=None) as crm:
         wanted = settings({"crm": http(crm.url)})
         wanted["store"] = {"url": url, "encryption_keys": ["${NEXT_KEY}", "${STORE_KEY}"], "spool": f"{tmp_path}/spool"}
@@ -256,7 +256,7 @@ async def test_a_kill_in_the_middle_of_db_rekey_loses_nothing(
             assert [each["action"] for each in audited].count("rekey") == 2
     new = driver_for(url, [TWO])
     with new.engine().connect() as connection:
-        assert rotation.listed(connection) == [key_id(TWO).hex()]
+        assert rotation.listed_keys(connection) == [key_id(TWO).hex()]
         kept = set(_payloads(connection))
     assert {each.payload for each in events} <= kept
     assert len(kept) == LEADS + len(leads)
@@ -296,10 +296,10 @@ async def _killed_half_way(program: Program, url: str) -> int:
             assert process.returncode is None, "it has ended before it was killed"
             assert time.monotonic() < deadline
             with driver.engine().connect() as connection:
-                done = rotation.census(connection)[key_id(TWO).hex()]
+                done = rotation.count_by_key(connection)[key_id(TWO).hex()]
             await asyncio.sleep(0.01)
     finally:
         process.kill()
         await process.wait()
     with driver.engine().connect() as connection:
-        return rotation.census(connection)[key_id(TWO).hex()]
+        return rotation.count_by_key(connection)[key_id(TWO).hex()]

@@ -27,7 +27,7 @@ from bridge.store.driver import Driver, raw
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.migrate import migrate
 from bridge.store.schema import deliveries, metadata
-from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.url import driver_for
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
@@ -86,16 +86,16 @@ def test_an_old_backlog_is_not_looked_for_among_all_that_came_since(
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
     said: list[Asked] = []
-    with backlog.connect() as connection, backlog.looking(connection):
+    with backlog.connect() as connection, backlog.snapshot(connection):
 
         @event.listens_for(connection, "before_cursor_execute")
         def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
             said.append((statement, parameters))
 
         for chatbot in (None, "hotel", "nobody"):
-            waiting = DeliveriesWanted(state=DeliveryState.PENDING, limit=20, chatbot=chatbot)
+            waiting = DeliveryFilter(state=DeliveryState.PENDING, limit=20, chatbot=chatbot)
             assert bool(search.find_deliveries(connection, waiting).rows) is (chatbot != "nobody")
-        assert not search.find_events(connection, EventsWanted(email="nobody@example.com")).rows
+        assert not search.find_events(connection, EventFilter(email="nobody@example.com")).rows
         within = raw(connection)
         if connection.dialect.name == "sqlite":
             faults = [f"{fault}: {statement}" for statement, given in said if (fault := scan(within, statement, given))]

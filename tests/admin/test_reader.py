@@ -25,7 +25,7 @@ from bridge.admin.sources import Asked, Json, Page
 from bridge.admin.views import View
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver
-from bridge.store.search import DeliveriesWanted
+from bridge.store.search import DeliveryFilter
 from bridge.store.sql import SqlStore
 from tests.admin import chores
 from tests.admin.conftest import Desk as Dashboard
@@ -33,7 +33,7 @@ from tests.building import routed
 from tests.postgresql import ToldDriver
 
 ROOT = Path(__file__).parents[2]
-DELIVERIES = View(views.deliveries, {"wanted": DeliveriesWanted()})
+DELIVERIES = View(views.deliveries, {"wanted": DeliveryFilter()})
 FILTERS = dict.fromkeys(("state", "destination", "chatbot", "reason", "since", "until"), "")
 CHOICES: dict[str, list[str]] = {"chatbots": [], "destinations": ["crm"], "states": [], "reasons": []}
 PAGE = Page(

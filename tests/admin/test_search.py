@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from bridge.admin.desk import Desk
 from bridge.event import EventState
 from bridge.store import commands, search, statistics
-from bridge.store.commands import Act, Chosen
+from bridge.store.commands import BulkAction, DeliverySelection
 from bridge.store.driver import Driver
 from bridge.store.installation import adopt
-from bridge.store.interface import DeliveryState, NewDelivery, Routed
-from bridge.store.search import DeliveriesWanted, EventsWanted
+from bridge.store.interface import DeliveryState, NewDelivery, RoutedEvent
+from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
 from tests.building import IDENTITY_KEY, NOW, event
 
@@ -44,11 +44,11 @@ async def desk(either: Driver) -> AsyncIterator[Desk]:
     ]
     for at in (-2, -1):
         known = event(NOW + at * HOUR, Email="", PhoneNumber="+44 20 7946 0018")
-        await store.accept([Routed(known, (NewDelivery("spare", "spare"),))])
+        await store.accept([RoutedEvent(known, (NewDelivery("spare", "spare"),))])
     for at, each in enumerate(leads):
         problem = "a field is empty" if at < 3 else None
-        await store.accept([Routed(each, (NewDelivery("crm", "crm", problem), NewDelivery("erp", "erp")))])
-    await store.accept([Routed(event(NOW + 6 * HOUR, Email="test@example.com")._replace(state=EventState.TEST))])
+        await store.accept([RoutedEvent(each, (NewDelivery("crm", "crm", problem), NewDelivery("erp", "erp")))])
+    await store.accept([RoutedEvent(event(NOW + 6 * HOUR, Email="test@example.com")._replace(state=EventState.TEST))])
     made = Desk(either)
     yield made
     await made.close()
@@ -60,7 +60,7 @@ async def all_events(desk: Desk, **wanted: Any) -> list[float]:
     found: list[float] = []
     before = None
     while True:
-        asked = EventsWanted(**wanted, before=before)
+        asked = EventFilter(**wanted, before=before)
         page = await desk.ask(lambda connection, asked=asked: search.find_events(connection, asked, IDENTITY_KEY))  # type: ignore[misc]
         found += [(each.received_at - NOW) / HOUR for each in page.rows]
         if page.next is None:
@@ -73,7 +73,7 @@ async def all_deliveries(desk: Desk, **wanted: Any) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     before = None
     while True:
-        asked = DeliveriesWanted(**wanted, before=before)
+        asked = DeliveryFilter(**wanted, before=before)
         page = await desk.ask(lambda connection, asked=asked: search.find_deliveries(connection, asked))  # type: ignore[misc]
         found += [((each.received_at - NOW) / HOUR, each.destination) for each in page.rows]
         if page.next is None:
@@ -124,9 +124,9 @@ async def test_many_deliveries_of_a_person_do_not_hide_their_tests(
 ) -> None:
     monkeypatch.setattr(search, "FOUND_LIMIT", 2)
     store, email = SqlStore(either), "ann@example.com"
-    await store.accept([Routed(event(NOW - HOUR, Email=email)._replace(state=EventState.TEST))])
+    await store.accept([RoutedEvent(event(NOW - HOUR, Email=email)._replace(state=EventState.TEST))])
     for at in range(5):
-        await store.accept([Routed(event(NOW + at * HOUR, Email=email), (NewDelivery("crm", "crm"),))])
+        await store.accept([RoutedEvent(event(NOW + at * HOUR, Email=email), (NewDelivery("crm", "crm"),))])
     desk = Desk(either)
     assert await all_events(desk, email=email, state=EventState.TEST) == [-1]
     await desk.close()
@@ -139,7 +139,7 @@ async def test_what_is_pending_at_very_many_destinations_is_found(either: Driver
     waiting = [(at, f"crm-{at}" if at % 7 else "erp") for at in range(700)]
     await store.accept(
         [
-            Routed(event(NOW + at * HOUR, Email=f"person.{at}@example.com"), (NewDelivery(name, name),))
+            RoutedEvent(event(NOW + at * HOUR, Email=f"person.{at}@example.com"), (NewDelivery(name, name),))
             for at, name in waiting
         ]
     )
@@ -164,7 +164,7 @@ async def test_what_is_pending_is_shown_once_however_it_is_spread(
     for at in range(60):
         # Some have most of it, and many have one.
         name, fails = f"crm-{int(chance.random() ** 3 * 20)}", chance.random() < 0.3
-        routed.append(Routed(event(NOW + at * HOUR), (NewDelivery(name, name, "it fails" if fails else None),)))
+        routed.append(RoutedEvent(event(NOW + at * HOUR), (NewDelivery(name, name, "it fails" if fails else None),)))
         waiting += [] if fails else [(at, name)]
     await store.accept(routed)
     for limit, chatbot in ((1, None), (3, "acme"), (10, None), (10, "acme")):
@@ -179,15 +179,15 @@ async def test_a_person_is_found_wherever_their_name_stands(either: Driver, monk
     store, desk = SqlStore(either), Desk(either)
     known = {"Email": "ann@example.com", "PhoneNumber": 12025550134}
     for at, routes in enumerate([(NewDelivery("crm", "crm"),), (NewDelivery("crm", "crm"),), ()]):
-        await store.accept([Routed(event(NOW + at * HOUR, **known), routes)])
+        await store.accept([RoutedEvent(event(NOW + at * HOUR, **known), routes)])
     strange = event(NOW + 3 * HOUR)._replace(
         state=EventState.UNRECOGNISED, type=None, payload=orjson.dumps({**known, "Content": ["chat"]})
     )
-    await store.accept([Routed(strange)])
+    await store.accept([RoutedEvent(strange)])
     listed = event(NOW + 4 * HOUR)._replace(
         state=EventState.UNRECOGNISED, type=None, payload=orjson.dumps({"Email": list(known.values())})
     )
-    await store.accept([Routed(listed)])
+    await store.accept([RoutedEvent(listed)])
     assert await all_events(desk, email="Ann@example.com ") == [3, 2, 1, 0]
     assert await all_events(desk, email_part="nn@ex") == [3, 2, 1, 0]
     assert await all_events(desk, phone="202 555 0134") == [3, 2, 1, 0]
@@ -206,7 +206,7 @@ async def test_the_hours_are_counted(desk: Desk) -> None:
 
 async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 2)
-    chosen = Chosen(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
+    chosen = DeliverySelection(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
     found = await desk.ask(lambda connection: commands.extent(connection, chosen))
     assert found.count == 3
     first = await desk.change(step(chosen, 0, found.through))
@@ -220,7 +220,7 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 4)
-    chosen = Chosen(DeliveryState.PENDING)
+    chosen = DeliverySelection(DeliveryState.PENDING)
     found = await desk.ask(lambda connection: commands.extent(connection, chosen))
     assert found.count == 11
     taken: list[int] = []
@@ -234,10 +234,10 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
 
 
 async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
-    chosen = Chosen(DeliveryState.DEAD)
+    chosen = DeliverySelection(DeliveryState.DEAD)
 
     def fail(connection: Connection) -> None:
-        commands.step(connection, chosen, Act.DISCARD, 0, 10_000, NOW)
+        commands.step(connection, chosen, BulkAction.DISCARD, 0, 10_000, NOW)
         raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
@@ -245,5 +245,5 @@ async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
     assert (await desk.ask(lambda connection: commands.extent(connection, chosen))).count == 3
 
 
-def step(chosen: Chosen, after: int, through: int) -> "Callable[[Connection], list[int]]":
-    return lambda connection: list(commands.step(connection, chosen, Act.REPLAY, after, through, NOW))
+def step(chosen: DeliverySelection, after: int, through: int) -> "Callable[[Connection], list[int]]":
+    return lambda connection: list(commands.step(connection, chosen, BulkAction.REPLAY, after, through, NOW))

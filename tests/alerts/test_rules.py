@@ -9,7 +9,7 @@ from bridge.alerts.notifier import CALM_SECONDS, GROWN, Key, Known, Message, Tro
 from bridge.alerts.rules import REFUSALS_LIMIT, Seen, Spooled, is_elsewhere, troubles, unsure
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
-from bridge.store.statistics import Backlog, Dead, Stored
+from bridge.store.statistics import AlertStatistics, Backlog, DeadLetters
 from connectors.base import Quota, Reason
 from tests.building import NOW
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_seen_is_neither_told_again_nor_over(teller: Teller) -> N
 
 def seen(**changes: Any) -> Seen:
     known: dict[str, Any] = {
-        "stored": Stored((), (), 0, None),
+        "stored": AlertStatistics((), (), 0, None),
         "store_commits": True,
         "pauses": {},
         "quotas": {},
@@ -112,21 +112,25 @@ def test_nothing_wrong_is_nothing_to_tell() -> None:
 
 
 def test_dead_letters_are_grouped_by_destination() -> None:
-    dead = [Dead("crm", "refused", 3, NOW), Dead("crm", "mapping", 4, NOW - 9), Dead("mail", "timeout", 1, NOW)]
-    first, second = troubles(seen(stored=Stored(dead, (), 0, None)), NOW, 900.0)
+    dead = [
+        DeadLetters("crm", "refused", 3, NOW),
+        DeadLetters("crm", "mapping", 4, NOW - 9),
+        DeadLetters("mail", "timeout", 1, NOW),
+    ]
+    first, second = troubles(seen(stored=AlertStatistics(dead, (), 0, None)), NOW, 900.0)
     assert (first.size, first.news_at) == (7, NOW)
     assert "7 (4 mapping, 3 refused)" in first.detail
     assert "--destination mail" in second.detail
 
 
 def test_unrecognised_events_are_dead_letters_too() -> None:
-    (found,) = troubles(seen(stored=Stored((), (), 2, NOW)), NOW, 900.0)
+    (found,) = troubles(seen(stored=AlertStatistics((), (), 2, NOW)), NOW, 900.0)
     assert (found.size, found.news_at) == (2, NOW)
 
 
 def test_a_lead_that_waits_too_long() -> None:
     backlogs = [Backlog("crm", NOW - 1501, 10_000), Backlog("mail", NOW - 899, 1)]
-    (text,) = texts(seen(stored=Stored((), backlogs, 0, None)))
+    (text,) = texts(seen(stored=AlertStatistics((), backlogs, 0, None)))
     assert "crm: a lead waits too long" in text
     assert "10,000 or more has waited for 25 min" in text
 

@@ -33,7 +33,7 @@ from bridge.event import EventState, Room
 from bridge.ingress.spool import Spool
 from bridge.store import statistics
 from bridge.store.driver import Driver
-from bridge.store.interface import Lease, Pause, Quarantined, Routed
+from bridge.store.interface import Lease, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.migrate import migrate
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
@@ -240,7 +240,7 @@ async def test_a_lead_that_waits_too_long(place: Place, target: Target) -> None:
 
 
 async def test_events_that_are_not_recognised(place: Place, target: Target) -> None:
-    await place.store.accept([Routed(event()._replace(state=EventState.UNRECOGNISED))])
+    await place.store.accept([RoutedEvent(event()._replace(state=EventState.UNRECOGNISED))])
     await place.look(0, 30)
     assert target.lines[0].startswith("events that were not recognised: 1, authentic")
 
@@ -255,7 +255,7 @@ async def test_a_mistyped_key_is_noticed_at_its_first_lead(place: Place, target:
         place.watch = Watch(lambda: place.config, lambda: place.lanes, place.store, place.desk.ask, place.clock)
 
     async def refused(number: int, room: Room = Room.MISMATCH) -> list[str]:
-        request = Quarantined(place.clock(), "acme", "t=1,v1=00", b"%d" % number, room)
+        request = QuarantinedRequest(place.clock(), "acme", "t=1,v1=00", b"%d" % number, room)
         await place.store.quarantine(request)
         target.taken.clear()
         await place.look(0)
@@ -283,9 +283,11 @@ async def test_nothing_of_destinations_that_are_worked_elsewhere(place: Place, t
 async def test_what_the_questions_find(place: Place, driver: Driver) -> None:
     await place.store.accept([routed("crm", received_at=NOW + number) for number in range(4)])
     await place.settle({1: Rejected(Reason.REFUSED, "no"), 2: Delivered("2")})
-    found = await place.desk.ask(lambda connection: statistics.look(connection, ["crm", "mail"], whole=True))
-    assert found == statistics.Stored(
-        [statistics.Dead("crm", "refused", 1, NOW)], [statistics.Backlog("crm", NOW + 2, 2)], 0, None
+    found = await place.desk.ask(
+        lambda connection: statistics.alert_statistics(connection, ["crm", "mail"], whole=True)
+    )
+    assert found == statistics.AlertStatistics(
+        [statistics.DeadLetters("crm", "refused", 1, NOW)], [statistics.Backlog("crm", NOW + 2, 2)], 0, None
     )
 
 
@@ -349,7 +351,7 @@ async def test_the_spool_is_in_use_and_empty_again(
     kept = SpoolStore(driver)
     accept = alone.store.accept
 
-    async def away(_: Sequence[Routed]) -> list[bool]:
+    async def away(_: Sequence[RoutedEvent]) -> list[bool]:
         raise StoreUnavailableError("gone")
 
     monkeypatch.setattr(alone.store, "accept", away)

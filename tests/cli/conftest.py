@@ -17,7 +17,7 @@ from bridge.ingress.routing import route
 from bridge.ingress.signature import sign
 from bridge.ingress.verification import read_claim, verify
 from bridge.store.installation import adopt
-from bridge.store.interface import Lease, Pause, Quarantined
+from bridge.store.interface import Lease, Pause, QuarantinedRequest
 from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
@@ -152,7 +152,7 @@ class Place:
 
         self.with_store(work)
 
-    def quarantine(self, *requests: Quarantined) -> None:
+    def quarantine(self, *requests: QuarantinedRequest) -> None:
         """Keep refused requests."""
 
         async def work(store: SqlStore) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from connectors.base import Reason, Rejected
 from tests.building import NOW, lead
 from tests.cli.test_quarantine import refused
@@ -95,7 +95,7 @@ def test_many_that_are_cut_off_are_counted_as_far_as_they_came(
 def test_a_move_a_release_and_an_event_that_is_routed_again(leadbridge: "Place") -> None:
     leadbridge.receive(lead())
     (strange,) = leadbridge.receive(lead(SerialNumber="0123456789abcdef0123456789abcdef"))
-    leadbridge.quarantine(refused(lead()), Quarantined(NOW, "acme", "t=1,v1=0", b"{}"))
+    leadbridge.quarantine(refused(lead()), QuarantinedRequest(NOW, "acme", "t=1,v1=0", b"{}"))
     leadbridge.know_other()
     leadbridge.environ["ACME_KEY"] = "the-key-that-the-vendor-has"
     assert leadbridge("deliveries", "move", "1", "--to", "mail").exit_code == 0
@@ -111,7 +111,7 @@ def test_a_move_a_release_and_an_event_that_is_routed_again(leadbridge: "Place")
 def test_an_erasure_says_how_many_and_not_whose(leadbridge: "Place") -> None:
     leadbridge.receive(lead(Email=ANN), lead(Email=ANN), lead())
     leadbridge.settle("crm", {3: Rejected(Reason.REFUSED, f"{ANN} is not valid")})
-    leadbridge.quarantine(Quarantined(NOW, "acme", "t=1,v1=0", b'{"Email": "ann@example.com"}'))
+    leadbridge.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=0", b'{"Email": "ann@example.com"}'))
     assert leadbridge("erase", "--email", ANN, "--yes").exit_code == 0
     facts = {"of": 2, "deliveries": 2, "requests": 1, "texts": 2}
     assert told(leadbridge) == [("erase", None, None, 2, facts)]

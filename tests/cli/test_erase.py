@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bridge.cli import COMMANDS, app
 from bridge.store import erasure
 from bridge.store.encryption import KeyRing
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
@@ -51,7 +51,7 @@ def kept(leadbridge: "Place") -> "Place":
     )
     leadbridge.settle("crm", {number: Rejected(Reason.REFUSED, f"{ANN} is not valid") for number in (2, 4)})
     for document in (lead(Email=ANN), lead()):
-        leadbridge.quarantine(Quarantined(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
+        leadbridge.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
     return leadbridge
 
 
@@ -234,7 +234,10 @@ def test_what_is_erased_does_not_come_back(leadbridge: "Place", tolerance: str, 
     """Neither by the captured request, nor from a vendor's list, nor from the quarantine, for as long as it could."""
     text = leadbridge.path.read_text().replace("acme:\n", f"acme:\n    signature_tolerance: {tolerance}\n")
     leadbridge.configure(text)
-    document, refused = lead(Email=ANN), Quarantined(NOW, "acme", "t=1,v1=0", json.dumps(lead(Email=ANN)).encode())
+    document, refused = (
+        lead(Email=ANN),
+        QuarantinedRequest(NOW, "acme", "t=1,v1=0", json.dumps(lead(Email=ANN)).encode()),
+    )
     leadbridge.receive(document)
     leadbridge.quarantine(refused)
     before = time.time()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.event import Room
 from bridge.ingress.signature import sign
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from tests.building import NOW, lead
 from tests.cli.conftest import KEY, states
 
@@ -17,9 +17,9 @@ MISMATCH, STALE = Room.MISMATCH, Room.STALE
 REAL_KEY = "the-key-that-the-vendor-has"
 
 
-def refused(document: Any, key: str = REAL_KEY, chatbot: str = "acme", signed_at: float = NOW) -> Quarantined:
+def refused(document: Any, key: str = REAL_KEY, chatbot: str = "acme", signed_at: float = NOW) -> QuarantinedRequest:
     body = json.dumps(document).encode()
-    return Quarantined(NOW, chatbot, sign(key.encode(), str(int(signed_at)), body), body)
+    return QuarantinedRequest(NOW, chatbot, sign(key.encode(), str(int(signed_at)), body), body)
 
 
 def test_the_list_is_newest_first_without_what_the_requests_hold(leadbridge: "Place") -> None:
@@ -105,9 +105,11 @@ def test_what_is_no_lead_is_discarded_for_good(leadbridge: "Place") -> None:
 
 def test_doctor_and_reconcile_count_what_may_be_a_lead(leadbridge: "Place") -> None:
     now = time.time()
-    lead_, stale = (Quarantined(now, "acme", "t=1,v1=0", b"%d" % n, room) for n, room in enumerate((MISMATCH, STALE)))
-    junk = Quarantined(now, "acme", "t=1,v1=0", b"junk", Room.JUNK)
-    old = Quarantined(now - 90_000, "acme", "t=1,v1=0", b"old", MISMATCH)
+    lead_, stale = (
+        QuarantinedRequest(now, "acme", "t=1,v1=0", b"%d" % n, room) for n, room in enumerate((MISMATCH, STALE))
+    )
+    junk = QuarantinedRequest(now, "acme", "t=1,v1=0", b"junk", Room.JUNK)
+    old = QuarantinedRequest(now - 90_000, "acme", "t=1,v1=0", b"old", MISMATCH)
     assert "quarantine    empty" in leadbridge("doctor").stdout
     leadbridge.quarantine(junk)
     assert leadbridge("reconcile").exit_code == 0

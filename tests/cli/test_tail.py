@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.store import history
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from connectors.base import Delivered, Reason, Rejected
 from tests.building import NOW, lead
 from tests.cli.conftest import Place, failed
@@ -84,7 +84,7 @@ def test_strange_events_and_refused_requests(leadbridge: Place, follow: Any) -> 
         lambda: leadbridge.receive(
             lead(Email="test@example.com"), {"strange": 1, "SerialNumber": lead()["SerialNumber"]}
         ),
-        lambda: leadbridge.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}")),
+        lambda: leadbridge.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}")),
     )
     assert [(line["what"], line["detail"]) for line in lines[:2]] == [
         ("received", "test"),

@@ -17,7 +17,7 @@ from bridge.ingress.routing import identified
 from bridge.ingress.spool import Spool
 from bridge.store import tombstones
 from bridge.store.driver import Driver
-from bridge.store.interface import NewDelivery, Quarantined, Routed
+from bridge.store.interface import NewDelivery, QuarantinedRequest, RoutedEvent
 from bridge.store.migrate import migrate
 from bridge.store.schema import deliveries, events, installation, quarantine
 from bridge.store.spool import SpoolStore
@@ -37,7 +37,7 @@ class Away:
         self.error: Exception | None = None
         self.commits_first = False
 
-    async def accept(self, given: list[Routed]) -> list[bool]:
+    async def accept(self, given: list[RoutedEvent]) -> list[bool]:
         if self.commits_first:
             await self.store.accept(given)
         self._check()
@@ -47,7 +47,7 @@ class Away:
         self._check()
         return await self.store.identity(given)
 
-    async def quarantine(self, request: Quarantined) -> bool:
+    async def quarantine(self, request: QuarantinedRequest) -> bool:
         self._check()
         return await self.store.quarantine(request)
 
@@ -197,7 +197,7 @@ async def test_a_store_that_is_only_busy_is_not_away(rig: Rig) -> None:
 async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver) -> None:
     rig.store.away = True
     await rig.spool.accept([routed("crm")])
-    assert await rig.spool.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)
     (kept,) = rows(driver, quarantine)
@@ -206,7 +206,7 @@ async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver)
 
 async def test_a_refused_request_that_finds_the_store_away_is_kept_too(rig: Rig, driver: Driver) -> None:
     rig.store.away = True
-    assert await rig.spool.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
     assert rig.spool.in_use
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)
@@ -233,7 +233,7 @@ async def begin(store: SqlStore, tmp_path: Path, soon: None) -> AsyncIterator[Be
     await made[-1].stop()
 
 
-def sent(identity: Identity, **fields: Any) -> Routed:
+def sent(identity: Identity, **fields: Any) -> RoutedEvent:
     made = routed("crm", **fields)
     return made._replace(event=identified(made.event, identity))
 
@@ -261,7 +261,7 @@ async def test_a_spool_that_has_never_seen_its_database_makes_ids_of_its_own(beg
         (after.id, before.event.id) for before, after in zip((one, other), moved, strict=True)
     ]
     # The sender's next try is a duplicate of what was moved.
-    assert await alone.spool.accept([Routed(moved[0], one.deliveries)]) == [False]
+    assert await alone.spool.accept([RoutedEvent(moved[0], one.deliveries)]) == [False]
     assert len(rows(driver, events)) == 2
 
 

@@ -11,9 +11,9 @@ import pytest
 from bridge.event import EventState, Form
 from bridge.store import erasure
 from bridge.store.driver import Driver
-from bridge.store.erasure import Holding, Remains
-from bridge.store.interface import NewDelivery, Quarantined, Routed
-from bridge.store.person_match import Address, Mention, Phone, Words
+from bridge.store.erasure import PersonMatches, Remains
+from bridge.store.interface import NewDelivery, QuarantinedRequest, RoutedEvent
+from bridge.store.person_match import EmailAddress, Mention, PersonWords, PhoneNumber
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
@@ -22,7 +22,7 @@ from tests.store.test_sql import delivered, lease, rows
 
 pytestmark = pytest.mark.each_engine
 
-ANN = Address("Ann@Example.com")
+ANN = EmailAddress("Ann@Example.com")
 
 
 # -- whether an address stands somewhere
@@ -93,7 +93,7 @@ def test_any_body_is_looked_into(body: bytes) -> None:
 @pytest.mark.parametrize("email", ["", "ann", "@example.com", "ann@", "ann b@example.com", "a@b\nc"])
 def test_what_is_no_address_is_refused(email: str) -> None:
     with pytest.raises(ValueError, match="NAME@DOMAIN"):
-        Address(email)
+        EmailAddress(email)
 
 
 def test_a_repr_says_nothing_of_it() -> None:
@@ -102,7 +102,7 @@ def test_a_repr_says_nothing_of_it() -> None:
 
 # -- whether a number stands somewhere
 
-NUMBER = Phone("+1 (202) 555-0123")
+NUMBER = PhoneNumber("+1 (202) 555-0123")
 
 
 @pytest.mark.parametrize(
@@ -134,16 +134,16 @@ def test_another_countrys_or_a_longer_number_is_not_sure(text: str) -> None:
 
 def test_a_number_is_known_with_its_country() -> None:
     """As it is given, and both ways where the country is known, by a + or by name."""
-    national = Phone("030 123456 78", "DE")
+    national = PhoneNumber("030 123456 78", "DE")
     assert national.in_body(b'{"PhoneNumber": "+493012345678"}') is Mention.SURE
-    assert Phone("+49 30 12345678").in_body(b'{"PhoneNumber": "(030) 12345678"}') is Mention.SURE
-    assert Phone("030 12345678").in_body(b'{"PhoneNumber": "+493012345678"}') is Mention.NONE
-    assert Phone("030 12345678").in_body(b'{"PhoneNumber": "030/12345678"}') is Mention.SURE
+    assert PhoneNumber("+49 30 12345678").in_body(b'{"PhoneNumber": "(030) 12345678"}') is Mention.SURE
+    assert PhoneNumber("030 12345678").in_body(b'{"PhoneNumber": "+493012345678"}') is Mention.NONE
+    assert PhoneNumber("030 12345678").in_body(b'{"PhoneNumber": "030/12345678"}') is Mention.SURE
     assert NUMBER.in_body(b'{"PhoneNumber": 12025550123}') is Mention.SURE
 
 
 def test_a_short_number_counts_in_its_field_only() -> None:
-    short = Phone("555 0123")
+    short = PhoneNumber("555 0123")
     assert short.in_body(b'{"PhoneNumber": "555-0123"}') is Mention.SURE
     assert short.in_body(b'{"Content": "order 5550123"}') is Mention.UNSURE
     assert short.in_body(b'{"SessionID": 5550123, "Content": ""}') is Mention.NONE
@@ -152,7 +152,7 @@ def test_a_short_number_counts_in_its_field_only() -> None:
 @pytest.mark.parametrize("number", ["", "555 012", "call 2025550123", "ann@example.com"])
 def test_what_is_no_number_is_refused(number: str) -> None:
     with pytest.raises(ValueError, match="at least 7"):
-        Phone(number)
+        PhoneNumber(number)
 
 
 # -- rows, on each engine
@@ -160,13 +160,13 @@ def test_what_is_no_number_is_refused(number: str) -> None:
 MESSAGE = "I need forty chairs by the end of March, and somebody who puts them up"
 
 
-def look(driver: Driver) -> tuple[Holding, Holding]:
-    found, requests = Holding(), Holding()
+def look(driver: Driver) -> tuple[PersonMatches, PersonMatches]:
+    found, requests = PersonMatches(), PersonMatches()
     after: int | None = 0
     with driver.engine().connect() as connection:
         while after is not None:
-            after = erasure.look_at_events(connection, ANN, after, found, Words(ANN), IDENTITY)
-        assert erasure.look_at_requests(connection, ANN, 0, requests, Words(ANN), IDENTITY) is None
+            after = erasure.match_events(connection, ANN, after, found, PersonWords(ANN), IDENTITY)
+        assert erasure.match_requests(connection, ANN, 0, requests, PersonWords(ANN), IDENTITY) is None
     return found, requests
 
 
@@ -178,29 +178,29 @@ async def filled(store: SqlStore) -> None:
             routed("crm", Email="joann@example.com"),
             routed("crm", Email="", Content="please answer to ANN@example.com"),
             routed("crm", "mail"),
-            Routed(
+            RoutedEvent(
                 event()._replace(
                     payload=b"no JSON: ann@example.com", state=EventState.UNRECOGNISED, type=None, form=Form.RAW
                 )
             ),
-            Routed(event(Email="ann@example.com")._replace(state=EventState.TEST)),
+            RoutedEvent(event(Email="ann@example.com")._replace(state=EventState.TEST)),
         ]
     )
     await store.settle(await lease(store), [delivered(1)])
     for document in (lead(Email="ann@example.com"), lead()):
-        assert await store.quarantine(Quarantined(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
+        assert await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
 
 
 async def test_finds_what_holds_it_in_steps(store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "READ_STEP", 2)
     await filled(store)
 
-    found = Holding()
+    found = PersonMatches()
     steps = []
     with driver.engine().connect() as connection:
         after: int | None = 0
         while after is not None:
-            after = erasure.look_at_events(connection, ANN, after, found, Words(ANN), IDENTITY)
+            after = erasure.match_events(connection, ANN, after, found, PersonWords(ANN), IDENTITY)
             steps.append(after)
         extent = erasure.extent(connection, list(found.sure))
 
@@ -240,7 +240,7 @@ async def test_what_destinations_said_of_the_person_goes_as_a_whole(
         "401: the token has expired",
     ]
     person = event(Email="ann@example.com", FirstName="Ann", LastName="Bolena", Content=MESSAGE)
-    await store.accept([Routed(person, (NewDelivery("crm", "crm"),)), *(routed("crm", "mail") for _ in range(3))])
+    await store.accept([RoutedEvent(person, (NewDelivery("crm", "crm"),)), *(routed("crm", "mail") for _ in range(3))])
     with driver.engine().begin() as connection:
         for number, text in enumerate(said, 2):
             connection.execute(deliveries.update().values(detail=text).where(deliveries.c.id == number))
@@ -250,12 +250,12 @@ async def test_what_destinations_said_of_the_person_goes_as_a_whole(
         pause = {"paused_by": "lane", "pause_reason": "unauthorized", "paused_until": NOW, "pause_detail": said[1]}
         connection.execute(lanes.insert().values(name="crm", **pause))
 
-    words = Words(ANN)
+    words = PersonWords(ANN)
     with driver.engine().connect() as connection:
-        found = Holding()
+        found = PersonMatches()
         after: int | None = 0
         while after is not None:
-            after = erasure.look_at_events(connection, ANN, after, found, words, IDENTITY)
+            after = erasure.match_events(connection, ANN, after, found, words, IDENTITY)
     steps = list(erasure.texts(lambda: driver.engine().connect(), words, list(found.sure)))
     assert sum(len(each.columns) for step in steps for each in step) == 4 * 2 + 1
     with driver.engine().begin() as connection:
@@ -292,7 +292,7 @@ def in_files(driver: SqliteDriver) -> list[str]:
 
 def erase_all(driver: SqliteDriver) -> None:
     found, requests = look(driver)
-    steps = list(erasure.texts(lambda: driver.engine().connect(), Words(ANN), list(found.sure)))
+    steps = list(erasure.texts(lambda: driver.engine().connect(), PersonWords(ANN), list(found.sure)))
     with driver.engine().begin() as connection:
         erasure.erase_events(connection, list(found.sure))
         erasure.erase_requests(connection, list(requests.sure))
@@ -320,7 +320,9 @@ async def test_nothing_is_left_in_the_files_beside_a_serving_process(
     embedded.lock()
     other = routed("crm")
     escaped = event(Email="ann@example.com")
-    await embedded_store.accept([other, Routed(escaped._replace(payload=escaped.payload.replace(b"@", b"\\u0040")))])
+    await embedded_store.accept(
+        [other, RoutedEvent(escaped._replace(payload=escaped.payload.replace(b"@", b"\\u0040")))]
+    )
     await hidden(embedded_store, embedded)
     assert in_files(embedded)
 

@@ -19,7 +19,7 @@ from bridge.store.interface import Lease, Pause
 from bridge.store.postgres import PostgresDriver
 from bridge.store.postgres_queue import ROW_MILLISECONDS
 from bridge.store.sql import SqlStore
-from bridge.store.transaction import changing
+from bridge.store.transaction import transaction
 from tests.building import NOW, routed
 from tests.postgresql import ToldDriver
 from tests.store.test_postgres import ask, until
@@ -205,7 +205,7 @@ async def _settle(store: SqlStore, lease: Lease) -> None:
 def _operator(driver: PostgresDriver) -> None:
     chance = random.Random(0)
     for _ in range(STEPS):
-        with changing(driver) as connection:
+        with transaction(driver) as connection:
             match chance.randrange(3):
                 case 0:
                     commands.replay(connection, [chance.randint(1, STEPS * len(NAMES))], time.time())

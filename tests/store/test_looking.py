@@ -14,7 +14,7 @@ from bridge.operations.reconcile import Counted, steps
 from bridge.store import history, statistics
 from bridge.store.driver import Driver
 from bridge.store.history import Follower
-from bridge.store.interface import DeliveryState, Quarantined, Routed
+from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
@@ -42,7 +42,7 @@ async def settle(store: SqlStore, outcomes: dict[int, Outcome]) -> None:
 async def filled(store: SqlStore) -> SqlStore:
     """Four leads for two destinations: one dead at the crm, one delivered there; and a strange event."""
     await store.accept([routed("crm", "mail", received_at=NOW + number) for number in range(4)])
-    await store.accept([Routed(event(received_at=NOW + 9)._replace(state=EventState.UNRECOGNISED))])
+    await store.accept([RoutedEvent(event(received_at=NOW + 9)._replace(state=EventState.UNRECOGNISED))])
     await settle(store, {1: Rejected(Reason.REFUSED, "no"), 3: Delivered("17")})
     return store
 
@@ -52,37 +52,37 @@ async def test_what_a_person_asks_is_from_one_moment(store: SqlStore, driver: Dr
         return int(connection.execute(text("SELECT count(*) FROM events")).scalar_one())
 
     with driver.connect() as connection:
-        with driver.looking(connection):
+        with driver.snapshot(connection):
             assert count(connection) == 0
             await store.accept([routed("crm")])
             assert count(connection) == 0
-        with driver.looking(connection):
+        with driver.snapshot(connection):
             assert count(connection) == 1
 
 
 async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgresql(database: str) -> None:
     driver = PostgresDriver(database)
     with driver.connect() as connection:
-        with driver.looking(connection):
+        with driver.snapshot(connection):
             assert connection.execute(text("SHOW max_parallel_workers_per_gather")).scalar() == "0"
             assert connection.execute(text("SHOW statement_timeout")).scalar() == "30s"
-        with pytest.raises(DBAPIError, match="read-only"), driver.looking(connection):
+        with pytest.raises(DBAPIError, match="read-only"), driver.snapshot(connection):
             connection.execute(text("DELETE FROM events"))
         # Nothing of it stays in the session.
         assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
 
 
 async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
-    found = await desk.ask(lambda connection: statistics.look(connection, ["crm", "other"], whole=True))
-    assert found.dead == [statistics.Dead("crm", "refused", 1, NOW + 1)]
+    found = await desk.ask(lambda connection: statistics.alert_statistics(connection, ["crm", "other"], whole=True))
+    assert found.dead == [statistics.DeadLetters("crm", "refused", 1, NOW + 1)]
     assert found.backlogs == [statistics.Backlog("crm", NOW + 2, 2)]
     assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
-    part = await desk.ask(lambda connection: statistics.look(connection, [], whole=False))
-    assert part == statistics.Stored([], [], 0, None)
+    part = await desk.ask(lambda connection: statistics.alert_statistics(connection, [], whole=False))
+    assert part == statistics.AlertStatistics([], [], 0, None)
 
 
 async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
-    await filled.accept([Routed(event())])
+    await filled.accept([RoutedEvent(event())])
     last = await desk.ask(history.last_event)
     assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
@@ -91,12 +91,12 @@ async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
         {("acme", None): 1},
         1,
     )
-    assert await desk.ask(lambda connection: history.count(connection, 1, last)) == whole
+    assert await desk.ask(lambda connection: history.count_events(connection, 1, last)) == whole
     parts = Counted()
     for first, end in steps(1, last, 2):
-        parts += await desk.ask(partial(history.count, first=first, last=end))
+        parts += await desk.ask(partial(history.count_events, first=first, last=end))
     assert parts == whole
-    assert await desk.ask(lambda connection: history.count(connection, 7, 9)) == Counted()
+    assert await desk.ask(lambda connection: history.count_events(connection, 7, 9)) == Counted()
 
 
 async def test_what_was_delivered_is_read_page_by_page_newest_first(
@@ -108,7 +108,7 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     async def read(first: int) -> list[list[int]]:
         pages, before = [], None
         while True:
-            page = await desk.ask(partial(history.delivered, destination="crm", first=first, before=before))
+            page = await desk.ask(partial(history.delivered_page, destination="crm", first=first, before=before))
             pages.append([each.id for each in page.rows])
             if page.next is None:
                 return pages
@@ -123,7 +123,7 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     pages = await read(1)
     assert [each for page in pages for each in page] == [13, 11, 9, 5, 3, 1]
     assert len(pages) > 3
-    (record,) = (await desk.ask(partial(history.delivered, destination="crm", first=7, before=None))).rows
+    (record,) = (await desk.ask(partial(history.delivered_page, destination="crm", first=7, before=None))).rows
     assert (record.chatbot, record.route, record.remote_id) == ("acme", "crm", "r13")
     assert len(record.event_id) == 32
 
@@ -132,7 +132,7 @@ async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
     follower = Follower()
     await desk.ask(lambda connection: follower.begin(connection, 0))
     assert not (await desk.ask(follower.look)).events
-    await filled.quarantine(Quarantined(NOW, "acme", "t=1", b"{}"))
+    await filled.quarantine(QuarantinedRequest(NOW, "acme", "t=1", b"{}"))
     await filled.accept([routed("crm")])
     await settle(filled, {5: Delivered("18"), 9: Delivered("19")})
     news = await desk.ask(follower.look)

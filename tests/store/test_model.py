@@ -20,7 +20,7 @@ from bridge.errors import LeaseLostError
 from bridge.store import commands, queue, sharding
 from bridge.store.driver import Driver, raw
 from bridge.store.encryption import NO_KEYS, KeyRing
-from bridge.store.interface import DeliveryState, Lease, NewDelivery, Routed
+from bridge.store.interface import DeliveryState, Lease, NewDelivery, RoutedEvent
 from bridge.store.migrate import migrate
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
@@ -90,7 +90,7 @@ class StoreModel(RuleBasedStateMachine):
         self.runner = self.resources.enter_context(asyncio.Runner())
         self.open()
         self.now = NOW
-        self.known: dict[str, Routed] = {}
+        self.known: dict[str, RoutedEvent] = {}
         self.expected: dict[int, Expected] = {}
         self.newest = 0
         """The highest id that a delivery has had."""
@@ -122,11 +122,13 @@ class StoreModel(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    def routed(self, sessions: list[int], to: list[str]) -> list[Routed]:
+    def routed(self, sessions: list[int], to: list[str]) -> list[RoutedEvent]:
         routes = tuple(NewDelivery(name, name) for name in to)
-        return [Routed(event(self.now, SessionID=number, Email=f"{number % 3}@b.co"), routes) for number in sessions]
+        return [
+            RoutedEvent(event(self.now, SessionID=number, Email=f"{number % 3}@b.co"), routes) for number in sessions
+        ]
 
-    def learn(self, accepted: list[Routed]) -> list[bool]:
+    def learn(self, accepted: list[RoutedEvent]) -> list[bool]:
         """Take events into the model that the store has taken; say of each whether it is new."""
         new, added = [], []
         for each in accepted:

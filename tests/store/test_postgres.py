@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, text
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.store import configuration, postgres, queue
 from bridge.store.driver import raw
-from bridge.store.interface import NewDelivery, Pause, Quarantined, Routed
+from bridge.store.interface import NewDelivery, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
@@ -150,7 +150,7 @@ async def test_others_are_told_at_once_of_what_is_accepted(
     other.on_accepted = told.append
     await until(lambda: ask(database, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN %%'"))
     await store.accept([routed("crm", "mail")])
-    await store.accept([Routed(event(), (NewDelivery("dead", "dead", "when failed"),))])
+    await store.accept([RoutedEvent(event(), (NewDelivery("dead", "dead", "when failed"),))])
     await until(lambda: frozenset().union(*told) == {"crm", "mail"})
 
 
@@ -161,9 +161,9 @@ async def test_others_are_told_at_once_and_then_no_more_often_than_they_can_use(
     tellings: list[set[str]] = []
 
     class Counting(ToldDriver):
-        def tell(self, writer: Any, accepted: Collection[str]) -> None:
+        def notify(self, writer: Any, accepted: Collection[str]) -> None:
             tellings.append(set(accepted))
-            super().tell(writer, accepted)
+            super().notify(writer, accepted)
 
     store = SqlStore(Counting(database))
     told: list[Any] = []
@@ -374,13 +374,13 @@ async def test_a_refused_request_does_not_wait_for_a_table_that_is_locked(
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE quarantine")
         with pytest.raises(StoreUnavailableError, match="does not answer"):
-            await store.quarantine(Quarantined(NOW, "acme", "t=1,v1=00", b"{}"))
+            await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
         blocker.rollback()
     await store.close()
 
 
 async def test_processes_leave_each_other_time_for_their_turns(store: SqlStore, other: SqlStore) -> None:
-    turn = ToldDriver.turn
+    turn = ToldDriver.turn_seconds
     await store.meet("one", ["crm"], NOW, 60.0)
     assert store._writer.spacing == 0
     await other.meet("two", ["crm"], NOW, 60.0)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from bridge import app
 from bridge.store import pruner
 from bridge.store.driver import Driver
-from bridge.store.pruner import DOUBT_SECONDS, ROUND_SECONDS, Doubt
+from bridge.store.pruner import DOUBT_SECONDS, ROUND_SECONDS, ClockDoubt
 from bridge.store.schema import events
 from bridge.store.sql import SqlStore
 from tests.building import NOW, Clock, config, routed
@@ -21,29 +21,29 @@ YEAR = 365 * DAY
 
 
 def test_a_clock_that_goes_with_the_events_is_trusted_at_once() -> None:
-    doubt = Doubt()
+    doubt = ClockDoubt()
     for hour in range(100):
         now = NOW + hour * 3600
         assert not doubt.holds(now, hour * 3600.0, now, NOW)
-    assert not Doubt().holds(NOW, 0.0, NOW, None), "an empty store has nothing to lose"
+    assert not ClockDoubt().holds(NOW, 0.0, NOW, None), "an empty store has nothing to lose"
 
 
 def test_a_clock_far_beyond_the_newest_event_is_trusted_after_a_day_of_running_time() -> None:
-    doubt = Doubt()
+    doubt = ClockDoubt()
     held = [doubt.holds(NOW + hour * 3600, hour * 3600.0, NOW + hour * 3600, NOW - 40 * DAY) for hour in range(30)]
     assert held == [True] * 24 + [False] * 6
     # New events of the wrong time do not end it sooner.
-    doubt = Doubt()
+    doubt = ClockDoubt()
     assert doubt.holds(NOW, 0.0, NOW, NOW - 200 * DAY)
     assert doubt.holds(NOW + 3600, 3600.0, NOW + 3600, NOW + 3600)
 
 
 def test_a_clock_that_jumps_is_held_back_and_a_clock_ahead_of_the_database_too() -> None:
-    doubt = Doubt()
+    doubt = ClockDoubt()
     assert not doubt.holds(NOW, 0.0, NOW, NOW)
     assert doubt.holds(NOW + 200 * DAY, 3600.0, NOW + 200 * DAY, NOW)
     assert doubt.holds(NOW + 200 * DAY + 3600, 7200.0, NOW + 200 * DAY + 3600, NOW)
-    doubt = Doubt()
+    doubt = ClockDoubt()
     for hour in range(48):
         there = NOW + hour * 3600
         assert doubt.holds(there + DOUBT_SECONDS + 1, hour * 3600.0, there, there)

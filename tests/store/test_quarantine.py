@@ -12,7 +12,7 @@ from bridge.ingress.signature import fingerprint
 from bridge.store import pruner, tombstones
 from bridge.store import quarantine as rooms
 from bridge.store.driver import Driver
-from bridge.store.interface import Quarantined
+from bridge.store.interface import QuarantinedRequest
 from bridge.store.quarantine import AGE_LIMIT, Bounds
 from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
@@ -29,8 +29,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "TOTALS", dict.fromkeys(Room, Bounds(8, 1_500)))
 
 
-def request(number: int, at: float = NOW, room: Room = Room.MISMATCH, chatbot: str = "acme") -> Quarantined:
-    return Quarantined(at, chatbot, "t=1,v1=00", b"body %d" % number, room)
+def request(number: int, at: float = NOW, room: Room = Room.MISMATCH, chatbot: str = "acme") -> QuarantinedRequest:
+    return QuarantinedRequest(at, chatbot, "t=1,v1=00", b"body %d" % number, room)
 
 
 def bodies(driver: Driver) -> Counter[str]:
@@ -110,7 +110,7 @@ async def test_it_is_known_under_which_keys_a_signature_has_held(store: SqlStore
     await store.keep_proofs({"acme": second}, NOW)
 
     with driver.engine().connect() as connection:
-        assert rooms.proved(connection) == {"acme": second, "other": second}
+        assert rooms.proven_keys(connection) == {"acme": second, "other": second}
 
 
 async def test_a_serving_process_removes_what_is_old(

@@ -4,7 +4,7 @@ from sqlalchemy import func, select, text
 from bridge.event import EventState
 from bridge.store import retention
 from bridge.store.driver import Driver
-from bridge.store.interface import Routed
+from bridge.store.interface import RoutedEvent
 from bridge.store.schema import attempts, deliveries, events
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SPARE_PAGES, SqliteDriver
@@ -48,7 +48,7 @@ async def test_keeps_what_is_pending_and_removes_the_rest_in_its_time(store: Sql
 async def test_events_without_deliveries_have_their_time_too(
     store: SqlStore, driver: Driver, state: EventState, days: int
 ) -> None:
-    await store.accept([Routed(event()._replace(state=state))])
+    await store.accept([RoutedEvent(event()._replace(state=state))])
     await prune(store, NOW + days * DAY - 1)
     assert len(rows(driver, events)) == 1
     await prune(store, NOW + days * DAY)

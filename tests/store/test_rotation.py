@@ -10,10 +10,10 @@ from sqlalchemy import Connection, LargeBinary, select, update
 from bridge.errors import OperatorError
 from bridge.store import commands, rotation
 from bridge.store.driver import Driver
-from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, carry
-from bridge.store.interface import Attempt, NewDelivery, Pause, Quarantined, Routed
+from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_keys
+from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.queries import delivery_story, payload, quarantined
-from bridge.store.rotation import KINDS, Rotation
+from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.url import prepare
@@ -33,7 +33,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     prepare(using(driver, keys))
     store = SqlStore(driver)
     await store.identity(None)
-    await store.accept([Routed(event(), (NewDelivery("crm", "crm"), NewDelivery("other", "other", SAID)))])
+    await store.accept([RoutedEvent(event(), (NewDelivery("crm", "crm"), NewDelivery("other", "other", SAID)))])
     held = await lease(store)
     (due,) = await store.due("crm", 0, 10)
     (read,) = await store.read("crm", [due.id])
@@ -43,7 +43,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
         held, [replace(settled, detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
     )
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
-    await store.quarantine(Quarantined(NOW, "acme", "t=1,v1=2", SAID.encode()))
+    await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()))
     await store.keep_secret("crm", "refresh_token", SAID, NOW)
     await store.keep_configuration({"/config.yaml": SAID.encode()}, NOW)
     await store.close()
@@ -54,7 +54,7 @@ def using(driver: Driver, keys: KeyRing) -> Driver:
     driver.keys = keys
     for name in ("_autocommit", "_transactions"):
         if engine := getattr(driver, name, None):
-            carry(engine, keys)
+            attach_keys(engine, keys)
     return driver
 
 
@@ -78,7 +78,7 @@ def values(driver: Driver) -> dict[str, list[Any]]:
                 bytes(value) if isinstance(column.type, LargeBinary) else value
                 for value in connection.execute(select(column).where(column.is_not(None))).scalars()
             ]
-            for kind in KINDS
+            for kind in ENCRYPTED_TABLES
             for column in kind.columns
         }
 
@@ -106,14 +106,14 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
     await fill(driver, before)
     using(driver, NEW)
     with driver.engine().connect() as connection:
-        census = rotation.census(connection)
+        census = rotation.count_by_key(connection)
         assert set(census) == {before.ids[0] if before else None}
     assert rotated(driver, NEW).damaged == set()
     assert unsealed(driver) == []
     with driver.engine().begin() as connection:
-        assert rotation.census(connection) == {NEW.ids[0]: census.total()}
-        rotation.enlist(connection)
-        rotation.delist(connection)
+        assert rotation.count_by_key(connection) == {NEW.ids[0]: census.total()}
+        rotation.list_first_key(connection)
+        rotation.unlist_other_keys(connection)
     using(driver, KeyRing((TWO,)))
     prepare(driver)
     with driver.engine().connect() as connection:
@@ -153,14 +153,14 @@ async def test_a_damaged_row_is_named_and_the_others_are_done(driver: Driver) ->
     rotation_ = rotated(driver, NEW)
     assert {table for table, _ in rotation_.damaged} == {"events"}
     with driver.engine().connect() as connection:
-        assert rotation.census(connection)[OLD.ids[0]] == 1
+        assert rotation.count_by_key(connection)[OLD.ids[0]] == 1
 
 
 async def test_a_damaged_payload_becomes_a_dead_letter_and_holds_up_no_other(driver: Driver) -> None:
     using(driver, OLD)
     prepare(driver)
     store = SqlStore(driver)
-    await store.accept([Routed(event(), (NewDelivery("crm", "crm"),)) for _ in range(2)])
+    await store.accept([RoutedEvent(event(), (NewDelivery("crm", "crm"),)) for _ in range(2)])
     with driver.engine().begin() as connection:
         first = connection.execute(select(events.c.seq).order_by(events.c.seq)).scalars().all()[0]
         wrong = OLD.seal(b"{}", "events.payload", b"another")
@@ -185,7 +185,7 @@ async def test_an_operators_words_about_a_pause_are_encrypted_too(driver: Driver
 
 def test_every_table_that_can_hold_a_word_is_known() -> None:
     """A new column for texts has to be looked at here."""
-    names = {f"{kind.table.name}.{column.name}" for kind in KINDS for column in kind.columns}
+    names = {f"{kind.table.name}.{column.name}" for kind in ENCRYPTED_TABLES for column in kind.columns}
     texts = {
         f"{table.name}.{column.name}"
         for table in metadata.tables.values()

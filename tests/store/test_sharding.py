@@ -15,7 +15,7 @@ from bridge.delivery.sharding import lanes_of, shard, shard_of
 from bridge.errors import LeaseLostError
 from bridge.store import commands, lease, queue, sharding
 from bridge.store.driver import Driver, raw
-from bridge.store.interface import Lease, Meeting, NewDelivery, Pause, Routed
+from bridge.store.interface import Lease, Meeting, NewDelivery, Pause, RoutedEvent
 from bridge.store.lane_queries import LaneRow, all_lanes
 from bridge.store.schema import deliveries, lanes
 from bridge.store.sql import SqlStore
@@ -79,7 +79,7 @@ async def test_each_delivery_is_read_by_the_lane_of_its_contact_and_by_no_other(
 async def test_one_born_dead_or_put_back_or_moved_is_marked_as_one_that_is_accepted(
     store: SqlStore, driver: Driver
 ) -> None:
-    await store.accept([Routed(routed().event, (NewDelivery("crm", "crm", "when failed"),)) for _ in range(9)])
+    await store.accept([RoutedEvent(routed().event, (NewDelivery("crm", "crm", "when failed"),)) for _ in range(9)])
     await store.accept([routed("mail") for _ in range(9)])
     await meet(store, 4)
     assert act(driver, commands.replay, list(range(1, 10)), NOW).keys() == set(range(1, 10))

@@ -19,7 +19,7 @@ from bridge.store import commands, tombstones, writer
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.history import recent_events
-from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, Routed, Settlement
+from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
 from bridge.store.migrate import HEAD, migrate, revision
 from bridge.store.schema import attempts, deliveries, events, lanes, metadata
 from bridge.store.sql import SqlStore
@@ -81,7 +81,7 @@ async def test_many_at_once_are_all_kept(store: SqlStore, driver: Driver) -> Non
 
 async def test_one_bad_change_does_not_spoil_the_others_of_its_group(store: SqlStore, driver: Driver) -> None:
     twice = NewDelivery("crm", "crm")
-    broken = Routed(event(), (twice, twice))
+    broken = RoutedEvent(event(), (twice, twice))
     results = await asyncio.gather(
         store.accept([routed("crm")]), store.accept([broken]), store.accept([routed("crm")]), return_exceptions=True
     )
@@ -91,7 +91,7 @@ async def test_one_bad_change_does_not_spoil_the_others_of_its_group(store: SqlS
 
 
 async def test_a_delivery_that_cannot_be_made_is_born_a_dead_letter(store: SqlStore, driver: Driver) -> None:
-    await store.accept([Routed(event(), (NewDelivery("crm", "crm", "when failed"),))])
+    await store.accept([RoutedEvent(event(), (NewDelivery("crm", "crm", "when failed"),))])
     (row,) = rows(driver, deliveries)
     assert (row.state, row.reason, row.detail) == ("dead", "mapping", "when failed")
     assert await store.due("crm", 0, 10) == []
@@ -114,7 +114,7 @@ async def test_reading_leaves_out_what_is_not_pending_any_more(store: SqlStore) 
 async def test_reading_ends_where_it_has_read_enough(store: SqlStore, driver: Driver) -> None:
     large = b"x" * (READ_BYTES // 2)
     for _ in range(5):
-        await store.accept([Routed(event()._replace(payload=large), (NewDelivery("crm", "crm"),))])
+        await store.accept([RoutedEvent(event()._replace(payload=large), (NewDelivery("crm", "crm"),))])
     ids = [1, 2, 3, 4, 5]
     assert [each.id for each in await store.read("crm", ids)] == [1, 2]
     assert [each.id for each in await store.read("crm", ids[2:])] == [3, 4]
@@ -503,7 +503,7 @@ async def test_keeps_the_files_of_the_configuration_in_use(store: SqlStore, driv
 
 async def test_gives_the_last_accepted_events(store: SqlStore, driver: Driver) -> None:
     accepted = [routed("crm", Email=f"{number}@example.com") for number in range(4)]
-    unknown = Routed(event()._replace(state=EventState.UNRECOGNISED, chatbot=None, type=None))
+    unknown = RoutedEvent(event()._replace(state=EventState.UNRECOGNISED, chatbot=None, type=None))
     await store.accept([*accepted, unknown])
 
     with driver.engine().connect() as connection:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver, raw
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.transaction import BEGINNINGS, changing
+from bridge.store.transaction import BEGINNINGS, transaction
 
 pytestmark = pytest.mark.each_engine
 
@@ -43,10 +43,10 @@ def test_it_begins_when_the_other_has_ended(impatient: Driver, failures: int, mo
 
     monkeypatch.setattr(impatient, "roll_back", failed)
     if failures < BEGINNINGS:
-        with changing(impatient) as connection:
+        with transaction(impatient) as connection:
             raw(connection).execute(COUNT)
     else:
-        with pytest.raises(StoreUnavailableError, match="lock"), changing(impatient):
+        with pytest.raises(StoreUnavailableError, match="lock"), transaction(impatient):
             pass
     other.close()
     assert left == 0

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from bridge.delivery.batching import Ready
 from bridge.errors import StoreUnavailableError
-from bridge.store.interface import Delivery, Routed
+from bridge.store.interface import Delivery, RoutedEvent
 from bridge.store.sql import SqlStore
 from bridge.telemetry import attributes, spans
 from bridge.telemetry.export import Tracer
@@ -309,4 +309,4 @@ async def test_an_accept_that_belongs_to_no_request_is_left_alone() -> None:
         async def quarantine(self, request: Any) -> bool:
             return True
 
-    assert await spans._TracedIntake(Kept()).accept([Routed(event())]) == [True]
+    assert await spans._TracedIntake(Kept()).accept([RoutedEvent(event())]) == [True]

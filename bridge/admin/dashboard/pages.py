@@ -20,7 +20,7 @@ from bridge.admin.sources import Page
 from bridge.admin.views import View
 from bridge.operations.audit import Action
 from bridge.operations.dry_run import DryRuns
-from bridge.store.commands import Act
+from bridge.store.commands import BulkAction
 
 
 class Pages:
@@ -136,7 +136,7 @@ class Pages:
         if form.get("sure") != "yes":
             found = await self._orders.preview(caller, wanted)
             return self._screen.page(
-                "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is Act.DISCARD
+                "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is BulkAction.DISCARD
             )
         run = await self._orders.begin(caller, wanted)
         return self._screen.say(caller, f"Run {run.id} has begun.", f"/runs/{run.id}")
