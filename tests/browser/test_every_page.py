@@ -63,7 +63,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await expect(page.get_by_role("button", name="Resume crm")).to_be_visible()
     yield "overview-paused"
     await page.goto("/audit")
-    await expect(page.locator("tbody tr")).to_have_count(5)
+    await expect(page.locator("tbody tr")).to_have_count(6)
     yield "audit"
     await page.get_by_label("Action").select_option("reveal")
     await page.get_by_role("button", name="Show").click()

@@ -86,7 +86,7 @@ async def test_a_lead_that_never_arrived_is_found_by_reconciling(dashboard: Dash
     await person.page.get_by_label("Received in").select_option("the last 7 days")
     await person.page.get_by_role("button", name="Show").click()
     counted = person.page.get_by_role("region", name="By chatbot and destination")
-    await expect(counted.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0"])
+    await expect(counted.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0", "0"])
     missing = person.page.get_by_role("region", name="Leads whose delivery is dead")
     await missing.get_by_role("link").click()
     await expect(person.page.locator(".why").first).to_contain_text("mapping: field `phone`: required, but empty")
@@ -96,7 +96,9 @@ async def test_a_lead_that_never_arrived_is_found_by_reconciling(dashboard: Dash
     await expect(person.page.locator("#inquiry")).to_contain_text("done", timeout=MILLISECONDS)
     # The connector of this destination cannot ask.
     asked = person.page.get_by_role("region", name="By chatbot and destination")
-    await expect(asked.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0", "0", "0", "1"])
+    await expect(asked.locator("tbody tr td")).to_have_text(
+        ["acme", "crm", "2", "1", "0", "1", "0", "0", "0", "0", "1"]
+    )
     await person.page.goto("/audit")
     done = person.page.locator("tbody tr").first
     await expect(done).to_contain_text("inquire")

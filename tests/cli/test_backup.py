@@ -23,6 +23,8 @@ def restored(place: "Place", copy: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         place.driver.path.with_name(place.driver.path.name + ending).unlink(missing_ok=True)
     shutil.copy(copy, place.driver.path)
+    # A process that had opened the file before would refuse it.
+    place.driver = SqliteDriver(make_url(f"sqlite:///{place.driver.path}"))
 
 
 def test_a_copy_is_checked_and_can_be_restored(filled: "Place") -> None:
