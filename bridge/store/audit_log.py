@@ -66,12 +66,12 @@ def page(
     connection: Connection, action: Action | None = None, before: int | None = None, limit: int = PAGE
 ) -> Sequence[AuditRow]:
     """Read a page of entries, newest first; `before` is the id of the last one of the page before."""
-    asked = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if action is not None:
-        asked = asked.where(audit.c.action == action.value)
+        query = query.where(audit.c.action == action.value)
     if before is not None:
-        asked = asked.where(audit.c.id < before)
-    found = connection.execute(asked).mappings()
+        query = query.where(audit.c.id < before)
+    found = connection.execute(query).mappings()
     return [AuditRow(**{**row, "facts": orjson.loads(row["facts"] or "{}")}) for row in found]
 
 

@@ -1,11 +1,11 @@
-"""Encryption at rest: what a person or a destination said is sealed before it is written, each value to its row.
+"""Encryption at rest, value by value. Each encrypted value is bound to its row.
 
 A sealed value is a header (a mark, a version, the key's id), a random nonce, and the output of AES-256-GCM. The
-header, the column and the row's own identity are the associated data, so a value that is moved to another row, cut off
-or changed in one bit is refused. A text column holds the same bytes as base64, behind a mark of its own.
+header, the column and the identity of the row are the associated data. A value that was moved to another row, cut off
+or changed in one bit is therefore refused. A text column holds the same bytes as base64, behind its own mark.
 
-A value that is not encrypted is stored as it is. Only one that begins like a sealed value is marked as plain, so that
-nobody can make a plain value pass for a sealed one.
+Without keys, values are stored in plain. A plain value that begins like a sealed one gets a mark, so that a sender
+cannot make a plain value pass for a sealed one.
 """
 
 import base64
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 6
 MARK: Final = b"\x00LBE\xff"
-"""The beginning of a sealed value. With the version and the key's id it is 12 bytes: 16 characters of base64."""
+"""First bytes of a sealed value. With the version and the key's id they are 12 bytes: 16 characters of base64."""
 TEXT_MARK: Final = "\x01LBE:"
-"""The beginning of a sealed text. PostgreSQL's text can hold this character."""
+"""First characters of a sealed text. PostgreSQL's text type accepts this control character."""
 
 _PLAIN: Final = MARK + b"\x00"
 _SEALED: Final = MARK + b"\x01"
@@ -34,11 +34,11 @@ _HEADER: Final = len(_SEALED) + ID_BYTES
 _NONCE: Final = 12
 _TAG: Final = 16
 OVERHEAD: Final = _HEADER + _NONCE + _TAG
-"""Bytes that a sealed value has more than the plain one."""
+"""Bytes that sealing adds to a value."""
 _INFO: Final = "key_ring"
 
 RowIdentity = bytes | str | int | float
-"""A part of what names a row, and never changes."""
+"""A part of a row's identity. It never changes."""
 
 
 class KeyMissingError(StoreUnavailableError):
@@ -59,39 +59,39 @@ class DamagedError(OperatorError):
 
 
 def missing_key(key: str) -> str:
-    """Say that a key is needed, by its id."""
+    """Return the message for a key that is needed and not configured."""
     return (
-        f"the store needs the encryption key {key}, which is not in store.encryption_keys: put it into the list, after "
+        f"the store needs the encryption key {key}, which is not in store.encryption_keys: add it to the list, after "
         "the key that encrypts"
     )
 
 
 def key_id(key: bytes) -> bytes:
-    """Return what names a key without telling anything of it."""
+    """Compute the id of a key. It does not reveal the key."""
     return hashlib.sha256(b"leadbridge store key\0" + key).digest()[:ID_BYTES]
 
 
 class KeyRing:
-    """The keys of a store. The first encrypts, all decrypt; without keys everything is written as it is."""
+    """The keys of a store. The first encrypts, and all decrypt. Without keys, values are written in plain."""
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
-        """Take the keys, `KEY_BYTES` each."""
+        """Create the ring from keys of `KEY_BYTES` bytes each."""
         self.ids: Final = tuple(key_id(key).hex() for key in keys)
         self._ciphers = _ciphers(keys)
         self._header = _SEALED + key_id(keys[0]) if keys else b""
         self._first = self._ciphers[key_id(keys[0])] if keys else None
 
     def __repr__(self) -> str:
-        """Name the keys by their ids: a repr ends up in logs."""
+        """Return the ids of the keys, never the keys: a repr can end up in logs."""
         return f"KeyRing({', '.join(self.ids)})"
 
     def __bool__(self) -> bool:
-        """Whether values are encrypted."""
+        """Return True if values are encrypted."""
         return self._first is not None
 
     @property
     def beginning(self) -> bytes:
-        """The first bytes of every value that the first key has sealed; empty without keys."""
+        """First bytes of every value that the first key sealed; empty without keys."""
         return self._header
 
     def seal(self, value: bytes, column: str, *row: RowIdentity) -> bytes:
@@ -102,7 +102,7 @@ class KeyRing:
         return self._header + nonce + self._first.encrypt(nonce, value, _bound(self._header, column, row))
 
     def open(self, sealed: bytes, column: str, *row: RowIdentity) -> bytes:
-        """Return what `seal` was given for the same column and row. Raises KeyMissingError and DamagedError."""
+        """Decrypt a value that `seal` encrypted for this column and row. Raises KeyMissingError and DamagedError."""
         if not sealed.startswith(MARK):
             return sealed
         header = sealed[:_HEADER]
@@ -130,7 +130,6 @@ class KeyRing:
         if value is None:
             return None
         if self._first is None:
-            # A text that begins like a sealed one is marked as plain.
             return _as_text(_PLAIN + value.encode()) if value.startswith(TEXT_MARK) else value
         return _as_text(self.seal(value.encode(errors="replace"), column, *row))
 
@@ -139,7 +138,7 @@ class KeyRing:
     @overload
     def open_text(self, sealed: str | None, column: str, *row: RowIdentity) -> str | None: ...
     def open_text(self, sealed: str | None, column: str, *row: RowIdentity) -> str | None:
-        """Return what `seal_text` was given; see `open`."""
+        """Decrypt a text that `seal_text` encrypted; see `open`."""
         if sealed is None or not sealed.startswith(TEXT_MARK):
             return sealed
         try:
@@ -152,12 +151,12 @@ class KeyRing:
 
 
 def text_beginning(beginning: bytes) -> str:
-    """Return the first characters of every text that a key has sealed, from the first bytes of its values."""
+    """Return the first characters of every text that a key sealed, computed from the first bytes of its values."""
     return _as_text(beginning)
 
 
 def key_in(beginning: bytes | str) -> str | None:
-    """Return the id of the key from the first bytes, or characters, of a value; None where it is not encrypted."""
+    """Return the id of the key that sealed a value, from its first bytes or characters; None if it is plain."""
     if isinstance(beginning, str):
         if not beginning.startswith(TEXT_MARK):
             return None
@@ -167,7 +166,7 @@ def key_in(beginning: bytes | str) -> str | None:
 
 
 def attach_keys(engine: "Engine", ring: KeyRing) -> None:
-    """Have every connection of an engine carry the keys, for `keys_of`."""
+    """Attach the keys to every connection that an engine opens, for `keys_of`."""
     from sqlalchemy import event  # noqa: PLC0415 - the pure part needs no SQL
 
     @event.listens_for(engine, "connect")
@@ -176,13 +175,13 @@ def attach_keys(engine: "Engine", ring: KeyRing) -> None:
 
 
 def keys_of(connection: "Connection") -> KeyRing:
-    """Return the keys of the store that a connection leads to."""
+    """Return the keys of the store that a connection belongs to."""
     ring: KeyRing = connection.info.get(_INFO, NO_KEYS)
     return ring
 
 
 def plain_size(column: "ColumnElement[bytes]") -> Any:  # noqa: ANN401 - SQLAlchemy infers a row of it
-    """Return the SQL of a value's length before it was sealed."""
+    """Return the SQL for the length of a value before it was sealed."""
     from sqlalchemy import case, func  # noqa: PLC0415 - the pure part needs no SQL
 
     length = func.length(column)
@@ -198,7 +197,7 @@ def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
 
 
 def _bound(header: bytes, column: str, row: Sequence[RowIdentity]) -> bytes:
-    """Return the associated data. Each part stands behind its length, so no two rows have the same."""
+    """Compute the associated data. Each part follows its length, so no two rows have the same data."""
     parts = [column.encode(), *(each if isinstance(each, bytes) else str(each).encode() for each in row)]
     return header + b"".join(len(part).to_bytes(4) + part for part in parts)
 

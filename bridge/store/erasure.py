@@ -1,13 +1,13 @@
-"""Removing a person for good: which rows name the address or number, and what is left of them in the files.
+"""Erasure of a person: finding the rows that name the address or number, deleting them, and cleaning the files.
 
-Beside a running `serve`, in short transactions of the caller's. What one of them has erased stays erased after a crash,
-and starting again goes on with the rest. Deliveries and attempts go with their event (`ON DELETE CASCADE`).
+It works beside a running `serve`, in short transactions of the caller. After a crash, a new run continues with the rows
+that are left. Deliveries and attempts are deleted with their event (`ON DELETE CASCADE`).
 
-SQLite overwrites what it deletes (`PRAGMA secure_delete`, which every connection sets), but older versions of a page
-stay in the write-ahead log until that is begun anew. What was moved when a page was split can still lie in unused parts
-of the file: only VACUUM makes a file without such parts.
+SQLite overwrites deleted content (every connection sets `PRAGMA secure_delete`), but older versions of a page stay in
+the write-ahead log until the log restarts. Content that was moved when a page was split can remain in unused parts of
+the file. Only VACUUM writes a file without such parts.
 
-What destinations have said is read row by row, and judged here and not by the database, which may hold it encrypted.
+Texts of destinations are decrypted and compared here, row by row, because the database may hold them encrypted.
 """
 
 import contextlib
@@ -44,20 +44,20 @@ from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
 
 READ_STEP = 500
-"""Bodies that are read at once."""
+"""Bodies that one query reads."""
 STEP = 100
-"""Events, or requests, that one transaction removes: a few milliseconds."""
+"""Events or requests that one transaction deletes. It takes a few milliseconds."""
 VACUUM_BYTES = 256 * 1024 * 1024
-"""How large a file may be that is rewritten beside a running `serve`, which cannot commit for a second or two then."""
+"""Largest file that is rewritten beside a running `serve`. Commits wait a second or two for the rewrite."""
 
 _FREE_STEP: Final = 256
-"""Free pages that one transaction gives back."""
+"""Free pages that one transaction returns to the file system."""
 _LOG_TRIES: Final = 5
-"""How often the log is tried to be emptied; each time the engine waits for those who read it."""
+"""Number of attempts to empty the log. Each attempt waits for transactions that read from it."""
 _CHUNK: Final = 1024 * 1024
 
 ERASED: Final = "[erased]"
-"""Takes the place of a text that names the person."""
+"""Replacement for a text that names the person."""
 
 _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[Any]]]]] = (
     (deliveries.join(events), (events.c.id, deliveries.c.route), (deliveries.c.detail, deliveries.c.warning)),
@@ -68,7 +68,7 @@ _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[
     ),
     (lanes, (lanes.c.name,), (lanes.c.pause_detail,)),
 )
-"""Where words of destinations are kept, with what names their rows: another event's, too, may name the person."""
+"""Columns that hold texts of destinations, with the identity of their rows. The text may belong to another event."""
 
 
 @dataclass(slots=True, repr=False)
@@ -76,18 +76,18 @@ class PersonMatches:
     """The events, or the requests in quarantine, that name the person."""
 
     sure: dict[int, str] = field(default_factory=dict)
-    """By row: what a person knows them by."""
+    """Id of each row, as an operator knows it."""
     unsure: list[str] = field(default_factory=list)
-    """Those where it only stands as a part of something longer: they are left alone."""
+    """Ids of the rows that hold the address or number only as a part of something longer. They are kept."""
     marks: dict[int, set[bytes]] = field(default_factory=dict)
-    """By row: what its tombstones are to hold."""
+    """Tombstones that each row leaves."""
     spellings: set[bytes] = field(default_factory=set)
-    """How they write it."""
+    """Forms in which the rows write the number."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureExtent:
-    """What goes with the events."""
+    """The deliveries that are deleted with the events."""
 
     deliveries: int
     pending: dict[str, int]
@@ -99,20 +99,23 @@ class Remains(StrEnum):
 
     NOTHING = "nothing"
     LOG = "log"
-    """Somebody reads the store for long, so the write-ahead log could not be emptied."""
+    """The write-ahead log could not be emptied, because a long transaction reads the store."""
     PAGES = "pages"
-    """Unused parts of a large file, which is not rewritten while it is served."""
+    """Unused parts of a file that is too large to be rewritten while it is served."""
 
 
 def match_events(
     connection: Connection, person: Person, after: int, holding: PersonMatches, words: PersonWords, identity: Identity
 ) -> int | None:
-    """Look into the next events after a `seq`, and note those that name the person; return where to go on."""
-    asked = select(events.c.seq, events.c.payload, events.c.id).where(events.c.seq > after).order_by(events.c.seq)
+    """Search the next events after a `seq` for the person, and note the matches.
+
+    Returns the `seq` to continue from, or None at the end.
+    """
+    query = select(events.c.seq, events.c.payload, events.c.id).where(events.c.seq > after).order_by(events.c.seq)
     keys = keys_of(connection)
     rows = [
         (row.seq, keys.open(bytes(row.payload), "events.payload", row.id), row.id.hex(), bytes(row.id))
-        for row in connection.execute(asked.limit(READ_STEP))
+        for row in connection.execute(query.limit(READ_STEP))
     ]
     return _look(rows, person, holding, words, identity)
 
@@ -121,31 +124,31 @@ def match_requests(
     connection: Connection, person: Person, after: int, holding: PersonMatches, words: PersonWords, identity: Identity
 ) -> int | None:
     """Look into the next refused requests after an id, as `match_events` does."""
-    asked = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
+    query = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
     keys = keys_of(connection)
     rows = [
         (row.id, opened_request(keys, row).body, str(row.id), bytes(row.digest))
-        for row in connection.execute(asked.limit(READ_STEP))
+        for row in connection.execute(query.limit(READ_STEP))
     ]
     return _look(rows, person, holding, words, identity)
 
 
 def extent(connection: Connection, seqs: Sequence[int]) -> ErasureExtent:
-    """Count what goes with events."""
+    """Count the deliveries that are deleted with the events."""
     total, pending = 0, dict[str, int]()
     for part in _parts(seqs):
         mine = deliveries.c.event_seq.in_(part)
         total += connection.execute(select(func.count()).select_from(deliveries).where(mine)).scalar_one()
         waiting = and_(mine, in_state(deliveries.c.state, DeliveryState.PENDING.value))
-        asked = select(deliveries.c.destination, func.count()).where(waiting).group_by(deliveries.c.destination)
-        for destination, count in connection.execute(asked):
+        query = select(deliveries.c.destination, func.count()).where(waiting).group_by(deliveries.c.destination)
+        for destination, count in connection.execute(query):
             pending[destination] = pending.get(destination, 0) + count
     return ErasureExtent(total, pending)
 
 
 @dataclass(frozen=True, slots=True)
 class TextLocation:
-    """Where a destination names the person: a row, and the columns of it."""
+    """A row in which a destination names the person, and the columns that do."""
 
     table: Table
     key: tuple[Any, ...]
@@ -155,21 +158,21 @@ class TextLocation:
 def texts(
     reading: Callable[[], AbstractContextManager[Connection]], words: PersonWords, gone: Sequence[int]
 ) -> Iterator[list[TextLocation]]:
-    """Find the texts of destinations that name the person, a step at a time.
+    """Yield the texts of destinations that name the person, one list for each step.
 
-    Without those that go with the events `gone`. Each step has a connection of its own: a long question would keep the
-    write-ahead log from being begun anew.
+    Leaves out the texts that are deleted with the events `gone`. Each step opens a connection, because a long query
+    would keep the write-ahead log from restarting.
     """
-    theirs = set(gone)
+    deleted = set(gone)
     for source, name, columns in _WORDS:
         table = columns[0].table
         keys, after = list(table.primary_key.columns), None
-        # Of a row that goes with an event, which one; lanes go with none.
+        # The event of the row. A lane has none.
         of = () if table is lanes else (deliveries.c.event_seq,)
-        asked = select(*keys, *name, *columns, *of).select_from(source)
-        asked = asked.where(or_(*(column.is_not(None) for column in columns))).order_by(*keys).limit(READ_STEP)
+        query = select(*keys, *name, *columns, *of).select_from(source)
+        query = query.where(or_(*(column.is_not(None) for column in columns))).order_by(*keys).limit(READ_STEP)
         while True:
-            page = asked if after is None else asked.where(tuple_(*keys) > tuple_(*after))
+            page = query if after is None else query.where(tuple_(*keys) > tuple_(*after))
             with reading() as connection:
                 rows, ring = connection.execute(page).all(), keys_of(connection)
             found = []
@@ -179,8 +182,8 @@ def texts(
                     column.name: ring.open_text(text, f"{table.name}.{column.name}", *named)
                     for column, text in zip(columns, row[len(keys) + len(name) :], strict=False)
                 }
-                naming = tuple(each for each, text in opened.items() if text and words.name(text))
-                if naming and (table is lanes or row[-1] not in theirs):
+                naming = tuple(each for each, text in opened.items() if text and words.in_text(text))
+                if naming and (table is lanes or row[-1] not in deleted):
                     found.append(TextLocation(table, key, naming))
             yield found
             if len(rows) < READ_STEP:
@@ -189,29 +192,29 @@ def texts(
 
 
 def erase_texts(connection: Connection, found: Sequence[TextLocation]) -> None:
-    """Put `[erased]` in the place of texts as a whole."""
+    """Replace whole texts by `[erased]`."""
     for each in found:
         own = [column == value for column, value in zip(each.table.primary_key.columns, each.key, strict=True)]
         connection.execute(update(each.table).where(*own).values(dict.fromkeys(each.columns, ERASED)))
 
 
 def erase_events(connection: Connection, seqs: Sequence[int]) -> None:
-    """Delete at most `STEP` events, with all that came of them. Those that are gone already do no harm."""
+    """Delete at most `STEP` events with their deliveries and attempts. Events that are gone are ignored."""
     connection.execute(delete(events).where(events.c.seq.in_(seqs)))
 
 
 def erase_requests(connection: Connection, ids: Sequence[int]) -> None:
-    """Delete at most `STEP` requests that are in quarantine."""
+    """Delete at most `STEP` requests from the quarantine."""
     connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
 def clean(driver: SqliteDriver, spellings: Sequence[bytes] | None = None) -> Remains:
-    """Remove what is left in the files of an embedded store: free pages, the write-ahead log, unused parts of pages.
+    """Remove old content from the files of an embedded store: free pages, the write-ahead log, unused parts of pages.
 
-    Whether the person is in them cannot be seen where the store is encrypted. Then, and without spellings, the file is
-    rewritten in any case.
+    The file is rewritten if it still holds one of the spellings. If the store is encrypted, that cannot be seen: then,
+    and without spellings, the file is always rewritten.
 
-    Raises the driver's errors. Stopped half-way, the store is as good as before, and a second time goes on.
+    Raises the driver's errors. If it is interrupted, the store stays intact, and a second call continues.
     """
     connection = driver.connect()
     try:
@@ -236,13 +239,13 @@ def _look(
     words: PersonWords,
     identity: Identity,
 ) -> int | None:
-    """Look into rows: a number, a body, what a person knows the row by, and its mark."""
+    """Search rows for the person. A row is its number, its body, the id that an operator knows, and its tombstone."""
     for number, body, name, mark in rows:
         mention = person.in_body(body)
         if mention is Mention.SURE:
             holding.sure[number] = name
             holding.marks[number] = {mark, *_event_ids(body, identity)}
-            holding.spellings |= person.written(body)
+            holding.spellings |= person.spellings_in(body)
             words.add(body)
         elif mention is Mention.UNSURE:
             holding.unsure.append(name)
@@ -250,7 +253,7 @@ def _look(
 
 
 def _event_ids(body: bytes, identity: Identity) -> Iterator[bytes]:
-    """Compute the ids that the events in a body would get: a refused request has none yet, and a spool other ones."""
+    """Compute the ids of the events in a body. A refused request has none yet, and a spool may have others."""
     try:
         document = decode(body)
     except ValueError:
@@ -269,18 +272,19 @@ def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
 def _give_back_free_pages(connection: Connection) -> None:
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     for _ in range(0, free, _FREE_STEP):
-        # SQLite does a page for each step of this statement; `execute` takes one step of what has no columns.
+        # SQLite frees one page for each step of this statement, and `execute` runs only one step of a statement
+        # without columns.
         raw(connection).executescript(f"PRAGMA incremental_vacuum({_FREE_STEP})")
 
 
 def _empty_log(connection: Connection) -> bool:
-    """Copy the log into the database and cut it to nothing; False if somebody reads from it all the while."""
+    """Copy the log into the database and truncate it. Returns False if other transactions keep reading from it."""
     tries = (connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0] for _ in range(_LOG_TRIES))
     return any(busy == 0 for busy in tries)
 
 
 def _take_lock(driver: SqliteDriver, stack: contextlib.ExitStack) -> bool:
-    """Keep `serve` from starting until the stack ends; False if it runs."""
+    """Keep `serve` from starting until the stack ends. Returns False if it runs already."""
     try:
         driver.lock()
     except OperatorError:
@@ -294,7 +298,7 @@ def _in_files(path: Path, spellings: Sequence[bytes]) -> bool:
 
 
 def _in_file(path: Path, spellings: Sequence[bytes]) -> bool:
-    """Tell whether the person's address or number stands in a file, in use or not."""
+    """Return True if a file holds the person's address or number, in used or unused parts."""
     if not path.exists():
         return False
     longest = max(map(len, spellings))

@@ -38,7 +38,7 @@ def received_since(connection: Connection, moment: float, after: int) -> list[Re
 
     All are looked at: one that was routed again later stands where it was put then, with the time of its receipt.
     """
-    asked = (
+    query = (
         select(events.c.seq, events.c.id, events.c.payload)
         .where(events.c.seq > after, events.c.received_at >= moment)
         .order_by(events.c.seq)
@@ -47,7 +47,7 @@ def received_since(connection: Connection, moment: float, after: int) -> list[Re
     keys = keys_of(connection)
     return [
         ReceivedEvent(row.seq, row.id.hex(), keys.open(bytes(row.payload), "events.payload", row.id))
-        for row in connection.execute(asked)
+        for row in connection.execute(query)
     ]
 
 
@@ -62,18 +62,18 @@ class StoredEvent:
 
 def recent_events(connection: Connection, limit: int, chatbot: str | None = None) -> list[StoredEvent]:
     """Read the last accepted events, of one chatbot or of all, newest first."""
-    asked = (
+    query = (
         select(events.c.id, events.c.received_at, events.c.payload)
         .where(in_state(events.c.state, EventState.ACCEPTED.value))
         .order_by(events.c.seq.desc())
         .limit(limit)
     )
     if chatbot is not None:
-        asked = asked.where(events.c.chatbot == chatbot)
+        query = query.where(events.c.chatbot == chatbot)
     keys = keys_of(connection)
     return [
         StoredEvent(row.id.hex(), row.received_at, keys.open(bytes(row.payload), "events.payload", row.id))
-        for row in connection.execute(asked)
+        for row in connection.execute(query)
     ]
 
 
@@ -87,7 +87,7 @@ def count_events(connection: Connection, first: int, last: int) -> Counted:
     span = events.c.seq.between(first, last)
     # Said of both tables: PostgreSQL would read all deliveries to join those of a part of the events.
     theirs = and_(deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq.between(first, last))
-    asked = (
+    query = (
         select(events.c.chatbot, deliveries.c.destination, deliveries.c.state, func.count())
         .select_from(events.outerjoin(deliveries, theirs))
         .where(span, in_state(events.c.state, EventState.ACCEPTED.value))
@@ -95,7 +95,7 @@ def count_events(connection: Connection, first: int, last: int) -> Counted:
     )
     states: dict[Where, dict[DeliveryState, int]] = {}
     untaken: dict[Where, int] = {}
-    for chatbot, destination, state, number in connection.execute(asked):
+    for chatbot, destination, state, number in connection.execute(query):
         if state is None:
             untaken[chatbot, destination] = number
         else:
@@ -122,7 +122,7 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
         return DeliveredPage((), None)
     high = before or (connection.execute(select(func.max(deliveries.c.id))).scalar() or 0) + 1
     bottom = max(low, high - SPAN)
-    asked = (
+    query = (
         select(deliveries.c.id, events.c.id.label("event_id"), events.c.chatbot)
         .add_columns(deliveries.c.route, deliveries.c.remote_id)
         .select_from(deliveries.join(events))
@@ -145,7 +145,7 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
             row.route,
             keys.open_text(row.remote_id, "deliveries.remote_id", row.event_id, row.route),
         )
-        for row in connection.execute(asked)
+        for row in connection.execute(query)
     ]
     end = rows[-1].id if len(rows) == AT_ONCE else bottom
     return DeliveredPage(rows, end if end > low else None)
@@ -183,8 +183,8 @@ class Follower:
         last_event = connection.execute(select(func.max(events.c.seq))).scalar() or 0
         self._event = newest[-1].seq if len(newest) > back else 0 if back else last_event
         # Deliveries stand in the order of their events, but for those of events that were routed again.
-        asked = select(func.min(deliveries.c.id)).where(deliveries.c.event_seq > self._event)
-        first = connection.execute(asked).scalar()
+        query = select(func.min(deliveries.c.id)).where(deliveries.c.event_seq > self._event)
+        first = connection.execute(query).scalar()
         last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
         self._delivery = last if first is None else first - 1
         self._refused = connection.execute(select(func.max(quarantine.c.id))).scalar() or 0
@@ -201,14 +201,14 @@ class Follower:
         return found
 
     def _events(self, connection: Connection) -> list[EventRow]:
-        asked = select(events.c.seq).where(events.c.seq > self._event).order_by(events.c.seq).limit(STEP)
-        seqs = list(connection.execute(asked).scalars())
+        query = select(events.c.seq).where(events.c.seq > self._event).order_by(events.c.seq).limit(STEP)
+        seqs = list(connection.execute(query).scalars())
         self._event = seqs[-1] if seqs else self._event
         return queries.events_in(connection, seqs)[::-1]
 
     def _deliveries(self, connection: Connection) -> Iterator[DeliveryRow]:
-        asked = select(deliveries.c.id).where(deliveries.c.id > self._delivery).order_by(deliveries.c.id).limit(STEP)
-        new = list(connection.execute(asked).scalars())
+        query = select(deliveries.c.id).where(deliveries.c.id > self._delivery).order_by(deliveries.c.id).limit(STEP)
+        new = list(connection.execute(query).scalars())
         self._delivery = new[-1] if new else self._delivery
         for each in (*queries.deliveries_in(connection, self._moved(connection))[::-1], *_rows(connection, new)):
             tries = self._open.pop(each.id, ("", 0))[1]
@@ -222,21 +222,21 @@ class Follower:
         moved: list[int] = []
         known = sorted(self._open)
         for start in range(0, len(known), STEP):
-            asked = select(deliveries.c.id, deliveries.c.state, deliveries.c.attempts).where(
+            query = select(deliveries.c.id, deliveries.c.state, deliveries.c.attempts).where(
                 deliveries.c.id.in_(known[start : start + STEP])
             )
-            moved += [each for each, *now in connection.execute(asked) if tuple(now) != self._open[each]]
+            moved += [each for each, *now in connection.execute(query) if tuple(now) != self._open[each]]
         return moved
 
     def _refusals(self, connection: Connection) -> list[QuarantineRow]:
         size = plain_size(quarantine.c.body)
-        asked = (
+        query = (
             select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
             .where(quarantine.c.id > self._refused)
             .order_by(quarantine.c.id)
             .limit(STEP)
         )
-        found = [QuarantineRow(*row[:-1], Room(row.room)) for row in connection.execute(asked)]
+        found = [QuarantineRow(*row[:-1], Room(row.room)) for row in connection.execute(query)]
         self._refused = found[-1].id if found else self._refused
         return found
 

@@ -138,18 +138,18 @@ def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
         .subquery("waiting")
     )
     oldest = deliveries.alias("oldest")
-    asked = (
+    query = (
         select(waiting.c.destination, waiting.c.count, events.c.received_at)
         .join(oldest, oldest.c.id == waiting.c.oldest)
         .join(events, events.c.seq == oldest.c.event_seq)
     )
-    return {name: (count, received_at) for name, count, received_at in connection.execute(asked)}
+    return {name: (count, received_at) for name, count, received_at in connection.execute(query)}
 
 
 def _dead(connection: Connection) -> dict[str, int]:
-    asked = (
+    query = (
         select(deliveries.c.destination, func.count().label("dead"))
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
         .group_by(deliveries.c.destination)
     )
-    return {row.destination: row.dead for row in connection.execute(asked)}
+    return {row.destination: row.dead for row in connection.execute(query)}

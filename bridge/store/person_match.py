@@ -1,10 +1,10 @@
-"""Whether a stored body or text names a person, by e-mail address or phone number, however it is written. Pure.
+"""Matching of stored bodies and texts with a person's e-mail address or phone number. Pure.
 
-A JSON text can hide an address in escapes, a URI in percent signs, and a chat in full-width letters; case does not
-count. An address that only is a part of a longer one (`ann@example.com` in `joann@example.com`) is another person's.
+An address is found in any case, inside JSON escapes and percent-encoding, and in full-width letters. An address that is
+only a part of a longer one (`ann@example.com` in `joann@example.com`) belongs to another person.
 
-A phone number is compared by its digits, whatever stands between them: as it was given and, where its country is known,
-with and without the country code. A number inside a longer row of digits, or after another country's code, is not sure.
+A phone number is compared by its digits: as the operator wrote it and, if its country is known, with and without the
+country code. A number inside a longer row of digits, or after another country's code, is an unsure match.
 """
 
 import re
@@ -19,28 +19,28 @@ from bridge.identity import Identity
 
 _ESCAPE: Final = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _LONGER_BEFORE: Final = re.compile(r"[a-z0-9][.+_-]*\Z", re.IGNORECASE)
-"""What makes of an address the end of a longer one; other scripts are written without spaces, so they do not."""
+"""Text before an address that makes it the end of a longer one. Latin only: other scripts write no spaces."""
 _LONGER_AFTER: Final = re.compile(r"[.-]?[a-z0-9]", re.IGNORECASE)
 _LONGEST_BEFORE: Final = 64
-"""Characters of an address before its @, at most (RFC 5321 section 4.5.3.1.1): as far as it is worth looking back."""
+"""Most characters of an address before its @ (RFC 5321 section 4.5.3.1.1), so a longer look back finds nothing."""
 _DECODINGS: Final = 3
-"""How often one address may have been percent-encoded."""
+"""Levels of percent-encoding that are undone."""
 
 
 class Mention(IntEnum):
-    """How sure it is that an address stands somewhere."""
+    """Certainty of a match."""
 
     NONE = 0
     UNSURE = 1
-    """As a part of a longer address only, or of what may be one."""
+    """The address or number is, or may be, only a part of a longer one."""
     SURE = 2
 
 
 class EmailAddress:
-    """An e-mail address that is looked for."""
+    """An e-mail address to search for."""
 
     def __init__(self, email: str) -> None:
-        """Take the address. Raises ValueError if it has not a part before and after an @, or has white space."""
+        """Raise ValueError if the address has white space, or nothing before or after its @."""
         self._plain = _folded(email.strip())
         name, at, domain = self._plain.rpartition("@")
         if not (name and at and domain) or any(each.isspace() for each in self._plain):
@@ -48,22 +48,21 @@ class EmailAddress:
         self._bytes = self._plain.encode()
 
     def __repr__(self) -> str:
-        """Say nothing of the address: a repr ends up in logs."""
+        """Hide the address: a repr can end up in logs."""
         return "Address()"
 
     @property
     def spellings(self) -> tuple[bytes, ...]:
-        """What most files hold of it, in lower case: it, as JSON may escape it, and as a URI does."""
+        """Usual forms of the address in files, in lower case: plain, JSON-escaped, percent-encoded."""
         return tuple(self._plain.replace("@", at).encode() for at in ("@", "\\u0040", "%40"))
 
     def in_body(self, body: bytes) -> Mention:
-        """Look into all texts and keys of a JSON value, and into the bytes as text.
+        """Search all texts and keys of a JSON value, and the bytes as text.
 
-        Those hold what the value does not: a member that another one of its name has replaced, and all of a body that
-        is no JSON.
+        The bytes can hold more than the value: a duplicate key that the parser dropped, or a body that is no JSON.
         """
         if body.isascii() and b"\\" not in body and b"%" not in body and self._bytes not in body.lower():
-            # What nearly every body is: one that hides nothing.
+            # The usual case: no encoding can hide the address.
             return Mention.NONE
         as_text = self.in_text(body.decode("utf-8", "replace"))
         try:
@@ -73,11 +72,11 @@ class EmailAddress:
         return max(map(self.in_text, _texts(document)), default=as_text) if as_text is not Mention.SURE else as_text
 
     def in_text(self, text: str) -> Mention:
-        """Look into a text, as it is and without its escapes."""
+        """Search a text, as it is and without its escapes."""
         return max(self._in(_folded(each)) for each in _readings(text))
 
-    def written(self, body: bytes) -> frozenset[bytes]:  # noqa: ARG002 - as of a number
-        """Return how else a body writes it: not at all, `spellings` is what files hold."""
+    def spellings_in(self, body: bytes) -> frozenset[bytes]:  # noqa: ARG002 - the interface of a number
+        """Return no further spellings: `spellings` has all of an address."""
         return frozenset()
 
     def contacts(self, identity: Identity) -> set[int]:
@@ -96,9 +95,9 @@ class EmailAddress:
 
 
 LEAST_DIGITS: Final = 7
-"""Of a phone number that is looked for."""
+"""Fewest digits of a phone number to search for."""
 SURE_DIGITS: Final = 10
-"""So many digits are a phone number wherever they stand; fewer may be anything but in the field `PhoneNumber`."""
+"""Digits from which a row of digits counts as a phone number in any field. Fewer count in `PhoneNumber` only."""
 _NUMBER: Final = re.compile(r"[+\d\s().\-/]+")
 _BETWEEN: Final = r"[\s().\-/]{0,3}"
 _COUNTRY_BEFORE: Final = re.compile(r"(?:\+|\b00)[\s().\-/]{0,3}\d{1,4}[\s().\-/]{0,3}\Z")
@@ -107,10 +106,10 @@ _NO_DIGITS: Final = bytes(each for each in range(256) if each not in b"012345678
 
 
 class PhoneNumber:
-    """A phone number that is looked for."""
+    """A phone number to search for."""
 
     def __init__(self, number: str, region: str | None = None) -> None:
-        """Take the number; `region` is the country of one without a country code, such as `US`. Raises ValueError."""
+        """Raise ValueError if this is no phone number. `region`, such as `US`, is for one without a country code."""
         text = unicodedata.normalize("NFKC", number).strip()
         digits = "".join(each for each in text if each.isdecimal())
         if len(digits) < LEAST_DIGITS or not _NUMBER.fullmatch(text):
@@ -121,12 +120,12 @@ class PhoneNumber:
         self._row = re.compile(rf"(?<![0-9])(?:00{_BETWEEN})?(?:{rows})(?![0-9])")
 
     def __repr__(self) -> str:
-        """Say nothing of the number: a repr ends up in logs."""
+        """Hide the number: a repr can end up in logs."""
         return "Phone()"
 
     @property
     def spellings(self) -> tuple[bytes, ...]:
-        """The digits alone, as most files hold them."""
+        """Digits of each form of the number, as most files hold them."""
         return tuple(each.encode() for each in self._forms)
 
     def contacts(self, identity: Identity) -> set[int]:
@@ -134,11 +133,11 @@ class PhoneNumber:
         return {identity.phone_contact(each) for each in self._forms}
 
     def in_body(self, body: bytes) -> Mention:
-        """Look into all texts of a JSON value, and into its phone number that is no text; else into the bytes."""
+        """Search all texts of a JSON value, and a `PhoneNumber` that is a number. A body that is no JSON is a text."""
         if body.isascii() and b"\\" not in body and b"%" not in body:
             digits = body.translate(None, _NO_DIGITS)
             if not any(each.encode() in digits for each in self._forms):
-                # What nearly every body is.
+                # The usual case.
                 return Mention.NONE
         try:
             document = decode(body)
@@ -147,11 +146,11 @@ class PhoneNumber:
         return max((self._in_value(*each) for each in _members(document)), default=Mention.NONE)
 
     def in_text(self, text: str) -> Mention:
-        """Look into a text, as it is and without its escapes."""
+        """Search a text, as it is and without its escapes."""
         return max(self._in(_folded(each)) for each in _readings(text))
 
-    def written(self, body: bytes) -> frozenset[bytes]:
-        """Return how a body writes it, as files hold that."""
+    def spellings_in(self, body: bytes) -> frozenset[bytes]:
+        """Return the forms in which a body writes the number, in lower case."""
         text = body.decode("utf-8", "replace")
         return frozenset(found[0].encode().lower() for found in self._row.finditer(text))
 
@@ -181,14 +180,14 @@ _CONTACT: Final = ("Email", "PhoneNumber")
 _SHORT_NAME: Final = 3
 _SHORT_WORDS: Final = 6
 _PIECE: Final = 16
-"""Characters of a message that are looked for at once: a text with twice as many of them in a row is found."""
+"""Characters of a piece of a message. A text that repeats twice as many in a row is found."""
 
 
 class PersonWords:
-    """What destinations may repeat of a person: the address or number, and what their events say.
+    """Words that destinations may repeat of a person: the address or number, and the contents of their events.
 
-    Names count as whole words, of three letters or more. Of a message, and of fields that the vendor has added, some 30
-    characters in a row do, or all of a shorter one.
+    A name matches as a whole word of three letters or more. A message, or a field that the vendor has added, matches
+    when about 30 characters of it are repeated in a row, or all of a shorter one.
     """
 
     def __init__(self, person: Person) -> None:
@@ -198,11 +197,11 @@ class PersonWords:
         self._pattern: re.Pattern[str] | None = None
 
     def __repr__(self) -> str:
-        """Say nothing of the person."""
+        """Hide the words: a repr can end up in logs."""
         return "Words()"
 
     def add(self, payload: bytes) -> None:
-        """Take what an event of the person says."""
+        """Add the contents of an event of the person."""
         try:
             document = decode(payload)
         except ValueError:
@@ -212,8 +211,8 @@ class PersonWords:
                 self._take(_spaced(value), _SHORT_NAME if name in _NAMES else _SHORT_WORDS)
         self._pattern = None
 
-    def name(self, text: str) -> bool:
-        """Tell whether a text says something of the person."""
+    def in_text(self, text: str) -> bool:
+        """Return True if a text repeats something of the person."""
         if self._person.in_text(text) is Mention.SURE:
             return True
         return any(map(self._says, {_spaced(each) for each in _readings(text)}))
@@ -235,7 +234,7 @@ class PersonWords:
 
 
 def _forms(text: str, region: str | None) -> Iterator[str]:
-    """Give the digits of a number with its country code, without it, and as its own country writes it."""
+    """Yield the digits of a number with its country code, without it, and in the national format."""
     import phonenumbers  # noqa: PLC0415 - 20 ms and some memory that only a search by phone should pay
 
     try:
@@ -254,12 +253,12 @@ def _digits(text: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Fold a text, with one blank wherever there is white space."""
+    """Fold a text and reduce each white space to one blank."""
     return " ".join(_folded(text).split())
 
 
 def _members(document: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON value
-    """Give every text of a JSON value, and a `PhoneNumber` that is a number, each with the name of its member."""
+    """Yield each text of a JSON value, and a `PhoneNumber` that is a number, with the name of its member."""
     waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
         name, each = waiting.pop()
@@ -284,7 +283,7 @@ def _folded(text: str) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Give the text, then what it is without the escapes of a JSON inside it, then without those of a URI."""
+    """Yield the text, then without JSON escapes, then without percent-encoding."""
     yield text
     if "\\" in text:
         text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
@@ -297,7 +296,7 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _texts(document: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    """Give every key and text of a JSON value, however deep it is."""
+    """Yield each key and text of a JSON value, at any depth."""
     waiting = [document]
     while waiting:
         each = waiting.pop()

@@ -1,10 +1,9 @@
-"""What people ask of the store: pages of events, deliveries and refused requests, and one of them in full.
+"""Pages of events, deliveries and refused requests, newest first, and one of them in full. Reads only.
 
-Reads only, on a connection that is open. A page is bounded by its limit and continued from a cursor, newest first, so
-that it costs the same however much the store holds.
+A page has a limit and continues from a cursor, so its cost does not grow with the store.
 
-States stand in these statements as literals, not as parameters: a partial index is only considered for a literal. The
-pages choose their ids first and look up the rest for those alone.
+States are literals in these statements, not parameters, because the engines use a partial index for a literal only.
+A page selects its ids first and then reads the rows of these ids.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,22 +19,22 @@ from bridge.store.interface import PAGE, DeliveryState, QuarantinedRequest
 from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
 
 ATTEMPTS_LIMIT = 1_000
-"""The most attempts that are shown of one delivery: the latest ones."""
+"""Most attempts that are shown of one delivery: the latest."""
 ACTIVE_LOOKED_AT = 50_000
-"""Events, the last ones, among which those of a chatbot are looked for: bounds a question that no index serves."""
+"""Number of newest events that are searched for those of a chatbot. No index serves this query."""
 ID_DIGITS = 32
-"""Hexadecimal digits of an event's id."""
+"""Number of hexadecimal digits in an event's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which rows are asked for. What is None does not choose."""
+    """Filter and cursor of a page. A field that is None matches every row."""
 
     chatbot: str | None = None
     destination: str | None = None
-    """Of deliveries only."""
+    """For deliveries only."""
     before: int | None = None
-    """The cursor: only rows older than the one with this number (`EventRow.seq`, otherwise the id)."""
+    """The cursor: only rows before this number (`EventRow.seq`, otherwise the id)."""
     limit: int = PAGE
 
 
@@ -52,12 +51,12 @@ class EventRow:
     form: Form
     verified_by: tuple[str, ...]
     deliveries: Mapping[DeliveryState, int] = field(default_factory=dict)
-    """How many deliveries of it are in which state."""
+    """Number of its deliveries in each state."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """A delivery without anything that its event or the destination said."""
+    """A delivery without any text of its event or destination."""
 
     id: int
     event_id: str
@@ -88,7 +87,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DeliveryStory:
-    """All that is known of a delivery but its event's payload."""
+    """All about a delivery, except the payload of its event."""
 
     row: DeliveryRow
     failing_since: float | None
@@ -98,7 +97,7 @@ class DeliveryStory:
     remote_url: str | None
     memo: Mapping[str, str]
     tries: Sequence[AttemptRow]
-    """In order; of very many only the latest `ATTEMPTS_LIMIT`."""
+    """In order; at most the latest `ATTEMPTS_LIMIT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class QuarantineRow:
     chatbot: str
     received_at: float
     size: int
-    """Bytes of its body."""
+    """Bytes of the body."""
     room: Room
 
 
@@ -133,7 +132,7 @@ _DELIVERY = (
 
 
 def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
-    """Compare with a literal, so that the state's partial index is considered."""
+    """Compare a state with a literal, so that the engine can use its partial index."""
     return column == literal(state, String, literal_execute=True)
 
 
@@ -142,43 +141,43 @@ def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
 
 def event_page(connection: Connection, page: Page, state: EventState | None = None) -> list[EventRow]:
     """Read a page of events, newest first."""
-    asked = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
+    query = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
     if state is not None:
-        asked = asked.where(in_state(events.c.state, state.value))
+        query = query.where(in_state(events.c.state, state.value))
     if page.chatbot is not None:
-        asked = asked.where(events.c.chatbot == page.chatbot)
+        query = query.where(events.c.chatbot == page.chatbot)
     if page.before is not None:
-        asked = asked.where(events.c.seq < page.before)
-    return _counted(connection, connection.execute(asked).all())
+        query = query.where(events.c.seq < page.before)
+    return _counted(connection, connection.execute(query).all())
 
 
 def events_like(connection: Connection, beginning: str) -> list[EventRow]:
-    """Find the events whose id begins so; two at the most, which says that the beginning is not unique.
+    """Read at most two events whose id begins with 1 to `ID_DIGITS` hexadecimal digits.
 
-    `beginning` is 1 to `ID_DIGITS` hexadecimal digits.
+    Two events mean that the beginning is ambiguous.
     """
     low = bytes.fromhex(beginning.ljust(ID_DIGITS, "0"))
     high = bytes.fromhex(beginning.ljust(ID_DIGITS, "f"))
-    asked = select(*_EVENT).where(events.c.id.between(low, high)).order_by(events.c.id).limit(2)
-    return _counted(connection, connection.execute(asked).all())
+    query = select(*_EVENT).where(events.c.id.between(low, high)).order_by(events.c.id).limit(2)
+    return _counted(connection, connection.execute(query).all())
 
 
 def events_in(connection: Connection, seqs: Sequence[int]) -> list[EventRow]:
-    """Read the events of these numbers, newest first."""
+    """Read the events with these numbers, newest first."""
     if not seqs:
         return []
-    asked = select(*_EVENT).where(events.c.seq.in_(seqs)).order_by(events.c.seq.desc())
-    return _counted(connection, connection.execute(asked).all())
+    query = select(*_EVENT).where(events.c.seq.in_(seqs)).order_by(events.c.seq.desc())
+    return _counted(connection, connection.execute(query).all())
 
 
 def payload(connection: Connection, seq: int) -> bytes:
-    """Read what the sender sent."""
+    """Read the payload of an event."""
     row = connection.execute(select(events.c.id, events.c.payload).where(events.c.seq == seq)).one()
     return keys_of(connection).open(bytes(row.payload), "events.payload", row.id)
 
 
 def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
-    """Make the events, with the states of their deliveries, which the unique index over event and route finds."""
+    """Build the events with the states of their deliveries, found by the unique index over event and route."""
     states = (
         select(deliveries.c.event_seq, deliveries.c.state, func.count())
         .where(deliveries.c.event_seq.in_([row.seq for row in rows]))
@@ -212,11 +211,11 @@ def delivery_page(connection: Connection, page: Page, state: DeliveryState | Non
 
 
 def deliveries_in(connection: Connection, ids: Sequence[int]) -> list[DeliveryRow]:
-    """Read the deliveries of these ids, newest first."""
+    """Read the deliveries with these ids, newest first."""
     if not ids:
         return []
-    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
-    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id.desc()))]
+    query = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
+    return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id.desc()))]
 
 
 def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[int]:
@@ -229,13 +228,13 @@ def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None
 
 def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
     """Read the deliveries of an event, in the order of its routes."""
-    asked = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)
-    return [_delivery(row) for row in connection.execute(asked.order_by(deliveries.c.id))]
+    query = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)
+    return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id))]
 
 
 def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | None:
-    """Read all about one delivery; None if there is none of that id."""
-    asked = (
+    """Read all about one delivery; None if there is none with this id."""
+    query = (
         select(
             *_DELIVERY,
             deliveries.c.failing_since,
@@ -248,7 +247,7 @@ def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | Non
         .select_from(deliveries.join(events))
         .where(deliveries.c.id == delivery)
     )
-    row = connection.execute(asked).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         return None
     keys, name = keys_of(connection), (row.event_id, row.route)
@@ -266,7 +265,7 @@ def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | Non
 
 
 def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> Select[int]:
-    """Select the ids of the deliveries that the page chooses from."""
+    """Select the ids of the deliveries that match the page's filter."""
     chosen = select(deliveries.c.id)
     if page.chatbot is not None:
         chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == page.chatbot)
@@ -275,19 +274,22 @@ def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> 
     if page.destination is not None:
         return chosen.where(deliveries.c.destination == page.destination)
     if state is DeliveryState.PENDING:
-        # Named, they let the index over destination and id answer; without, the few pending ones would be looked for
-        # among all deliveries.
+        # With the destinations named, the index over destination and id answers. Without, the engine would search all
+        # deliveries for the few pending ones.
         return chosen.where(deliveries.c.destination.in_(pending_destinations(connection)))
     return chosen
 
 
 def pending_destinations(connection: Connection) -> Sequence[str]:
-    """Give the destinations that have pending deliveries: one step in the index for each, however many wait."""
+    """Return the destinations with pending deliveries. It takes one step in the index for each destination."""
     return connection.execute(select(pending_names())).scalars().all()
 
 
 def pending_names() -> Subquery:
-    """Give the same as a part of a question, its column `name`: both engines read a whole index for a DISTINCT."""
+    """Return `pending_destinations` as a subquery with the column `name`.
+
+    It is recursive, because both engines read the whole index for a DISTINCT.
+    """
     pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
     first = select(func.min(deliveries.c.destination).label("name")).where(pending)
     found = first.cte("found", recursive=True)
@@ -297,15 +299,15 @@ def pending_names() -> Subquery:
 
 
 def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozenset[str]:
-    """Return those of the chatbots that have events among the last `ACTIVE_LOOKED_AT`."""
+    """Return the chatbots with events among the last `ACTIVE_LOOKED_AT`."""
     last = select(events.c.chatbot).order_by(events.c.seq.desc()).limit(ACTIVE_LOOKED_AT).subquery()
     found = connection.execute(select(last.c.chatbot).where(last.c.chatbot.in_(chatbots)).distinct())
     return frozenset(found.scalars())
 
 
 def waits(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
-    """Tell whether a delivery of a chatbot is pending on a route to a destination."""
-    asked = (
+    """Return True if a delivery of a chatbot is pending on a route to a destination."""
+    query = (
         select(deliveries.c.id)
         .join(events, events.c.seq == deliveries.c.event_seq)
         .where(
@@ -316,7 +318,7 @@ def waits(connection: Connection, chatbot: str, route: str, destination: str) ->
         )
         .limit(1)
     )
-    return connection.execute(asked).first() is not None
+    return connection.execute(query).first() is not None
 
 
 def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
@@ -355,14 +357,14 @@ def _delivery(row: _Row) -> DeliveryRow:
 
 
 def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int) -> list[AttemptRow]:
-    asked = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
-    asked = asked.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
+    query = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
+    query = query.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
     return [
         replace(
             AttemptRow(*row),
             detail=keys.open_text(row.detail, "attempts.detail", event_id, row.number, row.started_at),
         )
-        for row in reversed(connection.execute(asked).all())
+        for row in reversed(connection.execute(query).all())
     ]
 
 
@@ -372,23 +374,23 @@ def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int
 def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
     """Read a page of refused requests, newest first."""
     size = plain_size(quarantine.c.body)
-    asked = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
+    query = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
     if page.chatbot is not None:
-        asked = asked.where(quarantine.c.chatbot == page.chatbot)
+        query = query.where(quarantine.c.chatbot == page.chatbot)
     if page.before is not None:
-        asked = asked.where(quarantine.c.id < page.before)
-    rows = connection.execute(asked.order_by(quarantine.c.id.desc()).limit(page.limit))
+        query = query.where(quarantine.c.id < page.before)
+    rows = connection.execute(query.order_by(quarantine.c.id.desc()).limit(page.limit))
     return [QuarantineRow(*row[:-1], Room(row.room)) for row in rows]
 
 
 def quarantined(connection: Connection, request: int) -> QuarantinedRequest | None:
-    """Read a refused request as it came; None if there is none of that id."""
+    """Read a refused request as it was received; None if there is none with this id."""
     row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
     return opened_request(keys_of(connection), row) if row else None
 
 
 def opened_request(keys: KeyRing, row: _Row) -> QuarantinedRequest:
-    """Read a row of `quarantine`."""
+    """Decrypt a row of `quarantine`."""
     name = (row.digest, row.chatbot)
     return QuarantinedRequest(
         row.received_at,

@@ -15,8 +15,8 @@ NEWEST_LOOKED_AT = 500
 def newest(connection: Connection, now: float) -> float | None:
     """Return when the newest event was received, those of the future aside; None if there is none."""
     last = select(events.c.received_at).order_by(events.c.seq.desc()).limit(NEWEST_LOOKED_AT).subquery()
-    asked = select(func.max(last.c.received_at)).where(last.c.received_at <= now)
-    found: float | None = connection.execute(asked).scalar_one()
+    query = select(func.max(last.c.received_at)).where(last.c.received_at <= now)
+    found: float | None = connection.execute(query).scalar_one()
     return found
 
 

@@ -1,11 +1,11 @@
-"""Which rows are encrypted with which key, and how all of them get the first one: `leadbridge db rekey`.
+"""Rotation of the encryption keys: the list of keys in use, and the re-encryption of all rows (`leadbridge db rekey`).
 
-The store lists the keys that its rows may be encrypted with, so that a start without one of them is refused at once.
-A process lists its first key before it writes with it; a key leaves the list when no row has it any more.
+The store lists the keys that its rows may be encrypted with, so a start without one of them is refused at once. A
+process lists its first key before it writes with it. A key leaves the list when no row needs it.
 
-Encrypting anew goes through the tables in steps. A step first looks for rows, which locks nothing, and then changes a
-few of them in a short transaction. Rows that somebody else is changing are left for the next round. What a step has
-done stays done after a crash, and starting again goes on with the rest.
+Re-encryption goes through the tables in steps. A step first finds rows, which locks nothing, and then changes a few of
+them in a short transaction. Rows that another transaction is changing are left for the next round. After a crash, a new
+run continues with the rows that are left.
 """
 
 from collections import Counter
@@ -50,14 +50,14 @@ from bridge.store.schema import (
 from bridge.store.transaction import insert_missing
 
 ROWS: Final = 200
-"""Rows that one step changes, at most."""
+"""Most rows that one step changes."""
 BYTES: Final = 2 * 1024 * 1024
-"""Bytes of values that one step changes, at most, and one row more: bounds how long others wait for it."""
+"""Bytes of values after which a step takes no further row. Bounds how long other transactions wait for a step."""
 
 Rows = list[tuple[Any, ...]]
-"""Rows, by their primary keys."""
+"""Primary keys of rows."""
 _LISTED: Final = "encryption_key_"
-"""With a key's id, the name of a row of `installation`."""
+"""Prefix of the name that a key has in `installation`; the key's id follows."""
 _HEADER: Final = len(KeyRing((bytes(32),)).beginning)
 _TEXT_HEADER: Final = len(text_beginning(bytes(_HEADER)))
 
@@ -69,13 +69,13 @@ class EncryptedTable:
     table: Table
     columns: Sequence[Column[Any]]
     identity: Sequence[Column[Any]]
-    """What the values are bound to."""
+    """Columns that the values are bound to."""
     source: FromClause
-    """The table, joined with those that have the identity."""
+    """The table, joined with the tables that hold the identity."""
 
     @property
     def key(self) -> list[Column[Any]]:
-        """The primary key, in whose order the table is gone through."""
+        """The primary key. Steps go through the table in its order."""
         return list(self.table.primary_key.columns)
 
 
@@ -116,12 +116,12 @@ ENCRYPTED_TABLES: Final = (
 def listed_keys(connection: Connection) -> list[str]:
     """Return the ids of the keys that rows may be encrypted with."""
     name = installation.c.name
-    asked = select(name).where(name.startswith(_LISTED, autoescape=True)).order_by(name)
-    return [each.removeprefix(_LISTED) for each in connection.execute(asked).scalars()]
+    query = select(name).where(name.startswith(_LISTED, autoescape=True)).order_by(name)
+    return [each.removeprefix(_LISTED) for each in connection.execute(query).scalars()]
 
 
 def first_key_listed(connection: Connection) -> bool:
-    """Say whether the key that encrypts is on the list, or there is none; raise OperatorError if a key is missing."""
+    """Return True if the key that encrypts is listed, or there is none. Raises OperatorError if a key is missing."""
     ids, needed = keys_of(connection).ids, listed_keys(connection)
     for each in needed:
         if each not in ids:
@@ -130,13 +130,13 @@ def first_key_listed(connection: Connection) -> bool:
 
 
 def list_first_key(connection: Connection) -> None:
-    """List the key that encrypts, inside a transaction, before anything is written with it."""
+    """Add the key that encrypts to the list. Call it in a transaction, before anything is written with that key."""
     for key in keys_of(connection).ids[:1]:
         insert_missing(connection, installation, [{"name": _LISTED + key, "value": b""}])
 
 
 def unlist_other_keys(connection: Connection) -> None:
-    """Take all keys but the first off the list: no row has them any more."""
+    """Remove all keys but the first from the list. Call it when no row needs them."""
     ids = keys_of(connection).ids
     for each in listed_keys(connection):
         if each not in ids[:1]:
@@ -144,44 +144,44 @@ def unlist_other_keys(connection: Connection) -> None:
 
 
 def is_served(connection: Connection, now: float) -> bool:
-    """Whether a process serves a store that several may serve."""
+    """Return True if a process serves a store that several processes may serve."""
     return connection.execute(select(members.c.name).where(members.c.until > now).limit(1)).first() is not None
 
 
 def count_by_key(connection: Connection) -> Counter[str | None]:
-    """Count the rows by the id of the key that they need; None stands for rows that are not encrypted."""
+    """Count the rows by the id of the key that they need. None stands for rows that are not encrypted."""
     counts = Counter[str | None]()
     for kind in ENCRYPTED_TABLES:
-        # The values of a row have one key: they are written together.
+        # All values of a row have the same key, because they are written together.
         headers = [_header_of(column) for column in kind.columns if _is_bytes(column) is _is_bytes(kind.columns[0])]
         header = (func.coalesce(*headers) if len(headers) > 1 else headers[0]).label("header")
-        asked = select(header, func.count()).where(header.is_not(None), _not_listed(kind)).group_by(header)
-        for found, count in connection.execute(asked):
-            counts[key_in(found)] += count
+        query = select(header, func.count()).where(header.is_not(None), _not_listed(kind)).group_by(header)
+        for beginning, count in connection.execute(query):
+            counts[key_in(beginning)] += count
     return counts
 
 
 def outdated_rows(connection: Connection, kind: EncryptedTable, after: Sequence[Any] | None = None) -> Rows:
-    """Find the next rows of a table, by their primary keys, that the first key has not encrypted."""
+    """Read the primary keys of the next rows of a table that the first key has not encrypted."""
     sizes = [func.coalesce(func.length(column), 0) for column in kind.columns]
-    asked = select(*kind.key, *sizes).where(_outdated(kind, keys_of(connection)), _not_listed(kind))
+    query = select(*kind.key, *sizes).where(_outdated(kind, keys_of(connection)), _not_listed(kind))
     if after is not None:
         cursor = [literal(value, column.type) for value, column in zip(after, kind.key, strict=True)]
-        asked = asked.where(tuple_(*kind.key) > tuple_(*cursor))
-    found: Rows = []
+        query = query.where(tuple_(*kind.key) > tuple_(*cursor))
+    rows: Rows = []
     left = BYTES
-    for row in connection.execute(asked.order_by(*kind.key).limit(ROWS)):
-        found.append(tuple(row[: len(kind.key)]))
+    for row in connection.execute(query.order_by(*kind.key).limit(ROWS)):
+        rows.append(tuple(row[: len(kind.key)]))
         left -= sum(row[len(kind.key) :])
         if left < 0:
             break
-    return found
+    return rows
 
 
 class Rotation:
-    """Encrypts everything with the first key, step by step.
+    """Re-encryption of the store with the first key, step by step.
 
-    `reading` and `writing` run a function with a connection, the second one in a short transaction of its own.
+    `reading` runs a function with a connection. `writing` does so in a short transaction.
     """
 
     def __init__(
@@ -192,10 +192,10 @@ class Rotation:
         self._reading = reading
         self._writing = writing
         self.damaged: set[tuple[str, tuple[Any, ...]]] = set()
-        """Rows that cannot be decrypted, by table and primary key: they stay as they are."""
+        """Table and primary key of each row that cannot be decrypted. These rows stay as they are."""
 
     def steps(self) -> Iterator[int]:
-        """Yield how many rows each step has encrypted; the end means that no row is left but the damaged ones."""
+        """Yield the number of rows that each step encrypted. At the end only damaged rows are left."""
         left = True
         while left:
             left = False
@@ -210,16 +210,16 @@ class Rotation:
 
     def _encrypt(self, connection: Connection, kind: EncryptedTable, rows: Rows) -> int:
         keys, width = keys_of(connection), len(kind.key)
-        asked = (
+        query = (
             select(*kind.key, *kind.columns, *(column.label(f"of_{at}") for at, column in enumerate(kind.identity)))
             .select_from(kind.source)
             .where(_among(kind, rows), _outdated(kind, keys))
             .order_by(*kind.key)
-            # Not waited for: whoever holds a row may wait for another one that this step has.
+            # A locked row is skipped: its transaction may be waiting for a row that this step has locked.
             .with_for_update(of=kind.table, skip_locked=True)
         )
         changed: list[dict[str, Any]] = []
-        for row in connection.execute(asked).all():
+        for row in connection.execute(query).all():
             key, values, name = row[:width], row[width : -len(kind.identity)], row[-len(kind.identity) :]
             try:
                 new = _sealed(keys, kind, values, name)
@@ -255,7 +255,7 @@ def _sealed(keys: KeyRing, kind: EncryptedTable, values: Sequence[Any], identity
 
 
 def _outdated(kind: EncryptedTable, keys: KeyRing) -> ColumnElement[bool]:
-    """Whether a row has a value that the first key has not encrypted."""
+    """Return the condition that a row has a value which the first key has not encrypted."""
     text = text_beginning(keys.beginning)
     return or_(
         *(
@@ -268,16 +268,16 @@ def _outdated(kind: EncryptedTable, keys: KeyRing) -> ColumnElement[bool]:
 
 
 def _not_listed(kind: EncryptedTable) -> ColumnElement[bool]:
-    """Leave out the list of keys itself."""
+    """Return the condition that a row is not an entry of the list of keys."""
     if kind.table is not installation:
         return true()
     return ~installation.c.name.startswith(_LISTED, autoescape=True)
 
 
 def _header_of(column: Column[Any]) -> ColumnElement[Any]:
-    """Return the SQL of a value's beginning where it is encrypted, an empty one where it is not, null for no value.
+    """Return the SQL for a value's header: empty if the value is plain, null if there is no value.
 
-    What stands in place of an erased text is nobody's, and may be in clear.
+    The mark of an erased text counts as no value, since it holds no personal data and may be plain.
     """
     if _is_bytes(column):
         begins = func.substr(column, 1, len(MARK)) == literal(MARK, LargeBinary)

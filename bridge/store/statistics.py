@@ -52,33 +52,33 @@ def day(connection: Connection, now: float) -> Day:
     last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
     low = max(first, last + 1 - SPAN)
     hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
-    asked = (
+    query = (
         select(hour.label("hour"), func.count().label("events"))
         .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))
         .group_by("hour")
     )
     accepted = [0] * HOURS
-    for at, count in connection.execute(asked):
+    for at, count in connection.execute(query):
         accepted[min(max(int(at), 0), HOURS - 1)] += count
     return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
 
 
 def causes(connection: Connection) -> list[Cause]:
     """Group the dead letters by destination and reason, the largest group first; an index holds no others."""
-    asked = (
+    query = (
         select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
         .group_by(deliveries.c.destination, deliveries.c.reason)
     )
-    found = [Cause(*row) for row in connection.execute(asked)]
+    found = [Cause(*row) for row in connection.execute(query)]
     return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
 
 
 def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:
     if first is None:
         return {}
-    asked = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
-    return {DeliveryState(state): count for state, count in connection.execute(asked)}
+    query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
+    return {DeliveryState(state): count for state, count in connection.execute(query)}
 
 
 COUNT_LIMIT = 10_000
@@ -146,12 +146,12 @@ def _dead(connection: Connection, destinations: Sequence[str]) -> list[DeadLette
         .limit(COUNT_LIMIT)
         .subquery("newest")
     )
-    asked = select(newest.c.destination, newest.c.reason, func.count(), func.max(newest.c.settled_at)).group_by(
+    query = select(newest.c.destination, newest.c.reason, func.count(), func.max(newest.c.settled_at)).group_by(
         newest.c.destination, newest.c.reason
     )
     wanted = frozenset(destinations)
     return sorted(
-        (DeadLetters(*row) for row in connection.execute(asked) if row[0] in wanted),
+        (DeadLetters(*row) for row in connection.execute(query) if row[0] in wanted),
         key=lambda each: (each.destination, each.reason),
     )
 
