@@ -1,8 +1,8 @@
-"""The audit log in the store: what is written, read and, when its time is over, removed.
+"""The audit log in the store: writing, reading and pruning of entries.
 
-An entry is written inside the transaction of what it tells of, so that there is neither without the other; what
-changes nothing in the store has its entry committed before it is done. Entries are never changed but for their count,
-which grows with each step of an action that is done in several.
+An entry is written in the transaction of the action that it records, so neither exists without the other. For an action
+that changes nothing in the store, the entry is committed first. Only the count of an entry changes later: it grows with
+each step of a bulk action.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from bridge.store.interface import PAGE
 from bridge.store.schema import audit
 
 STEP = 500
-"""Entries that one transaction removes, at most: a few milliseconds."""
+"""Most entries that one transaction deletes. It takes a few milliseconds."""
 
 
-# Built once: the writer's thread runs it while senders wait for the interpreter, and building took most of its time.
+# Built once, since building took most of the time, and senders wait for the interpreter meanwhile.
 _KEEP = insert(audit).returning(audit.c.id)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """An entry as it is kept. What an older or newer version has written may hold other words."""
+    """A stored entry. Another version of the program may have written other words into it."""
 
     id: int
     at: float
@@ -41,7 +41,7 @@ class AuditRow:
 
 
 def keep(connection: Connection, entry: Entry, now: float) -> int:
-    """Write an entry, inside the transaction that is open; gives its id, for `add`."""
+    """Write an entry in the open transaction. Returns its id, for `add`."""
     values = {
         "at": now,
         "action": entry.action.value,
@@ -58,14 +58,14 @@ def keep(connection: Connection, entry: Entry, now: float) -> int:
 
 
 def add(connection: Connection, entry: int, count: int) -> None:
-    """Write that a further step has done so many, in the step's own transaction. The entry must have a count."""
+    """Add the count of a further step to an entry that has a count, in the transaction of the step."""
     connection.execute(update(audit).where(audit.c.id == entry).values(count=audit.c.count + count))
 
 
 def page(
     connection: Connection, action: Action | None = None, before: int | None = None, limit: int = PAGE
 ) -> Sequence[AuditRow]:
-    """Read a page of entries, newest first; `before` is the id of the last one of the page before."""
+    """Read a page of entries, newest first. `before` is the last id of the page before."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if action is not None:
         query = query.where(audit.c.action == action.value)
@@ -76,9 +76,9 @@ def page(
 
 
 def prune(connection: Connection, before: float) -> bool:
-    """Delete the oldest entries that were written before a time; says whether there may be more of them.
+    """Delete the oldest entries that were written before a time. Returns True if there may be more.
 
-    Entries stand in the order of their writing; where clocks differ, one that is too old goes when it is the oldest.
+    Entries are in the order of writing. If clocks differ, an old entry is deleted once it is among the oldest.
     """
     oldest = select(audit.c.id, audit.c.at).order_by(audit.c.id).limit(STEP)
     rows = connection.execute(oldest).all()

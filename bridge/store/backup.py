@@ -1,7 +1,7 @@
-"""A copy of an embedded store, made while it is served, and proved to be good before it gets its name.
+"""Backup of an embedded store while it is served. The copy gets its name after it has been checked.
 
-VACUUM INTO reads one moment of the store and holds up nobody (https://www.sqlite.org/lang_vacuum.html); the copy has no
-free pages, so nothing that was erased is in it.
+VACUUM INTO reads one moment of the store and blocks no one (https://www.sqlite.org/lang_vacuum.html). The copy has no
+free pages, so it holds nothing that was erased.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from bridge.errors import OperatorError
 from bridge.store.migrate import HEAD
 
 FAULTS_LIMIT: Final = 10
-"""The most damaged places that are named."""
+"""Most damaged places that are listed."""
 
 _PART: Final = ".part"
 _PRIVATE: Final = 0o600
@@ -24,20 +24,20 @@ _PRIVATE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What is in a copy."""
+    """Contents of a copy."""
 
     events: int
     pending: int
-    """Deliveries that are not made yet: they are made when the copy is served."""
+    """Pending deliveries. They are made when the copy is served."""
     size: int
     """Bytes."""
 
 
 def back_up(store: Path, target: Path) -> Backup:
-    """Copy the store to a new file that only its owner can read; it is on disk when this returns.
+    """Copy the store to a new file that only its owner can read. It is synced to disk when this returns.
 
-    A crash half-way leaves `TARGET.part`, never a `TARGET` that is not whole. Raises OperatorError if there is such a
-    file already, if it cannot be written, or if the copy is damaged.
+    A crash leaves `TARGET.part`, never an incomplete `TARGET`. Raises OperatorError if the file exists already, cannot
+    be written, or is damaged.
     """
     part = target.with_name(target.name + _PART)
     check_new(target)
@@ -59,27 +59,27 @@ def back_up(store: Path, target: Path) -> Backup:
 
 
 def check_new(target: Path) -> None:
-    """Raise OperatorError if there is such a file already."""
+    """Raise OperatorError if the file exists already."""
     if target.exists():
-        raise OperatorError(f"{target}: is there already; name a new file, since a backup replaces nothing")
+        raise OperatorError(f"{target}: exists already; name a new file, since a backup replaces nothing")
 
 
 def damages(connection: sqlite3.Connection) -> Iterator[str]:
-    """Name what is damaged in a store, at most `FAULTS_LIMIT` places of each kind. Reads all of it."""
+    """Yield the damages of a store, at most `FAULTS_LIMIT` of each kind. Reads the whole store."""
     for (line,) in connection.execute(f"PRAGMA integrity_check({FAULTS_LIMIT})"):
         if line != "ok":
             yield f"damaged: {line}"
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchmany(FAULTS_LIMIT):
-        yield f"damaged: row {row} of {table} belongs to a row of {parent} that is not there"
+        yield f"damaged: row {row} of {table} belongs to a row of {parent} that does not exist"
 
 
 def _create(part: Path) -> None:
-    """Make the empty file that VACUUM INTO fills, readable for nobody else from the beginning."""
+    """Create the empty file that VACUUM INTO fills, readable only by its owner from the beginning."""
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE))
     except FileExistsError as error:
         raise OperatorError(
-            f"{part}: is there already: another backup runs, or was cut off; if none runs, delete it"
+            f"{part}: exists already: another backup is running or was interrupted; if none is running, delete it"
         ) from error
     except OSError as error:
         raise OperatorError(f"{part}: {error.strerror}; its folder must exist and be writable") from error
@@ -98,7 +98,7 @@ def _verified(part: Path) -> Backup:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""A connection to the store that is replaced as soon as it can no longer be trusted.
+"""A connection to the store that is replaced after any unexpected error.
 
-The writer, the lease keeper and each reader have one of their own. A connection may break at any statement, also at the
-ROLLBACK after a failure. So whatever was not expected ends the connection, and the next use opens a new one.
+The writer, the lease keeper and each reader have a session each. A connection may break at any statement, even at the
+ROLLBACK after a failure. So every unexpected error closes the connection, and the next use opens a new one.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ T = TypeVar("T")
 
 
 class Session:
-    """A connection for one thread, opened when it is first needed.
+    """A connection for one thread, opened at its first use.
 
-    `opened` is called with each new connection, in that thread; what it raises counts as trouble of the connection.
+    `opened` is called with each new connection, in that thread. An error that it raises counts as the connection's.
     """
 
     def __init__(self, driver: Driver, opened: Callable[[Connection], None] = lambda _: None) -> None:
         self._driver = driver
         self._opened = opened
         self.connection: Connection | None = None
-        """The present one; None until the next use."""
+        """The open connection; None until the next use."""
 
     def open(self) -> Connection:
-        """Return the connection, opened anew where there is none. Raises StoreUnavailableError."""
+        """Return the connection, and open one if there is none. Raises StoreUnavailableError."""
         if self.connection is None:
             connection = self._driver.connect()
             self.connection = connection
@@ -43,7 +43,7 @@ class Session:
         return self.connection
 
     def read(self, question: Callable[[Connection], T]) -> T:
-        """Ask a question. Raises StoreUnavailableError, or what the question raises."""
+        """Run a query. Raises StoreUnavailableError, or the error of the query."""
         try:
             connection = self.open()
             with self._driver.read_transaction(connection):
@@ -56,9 +56,9 @@ class Session:
             raise
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Do some work that begins and commits by itself; of what fails nothing stays.
+        """Run work that begins and commits its own transaction. If it fails, nothing is written.
 
-        Raises StoreUnavailableError, an engine's error for a change that breaks a rule, or what the work raises.
+        Raises StoreUnavailableError, the engine's error for a change that breaks a rule, or the error of the work.
         """
         try:
             return work(self.open())
@@ -73,7 +73,7 @@ class Session:
             raise
 
     def roll_back(self) -> None:
-        """Leave no transaction open; a connection on which that fails in any way is closed."""
+        """Roll back an open transaction. If that fails in any way, close the connection."""
         usable = False
         with contextlib.suppress(Exception):
             usable = self.connection is not None and self._driver.roll_back(self.connection)
@@ -81,7 +81,7 @@ class Session:
             self.close()
 
     def close(self) -> None:
-        """Close the connection, whatever its state."""
+        """Close the connection in any state."""
         connection, self.connection = self.connection, None
         if connection is not None:
             with contextlib.suppress(Exception):

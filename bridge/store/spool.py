@@ -1,4 +1,4 @@
-"""The embedded store as a spool: what it holds waits to be moved into the database, oldest first."""
+"""The spool: an embedded store whose events and requests wait to be moved into the database, oldest first."""
 
 from collections.abc import Sequence
 
@@ -18,34 +18,34 @@ class SpoolStore(SqlStore):
     """An embedded store that no lane works on."""
 
     async def size(self) -> int:
-        """Give the bytes of the payloads that wait."""
+        """Return the size of the waiting payloads, in bytes."""
         return await self._read(lambda c: int(c.execute(_SIZE).scalar_one()))
 
     async def first_identity(self, given: bytes | None) -> Identity:
-        """Return what ids are made with while the database is away: the given key, the database's, or its own."""
+        """Return the identity for ids while the database is away: the configured key, the database's, or its own."""
         if given is not None:
             return Identity(given)
         return await self._call(lambda c: installation.copy(c) or installation.adopt(c, None))
 
     async def keep_identity(self, identity: Identity) -> None:
-        """Keep the database's key for a start at which the database is away."""
+        """Keep the database's key for a start without the database."""
         await self._call(lambda c: installation.keep_copy(c, identity))
 
     async def oldest(self, limit: int) -> list[RoutedEvent]:
-        """Read the events that have waited longest, with their deliveries, in order of receipt."""
+        """Read the oldest events with their deliveries, in order of receipt."""
         return await self._read(lambda c: _oldest(c, limit))
 
     async def remove(self, event_ids: Sequence[str]) -> None:
-        """Forget events that have been moved."""
+        """Delete events that have been moved."""
         ids = [bytes.fromhex(each) for each in event_ids]
         await self._call(lambda c: c.execute(delete(events).where(events.c.id.in_(ids))))
 
     async def refused(self) -> tuple[int, QuarantinedRequest] | None:
-        """Read the refused request that has waited longest, with its id."""
+        """Read the oldest refused request, with its id."""
         return await self._read(_refused)
 
     async def remove_refused(self, request: int) -> None:
-        """Forget a refused request that has been moved."""
+        """Delete a refused request that has been moved."""
         await self._call(lambda c: c.execute(delete(quarantine).where(quarantine.c.id == request)))
 
 

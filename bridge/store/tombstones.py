@@ -1,9 +1,10 @@
-"""Tombstones: marks of what was erased, so that a captured request or another machine's spool cannot bring it back.
+"""Tombstones of erased events, requests and contacts.
 
-An erased event leaves its id, and a refused request the digest of its body. The person leaves the key of the contact
+A tombstone keeps a captured request, or another machine's spool, from bringing an erased person back. An erased event
+leaves its id, and a refused request the digest of its body. The person leaves the key of the contact
 (`bridge.event.Event.contact`), which stops events that were received before the erasure and arrive after it. `accept`
-looks at both (`inlets`, `postgres_inlets`): an event that one of them stops is treated as known, so nothing of it is
-kept and the sender hears success.
+checks both (`sqlite_queue`, `postgres_queue`): an event that has a tombstone counts as known, so nothing of it is kept
+and the sender gets success.
 """
 
 from collections.abc import Iterable
@@ -16,19 +17,21 @@ from bridge.store.sharding import TURN
 from bridge.store.transaction import insert_missing
 
 STEP: Final = 500
-"""Rows that one transaction removes, at most: a few milliseconds."""
+"""Most rows that one transaction deletes. It takes a few milliseconds."""
 RETRY_SECONDS: Final = 300.0
-"""How long the vendor sends a request again: after about one and three minutes."""
+"""Time within which the vendor repeats a request: it does so after about one and three minutes."""
 SPOOL_SECONDS: Final = 7 * 86_400.0
-"""How long an event of before the erasure may wait in the spool of another machine."""
+"""Time for which an event may wait in the spool of another machine."""
 
 
 def until(now: float, tolerances: Iterable[float], *, shared: bool) -> float | None:
-    """Compute how long a tombstone stands; None for without end.
+    """Compute when a tombstone expires; None for never.
 
-    `tolerances` are those of the signatures, 0 where any age is good: then a captured request can be sent again at any
-    time. A signature may lie that much in the future, too, so it is good for twice as long. With `shared`, other
-    machines may serve the same store.
+    Args:
+        now: The time of the erasure.
+        tolerances: Each chatbot's `signature_tolerance`; 0 if a signature of any age is valid. Then a captured request
+            can be replayed at any time. A signature may also lie in the future, so it is valid for twice the tolerance.
+        shared: True if other machines may serve the same store.
     """
     known = list(tolerances)
     if not all(known):
@@ -38,7 +41,7 @@ def until(now: float, tolerances: Iterable[float], *, shared: bool) -> float | N
 
 
 def keep(connection: Connection, ids: Iterable[bytes], until: float | None) -> None:
-    """Keep the ids of erased events, or the digests of refused requests; one that stands longer stays so."""
+    """Keep the ids of erased events, or the digests of refused requests. A later expiry is not shortened."""
     _in_turn(connection)
     for each in sorted(ids):
         insert_missing(connection, tombstones, [{"id": each, "until": until}])
@@ -47,7 +50,7 @@ def keep(connection: Connection, ids: Iterable[bytes], until: float | None) -> N
 
 
 def keep_contacts(connection: Connection, contacts: Iterable[int], before: float, until: float | None) -> None:
-    """Stop events of these contacts that were received before a time."""
+    """Stop events of these contacts that were received before a time. A later expiry is not shortened."""
     _in_turn(connection)
     for each in sorted(contacts):
         row = {"contact": each, "before": before, "until": until}
@@ -58,12 +61,12 @@ def keep_contacts(connection: Connection, contacts: Iterable[int], before: float
 
 
 def stops(connection: Connection, digest: bytes) -> bool:
-    """Tell whether a refused request with this digest was erased."""
+    """Return True if a refused request with this digest was erased."""
     return connection.execute(select(tombstones.c.id).where(tombstones.c.id == digest)).first() is not None
 
 
 def prune(connection: Connection, now: float) -> bool:
-    """Delete the next tombstones that are over; say whether there may be more of them."""
+    """Delete the next expired tombstones. Returns True if there may be more."""
     keys: tuple[tuple[Table, Column[bytes] | Column[int]], ...] = (
         (tombstones, tombstones.c.id),
         (contact_tombstones, contact_tombstones.c.contact),
@@ -82,6 +85,6 @@ def _shorter(table: Table, until: float | None) -> ColumnElement[bool]:
 
 
 def _in_turn(connection: Connection) -> None:
-    """Wait for accepts under way, and have later ones wait: each sees the tombstone, or its event is seen."""
+    """Wait for accepts in progress and block later ones, so that each accept sees the tombstone or is seen here."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT {TURN}"))

@@ -1,9 +1,9 @@
-"""The one writer: a thread that commits, in one transaction, all the changes that wait at that moment.
+"""The writer: a thread that commits all waiting changes in one transaction.
 
-A commit costs the same sync of the disk, and much the same time of the processors, whether it carries one change or a
-hundred. What arrives while one group is being committed is the next group; where `spacing` is set, so is what senders
-send until that time has passed since the last one was handed over. An outcome waits for nothing but the commit before
-it: what was called and is not settled is called again after a crash.
+A commit costs the same disk sync, and much the same processor time, for one change as for a hundred. Changes that
+arrive during a commit form the next group. With `spacing`, changes from senders also wait until that time has passed
+since the last group began. Outcomes never wait for `spacing`: a call whose outcome is not settled is repeated after a
+crash.
 """
 
 import asyncio
@@ -18,29 +18,31 @@ import structlog
 from bridge.errors import LeadbridgeError, RowLockedError, StoreBusyError, StoreUnavailableError
 
 GROUP_LIMIT = 128
-"""The most changes that are given to the thread together: bounds how long the first of them waits for the last."""
+"""Most changes in a group. Bounds how long the first waits for the last."""
 WAITING_LIMIT = 5_000
-"""The most changes that wait: beyond it a new one is refused at once, instead of growing memory and latency."""
+"""Most changes that wait. Further ones are refused at once, which bounds memory and latency."""
 IDLE_SECONDS = 0.5
-"""How often the thread looks around while nothing is to be written."""
+"""Interval of the thread's upkeep."""
 
 log = structlog.get_logger()
 
 ChangeT = TypeVar("ChangeT")
 Result = object
-"""What came of a change: its value, or the exception that its caller gets."""
+"""The value of a change, or the exception for its caller."""
 _Entry = tuple[ChangeT, asyncio.Future[Result], bool]
-"""A change, its future, and whether it is of what senders send."""
+"""A change, its future, and True if it comes from a sender."""
 
 
 class Writer(Generic[ChangeT]):
-    """Runs `commit` for groups of changes in a thread of its own, and answers each change's future in the loop.
+    """The thread that commits groups of changes, and the queue of changes that wait for it.
 
-    `commit` takes a group and gives a result for each of its changes, after the commit; it raises with nothing
-    committed. `committed` is called in the loop with each group that was, once its futures are answered. `look` is
-    called in the thread about every `IDLE_SECONDS`, busy or idle. With `kind`, only changes of one kind share a commit.
-    `patience` is how many seconds a group may take before what senders sent fails, in it and behind it; what is in it
-    may be committed all the same.
+    Args:
+        commit: Commits a group and returns a result for each change. If it raises, nothing was committed.
+        committed: Called in the loop after a group was committed and its futures were answered.
+        look: Called in the thread about every `IDLE_SECONDS`, busy or idle.
+        kind: If given, only changes of one kind share a commit.
+        patience: Seconds that a group may take. Then the changes from senders fail, in the group and behind it. The
+            changes in the group may be committed all the same.
     """
 
     def __init__(
@@ -57,18 +59,18 @@ class Writer(Generic[ChangeT]):
         self._look = look
         self._kind = kind
         self.spacing = 0.0
-        """Seconds between the beginnings of two groups of what senders send; may be set at any time, in the loop."""
+        """Seconds between the beginnings of two groups of changes from senders. May be set at any time, in the loop."""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry[ChangeT]] = []
         self._group: Sequence[_Entry[ChangeT]] = ()
-        """What the thread has been given."""
+        """The group that the thread has."""
         self._busy = False
-        """Whether it has something, or is about to be given it."""
+        """True if the thread has a group or is about to get one."""
         self._next_at = self._loop.time()
-        """When the next group may begin."""
+        """Time from which the next group may begin."""
         self._spaced: asyncio.TimerHandle | None = None
-        """What gives it to the thread at that time."""
+        """Timer that hands the next group over at that time."""
         self._overdue: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -79,12 +81,12 @@ class Writer(Generic[ChangeT]):
         self._thread.start()
 
     def submit(self, change: ChangeT, *, sent: bool = False) -> "asyncio.Future[Result]":
-        """Queue a change; the future has its result after the commit. Called in the loop's thread only.
+        """Queue a change. The future gets its result after the commit. Call it in the loop's thread only.
 
-        With `sent` it is of what senders send: it may wait for others like it, and has StoreUnavailableError in it when
-        the store has taken too long.
+        A change that comes from a sender (`sent`) may wait for others like it, and fails with StoreUnavailableError if
+        the store takes too long.
 
-        Raises StoreBusyError if too many wait already, StoreUnavailableError after `close`.
+        Raises StoreBusyError if too many changes wait, StoreUnavailableError after `close`.
         """
         if self._closed:
             raise StoreUnavailableError("the store is closed")
@@ -92,8 +94,8 @@ class Writer(Generic[ChangeT]):
             raise StoreBusyError("more changes wait for the store than it can commit in time")
         future: asyncio.Future[Result] = self._loop.create_future()
         if not self._waiting and not self._busy:
-            # At the end of this turn of the loop: what else it brings goes along, and the two threads contend for the
-            # interpreter once per group instead of once per change.
+            # At the end of this turn of the loop, so that other changes of the turn join the group. The two threads
+            # then contend for the interpreter once per group, not once per change.
             self._drained.clear()
             self._loop.call_soon(self._hand_over)
         elif self._spaced and not sent:
@@ -104,7 +106,7 @@ class Writer(Generic[ChangeT]):
         return future
 
     async def close(self) -> None:
-        """Commit what waits, then end the thread."""
+        """Commit the waiting changes, then end the thread."""
         if not self._closed:
             self._closed = True
             await self._drained.wait()
@@ -112,7 +114,7 @@ class Writer(Generic[ChangeT]):
         await asyncio.to_thread(self._thread.join)
 
     def _hand_over(self) -> None:
-        """Give the thread its next group, or see to it that it is given at its time; in the loop, while it has none."""
+        """Give the idle thread its next group, now or when the spacing allows it. Runs in the loop."""
         if not self._waiting:
             self._drained.set()
             return
@@ -132,7 +134,7 @@ class Writer(Generic[ChangeT]):
         self._groups.put(self._group)
 
     def _give_up(self) -> None:
-        """Fail what was sent: the group has taken too long, and what waits behind it is not even under way."""
+        """Fail the changes from senders: the group has taken too long, and those behind it have not even begun."""
         for _, future, sent in (*self._group, *self._waiting):
             if sent and not future.done():
                 future.set_exception(StoreUnavailableError("the store does not answer"))
@@ -160,7 +162,7 @@ class Writer(Generic[ChangeT]):
                 try:
                     self._look()
                 except Exception:
-                    # Upkeep can wait; a thread that has ended commits nothing any more.
+                    # Upkeep can wait, and the thread must go on committing.
                     log.exception("store_upkeep_failed")
 
     def _parts(self, group: Sequence[_Entry[ChangeT]]) -> Collection[Sequence[_Entry[ChangeT]]]:
@@ -177,16 +179,16 @@ class Writer(Generic[ChangeT]):
         except StoreUnavailableError as error:
             if len(changes) == 1 or not isinstance(error, RowLockedError):
                 return [error] * len(changes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the caller and not end the thread
+        except Exception as error:  # noqa: BLE001 - any error must reach the caller and not end the thread
             if len(changes) == 1:
                 return [error]
-        # One change of the group is at fault, and the others must not fail with it.
+        # One change of the group failed. The others are committed without it.
         return [self._commit_group([change])[0] for change in changes]
 
     def _answer(self, part: Sequence[_Entry[ChangeT]], results: Sequence[Result], took: float, left: int) -> None:
-        """Answer a part of the group, in the loop; `left` parts of it are still to come."""
+        """Answer a part of the group. Runs in the loop. `left` is the number of parts still to come."""
         if all(isinstance(each, StoreUnavailableError) and not isinstance(each, RowLockedError) for each in results):
-            # The store is in trouble, and what waits has waited for it long enough: its callers come again.
+            # The store is in trouble. The waiting changes fail too, instead of waiting even longer: callers retry.
             part, results = [*part, *self._waiting], [*results, *[results[0]] * len(self._waiting)]
             self._waiting.clear()
         if not left:
@@ -197,10 +199,10 @@ class Writer(Generic[ChangeT]):
             self._hand_over()
         for (_, future, _), result in zip(part, results, strict=True):
             if future.done():
-                # Its caller has gone, or has been told that it took too long.
+                # The caller was cancelled, or has got the error that it took too long.
                 continue
             if isinstance(result, Exception):
-                # Each caller gets an exception of its own: one instance raised twice would chain its tracebacks.
+                # Each caller gets its own exception: an instance that is raised twice chains its tracebacks.
                 future.set_exception(_copy(result))
             else:
                 future.set_result(result)

@@ -87,7 +87,7 @@ def test_a_file_that_is_there_is_not_replaced(filled: "Place", name: str) -> Non
     result = filled("db", "backup", name)
 
     assert result.exit_code == 1
-    assert result.stderr == f"{name}: is there already; name a new file, since a backup replaces nothing\n"
+    assert result.stderr == f"{name}: exists already; name a new file, since a backup replaces nothing\n"
     assert (filled.folder / name).read_bytes() == before
 
 
@@ -121,7 +121,7 @@ def test_a_place_that_cannot_be_written_is_one_line(filled: "Place", target: str
 def test_a_backup_that_was_cut_off_is_named(filled: "Place") -> None:
     (filled.folder / "copy.db.part").write_bytes(b"")
 
-    assert "another backup runs, or was cut off" in filled("db", "backup", "copy.db").stderr
+    assert "another backup is running or was interrupted" in filled("db", "backup", "copy.db").stderr
     assert not (filled.folder / "copy.db").exists()
 
 

@@ -47,7 +47,7 @@ def test_damage_is_named(filled: "Place") -> None:
 
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert lines[0] == "damaged: row 2 of deliveries belongs to a row of events that is not there"
+    assert lines[0] == "damaged: row 2 of deliveries belongs to a row of events that does not exist"
     assert lines[-1].startswith("the store is damaged: stop")
 
 
