@@ -1,7 +1,7 @@
-"""For authors of connectors: sandbox CRMs to write against, in tests and in `leadbridge demo`, and their contract.
+"""Tools for authors of connectors: sandbox CRMs for tests and `leadbridge demo`, and the contract as tests.
 
-They run in the test's own event loop on loopback, speak real HTTP, are strict (what a real API would refuse, they
-refuse), remember what arrived, and fail on request.
+The sandboxes run in the test's own event loop on loopback and speak real HTTP. They refuse everything that a real API
+would refuse, record every request, and fail on demand.
 """
 
 import importlib
@@ -33,11 +33,11 @@ _LATER = {
     "HubSpotSandbox": "connectors.testing.hubspot",
     "SalesforceSandbox": "connectors.testing.salesforce",
 }
-"""Where to import from what not everybody needs: the contract needs pytest, the sandboxes jwt and email-validator."""
+"""Modules of names that are imported on demand: the contract needs pytest, the sandboxes jwt and email-validator."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what is in `_LATER` when it is asked for."""
+    """Import a name in `_LATER` on first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LATER[name]), name)

@@ -1,4 +1,4 @@
-"""The part of the contract about answers: what a connector may make of each status and each body."""
+"""Contract tests for answers: the outcome of each status and each body."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ _RETRY_AFTER = 120
 
 
 class AnswerClauses(Subject[FakeT]):
-    """Tests of how answers are read."""
+    """Tests of the reading of answers."""
 
     pytestmark: ClassVar = [pytest.mark.asyncio]
 
@@ -74,7 +74,7 @@ class AnswerClauses(Subject[FakeT]):
             claim(not elsewhere.ledger, "a redirect must not be followed")
 
     async def test_no_error_is_a_success(self) -> None:
-        """Every status from 300 up, those that nobody knows too."""
+        """Every status from 300 up, including unknown ones."""
         await self._outcomes_of(
             (status for status in _ALL if status >= 300),  # noqa: PLR2004 - all but success
             lambda outcome: not isinstance(outcome, Delivered),
@@ -82,7 +82,7 @@ class AnswerClauses(Subject[FakeT]):
         )
 
     async def test_a_failing_server_kills_no_lead(self) -> None:
-        """What may pass by itself is tried again; it is never the record's fault."""
+        """A temporary failure is tried again; the record is never to blame."""
         await self._outcomes_of(
             _PASSING,
             lambda outcome: isinstance(outcome, Retry) and outcome.blame is not Blame.RECORD,
@@ -90,7 +90,7 @@ class AnswerClauses(Subject[FakeT]):
         )
 
     async def test_refused_credentials_hold_the_destination(self) -> None:
-        """Every lead would get this answer: the lane waits for an operator, and no lead dies of it."""
+        """Every lead would get this answer: the lane waits for an operator, and no lead becomes a dead letter."""
         await self._outcomes_of(
             _CREDENTIALS,
             lambda outcome: isinstance(outcome, Retry) and outcome.blame is Blame.DESTINATION,
@@ -98,7 +98,7 @@ class AnswerClauses(Subject[FakeT]):
         )
 
     async def test_refused_credentials_are_not_hammered(self) -> None:
-        """A login that is refused again and again locks the account."""
+        """Repeated refused logins lock the account."""
         _, usual = await self.clean(0)
         async with self.running() as run:
             run.fake.faults.share(Fault.answers(401), 1.0)
@@ -140,18 +140,18 @@ class AnswerClauses(Subject[FakeT]):
         claim(near, f"a Retry-After with a date {_RETRY_AFTER} s ahead gave after={outcome.after}")
 
     async def test_a_long_wait_is_not_cut_short(self) -> None:
-        """A destination that asks for a day gets a day; capping is the bridge's decision."""
+        """A destination may ask for a day; only the bridge caps the wait."""
         outcome = await self._asked_to_wait(429, "86400")
         claim(outcome.after == 86400, f"Retry-After: 86400 gave after={outcome.after}")  # noqa: PLR2004 - a day
 
     async def test_a_wait_that_cannot_be_read_does_no_harm(self) -> None:
-        """Some servers send garbage in it."""
+        """Some servers send garbage in this header."""
         for value in ("soon", "-5", "", "1e9", "\xff"):
             await self._asked_to_wait(429, value)
 
     @pytest.mark.parametrize("status", [200, 201, 202, 207])
     async def test_a_success_with_a_body_that_makes_no_sense_is_not_believed(self, status: int) -> None:
-        """Wrong JSON, the right JSON of the wrong shape, a page for people."""
+        """Wrong JSON, JSON of the wrong shape, a page for people."""
         if status in self.bare_success:
             pytest.skip("this status needs no body")
         for body in _BODIES:
@@ -161,13 +161,13 @@ class AnswerClauses(Subject[FakeT]):
 
     @pytest.mark.parametrize("status", [400, 404, 409, 422, 500])
     async def test_an_error_with_a_body_that_makes_no_sense_is_an_outcome(self, status: int) -> None:
-        """No exception, whatever stands in it."""
+        """No body causes an exception."""
         for body in _BODIES:
             outcome = await self._answered(Fault.answers(status, _JSON, body))
             claim(not isinstance(outcome, Delivered), f"{status} with the body {body[:60]!r} gave {outcome!r}")
 
     async def test_a_page_for_people_is_not_a_success(self) -> None:
-        """What a proxy or a login page answers with 200."""
+        """Proxies and login pages answer with 200."""
         if 200 in self.bare_success:  # noqa: PLR2004 - OK
             pytest.skip("this status needs no body")
         outcome = await self._answered(Fault.html_error(200))
@@ -180,7 +180,7 @@ class AnswerClauses(Subject[FakeT]):
             claim(isinstance(outcome, Retry), f"an answer that is too large must be Retry, it gave {outcome!r}")
 
     async def test_a_destination_that_is_not_there_is_held(self) -> None:
-        """Nothing was sent, and every lead would fare alike."""
+        """Nothing was sent, and every lead would fail the same way."""
         async with self.fake() as fake:
             connector = self.make(fake)
         (outcome,) = await connector.deliver([self.record()])
@@ -189,7 +189,7 @@ class AnswerClauses(Subject[FakeT]):
         claim(held, f"no connection must give Retry with Blame.DESTINATION, it gave {outcome!r}")
 
     async def test_a_refused_lead_is_rejected(self) -> None:
-        """At once, with the API's own reason, and nothing of it is left there."""
+        """At once, with the API's own reason, and nothing of it is stored."""
         async with self.running() as run:
             outcome = await run.one(self.record(fields=self.refused()))
         claim(isinstance(outcome, Rejected), f"what the API refuses must be Rejected, it gave {outcome!r}")
@@ -207,7 +207,7 @@ class AnswerClauses(Subject[FakeT]):
         return outcome
 
     async def _outcomes_of(self, statuses: Iterable[int], good: Callable[[Outcome], bool], message: str) -> None:
-        """Let each request be answered with a status and no body; fail with those whose outcome is not good."""
+        """Answer each request with a status and no body; fail if an outcome is wrong."""
         wrong = []
         async with self.fake() as fake:
             for status in statuses:
@@ -220,7 +220,7 @@ class AnswerClauses(Subject[FakeT]):
         claim(not wrong, "\n".join([message, *wrong]))
 
     def _addresses(self, fake: FakeT) -> Iterable[object]:
-        """Return what in the settings is an address of the fake."""
+        """Return the settings that hold an address of the fake."""
         return (
             value
             for value in self.settings(fake).values()

@@ -1,4 +1,4 @@
-"""The records of a sandbox CRM: what it takes, what it refuses, and what it answers. No network in here."""
+"""The records of a sandbox CRM: writes, refusals and answers. Does not use the network."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ import orjson
 
 @dataclass(slots=True)
 class Stored:
-    """A record as the sandbox holds it."""
+    """A record in the sandbox."""
 
     id: str
     key: str | None
-    """What it is found again by; None for one that had no key."""
+    """Value that identifies it; None for a record without a key."""
     fields: dict[str, Any]
     writes: int = 0
-    """How many times it has been written: 1, unless an upsert has updated it."""
+    """Number of writes: 1, unless an upsert has updated it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the sandbox answers."""
+    """An answer of the sandbox."""
 
     status: int
     document: Any
@@ -31,7 +31,7 @@ class Reply:
 
 
 class RefusedError(Exception):
-    """A request that the sandbox refuses, with the reply that says why."""
+    """A refused request, with the reply that states the reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -39,14 +39,13 @@ class RefusedError(Exception):
 
 
 class Contacts:
-    """Holds records, written by an upsert.
+    """Records that are written by an upsert.
 
     Args:
-        key: The field by which a record that is written again is found, such as `email`; compared without case. None:
-            each record is a new one.
-        required: Fields that must be there and not empty.
-        max_batch: The most records in one call.
-        shuffled: Whether the results of a batch come in another order than its records.
+        key: Field that identifies a record, such as `email`; compared without case. None: each record is a new one.
+        required: Fields that must be present and not empty.
+        max_batch: Maximum number of records in one call.
+        shuffled: True if the results of a batch have another order than its records.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Contacts:
         self._by_key: dict[str, Stored] = {}
 
     def read(self, content_type: str, body: bytes) -> list[dict[str, Any]] | dict[str, Any]:
-        """Read a body: a JSON object, a JSON array of objects, or a form. Raises `RefusedError`."""
+        """Return the records in a body: a JSON object, a JSON array of objects, or a form. Raises `RefusedError`."""
         if content_type == "application/x-www-form-urlencoded":
             return _form(body)
         if content_type != "application/json":
@@ -76,7 +75,7 @@ class Contacts:
         raise RefusedError(400, "must be an object, or an array of objects")
 
     def write(self, document: list[dict[str, Any]] | dict[str, Any]) -> Reply:
-        """Write one record, or a batch. Raises `RefusedError` where nothing of it is written."""
+        """Write one record, or a batch. Raises `RefusedError` if nothing is written."""
         if isinstance(document, list):
             return self._write_batch(document)
         problem = self._problem(document)
@@ -86,7 +85,7 @@ class Contacts:
         return Reply(201 if result["created"] else 200, result)
 
     def update(self, key: str, fields: dict[str, Any], *, create: bool) -> Reply:
-        """Write the record of a key that stands in the address. Raises `RefusedError`."""
+        """Write the record whose key is in the address. Raises `RefusedError`."""
         if self._key is None or (not create and key.lower() not in self._by_key):
             raise RefusedError(404, "no such record")
         return self.write({self._key: key, **fields})

@@ -11,16 +11,15 @@ from connectors.testing.write_clauses import WriteClauses
 
 
 class ConnectorContract(AnswerClauses[FakeT], WriteClauses[FakeT], SecrecyClauses[FakeT], DeclarationClauses[FakeT]):
-    """Puts a connector to the test: what it makes of answers, that no lead is lost or doubled, what it keeps to itself.
+    """Tests of a connector: its outcomes for answers, no lost or doubled leads, and no disclosure of secrets.
 
-    Each test makes a fake and a connector of its own. What goes wrong is put into the fake (`Fake.faults`): every
-    status, wrong and half and endless bodies, lost connections, time-outs before and after the write, at each of the
-    requests that a delivery makes. A lead must be delivered in the end, and the fake must hold what it would hold had
-    nothing gone wrong.
+    Each test creates its own fake and connector. Faults are injected into the fake (`Fake.faults`): every status,
+    wrong, half and endless bodies, lost connections, time-outs before and after the write, at each request of a
+    delivery. In the end a lead must be delivered, and the fake must hold the same records as without the fault.
 
-    A test that does not fit the API is overridden with a skip that says why; so the reason stands in the author's
-    code. Tests of batches are skipped where `batches()` is false, tests of tokens where `expire` is not given, tests of
-    refusals where `refused` is not given.
+    Override a test that does not fit the API with a skip that states the reason, so that the reason stands in your
+    code. Tests of batches are skipped if `batches()` is false, tests of tokens without `expire`, tests of refusals
+    without `refused`.
 
     Example:
         ```python

@@ -1,4 +1,4 @@
-"""The part of the contract about what a connector says of itself: its settings, its limits, its documentation."""
+"""Contract tests for a connector's declarations: its settings, limits and documentation."""
 
 import inspect
 import re
@@ -32,7 +32,7 @@ class DeclarationClauses(Subject[FakeT]):
         )
 
     async def test_every_setting_is_documented(self) -> None:
-        """`leadbridge connectors show` and the schema for editors are made from the descriptions."""
+        """`leadbridge connectors show` and the schema for editors use the descriptions."""
         bare = [path for path, model, name in self._settings() if not model.model_fields[name].description]
         claim(not bare, f"settings without a description (`Field(description=…)`): {bare}")
 
@@ -49,7 +49,7 @@ class DeclarationClauses(Subject[FakeT]):
         claim(issubclass(self.connector.route_settings, RouteSettings), "want a RouteSettings")
 
     async def test_settings_do_not_stand_in_the_bridges_way(self) -> None:
-        """They stand beside the keys that every destination and every route has."""
+        """They are merged with the keys that every destination and every route has."""
         taken = _OF_DESTINATIONS & set(self.connector.destination_settings.model_fields)
         taken |= _OF_ROUTES & set(self.connector.route_settings.model_fields)
         claim(not taken, f"these names are the bridge's: {sorted(taken)}")
@@ -60,7 +60,7 @@ class DeclarationClauses(Subject[FakeT]):
         claim(not clear, f"settings that sound like secrets and are no SecretStr: {clear}")
 
     async def test_wrong_settings_are_told_without_secrets(self) -> None:
-        """Pydantic repeats the input in its errors unless it is told not to."""
+        """Pydantic repeats the input in its errors unless configured otherwise."""
         async with self.fake() as fake:
             document = {**self.settings(fake), "no_such_setting": "x"}
             settings = self.connector.destination_settings.model_validate(dict(self.settings(fake)))
@@ -83,7 +83,7 @@ class DeclarationClauses(Subject[FakeT]):
             claim(self.connector.max_batch > 1 or not run.connector.batches(), "batches() is true, max_batch is 1")
 
     async def test_deliver_and_close_are_asynchronous(self) -> None:
-        """What blocks the event loop blocks every other destination."""
+        """Code that blocks the event loop blocks every other destination."""
         for name in ("deliver", "close", "probe"):
             claim(inspect.iscoroutinefunction(getattr(self.connector, name)), f"{name} must be `async def`")
 
@@ -101,7 +101,7 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, typ
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - an annotation
-    """Return the models that an annotation speaks of."""
+    """Return the models in an annotation."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for each in get_args(annotation):

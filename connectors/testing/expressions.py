@@ -1,4 +1,4 @@
-"""The language of templates for tests of connectors: what Jinja brings, without the bridge's own filters."""
+"""Templates for tests of connectors: plain Jinja, without the bridge's own filters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,20 +11,20 @@ from connectors.base import ExpressionError
 
 
 class PlainExpressions:
-    """Compiles as `connectors.base.Expressions` promises. Its methods may be called in parallel."""
+    """Compiler that implements `connectors.base.Expressions`. Its methods may run in parallel."""
 
     def __init__(self) -> None:
         self._strict = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         self._lenient = ImmutableSandboxedEnvironment(undefined=Undefined)
 
     def template(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], str]:
-        """Compile a text with `{{ }}` in it. Raises `ExpressionError`; so does the returned function."""
+        """Compile a text with `{{ }}`. Both this method and the returned function raise `ExpressionError`."""
         try:
             self._check(source, names)
             compiled = self._strict.from_string(source)
         except TemplateError as error:
             raise ExpressionError(str(error)) from None
-        return _speaking(compiled.render)
+        return _as_expression_error(compiled.render)
 
     def expression(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], Any]:
         """Compile a bare expression. Raises as `template` does."""
@@ -33,7 +33,7 @@ class PlainExpressions:
             compiled = self._lenient.compile_expression(source)
         except TemplateError as error:
             raise ExpressionError(str(error)) from None
-        return _speaking(compiled)
+        return _as_expression_error(compiled)
 
     def _check(self, source: str, names: frozenset[str] | None) -> None:
         if names is None:
@@ -43,8 +43,8 @@ class PlainExpressions:
             raise ExpressionError(f"unknown name: {', '.join(sorted(unknown))}")
 
 
-def _speaking(function: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
-    """Turn what goes wrong with the values into `ExpressionError`, without a value in it."""
+def _as_expression_error(function: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """Turn errors caused by the values into `ExpressionError`, without a value in it."""
 
     def call(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
         try:

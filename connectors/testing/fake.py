@@ -1,4 +1,4 @@
-"""What a fake of one API is built on: a server on loopback, faults, and a ledger. Subclass it and add routes."""
+"""The base of a fake API: a server on loopback, faults, and a ledger. Subclass it and add routes."""
 
 import time
 from collections import deque
@@ -38,17 +38,17 @@ class FakeApi:
 
     def __init__(self, *, port: int = 0, now: Callable[[], float] = time.time) -> None:
         self.faults = Faults()
-        """What goes wrong with its requests."""
+        """Faults of its requests."""
         self._server = Server(port=port, now=now, too_large=Reply(413, {"message": "the body is too large"}))
 
     def route(self, path: str, answer: Answer, *, faults: Faults | None = None, noted: bool = True) -> None:
-        """Serve a path in all methods, as aiohttp writes it (`/contacts/{id}`); to be called before it serves.
+        """Serve a path in all methods, in aiohttp's notation (`/contacts/{id}`). Call it before the server starts.
 
         Args:
             path: The path.
-            answer: Answers a request; a `RefusedError` that it raises is answered too.
-            faults: What goes wrong with requests for it, if not what goes wrong with all.
-            noted: Whether its requests go into the ledger.
+            answer: Answers a request; a `RefusedError` that it raises becomes the answer.
+            faults: Faults of requests for the path, if they differ from those of all requests.
+            noted: True if its requests are recorded in the ledger.
         """
 
         def reply(request: web.Request, body: bytes) -> Reply:
@@ -61,7 +61,7 @@ class FakeApi:
 
     @property
     def ledger(self) -> deque[Arrival]:
-        """What arrived, in order, whatever became of it."""
+        """All requests in order, whatever their answer."""
         return self._server.ledger
 
     @property
@@ -70,17 +70,17 @@ class FakeApi:
         return self._server.origin
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start the server."""
         await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving. What it holds can still be looked at."""
+        """Stop the server. Its records can still be read."""
         await self._server.stop()
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Read a body that must be a JSON object. Raises `RefusedError` (400)."""
+    """Return the JSON object in a body. Raises `RefusedError` (400) for anything else."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""A fake of HighLevel's API 2.0 for contacts: strict in what it takes, as the real one is."""
+"""A fake of HighLevel's API 2.0 for contacts, as strict as the real one."""
 
 import hmac
 from collections.abc import Mapping
@@ -28,26 +28,26 @@ _FIELDS = frozenset(
 
 
 class GoHighLevelFake(FakeApi):
-    """Holds the contacts of one location.
+    """The contacts of one location.
 
     | request | answers |
     | --- | --- |
     | `POST /contacts/upsert` | 201 or 200 `{"new", "contact", "traceId"}`; 400, 401, 403, 422 with `message` |
     | `GET /locations/ID` | 200 `{"location"}` |
 
-    A contact is found by its e-mail, else by its phone. Where these belong to two contacts, the phone is dropped, as
-    the real API does it. Each answer carries the `X-RateLimit-*` headers.
+    A contact is found by its e-mail, else by its phone. If these belong to two contacts, the phone is dropped, as in
+    the real API. Each answer has the `X-RateLimit-*` headers.
 
     Args:
-        token: The bearer token that requests must have.
-        location_id: The one location there is.
-        remaining: Calls that are left of the day.
+        token: Bearer token that requests must have.
+        location_id: The only location.
+        remaining: Number of calls left for the day.
     """
 
     def __init__(self, *, token: str, location_id: str, remaining: int = 200_000) -> None:
         super().__init__()
         self.contacts: list[dict[str, Any]] = []
-        """What is held, in the order of creation."""
+        """Contacts in the order of creation."""
         self._token = token
         self._location_id = location_id
         self._remaining = remaining

@@ -39,24 +39,24 @@ class Sandbox:
     | `GET /contacts/KEY` | nothing | 200 with the record, or 404 |
     | `POST /token` | gives a token for `client` | RFC 6749 |
 
-    What is wrong is answered as CRMs do, with `{"ok": false, "error": "..."}`: 400 (not readable, too many, one key
+    Errors are answered as CRMs do, with `{"ok": false, "error": "..."}`: 400 (not readable, too many, one key
     twice), 401 (credentials, signature), 404, 405, 413, 415, 422 (a required field is missing; another body under a
     known Idempotency-Key). A request with a known Idempotency-Key gets the first answer again and writes nothing.
 
     Args:
-        key: The field by which a record that is written again is found; None: each one is new.
-        required: Fields that must be there and not empty.
-        max_batch: The most records in one call.
-        shuffled: Whether the results of a batch come in another order than its records.
-        authorization: The Authorization header that requests must have; None: none.
+        key: Field that identifies a record; None: each record is new.
+        required: Fields that must be present and not empty.
+        max_batch: Maximum number of records in one call.
+        shuffled: True if the results of a batch have another order than its records.
+        authorization: Required Authorization header; None if none is required.
         client: Id and secret of an OAuth 2 client; requests then need a token from `token_url`.
-        token_lifetime: Seconds that a token holds.
-        signing_secret: The Standard Webhooks secret that requests must be signed with; None: need not be.
-        max_body: Bytes of a request's body, at most.
+        token_lifetime: Lifetime of a token in seconds.
+        signing_secret: Standard Webhooks secret for required signatures; None if none are required.
+        max_body: Maximum size of a request's body in bytes.
         tls: Serve https with this context.
-        port: 0 takes a free one.
+        port: Port of the server; 0 selects a free one.
         now: Seconds since the epoch.
-        seed: Decides which calls a share of faults falls on.
+        seed: Selects the calls of a share of faults.
     """
 
     def __init__(  # noqa: PLR0913 - a sandbox has as many switches as CRMs have ways
@@ -77,11 +77,11 @@ class Sandbox:
         seed: int = 0,
     ) -> None:
         self.faults = Faults(seed)
-        """What goes wrong with requests for records."""
+        """Faults of requests for records."""
         self.token_faults = Faults(seed)
-        """What goes wrong with requests for tokens."""
+        """Faults of token requests."""
         self.tokens = Tokens(*client, token_lifetime, now) if client else None
-        """The token endpoint, where there is one."""
+        """The token endpoint, if there is one."""
         self._contacts = Contacts(key=key, required=required, max_batch=max_batch, shuffled=shuffled)
         self._authorization = authorization
         self._signing = Webhook(signing_secret) if signing_secret else None
@@ -94,36 +94,36 @@ class Sandbox:
 
     @property
     def ledger(self) -> deque[Arrival]:
-        """What arrived, in order, without token requests (`tokens.requests`)."""
+        """All requests in order, without token requests (`tokens.requests`)."""
         return self._server.ledger
 
     @property
     def records(self) -> list[Stored]:
-        """The records that it holds, in the order in which they were created."""
+        """Return the records in the order of creation."""
         return list(self._contacts.stored.values())
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
+        """Return scheme, host and port."""
         return self._server.origin
 
     @property
     def url(self) -> str:
-        """The address that records are written to."""
+        """Return the address for writing records."""
         return f"{self.origin}/contacts"
 
     @property
     def token_url(self) -> str:
-        """The address that tokens are fetched from."""
+        """Return the address of the token endpoint."""
         return f"{self.origin}/token"
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start the server."""
         await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving. What was stored can still be looked at."""
+        """Stop the server. Its records can still be read."""
         await self._server.stop()
 
     def _write(self, request: web.Request, body: bytes) -> Reply:
@@ -151,7 +151,7 @@ class Sandbox:
         return self.tokens.give(request.headers.get("Authorization", ""), body)
 
     def _check(self, request: web.Request, body: bytes) -> None:
-        """Refuse a request without the right credentials or signature."""
+        """Raise `RefusedError` for a request without the right credentials or signature."""
         shown = request.headers.get("Authorization", "")
         wanted = self._authorization
         if wanted is not None and not hmac.compare_digest(shown.encode(), wanted.encode()):
@@ -165,7 +165,7 @@ class Sandbox:
                 raise RefusedError(401, "wrong signature") from None
 
     def _once(self, request: web.Request, body: bytes, write: Callable[[], Reply]) -> Reply:
-        """Write, unless a request with this Idempotency-Key has been answered: that answer is given again."""
+        """Write, unless a request with this Idempotency-Key was answered: that answer is then repeated."""
         key = request.headers.get("Idempotency-Key", "").strip('"')
         if not key:
             return write()
@@ -178,7 +178,7 @@ class Sandbox:
 
 
 def _replying(answer: Answer) -> Answer:
-    """Return what answers a refusal too."""
+    """Return a handler that also answers refusals."""
 
     def reply(request: web.Request, body: bytes) -> Reply:
         try:

@@ -1,4 +1,4 @@
-"""The part of the contract about what a connector keeps to itself, and about its beginning and its end."""
+"""Contract tests for secrecy, and for the start and the end of a connector."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ _BODIES: tuple[object, ...] = (
 
 
 class SecrecyClauses(Subject[FakeT]):
-    """Tests of secrets, personal data, resources, and of what is asked beside deliveries."""
+    """Tests of secrets, personal data, resources, and calls other than deliveries."""
 
     pytestmark: ClassVar = [pytest.mark.asyncio]
 
@@ -50,7 +50,7 @@ class SecrecyClauses(Subject[FakeT]):
     async def test_no_personal_data_is_logged(
         self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Neither when it goes well nor when it does not."""
+        """Neither on success nor on failure."""
         caplog.set_level(logging.DEBUG)
         async with self.running() as run:
             await run.one(self.record())
@@ -62,7 +62,7 @@ class SecrecyClauses(Subject[FakeT]):
         claim(not found, f"personal data in the log: {found}")
 
     async def test_no_personal_data_is_in_a_detail_of_the_connectors_own(self) -> None:
-        """Where the API said nothing, there are no words of its to repeat."""
+        """Without a message of the API there is nothing to quote."""
         async with self.running() as run:
             for fault in (
                 *map(Fault.answers, (200, 302, 400, 404, 409, 422, 429, 500)),
@@ -75,7 +75,7 @@ class SecrecyClauses(Subject[FakeT]):
                 claim(not found, f"personal data in {outcome!r}")
 
     async def test_a_preview_sends_nothing(self) -> None:
-        """It shows the request, and is called without anything else having been called."""
+        """It shows the request, and works without any earlier call."""
         async with self.running() as run:
             shown = run.connector.preview([self.record()])
         claim(isinstance(shown, Preview), f"preview gave a {type(shown).__name__}")
@@ -83,7 +83,7 @@ class SecrecyClauses(Subject[FakeT]):
         claim(not run.fake.ledger, "a preview must send nothing")
 
     async def test_a_probe_writes_nothing(self) -> None:
-        """It asks with what the routes are going to send, and says what it found."""
+        """It checks the routes and returns its findings."""
         async with self.running() as run:
             findings = await run.connector.probe([self._wanted()])
         claim(all(isinstance(each, Finding) for each in findings), f"probe gave {findings!r}")
@@ -133,7 +133,7 @@ class SecrecyClauses(Subject[FakeT]):
         claim(within >= len(fake.ledger), "send each request, and read its answer, within `async with context.pace():`")
 
     async def test_it_is_made_without_touching_the_network(self) -> None:
-        """`leadbridge check` makes connectors, in a thread without an event loop, and throws them away."""
+        """`leadbridge check` creates connectors, in a thread without an event loop, and discards them."""
         async with self.fake() as fake:
             connector = await asyncio.to_thread(self.make, fake)
             await connector.close()
@@ -165,7 +165,7 @@ class SecrecyClauses(Subject[FakeT]):
         claim(isinstance(outcome, Delivered), f"another destination's trouble gave {outcome!r}")
 
     async def _texts_when_well(self) -> tuple[set[str], list[object]]:
-        """Return the secrets, and what people see of a connector whose calls go well."""
+        """Return the secrets, and the visible texts of a connector whose calls succeed."""
         async with self.running() as run:
             settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
             outcome = await run.one(self.record())
@@ -174,7 +174,7 @@ class SecrecyClauses(Subject[FakeT]):
             return self._secrets(run), [run.connector, settings, outcome, shown, findings]
 
     def _secrets(self, run: Run[FakeT]) -> set[str]:
-        """Return the settings' secrets, and the tokens that the fake was shown."""
+        """Return the settings' secrets, and the tokens that the fake received."""
         settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
         shown = [str(arrival.headers.get("Authorization", "")).partition(" ")[2] for arrival in run.fake.ledger]
         return {each for each in (*secrets_in(settings), *shown) if len(each) >= _LEAST}

@@ -1,4 +1,4 @@
-"""What every sandbox CRM shares: real HTTP on loopback, a ledger of what arrived, and answers that go wrong."""
+"""The server of every sandbox CRM: real HTTP on loopback, a ledger of requests, and faulty answers."""
 
 import asyncio
 import ssl
@@ -16,35 +16,35 @@ _READ = 64 * 1024  # bytes of an address, or of one header, that are read at all
 _REMEMBERED = 100_000  # arrivals; a demo that stays up must not grow for ever
 
 Answer = Callable[[web.Request, bytes], Reply]
-"""Answers a request whose body has been read. It writes, and never waits: no two answers are under way at once."""
+"""Handler of a request whose body has been read. It writes without waiting: no two handlers run at once."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Arrival:
-    """A request that a sandbox got, whatever became of it."""
+    """A request that a sandbox received, whatever its answer."""
 
     at: float
     """Seconds since the epoch."""
     method: str
     path: str
-    """Path and query as they were sent."""
+    """Path and query as sent."""
     headers: Mapping[str, str]
-    """By names in any case."""
+    """Headers by name, in any case."""
     body: bytes
     fault: Fault | None
-    """The fault that the sandbox had for it."""
+    """Fault of the sandbox for it."""
 
 
 class Server:
-    """Serves what a sandbox answers, on 127.0.0.1.
+    """Server of a sandbox, on 127.0.0.1.
 
     Args:
-        port: 0 takes a free one.
+        port: Port; 0 selects a free one.
         now: Seconds since the epoch.
-        too_large: What a request with more than `max_body` bytes gets.
-        max_body: Bytes of a request's body, at most.
-        max_url: Bytes of a request's path and query, at most: 414 for more. The default is what most servers take.
-        max_head: Bytes of these and of all headers, at most: 431 for more. None: headers may be of any length.
+        too_large: Answer to a request with more than `max_body` bytes.
+        max_body: Maximum size of a request's body in bytes.
+        max_url: Maximum size of a request's path and query in bytes; 414 above it. The default is that of most servers.
+        max_head: Maximum size of these and of all headers in bytes; 431 above it. None: headers of any length.
         tls: Serve https with this context.
     """
 
@@ -60,7 +60,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.ledger: deque[Arrival] = deque(maxlen=_REMEMBERED)
-        """What arrived on the noted paths, in order."""
+        """All requests on the noted paths, in order."""
         self._port = port
         self._now = now
         self._too_large = too_large
@@ -76,18 +76,18 @@ class Server:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def route(self, path: str, faults: Faults, answer: Answer, *, noted: bool = True) -> None:
-        """Serve a path in all methods; to be called before `start`.
+        """Serve a path in all methods. Call it before `start`.
 
         Args:
-            path: As aiohttp writes it: `/contacts/{key}`, or `/{rest:.*}` for all that no earlier route takes.
-            faults: What goes wrong with requests for it.
-            answer: Answers each that has no fault, or one that writes all the same.
-            noted: Whether its requests go into the ledger.
+            path: In aiohttp's notation: `/contacts/{key}`, or `/{rest:.*}` for all paths without an earlier route.
+            faults: Faults of its requests.
+            answer: Answers requests without a fault, or with a fault that writes anyway.
+            noted: True if its requests are recorded in the ledger.
         """
         self._app.router.add_route("*", path, self._serving(faults, answer, noted=noted))
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Start the server."""
         self._runner = web.AppRunner(
             self._app, access_log=None, shutdown_timeout=0.1, max_line_size=_READ, max_field_size=_READ
         )
@@ -96,7 +96,7 @@ class Server:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop serving. A second call does nothing."""
+        """Stop the server. A second call does nothing."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -118,7 +118,7 @@ class Server:
         return serve
 
     def _too_long(self, request: web.Request) -> Fault | None:
-        """Return what a request gets whose address or headers are too long: a page, of what stands before the API."""
+        """Return the answer to too long an address or headers: a page, from a server in front of the API."""
         url = len(request.raw_path)
         if url > self._max_url:
             return Fault.html_error(414)
@@ -136,7 +136,7 @@ def respond(reply: Reply) -> web.Response:
 
 
 async def respond_badly(fault: Fault, request: web.Request, answer: Callable[[], Reply]) -> web.StreamResponse:
-    """Answer a request as its fault wants. `answer` is called only if the request is to be worked on all the same."""
+    """Answer a request with its fault. `answer` is called only if the request must be processed anyway."""
     reply = answer() if fault.written or (fault.status is None and not fault.closes) else None
     await asyncio.sleep(fault.delay)
     if fault.closes:

@@ -1,4 +1,4 @@
-"""What an author says of a connector, so that the kit can put it to the test.
+"""The author's description of a connector, from which the kit tests it.
 
 Needs pytest, which the bridge itself does not: nothing that runs in production may import this module.
 """
@@ -41,7 +41,7 @@ EVENT_NAMES = frozenset(
         "chatbot",
     }
 )
-"""The names that a template may use: the vendor's fields, `event` and `chatbot`."""
+"""Names that a template may use: the vendor's fields, `event` and `chatbot`."""
 
 
 class MemoryVault:
@@ -51,57 +51,57 @@ class MemoryVault:
         self.values: dict[str, str] = {}
 
     async def read(self, name: str) -> str | None:
-        """Return what was last written under the name."""
+        """Return the value last written under the name."""
         return self.values.get(name)
 
     async def write(self, name: str, value: str) -> None:
-        """Keep a value."""
+        """Store a value."""
         self.values[name] = value
 
 
 class Subject(Generic[FakeT]):
-    """What the author of a connector says of it; `ConnectorContract` tells more."""
+    """The author's description of a connector; see `ConnectorContract`."""
 
     connector: ClassVar[type[Connector]]
     """The connector."""
     on: ClassVar[str | None] = None
-    """Only requests whose path and query have this in them are made to fail, where the fake gives out tokens too."""
+    """Text in path and query of the requests that may fail, if the fake also issues tokens."""
     bare_success: ClassVar[frozenset[int]] = frozenset()
-    """Statuses that account for a record without a word in the body, where the API has such (204 to a PUT)."""
+    """Statuses that account for a record without a body, if the API has such (204 to a PUT)."""
 
     def fake(self) -> FakeT:
-        """Make a fake of the API. It serves when it is entered."""
+        """Return a fake of the API. It starts when it is entered."""
         raise NotImplementedError("give the fake that the connector is tested against")
 
     def settings(self, fake: FakeT) -> Mapping[str, Any]:
-        """Return the settings of a destination, as YAML has them, that lead to the fake and that it takes."""
+        """Return the settings of a destination, as in YAML, that lead to the fake and that it accepts."""
         raise NotImplementedError("give the settings that lead to the fake")
 
     def fields(self, number: int) -> Mapping[str, Any]:
-        """Return the mapped fields of a lead. Those of different numbers are different people, and the fake takes them.
+        """Return the mapped fields of a lead. Different numbers are different people, and the fake accepts them.
 
-        An e-mail or a phone is best that of `event(number)`, so that it is searched for in logs.
+        Use the e-mail or phone of `event(number)`, because the tests search logs for it.
         """
         raise NotImplementedError("give the fields of a lead")
 
     def held(self, fake: FakeT) -> Sequence[object]:
-        """Return what the fake holds: a value for each thing that must not be written twice, without ids and times."""
+        """Return the fake's content: a value for each thing that must not be written twice, without ids and times."""
         raise NotImplementedError("give what the fake holds")
 
     def refused(self) -> Mapping[str, Any]:
-        """Return fields that the API refuses for good, such as those of a lead that lacks what it requires."""
+        """Return fields that the API refuses for good, such as a lead without a required field."""
         pytest.skip("the class names no refused record")
 
     def expire(self, fake: FakeT) -> None:  # noqa: ARG002 - for those that have tokens
-        """Let the access tokens that the fake has given out be refused from now on."""
+        """Invalidate the access tokens that the fake has issued."""
         pytest.skip("the class names no way for an access token to expire")
 
     def tokens(self, fake: FakeT) -> int:  # noqa: ARG002 - for those that have tokens
-        """Return how many access tokens the fake has been asked for."""
+        """Return the number of access tokens that the fake was asked for."""
         pytest.skip("the class names no count of access tokens")
 
     def route(self) -> Mapping[str, Any]:
-        """Return the connector's own settings of the route, as YAML has them."""
+        """Return the connector's own settings of the route, as in YAML."""
         return {}
 
     def event(self, number: int) -> Mapping[str, Any]:
@@ -120,11 +120,11 @@ class Subject(Generic[FakeT]):
         }
 
     def expressions(self) -> Expressions:
-        """Return what compiles templates; by default one without the bridge's own filters."""
+        """Return the compiler of templates; by default one without the bridge's own filters."""
         return PlainExpressions()
 
     def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:  # noqa: ANN401 - fields of a Record
-        """Make the record of a lead: the same one for the same number."""
+        """Return the record of a lead: the same one for the same number."""
         event = self.event(number)
         about = {"id": f"{number:032x}", "received_at": "2026-11-24T10:00:01.000Z"}
         made = Record(
@@ -137,16 +137,16 @@ class Subject(Generic[FakeT]):
         return replace(made, **changes)
 
     def route_settings(self) -> RouteSettings:
-        """Make the route's settings."""
+        """Return the route's settings."""
         return self.connector.route_settings.model_validate(dict(self.route()))
 
     def personal(self, number: int = 0) -> list[str]:
-        """Return what of a lead must not be in a log."""
+        """Return the lead's values that must not be in a log."""
         event = self.event(number)
         return [str(event[name]) for name in ("Email", "PhoneNumber", "LastName", "Content") if event.get(name)]
 
     def context(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of a Context
-        """Make what a connector is given besides its settings."""
+        """Return the connector's context."""
         made = Context(
             destination="crm",
             expressions=self.expressions(),
@@ -158,7 +158,7 @@ class Subject(Generic[FakeT]):
         return replace(made, **changes)
 
     def make(self, fake: FakeT, vault: Vault | None = None, **changes: Any) -> Connector:  # noqa: ANN401 - of a Context
-        """Make a connector to a fake, and give it its vault. `changes` are to its context."""
+        """Return a connector to a fake, with its vault. `changes` apply to its context."""
         settings = self.connector.destination_settings.model_validate(dict(self.settings(fake)))
         made = self.connector(settings, self.context(**changes))
         made.open(vault or MemoryVault())
@@ -168,7 +168,7 @@ class Subject(Generic[FakeT]):
     async def at_work(
         self, fake: FakeT, *, seconds: float = 10.0, pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     ) -> AsyncIterator[Run[FakeT]]:
-        """Return a connector to a fake that serves, each call cut off after `seconds`; close it in the end."""
+        """Return a connector to a running fake, each call cut off after `seconds`; close it in the end."""
         connector = self.make(fake, timeout=seconds, pace=pace)
         try:
             yield Run(fake, connector, seconds)
@@ -182,15 +182,15 @@ class Subject(Generic[FakeT]):
             yield run
 
     def hit(self, fake: FakeT) -> int:
-        """Count the requests that can be made to fail."""
+        """Return the number of requests that can fail."""
         return sum((self.on or "") in arrival.path for arrival in fake.ledger)
 
     def sorted_held(self, fake: FakeT) -> list[str]:
-        """Return what the fake holds, in an order of its own."""
+        """Return the fake's content in a fixed order."""
         return sorted(map(repr, self.held(fake)))
 
     async def clean(self, *numbers: int) -> tuple[list[str], int]:
-        """Deliver where nothing goes wrong: gives what is held then, and how many of its last requests can fail."""
+        """Deliver without faults, and return the resulting content and the number of requests that can fail."""
         requests = 0
         async with self.running() as run:
             for number in numbers:
@@ -204,7 +204,7 @@ class Subject(Generic[FakeT]):
 
 
 def secrets_in(model: BaseModel) -> Iterator[str]:
-    """Return the secrets that settings hold, those in maps, lists and settings of settings too."""
+    """Return the secrets in settings, including those in maps, lists and nested settings."""
     yield from _secrets(dict(model))
 
 

@@ -1,4 +1,4 @@
-"""The token endpoint of a sandbox CRM: OAuth 2 client credentials (RFC 6749 section 4.4). No network in here."""
+"""The token endpoint of a sandbox CRM: OAuth 2 client credentials (RFC 6749 section 4.4). Does not use the network."""
 
 import binascii
 from base64 import b64decode
@@ -10,12 +10,12 @@ from connectors.testing.contacts import RefusedError, Reply
 
 
 class Tokens:
-    """Gives out access tokens and knows which ones hold.
+    """Issuer of access tokens.
 
     Args:
-        client_id: The client that tokens are given to.
-        client_secret: Its secret.
-        lifetime: Seconds that a token holds.
+        client_id: Client that receives tokens.
+        client_secret: Secret of the client.
+        lifetime: Lifetime of a token in seconds.
         now: Seconds since the epoch.
     """
 
@@ -25,10 +25,10 @@ class Tokens:
         self._now = now
         self._until: dict[str, float] = {}
         self.requests: list[dict[str, str]] = []
-        """The forms of all token requests."""
+        """Forms of all token requests."""
 
     def give(self, authorization: str, body: bytes) -> Reply:
-        """Answer a token request. Raises `RefusedError` for one that is no form."""
+        """Answer a token request. Raises `RefusedError` if it is not a form."""
         try:
             form = dict(parse_qsl(body.decode("ascii"), strict_parsing=True))
         except ValueError:
@@ -43,15 +43,15 @@ class Tokens:
         return Reply(200, {"access_token": token, "token_type": "Bearer", "expires_in": self._lifetime})
 
     def holds(self, authorization: str) -> bool:
-        """Return whether an Authorization header carries a token that was given out and has not expired."""
+        """Return True if an Authorization header carries an issued token that has not expired."""
         return self._until.get(authorization.removeprefix("Bearer "), 0.0) > self._now()
 
     def expire(self) -> None:
-        """Let all tokens given out so far expire now."""
+        """Expire all issued tokens now."""
         self._until = dict.fromkeys(self._until, 0.0)
 
     def _shown(self, authorization: str, form: Mapping[str, Any]) -> tuple[str, str]:
-        """Read id and secret from the header or from the body."""
+        """Return id and secret from the header or from the body."""
         if not authorization.startswith("Basic "):
             return form.get("client_id", ""), form.get("client_secret", "")
         try:

@@ -1,4 +1,4 @@
-"""A connector at work on a fake, as the bridge would have it: cut off in time, tried again, its batches split.
+"""A connector at work on a fake, in the bridge's manner: with time-outs, retries and split batches.
 
 Needs pytest, which the bridge itself does not: nothing that runs in production may import this module.
 """
@@ -21,24 +21,24 @@ _TRIES = 5  # after a fault that happens once, an attempt or two must do
 
 
 class Fake(Protocol):
-    """An API that a connector is tested against, such as `connectors.testing.Sandbox`: real HTTP on loopback."""
+    """An API for the tests of a connector, such as `connectors.testing.Sandbox`: real HTTP on loopback."""
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong with its requests."""
+        """Return the faults of its requests."""
         ...
 
     @property
     def ledger(self) -> Sequence[Arrival]:
-        """What arrived, in order, whatever became of it."""
+        """Return all requests in order, whatever their answer."""
         ...
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start the server."""
         ...
 
     async def __aexit__(self, *_: object) -> object:
-        """Stop serving. What is held can still be looked at."""
+        """Stop the server. Its content can still be read."""
         ...
 
 
@@ -46,7 +46,7 @@ FakeT = TypeVar("FakeT", bound=Fake)
 
 
 def claim(holds: object, message: str) -> None:
-    """Fail the test with a line that says what the connector must do, unless it does."""
+    """Fail the test with the connector's duty as the message, unless the condition holds."""
     __tracebackhide__ = True
     if not holds:
         pytest.fail(message, pytrace=False)
@@ -62,7 +62,7 @@ class Run(Generic[FakeT]):
     """Seconds that one `deliver` may take."""
 
     async def deliver(self, *records: Record) -> Sequence[Outcome]:
-        """Deliver in one call as the bridge does, cut off at the time-out, and check the form of the answer."""
+        """Deliver in one call as the bridge does, with a time-out, and check the form of the outcomes."""
         __tracebackhide__ = True
         try:
             outcomes = await asyncio.wait_for(self.connector.deliver(records), self.timeout)
@@ -74,12 +74,12 @@ class Run(Generic[FakeT]):
         return outcomes
 
     async def one(self, record: Record) -> Outcome:
-        """Deliver a record by itself."""
+        """Deliver a single record."""
         (outcome,) = await self.deliver(record)
         return outcome
 
     async def until_delivered(self, record: Record, *, is_repeat: bool = True) -> Outcome:
-        """Deliver a record as often as it takes, each attempt knowing the memo of the ones before it."""
+        """Deliver a record until it succeeds, each attempt with the memo of the earlier ones."""
         outcome = await self.one(replace(record, is_repeat=is_repeat))
         memo = {**record.memo, **outcome.memo}
         for _ in range(_TRIES):
@@ -90,7 +90,7 @@ class Run(Generic[FakeT]):
         return outcome
 
     async def settle(self, records: Sequence[Record]) -> list[Outcome]:
-        """Deliver a batch as the bridge does: one that is refused as a whole is split until a record stands alone."""
+        """Deliver a batch as the bridge does: split it if it is refused as a whole, until a record stands alone."""
         outcomes = list(await self.deliver(*records))
         refused = all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
         if len(records) == 1 or not refused:
@@ -114,7 +114,7 @@ def _check_form(outcome: Outcome) -> None:
 
 @asynccontextmanager
 async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail if the block leaves a task at work, or an HTTP session of aiohttp open."""
+    """Fail if the block leaves a running task, or an open aiohttp session."""
     tasks, sessions = asyncio.all_tasks(), set(map(id, _open_sessions()))
     yield
     await asyncio.sleep(0)
@@ -127,6 +127,6 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 
 
 def _open_sessions() -> list[aiohttp.ClientSession]:
-    """Find what nobody else keeps a list of. The kind is looked at, for a proxy may claim to be anything."""
+    """Return open sessions from the garbage collector. Compares types, because a proxy may imitate any class."""
     found = (each for each in gc.get_objects() if issubclass(type(each), aiohttp.ClientSession))
     return [session for session in found if not session.closed]

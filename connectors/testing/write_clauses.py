@@ -1,4 +1,4 @@
-"""The part of the contract about writing: each lead arrives, and no lead arrives twice."""
+"""Contract tests for writing: each lead arrives, and no lead arrives twice."""
 
 import asyncio
 from typing import ClassVar
@@ -27,13 +27,13 @@ _LOST = {
 
 
 class WriteClauses(Subject[FakeT]):
-    """Tests of what is held in the end."""
+    """Tests of the final content."""
 
     pytestmark: ClassVar = [pytest.mark.asyncio]
 
     @pytest.mark.parametrize("fault", _LOST.values(), ids=list(_LOST))
     async def test_a_fault_at_any_request_costs_and_doubles_nothing(self, fault: Fault) -> None:
-        """The fault hits each request of a delivery in turn; the attempts after it find out what was done."""
+        """The fault hits each request of a delivery in turn; later attempts find out what was done."""
         wanted, requests = await self.clean(0)
         for at in range(requests):
             async with self.running() as run:
@@ -43,7 +43,7 @@ class WriteClauses(Subject[FakeT]):
 
     @pytest.mark.parametrize("written", [True, False], ids=["after the write", "before the write"])
     async def test_a_time_out_at_any_request_costs_and_doubles_nothing(self, *, written: bool) -> None:
-        """The call is cut off; whether the lead was written is not known, and the next attempt finds out."""
+        """The call is cut off, its outcome is unknown, and the next attempt finds out."""
         wanted, requests = await self.clean(0)
         for at in range(requests):
             async with self.fake() as fake:
@@ -58,7 +58,7 @@ class WriteClauses(Subject[FakeT]):
             self._as_wanted(run, wanted, outcome, f"request {at + 1} of {requests} ran out of time")
 
     async def test_killed_after_any_request_it_doubles_nothing(self) -> None:
-        """The process is killed before an outcome was stored: the lead comes again, and nothing is known of before."""
+        """The process is killed before it stores an outcome: the lead is delivered again without any memory."""
         wanted, requests = await self.clean(0)
         for at in range(requests):
             async with self.fake() as fake:
@@ -70,7 +70,7 @@ class WriteClauses(Subject[FakeT]):
             self._as_wanted(run, wanted, outcome, f"it was killed at request {at + 1} of {requests}")
 
     async def test_cancelled_at_any_request_it_works_on(self) -> None:
-        """A call that is cancelled ends at once, and the same connector takes the same lead again."""
+        """A cancelled call ends at once, and the same connector accepts the same lead again."""
         wanted, requests = await self.clean(0)
         for at in range(requests):
             async with self.running() as run:
@@ -101,7 +101,7 @@ class WriteClauses(Subject[FakeT]):
         claim(len(set(ids)) == len(ids), f"two leads have the same remote_id: {ids}")
 
     async def test_a_401_among_many_is_nobodys_fault(self) -> None:
-        """Either it is renewed and sent again, or the destination is held; the others arrive."""
+        """Either the token is renewed and the request repeated, or the destination pauses; the others arrive."""
         async with self.running() as run:
             run.fake.faults.next(Fault.answers(401), on=self.on)
             outcomes = await asyncio.gather(*(run.one(self.record(number)) for number in range(_CROWD)))
@@ -111,7 +111,7 @@ class WriteClauses(Subject[FakeT]):
         claim(any(isinstance(each, Delivered) for each in outcomes), "one 401 must not fail all calls")
 
     async def test_tokens_that_expire_in_the_middle_are_renewed_once(self) -> None:
-        """All callers find out at the same time; one fetches a new token, and every lead arrives."""
+        """All callers notice at the same time; one fetches a new token, and every lead arrives."""
         wanted, _ = await self.clean(*range(_CROWD))
         async with self.running() as run:
             first = await run.one(self.record(0))
@@ -124,7 +124,7 @@ class WriteClauses(Subject[FakeT]):
         claim(fetched == 1, f"{_CROWD - 1} callers need one new token, {fetched} were fetched")
 
     async def test_batches_at_once_whose_token_has_expired_are_sent_again(self) -> None:
-        """A 401 says that nothing was done, so each batch can go again under the one new token."""
+        """A 401 means that nothing was done, so each batch can be sent again with the one new token."""
         async with self.running() as run:
             self._batches(run)
             await run.one(self.record(0))
@@ -162,7 +162,7 @@ class WriteClauses(Subject[FakeT]):
             claim(self.held(run.fake), "the good ones of the batch must be held")
 
     async def test_a_lost_answer_to_a_batch_costs_and_doubles_nothing(self) -> None:
-        """All of its records are open then, and come again."""
+        """The outcome of all its records is unknown, and they are delivered again."""
         wanted, _ = await self.clean(0, 1)
         async with self.running() as run:
             self._batches(run)
@@ -186,12 +186,12 @@ class WriteClauses(Subject[FakeT]):
         claim(many <= 2 * len(wanted), f"one person twice left {many} things")
 
     def _spoil(self, run: Run[FakeT], at: int, fault: Fault) -> None:
-        """Let one request go wrong, after `at` others that go well."""
+        """Let one request fail, after `at` successful ones."""
         run.fake.faults.next(Fault(), times=at, on=self.on)
         run.fake.faults.next(fault, on=self.on)
 
     async def _cancelled_at(self, run: Run[FakeT], at: int) -> None:
-        """Cancel a delivery when one of its requests has arrived and has been worked on."""
+        """Cancel a delivery once one of its requests has arrived and has been processed."""
         self._spoil(run, at, Fault.slow(_LONG))
         call = asyncio.create_task(run.connector.deliver([self.record()]))
         while self.hit(run.fake) <= at and not call.done():  # noqa: ASYNC110 - a fake has no event to wait for

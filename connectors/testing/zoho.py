@@ -16,7 +16,7 @@ _MOST = 100
 
 
 class ZohoFake(FakeApi):
-    """Holds the leads of one account.
+    """The leads of one account.
 
     | request | answers |
     | --- | --- |
@@ -24,7 +24,7 @@ class ZohoFake(FakeApi):
     | `POST /crm/v8/Leads/upsert` | 200, 207 or 400 with `data`, in the order of the request; 401 `INVALID_TOKEN` |
     | `GET /crm/v8/settings/fields` | 200 `{"fields"}` |
 
-    A field that the module does not have is passed over, as the real API does it.
+    An unknown field is ignored, as in the real API.
 
     Args:
         client: Client id, client secret and refresh token.
@@ -33,11 +33,11 @@ class ZohoFake(FakeApi):
     def __init__(self, *, client: tuple[str, str, str]) -> None:
         super().__init__()
         self.leads: list[dict[str, Any]] = []
-        """What is held, in the order of creation."""
+        """Leads in the order of creation."""
         self.token_requests = 0
-        """How many tokens have been asked for."""
+        """Number of token requests."""
         self.token_faults = Faults()
-        """What goes wrong with requests for tokens."""
+        """Faults of token requests."""
         self._client = client
         self._tokens: set[str] = set()
         self.route("/oauth/v2/token", self._token, faults=self.token_faults, noted=False)
@@ -46,7 +46,7 @@ class ZohoFake(FakeApi):
         self.route("/crm/v8/{rest:.*}", self._elsewhere)
 
     def expire(self) -> None:
-        """Let all tokens given out so far be refused from now on."""
+        """Invalidate all issued tokens."""
         self._tokens.clear()
 
     def _token(self, _: web.Request, body: bytes) -> Reply:

@@ -1,4 +1,4 @@
-"""A HubSpot account to write against: see `HubSpotSandbox`. `faults` has what goes wrong at HubSpot."""
+"""A HubSpot account in memory (`HubSpotSandbox`), and HubSpot's typical faults (`faults`)."""
 
 from connectors.testing.hubspot import faults
 from connectors.testing.hubspot.auth import OAuthApp

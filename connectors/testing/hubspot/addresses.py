@@ -12,30 +12,30 @@ Area = Literal["associations", "objects", "properties"]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes."""
+    """The address of a request."""
 
     version: Version
     area: Area
     kind: str
-    """The object, as the path names it."""
+    """The object, as named in the path."""
     rest: tuple[str, ...]
-    """The parts of the path after it, decoded."""
+    """Parts of the path after it, decoded."""
     query: dict[str, list[str]]
 
     def one(self, name: str) -> str | None:
-        """Return a value of the query; None if it is not there."""
+        """Return a value of the query; None if it is missing."""
         return self.query[name][-1] if name in self.query else None
 
     def several(self, name: str) -> list[str]:
-        """Return values of the query, whether they come with commas between or one by one."""
+        """Return values of the query, separated by commas or repeated."""
         return [part for each in self.query.get(name, []) for part in each.split(",") if part]
 
 
 def read_address(path: str) -> Address:
-    """Read a path with its query. Raises `RefusedError` for one that leads nowhere.
+    """Return the parts of a path with its query. Raises `RefusedError` for an unknown address.
 
-    `/crm/objects/2026-09/contacts` and `/crm/v3/objects/contacts` are the same thing in two versions. Associations are
-    in the fourth version of the old paths, which is otherwise not served.
+    `/crm/objects/2026-09/contacts` and `/crm/v3/objects/contacts` are the same resource in two versions. Associations
+    are in the fourth version of the old paths, which is otherwise not served.
     """
     way, _, query = path.partition("?")
     match way.split("/")[1:]:

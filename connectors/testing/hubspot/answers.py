@@ -1,4 +1,4 @@
-"""How the HubSpot sandbox shows its records. Pure."""
+"""The form of records in the HubSpot sandbox's answers. Pure."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from connectors.testing.hubspot.values import moment
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What differs between the versions of the API."""
+    """Differences between the versions of the API."""
 
     name: str
     """`v3`, `2026-03` or `2026-09`."""
 
     @property
     def multi_status(self) -> int:
-        """The status of a batch of which some failed: 2026-09 declares no 207 any more."""
+        """Status of a batch with some failures: 2026-09 no longer declares 207."""
         return 200 if self.name == "2026-09" else 207
 
     @property
@@ -29,21 +29,21 @@ class Version:
 
     @property
     def links(self) -> bool:
-        """Return whether a record carries its `url`."""
+        """True if a record carries its `url`."""
         return self.name != "v3"
 
 
 VERSIONS = {name: Version(name) for name in ("v3", "2026-03", "2026-09")}
-"""Those that are served, by name."""
+"""Served versions, by name."""
 
 
 def page_url(portal: int, kind: ObjectType, record_id: str) -> str:
-    """Return the address at which a person looks at a record."""
+    """Return the address of a record's page for people."""
     return f"https://app.hubspot.com/contacts/{portal}/record/{kind.type_id}/{record_id}"
 
 
 def written(store: Store, kind: ObjectType, record: StoredObject, version: Version) -> dict[str, Any]:
-    """Return a record to its writer: with all of its properties."""
+    """Return a record for the answer to a write: with all of its properties."""
     return _record(store, kind, record, version, dict(sorted(record.properties.items())))
 
 
@@ -55,17 +55,17 @@ def read(
     wanted: Collection[str],
     properties: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return a record to a reader: with id, times and what was asked for.
+    """Return a record for the answer to a read: with id, times and the requested properties.
 
-    What is not set is null, and what is no property is left out (HubSpot's guide to the object APIs).
+    An unset property is null, and an unknown property is left out (HubSpot's guide to the object APIs).
 
     Args:
         store: Holds the definitions.
-        kind: The record's object.
+        kind: Object of the record.
         record: The record.
-        version: Of the API.
-        wanted: Properties; none for the usual ones.
-        properties: Those that the reader sees, where they are not the record's present ones.
+        version: Version of the API.
+        wanted: Requested properties; none for the usual ones.
+        properties: Properties that the reader sees, if they are not the record's present ones.
     """
     seen = record.properties if properties is None else properties
     names = {*(wanted or kind.shown), "hs_object_id", kind.created, kind.modified}
@@ -74,7 +74,7 @@ def read(
 
 
 def associations(kind: ObjectType, record: StoredObject, wanted: Sequence[ObjectType]) -> dict[str, Any]:
-    """Return the `associations` of a record with these objects; one without any is left out."""
+    """Return the `associations` of a record with these objects; an object without any is left out."""
     return {
         target.name: {"results": [{"id": each, "type": type_name(kind, target)} for each in ids]}
         for target in wanted

@@ -1,6 +1,6 @@
-"""How records are associated: the types of associations, and the `associations` of a request. Pure.
+"""Associations of records: their types, and the `associations` of a request. Pure.
 
-The ids are those of `AssociationType` in HubSpot's own Python client; 578 is in wide use and in no list of HubSpot's.
+The ids are those of `AssociationType` in HubSpot's own Python client; 578 is in wide use but in no list of HubSpot's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ TYPES: Mapping[int, tuple[str, str]] = {
     342: ("companies", "deals"),
     578: ("leads", "contacts"),
 }
-"""From which object to which other an association type leads, by its id."""
+"""Source and target object of each association type, by its id."""
 _PRIMARY = frozenset({1, 2, 5, 6})
 _CATEGORIES = ("HUBSPOT_DEFINED", "USER_DEFINED", "INTEGRATOR_DEFINED")
 _DEFAULTS = {pair: number for number, pair in TYPES.items() if number not in _PRIMARY}
@@ -60,13 +60,13 @@ def default_type(source: ObjectType, target: ObjectType) -> tuple[str, int]:
 
 
 def type_name(source: ObjectType, target: ObjectType) -> str:
-    """Return the name that a reader gets: `contact_to_note`."""
+    """Return the name in answers: `contact_to_note`."""
     return f"{source.label or source.singular}_to_{target.label or target.singular}"
 
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """What a new record is to be associated with, as it was sent."""
+    """An association of a new record, as it was sent."""
 
     record_id: str
     category: str
@@ -74,7 +74,7 @@ class Association:
 
 
 def read_associations(document: Mapping[str, Any]) -> list[Association]:
-    """Read the `associations` of a new record, if it has any. Raises `RefusedError` for what cannot be read."""
+    """Return the `associations` of a new record. Raises `RefusedError` for invalid ones."""
     given = document.get("associations", [])
     if not isinstance(given, list):
         raise unreadable("Cannot deserialize value of type `java.util.ArrayList` for `associations`")
@@ -84,9 +84,9 @@ def read_associations(document: Mapping[str, Any]) -> list[Association]:
 def resolve(
     associations: Sequence[Association], source: ObjectType, kinds: Mapping[str, ObjectType]
 ) -> list[tuple[str, str]]:
-    """Return objects and ids of the records that a new one of `source` is to be associated with.
+    """Return objects and ids of the records to associate with a new record of `source`.
 
-    Whether they exist is not looked at. Raises `RefusedError` for a type that does not exist, or leads elsewhere.
+    Does not check that they exist. Raises `RefusedError` for a type that does not exist, or has another source.
     """
     return [(_target(each, source, kinds), each.record_id) for each in associations]
 

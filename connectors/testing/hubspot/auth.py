@@ -1,4 +1,4 @@
-"""Who may call the HubSpot sandbox: private app tokens and service keys, OAuth apps, scopes. No network in here.
+"""Access to the HubSpot sandbox: private app tokens and service keys, OAuth apps, scopes. Does not use the network.
 
 Sources: HubSpot's pages on OAuth (the body of a token, of an expired one) and on private apps (the token's own data).
 The bodies of refused token requests are those of v1; whether the newer paths answer otherwise is not confirmed.
@@ -18,7 +18,7 @@ SCOPES = frozenset(
     for name in ("contacts", "companies", "deals", "leads", "custom")
     for right in ("read", "write")
 )
-"""The scopes that a token has unless a test says otherwise. None of them allows to define properties."""
+"""Default scopes of a token. None of them permits defining properties."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -29,9 +29,9 @@ class OAuthApp:
     client_secret: str
     refresh_token: str
     lifetime: float = 1800.0
-    """Seconds that an access token holds."""
+    """Lifetime of an access token in seconds."""
     rotates: bool = False
-    """Whether each refresh gives another refresh token and ends the one that was used."""
+    """True if each refresh returns another refresh token and invalidates the old one."""
     code: str | None = None
     """An authorization code that can be exchanged once, together with `redirect_uri`."""
     redirect_uri: str = ""
@@ -39,13 +39,13 @@ class OAuthApp:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls."""
+    """The caller of a request."""
 
     scopes: Collection[str]
     oauth: bool
 
     def need(self, name: str, right: str) -> None:
-        """Refuse a caller without the scope for an object. Any of those that HubSpot lists is enough."""
+        """Raise `RefusedError` for a caller without a scope for an object. Any of those that HubSpot lists suffices."""
         listed = [
             f"crm.objects.{name}.{kind}" for kind in (right, f"sensitive.{right}.v2", f"highly_sensitive.{right}.v2")
         ]
@@ -54,7 +54,7 @@ class Caller:
         self._need(listed)
 
     def need_schema(self, name: str) -> None:
-        """Refuse a caller that may not define properties."""
+        """Raise `RefusedError` for a caller that may not define properties."""
         self._need([f"crm.schemas.{name}.write"])
 
     def _need(self, listed: list[str]) -> None:
@@ -63,11 +63,11 @@ class Caller:
 
 
 class Credentials:
-    """Knows which tokens hold, and gives out those of an OAuth app.
+    """Valid tokens, and the issuing of an OAuth app's tokens.
 
     Args:
-        access_token: Of a private app, or a service key; None: the account has none.
-        scopes: What each token allows.
+        access_token: Token of a private app, or a service key; None: the account has none.
+        scopes: Scopes of each token.
         app: The OAuth app, if there is one.
         portal: The account.
         now: Seconds since the epoch.
@@ -82,9 +82,9 @@ class Credentials:
         now: Callable[[], float],
     ) -> None:
         self.scopes = frozenset(scopes)
-        """May be changed while calls come."""
+        """Scopes; tests may change them at any time."""
         self.requests: list[dict[str, str]] = []
-        """The forms of all requests for tokens."""
+        """Forms of all token requests."""
         self._access_token = access_token
         self._app = app
         self._portal = portal
@@ -94,7 +94,7 @@ class Credentials:
         self._until: dict[str, float] = {}
 
     def caller(self, authorization: str) -> Caller:
-        """Return who has this Authorization header. Raises `RefusedError` for a token that does not hold (any more)."""
+        """Return the caller with this Authorization header. Raises `RefusedError` for an invalid token."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unknown_token()
@@ -115,11 +115,11 @@ class Credentials:
         return Caller(self.scopes, oauth=True)
 
     def expire(self) -> None:
-        """Let all access tokens of the OAuth app expire now."""
+        """Expire all access tokens of the OAuth app now."""
         self._until = dict.fromkeys(self._until, self._now())
 
     def revoke(self) -> None:
-        """Let no token hold any more, as when the app is uninstalled or the key is deleted."""
+        """Invalidate all tokens, as when the app is uninstalled or the key is deleted."""
         self._access_token = None
         self._refresh_token = ""
         self._until.clear()
@@ -140,13 +140,13 @@ class Credentials:
         return self._tokens(self._app)
 
     def info(self, document: dict[str, Any]) -> Reply:
-        """Tell what a private app's token or a service key allows, as it is asked for by `tokenKey`."""
+        """Return the scopes of a private app's token or a service key, requested by `tokenKey`."""
         if self._access_token is None or document.get("tokenKey") != self._access_token:
             raise _unknown_token()
         return Reply(200, {"userId": 1, "hubId": self._portal, "appId": 1, "scopes": sorted(self.scopes)})
 
     def _checks(self, app: OAuthApp, form: Mapping[str, str]) -> list[tuple[bool, str, str]]:
-        """Return what must hold for a token, each with the answer if it does not."""
+        """Return the conditions for a token, each with the answer if it fails."""
         grant = form.get("grant_type")
         checks = [
             (form.get("client_id") == app.client_id, "BAD_CLIENT_ID", "missing or unknown client id"),

@@ -1,8 +1,8 @@
-"""The HubSpot sandbox's calls for batches of records. No network in here.
+"""The HubSpot sandbox's calls for batches of records. Does not use the network.
 
-Each input of a batch may have an `objectWriteTraceId`. If all have one, each is written or refused for itself, and the
+Each input of a batch may have an `objectWriteTraceId`. If all have one, each is written or refused separately, and the
 `errors` name it; otherwise one bad input refuses the whole call, and nothing is written. HubSpot documents this for
-creating; that upserts and updates do the same was seen in a live account.
+creations; a live account did the same for upserts and updates.
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ from connectors.testing.hubspot.store import Store, StoredObject, Write, absent,
 @dataclass(frozen=True, slots=True)
 class _Input:
     plan: Callable[[], Write]
-    """Checks it against what is stored by then."""
+    """Checks the input against the records stored so far."""
     trace_id: str | None
 
 
 class Batches:
-    """Creates, updates, upserts and gives records in batches. Each method raises `RefusedError`.
+    """Batch calls: create, update, upsert and read. Each method raises `RefusedError`.
 
     Args:
         store: Holds the records.
-        multi_status: The status of a batch of which some failed; None: as the version has it.
-        echoes: Whether results repeat the trace ids of their inputs; HubSpot's documentation shows both.
-        seed: Decides the order of the results.
+        multi_status: Status of a batch with some failures; None: that of the version.
+        echoes: True if results repeat the trace ids of their inputs; HubSpot's documentation shows both.
+        seed: Determines the order of the results.
     """
 
     def __init__(self, store: Store, *, multi_status: int | None, echoes: bool, seed: int) -> None:
@@ -69,7 +69,7 @@ class Batches:
         return self._write(kind, plans, version, times)
 
     def read(self, kind: ObjectType, document: Mapping[str, Any], version: Version, times: Mapping[str, str]) -> Reply:
-        """Return records; those that do not exist stand in one error."""
+        """Return records; those that do not exist are in one error."""
         inputs = read_inputs(document, "id")
         by = read_text(document, "idProperty")
         wanted = read_texts(document, "properties")
@@ -90,7 +90,7 @@ class Batches:
         return self._reply(results, errors, version, times, good=200)
 
     def _one_key(self, kind: ObjectType, inputs: Sequence[Mapping[str, Any]]) -> str | None:
-        """Return the property that identifies the inputs, and refuse ids that stand in the batch twice."""
+        """Return the property that identifies the inputs, and refuse repeated ids."""
         keys = {read_text(each, "idProperty") for each in inputs}
         if len(keys) > 1:
             raise RefusedError(400, "All inputs of a batch must have the same idProperty")
@@ -169,7 +169,7 @@ class Batches:
         return self._reply(results, errors, version, times, good=good)
 
     def _all_or_none(self, kind: ObjectType, inputs: Sequence[_Input]) -> Sequence[_Input]:
-        """Return the inputs if nothing stands against any of them. Raises `RefusedError` with all wrong values."""
+        """Return the inputs if all are valid. Raises `RefusedError` with all wrong values."""
         invalid: list[Invalid] = []
         claims: Counter[tuple[str, str]] = Counter()
         for each in inputs:

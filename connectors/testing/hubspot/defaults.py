@@ -1,7 +1,7 @@
-"""The objects that every account of the HubSpot sandbox has, with the properties that leads are usually mapped to.
+"""The objects of every account of the HubSpot sandbox, with the properties that leads are usually mapped to.
 
-A real account has several hundred properties on its contacts; these are those that an integration for leads meets:
-one of each type, and of each kind that cannot be written. Names and options are HubSpot's own defaults.
+A real account has several hundred properties on its contacts. These are the ones that matter to an integration for
+leads: one of each type, and one of each kind that cannot be written. Names and options are HubSpot's own defaults.
 """
 
 from connectors.testing.hubspot.schema import ObjectType, Property
@@ -16,7 +16,7 @@ STAGES = {
     "evangelist": "Evangelist",
     "other": "Other",
 }
-"""The lifecycle stages, in the order in which a contact moves forward."""
+"""Lifecycle stages, in the order in which a contact moves forward."""
 _LEAD_STATUS = {
     "NEW": "New",
     "OPEN": "Open",
@@ -226,4 +226,4 @@ CALLS = ObjectType(
     ),
 )
 OBJECTS = (CONTACTS, COMPANIES, DEALS, LEADS, NOTES, MEETINGS, TASKS, CALLS)
-"""All of them."""
+"""All default objects."""

@@ -1,4 +1,4 @@
-"""The HubSpot sandbox's calls for the definitions of properties. No network in here."""
+"""The HubSpot sandbox's calls for the definitions of properties. Does not use the network."""
 
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
@@ -19,7 +19,7 @@ def all_definitions(store: Store, kind: ObjectType) -> Reply:
 
 
 def one_definition(store: Store, kind: ObjectType, name: str) -> Reply:
-    """Return one property. Raises `RefusedError` where it does not exist."""
+    """Return one property. Raises `RefusedError` if it does not exist."""
     definition = store.properties[kind.name].get(name)
     if definition is None:
         raise not_found()
@@ -27,10 +27,10 @@ def one_definition(store: Store, kind: ObjectType, name: str) -> Reply:
 
 
 def define(store: Store, kind: ObjectType, document: Mapping[str, Any]) -> Reply:
-    """Add a property of the administrator's own. Raises `RefusedError`.
+    """Add a custom property. Raises `RefusedError`.
 
-    An object has at most ten that are unique, and whether one is so can be said now only (HubSpot's guide to
-    properties).
+    An object has at most ten unique properties, and a property can be made unique only at its creation (HubSpot's guide
+    to properties).
     """
     need(document, "name", "label", "type", "fieldType", "groupName")
     name, kind_of_value = read_text(document, "name") or "", document["type"]

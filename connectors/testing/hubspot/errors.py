@@ -1,7 +1,7 @@
-"""What the HubSpot sandbox refuses, in HubSpot's own words. Pure.
+"""Refusals of the HubSpot sandbox, in HubSpot's own words. Pure.
 
-Every refusal is an exception, because it may become two things: the body of an answer, or one element of the `errors`
-of a batch. Source of the forms: HubSpot's page on error handling and its guide to the object APIs.
+Every refusal is an exception, because it may become the body of an answer or one element of the `errors` of a batch.
+Source of the forms: HubSpot's page on error handling and its guide to the object APIs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ _SCOPES_PAGE = "https://developers.hubspot.com/scopes"
 
 
 class RefusedError(Exception):
-    """A call, or one input of a batch, that is refused.
+    """A refused call, or one refused input of a batch.
 
     Args:
-        status: Of the answer, where the whole call is refused.
-        message: HubSpot's words.
-        category: None where HubSpot sends none (JSON that cannot be read).
+        status: Status of the answer, if the whole call is refused.
+        message: HubSpot's message.
+        category: None if HubSpot sends none (JSON that cannot be read).
         errors: The `errors` of the body.
         context: Values by name, each a list of text.
         links: The `links` of the body.
@@ -58,14 +58,14 @@ class RefusedError(Exception):
         return body | {name: part for name, part in parts.items() if part}
 
     def element(self, trace_id: str | None) -> dict[str, Any]:
-        """Return the element of a batch's `errors` for the input with this trace id, or for one that can have none."""
+        """Return the element of a batch's `errors`, with this trace id if there is one."""
         context = {**({} if trace_id is None else {"objectWriteTraceId": [trace_id]}), **self._context}
         return {"status": "error", "category": self.category, "message": self.message, "context": context}
 
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A value that a property does not take."""
+    """A value that a property does not accept."""
 
     name: str
     code: str
@@ -74,10 +74,10 @@ class Invalid:
 
 
 class InvalidValuesError(RefusedError):
-    """Values that their properties do not take: those of one record, or of a whole batch.
+    """Refused values of one record, or of a whole batch.
 
-    The reasons stand in a JSON array inside the message. `errors` repeats them, but only once for each property and
-    code, so that the two lists can differ in length, as recorded answers do.
+    The reasons are in a JSON array inside the message. `errors` repeats them, but only once for each property and code,
+    so that the two lists can differ in length, as in recorded answers.
 
     Args:
         invalid: The values.
@@ -108,12 +108,12 @@ class InvalidValuesError(RefusedError):
 
 
 def unreadable(reason: str, line: int = 1, column: int = 2) -> RefusedError:
-    """Return the refusal of JSON that is none, or that has a value of the wrong kind: it has no category."""
+    """Return the refusal of invalid JSON, or of a value of the wrong kind: it has no category."""
     return RefusedError(400, f"Invalid input JSON on line {line}, column {column}: {reason}", None)
 
 
 def not_set(names: Sequence[str]) -> RefusedError:
-    """Return the refusal of a document without fields that it must have: it has no category either."""
+    """Return the refusal of a document without required fields: it has no category either."""
     return unreadable(f"Some required fields were not set: [{', '.join(names)}]")
 
 
@@ -123,12 +123,12 @@ def not_found() -> RefusedError:
 
 
 def unknown_address() -> RefusedError:
-    """Return the answer for a path that leads nowhere. It has no category, unlike the one for an absent record."""
+    """Return the answer for an unknown path. It has no category, unlike the one for an absent record."""
     return RefusedError(404, "resource not found", None)
 
 
 def required_properties(verb: str, kind: str, names: Sequence[str]) -> RefusedError:
-    """Return the refusal of a record without properties that it must have; `verb` is creating or updating."""
+    """Return the refusal of a record without required properties; `verb` is creating or updating."""
     message = f"Error {verb} {kind.upper()}. Some required properties were not set."
     return RefusedError(400, message, context={"properties": list(names)})
 

@@ -1,9 +1,10 @@
-"""How many calls the HubSpot sandbox allows. Pure: the time is passed in.
+"""The call limits of the HubSpot sandbox. Pure: the time is passed in.
 
-Source: HubSpot's usage guidelines. A private app or service key has 100 calls in ten seconds on the smaller plans
-(190 on Professional and Enterprise, 250 with the add-on for more), an OAuth app 110 whatever the plan; each counts its
-own, in a rolling window. Search has 5 a second of its own and is not counted in those; all count for the account's day:
-250,000 calls on the smaller plans, 625,000 on Professional, a million on Enterprise, and one more with the add-on.
+Source: HubSpot's usage guidelines. A private app or service key has 100 calls in ten seconds on the smaller plans (190
+on Professional and Enterprise, 250 with the add-on for more), an OAuth app 110 on every plan; each counts its own, in a
+rolling window. Search has a separate limit of 5 a second and does not count towards those. All calls count towards the
+account's day: 250,000 calls on the smaller plans, 625,000 on Professional, a million on Enterprise, and another million
+with the add-on.
 """
 
 from collections import deque
@@ -31,11 +32,11 @@ class Limits:
 
 
 class LimitedError(RefusedError):
-    """A call over a limit. Its body has `errorType` in place of `category`, and no `Retry-After` comes with it.
+    """A call over a limit. Its body has `errorType` in place of `category`, and there is no `Retry-After`.
 
     Args:
         policy: `TEN_SECONDLY_ROLLING`, `SECONDLY` or `DAILY`.
-        portal: The account, which a group of private apps is named by. None: of an OAuth app, whose group nobody shows.
+        portal: The account, which names a group of private apps. None: an OAuth app, whose group is not shown.
     """
 
     def __init__(self, policy: str, portal: int | None) -> None:
@@ -58,16 +59,16 @@ class LimitedError(RefusedError):
 
 
 class Meter:
-    """Counts the calls.
+    """Counter of calls.
 
     Args:
-        limits: Of the account.
+        limits: Limits of the account.
         portal: The account.
     """
 
     def __init__(self, limits: Limits, portal: int) -> None:
         self.limits = limits
-        """May be changed while calls come."""
+        """Limits; tests may change them at any time."""
         self._portal = portal
         self._private: deque[float] = deque()
         self._oauth: deque[float] = deque()
@@ -76,7 +77,7 @@ class Meter:
         self._today = 0
 
     def count(self, now: float, *, search: bool, oauth: bool) -> None:
-        """Count a call. Raises `LimitedError`, and then it does not count."""
+        """Count a call. Raises `LimitedError`; the call then does not count."""
         if int(now // _DAY) != self._day:
             self._day, self._today = int(now // _DAY), 0
         if self._today >= self.limits.daily:
@@ -89,7 +90,7 @@ class Meter:
         self._today += 1
 
     def headers(self, now: float, *, oauth: bool) -> dict[str, str]:
-        """Return the headers that tell what is left; those of the day are absent for OAuth apps."""
+        """Return the headers with the remaining calls; those of the day are absent for OAuth apps."""
         calls, most = self._rolling(now, oauth=oauth)
         left = {
             "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(_WINDOW * 1000)),
@@ -104,7 +105,7 @@ class Meter:
         }
 
     def _rolling(self, now: float, *, oauth: bool) -> tuple[deque[float], int]:
-        """Return the calls of the last ten seconds, and how many are allowed."""
+        """Return the number of calls in the last ten seconds, and the limit."""
         calls = self._oauth if oauth else self._private
         _forget(calls, now - _WINDOW)
         return calls, self.limits.oauth_ten_secondly if oauth else self.limits.ten_secondly

@@ -1,7 +1,7 @@
-"""The HubSpot sandbox's calls for the associations of records. No network in here.
+"""The HubSpot sandbox's calls for the associations of records. Does not use the network.
 
-Sources: HubSpot's reference of the associations API, its changelog (1000 inputs of a read at most, since February 2025)
-and recorded answers (what is said of a record without any).
+Sources: HubSpot's reference of the associations API, its changelog (at most 1000 inputs of a read, since February 2025)
+and recorded answers (for a record without any association).
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _MOST_LINKS = 2000
 
 
 class Links:
-    """Gives associations, and makes those that need no label.
+    """Calls that read associations, and create those that need no label.
 
     Args:
         store: Holds the records.
-        page: How many associations of one record an answer has at most.
+        page: Maximum number of associations of one record in an answer.
     """
 
     def __init__(self, store: Store, page: int) -> None:
@@ -39,7 +39,7 @@ class Links:
         version: Version,
         times: Mapping[str, str],
     ) -> Reply:
-        """Return what records are associated with, page by page; those without any, or unknown, stand in errors.
+        """Return the associations of records, page by page; records without any, or unknown ones, are in errors.
 
         Raises `RefusedError`.
         """
@@ -72,7 +72,7 @@ class Links:
         version: Version,
         times: Mapping[str, str],
     ) -> Reply:
-        """Associate pairs of records by default, each for itself; a second time changes nothing.
+        """Associate pairs of records by default, each separately; repeating it changes nothing.
 
         Raises `RefusedError`.
         """
@@ -91,12 +91,12 @@ class Links:
     def associate_one(
         self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str, times: Mapping[str, str]
     ) -> Reply:
-        """Associate two records by default; a second time changes nothing. Raises `RefusedError`."""
+        """Associate two records by default; repeating it changes nothing. Raises `RefusedError`."""
         results = self._associated(kind, record_id, target, target_id)
         return Reply(200, {"status": "COMPLETE", "results": results, **times})
 
     def _associated(self, kind: ObjectType, record_id: str, target: ObjectType, target_id: str) -> list[dict[str, Any]]:
-        """Associate two records, and give both directions of it."""
+        """Associate two records, and return both directions."""
         one, other = self._store.find(kind, record_id, None), self._store.find(target, target_id, None)
         if one is None or other is None:
             raise invalid_ids(kind, record_id) if one is None else invalid_ids(target, target_id)

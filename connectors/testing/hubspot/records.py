@@ -1,4 +1,4 @@
-"""The HubSpot sandbox's calls for one record. No network in here."""
+"""The HubSpot sandbox's calls for one record. Does not use the network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from connectors.testing.hubspot.store import Store, StoredObject
 
 
 class Records:
-    """Creates, updates and gives single records. Each method raises `RefusedError`.
+    """Calls for single records. Each method raises `RefusedError`.
 
     Args:
         store: Holds the records.
@@ -23,7 +23,7 @@ class Records:
         self._store = store
 
     def create(self, kind: ObjectType, document: Mapping[str, Any], version: Version) -> Reply:
-        """Create a record, with its associations or not at all."""
+        """Create a record with all its associations, or not at all."""
         read_text(document, "objectWriteTraceId")
         properties = read_properties(document)
         links = resolve(read_associations(document), kind, self._store.kinds)

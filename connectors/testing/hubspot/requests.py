@@ -1,4 +1,4 @@
-"""Reads the bodies of requests to the HubSpot sandbox, and refuses what the real API cannot read. Pure."""
+"""Bodies of requests to the HubSpot sandbox, and refusals of bodies that the real API cannot read. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ import orjson
 from connectors.testing.hubspot.errors import RefusedError, not_set, unreadable
 
 MOST_INPUTS = 100
-"""Inputs of one batch call, at most (HubSpot's guide to the object APIs)."""
+"""Maximum number of inputs in one batch call (HubSpot's guide to the object APIs)."""
 
 
 def read_json(content_type: str, body: bytes) -> dict[str, Any]:
-    """Return the object that a body is. Raises `RefusedError` for another type, and for what is no object."""
+    """Return the object in a body. Raises `RefusedError` for another content type, and for anything but an object."""
     if content_type != "application/json":
         raise RefusedError(415, "Unsupported Media Type", None)
     try:
@@ -25,14 +25,14 @@ def read_json(content_type: str, body: bytes) -> dict[str, Any]:
 
 
 def need(document: Mapping[str, Any], *names: str) -> None:
-    """Refuse a document without these fields; a null counts as not set."""
+    """Raise `RefusedError` for a document without these fields; a null counts as missing."""
     missing = [name for name in names if document.get(name) is None]
     if missing:
         raise not_set(missing)
 
 
 def read_properties(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the `properties`: texts by name. A number, a null or anything else is refused, as the schema says."""
+    """Return the `properties`: texts by name. A number, a null or anything else is refused, as in the schema."""
     need(document, "properties")
     given = document["properties"]
     if not isinstance(given, dict):
@@ -44,7 +44,7 @@ def read_properties(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_text(document: Mapping[str, Any], name: str) -> str | None:
-    """Return a text that may be absent."""
+    """Return a text that may be missing."""
     value = document.get(name)
     if value is not None and not isinstance(value, str):
         raise unreadable(f"Cannot deserialize value of type `java.lang.String` from {_kind(value)} for `{name}`")
@@ -52,7 +52,7 @@ def read_text(document: Mapping[str, Any], name: str) -> str | None:
 
 
 def read_texts(document: Mapping[str, Any], name: str) -> list[str]:
-    """Return a list of texts; empty where it is absent."""
+    """Return a list of texts; empty if it is missing."""
     value = document.get(name, [])
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise unreadable(f"Cannot deserialize value of type `java.util.ArrayList` for `{name}`")

@@ -45,34 +45,34 @@ class HubSpotSandbox:
     It serves objects (contacts, companies, deals, leads, notes, meetings, tasks, calls, and those of `objects`) at
     `/crm/objects/2026-09`, `/crm/objects/2026-03` and `/crm/v3/objects`: `POST` creates, `GET`, `PATCH` of an id,
     `batch/upsert`, `batch/create`, `batch/update`, `batch/read`, `search`, and
-    `PUT ID/associations/default/OBJECT/ID`. What records are associated with is read at
+    `PUT ID/associations/default/OBJECT/ID`. Associations are read at
     `/crm/associations/VERSION/OBJECT/OBJECT/batch/read` (v4 for v3), and written at `.../batch/associate/default`.
-    Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and what the token of a
-    private app allows at `/oauth/v2/private-apps/get/access-token-info`.
+    Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and the scopes of a
+    private app's token at `/oauth/v2/private-apps/get/access-token-info`.
     Nothing can be deleted or merged; paging through all records, labels of associations and history are not served.
 
-    It is strict: what HubSpot would refuse is refused in HubSpot's words, and where the documentation leaves two
-    readings, the stricter one holds. Not modelled, since nobody knows what it covers: HubSpot's sentence that partial
-    upserts by e-mail are not supported.
+    It is strict: it refuses whatever HubSpot would refuse, in HubSpot's words. If the documentation can be read in two
+    ways, the stricter one applies. Not modelled: HubSpot's sentence that partial upserts by e-mail are not supported,
+    because its meaning is unclear.
 
     Args:
-        access_token: Of a private app, or a service key; None: only OAuth.
-        scopes: What the tokens allow.
+        access_token: Token of a private app, or a service key; None: only OAuth.
+        scopes: Scopes of the tokens.
         oauth: The OAuth app that is installed, if there is one.
-        properties: Properties of the administrator's own, by object, such as one with `unique`.
+        properties: Custom properties, by object, such as one with `unique`.
         objects: Custom objects.
         required: Properties that the administrator's rules require after each write, by object. Since version 2026-09
             they apply to the API too.
-        multi_status: The status of a batch of which some failed; None: 200 in version 2026-09 and 207 before.
-        echoes_trace_ids: Whether results of a batch repeat the trace ids of their inputs.
-        names_existing: Whether a conflict names the id of the other record.
-        search_lag: Seconds for which search may show the account as it was.
-        association_page: How many associations of one record are shown at once.
-        limits: How many calls are allowed.
+        multi_status: Status of a batch with some failures; None: 200 in version 2026-09 and 207 before.
+        echoes_trace_ids: True if results of a batch repeat the trace ids of their inputs.
+        names_existing: True if a conflict names the id of the other record.
+        search_lag: Seconds for which search may show an older state of the account.
+        association_page: Maximum number of associations of one record in an answer.
+        limits: Call limits.
         portal_id: The account.
-        port: 0 takes a free one.
+        port: Port of the server; 0 selects a free one.
         now: Seconds since the epoch.
-        seed: Decides the order of results, and which calls a share of faults falls on.
+        seed: Determines the order of results, and the calls of a share of faults.
     """
 
     def __init__(  # noqa: PLR0913 - a sandbox has as many switches as HubSpot has ways
@@ -96,17 +96,17 @@ class HubSpotSandbox:
         seed: int = 0,
     ) -> None:
         self.access_token = access_token
-        """What requests are sent with, if not with a token of the OAuth app."""
+        """Token for requests, unless the test uses the OAuth app."""
         self.faults = Faults(seed)
-        """What goes wrong with calls of the CRM."""
+        """Faults of calls to the CRM."""
         self.token_faults = Faults(seed)
-        """What goes wrong with requests for tokens."""
+        """Faults of token requests."""
         self.credentials = Credentials(access_token, scopes, oauth, portal_id, now)
-        """Which tokens hold, and who asked for one (`credentials.requests`)."""
+        """Valid tokens, and the token requests (`credentials.requests`)."""
         self.meter = Meter(limits or Limits(), portal_id)
-        """How many calls are allowed, and how many there were."""
+        """Limits, and the calls counted so far."""
         self.refusals = 0
-        """How many calls of the CRM were answered with an error: fewer than 5 in 100 of an app that is certified."""
+        """Number of CRM calls answered with an error; a certified app has fewer than 5 in 100."""
         self._portal_id = portal_id
         self._now = now
         added = properties or {}
@@ -134,22 +134,22 @@ class HubSpotSandbox:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what stands in place of `https://api.hubapi.com`."""
+        """Scheme, host and port, in place of `https://api.hubapi.com`."""
         return self._server.origin
 
     @property
     def ledger(self) -> deque[Arrival]:
-        """What arrived, in order, without requests for tokens."""
+        """All requests in order, without token requests."""
         return self._server.ledger
 
     @property
     def contacts(self) -> list[StoredObject]:
-        """The contacts, in the order in which they were created; so are the others."""
+        """Contacts in the order of creation; so are the other lists."""
         return self._store.records("contacts")
 
     @property
     def notes(self) -> list[StoredObject]:
-        """The notes; `associations["contacts"]` of one are the ids of its contacts."""
+        """Notes; `associations["contacts"]` holds the ids of their contacts."""
         return self._store.records("notes")
 
     @property
@@ -167,20 +167,20 @@ class HubSpotSandbox:
         return self._store.records(kind)
 
     def page_url(self, record: StoredObject) -> str:
-        """Return the address of a record's page for people; nobody serves it here."""
+        """Return the address of a record's page for people, which the sandbox does not serve."""
         return page_url(self._portal_id, self._store.kinds[record.kind], record.id)
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start the server."""
         await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving. What was stored can still be looked at."""
+        """Stop the server. Its records can still be read."""
         await self._server.stop()
 
     def _replying(self, answer: Answer) -> Answer:
-        """Return what answers a refusal too."""
+        """Return a handler that also answers refusals."""
 
         def reply(request: web.Request, body: bytes) -> Reply:
             try:
@@ -201,7 +201,7 @@ class HubSpotSandbox:
         return self.credentials.info(read_json(request.content_type, body))
 
     def _crm(self, request: web.Request, body: bytes) -> Reply:
-        """Answer a call of the CRM: who calls, how often, may he, and only then what he wants."""
+        """Answer a call of the CRM: check the caller, then the limits, then the scope, then the request."""
         headers = {}
         now = self._now()
         try:

@@ -1,11 +1,11 @@
-"""What the objects of a HubSpot account look like: their properties, keys and rules. Pure."""
+"""The objects of a HubSpot account: their properties, keys and rules. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 LONGEST = 65_536
-"""Characters that a text property holds at most; so does the body of a note (HubSpot's guide to notes)."""
+"""Maximum number of characters of a text property, and of the body of a note (HubSpot's guide to notes)."""
 _DEFINED_AT = "2019-08-06T02:41:08.029Z"
 
 
@@ -16,28 +16,28 @@ class Property:
     name: str
     type: Literal["string", "number", "bool", "date", "datetime", "enumeration"] = "string"
     field: str = "text"
-    """How forms show it (`fieldType`). An enumeration shown as `checkbox` takes several values with `;` between."""
+    """Form field (`fieldType`). An enumeration shown as `checkbox` takes several values, separated by `;`."""
     label: str = ""
     group: str = "contactinformation"
     options: Mapping[str, str] | None = None
-    """Labels by internal value, in their order. None for an enumeration: its options are kept elsewhere (owners), and
-    any value is taken."""
+    """Labels by internal value, in their order. None for an enumeration whose options are kept elsewhere (owners); it
+    accepts any value."""
     unique: bool = False
-    """No two records have the same value, and a record is found by it. Can be set only when it is created."""
+    """True if no two records have the same value, and it identifies a record. Can be set only at its creation."""
     read_only: bool = False
     calculated: bool = False
-    """HubSpot computes it, so it is read-only too."""
+    """True if HubSpot computes it, so that it is read-only too."""
     only_letters: bool = False
-    """Whether a rule of the administrator's takes letters only. Such rules hold for the API too since July 2023
+    """True if a rule of the administrator permits letters only. Such rules apply to the API too since July 2023
     (HubSpot's changelog on property validation rules)."""
     hidden: bool = False
     form: bool = True
-    """Whether forms can use it (`formField`)."""
+    """True if forms can use it (`formField`)."""
     hubspot: bool = False
-    """Whether HubSpot has defined it, and not the account's administrator."""
+    """True if HubSpot has defined it, not the account's administrator."""
 
     def document(self) -> dict[str, Any]:
-        """Return it as the properties API does."""
+        """Return the property in the form of the properties API."""
         options = [
             {"label": label, "value": value, "displayOrder": position, "hidden": False}
             for position, (value, label) in enumerate((self.options or {}).items())
@@ -75,31 +75,31 @@ class ObjectType:
     """An object of the account: contacts, notes, or a custom one."""
 
     name: str
-    """As it stands in paths: `contacts`."""
+    """Name in paths: `contacts`."""
     singular: str
     """`contact`; in capitals in HubSpot's messages."""
     type_id: str
-    """`0-1`; a custom object's begins with `2-`. Paths take it as well."""
+    """`0-1`; the id of a custom object begins with `2-`. Paths accept it as well."""
     properties: tuple[Property, ...]
     scope: str = "custom"
-    """The scopes are `crm.objects.SCOPE.read` and `.write`."""
+    """Part of the scopes `crm.objects.SCOPE.read` and `.write`."""
     label: str = ""
-    """Its part in the name of an association's type, where that is not `singular`."""
+    """Part of the names of its association types, if it differs from `singular`."""
     key: str | None = None
-    """A property that identifies a record without being defined as unique, and is kept in lower case: `email`."""
+    """Property that identifies a record without being defined as unique, kept in lower case: `email`."""
     created: str = "hs_createdate"
-    """The property that says when a record was created."""
+    """Property with the creation time of a record."""
     modified: str = "hs_lastmodifieddate"
-    """The property that says when a record was last written."""
+    """Property with the time of the last write."""
     required: tuple[str, ...] = ()
-    """A record cannot be created without them."""
+    """Properties that a new record must have."""
     one_of: tuple[str, ...] = ()
-    """A record cannot be created without any of them."""
+    """Properties of which a new record must have at least one."""
     needs: str | None = None
-    """The object that a record must be associated with when it is created."""
+    """Object that a new record must be associated with."""
     shown: tuple[str, ...] = ()
-    """What an answer to a reader shows besides id and times if nothing is asked for."""
+    """Properties in an answer besides id and times if none are requested."""
 
     def answers_to(self, name: str) -> bool:
-        """Return whether a path may call it so."""
+        """Return True if a path may name it so."""
         return name.lower() in (self.name, self.singular, self.type_id)

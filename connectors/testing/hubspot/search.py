@@ -1,6 +1,6 @@
-"""The HubSpot sandbox's search, which lags behind writes. No network in here.
+"""The HubSpot sandbox's search, which lags behind writes. Does not use the network.
 
-Source: HubSpot's guide to searching the CRM. Groups are alternatives, the filters of one must all hold.
+Source: HubSpot's guide to searching the CRM. Groups are alternatives; all filters of a group must match.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _SEARCHED = ("firstname", "lastname", "email", "phone", "hs_additional_emails", 
 
 
 def search(store: Store, kind: ObjectType, document: Mapping[str, Any], version: Version) -> Reply:
-    """Return the records for which a search's filters hold. Raises `RefusedError`."""
+    """Return the records that match a search's filters. Raises `RefusedError`."""
     groups = _groups(store, kind, document)
     words = (read_text(document, "query") or "").lower()
     wanted = read_texts(document, "properties")

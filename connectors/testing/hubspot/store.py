@@ -1,7 +1,7 @@
-"""The records of the HubSpot sandbox: how they are found, what is written, and what is refused. No network in here.
+"""The records of the HubSpot sandbox: lookup, writes and refusals. Does not use the network.
 
-A write is planned first and applied then. A plan changes nothing, so that a batch without trace ids can be refused as a
-whole, and it is refused with everything that is wrong with the record.
+A write is planned first and then applied. A plan changes nothing, so that a batch without trace ids can be refused as a
+whole, and the refusal lists everything that is wrong with the record.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,48 +28,48 @@ _ORDER = {stage: position for position, stage in enumerate(STAGES)}
 
 @dataclass(slots=True, repr=False)
 class StoredObject:
-    """A record as the sandbox holds it."""
+    """A record in the sandbox."""
 
     id: str
     kind: str
-    """The object's name: `contacts`."""
+    """Name of the object: `contacts`."""
     properties: dict[str, str]
-    """By internal names; what is empty is left out."""
+    """Values by internal name, without empty ones."""
     created_at: float
     """Seconds since the epoch."""
     updated_at: float
     associations: dict[str, list[str]] = field(default_factory=dict)
-    """The ids of the records that it is associated with, by the name of their object, in order."""
+    """Ids of its associated records, by the name of their object, in order."""
     writes: int = 0
-    """How many times it has been written: 1, unless it has been updated."""
+    """Number of writes: 1, unless it has been updated."""
     versions: list[tuple[float, dict[str, str]]] = field(default_factory=list)
-    """When its properties became what; older ones than search can still see are dropped."""
+    """Earlier properties with their times; versions older than the lag of search are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that nothing stands against."""
+    """A valid write."""
 
     kind: ObjectType
     found: StoredObject | None
-    """The record that it updates; None: it creates one."""
+    """The record to update; None to create one."""
     properties: Mapping[str, str]
     """Checked values; an empty one clears."""
     links: Sequence[tuple[str, str]]
-    """Object and id of each record that it is to be associated with."""
+    """Object and id of each record to associate."""
     claims: Collection[tuple[str, str]]
-    """Property and value of all that no other record may have."""
+    """Property and value of each key that no other record may have."""
 
 
 class Store:
-    """Holds the records of all objects.
+    """The records of all objects.
 
     Args:
         kinds: The objects of the account.
         portal: The account.
         required: Properties that an administrator's rules require, by object.
-        names_existing: Whether a conflict names the id of the other record.
-        search_lag: Seconds for which search may show a record as it was.
+        names_existing: True if a conflict names the id of the other record.
+        search_lag: Seconds for which search may show an older state of a record.
         now: Seconds since the epoch.
     """
 
@@ -85,7 +85,7 @@ class Store:
     ) -> None:
         self.kinds = {kind.name: kind for kind in kinds}
         self.properties = {kind.name: {each.name: each for each in kind.properties} for kind in kinds}
-        """The definitions, by object and name. What an administrator adds is written in here."""
+        """Definitions, by object and name, including custom ones."""
         self.portal = portal
         self._required = required
         self._names_existing = names_existing
@@ -103,11 +103,11 @@ class Store:
         raise RefusedError(400, f"Unable to infer object type from: {name}", None)
 
     def records(self, kind: str) -> list[StoredObject]:
-        """Return the records of an object, in the order in which they were created."""
+        """Return the records of an object, in the order of creation."""
         return list(self._records[kind].values())
 
     def find(self, kind: ObjectType, value: str, by: str | None) -> StoredObject | None:
-        """Return the record with this id, or with this value of a property that identifies records.
+        """Return the record with this id, or with this value of an identifying property.
 
         Raises `RefusedError` for a property that does not identify records.
         """
@@ -120,7 +120,7 @@ class Store:
         return None if owner is None else self._records[kind.name][owner]
 
     def normal(self, kind: ObjectType, by: str | None, value: str) -> str:
-        """Return a value as it is compared: e-mails in lower case (contacts are also found by their secondary ones)."""
+        """Return a value as it is compared: e-mails in lower case (contacts also have secondary ones)."""
         return value.strip().lower() if by == kind.key else value
 
     def plan(
@@ -132,14 +132,14 @@ class Store:
         *,
         enforced: bool,
     ) -> Write:
-        """Check a write. Raises `RefusedError`, with all that is wrong with its values.
+        """Return a checked write. Raises `RefusedError` with all invalid values.
 
         Args:
             kind: The object.
             given: Values by property, as they were sent.
             found: The record to update; None creates one.
-            links: What a new record is to be associated with.
-            enforced: Whether the administrator's rules apply, as they do since version 2026-09.
+            links: Associations of a new record.
+            enforced: True if the administrator's rules apply, as they do since version 2026-09.
         """
         values = self._values(kind, given)
         if found is not None:
@@ -153,7 +153,7 @@ class Store:
         return Write(kind, found, values, links, claims)
 
     def apply(self, write: Write) -> StoredObject:
-        """Write what has been planned, and give the record."""
+        """Apply a planned write, and return the record."""
         now, kind = self._now(), write.kind
         record = write.found
         if record is None:
@@ -175,14 +175,14 @@ class Store:
         return record
 
     def associate(self, one: StoredObject, other: StoredObject) -> None:
-        """Associate two records; a second time does nothing."""
+        """Associate two records; repeating it does nothing."""
         for here, there in ((one, other), (other, one)):
             ids = here.associations.setdefault(there.kind, [])
             if there.id not in ids:
                 ids.append(there.id)
 
     def searchable(self, record: StoredObject) -> dict[str, str] | None:
-        """Return the properties that search sees, which lags behind writes; None: it does not see the record yet."""
+        """Return the properties that search sees, which lags behind writes; None if it does not see the record yet."""
         seen = [properties for at, properties in record.versions if at <= self._now() - self._search_lag]
         return seen[-1] if seen else None
 
@@ -231,7 +231,7 @@ class Store:
         return claims
 
     def identifies(self, kind: ObjectType, name: str) -> bool:
-        """Return whether no two records of an object have the same value of a property."""
+        """Return True if no two records of an object have the same value of a property."""
         definition: Property | None = self.properties[kind.name].get(name)
         return definition is not None and (definition.unique or name == kind.key)
 
@@ -249,14 +249,14 @@ class Store:
         )
 
     def _disown(self, kind: ObjectType, record: StoredObject, values: Mapping[str, str]) -> None:
-        """Return free what the record is not found by any more."""
+        """Release the keys that no longer identify the record."""
         old = {name: value for name, value in record.properties.items() if name in values}
         for name, value in self._claims(kind, old):
             self._owners.pop((kind.name, name, value), None)
 
 
 def conflict(kind: ObjectType, existing: str | None) -> RefusedError:
-    """Return the refusal of a record that is there already; HubSpot does not always name the other one."""
+    """Return the refusal of a record that exists already; HubSpot does not always name the other one."""
     named = f"{kind.singular.capitalize()} already exists"
     if existing is None:
         return RefusedError(409, named, CONFLICT)
@@ -264,7 +264,7 @@ def conflict(kind: ObjectType, existing: str | None) -> RefusedError:
 
 
 def absent(kind: ObjectType, ids: Sequence[str]) -> RefusedError:
-    """Return the refusal of ids that a batch names and that do not exist."""
+    """Return the refusal of ids in a batch that do not exist."""
     message = (
         f"Could not get some {kind.singular.upper()} objects, they may be deleted or not exist. "
         "Check that ids are valid."
@@ -273,7 +273,7 @@ def absent(kind: ObjectType, ids: Sequence[str]) -> RefusedError:
 
 
 def with_properties(kind: ObjectType, added: Sequence[Property]) -> ObjectType:
-    """Return the object with properties of an administrator's own; one of a known name takes its place."""
+    """Return the object with custom properties; a property of a known name replaces it."""
     known = {each.name: each for each in kind.properties}
     return replace(kind, properties=tuple({**known, **{each.name: each for each in added}}.values()))
 
@@ -283,10 +283,10 @@ def _addresses(value: str) -> list[str]:
 
 
 def _forward_only(values: dict[str, str], found: StoredObject) -> dict[str, str]:
-    """Leave out a lifecycle stage that lies behind the contact's: HubSpot ignores it, and answers as if it were set.
+    """Drop a lifecycle stage that lies behind the contact's: HubSpot ignores it, and answers as if it were set.
 
-    Clearing the stage first is the way back (HubSpot's guide to contacts). An e-mail that is a secondary one of the
-    same contact leaves the primary one alone.
+    To move back, clear the stage first (HubSpot's guide to contacts). A secondary e-mail of the same contact does not
+    change the primary one.
     """
     kept = dict(values)
     old, new = found.properties.get(_STAGE, ""), values.get(_STAGE, "")

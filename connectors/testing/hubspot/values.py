@@ -1,7 +1,7 @@
-"""Whether a property takes a value, and how it is kept. Pure.
+"""The values of properties: validation, and the stored form. Pure.
 
-The codes `READ_ONLY_VALUE` and `INVALID_LONG` are those of recorded answers. Those for a number, a wrong date and a
-text that is too long are not confirmed: a caller must classify by category and not by a closed list of codes.
+The codes `READ_ONLY_VALUE` and `INVALID_LONG` are those of recorded answers. The codes for a number, a wrong date and
+too long a text are not confirmed: a caller must classify by category and not by a closed list of codes.
 """
 
 import re
@@ -22,12 +22,12 @@ _BOOLS = {"true": "True", "false": "False"}
 
 
 def read_value(definition: Property, value: str, key: str | None) -> str | Invalid:
-    """Return a value as it is kept, or say why the property does not take it. An empty one, which clears, is taken.
+    """Return a value in its stored form, or its refusal. An empty value, which clears the property, is accepted.
 
     Args:
-        definition: Of the property.
-        value: As it was sent.
-        key: The property that identifies a record by its e-mail; None: there is none.
+        definition: Definition of the property.
+        value: The value as sent.
+        key: Property that identifies a record by its e-mail; None if there is none.
     """
     name = definition.name
     if definition.calculated or definition.read_only:
@@ -43,13 +43,13 @@ def read_value(definition: Property, value: str, key: str | None) -> str | Inval
 
 
 def moment(seconds: float) -> str:
-    """Return seconds since the epoch as HubSpot writes a time: UTC, milliseconds unless they are zero."""
+    """Return a time in HubSpot's form: UTC, with milliseconds unless they are zero."""
     at = datetime.fromtimestamp(round(seconds, 3), UTC)
     return at.isoformat(timespec="milliseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
 
 
 def _email(name: str, value: str) -> str | Invalid:
-    """HubSpot looks at the form and at the top-level domain; reserved ones such as `.test` are refused."""
+    """Check form and top-level domain, as HubSpot does; reserved domains such as `.test` are refused."""
     try:
         domain = validate_email(value, check_deliverability=False).ascii_domain
     except EmailNotValidError:
@@ -66,7 +66,7 @@ def _number(name: str, value: str) -> str | Invalid:
 
 
 def _datetime(name: str, value: str) -> str | Invalid:
-    """ISO 8601 with its zone, or milliseconds. Seconds may be refused since 2026-08-11 (HubSpot's changelog)."""
+    """Read ISO 8601 with a zone, or milliseconds. Seconds may be refused since 2026-08-11 (HubSpot's changelog)."""
     if _INTEGER.fullmatch(value):
         if len(value) <= _SECONDS_DIGITS:
             return Invalid(name, "INVALID_DATE", f"{value} was not a valid date.")
@@ -81,7 +81,7 @@ def _datetime(name: str, value: str) -> str | Invalid:
 
 
 def _date(name: str, value: str) -> str | Invalid:
-    """`YYYY-MM-DD`, or the milliseconds of a midnight in UTC."""
+    """Read `YYYY-MM-DD`, or the milliseconds of a midnight in UTC."""
     if _INTEGER.fullmatch(value):
         at = datetime.fromtimestamp(int(value) / 1000, UTC)
         if int(value) % _DAY:

@@ -1,6 +1,6 @@
-"""The times of an Event: what must be there, and what follows from it. Pure.
+"""The times of an Event: required values, and derived ones. Pure.
 
-An event has a beginning and an end or a duration, or it is an all-day event with a day (Object Reference, Event).
+An event has a start and an end or a duration, or it is an all-day event with a day (Object Reference, Event).
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ _DAY = 1440  # minutes
 
 
 def event_times(values: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the times that follow from an event's values.
+    """Return the times derived from an event's values.
 
     Args:
-        values: The event as it would be after the write.
-        written: What the write itself sets; it decides between an end and a duration that do not agree.
+        values: The event after the write.
+        written: Values of the write itself; they decide between an end and a duration that disagree.
 
     Raises:
-        ProblemError: for an event without times, or with times that cannot be.
+        ProblemError: for an event without times, or with impossible times.
     """
     if values.get("IsAllDayEvent"):
         return _all_day(values)

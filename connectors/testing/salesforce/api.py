@@ -1,4 +1,4 @@
-"""The REST API of the org: which resource answers a call. No network in here."""
+"""The REST API of the org: routing of calls to resources. Does not use the network."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,13 @@ _BODIES = ("POST", "PATCH", "PUT")
 
 
 class Api:
-    """Answers calls whose token and limits have been looked at.
+    """The REST API for calls whose token and limits have been checked.
 
     Args:
-        org: Where records are.
-        limits: What the Limits resource tells of.
+        org: Holds the records.
+        limits: Source of the Limits resource.
         version: The newest version, such as `68.0`.
-        unread_in_row: Whether a record of a collection that cannot be read fails alone.
+        unread_in_row: True if an unreadable record of a collection fails alone.
     """
 
     def __init__(self, org: Org, limits: Limits, version: str, *, unread_in_row: bool) -> None:
@@ -34,13 +34,13 @@ class Api:
         self._unread_in_row = unread_in_row
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Answer a call. A failed one has written nothing.
+        """Answer a call. A failed call writes nothing.
 
         Args:
-            method: Its method.
-            target: Path and query as they were sent.
-            headers: By names in any case.
-            body: Its body.
+            method: Method of the request.
+            target: Path and query as sent.
+            headers: By name, in any case.
+            body: Body of the request.
         """
         try:
             version, parts, query = read_target(target, self._version)
@@ -81,7 +81,7 @@ class Api:
 
 
 def _read(method: str, headers: Mapping[str, str], body: bytes) -> object:
-    """Read a body as JSON; None where there is none. Raises `ProblemError`."""
+    """Parse a body as JSON; None if it is empty. Raises `ProblemError`."""
     if method not in _BODIES or not body:
         return None
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()

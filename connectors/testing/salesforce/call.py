@@ -1,4 +1,4 @@
-"""A call of the REST API, taken apart. Pure."""
+"""A parsed call of the REST API. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,35 +22,35 @@ class Call:
     """The path below the version, decoded; without an empty one at the end."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """By names in any case."""
+    """Headers by name, in any case."""
     document: Any = None
-    """The body, read as JSON; None where there is none."""
+    """The body as JSON; None if there is none."""
 
     @property
     def number(self) -> float:
-        """The version, to be compared."""
+        """Return the version as a number, for comparison."""
         return float(self.version)
 
     @property
     def root(self) -> str:
-        """The path of the version."""
+        """Return the path of the version."""
         return f"/services/data/v{self.version}"
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """The body, where it must be an object. Raises `ProblemError`."""
+        """Return the body if it is an object. Raises `ProblemError`."""
         if not isinstance(self.document, dict):
             raise refused(400, "JSON_PARSER_ERROR", "The body must be one JSON object")
         return self.document
 
     def allow(self, *methods: str) -> None:
-        """Refuse another method. Raises `ProblemError`."""
+        """Raise `ProblemError` for another method."""
         if self.method not in methods:
             raise method_not_allowed(self.method, *methods)
 
 
 def read_target(target: str, newest: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
-    """Read path and query into version, parts and parameters; the version is empty for the list of versions.
+    """Return version, parts and parameters of a path and query; the version is empty for the list of versions.
 
     Raises:
         ProblemError: 410 for a retired version (GONE), 404 for an unknown one or another path.
@@ -74,6 +74,6 @@ def read_target(target: str, newest: str) -> tuple[str, tuple[str, ...], dict[st
 
 
 def method_not_allowed(method: str, *methods: str) -> ProblemError:
-    """Make the 405 of an address that takes other methods."""
+    """Return the 405 of an address for other methods."""
     message = f"HTTP Method '{method}' not allowed. Allowed are {','.join(methods)}"
     return refused(405, "METHOD_NOT_ALLOWED", message)

@@ -1,8 +1,8 @@
 """Composite: up to 25 calls in one, where later ones can refer to the answers of earlier ones. Pure.
 
-From the REST API Developer Guide, Composite. The outer answer is 200 whatever became of the parts, unless the request
-itself is no good. A part inherits Accept, Authorization and Content-Type only, which it must not set itself; every
-other header is its own (Composite Request Body).
+From the REST API Developer Guide, Composite. The outer answer is 200 whatever the results of the parts, unless the
+request itself is invalid. A part inherits Accept, Authorization and Content-Type only, and must not set them itself;
+every other header is its own (Composite Request Body).
 """
 
 import re
@@ -29,10 +29,10 @@ _ROLLED_BACK = Problem(
 
 
 def answer_composite(org: Org, call: Call, newest: str, answer: Callable[[Call], Reply]) -> Reply:
-    """Answer a composite call. Raises `ProblemError` where the request as a whole is no good.
+    """Answer a composite call. Raises `ProblemError` if the request as a whole is invalid.
 
     Args:
-        org: What a failed transaction is taken back in.
+        org: The org, in which a failed transaction is undone.
         call: The call.
         newest: The newest version of the API.
         answer: Answers a part; may raise `ProblemError`.
@@ -119,7 +119,7 @@ def _resolved(part: Mapping[str, Any], replies: Mapping[str, Reply], newest: str
 
 
 def _filled(value: Any, replies: Mapping[str, Reply]) -> Any:  # noqa: ANN401 - any JSON value
-    """Put in what references refer to. Raises `ProblemError` for one that refers to nothing."""
+    """Replace references by their values. Raises `ProblemError` for an unknown reference."""
     if isinstance(value, dict):
         return {name: _filled(each, replies) for name, each in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""The duplicate rule of the org: what it finds, and what it says. Pure.
+"""The duplicate rule of the org: its matches, and its errors. Pure.
 
-A rule matches leads with leads and contacts with contacts, by e-mail. One that alerts lets a record through where the
-call allows it; one that blocks never does.
+A rule matches leads with leads and contacts with contacts, by e-mail. A rule that alerts lets a record through if the
+call allows it; a rule that blocks never does.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class DuplicateRule:
     """The key in the answer: older versions of the API lack the `l`."""
 
     def problem(self, object_name: str, matches: Sequence[Row], options: Options, version: str) -> Problem | None:
-        """Say what stands against a record with these matches; None if it may be written."""
+        """Return the problem of a record with these matches; None if it may be written."""
         if self.mode == "none" or not matches or (self.mode == "alert" and options.allow_save):
             return None
         found = {

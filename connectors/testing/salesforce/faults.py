@@ -1,6 +1,6 @@
-"""The errors of an org, ready to be put into `SalesforceSandbox.faults`. Nothing is written unless a name says so.
+"""An org's typical errors, for `SalesforceSandbox.faults`. Nothing is written unless a name says so.
 
-Each answers as the REST API does: `[{"message", "errorCode", "fields"}]` with the status that goes with it.
+Each answers as the REST API does: `[{"message", "errorCode", "fields"}]` with the matching status.
 """
 
 import orjson
@@ -103,7 +103,7 @@ def token_refused(error: str = "invalid_grant", description: str | None = None) 
 
 
 def session_error() -> ProblemError:
-    """Make the refusal of a token that does not hold (any more)."""
+    """Return the refusal of an invalid token."""
     return refused(401, "INVALID_SESSION_ID", "Session expired or invalid")
 
 

@@ -1,4 +1,4 @@
-"""The fields of an object, and what describe says of them. Pure.
+"""The fields of an object, and their part of describe. Pure.
 
 The names in a describe are those of the REST API Developer Guide, sObject Describe.
 """
@@ -43,49 +43,49 @@ class Field:
 
     name: str
     label: str = ""
-    """What people call it, and the error messages too; the name where empty."""
+    """Name for people and in error messages; if empty, the name itself."""
     kind: Kind = "string"
     length: int = 0
-    """Characters, for text."""
+    """Maximum number of characters of a text."""
     required: bool = False
-    """Whether a record cannot be without it."""
+    """True if a record must have it."""
     createable: bool = True
     updateable: bool = True
     default: Any = None
-    """What a new record gets that does not set it. Such a field is `defaultedOnCreate`."""
+    """Value in a new record that does not set it. Such a field is `defaultedOnCreate`."""
     external_id: bool = False
     id_lookup: bool = False
-    """Whether records can be found by it as by an external id, though it is none (such as Email)."""
+    """True if it identifies records as an external id does, without being one (such as Email)."""
     unique: bool = False
     values: tuple[str, ...] = ()
     """The values of a picklist."""
     restricted: bool = False
-    """Whether the picklist takes no other value."""
+    """True if the picklist accepts no other value."""
     refers_to: tuple[str, ...] = ()
-    """The objects whose ids it holds."""
+    """Objects whose ids it holds."""
 
     @property
     def is_text(self) -> bool:
-        """Return whether its values are text of a bounded length."""
+        """Return True if its values are text of a bounded length."""
         return self.kind in _TEXT
 
     @property
     def filterable(self) -> bool:
-        """Return whether a query can ask for records by it."""
+        """Return True if a query can filter by it."""
         return not (self.kind == "textarea" and self.length > _LONG_TEXT)
 
     @property
     def finds_records(self) -> bool:
-        """Return whether it can stand in the address of an upsert."""
+        """Return True if it can be in the address of an upsert."""
         return self.external_id or self.id_lookup
 
     @property
     def title(self) -> str:
-        """What error messages call it."""
+        """Return its name in error messages."""
         return self.label or self.name
 
     def describe(self) -> dict[str, Any]:
-        """Return what describe says of it."""
+        """Return its part of describe."""
         defaulted = self.default is not None
         return {
             "name": self.name,

@@ -1,12 +1,12 @@
-"""The limits of the org: calls in 24 hours, those of the app among them, and long calls at once. No clock of its own.
+"""The limits of the org: calls in 24 hours, those of the app among them, and simultaneous long calls. Has no clock.
 
 From the Salesforce Developer Limits and Allocations Quick Reference, API Request Limits and Allocations: calls are
-counted over the last 24 hours, not per day; calls that have been under way for 20 seconds count as long.
+counted over the last 24 hours, not per day; calls that run for 20 seconds or more count as long.
 
 From the REST API Developer Guide, Limit Info Header: an app may have a quota of its own (in the guide of version 43.0),
-and an org may go on past its limit for so many hours of a month (in that of version 48.0; the present one shows
-`api-bursts` and says nothing of it). In which words a call over the app's quota is refused is not documented: here in
-those for the org's.
+and an org may exceed its limit for some hours of a month (in the guide of version 48.0; the current one shows
+`api-bursts` without explanation). The words of a refusal over the app's quota are not documented; here they are those
+for the org's.
 """
 
 from collections import deque
@@ -21,13 +21,13 @@ _MONTH = 30 * 24  # hours
 _LONG = 20.0
 
 TOTAL = "TotalRequests Limit exceeded."
-"""What an org says when the calls of 24 hours are used up."""
+"""Error of an org whose calls of 24 hours are used up."""
 CONCURRENT = "ConcurrentRequests (Concurrent API Requests) Limit exceeded."
-"""What an org says when too many long calls are under way."""
+"""Error of an org with too many long calls under way."""
 
 
 class Limits:
-    """Counts calls. A test may change what is allowed at any time, and add what others have used.
+    """Counter of calls. A test may change the limits at any time, and add calls of others.
 
     Args:
         daily: Calls in 24 hours.
@@ -39,9 +39,9 @@ class Limits:
         self.daily = daily
         self.concurrent = concurrent
         self.app: tuple[str, int] | None = None
-        """Name of the app, and its own calls in 24 hours; None where it has no quota."""
+        """Name of the app, and its own limit of calls in 24 hours; None if it has no quota."""
         self.burst_hours = 0
-        """Hours of a month in which calls past `daily` are answered all the same; 0 where none are."""
+        """Hours of a month in which calls past `daily` are still answered; 0 for none."""
         self._now = now
         self._own: deque[float] = deque()
         self._others: deque[float] = deque()
@@ -51,12 +51,12 @@ class Limits:
 
     @property
     def used(self) -> int:
-        """The calls of the last 24 hours."""
+        """Return the number of calls in the last 24 hours."""
         return self._counted(self._own) + self._counted(self._others)
 
     @property
     def header(self) -> str:
-        """The Sforce-Limit-Info header."""
+        """Return the Sforce-Limit-Info header."""
         parts = [f"api-usage={self.used}/{self.daily}"]
         if self.app is not None:
             name, quota = self.app
@@ -70,10 +70,10 @@ class Limits:
         self._others.extend([self._now()] * calls)
 
     def begin(self) -> Callable[[], None]:
-        """Count a call; what is returned is to be called when its answer has gone.
+        """Count a call, and return a function to call when its answer has been sent.
 
         Raises:
-            ProblemError: a limit is reached; the call does not count then.
+            ProblemError: a limit is reached; the call then does not count.
         """
         at = self._now()
         if self.app is not None and self._counted(self._own) >= self.app[1]:
@@ -102,7 +102,7 @@ class Limits:
         return self._over
 
     def _goes_on(self, at: float) -> bool:
-        """Return whether a call past the limit is answered; the hour in which it comes counts then."""
+        """Return True if a call past the limit is answered; its hour then counts."""
         hours = self._hours_over() | {int(at // _HOUR)}
         if len(hours) > self.burst_hours:
             return False

@@ -10,7 +10,7 @@ from typing import Any
 from connectors.testing.salesforce.fields import Field
 
 USER = "0055g00000ABCDEAAU"
-"""The integration user: who owns and creates what is written."""
+"""The integration user, who owns and creates all written records."""
 
 _SOURCES = ("Web", "Phone Inquiry", "Partner Referral", "Purchased List", "Other")
 _STATUSES = ("Open - Not Contacted", "Working - Contacted", "Closed - Converted", "Closed - Not Converted")
@@ -30,10 +30,10 @@ class SObject:
     prefix: str
     """The first three characters of its records' ids."""
     fields: Mapping[str, Field]
-    """By name, in the order in which describe gives them."""
+    """Fields by name, in the order of describe."""
 
     def summary(self, version: str) -> dict[str, Any]:
-        """Return what the list of all objects says of it."""
+        """Return its entry in the list of all objects."""
         root = f"/services/data/v{version}/sobjects/{self.name}"
         return {
             "name": self.name,
@@ -60,9 +60,9 @@ def standard_objects(
     """Return the objects by name.
 
     Args:
-        external_id: The custom field by which records are found again; Lead and Contact have it.
-        extra_fields: More fields by object; one of a known name takes its place.
-        on_activities: Whether Event and Task have the external id too.
+        external_id: Custom field that identifies records; Lead and Contact have it.
+        extra_fields: More fields by object; a field of a known name replaces it.
+        on_activities: True if Event and Task have the external id too.
     """
     people = [external_id]
     activities = [external_id] if on_activities else []

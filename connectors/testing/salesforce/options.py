@@ -1,4 +1,4 @@
-"""What the Sforce headers of a call ask for. Pure.
+"""The options in the Sforce headers of a call. Pure.
 
 From the REST API Developer Guide, Headers: Duplicate Rule Header (52.0 and later) and Assignment Rule Header.
 """
@@ -17,24 +17,24 @@ _KNOWN = ("allowsave", "includerecorddetails", "runascurrentuser")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a record is to be written."""
+    """Options for the write of a record."""
 
     allow_save: bool = False
-    """Write in spite of a duplicate rule that only alerts."""
+    """True to write in spite of a duplicate rule that only alerts."""
     record_details: bool = False
-    """Tell all of a duplicate's fields, not its id alone."""
+    """True to return all fields of a duplicate, not only its id."""
     as_user: bool = False
-    """Let a duplicate rule find only what the user may see; else it finds what anybody has."""
+    """True to let a duplicate rule find only records that the user may see; else it finds all."""
     assign: bool = True
-    """Run the lead assignment rule. The default holds for updates too."""
+    """True to run the lead assignment rule. The default applies to updates too."""
 
 
 def read_options(headers: Mapping[str, str], version: float) -> Options:
-    """Read the headers of a call, or of a part of a composite call. Raises `ProblemError`.
+    """Return the options in the headers of a call, or of a part of a composite. Raises `ProblemError`.
 
     Args:
-        headers: By names in any case.
-        version: The API version of the call.
+        headers: By name, in any case.
+        version: API version of the call.
     """
     by_name = {name.lower(): value for name, value in headers.items()}
     rule = _pairs(by_name.get(_DUPLICATES, "")) if version >= _DUPLICATES_SINCE else {}

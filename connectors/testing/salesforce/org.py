@@ -1,4 +1,4 @@
-"""The org: what it takes, what it refuses, and what it makes of a record. No network in here."""
+"""The org: checks, refusals and derived values of records. Does not use the network."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ from connectors.testing.salesforce.rows import Row, Rows
 from connectors.testing.salesforce.values import full_id, moment, problems_of, read_all
 
 ValidationRule = Callable[[str, Mapping[str, Any]], str | None]
-"""Gets the object's name and the record as it would be stored; gives the message that refuses it, or None."""
+"""Receives the object's name and the record after the write; returns the refusing message, or None."""
 
 
 class Org:
     """An org in memory.
 
     Args:
-        objects: Its objects, by name.
-        duplicates: Its duplicate rule.
+        objects: Objects by name.
+        duplicates: Duplicate rule.
         now: Seconds since the epoch.
     """
 
@@ -31,22 +31,22 @@ class Org:
         self.duplicates = duplicates
         self.validation_rules: list[ValidationRule] = []
         self.hidden: set[str] = set()
-        """Ids of records that are not shared with the user: nothing but a duplicate rule finds them."""
+        """Ids of records that are not shared with the user: only a duplicate rule finds them."""
         self.locks: Counter[str] = Counter()
-        """How many more writes find a record locked, by its id or by the value of its external id."""
+        """Number of further writes that find a record locked, by its id or by the value of its external id."""
         self.lock_in_trigger = False
-        """Whether a lock shows as the failure of a trigger, with another code around it."""
+        """True if a lock appears as the failure of a trigger, with another code around it."""
         self.rows = Rows(objects)
         self._now = now
 
     def object(self, name: str) -> SObject:
-        """Return an object. Raises `ProblemError` for a name that is none."""
+        """Return an object. Raises `ProblemError` for an unknown name."""
         if name not in self.objects:
             raise not_found()
         return self.objects[name]
 
     def key_field(self, made: SObject, name: str) -> Field:
-        """Return the field that records can be found by. Raises `ProblemError` where it is no such field."""
+        """Return an identifying field. Raises `ProblemError` for any other field."""
         field = made.fields.get(name)
         if field is None or not field.finds_records:
             raise not_found(f"Provided external ID field does not exist or is not accessible: {name}")
@@ -64,7 +64,7 @@ class Org:
         return row
 
     def with_key(self, made: SObject, name: str, value: str) -> list[Row]:
-        """Return the records that have this value in a field that is a key, as far as the user may see them."""
+        """Return the records with this value in an identifying field that the user may see."""
         return [each for each in self.rows.with_key(made.name, name, value) if each.id not in self.hidden]
 
     def create(self, made: SObject, document: Mapping[str, Any], options: Options, version: str) -> Row:
@@ -122,10 +122,10 @@ class Org:
         options: Options,
         version: str,
     ) -> dict[str, Any]:
-        """Check a record in the order in which Salesforce does, and give it with what follows from its values.
+        """Check a record in Salesforce's order, and return it with its derived values.
 
-        First the values, then validation rules, duplicate rules, and at last what must be unique (Apex Developer
-        Guide, Triggers and Order of Execution).
+        The order is: values, validation rules, duplicate rules, unique fields (Apex Developer Guide, Triggers and Order
+        of Execution).
         """
         problems = problems_of(made.fields, written)
         if problems:
@@ -187,7 +187,7 @@ class Org:
 
 
 def locked(record_id: str, object_name: str = "Lead", *, in_trigger: bool) -> ProblemError:
-    """Make the refusal of a record that somebody else is writing."""
+    """Return the refusal of a record that somebody else is writing."""
     message = f"unable to obtain exclusive access to this record or 1 records: {record_id}"
     if not in_trigger:
         return refused_record("UNABLE_TO_LOCK_ROW", message)
@@ -197,7 +197,7 @@ def locked(record_id: str, object_name: str = "Lead", *, in_trigger: bool) -> Pr
 
 
 def inaccessible() -> ProblemError:
-    """Make the refusal of a record that names one that is not shared with the user."""
+    """Return the refusal of a record that refers to one that is not shared with the user."""
     code = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
     return refused_record(code, "insufficient access rights on cross-reference id")
 
@@ -222,7 +222,7 @@ def _check_required(missing: list[str]) -> None:
 
 
 def _derived(made: SObject, values: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the org computes itself."""
+    """Return the values that the org computes itself."""
     if made.name == "Event":
         return event_times(values, written)
     if made.name == "Task":

@@ -43,7 +43,7 @@ def created(row: Row, call: Call) -> Reply:
 
 
 def check_key(key: str, document: Mapping[str, Any]) -> None:
-    """Refuse a record that repeats the field that stands in the address. Raises `ProblemError`."""
+    """Raise `ProblemError` for a record that repeats the field in the address."""
     if any(name.lower() == key.lower() for name in document):
         raise refused(400, "INVALID_FIELD", f"The {key} field should not be specified in the sobject data.")
 

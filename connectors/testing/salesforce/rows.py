@@ -1,4 +1,4 @@
-"""The records of an org, found again by id and by key, and taken back when a call fails. No rules in here."""
+"""The records of an org: lookup by id and by key, and the undoing of failed calls. Has no rules."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,30 +13,30 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(slots=True)
 class Row:
-    """A record as the org holds it."""
+    """A record in the org."""
 
     id: str
     object: str
-    """The name of its object."""
+    """Name of its object."""
     fields: dict[str, Any]
-    """All its fields, null where empty; times and computed fields as an answer shows them."""
+    """All fields, null if empty; times and computed fields in the form of answers."""
     writes: int = 1
-    """How many times it has been written: 1, unless updates followed."""
+    """Number of writes: 1, unless updates followed."""
     assignments: int = 0
-    """How many times the assignment rule has run on it; leads only."""
+    """Number of runs of the assignment rule; leads only."""
     deleted: bool = field(default=False)
-    """Whether it lies in the recycle bin."""
+    """True if it is in the recycle bin."""
 
     def attributes(self, version: str) -> dict[str, Any]:
-        """Return what an answer says of where it is."""
+        """Return the `attributes` of an answer, with its type and address."""
         return {"type": self.object, "url": f"/services/data/v{version}/sobjects/{self.object}/{self.id}"}
 
 
 class Rows:
-    """Holds records. What happened since a mark can be taken back.
+    """Records, with the possibility to undo the changes since a mark.
 
     Args:
-        objects: The org's objects, by name.
+        objects: Objects of the org, by name.
     """
 
     def __init__(self, objects: Mapping[str, SObject]) -> None:
@@ -53,11 +53,11 @@ class Rows:
         return self._by_id.get(full_id(record_id) or "")
 
     def of(self, object_name: str) -> Iterable[Row]:
-        """Return an object's records that are not deleted, in the order in which they were created."""
+        """Return an object's records that are not deleted, in the order of creation."""
         return (row for row in self._by_id.values() if row.object == object_name and not row.deleted)
 
     def with_key(self, object_name: str, name: str, value: object) -> list[Row]:
-        """Return the records that have this value in a field that is a key; case does not matter."""
+        """Return the records with this value in an identifying field, ignoring case."""
         ids = self._index.get((object_name, name, _folded(value)), {})
         return [self._by_id[each] for each in ids]
 
@@ -81,20 +81,20 @@ class Rows:
         self._enter(row)
 
     def assign(self, row: Row) -> None:
-        """Count that the assignment rule has run on a record that has just been added or changed."""
+        """Count a run of the assignment rule on a record that has just been added or changed."""
         row.assignments += 1
 
     def mark(self) -> int:
-        """Return the point that `undo_to` can go back to, until `settle`."""
+        """Return a mark for `undo_to`, valid until `settle`."""
         return len(self._undo)
 
     def undo_to(self, mark: int) -> None:
-        """Take back what was written since the mark."""
+        """Undo the writes since the mark."""
         while len(self._undo) > mark:
             self._undo.pop()()
 
     def settle(self) -> None:
-        """Make all that was written final."""
+        """Make all writes final."""
         self._undo.clear()
 
     def _drop(self, row: Row) -> None:
@@ -126,7 +126,7 @@ def _folded(value: object) -> str:
 
 
 def _counted(number: int) -> str:
-    """Return a number in five digits of base 62, as ids count."""
+    """Return a number in five digits of base 62, the counter in ids."""
     digits = ""
     for _ in range(5):
         number, digit = divmod(number, _BASE)

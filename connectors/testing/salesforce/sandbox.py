@@ -43,25 +43,25 @@ class SalesforceSandbox:
 
     It answers the resources that a connector for leads needs: the versions, `limits`, `sobjects` (the list, describe,
     create, and rows by id and by external id), `query` (a small strict part of SOQL), `composite`, and
-    `composite/sobjects` (create, update, and upsert by external id). Everything else is a 404. What Salesforce's
-    guides say a call is refused for, it is refused for.
+    `composite/sobjects` (create, update, and upsert by external id). Everything else is a 404. A call is refused for
+    every reason that Salesforce's guides name.
 
     Args:
-        client: Who may fetch tokens.
-        session_lifetime: Seconds that an access token holds.
-        external_id: The custom field by which leads and contacts are found again.
-        unique: Whether that field is unique. Where it is not, several records may have one value, and an upsert by it
+        client: App that may fetch tokens.
+        session_lifetime: Lifetime of an access token in seconds.
+        external_id: Custom field that identifies leads and contacts.
+        unique: True if that field is unique. Otherwise several records may have one value, and an upsert by it
             gets a 300.
-        external_id_on_activities: Whether events and tasks have the field too.
+        external_id_on_activities: True if events and tasks have the field too.
         extra_fields: More fields, by object.
         version: The newest version of the API; older ones down to 31.0 are answered too.
         daily_limit: Calls in 24 hours.
-        concurrent_limit: Calls that take long, at once.
-        unread_in_row: Whether a record of a collection that cannot be read fails in its row; else the whole call does.
+        concurrent_limit: Simultaneous long calls.
+        unread_in_row: True if an unreadable record of a collection fails in its row; else the whole call fails.
         tls: Serve https with this context.
-        port: 0 takes a free one.
+        port: Port of the server; 0 selects a free one.
         now: Seconds since the epoch.
-        seed: Decides which calls a share of faults falls on.
+        seed: Selects the calls of a share of faults.
     """
 
     def __init__(  # noqa: PLR0913 - a sandbox has as many switches as CRMs have ways
@@ -83,19 +83,19 @@ class SalesforceSandbox:
         seed: int = 0,
     ) -> None:
         self.faults = Faults(seed)
-        """What goes wrong with calls of the API; see `connectors.testing.salesforce.faults`."""
+        """Faults of calls to the API; see `connectors.testing.salesforce.faults`."""
         self.token_faults = Faults(seed)
-        """What goes wrong with requests for tokens."""
+        """Faults of token requests."""
         self.tokens = Tokens(client or Client("client", "secret"), session_lifetime, now, lambda: self.origin)
         """The token endpoint."""
         self.limits = Limits(daily_limit, concurrent_limit, now)
-        """The org's limits, and what has been used of them."""
+        """The org's limits, and the calls counted so far."""
         self.duplicates = DuplicateRule()
         """The org's duplicate rule; none at first."""
         key = Field(name=external_id, length=255, external_id=True, unique=unique)
         objects = standard_objects(key, extra_fields or {}, on_activities=external_id_on_activities)
         self.org = Org(objects, self.duplicates, now)
-        """The org itself: `validation_rules`, `locks`, `hidden`, and what a user of the CRM can do to a record."""
+        """The org itself: `validation_rules`, `locks`, `hidden`, and actions of a CRM user on a record."""
         self.version = version
         """The newest version of the API."""
         self._api = Api(self.org, self.limits, version, unread_in_row=unread_in_row)
@@ -113,50 +113,50 @@ class SalesforceSandbox:
 
     @property
     def ledger(self) -> deque[Arrival]:
-        """What arrived, in order, without token requests (`tokens.requests`)."""
+        """All requests in order, without token requests (`tokens.requests`)."""
         return self._server.ledger
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: the `login_url` of a destination, and the `instance_url` of its tokens."""
+        """Return scheme, host and port: the `login_url` of a destination, and the `instance_url` of its tokens."""
         return self._server.origin
 
     @property
     def data_url(self) -> str:
-        """The address of the newest version of the API."""
+        """Return the address of the newest version of the API."""
         return f"{self.origin}/services/data/v{self.version}"
 
     @property
     def leads(self) -> list[Row]:
-        """The leads that are not deleted, in the order in which they were created."""
+        """Return the leads that are not deleted, in the order of creation."""
         return list(self.org.rows.of("Lead"))
 
     @property
     def contacts(self) -> list[Row]:
-        """The contacts, likewise."""
+        """Return the contacts, likewise."""
         return list(self.org.rows.of("Contact"))
 
     @property
     def events(self) -> list[Row]:
-        """The events, likewise; `WhoId` says whom they are with."""
+        """Return the events, likewise; `WhoId` is their person."""
         return list(self.org.rows.of("Event"))
 
     @property
     def tasks(self) -> list[Row]:
-        """The tasks, likewise."""
+        """Return the tasks, likewise."""
         return list(self.org.rows.of("Task"))
 
     def page_url(self, row: Row) -> str:
-        """Return the address of a record's page, as Lightning Experience writes it. The sandbox has no pages."""
+        """Return the address of a record's page, as in Lightning Experience. The sandbox has no pages."""
         return f"{self.origin}/lightning/r/{row.object}/{row.id}/view"
 
     async def __aenter__(self) -> Self:
-        """Begin to serve."""
+        """Start the server."""
         await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving. What was stored can still be looked at."""
+        """Stop the server. Its records can still be read."""
         await self._server.stop()
 
     def _give_token(self, request: web.Request, body: bytes) -> Reply:

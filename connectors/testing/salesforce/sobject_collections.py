@@ -1,8 +1,8 @@
 """sObject Collections: up to 200 records in one call, each with a verdict in a row of its own. Pure.
 
-From the REST API Developer Guide, sObject Collections. Rows come in the order of the request. With `allOrNone` one bad
-row takes back all the others. How an org treats a record that it cannot even read (an unknown field, a value of another
-type) is not documented with certainty: by default the whole call fails, and a switch makes it a row.
+From the REST API Developer Guide, sObject Collections. Rows have the order of the request. With `allOrNone` one bad row
+undoes all others. The treatment of an unreadable record (an unknown field, a value of another type) is not documented
+with certainty: by default the whole call fails, and a switch confines it to its row.
 """
 
 from collections import Counter
@@ -29,9 +29,9 @@ def answer_collections(org: Org, call: Call, *, unread_in_row: bool) -> Reply:
     """Answer a call below `/composite/sobjects`. Raises `ProblemError`.
 
     Args:
-        org: Where records are written.
+        org: Holds the records.
         call: The call.
-        unread_in_row: Whether a record that cannot be read fails alone.
+        unread_in_row: True if an unreadable record fails alone.
     """
     options = read_options(call.headers, call.number)
     match call.parts[2:]:
@@ -145,6 +145,6 @@ def _key_of(record: Document, key: str) -> str | None:
 
 
 def _twice(records: Sequence[Document], key: str) -> set[str]:
-    """Return the keys that stand in more than one record."""
+    """Return the keys of more than one record."""
     counted = Counter(value.casefold() for each in records if (value := _key_of(each, key)) is not None)
     return {value for value, times in counted.items() if times > 1}

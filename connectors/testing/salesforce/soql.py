@@ -1,8 +1,8 @@
-"""Queries, as far as a connector needs them to find a record again. Pure.
+"""SOQL queries, as far as a connector needs them to find a record. Pure.
 
 `SELECT fields FROM object [WHERE field = value | field IN (values) [AND ...]] [ORDER BY field [ASC | DESC]] [LIMIT n]`;
-all else is a MALFORMED_QUERY, although a real org knows more. Escapes and literals are those of the SOQL and SOSL
-Reference (Quoted String Escape Sequences; Date Formats and Date Literals).
+anything else is a MALFORMED_QUERY, although a real org supports more. Escapes and literals are those of the SOQL and
+SOSL Reference (Quoted String Escape Sequences; Date Formats and Date Literals).
 """
 
 import re
@@ -51,7 +51,7 @@ class _Literal:
 
 
 class _Reader:
-    """Walks over the words of a query."""
+    """Reader of the words of a query."""
 
     def __init__(self, query: str) -> None:
         self.query = query
@@ -70,7 +70,7 @@ class _Reader:
         return tokens
 
     def take(self, *words: str) -> bool:
-        """Step over these words if they come next."""
+        """Consume these words if they come next."""
         coming = [each.upper for each in self._tokens[self._next : self._next + len(words)]]
         if coming != list(words):
             return False
@@ -176,7 +176,7 @@ def _order(reader: _Reader, made: SObject) -> tuple[str, bool]:
 
 
 def _checked(field: Field, literal: _Literal) -> Any:  # noqa: ANN401 - the value of a field
-    """Refuse a value in quotes for what is no text, and the other way round."""
+    """Raise an error for a quoted value of a field that is not text, and the reverse."""
     kinds: Mapping[str, tuple[str, ...]] = {
         "boolean": ("boolean",),
         "int": ("number",),

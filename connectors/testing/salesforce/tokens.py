@@ -1,7 +1,7 @@
-"""The token endpoint: client credentials, JWT bearer and refresh token. No network in here.
+"""The token endpoint: client credentials, JWT bearer and refresh token. Does not use the network.
 
-From Salesforce Help, OAuth Authorization Flows. An answer never says how long a token holds, and the username-password
-flow is refused, as in orgs where it is switched off.
+From Salesforce Help, OAuth Authorization Flows. An answer never states the lifetime of a token, and the
+username-password flow is refused, as in orgs where it is disabled.
 """
 
 import hashlib
@@ -32,39 +32,39 @@ class Client:
     id: str
     secret: str
     username: str = "integration@acme.example"
-    """Whom a JWT may speak for."""
+    """User that a JWT may act as."""
     certificate: bytes | None = None
-    """The app's certificate, or its public key, as PEM; None: it has none, and no JWT holds."""
+    """The app's certificate, or its public key, as PEM; None: it has none, and no JWT is valid."""
     audience: str = "https://login.salesforce.com"
-    """Whom a JWT must be meant for; `https://test.salesforce.com` in a sandbox org."""
+    """Required audience of a JWT; `https://test.salesforce.com` in a sandbox org."""
     approved: bool = True
-    """Whether the user has approved the app."""
+    """True if the user has approved the app."""
     refresh_token: str | None = None
-    """The refresh token that holds now; None: none does."""
+    """Valid refresh token; None if there is none."""
     rotates: bool = False
-    """Whether a refresh gives a new refresh token, and the old one dies."""
+    """True if a refresh returns a new refresh token and invalidates the old one."""
 
 
 class Tokens:
-    """Gives out access tokens and knows which ones hold. Its attributes may be changed at any time.
+    """Issuer of access tokens. Tests may change its attributes at any time.
 
     Args:
-        client: Who may have tokens.
-        lifetime: Seconds that a session holds, which no answer tells.
+        client: App that may have tokens.
+        lifetime: Lifetime of a session in seconds, which no answer states.
         now: Seconds since the epoch.
-        origin: Gives the sandbox's own scheme, host and port.
+        origin: Returns the sandbox's own scheme, host and port.
     """
 
     def __init__(self, client: Client, lifetime: float, now: Callable[[], float], origin: Callable[[], str]) -> None:
         self.client = client
         self.describes_errors = True
-        """Whether errors have an `error_description`; some have none."""
+        """True if errors have an `error_description`; some have none."""
         self.instance_url: str | None = None
-        """Another `instance_url` to give than the sandbox's own."""
+        """Replacement for the sandbox's own `instance_url`."""
         self.my_domain = True
-        """Whether it answers as the org's My Domain host. The login host refuses client credentials."""
+        """True to answer as the org's My Domain host. The login host refuses client credentials."""
         self.requests: list[dict[str, str]] = []
-        """The forms of all token requests."""
+        """Forms of all token requests."""
         self._lifetime = lifetime
         self._now = now
         self._origin = origin
@@ -75,9 +75,9 @@ class Tokens:
         """Answer a token request.
 
         Args:
-            authorization: Its Authorization header, which may carry id and secret; may be empty.
-            content_type: Its Content-Type, without parameters.
-            body: Its body.
+            authorization: Authorization header, which may carry id and secret; may be empty.
+            content_type: Content-Type, without parameters.
+            body: Body of the request.
         """
         try:
             form = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True))
@@ -96,11 +96,11 @@ class Tokens:
         return self._refused("unsupported_grant_type", "grant type not supported")
 
     def holds(self, token: str) -> bool:
-        """Return whether a token was given out and has not expired."""
+        """Return True if a token was issued and has not expired."""
         return self._until.get(token, 0.0) > self._now()
 
     def grant(self) -> str:
-        """Return a token to a test that does not want to fetch one."""
+        """Return a token to a test that does not fetch one."""
         self._given += 1
         digest = hashlib.sha256(b"%d" % self._given).hexdigest()
         token = f"{_ORG[:15]}!AQ0A{digest}"
@@ -108,7 +108,7 @@ class Tokens:
         return token
 
     def expire(self) -> None:
-        """Let all tokens given out so far expire now."""
+        """Expire all issued tokens now."""
         self._until.clear()
 
     def _by_credentials(self, authorization: str, form: Mapping[str, str]) -> Reply:
@@ -129,7 +129,7 @@ class Tokens:
         return self._granted(signed=True, refresh_token=self.client.refresh_token)
 
     def _by_assertion(self, assertion: str) -> Reply:
-        """Check an assertion (RFC 7523): who signed it is looked at first, what it says then."""
+        """Check an assertion (RFC 7523): first its signature, then its claims."""
         claims = self._claims(assertion)
         left = claims["exp"] - self._now()
         if not 0 < left <= _LONGEST_ASSERTION:
@@ -143,7 +143,7 @@ class Tokens:
         return self._granted(signed=False)
 
     def _claims(self, assertion: str) -> dict[str, Any]:
-        """Return what an assertion says, its times unchecked; it has expired long ago where nobody known signed it."""
+        """Return the claims of an assertion with unchecked times; without a known signature they are long expired."""
         nothing = {"exp": 0.0, "iss": "", "aud": "", "sub": ""}
         if self.client.certificate is None:
             return nothing
@@ -184,7 +184,7 @@ class Tokens:
 
 
 def _shown(authorization: str, form: Mapping[str, str]) -> tuple[str, str]:
-    """Read id and secret from the header or from the body (RFC 6749 section 2.3.1)."""
+    """Return id and secret from the header or from the body (RFC 6749 section 2.3.1)."""
     if not authorization.startswith("Basic "):
         return form.get("client_id", ""), form.get("client_secret", "")
     try:
@@ -195,7 +195,7 @@ def _shown(authorization: str, form: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _public_key(pem: bytes) -> RSAPublicKey:
-    """Read the key out of a certificate or a PEM of its own. Raises ValueError."""
+    """Return the key of a certificate or a PEM. Raises ValueError."""
     key = load_pem_x509_certificate(pem).public_key() if b"CERTIFICATE" in pem else load_pem_public_key(pem)
     if not isinstance(key, RSAPublicKey):
         raise ValueError("must be an RSA key")  # noqa: TRY004 - a wrong value of the right type, PEM

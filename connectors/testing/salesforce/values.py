@@ -1,4 +1,4 @@
-"""The values of fields: how they are read, and what is refused of them. Pure."""
+"""The values of fields: their stored form, and refusals. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ _SHORT_ID = 15
 
 
 def full_id(record_id: str) -> str | None:
-    """Return the id with 18 characters, or None for what is none.
+    """Return the id with 18 characters, or None for an invalid one.
 
-    The last three say which of the first 15 are capitals, five to a character (Object Reference, ID Field Type).
+    The last three show which of the first 15 are capitals, five to a character (Object Reference, ID Field Type).
     """
     if not _ID.fullmatch(record_id):
         return None
@@ -30,10 +30,10 @@ def full_id(record_id: str) -> str | None:
 
 
 def read_all(fields: Mapping[str, Field], document: Mapping[str, Any], type_name: str) -> dict[str, Any]:
-    """Read what a record sets, as it will be stored. Empty text is null; blanks around text are taken away.
+    """Return a record's values in stored form. Empty text is null; blanks around text are removed.
 
     Raises:
-        ProblemError: a field that is not there, or a value of another type; the record is `unread` then.
+        ProblemError: an unknown field, or a value of another type; the record is then `unread`.
     """
     values = {}
     for name, value in document.items():
@@ -47,18 +47,18 @@ def read_all(fields: Mapping[str, Field], document: Mapping[str, Any], type_name
 
 
 def problems_of(fields: Mapping[str, Field], values: Mapping[str, Any]) -> list[Problem]:
-    """Say what is wrong with values that could be read."""
+    """Return the problems of readable values."""
     found = (_problem(fields[name], value) for name, value in values.items() if value is not None)
     return [problem for problem in found if problem]
 
 
 def moment(seconds: float) -> str:
-    """Return a time as answers write it."""
+    """Return a time in the form of answers."""
     return _written(datetime.fromtimestamp(seconds, UTC))
 
 
 def read_moment(value: str) -> datetime:
-    """Read a time that has been stored."""
+    """Return a stored time."""
     return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%f%z")
 
 
