@@ -31,6 +31,7 @@ _LONGEST_LINK = 2000
 _MULTI_STATUS = 207
 
 Values = Mapping[str, Any]
+_RESULT = frozenset({"result"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,6 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
-_RESULT = frozenset({"result"})
 
 
 class ResultsReader:

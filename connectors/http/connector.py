@@ -31,8 +31,6 @@ from connectors.http.settings import HttpSettings, setting
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.session import Session
 
-_UNAUTHORIZED = 401
-
 
 class HttpConnector(Connector):
     """Writes records into any HTTP API: one request for each record, or in batch mode one for several.

@@ -19,6 +19,9 @@ from connectors.http.settings import Auth, HttpSettings, TemplateBody, setting
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.status_table import CallTraits
 
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
@@ -128,10 +131,6 @@ class _Fields(dict[str, Any]):
 def _batch_id(ids: Sequence[str]) -> str:
     """Return an id that stays the same when the same records are sent together again."""
     return ids[0] if len(ids) == 1 else "batch-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
-
-
-_JSON = "application/json"
-_FORM = "application/x-www-form-urlencoded"
 
 
 class Body:

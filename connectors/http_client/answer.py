@@ -17,6 +17,19 @@ from yarl import URL
 from connectors.base import Blame, Reason, Retry
 from connectors.http_client.address_guard import AddressRefused
 
+_SENT: tuple[tuple[type[Exception], Reason, str], ...] = (
+    (TimeoutError, Reason.TIMEOUT, "no answer from {} in time"),
+    (aiohttp.ClientResponseError, Reason.BAD_ANSWER, "the answer of {} is not HTTP"),
+)
+_GZIP = 31  # zlib's window bits for a gzip header (zlib manual, inflateInit2)
+_ZLIB = 15
+_RAW = -15
+_WINDOWS: Mapping[str, tuple[int, ...]] = {
+    "gzip": (_GZIP,),
+    "x-gzip": (_GZIP,),
+    "deflate": (_ZLIB, _RAW),  # the standard means zlib's format; some servers send the bare stream
+}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
@@ -81,10 +94,6 @@ _UNSENT: tuple[tuple[type[Exception], str, bool], ...] = (
     (aiohttp.InvalidURL, "{} is not an address that can be connected to", False),
     (Stale, "the kept connection to {} cannot be used any more", True),
 )
-_SENT: tuple[tuple[type[Exception], Reason, str], ...] = (
-    (TimeoutError, Reason.TIMEOUT, "no answer from {} in time"),
-    (aiohttp.ClientResponseError, Reason.BAD_ANSWER, "the answer of {} is not HTTP"),
-)
 
 
 def no_connection(detail: str, *, momentary: bool = False, setting: tuple[str | int, ...] = ()) -> Failure:
@@ -122,16 +131,6 @@ def _is_tls(fault: BaseException | None) -> bool:
     while fault is not None and not isinstance(fault, ssl.SSLError):
         fault = fault.__cause__
     return fault is not None
-
-
-_GZIP = 31  # zlib's window bits for a gzip header (zlib manual, inflateInit2)
-_ZLIB = 15
-_RAW = -15
-_WINDOWS: Mapping[str, tuple[int, ...]] = {
-    "gzip": (_GZIP,),
-    "x-gzip": (_GZIP,),
-    "deflate": (_ZLIB, _RAW),  # the standard means zlib's format; some servers send the bare stream
-}
 
 
 class TooLargeError(ValueError):

@@ -27,6 +27,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _LONGEST_WORDS = 300
 _MOST_ERRORS = 5
 _MESSAGE_NAMES = ("message", "error_description", "detail", "error", "title", "errors", "msg", "reason", "description")
+_INTERIM = "an interim status, which is no answer"
+_MOVED = "it points to another address; redirects are not followed, so correct the address"
+_WRONG_REQUEST = "it does not take requests of this form; check the settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,6 @@ def _address(reason: Reason, why: str) -> Meaning:
 def _refuse(reason: Reason, why: str) -> Meaning:
     return Meaning(Rejected, why, reason, Blame.BATCH)
 
-
-_INTERIM = "an interim status, which is no answer"
-_MOVED = "it points to another address; redirects are not followed, so correct the address"
-_WRONG_REQUEST = "it does not take requests of this form; check the settings"
 
 STATUSES: Mapping[int, Meaning] = {
     100: _again(Reason.BAD_ANSWER, _INTERIM),

@@ -13,6 +13,9 @@ from connectors.http_client.status_table import classify, message_in, shorten
 
 _MARGIN = 60.0  # seconds before its expiry when a token is renewed, so that it does not expire under way
 _SHARE = 0.1  # of a short lifetime, for the same purpose
+_CLOSING_SECONDS = 3.0
+_REFUSED = 401
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,11 +27,7 @@ class Token:
     """Seconds since the epoch after which the token is not used; infinite if the server did not say."""
 
 
-_CLOSING_SECONDS = 3.0
-_REFUSED = 401
-
 TokenT = TypeVar("TokenT", bound=Token)
-ResultT = TypeVar("ResultT")
 
 
 class TokenSource(Generic[TokenT]):

@@ -117,7 +117,7 @@ class Lookup:
         listed = await self._listed(kind, list(dict.fromkeys(each.contact.id for each in due)))
         if isinstance(listed, Retry):
             return listed
-        found |= {each.record_id: told for each in due if isinstance(told := listed[each.contact.id], Retry)}
+        found |= {each.record_id: result for each in due if isinstance(result := listed[each.contact.id], Retry)}
         newest = {
             contact: sorted(ids, key=_age)[-_MOST_READ:]
             for contact, ids in listed.items()
@@ -270,7 +270,7 @@ class Activities:
         self._refusals[kind].understood()
         asked = [(each.record_id, each.activity.mark) for each in due]
         found = read_batch(answer, asked, mark_reader(kind), self._secrets)
-        return {each.record_id: _done(told, answer, kind) for each, told in zip(due, found, strict=True)}
+        return {each.record_id: _done(result, answer, kind) for each, result in zip(due, found, strict=True)}
 
     def _refused(self, kind: str, due: Sequence[PlannedActivity], answer: Answer) -> Retry | Rejected:
         """Return the outcome of a call that was refused as a whole."""
@@ -282,10 +282,10 @@ class Activities:
         return Retry(outcome.reason, outcome.detail, Blame.RECORD, None, outcome.status, {ALONE: "1"})
 
 
-def _done(told: Stored | HubSpotProblem | None, answer: Answer, kind: str) -> ActivityResult:
-    match told:
+def _done(result: Stored | HubSpotProblem | None, answer: Answer, kind: str) -> ActivityResult:
+    match result:
         case Stored():
-            return told.id
+            return result.id
         case HubSpotProblem():
-            return record_outcome(told, answer.status)
+            return record_outcome(result, answer.status)
     return unclear_outcome(answer, f"says nothing of one of the {kind}", Blame.RECORD)

@@ -43,9 +43,6 @@ def _numbers(headers: Mapping[str, str], *names: str) -> tuple[int, int] | None:
     return (int(limit), int(remaining)) if limit.isdecimal() and remaining.isdecimal() else None
 
 
-_UNAUTHORIZED = 401
-
-
 class HubSpotClient:
     """Client of one account. `send` may run in parallel.
 

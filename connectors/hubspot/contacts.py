@@ -126,28 +126,30 @@ class Contacts:
             for lead, each in zip(leads, found, strict=True)
         ]
 
-    async def _settled(self, lead: Lead, told: "_Refused", *, is_alone: bool) -> Written:
+    async def _settled(self, lead: Lead, refusal: "_Refused", *, is_alone: bool) -> Written:
         """Turn a conflict into an update, and a refused e-mail into a lead without it; otherwise keep the refusal."""
-        without = lead.without_email(told.problem.refused)
-        if without is None or told.problem.category == "CONFLICT":
-            return lead, await self._resolved(lead, told)
+        without = lead.without_email(refusal.problem.refused)
+        if without is None or refusal.problem.category == "CONFLICT":
+            return lead, await self._resolved(lead, refusal)
         if is_alone:
             return await self._write_unkeyed(without)
         # Searches are limited so strictly that many of them would use up the time of the batch.
-        why = Retry(told.outcome.reason, told.outcome.detail, Blame.RECORD, None, told.outcome.status, {ALONE: "1"})
+        why = Retry(
+            refusal.outcome.reason, refusal.outcome.detail, Blame.RECORD, None, refusal.outcome.status, {ALONE: "1"}
+        )
         return lead, why
 
-    async def _resolved(self, lead: Lead, told: "_Refused") -> Stored | Refusal:
+    async def _resolved(self, lead: Lead, refusal: "_Refused") -> Stored | Refusal:
         """Turn a conflict into an update of the existing record, and any other refusal into its outcome."""
-        if not _is_there(lead, told.problem):
-            return told.outcome
+        if not _is_there(lead, refusal.problem):
+            return refusal.outcome
         email = lead.properties.get(EMAIL)
-        if told.problem.existing:
-            request = self._requests.update(lead, told.problem.existing)
+        if refusal.problem.existing:
+            request = self._requests.update(lead, refusal.problem.existing)
         elif email:
             request = self._requests.update(lead, email, EMAIL)
         else:
-            return told.outcome
+            return refusal.outcome
         found = self._read(await self._client.send(request), lead, new=False)
         return found.outcome if isinstance(found, _Refused) else found
 
@@ -155,10 +157,10 @@ class Contacts:
         found = await self._known(lead)
         if isinstance(found, Retry | Rejected):
             return lead, found
-        told = await self._one(lead, found)
-        if isinstance(told, _Refused) and (lighter := lead.without(told.problem.refused)):
-            lead, told = lighter, await self._one(lighter, found)
-        stored = await self._resolved(lead, told) if isinstance(told, _Refused) else told
+        result = await self._one(lead, found)
+        if isinstance(result, _Refused) and (lighter := lead.without(result.problem.refused)):
+            lead, result = lighter, await self._one(lighter, found)
+        stored = await self._resolved(lead, result) if isinstance(result, _Refused) else result
         phone = lead.properties.get(PHONE)
         if phone and isinstance(stored, Stored):
             _remember(self._recent, phone, stored.id)
@@ -189,9 +191,9 @@ class Contacts:
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Refused | Refusal":
         """Update the contact that was found, or create one; also if the found one was deleted."""
         if found:
-            told = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
-            if not (isinstance(told, Retry) and told.status == _NOT_FOUND):
-                return told
+            result = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
+            if not (isinstance(result, Retry) and result.status == _NOT_FOUND):
+                return result
         return await self._create(lead)
 
     async def _create(self, lead: Lead) -> "Stored | _Refused | Refusal":

@@ -30,6 +30,11 @@ _LONGEST_ID = 64
 _LOCKED_FOR = 2.0  # seconds, at least (page on error handling)
 _WINDOW = 10.0  # seconds of the rolling window, where no header says otherwise
 _DAY_IS_OVER = 1800.0  # seconds; the day ends at midnight in a time zone that the API does not report
+_BAD_REQUEST = 400
+_REFUSALS = (_BAD_REQUEST, 409)
+_ENOUGH = 2
+_MOST = 10_000
+_HELD = "it names no category, so all records may be affected: check base_url, api_version and proxies on the way"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -193,13 +198,6 @@ def _texts(context: object, name: str) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-_BAD_REQUEST = 400
-_REFUSALS = (_BAD_REQUEST, 409)
-_ENOUGH = 2
-_MOST = 10_000
-_HELD = "it names no category, so all records may be affected: check base_url, api_version and proxies on the way"
 
 
 class Refusals:

@@ -54,7 +54,7 @@ class LeadObjects:
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
         """Write leads that share their key property, and return them with their contacts, in the order given."""
-        told: dict[str, Written] = {}
+        results: dict[str, Written] = {}
         owned: list[Lead] = []
         contacts = await self._contacts_of([lead.record for lead in leads])
         for lead in leads:
@@ -62,17 +62,17 @@ class LeadObjects:
             if isinstance(contact, str):
                 owned.append(replace(lead, contact=contact))
             else:
-                told[lead.record.id] = (lead, contact)
+                results[lead.record.id] = (lead, contact)
         keys = {lead.record.id: lead.key[1] for lead in owned if lead.key}
         known = await self._known(LEADS, owned[0].route.match, list(keys.values())) if owned else {}
         if isinstance(known, Retry):
-            told |= {lead.record.id: (lead, known) for lead in owned}
+            results |= {lead.record.id: (lead, known) for lead in owned}
         else:
             there = [lead for lead in owned if keys[lead.record.id].lower() in known]
-            told |= await self._written(there, [replace(lead, contact=None) for lead in there])
+            results |= await self._written(there, [replace(lead, contact=None) for lead in there])
             new = [lead for lead in owned if keys[lead.record.id].lower() not in known]
-            told |= await self._written(new, new)
-        return [told[lead.record.id] for lead in leads]
+            results |= await self._written(new, new)
+        return [results[lead.record.id] for lead in leads]
 
     async def _written(self, leads: Sequence[Lead], sent: Sequence[Lead]) -> dict[str, Written]:
         """Write leads in the form to send, and return them with their contacts."""

@@ -33,6 +33,8 @@ _OF_THE_ORG = "api-usage"
 _NAMES = {_OF_THE_ORG: "daily", "per-app-api-usage": "daily of the app"}
 _HEADER = "Sforce-Limit-Info"
 _WHOLE = 100
+_SHAPE_SECONDS = 6 * 3600.0  # seconds until an administrator's change of a length or a field is noticed
+_MISSING_SHAPE_SECONDS = 600.0  # seconds until the next try if access is denied, or a field is missing
 
 
 class SalesforceQuotas:
@@ -64,11 +66,6 @@ class SalesforceQuotas:
     def quotas(self) -> tuple[Quota, ...]:
         """Return the last reported allowances."""
         return tuple(self._known.values())
-
-
-_UNAUTHORIZED = 401
-_SHAPE_SECONDS = 6 * 3600.0  # seconds until an administrator's change of a length or a field is noticed
-_MISSING_SHAPE_SECONDS = 600.0  # seconds until the next try if access is denied, or a field is missing
 
 
 class SalesforceClient:

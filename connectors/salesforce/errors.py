@@ -30,6 +30,8 @@ _RECORD_ID = re.compile(r"\bid: ?([A-Za-z0-9]{18}|[A-Za-z0-9]{15})\b")
 
 
 _DUPLICATES = ("duplicateResult", "duplicateResut")  # the second is Salesforce's own spelling, up to about v60
+_REASONS = {403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.GONE}
+_REFUSALS = frozenset({400, 403, 404, 405, 410, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,6 @@ _RETRIES: Mapping[Kind, tuple[Reason, Blame, float | None]] = {
     Kind.VANISHED: (Reason.CONFLICT, Blame.RECORD, None),
 }
 _CORRECTABLE = (Kind.ACCOUNT, Kind.CONFIGURATION, Kind.FIELD)
-_REASONS = {403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.GONE}
 
 
 def record_outcomes(
@@ -337,6 +338,3 @@ def _problem(error: Mapping[str, Any], status: int, secrets: Secrets) -> Salesfo
 def is_refusal(outcome: Retry | Rejected) -> bool:
     """Return True if a query would get the same answer again: it is about rights or names, not the moment."""
     return outcome.status in _REFUSALS and (isinstance(outcome, Rejected) or outcome.after is None)
-
-
-_REFUSALS = frozenset({400, 403, 404, 405, 410, 501})

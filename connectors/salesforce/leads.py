@@ -39,6 +39,11 @@ _UNASSIGNED = (
     "assignment rules were not run, because it is unknown whether the record is new; let the user query {name}"
 )
 _UNSENT = Retry(Reason.CONNECTOR_ERROR, "not sent")
+_SMALLER = 4  # number of parts for locked records: a smaller transaction ends sooner and locks less
+_MOST_LEARNT = 100  # duplicates whose matches one `deliver` reads, in four calls
+_TOO_MANY = "a duplicate rule found a record; the next attempt will find out which one"
+_FRESH = 60.0  # seconds; a younger description of the object is current enough to explain a refused field
+_SAME_RECORD = "another record of the same call is written into the same one"
 
 
 @dataclass(slots=True, repr=False)
@@ -87,8 +92,8 @@ def drop_refused_fields(drafts: Sequence[Draft], shape: Shape | None) -> list[Dr
 
 def assignment_warning(row: Row, existing: Existing | None) -> tuple[str, ...]:
     """Return a warning for a record that may have been new and was not assigned to anybody."""
-    told = existing is UNSEEN and row.is_assigned and row.route.assignment == "created"
-    return (_UNASSIGNED.format(name=row.route.object),) if told else ()
+    is_unknown = existing is UNSEEN and row.is_assigned and row.route.assignment == "created"
+    return (_UNASSIGNED.format(name=row.route.object),) if is_unknown else ()
 
 
 def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
@@ -102,13 +107,6 @@ def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str,
 def is_incomplete(verdict: object) -> bool:
     """Return True if a record lacks only what a new one requires."""
     return isinstance(verdict, SalesforceProblem) and verdict.code == "REQUIRED_FIELD_MISSING"
-
-
-_SMALLER = 4  # number of parts for locked records: a smaller transaction ends sooner and locks less
-_MOST_LEARNT = 100  # duplicates whose matches one `deliver` reads, in four calls
-_TOO_MANY = "a duplicate rule found a record; the next attempt will find out which one"
-_FRESH = 60.0  # seconds; a younger description of the object is current enough to explain a refused field
-_SAME_RECORD = "another record of the same call is written into the same one"
 
 
 class Leads:
@@ -225,8 +223,8 @@ class Leads:
                 each for each in drafts if isinstance(each.verdict, SalesforceProblem) and each.verdict.kind in DROPPED
             ]
             if any(isinstance(each.verdict, SalesforceProblem) and each.verdict.is_whole_call for each in wrong):
-                told = await self._shapes.of(wrong[0].row.route.object, within=_FRESH)
-                shape = told if isinstance(told, Shape) else shape
+                current = await self._shapes.of(wrong[0].row.route.object, within=_FRESH)
+                shape = current if isinstance(current, Shape) else shape
             again = drop_refused_fields(wrong, shape)
             if not again:
                 return shape

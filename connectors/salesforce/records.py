@@ -18,6 +18,11 @@ LONGEST_DESCRIPTION = 32_000
 """Maximum characters of `Description` in leads, contacts, events and tasks, unless describe reports another number."""
 
 _WITH_RULES = frozenset({"lead", "case"})  # the objects that assignment rules are for
+_LEFT = "left out because {name} has no such field that the user may write"
+_MISREAD = "the remark is left out because the description cannot be read; let the user query {name}"
+_REFUSED = "refused by Salesforce and left out"
+PEOPLE = frozenset({"lead", "contact"})
+"""Objects for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,6 @@ class Existing:
 
 UNSEEN = Existing("")
 """Substitute for a record that may exist but cannot be queried: none of its content may be lost."""
-_LEFT = "left out because {name} has no such field that the user may write"
-_MISREAD = "the remark is left out because the description cannot be read; let the user query {name}"
-_REFUSED = "refused by Salesforce and left out"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -212,8 +214,8 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
             warnings.append(_MISREAD.format(name=row.route.object))
         else:
             parts = [*(as_text(fields.pop(name)) for name in mapped), row.remark]
-            fields[DESCRIPTION], told = append_texts(said, parts, _longest(DESCRIPTION, shape))
-            warnings += told
+            fields[DESCRIPTION], text_warnings = append_texts(said, parts, _longest(DESCRIPTION, shape))
+            warnings += text_warnings
     for name, value in fields.items():
         longest = _longest(name, shape)
         if longest is not None and isinstance(value, str) and units(value) > longest:
@@ -279,10 +281,6 @@ def _received(record: Record) -> float:
 
 def _is_key(name: str, route: SalesforceRoute) -> bool:
     return name.lower() == route.external_id.lower()
-
-
-PEOPLE = frozenset({"lead", "contact"})
-"""Objects for people."""
 
 
 def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:

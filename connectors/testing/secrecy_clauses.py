@@ -14,7 +14,7 @@ from connectors.testing.faults import Fault
 from connectors.testing.subject import Subject, secrets_in
 from connectors.testing.trial import FakeT, Run, claim, nothing_left_behind
 
-_LEAST = 4  # characters; what is shorter is found in any text
+_LEAST = 4  # characters; shorter values occur in any text
 _REPEATING = (200, 400, 401, 403, 409, 422, 429, 500)
 _SAID = "SAID"  # stands for the words
 _BODIES: tuple[object, ...] = (

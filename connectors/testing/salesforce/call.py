@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from connectors.testing.salesforce.problems import ProblemError, not_found, refused
 
 _ROOT = ("", "services", "data")
-_OLDEST = 31.0  # what is older has been retired (REST API Developer Guide, API End-of-Life Policy)
+_OLDEST = 31.0  # older versions are retired (REST API Developer Guide, API End-of-Life Policy)
 
 
 @dataclass(frozen=True, slots=True)

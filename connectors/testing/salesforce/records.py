@@ -72,7 +72,7 @@ def _by_key(org: Org, made: SObject, key: str, value: str, call: Call) -> Reply:
     field = org.key_field(made, key)
     found = org.with_key(made, field.name, value)
     if len(found) > 1:
-        # The addresses of the matches; what stands in the list is not documented with certainty.
+        # The addresses of the matches; the form of the list is not documented with certainty.
         return Reply(300, [each.attributes(call.version)["url"] for each in found])
     if call.method == "PATCH":
         return _upsert(org, made, field.name, value, found, call)

@@ -69,7 +69,7 @@ def _written(org: Org, call: Call, write: Callable[[Document], dict[str, Any]], 
     if all_or_none and not all(row["success"] for row in rows):
         org.rows.undo_to(mark)
         lost = {"success": False, "errors": [_ROLLED_BACK.in_row()]}
-        # The guide's example shows the id of a row that was taken back, too: whoever trusts it is wrong.
+        # The guide's example shows the id of an undone row too, which must not be trusted.
         rows = [{"id": row["id"], **lost} if row["success"] else row for row in rows]
     return Reply(200, rows)
 
