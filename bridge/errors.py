@@ -23,6 +23,21 @@ class OperatorError(LeadbridgeError):
     """The operator must act: the surroundings (a disk, a port, a lock, a database) do not let the program work."""
 
 
+class NotFoundError(OperatorError):
+    """Nothing has the id or the name of the request.
+
+    `listing` is the group of commands whose `list` shows the existing ones, or None where a list does not help.
+    """
+
+    def __init__(self, message: str, listing: str | None = None) -> None:
+        super().__init__(message)
+        self.listing = listing
+
+
+class ConflictError(OperatorError):
+    """The state of the object does not allow the request."""
+
+
 class StoreUnavailableError(OperatorError):
     """The store could not commit, so nothing of the change was kept. The same call may succeed later."""
 

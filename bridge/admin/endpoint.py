@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from bridge.admin import schemas
 from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RefusedError, Role
 from bridge.admin.request_schemas import Given, Nothing
-from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.errors import NotFoundError, OperatorError, StoreUnavailableError
 
 BODY_LIMIT = 256 * 1024
 """Bytes of a request's body on the admin listener, at most."""
@@ -26,16 +26,8 @@ DIGITS = 20
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
 
-class NotFoundError(OperatorError):
-    """What was asked for is not there."""
-
-
 class UnansweredError(OperatorError):
     """The work took too much time or memory and was stopped; it is not done again elsewhere."""
-
-
-class ConflictError(OperatorError):
-    """What was asked for cannot be done as things stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +70,9 @@ class ApiCall:
             return _response(await self._endpoint.act(caller, given))
         except RefusedError as error:
             return refusal(error)
-        except NotFoundError as error:
-            return failure(404, str(error))
-        except (StoreUnavailableError, UnansweredError) as error:
-            return failure(503, str(error), {"Retry-After": "5"})
         except OperatorError as error:
-            return failure(409, str(error))
+            status = status_of(error)
+            return failure(status, str(error), {"Retry-After": "5"} if status == 503 else None)  # noqa: PLR2004 - an HTTP status
 
     def _caller(self, request: web.Request) -> Caller:
         caller = self._gate.known(request)
@@ -107,6 +96,15 @@ async def read(endpoint: Endpoint, request: web.Request) -> Given:
     body = await _body(request, required=bool(needed - endpoint.in_path))
     text = json.dumps({**body, **said})
     return _checked(lambda: endpoint.given.model_validate_json(text, strict=True), body.keys() & said)
+
+
+def status_of(error: RefusedError | OperatorError) -> int:
+    """Return the HTTP status that answers an error."""
+    if isinstance(error, RefusedError):
+        return error.status
+    if isinstance(error, NotFoundError):
+        return 404
+    return 503 if isinstance(error, StoreUnavailableError | UnansweredError) else 409
 
 
 def failure(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

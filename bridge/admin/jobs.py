@@ -1,6 +1,7 @@
-"""Asking destinations whether they still hold what they were given: beside the traffic, watched, and cancelled.
+"""Background jobs of the admin listener: bulk changes (runs), and questions to destinations (inquiries).
 
-An inquiry lives in this process and changes nothing, so that nothing is lost if it ends early.
+A job lives in this process. Its progress can be watched and it can be cancelled. Nothing is lost if it ends early: a
+run commits each of its steps, and an inquiry changes nothing.
 """
 
 import asyncio
@@ -23,41 +24,35 @@ from bridge.config.model import Config, Destination
 from bridge.config.units import parse_duration
 from bridge.delivery.secret_store import StoreVault
 from bridge.delivery.supervisor import Lanes
-from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.operations.audit import Action, Subject
+from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
+from bridge.operations import bulk
+from bridge.operations.audit import Action, Subject, Who
+from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.reconcile import Answered, Asking, Counted, DeliveredPage, Line, ask_all, lines, steps
-from bridge.store import audit_log, commands, history
-from bridge.store.commands import BulkAction, DeliverySelection
+from bridge.store import audit_log, history
+from bridge.store.commands import DeliverySelection, SelectionExtent
 from bridge.store.interface import Store
 from bridge.store.search import SPAN, seq_at
 
 KEPT = 20
-"""Runs that are remembered after their end."""
+"""Number of jobs of each kind that are remembered after their end."""
 TRIES = 5
-"""How often a step is tried while the store is in trouble."""
+"""Number of times that a step is tried while the store is in trouble."""
 TROUBLE_SECONDS = 1.0
-"""How long it waits in between."""
-
-_ACTIONS = {BulkAction.REPLAY: Action.REPLAY_ALL, BulkAction.DISCARD: Action.DISCARD_ALL}
+"""Seconds between two of these tries."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Run:
-    """One run. Changes while it is running."""
+    """A bulk change in the background. Changes while it is running."""
 
     id: int
-    act: BulkAction
-    chosen: DeliverySelection
-    total: int
-    done: int = 0
+    bulk: Bulk
+    progress: Progress
     state: str = "running"
     error: str | None = None
-    after: int = 0
-    """The id of the last delivery that is done."""
-    entry: int = 0
-    """The id of its entry in the audit log, which counts what it has done."""
 
 
 class Runs:
@@ -73,61 +68,56 @@ class Runs:
         self._running: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
 
-    async def preview(self, chosen: DeliverySelection, through: int | None = None) -> commands.SelectionExtent:
-        """Count what a run would touch."""
-        return await self._reader.do(Asked(View(commands.extent, {"chosen": chosen, "through": through})))
+    async def preview(self, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
+        """Count the deliveries that a run would handle."""
+        return await self._reader.do(Asked(View(bulk.preview, {"chosen": chosen, "through": through})))
 
-    async def begin(self, caller: Caller, act: BulkAction, chosen: DeliverySelection, through: int | None) -> Run:
-        """Begin a run; one at a time, else two could undo each other. Raises OperatorError."""
-        found = await self.preview(chosen, through)
+    async def begin(self, caller: Caller, request: Bulk, through: int | None) -> Run:
+        """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""
+        extent = await self.preview(request.filter, through)
         async with self._beginning:
             if self._running and not self._running.done():
-                raise OperatorError("another run is under way: wait for its end, or cancel it")
-            run = Run(self._number + 1, act, chosen, found.count)
-            facts: dict[str, str | int] = {"of": run.total, "through": found.through, **shown(chosen)}
-            run.entry = await self._audit.note(caller, _ACTIONS[act], Subject.RUN, str(run.id), 0, **facts)
-            self._number = run.id
+                raise ConflictError("another run is under way: wait for its end, or cancel it")
+            number = self._number + 1
+            entry = await self._audit.keep(bulk.audit_entry(caller.who(), request, extent, number))
+            run = Run(number, request, Progress(extent, entry))
+            self._number = number
             self._runs.appendleft(run)
-            work = self._work(run, found.through)
+            work = self._work(run, caller.who())
             self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
             return run
 
     def all(self) -> list[Run]:
-        """Give those that are remembered, newest first."""
+        """Return the runs that are remembered, newest first."""
         return list(self._runs)
 
-    def find(self, number: int) -> Run | None:
-        """Give one of them."""
-        return next((run for run in self._runs if run.id == number), None)
+    def find(self, number: int) -> Run:
+        """Return a run that is remembered. Raises NotFoundError."""
+        run = next((each for each in self._runs if each.id == number), None)
+        if run is None:
+            raise NotFoundError(f"{number}: no run of this process has this number")
+        return run
 
     async def cancel(self, caller: Caller, run: Run) -> None:
-        """Have a run end after the step that it is at, also where a store in trouble cannot keep that it was wanted."""
+        """End a run after its current step, even if a store in trouble cannot keep the audit entry."""
         if run.state == "running":
             run.state = "cancelled"
             await self._audit.passed(caller, Action.CANCEL, Subject.RUN, str(run.id))
 
     async def close(self) -> None:
-        """Cancel what is running, and wait for the end of its step."""
+        """Cancel the run that is under way, and wait for the end of its step."""
         for run in self._runs:
             if run.state == "running":
                 run.state = "cancelled"
         if self._running:
             await asyncio.gather(self._running, return_exceptions=True)
 
-    async def _work(self, run: Run, through: int) -> None:
+    async def _work(self, run: Run, who: Who) -> None:
         failures = 0
         while run.state == "running":
-            step = partial(
-                commands.step,
-                chosen=run.chosen,
-                act=run.act,
-                after=run.after,
-                through=through,
-                entry=run.entry,
-                now=self._clock(),
-            )
+            step = partial(bulk.step, who=who, bulk=run.bulk, progress=run.progress, now=self._clock())
             try:
-                ids = await self._desk.change(step)
+                run.progress = await self._desk.change(step)
             except StoreUnavailableError as error:
                 failures += 1
                 if failures >= TRIES:
@@ -139,35 +129,22 @@ class Runs:
                 log.exception("fault", work="run", run=run.id, exc_info=error)
                 return
             failures = 0
-            if not ids:
+            if run.progress.ended:
                 run.state = "done" if run.state == "running" else run.state
                 break
-            run.done += len(ids)
-            run.after = ids[-1]
-        log.info("run_ended", run=run.id, state=run.state, done=run.done)
-
-
-def shown(chosen: DeliverySelection) -> dict[str, str]:
-    """Give what chooses, without what does not."""
-    given = {
-        "state": chosen.state.value,
-        "chatbot": chosen.chatbot,
-        "destination": chosen.destination,
-        "reason": chosen.reason,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+        log.info("run_ended", run=run.id, state=run.state, done=run.progress.done)
 
 
 def run_shape(run: Run) -> schemas.Run:
-    """Show a run."""
+    """Return the API's description of a run."""
     return schemas.Run.model_validate(
         {
             "id": run.id,
-            "action": run.act.value,
-            "chosen": shown(run.chosen),
+            "action": run.bulk.act.value,
+            "chosen": bulk.selection(run.bulk.filter),
             "state": run.state,
-            "total": run.total,
-            "done": run.done,
+            "total": run.progress.extent.count,
+            "done": run.progress.done,
             "error": run.error,
         }
     )
@@ -236,10 +213,10 @@ class Inquiries:
         self._beginning = asyncio.Lock()
 
     async def begin(self, caller: Caller, span: str) -> Inquiry:
-        """Begin one; one at a time, since each takes a part of the destinations' limits. Raises OperatorError."""
+        """Begin one; one at a time, since each takes a part of the destinations' limits. Raises ConflictError."""
         async with self._beginning:
             if self._running and not self._running.done():
-                raise OperatorError("another inquiry is under way: wait for its end, or cancel it")
+                raise ConflictError("another inquiry is under way: wait for its end, or cancel it")
             number = self._all[0].id + 1 if self._all else 1
             entry = await self._audit.note(caller, Action.INQUIRE, Subject.INQUIRY, str(number), 0, span=span)
             inquiry = Inquiry(number, span, self._clock(), entry)
@@ -252,9 +229,12 @@ class Inquiries:
         """Give those that are remembered, newest first."""
         return list(self._all)
 
-    def find(self, number: int) -> Inquiry | None:
-        """Give one of them."""
-        return next((each for each in self._all if each.id == number), None)
+    def find(self, number: int) -> Inquiry:
+        """Return an inquiry that is remembered. Raises NotFoundError."""
+        inquiry = next((each for each in self._all if each.id == number), None)
+        if inquiry is None:
+            raise NotFoundError(f"{number}: no inquiry of this process has this number")
+        return inquiry
 
     async def cancel(self, caller: Caller, inquiry: Inquiry) -> None:
         """Have one end after the calls that it is at."""

@@ -1,4 +1,4 @@
-"""The API's endpoints that change something. Each is for operators, and is written into the audit log."""
+"""Endpoints of the API that change something. They are for operators, and each change is in the audit log."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,22 +8,17 @@ from sqlalchemy import Connection
 from bridge.admin import request_schemas, schemas
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, Role
-from bridge.admin.endpoint import ConflictError, Endpoint, NotFoundError
+from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Runs, run_shape
-from bridge.admin.views import one_event, unknown_delivery
 from bridge.config.model import Config
-from bridge.errors import did_you_mean
-from bridge.event import EventState
-from bridge.ingress import reprocess
-from bridge.operations.audit import Action, Entry, Subject
-from bridge.store import commands, quarantine, queries
+from bridge.operations import deliveries, lanes, quarantine
+from bridge.operations.audit import ActionResult
+from bridge.operations.bulk import Bulk
 from bridge.store.commands import DeliverySelection
-from bridge.store.interface import DeliveryState, Pause
-from bridge.store.lane_queries import all_lanes
 
 
 class Orders:
-    """Changes things; any number of calls in parallel."""
+    """Has the changes made that requests ask for; any number of calls in parallel."""
 
     def __init__(self, audit: AuditLog, runs: Runs, config: Callable[[], Config], clock: Callable[[], float]) -> None:
         self._audit = audit
@@ -32,7 +27,7 @@ class Orders:
         self._clock = clock
 
     def endpoints(self) -> list[Endpoint]:
-        """Give the endpoints that change something."""
+        """Return the endpoints that change something."""
         done, number = schemas.Done, request_schemas.NumberGiven
         return [
             _order(
@@ -65,147 +60,74 @@ class Orders:
         ]
 
     async def replay_event(self, caller: Caller, asked: request_schemas.EventIdGiven) -> schemas.Done:
-        """Replay the dead deliveries of an event; route an unrecognised one again."""
-        config, now = self._config(), self._clock()
-
-        def act(connection: Connection) -> tuple[str, Entry]:
-            event = one_event(connection, asked.id)
-            if event.state is EventState.UNRECOGNISED:
-                payload = queries.payload(connection, event.seq)
-                said = reprocess.route_again(connection, event, payload, config)
-                return said, _entry(caller, Action.REPLAY, Subject.EVENT, event.id, was=event.state.value)
-            deliveries = queries.deliveries_of(connection, event.seq)
-            dead = [each.id for each in deliveries if each.state is DeliveryState.DEAD]
-            if not dead:
-                raise ConflictError(f"event {event.id}: no dead delivery to replay")
-            commands.replay(connection, dead, now)
-            entry = _entry(caller, Action.REPLAY, Subject.EVENT, event.id, len(dead), was=DeliveryState.DEAD.value)
-            return f"event {event.id}: {len(dead)} pending and due now", entry
-
-        return schemas.Done(message=await self._audit.change(act))
+        """Replay the dead deliveries of an event, or route an unrecognised one again."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(
+            lambda connection: deliveries.replay_event(connection, who, asked.id, config, now, one_entry=True)
+        )
 
     async def replay(self, caller: Caller, asked: request_schemas.NumberGiven) -> schemas.Done:
         """Put a delivery into the queue, due now."""
-        now = self._clock()
-
-        def act(connection: Connection) -> tuple[DeliveryState, Entry]:
-            before = commands.replay(connection, [asked.id], now).get(asked.id)
-            if before is None:
-                raise unknown_delivery(asked.id)
-            return before, _entry(caller, Action.REPLAY, Subject.DELIVERY, asked.id, was=before.value)
-
-        before = await self._audit.change(act)
-        return schemas.Done(message=f"delivery {asked.id}: was {before.value}, is pending and due now")
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: deliveries.replay(connection, who, asked.id, now))
 
     async def discard(self, caller: Caller, asked: request_schemas.NumberGiven) -> schemas.Done:
-        """Give a pending or dead delivery up."""
-        now = self._clock()
-
-        def act(connection: Connection) -> tuple[DeliveryState, Entry]:
-            before = commands.discard(connection, [asked.id], now).get(asked.id)
-            if before is None:
-                raise unknown_delivery(asked.id)
-            if before is DeliveryState.DELIVERED:
-                raise ConflictError(f"delivery {asked.id}: delivered already, and stays so")
-            return before, _entry(caller, Action.DISCARD, Subject.DELIVERY, asked.id, was=before.value)
-
-        before = await self._audit.change(act)
-        return schemas.Done(message=f"delivery {asked.id}: was {before.value}, is discarded")
+        """Give up a pending or dead delivery."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: deliveries.discard(connection, who, asked.id, now))
 
     async def preview(self, _: Caller, asked: request_schemas.BulkGiven) -> schemas.Extent:
-        """Count what a run would touch."""
-        found = await self._runs.preview(chosen(asked))
-        return schemas.Extent(count=found.count, through=found.through)
+        """Count the deliveries that a run would handle."""
+        extent = await self._runs.preview(_filter(asked))
+        return schemas.Extent(count=extent.count, through=extent.through)
 
     async def begin(self, caller: Caller, asked: request_schemas.RunGiven) -> schemas.Run:
         """Begin a run."""
-        return run_shape(await self._runs.begin(caller, asked.action, chosen(asked), asked.through))
+        return run_shape(await self._runs.begin(caller, Bulk(asked.action, _filter(asked)), asked.through))
 
     async def runs(self, _: Caller, __: request_schemas.Nothing) -> schemas.RunList:
-        """Show the latest runs."""
+        """Return the latest runs."""
         return schemas.RunList(runs=[run_shape(each) for each in self._runs.all()])
 
     async def run(self, _: Caller, asked: request_schemas.NumberGiven) -> schemas.Run:
-        """Show one run."""
-        found = self._runs.find(asked.id)
-        if found is None:
-            raise _unknown_run(asked.id)
-        return run_shape(found)
+        """Return one run."""
+        return run_shape(self._runs.find(asked.id))
 
     async def cancel(self, caller: Caller, asked: request_schemas.NumberGiven) -> schemas.Run:
-        """End a run after the step that it is at."""
-        found = self._runs.find(asked.id)
-        if found is None:
-            raise _unknown_run(asked.id)
-        await self._runs.cancel(caller, found)
-        return run_shape(found)
+        """End a run after its current step."""
+        run = self._runs.find(asked.id)
+        await self._runs.cancel(caller, run)
+        return run_shape(run)
 
     async def pause(self, caller: Caller, asked: request_schemas.PauseGiven) -> schemas.Done:
         """Hold a lane until it is resumed."""
-
-        def act(connection: Connection) -> tuple[None, Entry]:
-            self._check_lane(connection, asked.name)
-            commands.pause_lane(connection, asked.name, Pause("operator", asked.reason))
-            # Not the reason: it is the operator's own words, and may name a person.
-            return None, _entry(caller, Action.PAUSE, Subject.LANE, asked.name)
-
-        await self._audit.change(act)
-        return schemas.Done(message=f"lane {asked.name}: paused until it is resumed")
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(lambda connection: lanes.pause(connection, who, asked.name, config, now, asked.reason))
 
     async def resume(self, caller: Caller, asked: request_schemas.LaneGiven) -> schemas.Done:
-        """Let a lane go on, whoever has paused it."""
-
-        def act(connection: Connection) -> tuple[bool, Entry]:
-            self._check_lane(connection, asked.name)
-            was_paused = commands.resume_lane(connection, asked.name)
-            return was_paused, _entry(caller, Action.RESUME, Subject.LANE, asked.name)
-
-        was_paused = await self._audit.change(act)
-        return schemas.Done(message=f"lane {asked.name}: " + ("resumed" if was_paused else "was not paused"))
+        """Let a lane go on."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(lambda connection: lanes.resume(connection, who, asked.name, config, now))
 
     async def release(self, caller: Caller, asked: request_schemas.ReleaseGiven) -> schemas.Done:
         """Verify a refused request again, and accept its events if its signature holds."""
-        config = self._config()
-
-        def act(connection: Connection) -> tuple[str, Entry]:
-            request = queries.quarantined(connection, asked.id)
-            message = (
-                reprocess.release(connection, asked.id, request, config, any_age=asked.any_age) if request else None
-            )
-            if message is None:
-                raise _unknown_request(asked.id)
-            facts = {"age": "any"} if asked.any_age else {}
-            return message, _entry(caller, Action.RELEASE, Subject.REQUEST, asked.id, None, **facts)
-
-        return schemas.Done(message=await self._audit.change(act))
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(
+            lambda connection: quarantine.release(connection, who, asked.id, config, now, any_age=asked.any_age)
+        )
 
     async def discard_request(self, caller: Caller, asked: request_schemas.NumberGiven) -> schemas.Done:
         """Delete a refused request for good."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: quarantine.discard(connection, who, asked.id, now))
 
-        def act(connection: Connection) -> tuple[str, Entry]:
-            if not quarantine.discard(connection, [asked.id]):
-                raise _unknown_request(asked.id)
-            return f"request {asked.id}: discarded", _entry(caller, Action.DISCARD, Subject.REQUEST, asked.id)
-
-        return schemas.Done(message=await self._audit.change(act))
-
-    def _check_lane(self, connection: Connection, name: str) -> None:
-        names = list(self._config().destinations)
-        known = names if name in names else [each.name for each in all_lanes(connection, names, 0.0)]
-        if name not in known:
-            raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
+    async def _do(self, operation: Callable[[Connection], ActionResult]) -> schemas.Done:
+        return schemas.Done(message=(await self._audit.change(operation)).message)
 
 
-def chosen(asked: request_schemas.BulkGiven) -> DeliverySelection:
-    """Give the filter of a request."""
+def _filter(asked: request_schemas.BulkGiven) -> DeliverySelection:
     reason = asked.reason.value if asked.reason else None
     return DeliverySelection(asked.state, asked.chatbot, asked.destination, reason)
-
-
-def _entry(
-    caller: Caller, action: Action, subject: Subject, subject_id: int | str, count: int | None = None, **facts: str
-) -> Entry:
-    return Entry(caller.who(), action, subject, str(subject_id), count, facts)
 
 
 def _order(
@@ -217,11 +139,3 @@ def _order(
     failures: tuple[int, ...] = (404,),
 ) -> Endpoint:
     return Endpoint("POST", path, summary, asked, answer, act, Role.OPERATOR, failures)
-
-
-def _unknown_request(number: int) -> NotFoundError:
-    return NotFoundError(f"{number}: no request in quarantine has this id")
-
-
-def _unknown_run(number: int) -> NotFoundError:
-    return NotFoundError(f"{number}: no run of this process has this number")

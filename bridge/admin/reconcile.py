@@ -11,7 +11,7 @@ from bridge.admin import request_schemas
 from bridge.admin.api import Api
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.page import Form, Screen, asked
-from bridge.admin.endpoint import Endpoint, NotFoundError
+from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.schemas import Shape
 from bridge.admin.sources import Json, Page
@@ -197,19 +197,13 @@ class Reconcile:
 
     async def inquiry(self, _: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
         """Show one."""
-        return inquiry_shape(self._found(asked.id))
+        return inquiry_shape(self._inquiries.find(asked.id))
 
     async def cancel(self, caller: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
         """End one after the calls that it is at."""
-        found = self._found(asked.id)
+        found = self._inquiries.find(asked.id)
         await self._inquiries.cancel(caller, found)
         return inquiry_shape(found)
-
-    def _found(self, number: int) -> Inquiry:
-        found = self._inquiries.find(number)
-        if found is None:
-            raise NotFoundError(f"{number}: no inquiry of this process has this number")
-        return found
 
 
 class ReconcilePages:

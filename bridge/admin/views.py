@@ -12,14 +12,15 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection
 
 from bridge.admin import rows, schemas
-from bridge.admin.endpoint import NotFoundError
 from bridge.event import timestamp
+from bridge.operations import deliveries as delivery_operations
+from bridge.operations import events as event_operations
 from bridge.operations.audit import Action
 from bridge.operations.masking import Audience, personal
 from bridge.store import audit_log, queries, search, statistics
 from bridge.store.lane_queries import LaneRow, all_lanes
 from bridge.store.quarantine import room_counts
-from bridge.store.queries import DeliveryStory, EventRow, Page
+from bridge.store.queries import Page
 from bridge.store.search import DeliveryFilter, EventFilter
 from connectors.base import Quota
 
@@ -58,21 +59,13 @@ def events(
 
 def event(connection: Connection, beginning: str, *, reveal: bool) -> schemas.EventStory:
     """Show one event. Raises NotFoundError."""
-    row = one_event(connection, beginning)
+    story = event_operations.show(connection, beginning)
     return schemas.EventStory(
-        event=rows.event_shape(row),
-        payload=rows.payload_value(queries.payload(connection, row.seq), reveal=reveal),
+        event=rows.event_shape(story.row),
+        payload=rows.payload_value(story.payload, reveal=reveal),
         masked=not reveal,
-        deliveries=[rows.delivery_shape(each) for each in queries.deliveries_of(connection, row.seq)],
+        deliveries=[rows.delivery_shape(each) for each in story.deliveries],
     )
-
-
-def lead(connection: Connection, beginning: str) -> tuple[EventRow, bytes, Sequence[DeliveryStory]]:
-    """Read an event with its payload and all about its deliveries. Raises NotFoundError."""
-    row = one_event(connection, beginning)
-    found = queries.deliveries_of(connection, row.seq)
-    stories = [queries.delivery_story(connection, each.id) for each in found]
-    return row, queries.payload(connection, row.seq), [each for each in stories if each]
 
 
 def deliveries(connection: Connection, wanted: DeliveryFilter) -> schemas.DeliveryPage:
@@ -83,12 +76,10 @@ def deliveries(connection: Connection, wanted: DeliveryFilter) -> schemas.Delive
 
 def delivery(connection: Connection, number: int, audience: Audience) -> schemas.DeliveryStory:
     """Show all about a delivery. Raises NotFoundError."""
-    story = queries.delivery_story(connection, number)
-    if story is None:
-        raise unknown_delivery(number)
+    story = delivery_operations.show(connection, number)
     if audience.reveal:
         return rows.delivery_story(story, audience)
-    payload = queries.payload(connection, one_event(connection, story.row.event_id).seq)
+    payload = queries.payload(connection, event_operations.find(connection, story.row.event_id).seq)
     return rows.delivery_story(story, audience, personal(payload))
 
 
@@ -153,18 +144,3 @@ def audit(connection: Connection, action: Action | None, before: int | None, lim
         entries=[rows.audit_shape(each) for each in found],
         next=found[-1].id if len(found) == limit else None,
     )
-
-
-def one_event(connection: Connection, beginning: str) -> EventRow:
-    """Find the one event whose id begins so. Raises NotFoundError."""
-    found = queries.events_like(connection, beginning)
-    if not found:
-        raise NotFoundError(f"{beginning}: no event has this id")
-    if len(found) > 1:
-        raise NotFoundError(f"{beginning}: several events have an id that begins so; write more digits of it")
-    return found[0]
-
-
-def unknown_delivery(number: int) -> NotFoundError:
-    """Say that there is no such delivery."""
-    return NotFoundError(f"{number}: no delivery has this id")

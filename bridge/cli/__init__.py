@@ -69,7 +69,7 @@ class _Deferred(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The commands of `leadbridge`. What a person must mend becomes one line and exit status 1."""
+    """The commands of `leadbridge`. An error for a person becomes one line and exit status 1."""
 
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - handed on as they came
         super().__init__(**attributes)
@@ -81,7 +81,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except LeadbridgeError as error:
-            output.complain(str(error))
+            output.complain(output.error_text(error))
             raise typer.Exit(1) from error
 
 

@@ -1,4 +1,4 @@
-"""`leadbridge events`: what has been received."""
+"""`leadbridge events`: list and show the events that were received."""
 
 import json as json_text
 from collections.abc import Sequence
@@ -8,9 +8,11 @@ import typer
 
 from bridge.admin.rows import delivery_shape, event_shape, payload_value
 from bridge.cli import inputs, output
-from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, find_event, for_each
-from bridge.cli.store import OpenStore, open_store
+from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
+from bridge.cli.store import open_store
 from bridge.event import EventState
+from bridge.operations import events as operations
+from bridge.operations.events import EventStory
 from bridge.store import queries
 from bridge.store.queries import DeliveryRow, EventRow, Page
 
@@ -25,8 +27,8 @@ def events() -> None:
     """Look at the events that have been received.
 
     An event is `accepted` (it has a delivery for each route that takes it), a `test` (answered, and not delivered), or
-    `unrecognised`: authentic, but of an unknown chatbot or shape. See what it holds with `events show`, mend the
-    configuration, then `deliveries replay` it.
+    `unrecognised`: authentic, but of an unknown chatbot or shape. See what it holds with `events show`, fix the
+    configuration, then replay it with `deliveries replay`.
     """
 
 
@@ -34,17 +36,17 @@ def events() -> None:
 def list_(
     *,
     config: ConfigOption = None,
-    state: Annotated[EventState | None, typer.Option("--state", help="Only those in this state.")] = None,
+    state: Annotated[EventState | None, typer.Option("--state", help="Only events in this state.")] = None,
     chatbot: ChatbotOption = None,
     before: Annotated[
-        str | None, typer.Option("--before", metavar="ID", help="Only those older than this one: the next page.")
+        str | None, typer.Option("--before", metavar="ID", help="Only events older than this one: the next page.")
     ] = None,
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List events, newest first, without what they hold."""
+    """List events, newest first, without their content."""
     with open_store(inputs.read(config)).reading() as connection:
-        cursor = find_event(connection, before).seq if before else None
+        cursor = operations.find(connection, before).seq if before else None
         rows = queries.event_page(connection, Page(chatbot, None, cursor, limit), state)
     output.show_rows([event_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
@@ -58,25 +60,27 @@ def show(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show events with all that they hold, and their deliveries.
+    """Show events with their whole content, and their deliveries.
 
     This shows personal data. With --json, one object for each ID.
     """
     store = open_store(inputs.read(config))
-    for_each(ids, lambda each: _show(store, each, as_json=json))
+
+    def show_one(beginning: str) -> None:
+        with store.reading() as connection:
+            story = operations.show(connection, beginning)
+        _show(story, as_json=json)
+
+    for_each(ids, show_one)
 
 
-def _show(store: OpenStore, text: str, *, as_json: bool) -> None:
-    with store.reading() as connection:
-        event = find_event(connection, text)
-        payload = queries.payload(connection, event.seq)
-        deliveries = queries.deliveries_of(connection, event.seq)
-    value = payload_value(payload, reveal=True)
+def _show(story: EventStory, *, as_json: bool) -> None:
+    value = payload_value(story.payload, reveal=True)
     if as_json:
-        rows = [delivery_shape(each).model_dump() for each in deliveries]
-        output.write_json({**event_shape(event).model_dump(), "payload": value, "deliveries": rows})
+        rows = [delivery_shape(each).model_dump() for each in story.deliveries]
+        output.write_json({**event_shape(story.row).model_dump(), "payload": value, "deliveries": rows})
     else:
-        _show_text(event, value, deliveries)
+        _show_text(story.row, value, story.deliveries)
 
 
 def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value

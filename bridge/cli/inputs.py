@@ -1,4 +1,4 @@
-"""Finding the configuration and reading it; the one place of the commands that does."""
+"""Configuration, ids and common options of the commands."""
 
 import gc
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from sqlalchemy import Connection
 
 from bridge.cli import output
 from bridge.config import Config
@@ -16,9 +15,7 @@ from bridge.config.load import load_placed
 from bridge.config.reload import load_tolerant
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError, OperatorError, StoreUnavailableError
-from bridge.store import queries
 from bridge.store.interface import PAGE
-from bridge.store.queries import EventRow
 
 VARIABLE = "LEADBRIDGE_CONFIG"
 DEFAULT = "config.yaml"
@@ -27,9 +24,9 @@ T = TypeVar("T")
 
 
 def find(path: Path | None) -> Path:
-    """Give the path of the configuration: the one given, else the variable's, else the default.
+    """Return the path of the configuration: the argument, else the variable's value, else the default.
 
-    Raises OperatorError if there is nothing there.
+    Raises OperatorError if there is no such file or folder.
     """
     found = path or Path(os.environ.get(VARIABLE) or DEFAULT)
     if not found.exists():
@@ -40,11 +37,11 @@ def find(path: Path | None) -> Path:
 def read(path: Path | None) -> Config:
     """Find and read the configuration, without the files of a folder that have errors, as `serve` does.
 
-    Writes the errors of these files to standard error. Raises ConfigError if nothing can be done without them, or
-    OperatorError.
+    Writes the errors of these files to standard error. Raises OperatorError, or ConfigError if nothing is left
+    without these files.
     """
     found = find(path)
-    config = _made(lambda: load_tolerant(found, os.environ)[0])
+    config = _without_collection(lambda: load_tolerant(found, os.environ)[0])
     for each in (problem for file in config.left_out for problem in file.problems):
         output.complain(str(each))
     return config
@@ -56,14 +53,14 @@ def read_whole(path: Path | None) -> Config:
 
 
 def read_placed(path: Path | None) -> tuple[Config, SourceTree]:
-    """Do what `read_whole` does, and tell beside it where everything stands."""
+    """Read the configuration as `read_whole` does, with the positions of its parts."""
     found = find(path)
-    return _made(lambda: load_placed(found, os.environ))
+    return _without_collection(lambda: load_placed(found, os.environ))
 
 
-def _made(make: Callable[[], T]) -> T:
-    # A thousand files are a million objects, all of which stay. To look for garbage among them takes a fifth of the
-    # time while they are made, and as much again each time, the last when the process ends.
+def _without_collection(make: Callable[[], T]) -> T:
+    # A thousand files are a million objects that all stay. The garbage collector would take a fifth of the time while
+    # they are made, and as long again with each later collection, also at the end of the process.
     gc.disable()
     try:
         return make()
@@ -73,7 +70,7 @@ def _made(make: Callable[[], T]) -> T:
 
 
 LIMIT = 10_000
-"""The most rows of a page."""
+"""Maximum number of rows of a page."""
 
 _CONFIGURATION = f"The configuration: a YAML file, or a folder of them. Default: ${VARIABLE}, then {DEFAULT}."
 
@@ -95,13 +92,9 @@ BeforeOption = Annotated[
 ]
 
 
-LEAST_DIGITS = 6
-"""So many digits of an event's id at least, where only its beginning is given."""
-
 Id = TypeVar("Id")
 
 _DELIVERY = re.compile(r"[1-9][0-9]{0,17}")
-_EVENT = re.compile(f"[0-9a-f]{{{LEAST_DIGITS},{queries.ID_DIGITS}}}")
 
 
 def delivery_id(text: str) -> int | None:
@@ -109,25 +102,10 @@ def delivery_id(text: str) -> int | None:
     return int(text) if _DELIVERY.fullmatch(text) else None
 
 
-def find_event(connection: Connection, text: str) -> EventRow:
-    """Find the one event whose id begins so. Raises OperatorError if there is none, or more than one."""
-    if not _EVENT.fullmatch(text.lower()):
-        raise OperatorError(
-            f"{text}: not the id of an event, which is {queries.ID_DIGITS} hexadecimal digits, or its first "
-            f"{LEAST_DIGITS} or more"
-        )
-    found = queries.events_like(connection, text.lower())
-    if not found:
-        raise OperatorError(f"{text}: no event has this id; see `leadbridge events list`")
-    if len(found) > 1:
-        raise OperatorError(f"{text}: several events have an id that begins so; write more digits of it")
-    return found[0]
-
-
 def for_each(ids: Iterable[Id], act: Callable[[Id], None]) -> None:
-    """Do something for each id, in order; say what cannot be done and go on with the others, then exit status 1.
+    """Call `act` for each id, in order; print its errors, go on with the others, and end with exit status 1.
 
-    A store in trouble ends it at once: it would be in trouble for the others too.
+    A store in trouble ends the loop at once: the other ids would fail too.
     """
     failed = False
     for each in ids:
@@ -136,7 +114,7 @@ def for_each(ids: Iterable[Id], act: Callable[[Id], None]) -> None:
         except StoreUnavailableError:
             raise
         except LeadbridgeError as error:
-            output.complain(str(error))
+            output.complain(output.error_text(error))
             failed = True
     if failed:
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
-"""`leadbridge lanes`: how each destination is doing."""
+"""`leadbridge lanes`: list, pause and resume the lanes of destinations."""
 
 import time
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,16 +9,11 @@ import typer
 from bridge.admin.rows import moment
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
-from bridge.cli.store import OpenStore, open_store
+from bridge.cli.store import open_store
 from bridge.config import Config
-from bridge.errors import OperatorError, did_you_mean
-from bridge.operations.audit import BY_COMMAND, Action, Entry, Subject
-from bridge.store import audit_log, commands
-from bridge.store.interface import Pause
-from bridge.store.lane_queries import LaneRow, ShardRow, all_lanes
-
-REASON = "by an operator"
-"""The reason of a pause that came without one."""
+from bridge.operations import lanes as operations
+from bridge.operations.audit import BY_COMMAND
+from bridge.store.lane_queries import LaneRow, ShardRow
 
 _COLUMNS = ("destination", "state", "pending", "oldest_pending_at", "dead", "owner", "reason", "detail", "paused_until")
 
@@ -29,7 +23,7 @@ app = output.application(no_args_is_help=True)
 
 
 class LaneState(StrEnum):
-    """What a lane can be doing."""
+    """States of a lane."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -38,11 +32,11 @@ class LaneState(StrEnum):
 
 @app.callback()
 def lanes() -> None:
-    """See how each destination is doing; pause and resume it.
+    """See the state of each destination; pause and resume it.
 
-    A lane is the queue of one destination, or one shard of it where it is split. It is `running`, `paused` (by an
-    operator, or by itself because the destination is in trouble: then it tries again at the time shown), or `unowned`:
-    no process works it. Nothing is lost while a lane does not run: its deliveries wait.
+    A lane is the queue of one destination, or one shard of it if the destination is split. It is `running`, `paused`
+    (by an operator, or by the lane itself because the destination is in trouble; then it tries again at the time
+    shown), or `unowned`: no process works it. Nothing is lost while a lane does not run: its deliveries wait.
     """
 
 
@@ -58,9 +52,11 @@ def list_(
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List the lanes by name: what waits in each, since when, and who works it."""
+    """List the lanes by name, each with its waiting deliveries, their age, and the process that works it."""
     settings = inputs.read(config)
-    rows = [_row(each, settings) for each in _all(open_store(settings), settings)]
+    with open_store(settings).reading() as connection:
+        found = operations.list_lanes(connection, settings, time.time())
+    rows = [_row(each, settings) for each in found]
     chosen = [
         row
         for row in rows
@@ -77,57 +73,37 @@ def pause(
     names: NamesArgument,
     *,
     config: ConfigOption = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for those who see it.")] = REASON,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for those who see it.")
+    ] = operations.DEFAULT_REASON,
 ) -> None:
     """Hold destinations, with all their lanes, until they are resumed.
 
-    Events are still taken in, and their deliveries wait.
-    Calls that are on their way are not called back.
+    Events are still accepted, and their deliveries wait. Calls that are under way are not cancelled.
     """
     settings = inputs.read(config)
     store = open_store(settings)
-    known = _names(store, settings)
-    for_each(names, lambda name: _pause(store, _known(name, known), reason))
+
+    def pause_one(name: str) -> None:
+        with store.writing() as connection:
+            operations.pause(connection, BY_COMMAND, name, settings, time.time(), reason)
+        output.say(f"lane {name}: paused until `leadbridge lanes resume {name}`")
+
+    for_each(names, pause_one)
 
 
 @app.command()
 def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
-    """Let destinations, with all their lanes, go on, whether an operator has paused them or they themselves have."""
+    """Let destinations, with all their lanes, go on after a pause by an operator or by the lane itself."""
     settings = inputs.read(config)
     store = open_store(settings)
-    known = _names(store, settings)
-    for_each(names, lambda name: _resume(store, _known(name, known)))
 
+    def resume_one(name: str) -> None:
+        with store.writing() as connection:
+            result = operations.resume(connection, BY_COMMAND, name, settings, time.time())
+        output.say(result.message)
 
-def _pause(store: OpenStore, name: str, reason: str) -> None:
-    with store.writing() as connection:
-        commands.pause_lane(connection, name, Pause("operator", reason or REASON))
-        # Not the reason: it is the operator's own words, and may name a person.
-        audit_log.keep(connection, Entry(BY_COMMAND, Action.PAUSE, Subject.LANE, name), time.time())
-    output.say(f"lane {name}: paused until `leadbridge lanes resume {name}`")
-
-
-def _resume(store: OpenStore, name: str) -> None:
-    with store.writing() as connection:
-        was_paused = commands.resume_lane(connection, name)
-        audit_log.keep(connection, Entry(BY_COMMAND, Action.RESUME, Subject.LANE, name), time.time())
-    output.say(f"lane {name}: resumed" if was_paused else f"lane {name}: was not paused")
-
-
-def _all(store: OpenStore, config: Config) -> list[LaneRow]:
-    with store.reading() as connection:
-        return all_lanes(connection, list(config.destinations), time.time())
-
-
-def _names(store: OpenStore, config: Config) -> list[str]:
-    return [row.name for row in _all(store, config)]
-
-
-def _known(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    if name not in known:
-        raise OperatorError(f"{name}: no destination has this name{did_you_mean(name, known)}")
-    return name
+    for_each(names, resume_one)
 
 
 def _row(row: LaneRow, config: Config) -> dict[str, Any]:
@@ -151,7 +127,7 @@ def _row(row: LaneRow, config: Config) -> dict[str, Any]:
 
 
 def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the lines of a table for a row: its own, and one for each of its shards."""
+    """Return the table's lines for a lane: one for the lane, and one for each of its shards."""
     shards = [each | {"destination": f"#{each['number']}/{len(row['shards'])}"} for each in row["shards"]]
     return [row, *shards]
 
@@ -169,7 +145,7 @@ def _shard(row: ShardRow) -> dict[str, Any]:
 
 
 def _chatbots(destination: str, config: Config) -> list[str]:
-    """Give the chatbots that have a route to the destination."""
+    """Return the chatbots that have a route to the destination."""
     return [
         chatbot.name
         for chatbot in config.chatbots.values()

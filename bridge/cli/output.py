@@ -14,6 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from bridge.errors import LeadbridgeError, NotFoundError
+
 Shown = Mapping[str, Any]
 """A row of a listing, or the facts of one thing: JSON values by their names."""
 
@@ -63,6 +65,12 @@ def say(text: str = "", colour: str | None = None) -> None:
 def complain(text: str) -> None:
     """Write lines to standard error: an error, a warning, or a hint that is no part of the answer."""
     typer.echo(visible(text), err=True)
+
+
+def error_text(error: LeadbridgeError) -> str:
+    """Return the message of an error, with the command that lists the existing objects where one is missing."""
+    listing = error.listing if isinstance(error, NotFoundError) else None
+    return f"{error}; see `leadbridge {listing} list`" if listing else str(error)
 
 
 def visible(text: str) -> str:

@@ -1,13 +1,13 @@
-"""Giving what was kept aside a second chance, with a configuration that may know better.
+"""Reprocessing of unrecognised events and quarantined requests with the configuration in use.
 
-Both go the way of a new request from where it had ended (routing, or verification and routing), with the time of
+Both take the steps of a new request from where it ended (routing, or verification and routing), with the time of
 their first receipt.
 """
 
 from sqlalchemy import Connection
 
 from bridge.config.model import Chatbot, Config
-from bridge.errors import OperatorError
+from bridge.errors import ConflictError
 from bridge.event import EventState, Form, Verified, decode, serial_number
 from bridge.identity import Identity
 from bridge.ingress.routing import route, why_unrecognised
@@ -20,12 +20,12 @@ from bridge.store.queries import EventRow
 
 
 def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
-    """Route an unrecognised event again; says in a line what came of it.
+    """Route an unrecognised event again; return a line about the result.
 
-    It was authentic when it came, so its signature is not looked at again; but it becomes the event of a chatbot only
-    if that chatbot has a key that verified it. If it is recognised now it becomes another
-    row, under the id of a recognised event, so that the same event, sent once more, is a duplicate of it; if that has
-    happened already, the two become one. Raises OperatorError if it is not recognised.
+    Its signature was verified on receipt and is not verified again, but it becomes the event of a chatbot only if that
+    chatbot has a key that verified it. A recognised event becomes another row, under the id of a recognised event, so
+    that the same event, sent once more, is a duplicate of it. If the sender has done so already, the two become one.
+    Raises ConflictError if it is not recognised.
     """
     try:
         document = decode(payload)
@@ -33,11 +33,11 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
         document = None
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbot(event.chatbot)
     if chatbot and not chatbot.left_out and not chatbot.admits(event.verified_by):
-        raise OperatorError(f"event {event.id}: stays unrecognised: {_why_not_admitted(event, chatbot)}")
+        raise ConflictError(f"event {event.id}: stays unrecognised: {_why_not_admitted(event, chatbot)}")
     verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None, event.verified_by)
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
-        raise OperatorError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
+        raise ConflictError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
     new = commands.replace_unrecognised(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
@@ -60,7 +60,7 @@ def release(
     """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
 
     With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
-    if it is not there any more. Raises OperatorError if its signature still does not hold.
+    if it is not there any more. Raises ConflictError if its signature still does not hold.
     """
     identity = adopt(connection, config.store.identity_key)
     routed = _verified(request, quarantined, config, identity, any_age=any_age)
@@ -82,7 +82,7 @@ def _verified(
         correct = f"correct the signing_keys of chatbot {quarantined.chatbot} and release it again"
         if error.code is SignatureFault.STALE:
             correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
-        raise OperatorError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
+        raise ConflictError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
     return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
 
 

@@ -1,8 +1,8 @@
-"""What stands in the audit log: who has done what, on what. Pure.
+"""Entries of the audit log: a person, an action, a subject. Pure.
 
-An entry is made of closed lists, names of the configuration, ids and numbers, and refuses anything else. So no secret
-and nothing that a lead says can get into it, and what is erased later does not live on in it: of a search it says what
-was looked for (an e-mail address), and not which.
+An entry holds words from closed lists, names of the configuration, ids and numbers, and refuses anything else. So it
+never holds a secret or a lead's personal data, and an erasure does not have to look there: the entry of a search says
+that it was by e-mail address, and not which address.
 """
 
 import re
@@ -16,18 +16,18 @@ _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,99}", re.ASCII)
 
 
 class Action(StrEnum):
-    """What somebody has done."""
+    """Actions that are recorded."""
 
     LOGIN = "login"
     LOGOUT = "logout"
     REFUSED_TOKEN = "refused_token"  # noqa: S105 - a word of the log
-    """Showed a token that is not good, at the login or with a request; the entry does not hold it."""
+    """A wrong token, at the login or with a request; the entry does not hold it."""
     REFUSED_ACTION = "refused_action"
-    """Asked for an action that their role does not allow, or that their browser was made to ask for."""
+    """A request that the role does not allow, or that another site made the browser send."""
     SEARCH = "search"
-    """Looked for a person."""
+    """A search for a person."""
     REVEAL = "reveal"
-    """Saw personal data that is masked otherwise."""
+    """A view of personal data that is masked otherwise."""
     REPLAY = "replay"
     REPLAY_ALL = "replay_all"
     DISCARD = "discard"
@@ -37,54 +37,54 @@ class Action(StrEnum):
     RESUME = "resume"
     RELEASE = "release"
     CANCEL = "cancel"
-    """Ended a run, or an inquiry, early."""
+    """The early end of a run or an inquiry."""
     INQUIRE = "inquire"
-    """Asked destinations whether they still hold what was delivered."""
+    """A question to destinations whether they still hold the delivered records."""
     PLAYGROUND = "playground"
-    """Tried a route on an event."""
+    """A dry run of an edited route."""
     BACKFILL = "backfill"
     ERASE = "erase"
     BACKUP = "backup"
     REKEY = "rekey"
-    """Encrypted the store with another key."""
+    """Encryption of the store with another key."""
 
 
 class Subject(StrEnum):
-    """What it was done on."""
+    """Kinds of objects that actions are about."""
 
     EVENT = "event"
     DELIVERY = "delivery"
     LANE = "lane"
     REQUEST = "request"
-    """One that is in quarantine."""
+    """A request in quarantine."""
     RUN = "run"
     INQUIRY = "inquiry"
     CHATBOT = "chatbot"
 
 
 class Means(StrEnum):
-    """How somebody has shown that they may."""
+    """Ways in which a person has shown their right to act."""
 
     SESSION = "session"
-    """Logged in on the dashboard."""
+    """A login on the dashboard."""
     TOKEN = "token"  # noqa: S105 - a word of the log
-    """A program, with each request."""
+    """A token with the request, as programs send it."""
     OPEN = "open"
-    """Not at all: no token is configured, and the listener answers to this machine only."""
+    """None: no token is configured, and the listener answers to this machine only."""
     COMMAND = "command"
-    """The command line, by who may read the store anyway."""
+    """The command line, whose users can read the store anyway."""
 
 
 class Who(NamedTuple):
-    """Who has done it."""
+    """The acting person."""
 
     role: str
     """`operator` or `viewer`."""
     means: Means
     session: str | None = None
-    """A mark that tells sessions apart, and is good for nothing else."""
+    """A mark that distinguishes sessions, and gives no access."""
     address: str | None = None
-    """Where the request to the admin listener came from; None for a command."""
+    """Address that sent the request to the admin listener; None for a command."""
 
 
 BY_COMMAND: Final = Who("operator", Means.COMMAND)
@@ -92,7 +92,7 @@ BY_COMMAND: Final = Who("operator", Means.COMMAND)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One action. Raises ValueError for a fact that is no word or number."""
+    """An action of a person. Raises ValueError for a fact that is no word or number."""
 
     who: Who
     action: Action
@@ -100,18 +100,18 @@ class Entry:
     subject_id: str | None = None
     """Its id, or its name."""
     count: int | None = None
-    """How many it was done to; None where that says nothing."""
+    """Number of objects that were changed; None where a number says nothing."""
     facts: Mapping[str, str | int] = field(default_factory=dict)
-    """What else is to be known: what chose them, what state they were in."""
+    """Details by name: the conditions of a filter, the state before."""
 
     def __post_init__(self) -> None:
-        """Refuse what may be more than a name or a number."""
-        told = [self.subject_id, *self.facts, *self.facts.values()]
-        if any(isinstance(each, str) and not _WORD.fullmatch(each) for each in told):
+        """Refuse texts that may hold more than a name."""
+        words = [self.subject_id, *self.facts, *self.facts.values()]
+        if any(isinstance(each, str) and not _WORD.fullmatch(each) for each in words):
             raise ValueError(f"audit entry {self.action}: only names, ids and numbers may stand in it")
 
     def line(self) -> dict[str, str | int | None]:
-        """Give what the log says of it, by name. An event's id is `event_id`: `event` is the line's own name."""
+        """Return the fields of its log line. An event's id is `event_id`, because `event` names the line itself."""
         on = "event_id" if self.subject is Subject.EVENT else self.subject or "on"
         return {
             "action": self.action.value,
@@ -123,3 +123,18 @@ class Entry:
             **({"count": self.count} if self.count is not None else {}),
             **self.facts,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """A change that an operation has made."""
+
+    lines: tuple[str, ...]
+    """A sentence for each object that was changed."""
+    entries: tuple[Entry, ...]
+    """Its audit entries, which are in the store already."""
+
+    @property
+    def message(self) -> str:
+        """The whole result in one line."""
+        return "; ".join(self.lines)

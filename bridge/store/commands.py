@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, select, update
 
 from bridge.delivery.sharding import lanes_of
-from bridge.store import audit_log
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.queries import in_state, pending_destinations
@@ -215,30 +214,26 @@ def extent(connection: Connection, chosen: DeliverySelection, through: int | Non
 
 
 def step(
-    connection: Connection,
-    chosen: DeliverySelection,
-    act: BulkAction,
-    after: int,
-    through: int,
-    now: float,
-    entry: int | None = None,
+    connection: Connection, chosen: DeliverySelection, act: BulkAction, after: int, through: int, now: float
 ) -> Sequence[int]:
-    """Do it for the next `actions.IDS_LIMIT` with ids above `after`, in order of receipt; give their ids.
+    """Replay or discard the next deliveries that `next_ids` returns; return their ids."""
+    ids = next_ids(connection, chosen, after, through)
+    if ids:
+        (replay if act is BulkAction.REPLAY else discard)(connection, ids, now)
+    return ids
 
-    So each contact's deliveries stay in order. None are left when it gives none. `entry` is the id of the run's entry
-    in the audit log, which counts what is done.
+
+def next_ids(connection: Connection, chosen: DeliverySelection, after: int, through: int) -> Sequence[int]:
+    """Return the next deliveries with ids above `after`, up to `IDS_LIMIT`, in order of receipt.
+
+    The order keeps the deliveries of each contact in sequence. An empty result means that none are left.
     """
     limit = IDS_LIMIT
     ids: list[int] = []
     for each in _by_destination(connection, chosen):
-        asked = _select(connection, each).where(deliveries.c.id > after, deliveries.c.id <= through)
-        ids += connection.execute(asked.order_by(deliveries.c.id).limit(limit)).scalars()
-    ids = sorted(ids)[:limit]
-    if ids:
-        (replay if act is BulkAction.REPLAY else discard)(connection, ids, now)
-        if entry is not None:
-            audit_log.add(connection, entry, len(ids))
-    return ids
+        selected = _select(connection, each).where(deliveries.c.id > after, deliveries.c.id <= through)
+        ids += connection.execute(selected.order_by(deliveries.c.id).limit(limit)).scalars()
+    return sorted(ids)[:limit]
 
 
 def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[DeliverySelection]:

@@ -19,11 +19,12 @@ from bridge.admin import views
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk
-from bridge.admin.endpoint import NotFoundError, UnansweredError
+from bridge.admin.endpoint import UnansweredError
 from bridge.admin.reader import Reader
 from bridge.admin.sources import Asked, Json, Page
 from bridge.admin.views import View
-from bridge.errors import StoreUnavailableError
+from bridge.errors import NotFoundError, StoreUnavailableError
+from bridge.operations import events
 from bridge.store.driver import Driver
 from bridge.store.search import DeliveryFilter
 from bridge.store.sql import SqlStore
@@ -177,7 +178,7 @@ async def test_an_error_for_a_person_reaches_who_has_asked(place: Place) -> None
     await place.pid()
     for each in (place.reader, place.threads):
         with pytest.raises(NotFoundError, match="0123456789ab: no event has this id"):
-            await each.do(Asked(View(views.lead, {"beginning": "0123456789ab"})))
+            await each.do(Asked(View(events.show_lead, {"beginning": "0123456789ab"})))
         with pytest.raises(StoreUnavailableError, match="cannot be read"):
             await each.do(Asked(chores.broken))
 

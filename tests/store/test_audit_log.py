@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.errors import OperatorError
-from bridge.operations.audit import BY_COMMAND, Action, Entry, Means, Subject, Who
+from bridge.operations.audit import BY_COMMAND, Action, ActionResult, Entry, Means, Subject, Who
 from bridge.store import audit_log, commands, pruner
 from bridge.store.driver import Driver
 from bridge.store.interface import Pause
@@ -61,24 +61,24 @@ async def test_it_is_read_page_by_page_and_by_kind(store: SqlStore, desk: Desk) 
 async def test_an_action_and_its_entry_are_both_there_or_neither(store: SqlStore, desk: Desk, driver: Driver) -> None:
     log = AuditLog(store, desk, Clock())
 
-    def act(connection: Connection) -> tuple[str, Entry]:
+    def act(connection: Connection, entry: Entry = PAUSED) -> ActionResult:
         commands.pause_lane(connection, "crm", Pause("operator", "moving"))
-        return "done", PAUSED
+        audit_log.keep(connection, entry, NOW)
+        return ActionResult(("done",), (entry,))
 
-    def fail(connection: Connection) -> tuple[str, Entry]:
+    def fail(connection: Connection) -> ActionResult:
         act(connection)
         raise OperatorError("not so")
 
-    def refused(connection: Connection) -> tuple[str, Entry]:
-        act(connection)
+    def refused(connection: Connection) -> ActionResult:
         # The table refuses a command that came from somewhere.
-        return "", Entry(Who("operator", Means.COMMAND, None, "10.0.0.5"), Action.PAUSE)
+        return act(connection, Entry(Who("operator", Means.COMMAND, None, "10.0.0.5"), Action.PAUSE))
 
     for wrong in (fail, refused):
         with pytest.raises(OperatorError):
             await log.change(wrong)
         assert rows(driver, lanes) == rows(driver, audit) == []
-    assert await log.change(act) == "done"
+    assert (await log.change(act)).message == "done"
     assert [each.name for each in rows(driver, lanes)] == ["crm"]
     assert [(each.at, each.action) for each in rows(driver, audit)] == [(NOW, "pause")]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge.admin import request_schemas, rows, schemas, views
+from bridge.admin import request_schemas, rows, schemas
 from bridge.admin.api import Api, audience
 from bridge.admin.authentication import Caller, RefusedError, Role
 from bridge.admin.dashboard.page import Form, Screen, Seen, asked
@@ -16,6 +16,7 @@ from bridge.admin.sources import Apart, Asked, Page
 from bridge.admin.views import View
 from bridge.config.model import Config
 from bridge.event import EventState
+from bridge.operations import events
 from bridge.operations.audit import Action, Subject
 from bridge.operations.dry_run import FEWER, Allowance, DryRun, DryRuns, dry_run
 from bridge.operations.masking import Audience, personal
@@ -128,10 +129,11 @@ class LeadPages:
 
     async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> Page:
         wanted = asked(request_schemas.EventIdGiven, request.match_info)
-        row, payload, stories = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted.id})))
+        event, stories = await self._api.reader.do(Asked(View(events.show_lead, {"beginning": wanted.id})))
+        row = event.row
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        work = Apart(_shown, (row, payload, stories, self._api.config(), audience(caller, reveal=reveal)))
+        work = Apart(_shown, (row, event.payload, stories, self._api.config(), audience(caller, reveal=reveal)))
         shown = await self._dry_runs.lead(work)
         return self._screen.page(
             "lead.html",

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.endpoint import NotFoundError, UnansweredError
+from bridge.admin.endpoint import status_of
 from bridge.admin.reader import Reader
 from bridge.admin.request_schemas import Given
 from bridge.admin.sources import Page
-from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000
 REFRESH = "Leadbridge-Refresh"
@@ -88,7 +88,7 @@ class Screen:
             told = replace(seen, values={**seen.values, "said": self._hear(caller, request)})
             return web.Response(body=await self._reader.do(told), content_type="text/html", charset="utf-8")
         except (RefusedError, OperatorError) as error:
-            answer = self._trouble(caller, _status(error), str(error))
+            answer = self._trouble(caller, status_of(error), str(error))
             if isinstance(error, RefusedError) and error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
@@ -121,14 +121,6 @@ def asked(model: type[Given], said: Mapping[str, str], **more: object) -> Any:  
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise RefusedError(400, "; ".join(faults)) from error
-
-
-def _status(error: RefusedError | OperatorError) -> int:
-    if isinstance(error, RefusedError):
-        return error.status
-    if isinstance(error, NotFoundError):
-        return 404
-    return 503 if isinstance(error, StoreUnavailableError | UnansweredError) else 409
 
 
 def _key(caller: Caller) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bridge.admin import request_schemas, views
+from bridge.admin import request_schemas
 from bridge.admin.api import Api
 from bridge.admin.authentication import Caller, RefusedError, Role
 from bridge.admin.configuration import without_secrets
@@ -14,7 +14,7 @@ from bridge.admin.endpoint import UnansweredError
 from bridge.admin.sources import Apart, Asked, Page
 from bridge.admin.views import View
 from bridge.errors import OperatorError
-from bridge.operations import playground
+from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
 from bridge.operations.dry_run import DryRuns
 from bridge.operations.playground import Place, Tried
@@ -73,10 +73,9 @@ class PlaygroundPage:
 
     async def _stored(self, caller: Caller, form: Form) -> bytes:
         wanted = asked(request_schemas.EventIdGiven, form).id
-
-        row, payload, _ = await self._api.reader.do(Asked(View(views.lead, {"beginning": wanted})))
-        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id, where="playground")
-        return bytes(payload)
+        event = await self._api.reader.do(Asked(View(events.show, {"beginning": wanted})))
+        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
+        return bytes(event.payload)
 
     async def _contents(self) -> Mapping[Path, bytes]:
         """Give the files in use. Raises OperatorError where there are none."""

@@ -1,0 +1,56 @@
+"""Events: finding one by its id or the beginning of its id, with its payload and its deliveries."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from bridge.errors import NotFoundError, OperatorError
+from bridge.store import queries
+from bridge.store.queries import DeliveryRow, DeliveryStory, EventRow
+
+LEAST_DIGITS = 6
+"""Fewest digits of an event's id that a person may write."""
+
+_BEGINNING = re.compile(f"[0-9a-f]{{{LEAST_DIGITS},{queries.ID_DIGITS}}}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EventStory:
+    """An event with its payload and its deliveries, in the order of its routes."""
+
+    row: EventRow
+    payload: bytes
+    deliveries: Sequence[DeliveryRow]
+
+
+def find(connection: Connection, beginning: str) -> EventRow:
+    """Return the only event whose id begins with these digits, in upper or lower case.
+
+    Raises NotFoundError, or OperatorError for a text that cannot be the beginning of an id.
+    """
+    if not _BEGINNING.fullmatch(beginning.lower()):
+        raise OperatorError(
+            f"{beginning}: not the id of an event, which is {queries.ID_DIGITS} hexadecimal digits, or its first "
+            f"{LEAST_DIGITS} or more"
+        )
+    matches = queries.events_like(connection, beginning.lower())
+    if not matches:
+        raise NotFoundError(f"{beginning}: no event has this id", "events")
+    if len(matches) > 1:
+        raise NotFoundError(f"{beginning}: several events have an id that begins so; write more digits of it")
+    return matches[0]
+
+
+def show(connection: Connection, beginning: str) -> EventStory:
+    """Read an event with its payload and its deliveries. Raises what `find` raises."""
+    event = find(connection, beginning)
+    return EventStory(event, queries.payload(connection, event.seq), queries.deliveries_of(connection, event.seq))
+
+
+def show_lead(connection: Connection, beginning: str) -> tuple[EventStory, Sequence[DeliveryStory]]:
+    """Read an event as `show` does, and the attempts of its deliveries."""
+    event = show(connection, beginning)
+    stories = [queries.delivery_story(connection, each.id) for each in event.deliveries]
+    return event, [each for each in stories if each]

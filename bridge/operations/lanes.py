@@ -1,0 +1,53 @@
+"""Lanes: list them, pause and resume them.
+
+Functions that change something run inside the caller's transaction and write their audit entry there.
+"""
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Config
+from bridge.errors import NotFoundError, did_you_mean
+from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
+from bridge.store import audit_log, commands
+from bridge.store.interface import Pause
+from bridge.store.lane_queries import LaneRow, all_lanes
+
+DEFAULT_REASON: Final = "by an operator"
+"""Reason of a pause without one of its own."""
+
+
+def list_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:
+    """Return the lanes of the configured destinations, and of others that something is left of, by name."""
+    return all_lanes(connection, list(config.destinations), now)
+
+
+def pause(
+    connection: Connection, who: Who, name: str, config: Config, now: float, reason: str = DEFAULT_REASON
+) -> ActionResult:
+    """Hold the lanes of a destination until they are resumed. Raises NotFoundError."""
+    _check(connection, name, config, now)
+    commands.pause_lane(connection, name, Pause("operator", reason or DEFAULT_REASON))
+    # The entry leaves the reason out: a person wrote it, and it may name another person.
+    entry = Entry(who, Action.PAUSE, Subject.LANE, name)
+    audit_log.keep(connection, entry, now)
+    return ActionResult((f"lane {name}: paused until it is resumed",), (entry,))
+
+
+def resume(connection: Connection, who: Who, name: str, config: Config, now: float) -> ActionResult:
+    """Let the lanes of a destination go on, after a pause by an operator or by the lane. Raises NotFoundError."""
+    _check(connection, name, config, now)
+    was_paused = commands.resume_lane(connection, name)
+    entry = Entry(who, Action.RESUME, Subject.LANE, name)
+    audit_log.keep(connection, entry, now)
+    return ActionResult((f"lane {name}: " + ("resumed" if was_paused else "was not paused"),), (entry,))
+
+
+def _check(connection: Connection, name: str, config: Config, now: float) -> None:
+    """Raise NotFoundError for a name that is neither configured nor has a lane in the store."""
+    if name in config.destinations:
+        return
+    known = [each.name for each in list_lanes(connection, config, now)]
+    if name not in known:
+        raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
