@@ -112,6 +112,8 @@ class Event(NamedTuple):
     """All of `EVENT_FIELDS`, missing ones as `""`; empty where the payload is no object of plain values."""
     verified_by: tuple[str, ...] = ()
     """See `Verified.verified_by`. It may only become the event of a chatbot that admits one of these."""
+    phone: int | None = None
+    """The key of its phone number, for searches, where `contact` is that of an e-mail address."""
 
     def __repr__(self) -> str:
         """Name the event without a value of it: a repr ends up in logs."""

@@ -9,7 +9,6 @@ other. A copy of a hash that already holds its key costs as little as plain SHA-
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,7 +22,9 @@ KEY_BYTES: Final = 32
 CHECK_BYTES: Final = 16
 _ID_BYTES: Final = 11
 _CONTACT_BYTES: Final = 8
-_DIGITS = re.compile(r"\d+", re.ASCII)
+LEAST_PHONE_DIGITS: Final = 7
+"""Fewer digits are no whole phone number."""
+_NO_DIGITS = bytes(each for each in range(256) if each not in b"0123456789")
 
 
 class Identity:
@@ -107,6 +108,12 @@ class Identity:
         """Return the `contact` of a phone number, however its digits are grouped."""
         return _number(self._phone, _digits(text))
 
+    def phone(self, fields: Mapping[str, Any]) -> int | None:
+        """Return the `phone_contact` of an event's phone number where its `contact` is that of its e-mail address."""
+        if _text(fields["Email"]) and len(digits := _digits(_text(fields["PhoneNumber"]))) >= LEAST_PHONE_DIGITS:
+            return _number(self._phone, digits)
+        return None
+
     def digest(self, data: bytes) -> bytes:
         """Return 32 bytes: equal for equal data of this installation."""
         hashed = self._digest.copy()
@@ -139,7 +146,8 @@ def _created(time: str) -> str:
 
 
 def _digits(text: str) -> str:
-    return "".join(_DIGITS.findall(text))
+    # Less than half the time that a pattern takes.
+    return text.encode("ascii", "ignore").translate(None, _NO_DIGITS).decode()
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar

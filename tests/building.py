@@ -78,6 +78,7 @@ def event(received_at: float = NOW, **fields: Any) -> Event:
         state=EventState.ACCEPTED,
         type=known["Type"],
         contact=IDENTITY.contact(known),
+        phone=IDENTITY.phone(known),
         fields=known,
     )
 

@@ -70,6 +70,13 @@ def test_a_contact_is_known_by_its_email_or_else_its_phone_or_else_its_session()
     assert len({by_email, by_phone, by_session, IDENTITY.contact(fields(Email="", PhoneNumber="", SessionID=9))}) == 4
 
 
+def test_a_phone_number_beside_an_address_has_the_key_that_it_has_alone() -> None:
+    alone = IDENTITY.contact(fields(Email="", PhoneNumber="+49 30 1234"))
+    assert IDENTITY.phone(fields(PhoneNumber=" (4930) 1234")) == IDENTITY.phone(fields(PhoneNumber=49301234)) == alone
+    for without in ({"Email": "", "PhoneNumber": "+49 30 1234"}, {"PhoneNumber": "123 456"}, {"PhoneNumber": ""}):
+        assert IDENTITY.phone(fields(**without)) is None
+
+
 def test_two_installations_share_no_id_contact_or_digest() -> None:
     person = fields(PhoneNumber="+1 202 555 0134")
     assert IDENTITY.event_id(person)[:10] == OTHER.event_id(person)[:10]  # the time, for the index

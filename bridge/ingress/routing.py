@@ -39,7 +39,7 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Ide
 
 
 def identified(event: Event, identity: Identity) -> Event:
-    """Return an event of a store with the id and the contact that this identity makes of its payload."""
+    """Return an event of a store with the id, the contact and the phone that this identity makes of its payload."""
     try:
         document = decode(event.payload)
     except ValueError:
@@ -47,7 +47,7 @@ def identified(event: Event, identity: Identity) -> Event:
     fields = fields_of(document)
     if event.type is None or fields is None:
         return event._replace(id=identity.unrecognised_id(event.payload, document))
-    return event._replace(id=identity.event_id(fields), contact=identity.contact(fields))
+    return event._replace(id=identity.event_id(fields), contact=identity.contact(fields), phone=identity.phone(fields))
 
 
 def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
@@ -83,6 +83,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
         contact=identity.contact(fields) if known else NO_CONTACT,
         fields=fields,
         verified_by=verified.verified_by,
+        phone=identity.phone(fields) if known else None,
     )
     return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
 

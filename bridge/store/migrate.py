@@ -24,7 +24,7 @@ from bridge.store.schema import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0014"
+HEAD = "0015"
 """The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
 up-to-date store the import of Alembic."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from bridge.event import EVENT_FIELDS, decode
-from bridge.identity import Identity
+from bridge.identity import LEAST_PHONE_DIGITS, Identity
 
 _ESCAPE: Final = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _LONGER_BEFORE: Final = re.compile(r"[a-z0-9][.+_-]*\Z", re.IGNORECASE)
@@ -94,7 +94,7 @@ class EmailAddress:
         return best
 
 
-LEAST_DIGITS: Final = 7
+LEAST_DIGITS: Final = LEAST_PHONE_DIGITS
 """Fewest digits of a phone number to search for."""
 SURE_DIGITS: Final = 10
 """Digits from which a row of digits counts as a phone number in any field. Fewer count in `PhoneNumber` only."""
@@ -114,7 +114,7 @@ class PhoneNumber:
         digits = "".join(each for each in text if each.isdecimal())
         if len(digits) < LEAST_DIGITS or not _NUMBER.fullmatch(text):
             raise ValueError(f"not a phone number; write at least {LEAST_DIGITS} of its digits")
-        forms = {digits, *_forms(text, region)}
+        forms = {digits, *number_forms(text, region)}
         self._forms = tuple(sorted((each for each in forms if len(each) >= LEAST_DIGITS), key=len, reverse=True))
         rows = "|".join(_BETWEEN.join(each) for each in self._forms)
         self._row = re.compile(rf"(?<![0-9])(?:00{_BETWEEN})?(?:{rows})(?![0-9])")
@@ -129,8 +129,8 @@ class PhoneNumber:
         return tuple(each.encode() for each in self._forms)
 
     def contacts(self, identity: Identity) -> set[int]:
-        """Return the keys of the contacts whose events are this person's; see `bridge.event.Event.contact`."""
-        return {identity.phone_contact(each) for each in self._forms}
+        """Return the keys that this person's events have as `contact` or `phone`; see `bridge.event.Event`."""
+        return {identity.phone_contact(f"{zeros}{each}") for each in self._forms for zeros in ("", "00")}
 
     def in_body(self, body: bytes) -> Mention:
         """Search all texts of a JSON value, and a `PhoneNumber` that is a number. A body that is no JSON is a text."""
@@ -233,7 +233,7 @@ class PersonWords:
         return bool(self._pieces) and any(text[at : at + _PIECE] in self._pieces for at in range(len(text)))
 
 
-def _forms(text: str, region: str | None) -> Iterator[str]:
+def number_forms(text: str, region: str | None) -> Iterator[str]:
     """Yield the digits of a number with its country code, without it, and in the national format."""
     import phonenumbers  # noqa: PLC0415 - 20 ms and some memory that only a search by phone should pay
 

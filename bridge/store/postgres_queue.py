@@ -44,9 +44,10 @@ _ACCEPT = f"""
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
-      contact bigint, verified_by text, deliveries json),
+      contact bigint, phone bigint, verified_by text, deliveries json),
     unnest(payloads)
-  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, verified_by, deliveries, payload, place)
+  ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, phone, verified_by, deliveries, payload,
+    place)
 ), split AS MATERIALIZED (
   SELECT name, shards FROM lanes WHERE shards > 1
 ), added AS (
@@ -54,13 +55,15 @@ WITH given AS MATERIALIZED (
     SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload, g.verified_by
     FROM given g
     WHERE (SELECT true FROM tombstones t WHERE t.id = decode(g.id, 'hex')) IS NULL
-      AND (SELECT true FROM contact_tombstones c WHERE c.contact = g.contact AND c.before > g.received_at) IS NULL
+      AND (SELECT true FROM contact_tombstones c WHERE c.contact IN (g.contact, g.phone)
+        AND c.before > g.received_at LIMIT 1) IS NULL
     ORDER BY g.place
     ON CONFLICT (id) DO NOTHING
     RETURNING seq, id
 ), queued AS (
-  INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)
-    SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact,
+  INSERT INTO deliveries
+    (event_seq, route, destination, contact, phone, shard, state, due_at, settled_at, reason, detail)
+    SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact, g.phone,
       {mark_text("s.shards", "g.contact")},
       CASE WHEN d.value ->> 2 IS NULL THEN 'pending' ELSE 'dead' END,
       CASE WHEN d.value ->> 2 IS NULL THEN g.received_at END,
@@ -243,7 +246,7 @@ _LANE = SETTLED.index("lane")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
-    event_id, received_at, chatbot, state, kind, form, _, contact, verified_by, deliveries = row
+    event_id, received_at, chatbot, state, kind, form, _, contact, phone, verified_by, deliveries = row
     return {
         "id": event_id.hex(),
         "received_at": received_at,
@@ -252,6 +255,7 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
         "type": kind,
         "form": form,
         "contact": contact,
+        "phone": phone,
         "verified_by": verified_by,
         "deliveries": orjson.Fragment(deliveries),
     }

@@ -94,6 +94,7 @@ def _event_row(keys: KeyRing, event_id: bytes, routed: RoutedEvent) -> tuple[Any
         event.form.value,
         keys.seal(event.payload, "events.payload", event_id),
         event.contact,
+        event.phone,
         " ".join(event.verified_by),
         _as_json(_sealed(keys, event_id, routed.deliveries)),
     )

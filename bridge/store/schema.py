@@ -98,6 +98,8 @@ deliveries = Table(
     Column("memo", Text, nullable=True),
     # `delivery.sharding.Shard.mark`: the shard of its destination, as of when the delivery last became pending.
     Column("shard", SmallInteger, nullable=True),
+    # `Event.phone`.
+    Column("phone", BigInteger, nullable=True),
     UniqueConstraint("event_seq", "route"),
     CheckConstraint("state IN ('pending', 'delivered', 'dead', 'discarded')", name="state"),
     CheckConstraint("(state = 'pending') = (due_at IS NOT NULL)", name="pending_is_due"),
@@ -125,6 +127,12 @@ deliveries = Table(
     # What operators look for: the events of a person, and the dead letters of one cause. Contacts come in no order, so
     # a delivery enters its index when it is settled: at the accept it would cost a page of its own for each.
     Index("ix_deliveries_contact", "contact", "event_seq", sqlite_where=text("state != 'pending'")),
+    Index(
+        "ix_deliveries_phone",
+        "phone",
+        "event_seq",
+        sqlite_where=text("state != 'pending' AND phone IS NOT NULL"),
+    ),
     Index(
         "ix_deliveries_causes",
         "destination",

@@ -1,8 +1,8 @@
 """Events and deliveries as people look for them: by person, id, state, cause and time, page by page.
 
 Reads only, on a connection that is open. A page looks at no more than `SPAN` rows, so that it costs the same however
-much the store holds; where nothing among them suits, it says from where to look on. A person is found by the key that
-deliveries carry (`bridge.identity.Identity.contact`), so no e-mail address and no phone number is kept a second time.
+much the store holds; where nothing among them suits, it says from where to look on. A person is found by the keys
+that deliveries carry (`person_index`), so no e-mail address and no phone number is kept a second time.
 """
 
 import re
@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Subquery, exists, func, select, text, true, tuple_
+from sqlalchemy import Column, Connection, Select, Subquery, exists, func, or_, select, text, true, tuple_
 
 from bridge.event import EventState, decode, text_of
 from bridge.identity import Identity
 from bridge.store import installation
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.interface import PAGE, DeliveryState
+from bridge.store.person_index import SETTLED, PersonKeys, email_keys, is_whole_number, phone_keys, settled
 from bridge.store.queries import (
     DeliveryRow,
     EventRow,
@@ -65,7 +66,7 @@ class EventFilter:
     email_part: str | None = None
     """Any part of the address, at least `LEAST_PART` characters of it."""
     phone: str | None = None
-    """At least `LEAST_PHONE_DIGITS` digits of its end, however they are grouped."""
+    """The whole number, or at least `LEAST_PHONE_DIGITS` digits of its end, however they are grouped."""
     since: float | None = None
     until: float | None = None
     before: int | None = None
@@ -116,8 +117,7 @@ def find_events(connection: Connection, wanted: EventFilter, identity_key: bytes
     low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
     if wanted.email or wanted.phone:
         identity = installation.known(connection, identity_key)
-        contact = _contact(wanted, identity) if identity else None
-        return _find_person(connection, wanted, contact, low, high)
+        return _find_person(connection, wanted, _keys(wanted, identity) if identity else {}, low, high)
     if wanted.email_part:
         return _find_part(connection, wanted, low, high)
     bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
@@ -273,7 +273,7 @@ def _newest_of_each(connection: Connection, share: int, below: int) -> Select[An
     names = pending_names()
     name, at, key = names.c.name, deliveries.c.destination, deliveries.c.id
     pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
-    columns = (key, deliveries.c.event_seq, deliveries.c.contact, at, deliveries.c.reason)
+    columns = (key, deliveries.c.event_seq, deliveries.c.contact, deliveries.c.phone, at, deliveries.c.reason)
     if connection.dialect.name == "postgresql":
         # By this order, and compared as a row, only the index of what is due will do: it would rather go through all
         # deliveries by their id, and pass over those that are not pending.
@@ -300,17 +300,22 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
     return bottom if bottom > low else None
 
 
-def _contact(wanted: EventFilter, identity: Identity) -> int:
-    return identity.email_contact(wanted.email) if wanted.email else identity.phone_contact(wanted.phone or "")
+def _keys(wanted: EventFilter, identity: Identity) -> PersonKeys:
+    return email_keys(identity, wanted.email) if wanted.email else phone_keys(identity, wanted.phone or "")
 
 
-def _find_person(connection: Connection, wanted: EventFilter, contact: int | None, low: int, high: int) -> EventPage:
+def _is_part(wanted: EventFilter) -> bool:
+    """Tell whether only a part of what names the person is given: the index does not know it."""
+    return not wanted.email and not is_whole_number(wanted.phone or "")
+
+
+def _find_person(connection: Connection, wanted: EventFilter, keys: PersonKeys, low: int, high: int) -> EventPage:
     undelivered = wanted.state in _UNDELIVERED
-    known = [] if undelivered or contact is None else _known(connection, contact, low, high)
+    known = [] if undelivered or not keys else _known(connection, keys, low, high)
     named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
     found = _among(connection, wanted, {*named, *known})
     near = [seq for seq in found if seq >= bottom]
-    if wanted.phone and not wanted.email:
+    if _is_part(wanted):
         shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
         return EventPage(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
     end = bottom if undelivered else known[-1] if len(known) == FOUND_LIMIT else low
@@ -323,16 +328,14 @@ def _find_part(connection: Connection, wanted: EventFilter, low: int, high: int)
     return EventPage(events_in(connection, named), _next(named, wanted.limit, bottom, low))
 
 
-def _known(connection: Connection, key: int, low: int, high: int) -> list[int]:
-    """Give the events of a person that the index knows, newest first; of very many the newest."""
-    theirs = (deliveries.c.contact == key, deliveries.c.event_seq >= low, deliveries.c.event_seq < high)
-    settled = select(deliveries.c.event_seq).where(text("deliveries.state != 'pending'"), *theirs).distinct()
-    found = set(connection.execute(settled.order_by(deliveries.c.event_seq.desc()).limit(FOUND_LIMIT)).scalars())
-    found.update(_waiting(connection, key, low, high))
+def _known(connection: Connection, keys: PersonKeys, low: int, high: int) -> list[int]:
+    """Return the events of a person that the index knows, newest first; of very many the newest."""
+    found = settled(connection, keys, low, high, FOUND_LIMIT)
+    found.update(_waiting(connection, keys, low, high))
     return sorted(found, reverse=True)[:FOUND_LIMIT]
 
 
-def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[int]:
+def _waiting(connection: Connection, keys: PersonKeys, low: int, high: int) -> Iterable[int]:
     """Give the events of a person that wait: of each destination's pending deliveries the newest are looked through."""
     names = len(pending_destinations(connection))
     if not names:
@@ -340,7 +343,8 @@ def _waiting(connection: Connection, key: int, low: int, high: int) -> Iterable[
     beyond = _ends(connection, deliveries.c.id)[1]
     looked = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
     seq = looked.c.event_seq
-    return connection.execute(select(seq).where(looked.c.contact == key, seq >= low, seq < high)).scalars()
+    theirs = or_(*(looked.c[column.name].in_(each) for column, each in keys.items()))
+    return connection.execute(select(seq).where(theirs, seq >= low, seq < high)).scalars()
 
 
 def _among(connection: Connection, wanted: EventFilter, seqs: set[int]) -> list[int]:
@@ -359,12 +363,12 @@ def _named(connection: Connection, wanted: EventFilter, bottom: int, high: int, 
         .add_columns(events.c.id, events.c.payload)
         .where(events.c.seq >= bottom, events.c.seq < high)
     )
-    if wanted.email:
-        # The index knows the others by their address. The span again, for an engine that reads the deliveries first.
+    if not _is_part(wanted):
+        # The index knows the others. The span again, for an engine that reads the deliveries first.
         theirs = deliveries.c.event_seq
-        span = (theirs >= bottom, theirs < high)
-        settled = exists().where(text("deliveries.state != 'pending'"), theirs == events.c.seq, *span)
-        asked = asked.where(~settled)
+        indexed = exists().where(text(SETTLED), theirs == events.c.seq, theirs >= bottom, theirs < high)
+        # Of a phone number, not the deliveries from before the column.
+        asked = asked.where(~(indexed if wanted.email else indexed.where(deliveries.c.phone.is_not(None))))
     field, names = _test_of(wanted)
     keys = keys_of(connection)
     found: list[int] = []

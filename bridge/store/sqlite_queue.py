@@ -19,7 +19,19 @@ ROWS_LIMIT = 64
 """The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
 _INFO = "inlets"
 
-ACCEPTED = ("id", "received_at", "chatbot", "state", "type", "form", "payload", "contact", "verified_by", "deliveries")
+ACCEPTED = (
+    "id",
+    "received_at",
+    "chatbot",
+    "state",
+    "type",
+    "form",
+    "payload",
+    "contact",
+    "phone",
+    "verified_by",
+    "deliveries",
+)
 """A row of `accept`: an event, and its deliveries as a JSON array of `[route, destination, problem]`."""
 SETTLED = (
     "delivery",
@@ -56,10 +68,12 @@ CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
     SELECT NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload, NEW.verified_by
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = NEW.id)
       AND NOT EXISTS (SELECT 1 FROM contact_tombstones WHERE contact = NEW.contact AND before > NEW.received_at)
+      AND NOT EXISTS (SELECT 1 FROM contact_tombstones WHERE contact = NEW.phone AND before > NEW.received_at)
     ON CONFLICT (id) DO NOTHING;
   SELECT leadbridge_known(NEW.id) WHERE changes() = 0;
-  INSERT INTO deliveries (event_seq, route, destination, contact, shard, state, due_at, settled_at, reason, detail)
-    SELECT last_insert_rowid(), value ->> 0, value ->> 1, NEW.contact,
+  INSERT INTO deliveries
+    (event_seq, route, destination, contact, phone, shard, state, due_at, settled_at, reason, detail)
+    SELECT last_insert_rowid(), value ->> 0, value ->> 1, NEW.contact, NEW.phone,
       CASE WHEN EXISTS (SELECT 1 FROM lanes WHERE shards > 1) THEN
         (SELECT {mark_text("shards", "NEW.contact")} FROM lanes WHERE name = value ->> 1 AND shards > 1) END,
       iif(value ->> 2 IS NULL, 'pending', 'dead'),

@@ -130,11 +130,17 @@ class _Made:
         """Make the deliveries of an event."""
         if self._state(number) is not EventState.ACCEPTED:
             return
-        received, contact = self._at(number), self._identity.contact(self._fields(number))
+        fields = self._fields(number)
+        received, contact, phone = self._at(number), self._identity.contact(fields), self._identity.phone(fields)
         for place, destination in enumerate(CHATBOTS[self._chatbot(number)]):
             row: dict[str, Any] = dict.fromkeys(column.name for column in deliveries.columns)
             row |= {"id": 2 * number + place, "event_seq": number, "route": destination, "destination": destination}
-            row |= {"contact": contact, "state": DeliveryState.DELIVERED.value, "settled_at": received + 1.5}
+            row |= {
+                "contact": contact,
+                "phone": phone,
+                "state": DeliveryState.DELIVERED.value,
+                "settled_at": received + 1.5,
+            }
             row |= {"attempts": 1, "failures": 0, "remote_id": f"{number:012}"}
             if number > self._fullness.events - self._fullness.pending // 2:
                 row |= {"state": DeliveryState.PENDING.value, "due_at": received, "settled_at": None}

@@ -242,7 +242,8 @@ async def test_a_spool_that_has_never_seen_its_database_makes_ids_of_its_own(beg
     alone = await begin(None)
     own = alone.spool.identity
     assert alone.spool.in_use  # so nothing enters the database under such an id
-    one, other = sent(own, SessionID=1, Email="a@b.co"), sent(own, SessionID=2, Email="c@d.co")
+    one = sent(own, SessionID=1, Email="a@b.co", PhoneNumber="+1 202 555 0134")
+    other = sent(own, SessionID=2, Email="c@d.co", PhoneNumber="")
     one = one._replace(event=one.event._replace(verified_by=("a" * 32, "unsigned")))
     assert await alone.spool.accept([one, other]) == [True, True]
     assert await alone.spool.accept([one]) == [False]
@@ -254,6 +255,7 @@ async def test_a_spool_that_has_never_seen_its_database_makes_ids_of_its_own(beg
     moved = [identified(each.event, theirs) for each in (one, other)]
     assert [row.id.hex() for row in rows(driver, events)] == [each.id for each in moved]
     assert [row.contact for row in rows(driver, deliveries)] == [each.contact for each in moved]
+    assert [row.phone for row in rows(driver, deliveries)] == [theirs.phone_contact("12025550134"), None]
     assert [row.verified_by for row in rows(driver, events)] == [f"{'a' * 32} unsigned", ""]
     assert {moved[0].contact, moved[1].contact}.isdisjoint({one.event.contact, other.event.contact})
     renamed = [each for each in lines if each["event"] == "event_renamed"]

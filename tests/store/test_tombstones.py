@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from bridge.store import tombstones
 from bridge.store.driver import Driver
+from bridge.store.person_match import PhoneNumber
 from bridge.store.schema import contact_tombstones, deliveries, events
 from bridge.store.schema import tombstones as kept
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from tests.building import NOW, routed
+from tests.building import IDENTITY, NOW, routed
 from tests.store.test_sql import rows
 
 pytestmark = pytest.mark.each_engine
@@ -39,6 +40,16 @@ async def test_what_a_spool_holds_of_a_person_from_before_is_not_kept(store: Sql
     waited, later = routed("crm", Email="ann@example.com"), routed("crm", Email="ann@example.com", received_at=NOW + 9)
     with driver.engine().begin() as connection:
         tombstones.keep_contacts(connection, [waited.event.contact], NOW + 1, NOW + 60)
+
+    assert await store.accept([waited, later, routed("crm")]) == [False, True, True]
+
+
+async def test_a_lead_with_an_address_is_known_by_its_phone_number_too(store: SqlStore, driver: Driver) -> None:
+    person = {"Email": "ann@example.com", "PhoneNumber": "+1 202 555 0134"}
+    waited, later = routed("crm", **person), routed("crm", **person, received_at=NOW + 9)
+    with driver.engine().begin() as connection:
+        contacts = PhoneNumber("202-555-0134", "US").contacts(IDENTITY)
+        tombstones.keep_contacts(connection, contacts, NOW + 1, NOW + 60)
 
     assert await store.accept([waited, later, routed("crm")]) == [False, True, True]
 
