@@ -74,12 +74,12 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config, files: Files | None = None, clock: Callable[[], float] = time.time, *, apart: bool = False
+    config: Config, files: Files | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Running]:
     """Run a bridge inside the current loop: everything is up when the context begins, and settled when it ends.
 
-    With `files` it follows their changes; with `apart` what people look at is made in a process of its own. A database
-    that cannot be reached may be so: then events are spooled, and it is migrated, and the lanes begin, when it can.
+    With `files` it follows their changes. A database that cannot be reached may be so: then events are spooled, and it
+    is migrated, and the lanes begin, when it can.
     Raises OperatorError if it can be and does not let this process work, or if an embedded store, a lock or a port is
     not to be had.
     """
@@ -137,7 +137,7 @@ async def running(
             tracing.received(received),
         )
         stack.callback(receiver.close)
-        admin = Admin(store, driver, lanes, metrics, config=in_use, files=files, clock=clock, apart=apart)
+        admin = Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
         shutdown.add("admin", admin.close, most=ADMIN_SECONDS)
         admin_address = await _listen(
             shutdown,
@@ -181,7 +181,7 @@ async def serve(config: Config, files: Files) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
     reloading = Reloading(loop)
-    async with running(config, files, apart=True) as bridge:
+    async with running(config, files) as bridge:
         reloading.begin(bridge.configuration.confirm)
         gc.collect()
         gc.freeze()

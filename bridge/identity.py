@@ -28,7 +28,7 @@ _NO_DIGITS = bytes(each for each in range(256) if each not in b"0123456789")
 
 
 class Identity:
-    """Makes the keyed hashes of one installation. Thread-safe; can be pickled, for the reader's process."""
+    """Makes the keyed hashes of one installation. Thread-safe."""
 
     __slots__ = ("_digest", "_email", "_event", "_key", "_phone", "_session", "_unrecognised")
 

@@ -3,18 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import orjson
 
 from bridge.admin import configuration, request_schemas, schemas, views
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, RefusedError, Role
+from bridge.admin.desk import Desk, Query
 from bridge.admin.endpoint import Endpoint
-from bridge.admin.reader import Reader
 from bridge.admin.searches import Searches
-from bridge.admin.sources import Apart, Json, Written
-from bridge.admin.views import View
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
@@ -27,24 +25,24 @@ from bridge.store.search import DeliveryFilter, EventFilter
 class Api:
     """Looks; any number of calls in parallel.
 
-    `config` gives the configuration in use, `files` where it is on disk.
+    `config` returns the configuration in use, `files` its files.
     """
 
     def __init__(
         self,
-        reader: Reader,
+        desk: Desk,
         audit: AuditLog,
         lanes: Lanes,
         *,
         config: Callable[[], Config],
-        files: Files | None,
+        files: Callable[[], Files | None],
         clock: Callable[[], float],
     ) -> None:
-        self.reader = reader
+        self.desk = desk
         self.audit = audit
         self.config = config
         self._lanes = lanes
-        self._files = files
+        self.files = files
         self._clock = clock
         self._searches = Searches(audit, clock)
 
@@ -142,24 +140,24 @@ class Api:
 
     # -- what pages show too
 
-    def overview_shown(self, audience: Audience) -> View[schemas.Overview]:
+    def overview_shown(self, audience: Audience) -> Query[schemas.Overview]:
         """Count what the last hours have brought, and what waits."""
-        return View(views.overview, {"quotas": self._quotas(), "now": self._clock(), "audience": audience})
+        return partial(views.overview, quotas=self._quotas(), now=self._clock(), audience=audience)
 
-    def events_shown(self, asked: request_schemas.EventsGiven) -> View[schemas.EventPage]:
+    def events_shown(self, asked: request_schemas.EventsGiven) -> Query[schemas.EventPage]:
         """Find a page of events."""
-        return View(views.events, {"wanted": [_events_wanted(asked)]})
+        return partial(views.events, wanted=[_events_wanted(asked)])
 
-    async def person_shown(self, caller: Caller, *asked: request_schemas.SearchGiven) -> View[schemas.EventPage]:
+    async def person_shown(self, caller: Caller, *asked: request_schemas.SearchGiven) -> Query[schemas.EventPage]:
         """Find the events of a person: by the first of what is asked that finds some."""
         await self._searches.begin(caller, asked)
         wanted = [
             replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
             for each in asked
         ]
-        return View(views.events, {"wanted": wanted, "identity_key": self.config().store.identity_key})
+        return partial(views.events, wanted=wanted, identity_key=self.config().store.identity_key)
 
-    def deliveries_shown(self, asked: request_schemas.DeliveriesGiven) -> View[schemas.DeliveryPage]:
+    def deliveries_shown(self, asked: request_schemas.DeliveriesGiven) -> Query[schemas.DeliveryPage]:
         """Find a page of deliveries."""
         wanted = DeliveryFilter(
             asked.chatbot,
@@ -171,50 +169,46 @@ class Api:
             asked.before,
             asked.limit,
         )
-        return View(views.deliveries, {"wanted": wanted})
+        return partial(views.deliveries, wanted=wanted)
 
-    def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> View[schemas.QuarantinePage]:
+    def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> Query[schemas.QuarantinePage]:
         """Find a page of refused requests."""
-        return View(views.quarantine, {"page": Page(asked.chatbot, before=asked.before, limit=asked.limit)})
+        return partial(views.quarantine, page=Page(asked.chatbot, before=asked.before, limit=asked.limit))
 
-    def audit_shown(self, asked: request_schemas.AuditGiven) -> View[schemas.AuditPage]:
+    def audit_shown(self, asked: request_schemas.AuditGiven) -> Query[schemas.AuditPage]:
         """Find a page of the audit log."""
-        return View(views.audit, {"action": asked.action, "before": asked.before, "limit": asked.limit})
+        return partial(views.audit, action=asked.action, before=asked.before, limit=asked.limit)
 
-    async def configuration(self) -> schemas.ConfigurationShape:
+    def configuration_shown(self) -> Query[schemas.ConfigurationShape]:
         """Show the configuration in use, and check the one on disk."""
-        problems = await self._problems()
-        return await self.reader.here(Apart(configuration.configuration_shape, (self.config(), problems)))
-
-    def carried_files(self) -> Files | None:
-        """Give where the configuration is on disk, as the reader's process can take it."""
-        return self._files and replace(self._files, environ=dict(self._files.environ))
+        config, files = self.config(), self.files()
+        return lambda _: configuration.configuration_shape(config, configuration.problems(files))
 
     # -- what only programs are shown
 
     async def _overview(self, caller: Caller, _: request_schemas.Nothing) -> bytes:
-        return await self._json(self.overview_shown(audience(caller)))
+        return await self.desk.json(self.overview_shown(audience(caller)))
 
     async def _events(self, _: Caller, asked: request_schemas.EventsGiven) -> bytes:
-        return await self._json(self.events_shown(asked))
+        return await self.desk.json(self.events_shown(asked))
 
     async def _search(self, caller: Caller, asked: request_schemas.SearchGiven) -> bytes:
-        return await self._json(await self.person_shown(caller, asked))
+        return await self.desk.json(await self.person_shown(caller, asked))
 
     async def _event(self, caller: Caller, asked: request_schemas.EventGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
-        made = await self._json(View(views.event, {"beginning": asked.id, "reveal": asked.reveal}))
+        made = await self.desk.json(partial(views.event, beginning=asked.id, reveal=asked.reveal))
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
 
     async def _deliveries(self, _: Caller, asked: request_schemas.DeliveriesGiven) -> bytes:
-        return await self._json(self.deliveries_shown(asked))
+        return await self.desk.json(self.deliveries_shown(asked))
 
     async def _delivery(self, caller: Caller, asked: request_schemas.DeliveryGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
         shown = audience(caller, reveal=asked.reveal)
-        made = await self._json(View(views.delivery, {"number": asked.id, "audience": shown}))
+        made = await self.desk.json(partial(views.delivery, number=asked.id, audience=shown))
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
         return made
@@ -224,32 +218,22 @@ class Api:
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
         shown = audience(caller, reveal=asked.reveal)
-        return await self._json(View(views.lanes, {"quotas": self._quotas(), "now": self._clock(), "audience": shown}))
+        return await self.desk.json(partial(views.lanes, quotas=self._quotas(), now=self._clock(), audience=shown))
 
     async def _quarantine(self, _: Caller, asked: request_schemas.QuarantineGiven) -> bytes:
-        return await self._json(self.quarantine_shown(asked))
+        return await self.desk.json(self.quarantine_shown(asked))
 
     async def _audit_page(self, _: Caller, asked: request_schemas.AuditGiven) -> bytes:
-        return await self._json(self.audit_shown(asked))
+        return await self.desk.json(self.audit_shown(asked))
 
     async def _chatbots(self, _: Caller, __: request_schemas.Nothing) -> bytes:
-        return await self.reader.here(Written(configuration.chatbots, (self.config(),)))
+        return await self.desk.json(lambda _: configuration.chatbots(self.config()))
 
     async def _destinations(self, _: Caller, __: request_schemas.Nothing) -> bytes:
-        return await self.reader.here(Written(configuration.destinations, (self.config(),)))
+        return await self.desk.json(lambda _: configuration.destinations(self.config()))
 
     async def _configuration(self, _: Caller, __: request_schemas.Nothing) -> bytes:
-        problems = await self._problems()
-        return await self.reader.here(Written(configuration.configuration_shape, (self.config(), problems)))
-
-    async def _problems(self) -> list[schemas.ProblemShape]:
-        problems: list[schemas.ProblemShape] = await self.reader.do(
-            Apart(configuration.problems, (self.carried_files(),))
-        )
-        return problems
-
-    async def _json(self, view: View[Any]) -> bytes:
-        return await self.reader.do(Json(view))
+        return await self.desk.json(self.configuration_shown())
 
     def _quotas(self) -> views.Quotas:
         """Give what is left of them, as far as this process knows, for every destination of the configuration."""

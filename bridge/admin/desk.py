@@ -1,64 +1,162 @@
 """The store as operators use it: beside the lanes, on connections and threads of its own.
 
-A slow question of a person holds up neither a lane's next batch nor a commit.
+A person's slow query holds up neither a lane's next batch nor a commit.
 """
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
+from bridge.admin.authentication import RefusedError
+from bridge.admin.endpoint import UnansweredError
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver
 from bridge.store.transaction import transaction
 
 THREADS = 2
+ANSWER_SECONDS = 15.0
+"""Seconds after which a person who waits gets an error. The work ends by its own bounds and is not repeated."""
+DRY_RUN_SECONDS = 5.0
+"""The same for a dry run."""
+DRY_RUNS = 8
+"""Dry runs that are under way or wait for their turn, of each kind."""
+_BUSY = "other dry runs are under way: try again in a moment"
 
 T = TypeVar("T")
+Query = Callable[[Connection], T]
 
 
 class Ask(Protocol):
-    """Runs a question on a connection, all of it at one moment."""
+    """Runs a query on a connection, all of it at one moment."""
 
-    def __call__(self, question: Callable[[Connection], T], /) -> T:
-        """Give what the question does. Raises StoreUnavailableError."""
+    def __call__(self, query: Query[T], /) -> T:
+        """Return the query's result. Raises StoreUnavailableError."""
 
 
 class Desk:
-    """Asks and changes; any number of calls in parallel. Made inside the running loop."""
+    """Reads and changes the store; any number of calls in parallel. Made inside the running loop."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._local = threading.local()
+        """The connection of each thread, which is kept: opening one costs more than most queries."""
+        self._connections: set[Connection] = set()
 
-    async def ask(self, question: Callable[[Connection], T]) -> T:
+    async def ask(self, query: Query[T]) -> T:
         """Read, all from one moment. Raises StoreUnavailableError."""
-        return await self._loop.run_in_executor(self._threads, self._ask, question)
+        return await self._loop.run_in_executor(self._threads, self._ask, query)
 
     async def work(self, work: Callable[[Ask], T]) -> T:
-        """Do what asks on its way, and is more than a question, in the same threads. Raises what it does."""
-        return await self._loop.run_in_executor(self._threads, work, self._ask)
+        """Do work that may take several queries, in the same threads.
 
-    async def change(self, action: Callable[[Connection], T]) -> T:
+        Raises what the work raises, and UnansweredError if it takes too long.
+        """
+        return await within(ANSWER_SECONDS, self._loop.run_in_executor(self._threads, work, self._ask))
+
+    async def json(self, query: Query[BaseModel]) -> bytes:
+        """Read what the API answers with. Raises as `work` does."""
+        return await self.work(lambda ask: ask(query).model_dump_json().encode())
+
+    async def change(self, action: Query[T]) -> T:
         """Change something: committed when it returns, nothing changed if it raises. Raises StoreUnavailableError."""
         return await self._loop.run_in_executor(self._threads, self._change, action)
 
     async def close(self) -> None:
-        """End when the calls that are on their way have ended."""
+        """Wait for the calls that are under way, then close the connections."""
         await asyncio.to_thread(self._threads.shutdown)
+        for each in list(self._connections):
+            self._drop(each)
 
-    def _ask(self, question: Callable[[Connection], T]) -> T:
+    def _ask(self, query: Query[T]) -> T:
+        """Run a query on this thread's connection, once more on a new one if that connection was cut meanwhile."""
+        kept: Connection | None = getattr(self._local, "connection", None)
         try:
-            with self._driver.connect() as connection, self._driver.snapshot(connection):
-                return question(connection)
+            if kept is not None:
+                try:
+                    return self._look(kept, query)
+                except self._driver.errors:
+                    if self._usable(kept):
+                        raise
+                    self._drop(kept)
+            connection = self._local.connection = self._driver.connect()
+            self._connections.add(connection)
+            return self._look(connection, query)
         except self._driver.errors as error:
             raise StoreUnavailableError(
                 f"the store cannot be read: {self._driver.safe_error(error)}; try again"
             ) from error
 
-    def _change(self, action: Callable[[Connection], T]) -> T:
+    def _look(self, connection: Connection, query: Query[T]) -> T:
+        with self._driver.snapshot(connection):
+            return query(connection)
+
+    def _usable(self, connection: Connection) -> bool:
+        with contextlib.suppress(*self._driver.errors):
+            return self._driver.roll_back(connection)
+        return False
+
+    def _drop(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._local.connection = None
+        with contextlib.suppress(*self._driver.errors):
+            connection.close()
+
+    def _change(self, action: Query[T]) -> T:
         with transaction(self._driver) as connection:
             return action(connection)
+
+
+class DryRuns:
+    """Admits dry runs, a few at once, because they take turns with the leads. Lives in the loop's thread.
+
+    A thread cannot be ended from outside. So all work that is done here must end by its own bounds.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._lead = asyncio.Semaphore()
+        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="playground")
+        self._attempts: list[Future[Any]] = []
+        """Those of the playground, also after their answer was given up."""
+
+    async def lead(self, work: Callable[[], T]) -> T:
+        """Do the dry runs of a lead's page, one page at a time. Raises RefusedError and UnansweredError."""
+        if self._waiting >= DRY_RUNS:
+            raise RefusedError(503, _BUSY, 1)
+        self._waiting += 1
+        try:
+            async with self._lead:
+                return await self._desk.work(lambda _: work())
+        finally:
+            self._waiting -= 1
+
+    async def attempt(self, work: Callable[[], T]) -> T:
+        """Do a dry run of the playground, in a thread of its own. Raises RefusedError and UnansweredError."""
+        self._attempts = [each for each in self._attempts if not each.done()]
+        if len(self._attempts) >= DRY_RUNS:
+            raise RefusedError(503, _BUSY, 1)
+        future = self._thread.submit(work)
+        self._attempts.append(future)
+        return await within(DRY_RUN_SECONDS, asyncio.wrap_future(future))
+
+    async def close(self) -> None:
+        """Wait for the dry run that is under way, and drop those that wait."""
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+
+async def within(seconds: float, answer: "asyncio.Future[T]") -> T:
+    """Wait for work in a thread. Raises UnansweredError after `seconds`; work that has not begun by then never does."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise UnansweredError(f"this takes longer than {seconds:g} s: ask for less, or try again in a moment") from None

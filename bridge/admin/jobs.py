@@ -17,9 +17,6 @@ from bridge.admin import schemas
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller
 from bridge.admin.desk import Desk
-from bridge.admin.reader import Reader
-from bridge.admin.sources import Asked
-from bridge.admin.views import View
 from bridge.config.model import Config, Destination
 from bridge.config.units import parse_duration
 from bridge.delivery.secret_store import StoreVault
@@ -58,9 +55,8 @@ class Run:
 class Runs:
     """All runs of this process. Lives in the loop's thread."""
 
-    def __init__(self, desk: Desk, reader: Reader, audit: AuditLog, clock: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._desk = desk
-        self._reader = reader
         self._audit = audit
         self._clock = clock
         self._runs: deque[Run] = deque(maxlen=KEPT)
@@ -70,7 +66,7 @@ class Runs:
 
     async def preview(self, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
         """Count the deliveries that a run would handle."""
-        return await self._reader.do(Asked(View(bulk.preview, {"chosen": chosen, "through": through})))
+        return await self._desk.ask(partial(bulk.preview, chosen=chosen, through=through))
 
     async def begin(self, caller: Caller, request: Bulk, through: int | None) -> Run:
         """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""

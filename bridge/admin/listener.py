@@ -14,13 +14,12 @@ from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Gate, RefusedError
 from bridge.admin.dashboard.pages import Pages
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.desk import Desk
+from bridge.admin.desk import Desk, DryRuns
 from bridge.admin.endpoint import BODY_LIMIT, JSON, ApiCall, Endpoint, failure, refusal
 from bridge.admin.health import Health
 from bridge.admin.jobs import Inquiries, Runs
 from bridge.admin.metrics import Metrics
 from bridge.admin.orders import Orders
-from bridge.admin.reader import Reader
 from bridge.admin.reconcile import Reconcile
 from bridge.admin.refusals import Refusals
 from bridge.config.model import Config
@@ -61,33 +60,26 @@ class Admin:
         metrics: Metrics,
         *,
         config: Callable[[], Config],
-        files: Files | None,
+        files: Callable[[], Files | None],
         clock: Callable[[], float],
-        apart: bool = False,
     ) -> None:
-        """Make it; `config` gives the configuration in use, `files` tells where it is on disk.
-
-        With `apart` what people look at is made in a process of its own.
-        """
+        """Make it; `config` returns the configuration in use, `files` its files."""
         rendering = Rendering()
         self._desk = Desk(driver)
-        kept = config().store
-        self._reader = Reader(
-            self._desk, rendering, kept.url if apart else None, lambda: metrics.requests, kept.encryption_keys
-        )
+        self._dry_runs = DryRuns(self._desk)
         self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
-        self._runs = Runs(self._desk, self._reader, self._audit, clock)
+        self._runs = Runs(self._desk, self._audit, clock)
         self._refusals = Refusals(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         # Where the store is a database, events are taken while it cannot commit.
         spools = not driver.exclusive
         self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock, spools=spools)
-        self._api = Api(self._reader, self._audit, lanes, config=config, files=files, clock=clock)
+        self._api = Api(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = Reconcile(self._api, self._inquiries, clock)
-        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, rendering, clock)
+        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, rendering, self._dry_runs, clock)
 
     def application(self) -> web.Application:
         """Make the application for the listener."""
@@ -107,7 +99,7 @@ class Admin:
         await self._refusals.close()
         await self._inquiries.close()
         await self._runs.close()
-        await self._reader.close()
+        await self._dry_runs.close()
         await self._desk.close()
 
     async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:

@@ -59,8 +59,6 @@ class Metrics:
         self._events = Counter(
             "leadbridge_events", "Requests to the webhook by result.", ["chatbot", "result"], registry=self._registry
         )
-        self.requests = 0
-        """Requests to the webhook so far."""
         self._received: dict[tuple[str, str], Counter] = {}
         """Those of `_events` that were needed so far: looking one up by its labels costs more than counting."""
         self._attempts = Counter(
@@ -110,7 +108,6 @@ class Metrics:
 
     def received(self, chatbot: str, result: str) -> None:
         """Count a request."""
-        self.requests += 1
         counter = self._received.get((chatbot, result))
         if counter is None:
             counter = self._received[chatbot, result] = self._events.labels(chatbot, result)

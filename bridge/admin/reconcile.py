@@ -1,6 +1,7 @@
 """Whether every lead has arrived: the endpoints of the API, and the pages that are made of them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from aiohttp import web
@@ -10,12 +11,11 @@ from sqlalchemy import Connection
 from bridge.admin import request_schemas
 from bridge.admin.api import Api
 from bridge.admin.authentication import Caller, Role
-from bridge.admin.dashboard.page import Form, Screen, asked
+from bridge.admin.dashboard.page import Form, Page, Screen, asked
+from bridge.admin.desk import Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.schemas import Shape
-from bridge.admin.sources import Json, Page
-from bridge.admin.views import View
 from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
 from bridge.operations.reconcile import Counted, Line, lines, missing
@@ -176,16 +176,16 @@ class Reconcile:
             ),
         ]
 
-    def shown(self, since: float) -> View[Reconciled]:
+    def shown(self, since: float) -> Query[Reconciled]:
         """Count what was received from a time on."""
-        return View(received, {"since": since})
+        return partial(received, since=since)
 
     def since(self, asked: request_schemas.SpanGiven) -> float:
         """Give when a span that ends now began."""
         return self._clock() - parse_duration(asked.span)
 
     async def _look(self, _: Caller, asked: request_schemas.SpanGiven) -> bytes:
-        return await self._api.reader.do(Json(self.shown(self.since(asked))))
+        return await self._api.desk.json(self.shown(self.since(asked)))
 
     async def begin(self, caller: Caller, asked: request_schemas.SpanGiven) -> InquiryShape:
         """Begin an inquiry."""
@@ -233,9 +233,11 @@ class ReconcilePages:
         return self._screen.page(
             "reconcile.html",
             caller,
-            found=self._reconcile.shown(began),
-            dead=self._api.deliveries_shown(dead),
-            strange=self._api.events_shown(strange),
+            {
+                "found": self._reconcile.shown(began),
+                "dead": self._api.deliveries_shown(dead),
+                "strange": self._api.events_shown(strange),
+            },
             inquiries=(await self._reconcile.inquiries(caller, request_schemas.Nothing())).inquiries,
             span=wanted.span,
             spans=SPANS if wanted.span in SPANS else {wanted.span: f"the last {wanted.span}", **SPANS},

@@ -1,13 +1,7 @@
-"""What is shown of the store: a question and the shape of its answer, in one function for each.
-
-They stand in a module, and take and give what can be pickled, so that the reader's process can make them
-(`bridge.admin.reader`).
-"""
+"""Queries of the API and the pages, with the shapes of their answers."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -26,21 +20,8 @@ from connectors.base import Quota
 
 DAY = 86_400
 
-T_co = TypeVar("T_co", covariant=True)
 Quotas = Mapping[str, Sequence[Quota]]
 """What each destination has last said is left."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class View(Generic[T_co]):
-    """One of the functions below, and what it is given besides the connection."""
-
-    make: Callable[..., T_co]
-    given: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, connection: Connection) -> T_co:
-        """Make it; raises what the function does."""
-        return self.make(connection, **self.given)
 
 
 def events(

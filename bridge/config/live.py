@@ -73,6 +73,11 @@ class LiveConfiguration:
         """Give the configuration in use: ask once per event, and use that for all of it."""
         return self._config
 
+    @property
+    def files(self) -> Files | None:
+        """The files of the configuration in use; None if it was not made of files."""
+        return self._files
+
     def ask(self) -> None:
         """Have the files read again soon."""
         self._asked.set()

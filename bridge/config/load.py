@@ -118,6 +118,11 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     return files
 
 
+def tree_of(file: Path, content: bytes) -> MapNode | None:
+    """Return a file's tree as it is written; None if the file cannot be read."""
+    return _parsed(str(file), content)[0]
+
+
 def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
     """Return the names of a file's sections; None if the file cannot be read."""
     tree, problems = _parsed(str(file), content)
@@ -132,12 +137,6 @@ def readable_chatbots(file: Path, content: bytes, environ: Mapping[str, str]) ->
         return ()
     draft = ConfigDraft(tree, findings, JinjaExpressions({}, MEMBERS), {}, whole=False)
     return left_out_chatbots(draft, str(file))
-
-
-def holds_only(file: Path, content: bytes, section: str) -> bool:
-    """Whether a file can be read and has no other section."""
-    tree = _parsed(str(file), content)[0]
-    return tree is not None and set(tree.items) == {section}
 
 
 def names_in(file: Path, content: bytes, section: str) -> frozenset[str]:

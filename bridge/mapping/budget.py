@@ -104,6 +104,16 @@ class InlineBudget(Budget):
         raise InlineOverrun
 
 
+class CompileBudget(Budget):
+    """The budget of compiling a configuration that a person tries. Patterns are compiled at its cost."""
+
+    __slots__ = ()
+
+    def exhausted(self) -> None:
+        """Raise the error of a budget in which nothing is left."""
+        raise LimitError(f"takes more than {self.steps:,} steps to compile: use fewer templates and patterns")
+
+
 _in_force: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 

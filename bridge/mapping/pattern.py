@@ -21,6 +21,10 @@ _MEMORY: Final = 4 * 1024 * 1024
 """Bytes that RE2 may use for one pattern; with less a long list of Unicode classes would not fit."""
 _MATCH: Final = 2_000
 """Steps that a match takes besides the search, in `replace`."""
+_INSTRUCTION: Final = 5_000
+"""Steps that an instruction of a compiled pattern takes from a `CompileBudget`."""
+_REFUSED: Final = 100_000_000
+"""Steps that a pattern takes from it that cannot be compiled."""
 _UNWATCHED: Final = 10_000_000
 """Steps that searches could take at the worst before `replace` looks at the clock again."""
 _ESCAPE: Final = re.compile(r"\\(?:g<(\w+)>|([1-9]\d?)|(.?))", re.DOTALL)
@@ -70,7 +74,7 @@ class Pattern:
 
     def __init__(self, compiled: _Compiled) -> None:
         self._compiled = compiled
-        self._size = compiled.programsize
+        self.size = compiled.programsize
         self.groups = compiled.groups
         self.names = compiled.groupindex
         """The numbers of the groups that have a name."""
@@ -78,7 +82,7 @@ class Pattern:
     def extract(self, text: str, group: int | str) -> str:
         """Return what a group finds where the pattern is found first, `""` where it is not. Raises `LimitError`."""
         encoded = _encoded(text)
-        budget.current().charge(len(encoded) * self._size)
+        budget.current().charge(len(encoded) * self.size)
         found = self._compiled.search(encoded)
         return _decoded(found[group] or b"") if found else ""
 
@@ -110,8 +114,8 @@ class Pattern:
         made: list[bytes] = []
         at = size = 0
         last = (-1, -1)
-        left.charge(total * self._size)
-        unwatched, began = 0, clock() if total * self._size > _UNWATCHED // 1_000 else 0.0
+        left.charge(total * self.size)
+        unwatched, began = 0, clock() if total * self.size > _UNWATCHED // 1_000 else 0.0
         for found in self._compiled.finditer(encoded):
             start, end = span = found.span()
             # After an empty match the wrapper finds it again, or goes on into the middle of a character.
@@ -126,7 +130,7 @@ class Pattern:
             size += start - at + sum(map(len, instead))
             at = end
             left.charge(_MATCH)
-            unwatched += (total - end) * self._size
+            unwatched += (total - end) * self.size
             if unwatched > _UNWATCHED:
                 now = clock()
                 left.charge(int((now - began) * 1e9))
@@ -146,7 +150,21 @@ class Pattern:
 
 @lru_cache(maxsize=1024)
 def compile_pattern(source: str) -> Pattern:
-    """Compile a pattern; raises `PatternError`."""
+    """Compile a pattern; raises `PatternError`, and `LimitError` if a `CompileBudget` is used up."""
+    left = budget.in_force()
+    if not isinstance(left, budget.CompileBudget):
+        return _compile(source)
+    left.charge(_INSTRUCTION)
+    try:
+        pattern = _compile(source)
+    except PatternError:
+        left.charge(_REFUSED)
+        raise
+    left.charge(pattern.size * _INSTRUCTION)
+    return pattern
+
+
+def _compile(source: str) -> Pattern:
     options = re2.Options()
     options.log_errors = False  # else RE2 writes each error to stderr
     options.max_mem = _MEMORY

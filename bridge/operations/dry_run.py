@@ -1,20 +1,15 @@
 """Dry runs: the record that the configuration in use makes of an event, and the request that would carry it.
 
-The same steps as a lane's, under the same bounds for each record. What one request of a person may make is bounded
-besides, all its records together: the time, and the characters of the page. And so is how many run at once, because
-they take turns with the leads.
+The same steps as a lane's, under the same bounds for each record. All records of one request have bounds together: the
+time, and the characters of the page. How many run at once is bounded too (`bridge.admin.desk.DryRuns`).
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.admin.authentication import RefusedError
 from bridge.admin.dashboard.rendering import as_json
-from bridge.admin.reader import Reader
-from bridge.admin.sources import Apart
 from bridge.config.model import Config
 from bridge.mapping.budget import Budget, spending
 from bridge.mapping.record import Spoiled, make_record
@@ -26,12 +21,9 @@ SECONDS: Final = 1.0
 """After so long no further record is made for a request; each takes a tenth of that at most."""
 TEXT: Final = 2_000_000
 """Characters of HTML that all values on one page may take together."""
-AT_ONCE: Final = 8
-"""Requests whose dry runs are under way or wait for their turn; of each kind, in this process."""
 
 FEWER: Final = "not shown: the page would be too large"
 _LATER: Final = "not worked out: the records before took too long"
-_BUSY: Final = "other dry runs are under way: try again in a moment"
 _NO_RECORD: Final = "The configuration in use makes no record of this event."
 _ROW: Final = 100
 """Characters of HTML around a value."""
@@ -81,40 +73,6 @@ class Allowance:
                 return written | {f"{len(values) - len(written)} more": FEWER}
             written[name] = text
         return written
-
-
-class DryRuns:
-    """Admits them, a few at once. Lives in the loop's thread."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._leads = asyncio.Semaphore()
-        self._waiting = 0
-        self._attempts = 0
-
-    async def lead(self, work: Apart) -> Any:  # noqa: ANN401 - whatever the function gives
-        """Do what a lead's page needs in one thread: it needs the compiled configuration. Raises RefusedError."""
-        if self._waiting >= AT_ONCE:
-            raise RefusedError(503, _BUSY, 1)
-        self._waiting += 1
-        try:
-            async with self._leads:
-                return await self._reader.here(work)
-        finally:
-            self._waiting -= 1
-
-    async def attempt(self, work: Apart) -> Any:  # noqa: ANN401 - whatever the function gives
-        """Do what the playground asks, in the reader's process alone: the text that it compiles may be anybody's.
-
-        Raises RefusedError, and UnansweredError where it takes too much time or memory.
-        """
-        if self._attempts >= AT_ONCE:
-            raise RefusedError(503, _BUSY, 1)
-        self._attempts += 1
-        try:
-            return await self._reader.alone(work)
-        finally:
-            self._attempts -= 1
 
 
 def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Allowance, *, reveal: bool) -> DryRun:

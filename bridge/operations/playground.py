@@ -1,36 +1,45 @@
-"""Trying a route before it is in the configuration: what would become of an event under an edited one.
+"""Dry runs of a route that is not in the configuration yet.
 
-The edited route takes the place of the one in use, in a copy of its file without other chatbots, beside the files that
-hold more than chatbots. That is checked and compiled as always; nothing is put in use and nothing is sent. Variables in
-the edited text are not filled in: who may edit a mapping here need not know the secrets. Reads plugins and secret
-files, so call it in a thread.
+The edited route takes the place of the one in use, in a copy of the files without the other chatbots. The copy is
+checked and compiled as usual; nothing is put in use and nothing is sent. Variables in the edited text are not filled
+in, because a person who edits a mapping need not know the secrets.
+
+The text may be anybody's, and the thread that works on it cannot be ended. So its size is bounded before it is
+compiled, and compiling takes what depends on the text from a budget, as mapping does. Call it in a thread.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import yaml
 
 from bridge.config.diagnostics import ConfigError, Findings, dotted_path
-from bridge.config.load import build, holds_only
+from bridge.config.load import build, tree_of
 from bridge.config.model import Config
-from bridge.config.reload import defining_file
+from bridge.config.reload import Files
 from bridge.config.yaml_reader import read_yaml
-from bridge.config.yaml_tree import MapNode, Node, Scalar, find_node, plain
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, plain
 from bridge.errors import OperatorError
 from bridge.event import EventState, Form, Verified, decode
 from bridge.identity import STAND_IN
 from bridge.ingress.routing import route
+from bridge.mapping.budget import CompileBudget, LimitError, spending
+from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import Allowance, DryRun, dry_run
 from bridge.store.interface import Delivery
 
 TEXT_LIMIT: Final = 64 * 1024
 EXPANDED_LIMIT: Final = 4 * TEXT_LIMIT
 """Characters of an edited route once its aliases and merge keys are written out."""
+VALUE_LIMIT: Final = 8 * 1024
+"""Characters of one value of an edited route: Python compiles a template in one go, and nothing else runs meanwhile."""
+VALUES_LIMIT: Final = 4_000
+"""Keys and values of an edited route, its aliases written out: at most half as many fields are compiled."""
+COMPILE_STEPS: Final = 500_000_000
+"""Steps of the budget that compiling the copy may take: constants in templates and patterns."""
 PROBLEMS_LIMIT: Final = 50
 """Problems that are shown, each in so many characters at most:"""
 _PROBLEM_TEXT: Final = 500
@@ -58,7 +67,7 @@ class Tried:
 
 
 def places(config: Config) -> list[tuple[Place, str]]:
-    """Give the routes that can be tried, each with what a person calls it."""
+    """Return the routes that can be tried, each with its name for a person."""
     return [
         (Place(chatbot.name, at), f"{chatbot.name} → {each.name}")
         for chatbot in config.chatbots.values()
@@ -66,40 +75,34 @@ def places(config: Config) -> list[tuple[Place, str]]:
     ]
 
 
-def route_text(contents: Mapping[Path, bytes], place: Place) -> str:
-    """Give the YAML of a route as it is in use, variables not filled in. Raises OperatorError if it is not there."""
-    _, tree = _file(contents, place)
-    node = find_node(tree, ("chatbots", place.chatbot, "routes", place.at))[1]
+def route_text(files: Files, place: Place) -> str:
+    """Return the YAML of a route in use, variables not filled in. Raises OperatorError if there is no such route."""
+    trees = {file: tree for file, content in files.contents.items() if (tree := tree_of(file, content))}
+    node = find_node(trees[_file(trees, place)], ("chatbots", place.chatbot, "routes", place.at))[1]
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
-def attempt(
-    contents: Mapping[Path, bytes], environ: Mapping[str, str], place: Place, text: str, payload: bytes, now: float
-) -> Tried:
-    """Try an edited route on an event. Raises OperatorError where the files or the event are not of use."""
+def attempt(files: Files, place: Place, text: str, payload: bytes, now: float) -> Tried:
+    """Try an edited route on an event. Raises OperatorError where the files or the event are of no use."""
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"longer than {TEXT_LIMIT:,} characters")
     findings = Findings()
     edited = read_yaml(_EDITED, text, findings)
     if edited is None or findings.problems:
         return _refused([f"line {each.line}: {each.message}" for each in findings.problems] or ["it is empty"])
-    if next((True for size in accumulate(_sizes(edited)) if size > EXPANDED_LIMIT), False):
-        return _refused([f"longer than {EXPANDED_LIMIT:,} characters once its aliases are written out: use fewer"])
-    file, tree = _file(contents, place)
-    document = plain(tree)
-    mine = document["chatbots"][place.chatbot]
-    mine["routes"][place.at] = _literal(plain(edited))
-    # The other chatbots have no part in it, and a thousand of them take a second.
-    document["chatbots"] = {place.chatbot: mine}
-    changed: dict[Path, bytes | None] = {
-        each: content for each, content in contents.items() if not holds_only(each, content, "chatbots")
-    }
-    changed[file] = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    if problem := _too_large(edited):
+        return _refused([problem])
     try:
-        config = build(file.parent, changed, environ, Findings())
+        with spending(CompileBudget(COMPILE_STEPS)):
+            config = build(files.path, _edited(files.trees, place, edited), files.environ, Findings())
+        return _tried(config, place, payload, now)
     except ConfigError as error:
         return _refused(_own_problems(error, place))
-    return _tried(config, place, payload, now)
+    except LimitError as error:
+        return _refused([f"the route {error}"])
+    finally:
+        # Its patterns would stay there: up to 4 MiB each.
+        compile_pattern.cache_clear()
 
 
 def _tried(config: Config, place: Place, payload: bytes, now: float) -> Tried:
@@ -134,34 +137,59 @@ def _refused(problems: Sequence[str]) -> Tried:
     return Tried((*shown, f"{more} more") if more else tuple(shown))
 
 
+def _too_large(edited: Node) -> str | None:
+    """Return why a route is too large to be tried; None if it is not."""
+    longest = total = 0
+    for number, size in enumerate(_sizes(edited), 1):
+        longest, total = max(longest, size), total + size
+        if total > EXPANDED_LIMIT:
+            return f"longer than {EXPANDED_LIMIT:,} characters once its aliases are written out: use fewer"
+        if number > VALUES_LIMIT:
+            return f"more than {VALUES_LIMIT:,} keys and values once its aliases are written out: use fewer"
+    if longest > VALUE_LIMIT:
+        return f"a text of it is longer than {VALUE_LIMIT:,} characters: shorten it, or use `leadbridge test`"
+    return None
+
+
 def _sizes(node: Node) -> Iterator[int]:
-    """Find the size of each text and key as often as it stands in the expanded tree."""
+    """Return the size of each text, key, list (0) and map (0) as often as it stands in the expanded tree."""
     if isinstance(node, Scalar):
         yield len(str(node.value))
         return
     if isinstance(node, MapNode):
         yield from map(len, node.items)
+    yield 0
     for each in node.items.values() if isinstance(node, MapNode) else node.items:
         yield from _sizes(each)
 
 
-def _file(contents: Mapping[Path, bytes], place: Place) -> tuple[Path, MapNode]:
-    file = defining_file(contents, "chatbots", place.chatbot)
-    tree = read_yaml(str(file), contents[file].decode("utf-8-sig"), Findings()) if file else None
-    if file is None or tree is None or len(find_node(tree, ("chatbots", place.chatbot, "routes", place.at))[0]) < 4:  # noqa: PLR2004 - the path's own length
-        raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
-    return file, tree
+def _file(trees: Mapping[Path, MapNode], place: Place) -> Path:
+    """Return the file in which a route stands. Raises OperatorError."""
+    path = ("chatbots", place.chatbot, "routes", place.at)
+    for file, tree in trees.items():
+        if find_node(tree, path)[0] == path:
+            return file
+    raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
 
 
-def _literal(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Keep `${` from being filled in; after the text has been read, for YAML can write the same in disguise."""
-    if isinstance(value, str):
-        return value.replace("${", "$${")
-    if isinstance(value, list):
-        return [_literal(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _literal(each) for key, each in value.items()}
-    return value
+def _edited(trees: Mapping[Path, MapNode], place: Place, edited: Node) -> dict[Path, MapNode]:
+    """Return the files with the edited route, without the other chatbots: a thousand of them take a second."""
+    path = ("chatbots", place.chatbot)
+    chatbot = find_node(trees[_file(trees, place)], path)[1]
+    routes = find_node(chatbot, ("routes",))[1]
+    if not isinstance(chatbot, MapNode) or not isinstance(routes, ListNode):
+        raise OperatorError(f"chatbot {place.chatbot} has no routes in the files in use")
+    items = [edited if at == place.at else each for at, each in enumerate(routes.items)]
+    chatbot = replace(chatbot, items={**chatbot.items, "routes": replace(routes, items=items)})
+    changed = {}
+    for file, tree in trees.items():
+        chatbots = tree.items.get("chatbots")
+        if not isinstance(chatbots, MapNode):
+            changed[file] = tree
+            continue
+        mine: dict[str, Node] = {place.chatbot: chatbot} if place.chatbot in chatbots.items else {}
+        changed[file] = replace(tree, items={**tree.items, "chatbots": replace(chatbots, items=mine)})
+    return changed
 
 
 def _own_problems(error: ConfigError, place: Place) -> tuple[str, ...]:

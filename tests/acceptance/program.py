@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -159,6 +160,13 @@ class Program:
                     if answer.status == 200:
                         return
                 await asyncio.sleep(0.1)
+
+    @property
+    def peak_memory(self) -> float:
+        """The most memory that the process ever had, in MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(peak) / 1024
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and to whatever it may have started."""

@@ -1,7 +1,6 @@
 """Many senders of large bodies: memory stays far below what the manifests allow, and small leads are served."""
 
 import asyncio
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -22,13 +21,6 @@ def _large(number: int) -> bytes:
     if number % 2:
         return written(lead(Content="x" * 1_040_000))
     return written(lead())[:-1] + b',"more":[' + b",".join([b"[]"] * 340_000) + b"]}"
-
-
-def _peak(pid: int) -> float:
-    """Return the most memory that a process ever had, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(peak) / 1024
 
 
 async def test_senders_of_large_bodies_cannot_fill_the_memory(tmp_path: Path) -> None:
@@ -57,10 +49,10 @@ async def test_senders_of_large_bodies_cannot_fill_the_memory(tmp_path: Path) ->
         assert small > 0
         assert answers.keys() <= {200, 503}, answers
         assert answers[200] > 0, answers
-        assert (peak := _peak(program.pid)) < LIMIT_MB, f"{peak:.0f} MiB; {answers}, {small} small ones"
+        assert (peak := program.peak_memory) < LIMIT_MB, f"{peak:.0f} MiB; {answers}, {small} small ones"
         await until(
             lambda: len(crm.records) == answers[200] + small,
             lambda: f"all to arrive: {len(crm.records)} of {answers} and {small}; {program.told()}",
         )
-        assert _peak(program.pid) < LIMIT_MB
+        assert program.peak_memory < LIMIT_MB
         assert await program.stop() == 0

@@ -1,12 +1,18 @@
-"""Trying a route, apart from its page (tests/admin/test_pages.py). Pure."""
+"""Dry runs of an edited route, without the page (tests/admin/test_pages.py)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 import pytest
 
+from bridge.config.diagnostics import Findings
+from bridge.config.load import filled
+from bridge.config.reload import Files
+from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import Allowance, dry_run
-from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, Place, Tried, attempt
+from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, Place, Tried, attempt, route_text
 from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
 
@@ -30,21 +36,41 @@ OTHERS = (
 PAYLOAD = orjson.dumps(lead(Email="ada@example.com"))
 
 
+def files(contents: Mapping[str, bytes], environ: Mapping[str, str] = MappingProxyType({})) -> Files:
+    """Return a folder of files in use."""
+    folder = Path("/etc/leadbridge")
+    known = {folder / name: content for name, content in contents.items()}
+    trees = {file: filled(file, content, environ, Findings()) for file, content in known.items()}
+    return Files(folder, environ, known, {file: tree for file, tree in trees.items() if tree})
+
+
 def test_a_route_is_tried_without_the_other_chatbots() -> None:
     """A thousand of them took seconds. Here none of the others could be compiled: their destination is not there."""
-    contents = {Path("/etc/leadbridge/a.yaml"): MAIN, Path("/etc/leadbridge/b.yaml"): OTHERS}
-    tried = attempt(contents, {}, Place("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
+    in_use = files({"a.yaml": MAIN, "b.yaml": OTHERS})
+    tried = attempt(in_use, Place("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
     assert tried.problems == ()
     assert tried.result
     assert tried.result.fields == {"e-mail": "ada@example.com"}
-    assert attempt(contents, {}, Place("acme", 0), "to: gone", PAYLOAD, NOW).problems
+    assert attempt(in_use, Place("acme", 0), "to: gone", PAYLOAD, NOW).problems
 
 
 KEYS = ", ".join(f"{'k' * 1_000}{n}: 1" for n in range(30))
 
 
 def tried(text: str) -> Tried:
-    return attempt({Path("/etc/leadbridge/a.yaml"): MAIN}, {}, Place("acme", 0), text, PAYLOAD, NOW)
+    return attempt(files({"a.yaml": MAIN}), Place("acme", 0), text, PAYLOAD, NOW)
+
+
+def test_variables_are_filled_in_but_for_those_of_the_edited_text() -> None:
+    secret = "a-token-from-a-variable"
+    main = MAIN.replace(b"a-token-of-an-operator", b"'${TOKEN}'").replace(b"mail: Email", b"mail: {value: '${TOKEN}'}")
+    in_use = files({"a.yaml": main}, {"TOKEN": secret})
+    place = Place("acme", 0)
+    text = route_text(in_use, place)
+    assert "${TOKEN}" in text
+    made = attempt(in_use, place, text, PAYLOAD, NOW).result
+    assert made
+    assert made.fields == {"mail": "${TOKEN}"}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +83,29 @@ def tried(text: str) -> Tried:
 def test_a_route_is_refused_that_is_large_once_its_aliases_are_written_out(text: str) -> None:
     (problem,) = tried(text).problems
     assert problem == f"longer than {EXPANDED_LIMIT:,} characters once its aliases are written out: use fewer"
+
+
+def patterns(source: str) -> str:
+    fields = (f"  a{n}: {{from: Email, transform: [{{regex_extract: ['{source}', 0]}}]}}\n" for n in range(300))
+    return "to: crm\nfields:\n" + "".join(each.replace("$", str(n)) for n, each in enumerate(fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("to: crm\nfields:\n" + "".join(f"  a{n}: Email\n" for n in range(2_000)), "more than 4,000 keys and values"),
+        ("to: crm\nfields:\n  a: &a []\n  b: [" + "*a, " * 4_000 + "]\n", "more than 4,000 keys and values"),
+        (f"to: crm\nfields: {{a: '{'{{ Email }}' * 800}'}}", "a text of it is longer than 8,192 characters"),
+        (patterns(r"(\pL{99})$"), "the route takes more than 500,000,000 steps to compile"),
+        (patterns(r"(\pL{999})$"), "the route takes more than 500,000,000 steps to compile"),
+    ],
+    ids=["fields", "empty lists", "one template", "large patterns", "patterns that are too large"],
+)
+def test_a_route_is_refused_that_takes_much_work_to_compile(text: str, problem: str) -> None:
+    """Nothing ends the thread that compiles it: without bounds the patterns alone take minutes, and gigabytes."""
+    compile_pattern.cache_clear()
+    assert tried(text).problems[0].startswith(problem)
+    assert compile_pattern.cache_info().currsize == 0
 
 
 def test_the_first_mistakes_are_shown_and_none_at_length() -> None:

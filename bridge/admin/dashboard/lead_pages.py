@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -10,15 +11,14 @@ from aiohttp import web
 from bridge.admin import request_schemas, rows, schemas
 from bridge.admin.api import Api, audience
 from bridge.admin.authentication import Caller, RefusedError, Role
-from bridge.admin.dashboard.page import Form, Screen, Seen, asked
+from bridge.admin.dashboard.page import Form, Page, Screen, Seen, asked
+from bridge.admin.desk import DryRuns, Query
 from bridge.admin.orders import Orders
-from bridge.admin.sources import Apart, Asked, Page
-from bridge.admin.views import View
 from bridge.config.model import Config
 from bridge.event import EventState
 from bridge.operations import events
 from bridge.operations.audit import Action, Subject
-from bridge.operations.dry_run import FEWER, Allowance, DryRun, DryRuns, dry_run
+from bridge.operations.dry_run import FEWER, Allowance, DryRun, dry_run
 from bridge.operations.masking import Audience, personal
 from bridge.store import queries
 from bridge.store.interface import Delivery, DeliveryState
@@ -90,7 +90,7 @@ class LeadPages:
                 return web.Response(status=303, headers={"Location": f"/events/{found}"})
         return self._list(caller, await self._of_person(caller, form, wanted), form, live=False)
 
-    async def _of_person(self, caller: Caller, form: Form, wanted: str) -> View[schemas.EventPage]:
+    async def _of_person(self, caller: Caller, form: Form, wanted: str) -> Query[schemas.EventPage]:
         """Find by phone what has no letters, else by e-mail; where no address is like that, by part of one."""
         if "@" not in wanted and not any(each.isalpha() for each in wanted):
             return await self._api.person_shown(caller, _searched(caller, form, phone=wanted))
@@ -106,15 +106,15 @@ class LeadPages:
             beginning = asked(request_schemas.EventIdGiven, {"id": wanted.lower()}).id
         except RefusedError:
             return None
-        found = await self._api.reader.do(Asked(View(queries.events_like, {"beginning": beginning})))
+        found = await self._api.desk.ask(partial(queries.events_like, beginning=beginning))
         return found[0].id if len(found) == 1 else None
 
-    def _list(self, caller: Caller, page: View[schemas.EventPage], said: Form, *, live: bool) -> Page:
+    def _list(self, caller: Caller, page: Query[schemas.EventPage], said: Form, *, live: bool) -> Page:
         kept = {name: said.get(name, "") for name in ("who", "chatbot", "state", "since", "until")}
         return self._screen.page(
             "events.html",
             caller,
-            page=page,
+            {"page": page},
             said_before=kept,
             live=live and "before" not in said,
             chatbots=list(self._api.config().chatbots),
@@ -129,11 +129,11 @@ class LeadPages:
 
     async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> Page:
         wanted = asked(request_schemas.EventIdGiven, request.match_info)
-        event, stories = await self._api.reader.do(Asked(View(events.show_lead, {"beginning": wanted.id})))
+        event, stories = await self._api.desk.ask(partial(events.show_lead, beginning=wanted.id))
         row = event.row
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        work = Apart(_shown, (row, event.payload, stories, self._api.config(), audience(caller, reveal=reveal)))
+        work = partial(_shown, row, event.payload, stories, self._api.config(), audience(caller, reveal=reveal))
         shown = await self._dry_runs.lead(work)
         return self._screen.page(
             "lead.html",
@@ -151,7 +151,7 @@ class LeadPages:
         return self._screen.page(
             "deliveries.html",
             caller,
-            page=page,
+            {"page": page},
             said_before={name: request.query.get(name, "") for name in names},
             chatbots=list(self._api.config().chatbots),
             destinations=list(self._api.config().destinations),

@@ -5,7 +5,8 @@ A page that cannot be shown is a page too, with the words of the error.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -13,10 +14,9 @@ from pydantic import ValidationError
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.desk import Ask, Desk, Query
 from bridge.admin.endpoint import status_of
-from bridge.admin.reader import Reader
 from bridge.admin.request_schemas import Given
-from bridge.admin.sources import Page
 from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000
@@ -24,6 +24,24 @@ REFRESH = "Leadbridge-Refresh"
 """The header by which pages/live.js says that it asks again for a page that is shown already."""
 
 Form = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Page:
+    """A page that is not rendered yet: queries and rendering are done in the desk's threads."""
+
+    template: str
+    caller: Caller
+    values: Mapping[str, Any]
+    queries: Mapping[str, Query[Any]]
+    """Values that are read from the store."""
+
+    def render(self, rendering: Rendering, ask: Ask, said: str | None) -> bytes:
+        """Render the page; `said` is the message of the form before it."""
+        values = {**self.values, **{name: ask(query) for name, query in self.queries.items()}, "said": said}
+        return rendering.text(self.template, self.caller, **values).encode()
+
+
 Seen = web.StreamResponse | Page
 """What a function answers with."""
 Show = Callable[[Caller, web.Request], Awaitable[Seen]]
@@ -33,10 +51,10 @@ Act = Callable[[Caller, web.Request, Form], Awaitable[Seen]]
 class Screen:
     """Makes handlers of functions that show a page, or that do what a form asks for."""
 
-    def __init__(self, gate: Gate, rendering: Rendering, reader: Reader) -> None:
+    def __init__(self, gate: Gate, rendering: Rendering, desk: Desk) -> None:
         self.gate = gate
         self._rendering = rendering
-        self._reader = reader
+        self._desk = desk
         self._said: OrderedDict[str, str] = OrderedDict()
         """What is to be said on the next page of a session."""
 
@@ -61,9 +79,15 @@ class Screen:
 
         return answer
 
-    def page(self, template: str, caller: Caller, **values: Any) -> Page:  # noqa: ANN401 - what the template uses
-        """Describe a page; of a `View` the template gets what it shows."""
-        return Page(template, caller, values)
+    def page(
+        self,
+        template: str,
+        caller: Caller,
+        queries: Mapping[str, Query[Any]] = MappingProxyType({}),
+        **values: Any,  # noqa: ANN401 - what the template uses
+    ) -> Page:
+        """Describe a page; the template gets the results of `queries` and the values."""
+        return Page(template, caller, values, queries)
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
         """Go to a page and say something there; after a form, so that reloading it does nothing twice."""
@@ -85,8 +109,9 @@ class Screen:
             seen = await do(caller)
             if not isinstance(seen, Page):
                 return seen
-            told = replace(seen, values={**seen.values, "said": self._hear(caller, request)})
-            return web.Response(body=await self._reader.do(told), content_type="text/html", charset="utf-8")
+            said = self._hear(caller, request)
+            body = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
+            return web.Response(body=body, content_type="text/html", charset="utf-8")
         except (RefusedError, OperatorError) as error:
             answer = self._trouble(caller, status_of(error), str(error))
             if isinstance(error, RefusedError) and error.retry_after:

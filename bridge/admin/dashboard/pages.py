@@ -11,15 +11,13 @@ from bridge.admin import request_schemas, views
 from bridge.admin.api import Api, audience
 from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RefusedError, Role
 from bridge.admin.dashboard.lead_pages import LeadPages
-from bridge.admin.dashboard.page import Form, Screen, Seen, asked, form_of
+from bridge.admin.dashboard.page import Form, Page, Screen, Seen, asked, form_of
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.desk import DryRuns
 from bridge.admin.orders import Orders
 from bridge.admin.reconcile import Reconcile, ReconcilePages
-from bridge.admin.sources import Page
-from bridge.admin.views import View
 from bridge.operations.audit import Action
-from bridge.operations.dry_run import DryRuns
 from bridge.store.commands import BulkAction
 
 
@@ -33,6 +31,7 @@ class Pages:
         reconcile: Reconcile,
         gate: Gate,
         rendering: Rendering,
+        dry_runs: DryRuns,
         clock: Callable[[], float],
     ) -> None:
         self._api = api
@@ -40,8 +39,7 @@ class Pages:
         self._gate = gate
         self._clock = clock
         self._rendering = rendering
-        self._screen = Screen(gate, rendering, api.reader)
-        dry_runs = DryRuns(api.reader)
+        self._screen = Screen(gate, rendering, api.desk)
         self._leads = LeadPages(api, orders, self._screen, dry_runs, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
@@ -124,11 +122,11 @@ class Pages:
 
     def _lanes(self, caller: Caller, *, reveal: bool) -> Page:
         found = self._api.overview_shown(audience(caller, reveal=reveal))
-        return self._screen.page("overview.html", caller, now=self._clock(), found=found, masked=not reveal)
+        return self._screen.page("overview.html", caller, {"found": found}, now=self._clock(), masked=not reveal)
 
     async def _dead(self, caller: Caller, _: web.Request) -> Page:
         runs = await self._orders.runs(caller, request_schemas.Nothing())
-        return self._screen.page("dead.html", caller, causes=View(views.causes), runs=runs.runs)
+        return self._screen.page("dead.html", caller, {"causes": views.causes}, runs=runs.runs)
 
     async def _bulk(self, caller: Caller, _: web.Request, form: Form) -> Seen:
         """Show first how many it would be; do it for exactly those once that is confirmed."""
@@ -151,7 +149,7 @@ class Pages:
 
     async def _quarantine(self, caller: Caller, request: web.Request) -> Page:
         found = self._api.quarantine_shown(asked(request_schemas.QuarantineGiven, request.query))
-        return self._screen.page("quarantine.html", caller, found=found, query=dict(request.query))
+        return self._screen.page("quarantine.html", caller, {"found": found}, query=dict(request.query))
 
     async def _release(self, caller: Caller, request: web.Request, form: Form) -> web.Response:
         wanted = asked(request_schemas.ReleaseGiven, form, id=request.match_info["id"])
@@ -173,15 +171,14 @@ class Pages:
         return self._screen.say(caller, done.message, "/")
 
     async def _configuration(self, caller: Caller, _: web.Request) -> Page:
-        found = await self._api.configuration()
-        return self._screen.page("configuration.html", caller, found=found)
+        return self._screen.page("configuration.html", caller, {"found": self._api.configuration_shown()})
 
     async def _audit(self, caller: Caller, request: web.Request) -> Page:
         found = self._api.audit_shown(asked(request_schemas.AuditGiven, request.query))
         return self._screen.page(
             "audit.html",
             caller,
-            found=found,
+            {"found": found},
             actions=list(Action),
             chosen=request.query.get("action", ""),
             query=dict(request.query),

@@ -1,7 +1,7 @@
-"""The page on which a route is tried; for operators, since it shows what an event says."""
+"""The page on which a route is tried; for operators, because it shows the contents of events."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
 
 from aiohttp import web
 
@@ -9,16 +9,14 @@ from bridge.admin import request_schemas
 from bridge.admin.api import Api
 from bridge.admin.authentication import Caller, RefusedError, Role
 from bridge.admin.configuration import without_secrets
-from bridge.admin.dashboard.page import Form, Screen, asked
+from bridge.admin.dashboard.page import Form, Page, Screen, asked
+from bridge.admin.desk import DryRuns
 from bridge.admin.endpoint import UnansweredError
-from bridge.admin.sources import Apart, Asked, Page
-from bridge.admin.views import View
+from bridge.config.reload import Files
 from bridge.errors import OperatorError
 from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
-from bridge.operations.dry_run import DryRuns
 from bridge.operations.playground import Place, Tried
-from bridge.store.configuration import configuration_in_use
 
 EXAMPLE = """{
   "Type": "Lead", "FirstName": "Ada", "LastName": "Example", "Email": "ada@example.com",
@@ -45,9 +43,8 @@ class PlaygroundPage:
         place = self._place(request.query.get("route", ""))
         text = ""
         if place:
-            contents = await self._contents()
-            found = await self._api.reader.do(Apart(playground.route_text, (contents, place)))
-            text = without_secrets(found, self._api.config())
+            files, config = self._files(), self._api.config()
+            text = await self._api.desk.work(lambda _: without_secrets(playground.route_text(files, place), config))
         return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
 
     async def _try(self, caller: Caller, _: web.Request, form: Form) -> Page:
@@ -59,12 +56,11 @@ class PlaygroundPage:
         payload = form.get("event", "").encode()
         if form.get("id", "").strip():
             payload = await self._stored(caller, form)
-        contents = await self._contents()
-        files = self._api.carried_files()
-        environ = files.environ if files else {}
-        attempt = Apart(playground.attempt, (contents, environ, place, form.get("yaml", ""), payload, self._clock()))
+        text = form.get("yaml", "")
         try:
-            tried = await self._dry_runs.attempt(attempt)
+            tried = await self._dry_runs.attempt(
+                partial(playground.attempt, self._files(), place, text, payload, self._clock())
+            )
         except UnansweredError:
             raise
         except OperatorError as error:
@@ -73,16 +69,16 @@ class PlaygroundPage:
 
     async def _stored(self, caller: Caller, form: Form) -> bytes:
         wanted = asked(request_schemas.EventIdGiven, form).id
-        event = await self._api.reader.do(Asked(View(events.show, {"beginning": wanted})))
+        event = await self._api.desk.ask(partial(events.show, beginning=wanted))
         await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
         return bytes(event.payload)
 
-    async def _contents(self) -> Mapping[Path, bytes]:
-        """Give the files in use. Raises OperatorError where there are none."""
-        found = await self._api.reader.do(Asked(configuration_in_use))
-        if found is None or self._api.carried_files() is None:
+    def _files(self) -> Files:
+        """Return the files in use. Raises OperatorError where there are none."""
+        files = self._api.files()
+        if files is None:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
-        return {Path(name): content for name, content in found.contents.items()}
+        return files
 
     def _place(self, text: str) -> Place | None:
         known = {f"{place.chatbot}:{place.at}": place for place, _ in playground.places(self._api.config())}

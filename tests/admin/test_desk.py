@@ -1,0 +1,94 @@
+"""Operators' work in threads: queries on kept connections, and dry runs that cannot be ended from outside."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import Connection, text
+
+from bridge.admin import desk as desk_module
+from bridge.admin import views
+from bridge.admin.authentication import RefusedError
+from bridge.admin.desk import DRY_RUNS, Desk, DryRuns
+from bridge.admin.endpoint import UnansweredError
+from bridge.errors import NotFoundError, StoreUnavailableError
+from bridge.operations import events
+from bridge.store.driver import Driver, raw
+from bridge.store.search import DeliveryFilter
+from bridge.store.sql import SqlStore
+from tests.building import routed
+
+
+@pytest.fixture
+async def desk(driver: Driver) -> AsyncIterator[Desk]:
+    """A desk on a store with a lead for two destinations."""
+    store = SqlStore(driver)
+    await store.accept([routed("crm", "mail", Email="ada@example.com")])
+    made = Desk(driver)
+    yield made
+    await made.close()
+    await store.close()
+
+
+def deliveries(connection: Connection) -> int:
+    return len(views.deliveries(connection, DeliveryFilter()).deliveries)
+
+
+@pytest.mark.each_engine
+async def test_a_query_goes_on_after_its_connection_was_cut(desk: Desk) -> None:
+    assert await desk.ask(deliveries) == 2
+    for connection in desk._connections:
+        raw(connection).close()
+    assert await desk.ask(deliveries) == 2
+    assert len(desk._connections) <= desk_module.THREADS
+
+
+@pytest.mark.each_engine
+async def test_a_query_that_fails_is_not_repeated(desk: Desk) -> None:
+    asked = []
+
+    def broken(connection: Connection) -> None:
+        asked.append(connection)
+        connection.execute(text("SELECT 1 FROM no_such_table"))
+
+    for tries in (1, 2):
+        with pytest.raises(StoreUnavailableError, match="the store cannot be read"):
+            await desk.ask(broken)
+        assert len(asked) == tries
+    with pytest.raises(NotFoundError):
+        await desk.ask(lambda connection: events.show(connection, "0123456789ab"))
+    assert await desk.ask(deliveries) == 2
+
+
+async def test_dry_runs_are_few_and_each_is_answered_in_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is given up frees no place: its work goes on, and none that waits behind it ever begins."""
+    monkeypatch.setattr(desk_module, "DRY_RUN_SECONDS", 0.05)
+    dry_runs, end, began = DryRuns(desk), threading.Event(), []
+
+    def slow(number: int) -> None:
+        began.append(number)
+        end.wait()
+
+    answers = await asyncio.gather(
+        *(dry_runs.attempt(lambda number=number: slow(number)) for number in range(DRY_RUNS + 2)),  # type: ignore[misc]
+        return_exceptions=True,
+    )
+    assert [type(each) for each in answers] == [UnansweredError] * DRY_RUNS + [RefusedError] * 2
+    assert began == [0]
+    # Those that had not begun have made room.
+    with pytest.raises(UnansweredError, match=r"takes longer than 0\.05 s"):
+        await dry_runs.attempt(lambda: slow(1))
+    assert began == [0]
+    end.set()
+    monkeypatch.setattr(desk_module, "DRY_RUN_SECONDS", 30.0)
+    assert await dry_runs.attempt(lambda: 7) == 7
+    await dry_runs.close()
+
+
+async def test_a_page_that_takes_long_is_an_answer_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "ANSWER_SECONDS", 0.05)
+    end = threading.Event()
+    with pytest.raises(UnansweredError):
+        await desk.work(lambda _: end.wait())
+    end.set()
