@@ -152,16 +152,15 @@ class Context:
     timeout: float
     """Seconds that one `deliver` may take. After that the bridge cancels it."""
     concurrency: int
-    """Maximum number of parallel `deliver` calls, and so of connections worth keeping. Where a destination is split and
-    other processes work parts of it, this process makes fewer calls."""
+    """Maximum number of parallel `deliver` calls, and so of connections worth keeping."""
     now: Callable[[], float]
     """Seconds since the epoch."""
     pace: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     """Context manager to enter before each request and to leave after its answer: `async with context.pace():`. An
     exception raised inside means that the request was not answered. Entering waits until the rate limit of the
-    destination (or this lane's share of a split destination) permits another request. The lane has already waited
-    for the first request of each `deliver`, and `pace` takes that into account. `http_client.session.Session` does
-    this for every request; a connector with its own client must do it itself."""
+    destination permits another request. The lane has already waited for the first request of each `deliver`, and
+    `pace` takes that into account. `http_client.session.Session` does this for every request; a connector with its
+    own client must do it itself."""
     offload: Offload = run_inline
     """Runs work on a lead's values that may take long, such as a template: `await context.offload(make)`."""
 
@@ -305,8 +304,7 @@ class Connector(ABC):
     """Client of one API for one destination.
 
     Created once per destination when the configuration goes live, used by its lane, and closed once when the
-    destination goes away. If a destination is split into shards, all lanes of one process share the instance; other
-    processes have their own.
+    destination goes away.
     The constructor does no I/O. It raises `SettingError` for mistakes that the types of the settings cannot catch, so
     that creating the connectors checks a configuration. It raises several of them as an `ExceptionGroup`, and all are
     shown.

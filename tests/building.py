@@ -155,7 +155,6 @@ def destination(
     timeout: float = 30.0,
     rate_limit: RateLimit | None = None,
     retry: RetrySchedule = SCHEDULE,
-    shards: int = 1,
 ) -> Destination:
     return Destination(
         name=name,
@@ -169,7 +168,6 @@ def destination(
         batch_linger=linger,
         timeout=timeout,
         retry=retry,
-        shards=shards,
     )
 
 

@@ -80,7 +80,6 @@ def destination_shape(destination: Destination) -> schemas.DestinationShape:
         settings=settings_shown(destination.settings, destination.hidden),
         rate_limit={"requests": limit.requests, "per": limit.per} if limit else None,
         concurrency=destination.concurrency,
-        shards=destination.shards,
         batch_size=destination.batch_size,
         batch_linger=destination.batch_linger,
         timeout=destination.timeout,

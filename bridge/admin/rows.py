@@ -9,8 +9,7 @@ from bridge.event import decode, timestamp
 from bridge.operations.masking import HELD, Audience, masked_payload, meaning, told_detail
 from bridge.store import queries
 from bridge.store.audit_log import AuditRow
-from bridge.store.interface import Pause
-from bridge.store.lane_queries import LaneRow, ShardRow
+from bridge.store.lane_queries import LaneRow
 from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, QuarantineRow
 from connectors.base import Quota
 
@@ -98,28 +97,12 @@ def lane_shape(
         paused_by=pause.by if pause else None,
         reason="by an operator" if held and not audience.operator else row.why(configured=known),
         meaning=HELD if held else meaning(pause.reason) if pause else None,
-        detail=_detail(pause, audience),
+        detail=told_detail(pause.detail, pause.reason, audience) if pause else None,
         paused_until=moment(pause.until) if pause else None,
         quotas=[
             schemas.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
             for each in quotas
         ],
-        shards=[_shard(each, audience) for each in row.shards],
-    )
-
-
-def _detail(pause: Pause | None, audience: Audience) -> str | None:
-    return told_detail(pause.detail, pause.reason, audience) if pause else None
-
-
-def _shard(row: ShardRow, audience: Audience) -> schemas.ShardShape:
-    return schemas.ShardShape(
-        number=row.number,
-        state=row.state,
-        owner=row.owner,
-        reason=row.pause.reason if row.pause else None,
-        detail=_detail(row.pause, audience),
-        paused_until=moment(row.pause.until) if row.pause else None,
     )
 
 

@@ -118,19 +118,8 @@ class QuotaShape(Shape):
     until: str
 
 
-class ShardShape(Shape):
-    """One of the lanes of a destination that is split."""
-
-    number: int
-    state: str
-    owner: str | None
-    reason: str | None
-    detail: Words
-    paused_until: str | None
-
-
 class LaneShape(Shape):
-    """A destination's lane, or all of them where it is split, and what waits in it."""
+    """A destination's lane, and what waits in it."""
 
     name: str
     state: str
@@ -145,7 +134,6 @@ class LaneShape(Shape):
     detail: Words
     paused_until: str | None
     quotas: Sequence[QuotaShape] = Field(description="Known only to a process that works the lane.")
-    shards: Sequence[ShardShape] = Field(description="Where the destination is split; else empty.")
 
 
 class LaneList(Shape):
@@ -234,7 +222,6 @@ class DestinationShape(Shape):
     settings: Mapping[str, Any]
     rate_limit: Mapping[str, float] | None
     concurrency: int
-    shards: int
     batch_size: int
     batch_linger: float
     timeout: float

@@ -1,7 +1,7 @@
 """Looks at the bridge again and again, and tells what needs a person. Beside the traffic, and never in its way.
 
-Where several processes serve one store, each tells what is about the lanes that it works (of a destination that is
-split, the one that works its first shard does), and the one that works the first of all lanes also what is about none.
+Where several processes serve one store, each tells what is about the lanes that it works, and the one that works the
+first of all lanes also what is about none.
 What is remembered of troubles does not survive the process: one that lasts is told again by the next.
 """
 
@@ -20,7 +20,6 @@ from bridge.alerts.rules import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, t
 from bridge.alerts.sending import Outbox
 from bridge.config.model import Config
 from bridge.delivery.lane import Lane
-from bridge.delivery.sharding import shard
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault, fingerprint
@@ -113,8 +112,6 @@ class Watch:
         self._proved: dict[str, bytes] = {}
         """What of it the store knows."""
         self._problems = 0
-        self._last: AlertStatistics | None = None
-        """What the store has last answered: it tells the pauses of shards that other processes work."""
         self._spool = spool
         self._failing = failing
         self.moved: Callable[[], Sequence[str]] = tuple
@@ -191,19 +188,16 @@ class Watch:
 
     async def _see(self) -> Seen:
         destinations = self._config().destinations
-        # What is about a destination that is split is for one process to tell: the one that works its first shard.
-        lanes = {each.destination.name: each for name, each in self._lanes().items() if shard(name).number == 1}
+        lanes = dict(self._lanes())
         whole = min(destinations, default=None) in {None, *lanes}
         stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
-        self._last = stored or self._last
-        elsewhere = self._last.pauses if self._last else {}
         spool = self._spool
         while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
             self._refusals.popleft()
         return Seen(
             stored=stored,
             store_commits=commits,
-            pauses={**elsewhere, **{name: lane.pause for name, lane in lanes.items() if lane.pause}},
+            pauses={name: lane.pause for name, lane in lanes.items() if lane.pause},
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
             keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},

@@ -13,7 +13,7 @@ from bridge.cli.store import open_store
 from bridge.config import Config
 from bridge.operations import lanes as operations
 from bridge.operations.audit import BY_COMMAND
-from bridge.store.lane_queries import LaneRow, ShardRow
+from bridge.store.lane_queries import LaneRow
 
 _COLUMNS = ("destination", "state", "pending", "oldest_pending_at", "dead", "owner", "reason", "detail", "paused_until")
 
@@ -34,9 +34,9 @@ class LaneState(StrEnum):
 def lanes() -> None:
     """See the state of each destination; pause and resume it.
 
-    A lane is the queue of one destination, or one shard of it if the destination is split. It is `running`, `paused`
-    (by an operator, or by the lane itself because the destination is in trouble; then it tries again at the time
-    shown), or `unowned`: no process works it. Nothing is lost while a lane does not run: its deliveries wait.
+    A lane is the queue of one destination. It is `running`, `paused` (by an operator, or by the lane itself because the
+    destination is in trouble; then it tries again at the time shown), or `unowned`: no process works it. Nothing is
+    lost while a lane does not run: its deliveries wait.
     """
 
 
@@ -64,8 +64,7 @@ def list_(
         and (chatbot is None or chatbot in row["chatbot"])
         and (destination is None or row["destination"] == destination)
     ]
-    shown = chosen[:limit] if json else [line for row in chosen[:limit] for line in _lines(row)]
-    output.show_rows(shown, _COLUMNS, as_json=json)
+    output.show_rows(chosen[:limit], _COLUMNS, as_json=json)
 
 
 @app.command()
@@ -77,7 +76,7 @@ def pause(
         str, typer.Option("--reason", metavar="TEXT", help="Why, for those who see it.")
     ] = operations.DEFAULT_REASON,
 ) -> None:
-    """Hold destinations, with all their lanes, until they are resumed.
+    """Hold the lanes of destinations until they are resumed.
 
     Events are still accepted, and their deliveries wait. Calls that are under way are not cancelled.
     """
@@ -94,7 +93,7 @@ def pause(
 
 @app.command()
 def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
-    """Let destinations, with all their lanes, go on after a pause by an operator or by the lane itself."""
+    """Let the lanes of destinations go on after a pause by an operator or by the lane itself."""
     settings = inputs.read(config)
     store = open_store(settings)
 
@@ -120,25 +119,6 @@ def _row(row: LaneRow, config: Config) -> dict[str, Any]:
         "owner": row.owner,
         "paused_by": pause.by if pause else None,
         "reason": row.why(configured=row.name in config.destinations),
-        "detail": pause.detail if pause else None,
-        "paused_until": moment(pause.until) if pause else None,
-        "shards": [_shard(each) for each in row.shards],
-    }
-
-
-def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the table's lines for a lane: one for the lane, and one for each of its shards."""
-    shards = [each | {"destination": f"#{each['number']}/{len(row['shards'])}"} for each in row["shards"]]
-    return [row, *shards]
-
-
-def _shard(row: ShardRow) -> dict[str, Any]:
-    pause = row.pause
-    return {
-        "number": row.number,
-        "state": row.state,
-        "owner": row.owner,
-        "reason": pause.reason if pause else None,
         "detail": pause.detail if pause else None,
         "paused_until": moment(pause.until) if pause else None,
     }

@@ -59,12 +59,11 @@ def _build(draft: ConfigDraft, name: str, entries: Mapping[str, EntryPoint]) -> 
             draft.value_error((*path, *secret), "is empty: set the variable, or the file, that it comes from")
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
     limit = _limit(part, kind)
-    splits = part is None or _can_be_split(draft, path, part, limit)
     pace = Pace(limit.requests, limit.per) if limit else None
     connector = _connector(draft, path, kind, settings, part or DestinationPart(connector="unknown"), pace)
     most = kind.max_batch if connector is None else connector.max_batch if connector.batches() else 1
     _check_batch_size(draft, path, most)
-    if connector is None or part is None or not splits:
+    if connector is None or part is None:
         return BuiltDestination(kind, None)
     made = _destination(name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path))
     return BuiltDestination(kind, made)
@@ -74,15 +73,6 @@ def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | N
     if part and part.rate_limit:
         return RateLimit(part.rate_limit.requests, part.rate_limit.per)
     return RateLimit(*kind.rate_limit) if kind.rate_limit else None
-
-
-def _can_be_split(draft: ConfigDraft, path: ConfigPath, part: DestinationPart, limit: RateLimit | None) -> bool:
-    """Whether each shard gets something of the limits; notes it where not."""
-    limits = {"concurrency": part.concurrency} | ({"rate_limit.requests": limit.requests} if limit else {})
-    small = " and ".join(f"a `{key}` of {whole}" for key, whole in limits.items() if whole < part.shards)
-    if small:
-        draft.value_error((*path, "shards"), f"{part.shards} shards cannot share {small}: each needs at least 1 of it")
-    return not small
 
 
 def _kind(draft: ConfigDraft, path: ConfigPath, entries: Mapping[str, EntryPoint]) -> type[Connector] | None:
@@ -173,7 +163,6 @@ def _destination(
         batch_linger=part.batch.linger,
         timeout=part.timeout,
         retry=RetrySchedule(**part.retry.model_dump()),
-        shards=part.shards,
         hidden=hidden,
     )
 

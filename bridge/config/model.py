@@ -12,7 +12,6 @@ from typing import Any
 
 from bridge.config.diagnostics import ConfigPath, ConfigProblem, Position
 from bridge.delivery.rate_limit import Pace
-from bridge.delivery.sharding import Shard, lanes_of, part
 from bridge.event import UNSIGNED
 from bridge.ingress.signature import key_fingerprint
 from bridge.mapping.mapping import Mapping as FieldMapping
@@ -122,16 +121,6 @@ class RetrySchedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one lane of a destination may use of the limits: all, where it is not split."""
-
-    pace: Pace | None
-    """Keeps to this lane's part of `rate_limit`."""
-    concurrency: int
-    """Calls of this lane under way at once, at most."""
-
-
-@dataclass(frozen=True, slots=True)
 class Destination:
     """A configured connector: one account, its credentials and its limits."""
 
@@ -141,13 +130,13 @@ class Destination:
     settings: DestinationSettings = field(repr=False)
     """The connector's own settings."""
     connector: Connector = field(compare=False)
-    """Made of the settings, and shared by the lanes that a process works. Two destinations that are configured alike,
-    and whose connectors are of the same class, are equal. A plugin's class is another one after an edit."""
+    """Made of the settings. Two destinations that are configured alike, and whose connectors are of the same class, are
+    equal. A plugin's class is another one after an edit."""
     rate_limit: RateLimit | None
     pace: Pace | None = field(compare=False, repr=False)
-    """Keeps to `rate_limit`: what the connector asks before each request. A lane has its own in `limits`."""
+    """Keeps to `rate_limit`: what the connector asks before each request."""
     concurrency: int
-    """Calls under way at once, at most, all lanes together."""
+    """Calls under way at once, at most."""
     batch_size: int
     """Records in one call, at most; 1 where the connector does not batch."""
     batch_linger: float
@@ -155,32 +144,14 @@ class Destination:
     timeout: float
     """Seconds that one call may take."""
     retry: RetrySchedule
-    shards: int = 1
-    """How many lanes work its queue."""
     hidden: frozenset[ConfigPath] = frozenset()
     """The paths of its texts that variables or secret files were filled into: a page does not show them."""
     kind: type[Connector] = field(init=False, repr=False)
     """The connector's class."""
-    limits: Mapping[str, Limits] = field(init=False, repr=False, compare=False)
-    """What each of its lanes may use, by the lane's name: parts that together are the whole."""
 
     def __post_init__(self) -> None:
-        """Name the class and part the limits; a frozen dataclass sets a derived field only this way."""
+        """Set the class; a frozen dataclass sets a derived field only this way."""
         object.__setattr__(self, "kind", type(self.connector))
-        shards = [Shard(self.name, number, self.shards) for number in range(1, self.shards + 1)]
-        object.__setattr__(self, "limits", MappingProxyType({each.lane: self._limits(each) for each in shards}))
-
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """The names of its lanes."""
-        return lanes_of(self.name, self.shards)
-
-    def _limits(self, shard: Shard) -> Limits:
-        if shard.of == 1:
-            return Limits(self.pace, self.concurrency)
-        limit = self.rate_limit
-        pace = Pace(part(limit.requests, shard.number, shard.of), limit.per) if limit else None
-        return Limits(pace, part(self.concurrency, shard.number, shard.of))
 
 
 @dataclass(frozen=True, slots=True)

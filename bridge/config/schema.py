@@ -21,7 +21,6 @@ from bridge.config.units import (
     parse_duration,
     parse_size,
 )
-from bridge.delivery.sharding import MOST_SHARDS
 from bridge.mapping.mapping import FieldForm
 
 _STORES: Final = ("sqlite:///", "postgresql://")
@@ -226,14 +225,6 @@ class DestinationPart(StrictModel):
     )
     concurrency: int = Field(
         default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
-    )
-    shards: int = Field(
-        default=1,
-        ge=1,
-        le=MOST_SHARDS,
-        description="Into how many parts its queue is split, by contact, so that several processes share it. Each has "
-        "its part of `rate_limit` and `concurrency`. See docs/scaling.md.",
-        examples=[4],
     )
     batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
     timeout: PositiveDuration = _setting("30s", parse_duration, "How long one call may take.", "60s")

@@ -1,4 +1,4 @@
-"""The loop of a destination, or of one of its shards: read what is due, map it, batch it, deliver it, settle it.
+"""The loop of a destination: read what is due, map it, batch it, deliver it, settle it.
 
 One of the two conductors: it calls the steps in their order and decides nothing itself (`agenda` decides the order,
 `retry` what becomes of a delivery and of the lane). It is the only owner of its lane, by a lease in the store.
@@ -44,9 +44,9 @@ log = structlog.get_logger()
 
 
 class Lane:
-    """Works the queue of one destination, or one shard of it, until it is stopped or its lease is lost.
+    """Works the queue of one destination until it is stopped or its lease is lost.
 
-    The lease says which. `chatbots` gives the chatbot of a name in the configuration in use, `clock` the time, `chance`
+    `chatbots` gives the chatbot of a name in the configuration in use, `clock` the time, `chance`
     a number in [0, 1), `owned` whether the lease lasts still: after it no call begins, though nobody has stopped the
     lane yet, as in a process that was suspended. `caller` makes the calls.
     """
@@ -65,7 +65,6 @@ class Lane:
     ) -> None:
         self.name = lease.lane
         self.destination = destination
-        self._limits = destination.limits[lease.lane]
         self._store = store
         self._lease = lease
         self._time = clock
@@ -94,8 +93,7 @@ class Lane:
         self._eager = False
         self._wake = asyncio.Event()
         self._allowance = Allowance()
-        own = {} if lease.lane == destination.name else {"lane": lease.lane}
-        self._log = log.bind(destination=destination.name, **own)
+        self._log = log.bind(destination=destination.name)
         self._preparation = Preparation(destination, chatbots, clock.now, self._caller, self._log)
 
     @property
@@ -186,7 +184,8 @@ class Lane:
             batch = next_batch(self._ready, self._batch_size(), self._now - self.destination.batch_linger)
             if not batch:
                 return
-            place = await self._limits.pace.wait(self._wake, lambda: self._stopping) if self._limits.pace else None
+            pace = self.destination.pace
+            place = await pace.wait(self._wake, lambda: self._stopping) if pace else None
             # Much may have happened while it waited.
             if not self._may_call(batch) or len(batch) > self._batch_size():
                 self._ready.extendleft(reversed(batch))
@@ -205,7 +204,7 @@ class Lane:
             or self._now < self._allowance.nothing_until
         ):
             return False
-        concurrency = self._limits.concurrency
+        concurrency = self.destination.concurrency
         if len(self._tasks) >= concurrency * UNSETTLED_LIMIT:
             return False
         pause = self._health.pause
@@ -251,14 +250,14 @@ class Lane:
         if self._changed or self._stopping or self._held or (self._reading and not self._reading.done()):
             return
         size = self.destination.batch_size
-        ahead = self._limits.concurrency * size * READ_AHEAD
+        ahead = self.destination.concurrency * size * READ_AHEAD
         fresh = ahead - len(self._ready) - len(self._aside)
         probe = self._health.pause is not None and self._lacks_probe()
         if (fresh < ahead - ahead // 2 and not probe) or self._agenda.full:
             return
         fresh = max(fresh, 1)
         # No retry is taken before it can go: a new lead that comes meanwhile goes first.
-        retries = (self._limits.concurrency - self._calls) * size - len(self._ready)
+        retries = (self.destination.concurrency - self._calls) * size - len(self._ready)
         if self._now < self._allowance.retries_until:
             retries = 0
         more = self._more and len(self._agenda) < KNOWN_LIMIT
@@ -335,8 +334,8 @@ class Lane:
         try:
             while parts:
                 part = parts.pop()
-                if self._limits.pace:
-                    self._limits.pace.prepay(place or await self._limits.pace.take())
+                if self.destination.pace:
+                    self.destination.pace.prepay(place or await self.destination.pace.take())
                     place = None
                 outcomes, call = await self._caller.deliver(self.destination, part, self._time.now, self._log)
                 self._allowance = self._time.allowance(allowed(self.destination.connector, self._log))

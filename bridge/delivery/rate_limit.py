@@ -1,4 +1,4 @@
-"""The rate limit of a destination: one for each of its lanes and for every request that its connector sends."""
+"""The rate limit of a destination: one for its lane and for every request that its connector sends."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,9 @@ class Place:
     """When its request has arrived at the latest."""
 
 
-@dataclass(slots=True)
-class _Call:
-    """A call of a connector. The tasks that it starts share it."""
-
-    pace: "Pace"
-    """That of the lane whose call it is."""
-    prepaid: list[Place]
-    """For requests that it may send without waiting: the lane has waited for them."""
-
-
-_call: ContextVar[_Call | None] = ContextVar("call", default=None)
-
+_prepaid: ContextVar[list[Place] | None] = ContextVar("prepaid", default=None)
+"""Of a call of a connector, shared by the tasks that it starts: requests that it may send without waiting, because the
+lane has waited for them."""
 
 MOST_SLACK = 0.1
 """Seconds by which two requests may come closer to each other on their way, in any window that is long enough."""
@@ -48,8 +39,7 @@ class Pace:
 
     A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a fiftieth of
     the limit is the burst and the rest the rate; a limit too small for that is paced evenly. The window is taken to be
-    a little longer than it is: requests that are sent in time may arrive closer to each other. So paces that have a
-    part of a limit each keep it together. Used by one event loop.
+    a little longer than it is: requests that are sent in time may arrive closer to each other. Used by one event loop.
 
     Between the bucket and the destination's own count a request may be held up, by a process that waits for its turn
     at the processor as much as by a network. So the last requests have a place each, and the next one waits until a
@@ -114,27 +104,22 @@ class Pace:
             await self._limiter.acquire()
 
     def prepay(self, place: Place) -> None:
-        """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`.
-
-        Their further requests wait for this pace.
-        """
-        call = _call.get()
-        if call is None or call.pace is not self:
-            _call.set(_Call(self, [place]))
+        """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`."""
+        prepaid = _prepaid.get()
+        if prepaid is None:
+            _prepaid.set([place])
         else:
-            call.prepaid.append(place)
+            prepaid.append(place)
 
     @contextlib.asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
         """Wait before a request, unless it is prepaid; to be left when it has been answered.
 
-        This is `connectors.base.Context.pace`. In a call that a lane makes, it is the lane's pace that counts: where a
-        destination is split, its lanes share the connector, and each of them has its own. What is raised within tells
-        that no answer came: the request may arrive later.
+        This is `connectors.base.Context.pace`. What is raised within tells that no answer came: the request may arrive
+        later.
         """
-        call = _call.get()
-        pace = call.pace if call else self
-        place = await pace._kept(call.prepaid.pop()) if call and call.prepaid else await pace.take()  # noqa: SLF001 - another one of this class
+        prepaid = _prepaid.get()
+        place = await self._kept(prepaid.pop()) if prepaid else await self.take()
         yield
         place.arrived = min(place.arrived, asyncio.get_running_loop().time())
 

@@ -3,9 +3,6 @@
 A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
 settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
 
-A destination has one lane, or one for each of its shards (`delivery.sharding`). The store holds the number of shards in
-force; it follows the configuration once no process works by the old number.
-
 Where several processes serve one store, each works its share (`delivery.assignment`). A lane that is another process's
 share is given up once the calls under way in it are settled, so a lane moves without a call being made twice. Another
 process takes a lane over only when its owner has died or cannot reach the store, at the end of the lease.
@@ -20,7 +17,7 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -31,10 +28,9 @@ from bridge.delivery.attempt import Caller
 from bridge.delivery.lane import Lane
 from bridge.delivery.lane_faults import Faults
 from bridge.delivery.rate_limit import Pace
-from bridge.delivery.sharding import lanes_of, shard
 from bridge.errors import StoreUnavailableError
 from bridge.mapping.record import LeftOutError
-from bridge.store.interface import Lease, Meeting, Store
+from bridge.store.interface import Lease, Store
 
 LEASE_SECONDS = 6.0
 FIRST_FENCE = 1
@@ -74,13 +70,6 @@ class Lanes:
         """The lanes that this process has worked."""
         self._share: frozenset[str] = frozenset()
         """The lanes that this process is to work."""
-        self._shards: Mapping[str, int] | None = None
-        """By destination: the number in force, where it is not 1, as of the last meeting; None before the first."""
-        self._differing: frozenset[str] = frozenset()
-        """Destinations for which that is another number than the configuration's."""
-        self._dividing: frozenset[str] = frozenset()
-        """Destinations whose deliveries are being given their shards."""
-        self._divider: asyncio.Task[None] | None = None
         self._elsewhere: dict[str, float] = {}
         """When each lane was last seen in another process's hands, in the loop's time."""
         self._cut_off = False
@@ -107,19 +96,17 @@ class Lanes:
         return {lane.destination.name: lane.destination for lane in self._lanes.values()}
 
     def complete(self) -> bool:
-        """Whether all lanes of every destination are owned, by this process or by others that serve the same store.
+        """Whether the lanes of all destinations are owned, by this process or by others that serve the same store.
 
-        A lane that one process has left and another has not taken yet counts as owned as long as that may take. So
-        do the lanes of a destination while what waits for it is being divided, which some process always goes on with.
+        A lane that one process has left and another has not taken yet counts as owned as long as that may take.
         """
         since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
         return (
             not self._cut_off
             and not self.failing()
             and all(
-                lane in self._leases or self._elsewhere.get(lane, -math.inf) >= since
-                for name in self._config().destinations.keys() - self._dividing
-                for lane in lanes_of(name, (self._shards or {}).get(name, 1))
+                name in self._leases or self._elsewhere.get(name, -math.inf) >= since
+                for name in self._config().destinations
             )
         )
 
@@ -130,8 +117,7 @@ class Lanes:
 
     def failing(self) -> frozenset[str]:
         """Return the destinations whose lanes fail again and again here, and are worked by no other process."""
-        lanes = self._faults.given_up - self._theirs
-        return frozenset(shard(lane).destination for lane in lanes) & self._config().destinations.keys()
+        return (self._faults.given_up - self._theirs) & self._config().destinations.keys()
 
     async def run(self) -> None:
         """Own lanes until `stop`.
@@ -153,9 +139,6 @@ class Lanes:
                 # When somebody has died, at the very end of its leases.
                 async with asyncio.timeout(min(RENEW_SECONDS, self._soonest + TICK_SECONDS)):
                     await self._wake.wait()
-        if self._divider:
-            self._divider.cancel()
-            await asyncio.gather(self._divider, return_exceptions=True)
         for destination in self._config().destinations.values():
             self._close(destination)
         if self._closing:
@@ -197,17 +180,16 @@ class Lanes:
 
     async def _claim(self) -> None:
         """Learn which lanes are this process's, and take, renew and give up leases accordingly."""
-        names = [] if self._stopping else [lane for each in self._config().destinations.values() for lane in each.lanes]
+        names = [] if self._stopping else list(self._config().destinations)
         asked_at = asyncio.get_running_loop().time()
         self._faults.look(self._began_at, asked_at)
         given_up = self._faults.given_up.intersection(names)
         offered = [name for name in names if name not in given_up]
         try:
             meeting = await self._store.meet(self.owner, offered, self._clock(), LEASE_SECONDS)
-            wanted = {process: frozenset(filter(meeting.works, lanes)) for process, lanes in meeting.wanted.items()}
-            self._share = shares(wanted, meeting.holders).get(self.owner, frozenset())
-            left = given_up.difference(*wanted.values())
-            self._share |= {name for name in left if meeting.works(name) and not self._faults.rests(name, asked_at)}
+            self._share = shares(meeting.wanted, meeting.holders).get(self.owner, frozenset())
+            left = given_up.difference(*meeting.wanted.values())
+            self._share |= {name for name in left if not self._faults.rests(name, asked_at)}
             # What is being stopped is kept until its calls are settled.
             keep = self._share | self._lanes.keys()
             if gone := self._leases.keys() - keep:
@@ -221,54 +203,18 @@ class Lanes:
         self._soonest = meeting.soonest - (asyncio.get_running_loop().time() - asked_at)
         self._leases = leases
         self._theirs = frozenset(lane for lane, holder in meeting.holders.items() if holder != self.owner)
-        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone, *self._learn(meeting)], asked_at)
+        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
-        if gone and self._differing:
-            # What was given up may be the last that another number of shards waited for.
-            self._wake.set()
         for name, lane in self._lanes.items():
             if name not in leases or name not in self._share:
                 lane.stop()
         if self._stopping:
             return
         # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
-        for destination in self._config().destinations.values():
-            for name in destination.lanes:
-                mine = name in leases and name in self._share and name not in self._lanes
-                if mine and not self._faults.rests(name, asked_at):
-                    self._begin(destination, leases[name])
-
-    def _learn(self, meeting: Meeting) -> list[str]:
-        """Take over what is in force by now; give the lanes that there have not been before."""
-        destinations = self._config().destinations
-        in_force = {name: meeting.shards.get(name, 1) for name in destinations}
-        before, self._shards, self._dividing = self._shards, meeting.shards, meeting.dividing
-        new = [name for name, shards in in_force.items() if shards != (before or {}).get(name, 1)]
-        for name in new:
-            log.info("shards_in_force", destination=name, shards=in_force[name])
-        differing = frozenset(name for name, shards in in_force.items() if shards != destinations[name].shards)
-        for name in differing - self._differing:
-            # As soon as no process goes by the old number any more; until then this one does not work the destination.
-            log.info("shards_wait", destination=name, shards=destinations[name].shards, in_force=in_force[name])
-        self._differing = differing
-        mine = [each for each in sorted(meeting.dividing) if each in destinations]
-        if mine and not self._divider and not self._stopping:
-            self._divider = asyncio.get_running_loop().create_task(self._divide(mine), name="dividing")
-            self._divider.add_done_callback(self._divided)
-        return [] if before is None else [lane for name in new for lane in lanes_of(name, in_force[name])]
-
-    async def _divide(self, names: Sequence[str]) -> None:
-        for name in names:
-            while await self._store.divide(name):
-                pass
-
-    def _divided(self, task: asyncio.Task[None]) -> None:
-        self._divider = None
-        if not task.cancelled() and (error := task.exception()):
-            # The next meeting finds it unfinished.
-            log.warning("not_divided", error=str(error))
-        else:
-            self._wake.set()
+        for name, destination in self._config().destinations.items():
+            mine = name in leases and name in self._share and name not in self._lanes
+            if mine and not self._faults.rests(name, asked_at):
+                self._begin(destination, leases[name])
 
     def _last_until(self, moment: float) -> None:
         """See to it that no call begins after the leases are over, where others may have the lanes then.
@@ -307,9 +253,9 @@ class Lanes:
             lane.probe_at_once()
         self._lanes[lane.name] = lane
         self._began_at[lane.name] = asyncio.get_running_loop().time()
-        first = lease.fence == FIRST_FENCE and destination.shards == 1 and destination.name not in self._begun
+        first = lease.fence == FIRST_FENCE and destination.name not in self._begun
         self._begun.add(destination.name)
-        work = _work(lane, destination.limits[lane.name].pace, first=first)
+        work = _work(lane, destination.pace, first=first)
         task = asyncio.get_running_loop().create_task(work, name=f"lane {lane.name}")
         self._running[lane.name] = task
         task.add_done_callback(lambda done: self._ended(lane, done))
@@ -350,11 +296,8 @@ class Lanes:
         return config.chatbots.get(name)
 
     def _accepted(self, destinations: frozenset[str]) -> None:
-        configured = self._config().destinations
-        for destination in destinations & configured.keys():
-            for name in configured[destination].lanes:
-                if lane := self._lanes.get(name):
-                    lane.wake()
+        for name in destinations & self._lanes.keys():
+            self._lanes[name].wake()
 
     def _changed(self) -> None:
         for lane in self._lanes.values():

@@ -11,13 +11,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, select, update
 
-from bridge.delivery.sharding import lanes_of
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
-from bridge.store.sharding import keep_shards, mark
 from bridge.store.transaction import insert_missing
 
 IDS_LIMIT = 500
@@ -32,8 +30,6 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
     One that had ended gets its whole patience again: its failures are forgotten, its attempts and its memo are not.
     One that is pending becomes due, and stays as patient as it was.
     """
-    asked = select(deliveries.c.destination).where(_among(ids)).distinct()
-    keep_shards(connection, connection.execute(asked).scalars())
     found = _locked(connection, ids)
     ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
     waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
@@ -45,7 +41,6 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
             attempts=_tried(),
             failures=0,
             failing_since=None,
-            shard=mark(deliveries.c.destination),
         )
     )
     connection.execute(_update(waiting).values(due_at=now))
@@ -68,18 +63,15 @@ def move(connection: Connection, delivery: int, route: str, destination: str, no
 
     For a pending or dead one. What its old destination had said, and the connector's memo, stay behind.
     """
-    asked = select(deliveries.c.event_seq, deliveries.c.destination).where(deliveries.c.id == delivery)
-    moving = connection.execute(asked).one()
-    taken = select(deliveries.c.id).where(deliveries.c.event_seq == moving.event_seq, deliveries.c.route == route)
+    event_seq = connection.execute(select(deliveries.c.event_seq).where(deliveries.c.id == delivery)).scalar_one()
+    taken = select(deliveries.c.id).where(deliveries.c.event_seq == event_seq, deliveries.c.route == route)
     if connection.execute(taken).first():
         return False
-    keep_shards(connection, {moving.destination, destination})
     replay(connection, [delivery], now)
     connection.execute(
         _update([delivery]).values(
             route=route,
             destination=destination,
-            shard=mark(destination),
             failures=0,
             failing_since=None,
             reason=None,
@@ -117,7 +109,7 @@ def release(connection: Connection, request: int, routed: Sequence[RoutedEvent])
 
 
 def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
-    """Hold a destination's lanes, whether a process has worked them before or not."""
+    """Hold a destination's lane, whether a process has worked it before or not."""
     keys = keys_of(connection)
     held = {
         "paused_by": pause.by,
@@ -130,14 +122,9 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
 
 
 def resume_lane(connection: Connection, name: str) -> bool:
-    """Let a destination's lanes go, whoever has paused them; False if none was paused."""
-    shards = connection.execute(select(lanes.c.shards).where(lanes.c.name == name)).scalar() or 1
-    paused = select(lanes.c.name).where(
-        lanes.c.name.in_({name, *lanes_of(name, shards)}), lanes.c.paused_by.is_not(None)
-    )
-    # In the order in which claims lock them, and none beside these.
-    held = connection.execute(paused.order_by(lanes.c.name).with_for_update(key_share=True)).scalars().all()
-    return bool(connection.execute(update(lanes).where(lanes.c.name.in_(held)).values(_UNPAUSED)).rowcount)
+    """End the pause of a destination's lane, an operator's or its own; False if it was not paused."""
+    paused = lanes.c.name == name, lanes.c.paused_by.is_not(None)
+    return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 
 
 def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect, Engine
 
-from bridge.delivery.sharding import Shard
 from bridge.store.encryption import KeyRing
 
 LOCK_NOT_AVAILABLE = "55P03"
@@ -29,7 +28,7 @@ READ_BYTES = 1024 * 1024
 class Queue(Protocol):
     """The two hot questions, in the form that the engine answers fastest. Thread-safe."""
 
-    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
+    def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
         """Read the columns of `Due` of a lane's pending deliveries with ids above `after`, oldest first."""
         ...
 

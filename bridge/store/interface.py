@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from bridge.delivery.sharding import SPLIT, shard
 from bridge.event import Event, Room
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
@@ -144,19 +143,8 @@ class Meeting:
     """By process: the lanes that it would work."""
     holders: Mapping[str, str]
     """By lane: the process whose lease of it is not over."""
-    shards: Mapping[str, int] = field(default_factory=dict)
-    """By destination: the number of shards in force, where it is not 1."""
-    dividing: frozenset[str] = frozenset()
-    """Destinations whose deliveries are still being given their shards: until then nobody works them."""
     soonest: float = math.inf
     """Seconds until the first of the others, or of their leases, is over if it is not renewed."""
-
-    def works(self, lane: str) -> bool:
-        """Whether a lane is one of the number of shards that is in force."""
-        if SPLIT not in lane:
-            return lane not in self.shards
-        of = shard(lane)
-        return of.of == self.shards.get(of.destination, 1)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -215,10 +203,7 @@ class Store(Protocol):
         ...
 
     async def due(self, lane: str, after: int, limit: int) -> list[Due]:
-        """Read the pending deliveries of a lane with ids above `after`, oldest first.
-
-        Under a destination's own name all of them, whether it is split or not.
-        """
+        """Read the pending deliveries of a lane with ids above `after`, oldest first."""
         ...
 
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
@@ -232,24 +217,14 @@ class Store(Protocol):
     async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
         """Be known for `ttl` seconds from `now` as a process that would work these lanes; learn who else is there.
 
-        Where this process alone may serve, nobody else is. The lanes' names tell into how many shards this process
-        would split each destination. Its number comes into force when no process that is known, and no lease, is of
-        the number that was in force before; the fences of those lanes rise with it.
-        """
-        ...
-
-    async def divide(self, destination: str) -> bool:
-        """Give the next of a destination's pending deliveries the shards that are in force; False if all have theirs.
-
-        To be repeated until then: each call is a short transaction. Any number of processes may do it at once.
+        Where this process alone may serve, nobody else is there.
         """
         ...
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`.
 
-        Only lanes of the number of shards that is in force, and only once the deliveries that wait are divided. Where
-        several machines share the store, its own clock counts instead of `now`, here and in `meet`.
+        Where several machines share the store, its own clock counts instead of `now`, here and in `meet`.
         """
         ...
 
@@ -269,7 +244,7 @@ class Store(Protocol):
         ...
 
     async def paused(self, lane: str) -> Pause | None:
-        """Read why a lane is paused; an operator's pause is of the destination, and of all its lanes."""
+        """Read why a lane is paused; None if it is not."""
         ...
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:

@@ -1,19 +1,17 @@
 """Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
 
-from bridge.delivery.sharding import shard
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import keys_of
 from bridge.store.interface import Lease, Meeting, Pause
 from bridge.store.lane_queries import pause_of
 from bridge.store.schema import lanes, members
-from bridge.store.sharding import Wanted, agree
 from bridge.store.transaction import add_lanes
 
 _Rows = dict[str, Row[*tuple[Any, ...]]]
@@ -33,8 +31,7 @@ def claim(
 
     Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
     claim at once, each sees what the one before has taken: the rows are locked in one order until the commit, all that
-    it takes and all that it renews by one statement. Lanes of a number of shards that is not in force, or whose
-    deliveries are not divided yet, are nobody's.
+    it takes and all that it renews by one statement.
 
     With `skip` only the owner's lanes are renewed, and those whose rows another transaction holds are left as they are.
     With `alone` all lanes but `names` are left as they are.
@@ -45,9 +42,8 @@ def claim(
         held &= lanes.c.name.in_(names)
     own = frozenset(connection.execute(select(lanes.c.name).where(held)).scalars())
     rest = [name for name in names if name not in own and not skip]
-    wanted = {*rest, *(shard(name).destination for name in rest)}
-    add_lanes(connection, wanted)
-    rows = _locked(connection, or_(held, lanes.c.name.in_(wanted)), skip=skip)
+    add_lanes(connection, frozenset(rest))
+    rows = _locked(connection, or_(held, lanes.c.name.in_(rest)), skip=skip)
     # Nobody can have changed what they are of.
     asked = {name: rows[name] for name in names if name in rows}
     kept = {n: Lease(n, row.fence) for n, row in asked.items() if row.owner == owner and row.lease_until > now}
@@ -67,7 +63,7 @@ def lasting(connection: Connection, owner: str, now: float, seconds: float) -> d
 def _taken(
     connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
 ) -> dict[str, Lease]:
-    given = {name: rows[name] for name in names if name in rows and _in_force(name, rows)}
+    given = {name: rows[name] for name in names if name in rows}
     own = [name for name, row in given.items() if row.owner == owner]
     free = [name for name, row in given.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
     values = {"owner": owner, "lease_until": until}
@@ -95,18 +91,11 @@ def release(connection: Connection, owner: str | None, names: Sequence[str] | No
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
-def _in_force(name: str, rows: _Rows) -> bool:
-    lane = shard(name)
-    destination = rows.get(lane.destination)
-    return destination is not None and bool(destination.shards == lane.of and destination.divided_to is None)
-
-
 def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
-    """Lock rows against each other's claims, against settlements, and against a change of the number of shards.
+    """Lock rows against each other's claims, and against settlements.
 
-    Not against who only needs that number to stay what it is (`actions.replay`): PostgreSQL's FOR NO KEY UPDATE. In the
-    order of the names, as whoever else locks several: else two could wait for each other, until the server ends one of
-    them after a second.
+    The rows are locked in the order of their names, as by all others that lock several. Otherwise two transactions
+    could wait for each other, until the server ends one of them after a second.
     """
     asked = select(lanes).where(which).order_by(lanes.c.name)
     return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True, skip_locked=skip))}
@@ -139,11 +128,8 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
 
 def paused(connection: Connection, name: str) -> Pause | None:
     """Read why a lane is paused; None if it is not, or is not known."""
-    asked = select(lanes).where(lanes.c.name.in_({name, shard(name).destination}), lanes.c.paused_by.is_not(None))
-    keys = keys_of(connection)
-    found = {row.name: pause_of(keys, row) for row in connection.execute(asked)}
-    whole = found.get(shard(name).destination)
-    return whole if whole and whole.by == "operator" else found.get(name)
+    row = connection.execute(select(lanes).where(lanes.c.name == name, lanes.c.paused_by.is_not(None))).one_or_none()
+    return pause_of(keys_of(connection), row) if row else None
 
 
 def meet(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
@@ -159,40 +145,30 @@ def meet(connection: Connection, owner: str, names: Sequence[str], now: float, t
         connection.execute(delete(members).where(members.c.name.in_(gone)))
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
-    agree(connection, names, now, lambda: _wanted(_there(connection, now)))
-    there = _there(connection, now)
+    there = connection.execute(select(members).where(members.c.until > now)).all()
     ends = min((each.until for each in there if each.name != owner), default=math.inf)
-    return _meeting(connection, owner, _wanted(there), now, ends)
+    wanted = {each.name: frozenset(orjson.loads(each.lanes)) for each in there}
+    return _meeting(connection, owner, wanted, now, ends)
 
 
 def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
     """Do the same for the one process that may serve the store: there is nobody to be known to."""
-    wanted = {owner: frozenset(names)}
-    agree(connection, names, now, lambda: wanted)
-    return _meeting(connection, owner, wanted, now)
+    return _meeting(connection, owner, {owner: frozenset(names)}, now)
 
 
-def _there(connection: Connection, now: float) -> Sequence[Row[Any]]:
-    return connection.execute(select(members).where(members.c.until > now)).all()
-
-
-def _wanted(there: Iterable[Row[Any]]) -> Wanted:
-    return {each.name: frozenset(orjson.loads(each.lanes)) for each in there}
-
-
-def _meeting(connection: Connection, owner: str, wanted: Wanted, now: float, ends: float = math.inf) -> Meeting:
+def _meeting(
+    connection: Connection, owner: str, wanted: Mapping[str, frozenset[str]], now: float, ends: float = math.inf
+) -> Meeting:
     """Read the rest. `ends` is when the first of the other processes is there no longer, if it says no more.
 
     One that has died between its last meeting and its claim is known for longer than its leases last.
     """
-    held = lanes.c.owner.is_not(None) & (lanes.c.lease_until > now)
-    columns = (lanes.c.name, lanes.c.owner, lanes.c.lease_until, lanes.c.shards, lanes.c.divided_to)
-    rows = connection.execute(select(*columns).where(or_(held, lanes.c.shards > 1))).all()
-    leased = [row for row in rows if row.owner is not None and row.lease_until > now]
+    held = select(lanes.c.name, lanes.c.owner, lanes.c.lease_until).where(
+        lanes.c.owner.is_not(None), lanes.c.lease_until > now
+    )
+    leased = connection.execute(held).all()
     return Meeting(
         wanted,
         holders={row.name: row.owner for row in leased},
-        shards={row.name: row.shards for row in rows if row.shards > 1},
-        dividing=frozenset(row.name for row in rows if row.divided_to is not None),
         soonest=min((ends, *(row.lease_until for row in leased if row.owner != owner))) - now,
     )

@@ -16,7 +16,6 @@ from psycopg.pq import Format, PGconn, Ping, TransactionStatus
 from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
-from bridge.delivery.sharding import Shard
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import READ_BYTES, Queue, RemoteCommits, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
@@ -306,14 +305,11 @@ def _unheard(_: object) -> None:
     return None
 
 
-# One destination, or one shard, only, but so that the planner does not know it: by an order of `id` alone it may take
+# One destination only, but so that the planner does not know it: by an order of `id` alone it may take
 # the primary key for the better way, where one has most of what waits, and read through all that is older.
 _DUE = """
 SELECT id, contact, due_at, failures, attempts FROM deliveries
 WHERE state = 'pending' AND (destination, id) > (%s, %s) AND destination <= %s ORDER BY destination, id LIMIT %s"""
-_DUE_OF_SHARD = """
-SELECT id, contact, due_at, failures, attempts FROM deliveries
-WHERE destination = %s AND state = 'pending' AND (shard, id) > (%s, %s) AND shard <= %s ORDER BY shard, id LIMIT %s"""
 # The length of a payload is known without reading it. The planner has the rows sorted by id for the sum.
 _READ_DUE = """
 SELECT delivery, event, chatbot, payload, received_at, verified_by, route, attempts, failures, failing_since, memo,
@@ -330,13 +326,8 @@ FROM (
 class _Queue:
     """The hot questions; see `bridge.store.driver.Queue`."""
 
-    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
-        statement, asked = (
-            (_DUE, (lane.destination, after, lane.destination, limit))
-            if lane.mark is None
-            else (_DUE_OF_SHARD, (lane.destination, lane.mark, after, lane.mark, limit))
-        )
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, asked).fetchall()
+    def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(_DUE, (lane, after, lane, limit)).fetchall()
         return rows
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:

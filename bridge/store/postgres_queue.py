@@ -9,8 +9,7 @@ process; so a process that is stopped at any moment never leaves a lock behind.
 **Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
 PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
 commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`TURN`). That costs
-little, since a commit carries all that waits. What follows it in the function sees what was committed while it waited,
-the numbers of shards too, which are changed in such a turn
+little, since a commit carries all that waits. What follows it in the function sees what was committed while it waited
 (https://www.postgresql.org/docs/current/xfunc-volatility.html: volatile functions obtain a fresh snapshot at the start
 of each query they execute).
 """
@@ -24,8 +23,8 @@ import orjson
 from sqlalchemy import Connection, text
 
 from bridge.store.driver import LOCK_NOT_AVAILABLE, raw
-from bridge.store.sharding import TURN, mark_text
 from bridge.store.sqlite_queue import ACCEPTED, SETTLED, Settled
+from bridge.store.transaction import TURN
 
 LOCK_SECONDS = 5
 """How long a statement waits for what another transaction holds before the sender is told to come again."""
@@ -40,7 +39,7 @@ _REPLACED = b"\\ufffd"
 
 # What was erased is not kept again (`tombstones`). As questions of their own they look into the keys' indexes; as
 # NOT EXISTS the whole table may be read for each call.
-_ACCEPT = f"""
+_ACCEPT = """
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     json_to_recordset(group_of_rows) AS (id text, received_at float8, chatbot text, state text, type text, form text,
@@ -48,8 +47,6 @@ WITH given AS MATERIALIZED (
     unnest(payloads)
   ) WITH ORDINALITY AS g(id, received_at, chatbot, state, type, form, contact, phone, verified_by, deliveries, payload,
     place)
-), split AS MATERIALIZED (
-  SELECT name, shards FROM lanes WHERE shards > 1
 ), added AS (
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
     SELECT decode(g.id, 'hex'), g.received_at, g.chatbot, g.state, g.type, g.form, g.payload, g.verified_by
@@ -61,10 +58,8 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING
     RETURNING seq, id
 ), queued AS (
-  INSERT INTO deliveries
-    (event_seq, route, destination, contact, phone, shard, state, due_at, settled_at, reason, detail)
+  INSERT INTO deliveries (event_seq, route, destination, contact, phone, state, due_at, settled_at, reason, detail)
     SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact, g.phone,
-      {mark_text("s.shards", "g.contact")},
       CASE WHEN d.value ->> 2 IS NULL THEN 'pending' ELSE 'dead' END,
       CASE WHEN d.value ->> 2 IS NULL THEN g.received_at END,
       CASE WHEN d.value ->> 2 IS NOT NULL THEN g.received_at END,
@@ -72,10 +67,9 @@ WITH given AS MATERIALIZED (
       d.value ->> 2
     FROM added JOIN given g ON decode(g.id, 'hex') = added.id
       CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
-      LEFT JOIN split s ON s.name = d.value ->> 1
     ORDER BY added.seq, d.place
 )
-SELECT added.id FROM added"""  # noqa: S608 - our own words
+SELECT added.id FROM added"""
 
 # The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
 # what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the

@@ -20,7 +20,6 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    SmallInteger,
     String,
     Table,
     Text,
@@ -96,8 +95,6 @@ deliveries = Table(
     Column("remote_url", Text, nullable=True),
     # What the connector asked to remember (`connectors.base.Record.memo`), as JSON.
     Column("memo", Text, nullable=True),
-    # `delivery.sharding.Shard.mark`: the shard of its destination, as of when the delivery last became pending.
-    Column("shard", SmallInteger, nullable=True),
     # `Event.phone`.
     Column("phone", BigInteger, nullable=True),
     UniqueConstraint("event_seq", "route"),
@@ -113,14 +110,6 @@ deliveries = Table(
         "destination",
         "id",
         sqlite_where=text("state = 'pending'"),
-    ),
-    # The same where the destination is split. What is not split is not in it, and pays nothing for it.
-    Index(
-        "ix_deliveries_shards",
-        "destination",
-        "shard",
-        "id",
-        sqlite_where=text("state = 'pending' AND shard IS NOT NULL"),
     ),
     # With their events, so that those of a chatbot are looked up without reading each delivery too.
     Index("ix_deliveries_dead", "id", "event_seq", sqlite_where=text("state = 'dead'")),
@@ -163,29 +152,22 @@ attempts = Table(
 lanes = Table(
     "lanes",
     metadata,
-    # The destination's name, or that of one of its shards (`delivery.sharding.Shard.lane`). A split destination has a
-    # row of its own too, which nobody owns: whoever changes something about its lanes locks it.
+    # The destination's name.
     Column("name", String, primary_key=True),
     # The process that works the lane, and until when. Whoever takes it over adds one to the fence; a settle that
     # comes with an older fence is refused.
     Column("owner", String, nullable=True),
     Column("fence", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double, nullable=True),
-    # A pause by an operator lasts until `resume`, and is in the destination's row; one by the lane itself is probed
-    # when it is over.
+    # A pause by an operator lasts until `resume`; the lane probes its own when it is over.
     Column("paused_by", String, nullable=True),
     Column("pause_reason", String, nullable=True),
     Column("pause_detail", Text, nullable=True),
     Column("paused_until", Double, nullable=True),
-    # In the destination's row: into how many shards it is split. While the deliveries that were pending at the last
-    # change are being marked, the id up to which they are; nobody works the lanes before that is done.
-    Column("shards", SmallInteger, nullable=False, server_default=text("1")),
-    Column("divided_to", BigInteger, nullable=True),
     CheckConstraint("paused_by IS NULL OR paused_by IN ('operator', 'lane')", name="paused_by"),
     CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
     CheckConstraint("(paused_by IS NULL) = (pause_reason IS NULL)", name="pause"),
     CheckConstraint("paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name="paused_until"),
-    Index("ix_lanes_split", "shards", sqlite_where=text("shards > 1")),
 )
 
 members = Table(

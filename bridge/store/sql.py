@@ -11,7 +11,6 @@ from typing import TypeVar, cast
 import structlog
 from sqlalchemy import Connection, text
 
-from bridge.delivery.sharding import shard
 from bridge.errors import RowLockedError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
@@ -25,7 +24,6 @@ from bridge.store import (
     queue,
     retention,
     secrets,
-    sharding,
     tombstones,
 )
 from bridge.store.driver import Driver, RemoteCommits, raw
@@ -132,19 +130,17 @@ class SqlStore:
 
     async def due(self, lane: str, after: int, limit: int) -> list[Due]:
         """Read the pending deliveries of a lane; see `Store.due`."""
-        of = shard(lane)
-        rows = await self._read(lambda c: self._queue.due(c, of, after, limit))
+        rows = await self._read(lambda c: self._queue.due(c, lane, after, limit))
         return [Due(*row) for row in rows]
 
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
         """Read deliveries with their events; see `Store.read`."""
-        of = shard(lane).destination
 
         def question(connection: Connection, wanted: Sequence[int]) -> tuple[list[Delivery], int | None]:
             keys = keys_of(connection)
             rows = self._queue.read(connection, wanted)
             # Not by the statement: it would rather look for all that waits for the destination than for these ids.
-            found = [delivery_of(keys, row) for row in rows if row[-1] == of]
+            found = [delivery_of(keys, row) for row in rows if row[-1] == lane]
             return found, rows[-1][0] if rows else None
 
         while ids:
@@ -162,10 +158,6 @@ class SqlStore:
         # is not in it: the fewer events share a commit, the more each costs.
         self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
         return meeting
-
-    async def divide(self, destination: str) -> bool:
-        """Give the next pending deliveries their shards; see `Store.divide`."""
-        return await self._call(lambda c: sharding.divide(c, destination))
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""

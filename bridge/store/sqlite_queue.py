@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from bridge.store.driver import raw
-from bridge.store.sharding import mark_text
 
 ROWS_LIMIT = 64
 """The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
@@ -61,8 +60,7 @@ SETTLED = (
 """A row of `settle`: what becomes of a delivery, its attempt (`number` is null where there was none), the lease."""
 
 # What was erased is as good as known (`tombstones`).
-# Where nothing is split an index that holds nothing says so, and no destination is looked for.
-_ACCEPT = f"""
+_ACCEPT = """
 CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
     SELECT NEW.id, NEW.received_at, NEW.chatbot, NEW.state, NEW.type, NEW.form, NEW.payload, NEW.verified_by
@@ -71,18 +69,15 @@ CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
       AND NOT EXISTS (SELECT 1 FROM contact_tombstones WHERE contact = NEW.phone AND before > NEW.received_at)
     ON CONFLICT (id) DO NOTHING;
   SELECT leadbridge_known(NEW.id) WHERE changes() = 0;
-  INSERT INTO deliveries
-    (event_seq, route, destination, contact, phone, shard, state, due_at, settled_at, reason, detail)
+  INSERT INTO deliveries (event_seq, route, destination, contact, phone, state, due_at, settled_at, reason, detail)
     SELECT last_insert_rowid(), value ->> 0, value ->> 1, NEW.contact, NEW.phone,
-      CASE WHEN EXISTS (SELECT 1 FROM lanes WHERE shards > 1) THEN
-        (SELECT {mark_text("shards", "NEW.contact")} FROM lanes WHERE name = value ->> 1 AND shards > 1) END,
       iif(value ->> 2 IS NULL, 'pending', 'dead'),
       iif(value ->> 2 IS NULL, NEW.received_at, NULL),
       iif(value ->> 2 IS NULL, NULL, NEW.received_at),
       iif(value ->> 2 IS NULL, NULL, 'mapping'),
       value ->> 2
     FROM json_each(NEW.deliveries) WHERE changes() = 1;
-END"""  # noqa: S608 - our own words
+END"""
 # The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same. Of a delivery that
 # has been erased, or moved to another route, nothing is kept: it is tried there as if it had not been.
 _SETTLE = """

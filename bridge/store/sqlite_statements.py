@@ -13,7 +13,6 @@ import structlog
 from sqlalchemy import (
     CTE,
     Column,
-    ColumnElement,
     Connection,
     Dialect,
     Integer,
@@ -25,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ClauseElement
 
-from bridge.delivery.sharding import Shard
 from bridge.store.driver import READ_BYTES, raw
 from bridge.store.encryption import DamagedError, KeyRing
 from bridge.store.interface import Delivery
@@ -87,19 +85,24 @@ class Statements:
             dialect,
             1,
         )
-        of_destination = deliveries.c.destination == bindparam("destination")
-        self.due_text = _due(dialect, of_destination)
-        self.due_of_shard_text = _due(dialect, of_destination, deliveries.c.shard == bindparam("mark"))
+        self.due_text = str(
+            select(
+                deliveries.c.id,
+                deliveries.c.contact,
+                deliveries.c.due_at,
+                deliveries.c.failures,
+                deliveries.c.attempts,
+            )
+            .where(deliveries.c.destination == bindparam("destination"), PENDING, deliveries.c.id > bindparam("after"))
+            .order_by(deliveries.c.id)
+            .limit(bindparam("count", type_=Integer))
+            .compile(dialect=dialect)
+        )
 
-    def due(self, connection: Connection, lane: Shard, after: int, limit: int) -> Sequence[Sequence[Any]]:
+    def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
         """Read what is due; see `Queue.due`."""
         # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
-        statement, of = (
-            (self.due_text, (lane.destination,))
-            if lane.mark is None
-            else (self.due_of_shard_text, (lane.destination, lane.mark))
-        )
-        rows: Sequence[Sequence[Any]] = raw(connection).execute(statement, (*of, after, limit, 0)).fetchall()
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(self.due_text, (lane, after, limit, 0)).fetchall()
         return rows
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
@@ -118,17 +121,6 @@ class Statements:
 
 PENDING = text("deliveries.state = 'pending'")
 """Literal, not a parameter, so that the planner sees that the partial index answers it."""
-
-
-def _due(dialect: Dialect, *of: ColumnElement[bool]) -> str:
-    """Compile the question for what is due; its parameters are those of `of`, then the cursor and the count."""
-    return str(
-        select(deliveries.c.id, deliveries.c.contact, deliveries.c.due_at, deliveries.c.failures, deliveries.c.attempts)
-        .where(*of, PENDING, deliveries.c.id > bindparam("after"))
-        .order_by(deliveries.c.id)
-        .limit(bindparam("count", type_=Integer))
-        .compile(dialect=dialect)
-    )
 
 
 def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:

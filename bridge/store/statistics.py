@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Connection, cast, func, select
 
-from bridge.delivery.sharding import lanes_of, shard
 from bridge.event import EventState
-from bridge.store.encryption import keys_of
-from bridge.store.interface import DeliveryState, Pause
-from bridge.store.lane_queries import pause_of
+from bridge.store.interface import DeliveryState
 from bridge.store.quarantine import RoomCount, proven_keys, room_counts
 from bridge.store.queries import in_state
-from bridge.store.schema import deliveries, events, lanes
+from bridge.store.schema import deliveries, events
 from bridge.store.search import SPAN, first_delivery, seq_at
 
 HOUR = 3600
@@ -116,8 +113,6 @@ class AlertStatistics:
     unrecognised: int
     unrecognised_at: float | None
     """When the last unrecognised event was received."""
-    pauses: Mapping[str, Pause] = field(default_factory=dict)
-    """Of destinations that are split: one of their shards' own."""
     quarantined: Sequence[RoomCount] = ()
     proven_keys: Mapping[str, bytes] = field(default_factory=dict)
     """Under which keys a signature has held last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
@@ -132,7 +127,6 @@ def alert_statistics(connection: Connection, destinations: Sequence[str], *, who
         backlogs,
         count,
         latest_at,
-        _pauses(connection, destinations),
         tuple(room_counts(connection)) if whole else (),
         proven_keys(connection) if whole else {},
     )
@@ -168,16 +162,6 @@ def _backlog(connection: Connection, name: str) -> Backlog | None:
         return None
     count = connection.execute(select(func.count()).select_from(waiting.limit(COUNT_LIMIT).subquery())).scalar_one()
     return Backlog(name, received_at, count)
-
-
-def _pauses(connection: Connection, destinations: Sequence[str]) -> dict[str, Pause]:
-    split = select(lanes.c.name, lanes.c.shards).where(lanes.c.shards > 1)
-    names = [lane for row in connection.execute(split) if row.name in destinations for lane in lanes_of(*row)]
-    if not names:
-        return {}
-    paused = select(lanes).where(lanes.c.name.in_(names), lanes.c.paused_by == "lane").order_by(lanes.c.name)
-    keys = keys_of(connection)
-    return {shard(row.name).destination: pause_of(keys, row) for row in connection.execute(paused)}
 
 
 def _unrecognised(connection: Connection) -> tuple[int, float | None]:

@@ -13,8 +13,7 @@ from typing import Final
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, text, update
 
 from bridge.store.schema import contact_tombstones, tombstones
-from bridge.store.sharding import TURN
-from bridge.store.transaction import insert_missing
+from bridge.store.transaction import TURN, insert_missing
 
 STEP: Final = 500
 """Most rows that one transaction deletes. It takes a few milliseconds."""

@@ -13,6 +13,9 @@ from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver, raw
 from bridge.store.schema import lanes
 
+TURN: Final = f"pg_advisory_xact_lock({0x6C65616462726461})"
+"""PostgreSQL: waits for accepts under way, and has later ones wait until the commit."""
+
 
 def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
     """Add rows of lanes that have none yet, and write nothing where all have one.

@@ -1,11 +1,8 @@
-import asyncio
 import re
-from pathlib import Path
 
 import pytest
 
 from bridge.admin.dashboard.page import REFRESH
-from bridge.delivery.sharding import lanes_of
 from bridge.store import search
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
@@ -198,36 +195,3 @@ async def test_guessing_is_bounded_at_the_login(desk: Desk) -> None:
     for _ in range(10):
         assert (await desk.see("/login", token="wrong"))[0] == 401
     assert (await desk.see("/login", token=OPERATOR))[0] == 429
-
-
-async def test_a_split_destination_is_one_strip_and_one_button(desk: Desk, tmp_path: Path) -> None:
-    await desk.send()
-    await desk.settled()
-    file = tmp_path / "config.yaml"
-    new = tmp_path / ".config.new"
-    new.write_text(file.read_text().replace("connector: http", "connector: http\n    shards: 3"))
-    new.rename(file)
-    lanes = desk.bridge.lanes
-    while set(lanes.running) != set(lanes_of("crm", 3)) or not lanes.complete():
-        await asyncio.sleep(0.01)
-    (shown,) = (await desk.ask("GET", "/api/lanes"))[1]["lanes"]
-    assert (shown["name"], shown["state"], shown["owner"]) == ("crm", "running", lanes.owner)
-    assert [(each["number"], each["state"]) for each in shown["shards"]] == [
-        (number, "running") for number in (1, 2, 3)
-    ]
-    (configured,) = (await desk.ask("GET", "/api/destinations"))[1]["destinations"]
-    assert configured["shards"] == 3
-    token = await log_in(desk)
-    page = (await desk.see("/"))[1]
-    assert "3 shards, worked by 1 process<" in page
-    assert page.count("Pause crm") == 1
-    await desk.see("/lanes/crm/pause", csrf=token)
-    while not all(lane.pause for lane in lanes.running.values()):
-        await asyncio.sleep(0.01)
-    assert "resumed" in (await desk.see("/lanes/crm/resume", csrf=token))[1]
-    await desk.send()
-    await desk.settled()
-    text = (await desk.ask("GET", "/metrics"))[1]
-    assert 'leadbridge_lane_state{destination="crm",state="running"} 1.0' in text
-    assert "crm#" not in text
-    assert 'leadbridge_attempts_total{destination="crm",outcome="delivered",reason=""} 2.0' in text

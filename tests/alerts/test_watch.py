@@ -27,7 +27,6 @@ from bridge.config.model import AlertSettings
 from bridge.config.reload import load_files
 from bridge.delivery import retry
 from bridge.delivery.lane import Lane
-from bridge.delivery.sharding import lanes_of
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState, Room
 from bridge.ingress.spool import Spool
@@ -435,39 +434,3 @@ async def test_a_bridge_that_runs_tells(tmp_path: Path, target: Target) -> None:
 def test_a_bridge_without_alerts_does_without_apprise() -> None:
     code = "import sys, bridge.app, bridge.cli.serve; sys.exit('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-async def test_a_split_destination_is_told_by_who_works_its_first_shard(place: Place, target: Target) -> None:
-    names = lanes_of("crm", 3)
-    place.crm = destination("crm", place.connector, shards=3)
-    place.config = replace(place.config, destinations={"crm": place.crm})
-    await place.store.meet("me", names, place.clock(), 1e9)
-    await place.store.divide("crm")
-    leases = await place.store.claim("me", names, place.clock(), 1e9)
-
-    clock = LaneClock(place.clock, None, place.crm.retry)
-
-    def worked(*numbers: int) -> None:
-        lanes = [names[number - 1] for number in numbers]
-        place.lanes.clear()
-        for name in lanes:
-            place.lanes[name] = Lane(
-                place.crm,
-                place.config.chatbots.get,
-                place.store,
-                leases[name],
-                clock=clock,
-            )
-
-    await place.store.pause(leases[names[2]], Pause("lane", "unauthorized", "ada@example.com", place.clock() + 3600))
-    worked(2, 3)
-    await place.look(0, 60)
-    assert target.taken == []
-    # What pauses in another process is known from the store.
-    worked(1)
-    await place.look(0, 60)
-    (line,) = target.lines
-    assert line.startswith("crm: the lane has paused: it refuses the credentials")
-    await place.store.pause(leases[names[2]], None)
-    await place.look(0, CALM_SECONDS)
-    assert target.lines[1:] == ["over: crm: the lane has paused"]

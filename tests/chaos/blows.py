@@ -91,8 +91,7 @@ class Blows:
             case Blow.CLOCK:
                 victim.set_clock(step.shift)
             case Blow.RELOAD:
-                concurrency = 1 + step.choice % 12
-                victim.configure(concurrency=concurrency, shards=1 + step.choice // 12 % min(concurrency, 5))
+                victim.configure(concurrency=1 + step.choice % 12)
             case Blow.RELOAD_BROKEN:
                 victim.configure("destinations: {by_field: {connector: http")
                 await asyncio.sleep(step.lasts)

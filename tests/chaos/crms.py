@@ -115,7 +115,7 @@ async def crms(seed: int) -> AsyncIterator[tuple[Crm, ...]]:
                 wires[1],
                 by_key.faults,
                 # Split, as no reload has to make it.
-                http(f"{url[1]}/contacts", idempotency_key="quoted", timeout=_TIMEOUT, shards=3),
+                http(f"{url[1]}/contacts", idempotency_key="quoted", timeout=_TIMEOUT),
                 {"fields": _FIELDS},
                 lambda: Counter(int(each.fields["lead"]) for each in by_key.records),
                 lambda: by_key.ledger,

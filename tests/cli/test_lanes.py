@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.delivery.sharding import lanes_of
 from bridge.store.interface import Pause
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION
@@ -36,7 +35,6 @@ def test_every_configured_destination_is_shown(leadbridge: "Place") -> None:
         "reason": None,
         "detail": None,
         "paused_until": None,
-        "shards": [],
     }
     assert list(lanes(leadbridge)) == ["crm", "mail"]
 
@@ -140,40 +138,3 @@ def test_a_paused_lane_gets_new_events_all_the_same(leadbridge: "Place") -> None
     leadbridge.receive(lead())
 
     assert lanes(leadbridge)["crm"]["pending"] == 1
-
-
-def test_a_split_destination_is_one_row_with_its_shards(leadbridge: "Place") -> None:
-    async def split(store: "SqlStore") -> None:
-        now = time.time()
-        names = lanes_of("crm", 3)
-        await store.meet("host:1:abc", names, now, 600.0)
-        await store.divide("crm")
-        leases = await store.claim("host:1:abc", names[:2], now, 600.0)
-        await store.claim("host:2:def", names[2:], now, 600.0)
-        await store.pause(leases[names[1]], OWN)
-
-    leadbridge.with_store(split)
-
-    crm = lanes(leadbridge)["crm"]
-    assert (crm["state"], crm["owner"], crm["detail"]) == (
-        "paused",
-        "host:1:abc, host:2:def",
-        "shard 2 of 3: no connection",
-    )
-    assert [(each["number"], each["state"], each["owner"]) for each in crm["shards"]] == [
-        (1, "running", "host:1:abc"),
-        (2, "paused", "host:1:abc"),
-        (3, "running", "host:2:def"),
-    ]
-    assert list(lanes(leadbridge)) == ["crm", "mail"]
-    table = [line.split() for line in leadbridge("lanes", "list").stdout.splitlines()]
-    assert [line[:2] for line in table[1:]] == [
-        ["crm", "paused"],
-        ["#1/3", "running"],
-        ["#2/3", "paused"],
-        ["#3/3", "running"],
-        ["mail", "unowned"],
-    ]
-    assert "did you mean `crm`" in leadbridge("lanes", "pause", "crm#1/3").stderr
-    assert leadbridge("lanes", "resume", "crm").stdout == "lane crm: resumed\n"
-    assert lanes(leadbridge)["crm"]["state"] == "running"

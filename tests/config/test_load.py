@@ -10,7 +10,6 @@ import yaml
 
 from bridge.config import Ack, Config, ConfigError, ListenAddress, RateLimit, RetrySchedule, load, yaml_reader
 from bridge.config.diagnostics import Findings
-from bridge.config.model import Limits
 from bridge.event import EVENT_TYPES
 
 HERE = Path(__file__).parent
@@ -88,8 +87,6 @@ def test_every_setting_arrives(good: Load) -> None:
     assert (crm.name, crm.connector_name, crm.concurrency, crm.timeout) == ("crm", "crm", 4, 300)
     assert (crm.batch_size, crm.batch_linger) == (50, 0.25)
     assert crm.rate_limit == RateLimit(100, 10)
-    assert (crm.shards, crm.lanes) == (4, ("crm#1/4", "crm#2/4", "crm#3/4", "crm#4/4"))
-    assert [crm.limits[lane].concurrency for lane in crm.lanes] == [1, 1, 1, 1]
     assert crm.retry == RetrySchedule(1, 120, 1.5, 0, 86400)
     acme = config.chatbots["acme"]
     assert acme.serial_number == "59001737"
@@ -99,7 +96,7 @@ def test_every_setting_arrives(good: Load) -> None:
     assert acme.test_when({"Email": "me@example.org"}) is True
     (test,) = acme.tests
     assert (test.event, test.expect) == ({"Type": "Lead"}, {"crm": {"email": "a@b.co"}})
-    assert (test.name, test.place.line, test.exact) == ("", 45, False)
+    assert (test.name, test.place.line, test.exact) == ("", 44, False)
     assert config.chatbot_by_serial == {"59001737": acme}
 
 
@@ -116,8 +113,6 @@ def test_what_is_not_said_has_its_default(good: Load) -> None:
     crm = config.destinations["crm"]
     assert (crm.rate_limit, crm.concurrency, crm.batch_size, crm.batch_linger) == (None, 10, 100, 0)
     assert (crm.timeout, crm.retry) == (30, RetrySchedule(10, 3600, 2, 0.2, 3 * 86400))
-    assert (crm.shards, crm.lanes) == (1, ("crm",))
-    assert crm.limits["crm"] == Limits(crm.pace, crm.concurrency)
     acme = config.chatbots["acme"]
     assert (acme.signature_tolerance, acme.ack, acme.ack_within) == (900, Ack.QUEUED, 10)
     assert (acme.test_when, acme.insecure_skip_verify, acme.tests) == (None, False, ())

@@ -2,7 +2,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery.assignment import shares
-from bridge.delivery.sharding import lanes_of
 
 LANES = [f"lane{number}" for number in range(30)]
 processes = st.sampled_from(["a", "b", "c", "d"])
@@ -47,39 +46,3 @@ def test_all_processes_come_to_the_same_answer_whatever_order_they_read_in() -> 
     members = ["a", "b", "c"]
     answers = [shares(dict.fromkeys(order, lanes), {}) for order in (members, members[::-1])]
     assert answers[0] == answers[1]
-
-
-SPLIT = {name: frozenset(lanes_of(name, of)) for name, of in (("big", 4), ("wide", 7), ("pair", 2))}
-
-
-@given(
-    members=st.sets(processes, min_size=1),
-    split=st.sets(st.sampled_from(sorted(SPLIT))),
-    count=st.integers(0, 9),
-    data=st.data(),
-)
-def test_the_shards_of_each_destination_are_shared_as_equally_as_all_lanes(
-    members: set[str], split: set[str], count: int, data: st.DataObject
-) -> None:
-    lanes = frozenset(LANES[:count]).union(*(SPLIT[name] for name in split))
-    holders = {lane: data.draw(st.sampled_from([*sorted(members), "gone"])) for lane in sorted(lanes)}
-    given = shares(dict.fromkeys(members, lanes), holders)
-    assert sorted(lane for each in given.values() for lane in each) == sorted(lanes)
-    for some in [lanes, *(SPLIT[name] for name in split)]:
-        sizes = [len(each & some) for each in given.values()]
-        assert max(sizes) - min(sizes) <= 1
-    assert shares(dict.fromkeys(members, lanes), {lane: each for each in given for lane in given[each]}) == given
-
-
-def test_a_newcomer_gets_shards_although_there_are_other_lanes_to_give() -> None:
-    lanes = SPLIT["big"] | {"yet", "zoo", "and", "more"}
-    given = shares({"a": lanes, "b": lanes}, dict.fromkeys(lanes, "a"))
-    assert [len(each & SPLIT["big"]) for each in given.values()] == [2, 2]
-    assert [len(each) for each in given.values()] == [4, 4]
-
-
-@given(wanted=st.dictionaries(processes, st.frozensets(st.sampled_from(sorted(SPLIT["wide"] | SPLIT["big"])))))
-def test_shards_that_not_everybody_wants_are_given_all_the_same(wanted: dict[str, frozenset[str]]) -> None:
-    given = shares(wanted, {})
-    assert sorted(lane for lanes in given.values() for lane in lanes) == sorted(frozenset().union(*wanted.values()))
-    assert all(given[each] <= wanted[each] for each in wanted)

@@ -12,11 +12,9 @@ from sqlalchemy import insert, select, update
 from bridge.clock import LaneClock
 from bridge.config.model import RateLimit
 from bridge.delivery.lane import Lane
-from bridge.delivery.sharding import shard_of
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import key_fingerprint
 from bridge.mapping import budget
-from bridge.store import commands
 from bridge.store.driver import Driver
 from bridge.store.interface import DeliveryState, Lease, Pause
 from bridge.store.schema import attempts, deliveries, lanes
@@ -40,16 +38,13 @@ class Rig:
         self.connector = FakeConnector()
         self.destination = destination("crm", self.connector, **options)
         self.bots = {"acme": chatbot("acme", route("crm"))}
-        self.name = self.destination.lanes[0]
-        self.lease = Lease(self.name, 0)
+        self.lease = Lease("crm", 0)
         self.lane: Lane | None = None
         self.run: asyncio.Task[None] | None = None
 
     async def start(self, *, changed: bool = False) -> None:
-        meeting = await self.store.meet("me", self.destination.lanes, self.clock(), 1e9)
-        while meeting.dividing and await self.store.divide("crm"):
-            pass
-        self.lease = (await self.store.claim("me", [self.name], self.clock(), 1e9))[self.name]
+        await self.store.meet("me", ["crm"], self.clock(), 1e9)
+        self.lease = (await self.store.claim("me", ["crm"], self.clock(), 1e9))["crm"]
         clock = LaneClock(self.clock, self.steady, self.destination.retry)
         self.lane = Lane(
             self.destination,
@@ -264,9 +259,9 @@ async def test_each_part_of_a_batch_that_is_split_has_a_place_of_its_own_under_t
     lane.advance(5)
     await lane.settled(4)
     assert lane.lane
-    assert lane.lane._limits.pace
+    assert lane.destination.pace
     assert len(lane.connector.calls) == 5
-    assert len(lane.lane._limits.pace._places or ()) == 5
+    assert len(lane.destination.pace._places or ()) == 5
 
 
 async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) -> None:
@@ -658,64 +653,6 @@ async def test_a_connector_that_cannot_tell_its_quotas_is_held_back_by_nothing(r
     await made.start()
     await made.settled(2)
     assert made.states() == ["delivered"] * 2
-
-
-# -- one shard of a destination
-
-
-async def test_a_shards_lane_delivers_its_contacts_and_no_others(rig: Callable[..., Rig]) -> None:
-    made = rig(shards=3)
-    await made.accept(30)
-    await made.start()
-    mine = [row.id for row in made.rows() if shard_of(row.contact, 3) == 1]
-    await made.settled(len(mine))
-    await made.accept(30)
-    mine = [row.id for row in made.rows() if shard_of(row.contact, 3) == 1]
-    await made.settled(len(mine))
-    assert [row.id for row in made.rows() if row.state == "delivered"] == mine
-    assert made.states().count("pending") == 60 - len(mine)
-
-
-async def test_a_shards_lane_has_its_part_of_the_limits(rig: Callable[..., Rig]) -> None:
-    made = rig(shards=3, concurrency=5, rate_limit=RateLimit(5, 3600.0))
-    limits = made.destination.limits
-    assert [limits[name].concurrency for name in made.destination.lanes] == [2, 2, 1]
-    pace = limits[made.name].pace
-    assert pace
-    await pace.spend()
-    await made.accept(60)
-    await made.start()
-    await asyncio.sleep(0.05)
-    assert made.connector.calls == []
-
-
-async def test_no_more_calls_of_a_shard_are_under_way_than_its_part(rig: Callable[..., Rig]) -> None:
-    made = rig(shards=3, concurrency=5)
-    gate = asyncio.Event()
-    made.connector.before = lambda records: gate.wait()
-    await made.accept(60)
-    await made.start()
-    await made.calls(2)
-    await asyncio.sleep(0.05)
-    assert len(made.connector.calls) == 2
-    gate.set()
-
-
-async def test_an_operators_pause_of_the_destination_holds_its_shards(rig: Callable[..., Rig], driver: Driver) -> None:
-    made = rig(shards=2)
-    await made.start()
-    assert made.lane
-    with driver.engine().begin() as connection:
-        commands.pause_lane(connection, "crm", Pause("operator", "moving"))
-    made.lane.change()
-    await made.until(lambda: made.lane is not None and made.lane.pause is not None)
-    await made.accept(10)
-    await asyncio.sleep(0.05)
-    assert made.connector.calls == []
-    with driver.engine().begin() as connection:
-        commands.resume_lane(connection, "crm")
-    made.lane.change()
-    await made.settled(1)
 
 
 # -- clocks

@@ -233,27 +233,21 @@ async def test_the_tasks_of_a_call_share_what_is_prepaid_and_another_call_has_no
     await asyncio.gather(*calls, return_exceptions=True)
 
 
-@pytest.mark.parametrize(("parts", "per"), [((1, 1, 1), 0.1), ((3, 2), 0.1), ((25, 25, 25, 25), 0.5)])
-def test_paces_that_keep_a_limit_together_never_exceed_it_wherever_one_begins_anew(
-    parts: tuple[int, ...], per: float
-) -> None:
+@pytest.mark.parametrize(("requests", "per"), [(1, 0.1), (5, 0.1), (100, 0.5)])
+def test_a_pace_that_begins_anew_does_not_exceed_the_limit(requests: int, per: float) -> None:
     sent: list[float] = []
 
-    async def work(requests: int, number: int) -> None:
-        for _ in range(3):
-            # As when a shard moves: another process's pace knows nothing of what was sent.
+    async def work() -> None:
+        for number in range(3):
+            # As when a lane moves: another process's pace knows nothing of what was sent.
             pace = Pace(requests, per)
             await pace.spend()
             for _ in range(requests + number):
                 await pace.take()
                 sent.append(asyncio.get_running_loop().time())
 
-    async def together() -> None:
-        await asyncio.gather(*[work(requests, number) for number, requests in enumerate(parts)])
-
-    simulated(together())
-    sent.sort()
-    assert max(sum(start <= at < start + per for at in sent) for start in sent) <= sum(parts)
+    simulated(work())
+    assert max(sum(start <= at < start + per for at in sent) for start in sent) <= requests
 
 
 async def test_spending_waits_for_nothing_and_leaves_nothing_to_take_at_once() -> None:
@@ -263,27 +257,6 @@ async def test_spending_waits_for_nothing_and_leaves_nothing_to_take_at_once() -
             await pace.spend()
             await pace.spend()
         assert not pace.free()
-
-
-async def test_in_a_call_it_is_the_lanes_pace_that_counts() -> None:
-    whole, mine = Pace(1, 3600.0), Pace(100, 3600.0)
-    await whole.take()
-
-    async def call() -> None:
-        mine.prepay(await mine.take())
-        async with whole():
-            pass
-        # The first request of a batch that is split is prepaid too.
-        mine.prepay(await mine.take())
-        async with whole():
-            pass
-
-    async with asyncio.timeout(0.5):
-        await asyncio.create_task(call())
-    further = asyncio.ensure_future(whole().__aenter__())
-    await asyncio.sleep(0)
-    assert not further.done()
-    further.cancel()
 
 
 def test_a_request_that_was_held_up_takes_one_place() -> None:

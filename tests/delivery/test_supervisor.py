@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,8 @@ from bridge.config.model import RateLimit
 from bridge.delivery import lane_faults
 from bridge.delivery import supervisor as module
 from bridge.delivery.attempt import Caller
-from bridge.delivery.sharding import lanes_of
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import StoreUnavailableError
-from bridge.store import sharding
 from bridge.store.driver import Driver
 from bridge.store.interface import Pause
 from bridge.store.sql import SqlStore
@@ -33,30 +30,16 @@ NAMES = ("crm", "mail", "log", "erp")
 class Process:
     """One process: its store, its lanes, its connectors."""
 
-    def __init__(
-        self, driver: Driver, names: tuple[str, ...] = NAMES, shards: int = 1, rate_limit: RateLimit | None = None
-    ) -> None:
+    def __init__(self, driver: Driver, names: tuple[str, ...] = NAMES, rate_limit: RateLimit | None = None) -> None:
         self.store = SqlStore(driver)
         self.connectors = {name: FakeConnector() for name in names}
-        self.rate_limit = rate_limit
-        self.configure(shards)
+        self.config = config(
+            [chatbot("acme", *[route(name) for name in names])],
+            [destination(name, connector, rate_limit=rate_limit) for name, connector in self.connectors.items()],
+        )
         loop = asyncio.get_running_loop()
         self.lanes = Lanes(lambda: self.config, self.store, loop.time, Caller())
         self.run = loop.create_task(self.lanes.run())
-
-    def configure(self, shards: int) -> None:
-        """Have every destination split so."""
-        self.config = config(
-            [chatbot("acme", *[route(name) for name in self.connectors])],
-            [
-                destination(name, connector, shards=shards, rate_limit=self.rate_limit)
-                for name, connector in self.connectors.items()
-            ],
-        )
-
-    def reload(self, shards: int) -> None:
-        self.configure(shards)
-        self.lanes.reconfigure()
 
     @property
     def working(self) -> set[str]:
@@ -80,8 +63,8 @@ async def start(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
     started: list[Process] = []
 
-    def begin(*names: str, shards: int = 1) -> Process:
-        started.append(Process(ToldDriver(database), names or NAMES, shards))
+    def begin(*names: str) -> Process:
+        started.append(Process(ToldDriver(database), names or NAMES))
         return started[-1]
 
     yield begin
@@ -252,167 +235,17 @@ async def test_a_destination_that_goes_is_closed_whether_its_lane_is_worked_here
         assert {name: each.closed for name, each in process.connectors.items()} == dict.fromkeys(NAMES, 1)
 
 
-# -- shards
-
-
-def split(shards: int, *processes: Process) -> bool:
-    """Whether these processes share the shards of the crm, and it is complete for them."""
-    working = [each.working for each in processes]
-    sizes = [len(each) for each in working]
-    whole = sorted(lane for each in working for lane in each) == sorted(lanes_of("crm", shards))
-    return whole and max(sizes) - min(sizes) <= 1 and all(each.lanes.complete() for each in processes)
-
-
-def sessions(*processes: Process) -> list[int]:
-    """Give the leads that were delivered, by process in the order of their calls."""
-    return [record.fields["session"] for each in processes for call in each.connectors["crm"].calls for record in call]
-
-
-async def accept(process: Process, count: int, first: int = 0) -> None:
-    await process.store.accept([routed("crm", SessionID=number) for number in range(first, first + count)])
-
-
-async def test_processes_share_the_shards_of_a_destination(start: Start) -> None:
-    first, second, third = (start("crm", shards=6) for _ in range(3))
-    await until(lambda: split(6, first, second, third))
-    await accept(first, 200)
-    await until(lambda: len(sessions(first, second, third)) == 200)
-    assert sorted(sessions(first, second, third)) == list(range(200))
-    assert all(len(sessions(each)) > 30 for each in (first, second, third))
-    await second.stop()
-    await until(lambda: split(6, first, third))
-    assert set(first.lanes.destinations) == {"crm"}
-
-
-async def test_a_process_with_another_number_waits_until_the_last_one_with_the_old_number_has_gone(
-    start: Start,
-) -> None:
-    first, second = start("crm", shards=1), start("crm", shards=1)
-    await until(lambda: sorted([*first.working, *second.working]) == ["crm"])
-    newer = start("crm", shards=4)
-    await accept(newer, 10)
-    await until(lambda: len(sessions(first, second)) == 10)
-    # It serves, and is ready: nothing is undone because of it, and a rollout may go on.
-    await until(newer.lanes.complete)
-    assert newer.working == set()
-    await first.stop()
-    await until(lambda: second.working == {"crm"})
-    await accept(newer, 10, 10)
-    await until(lambda: len(sessions(first, second)) == 20)
-    assert newer.working == set()
-    await second.stop()
-    await until(lambda: split(4, newer))
-    await accept(newer, 10, 20)
-    await until(lambda: len(sessions(newer)) == 10)
-    assert sorted(sessions(first, second, newer)) == list(range(30))
-
-
-async def test_nobody_is_ready_while_the_shards_in_force_are_nobodys(start: Start, database: str) -> None:
-    ghost = SqlStore(ToldDriver(database))
-    now = asyncio.get_running_loop().time()
-    await ghost.meet("ghost", lanes_of("crm", 4), now, 1e9)
-    while await ghost.divide("crm"):
-        pass
-    newer = start("crm", shards=2)
-    await until(lambda: newer.lanes._shards == {"crm": 4})
-    assert not newer.lanes.complete()
-    await ghost.release("ghost")
-    await until(lambda: split(2, newer))
-    await ghost.close()
-
-
-async def test_a_reload_changes_the_number_when_every_process_has_it_and_all_calls_are_settled(start: Start) -> None:
-    first, second = start("crm", shards=2), start("crm", shards=2)
-    await until(lambda: split(2, first, second))
-    gates = [asyncio.Event(), asyncio.Event()]
-    first.connectors["crm"].before = lambda _: gates[0].wait()
-    second.connectors["crm"].before = lambda _: gates[1].wait()
-    await accept(first, 60)
-    await until(lambda: first.calls() and second.calls())
-    first.reload(5)
-    gates[0].set()
-    # What it has left, the other one takes over: it still goes by the old number.
-    await until(lambda: second.working == set(lanes_of("crm", 2)))
-    second.reload(5)
-    await asyncio.sleep(2 * module.LEASE_SECONDS)
-    assert first.working == set()
-    gates[1].set()
-    await until(lambda: split(5, first, second))
-    await until(lambda: len(sessions(first, second)) == 60)
-    assert sorted(sessions(first, second)) == list(range(60))
-    for process in (first, second):
-        assert process.connectors["crm"].closed == 1
-    second.reload(1)
-    first.reload(1)
-    await until(lambda: sorted([*first.working, *second.working]) == ["crm"])
-
-
-async def test_the_number_of_a_process_that_died_is_over_with_its_lease(start: Start) -> None:
-    first = start("crm", shards=3)
-    await until(lambda: split(3, first))
-    first.run.cancel()
-    for task in first.lanes._running.values():
-        task.cancel()
-    second = start("crm", shards=2)
-    await until(lambda: split(2, second))
-
-
-async def test_one_that_is_alone_works_all_shards_and_changes_their_number(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(sharding, "DIVIDE_ROWS", 10)
-    process = Process(driver, ("crm",), 4)
-    await until(lambda: split(4, process))
-    await accept(process, 50)
-    await until(lambda: len(sessions(process)) == 50)
-    gate = asyncio.Event()
-    process.connectors["crm"].before = lambda _: gate.wait()
-    await accept(process, 100, 50)
-    await until(lambda: process.calls() > 50)
-    for shards in (2, 7, 1):
-        process.reload(shards)
-        gate.set()
-        await until(functools.partial(split, shards, process))
-    await until(lambda: len(sessions(process)) == 150)
-    assert sorted(sessions(process)) == list(range(150))
-    assert process.connectors["crm"].closed == 3
-    await process.stop()
-
-
-async def test_a_store_that_fails_while_it_divides_is_asked_again(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    process = Process(driver, ("crm",), 1)
-    await until(lambda: process.working == {"crm"})
-    failures = iter([StoreUnavailableError("the disk is full")] * 3)
-    divide = process.store.divide
-
-    async def fail(name: str) -> bool:
-        if error := next(failures, None):
-            raise error
-        return await divide(name)
-
-    monkeypatch.setattr(process.store, "divide", fail)
-    process.reload(3)
-    await until(lambda: split(3, process))
-    await process.stop()
-
-
-@pytest.mark.parametrize(("shards", "at_once"), [(1, 1), (2, 0)])
-async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver, shards: int, at_once: int) -> None:
+async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver) -> None:
     limit = RateLimit(2, 3600.0)
-    first = Process(driver, ("crm",), shards, limit)
-    await until(lambda: len(first.working) == shards)
-    await accept(first, 20)
-    # The first one ever has the limit to itself; but a shard's may have been used under another number of them.
-    await until(lambda: first.calls() == at_once)
+    first = Process(driver, ("crm",), limit)
+    await first.store.accept([routed("crm") for _ in range(20)])
+    # The first one ever has the limit to itself.
+    await until(lambda: first.calls() == 1)
     await asyncio.sleep(0.1)
-    assert first.calls() == at_once
+    assert first.calls() == 1
     await first.stop()
-    second = Process(driver, ("crm",), shards, limit)
-    await until(lambda: len(second.working) == shards)
+    second = Process(driver, ("crm",), limit)
+    await until(lambda: second.working)
     await asyncio.sleep(0.2)
     assert second.calls() == 0
     await second.stop()
@@ -483,6 +316,7 @@ async def test_settings_that_have_changed_are_tried_at_once(start: Start) -> Non
     await process.store.accept([routed("crm")])
     await until(lambda: (lane := process.lanes.running.get("crm")) and lane.pause)
     connector.answer = all_delivered
-    process.reload(1)
+    process.config = replace(process.config, destinations={"crm": destination("crm", connector)})
+    process.lanes.reconfigure()
     await until(lambda: len(connector.calls) == 2)
     await until(lambda: (lane := process.lanes.running.get("crm")) and not lane.pause)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from bridge.delivery.sharding import lanes_of
 from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS
 from bridge.errors import LeaseLostError, RowLockedError
 from bridge.store import commands, lease
@@ -27,7 +26,7 @@ from tests.store.test_sql import delivered
 
 pytestmark = pytest.mark.each_engine
 
-NAMES = ("crm", "mail", "log")
+LANES = ("crm", "mail", "log", "erp", "shop", "desk")
 STEPS = 60
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
@@ -141,28 +140,6 @@ async def test_what_is_pruned_waits_for_a_locked_row_and_nobody_with_it(stores: 
             await pruned
 
 
-async def test_who_renews_and_takes_at_once_does_not_wait_for_one_who_waits_for_it(
-    stores: list[SqlStore], database: str
-) -> None:
-    """Both lock the destination's row and those of its lanes: what is renewed and what is taken in one order, too."""
-    store, other = stores
-    first, second = lanes_of("crm", 2)
-    await other.meet("other", [first, second], NOW, 10)
-    while await other.divide("crm"):
-        pass
-    assert (await other.claim("other", [first], NOW, 10)).keys() == {first}
-    with psycopg.connect(database) as blocker:
-        blocker.execute("SELECT FROM lanes WHERE name = 'crm' FOR UPDATE")
-        # It looks whether the number may be changed, and locks the destination's row and those of its lanes.
-        meeting = asyncio.ensure_future(store.meet("me", lanes_of("crm", 5), NOW, 10))
-        await until(lambda: ask(database, WAITING) == [(1,)])
-        claiming = asyncio.ensure_future(other.claim("other", [first, second], NOW, 10))
-        await until(lambda: ask(database, WAITING) == [(2,)])
-        blocker.rollback()
-    assert (await meeting).shards == {"crm": 2}
-    assert (await claiming).keys() == {first, second}
-
-
 async def test_processes_and_operators_never_wait_for_each_other_in_a_circle(database: str) -> None:
     """The server would end one of them after a second (SQLSTATE 40P01), and leases are not renewed meanwhile.
 
@@ -180,8 +157,7 @@ async def test_processes_and_operators_never_wait_for_each_other_in_a_circle(dat
 async def _process(store: SqlStore, number: int) -> None:
     chance, owner, leases = random.Random(number), f"process {number}", dict[str, Lease]()
     for _ in range(STEPS):
-        lanes = [lane for name in NAMES for lane in lanes_of(name, chance.choice([1, 2, 4]))]
-        share = [lane for lane in lanes if chance.random() < 0.7]
+        share = [lane for lane in LANES if chance.random() < 0.7]
         match chance.randrange(6):
             case 0:
                 await store.meet(owner, share, time.time(), 1)
@@ -190,8 +166,7 @@ async def _process(store: SqlStore, number: int) -> None:
             case 3:
                 await store.release(owner, chance.sample(list(leases), len(leases) // 2))
             case 4:
-                await store.accept([routed(*NAMES)])
-                await asyncio.gather(*map(store.divide, NAMES))
+                await store.accept([routed(*LANES)])
             case _:
                 await asyncio.gather(*(_settle(store, each) for each in leases.values()))
 
@@ -208,8 +183,8 @@ def _operator(driver: PostgresDriver) -> None:
         with transaction(driver) as connection:
             match chance.randrange(3):
                 case 0:
-                    commands.replay(connection, [chance.randint(1, STEPS * len(NAMES))], time.time())
+                    commands.replay(connection, [chance.randint(1, STEPS * len(LANES))], time.time())
                 case 1:
-                    commands.pause_lane(connection, chance.choice(NAMES), Pause("operator", "they asked for it"))
+                    commands.pause_lane(connection, chance.choice(LANES), Pause("operator", "they asked for it"))
                 case _:
-                    commands.resume_lane(connection, chance.choice(NAMES))
+                    commands.resume_lane(connection, chance.choice(LANES))

@@ -15,9 +15,8 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from bridge.delivery import retry
-from bridge.delivery.sharding import lanes_of, shard, shard_of
 from bridge.errors import LeaseLostError
-from bridge.store import commands, queue, sharding
+from bridge.store import commands, queue
 from bridge.store.driver import Driver, raw
 from bridge.store.encryption import NO_KEYS, KeyRing
 from bridge.store.interface import DeliveryState, Lease, NewDelivery, RoutedEvent
@@ -31,9 +30,6 @@ from tests.building import NOW, SCHEDULE, event
 pytestmark = pytest.mark.each_engine
 
 DESTINATIONS = ("crm", "mail")
-SPLITS = (1, 2, 3)
-"""Into how many shards processes would split the crm."""
-LANES = (*(lane for shards in SPLITS for lane in lanes_of("crm", shards)), "mail")
 OUTCOMES: list[Outcome] = [
     Delivered("7"),
     Retry(Reason.CONFLICT, "busy", Blame.RECORD),
@@ -47,7 +43,6 @@ KEPT, KEPT_DEAD = 60.0, 120.0
 T = TypeVar("T")
 owners = st.sampled_from(["one", "other"])
 destinations = st.sampled_from(DESTINATIONS)
-lane_names = st.sampled_from(LANES)
 brought = st.tuples(
     st.lists(st.integers(1, 30), min_size=1, max_size=4), st.lists(destinations, unique=True, max_size=2)
 )
@@ -84,8 +79,6 @@ class StoreModel(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.resources = contextlib.ExitStack()
-        patch = self.resources.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(sharding, "DIVIDE_ROWS", 3)
         self.driver = self.make_driver(self.resources)
         self.runner = self.resources.enter_context(asyncio.Runner())
         self.open()
@@ -98,11 +91,8 @@ class StoreModel(RuleBasedStateMachine):
         self.fences: dict[str, int] = {}
         """Of the lanes that the store has heard of."""
         self.held: dict[str, tuple[str, float]] = {}
-        self.members: dict[str, tuple[int, float]] = {}
-        """The processes, with the number of shards of the crm that each would have, and until when it counts."""
-        self.shards = 1
-        """Of the crm, in force."""
-        self.dividing = False
+        self.members: dict[str, tuple[frozenset[str], float]] = {}
+        """The processes, with the lanes that each would work, and until when it counts."""
 
     def open(self) -> None:
         async def make() -> SqlStore:
@@ -164,49 +154,25 @@ class StoreModel(RuleBasedStateMachine):
         if commits:
             self.learn(routed)
 
-    def in_force(self) -> tuple[str, ...]:
-        return lanes_of("crm", self.shards)
-
     def hears_of(self, *names: str) -> None:
         self.fences = dict.fromkeys(names, 0) | self.fences
 
-    @rule(owner=owners, shards=st.sampled_from(SPLITS))
-    def meet(self, owner: str, shards: int) -> None:
-        """A process says into how many shards it would split the crm: it may come into force, or have to wait."""
-        meeting = self.run(self.store.meet(owner, [*lanes_of("crm", shards), "mail"], self.now, LEASE))
-        alone = {} if self.driver.exclusive else self.members
-        self.members = {name: each for name, each in alone.items() if each[1] > self.now}
-        self.members[owner] = (shards, self.now + LEASE)
-        if shards != self.shards:
-            self.hears_of("crm")
-            worked = any(self.held.get(lane, ("", 0.0))[1] > self.now for lane in self.in_force())
-            if not worked and all(number != self.shards for number, _ in self.members.values()):
-                for lane in self.in_force():
-                    self.held.pop(lane, None)
-                    if lane in self.fences:
-                        self.fences[lane] += 1
-                self.shards, self.dividing = shards, shards > 1
-        assert meeting.shards == ({"crm": self.shards} if self.shards > 1 else {})
-        assert meeting.dividing == ({"crm"} if self.dividing else set())
-        if not self.driver.exclusive:
-            assert {name: len(lanes) - 1 for name, lanes in meeting.wanted.items()} == {
-                name: number for name, (number, _) in self.members.items()
-            }
+    @rule(owner=owners, lanes=st.frozensets(destinations))
+    def meet(self, owner: str, lanes: frozenset[str]) -> None:
+        """A process says which lanes it would work, and learns of the others and of who works which."""
+        meeting = self.run(self.store.meet(owner, sorted(lanes), self.now, LEASE))
+        others = {} if self.driver.exclusive else self.members
+        self.members = {name: each for name, each in others.items() if each[1] > self.now}
+        self.members[owner] = (lanes, self.now + LEASE)
+        assert meeting.wanted == {name: known for name, (known, _) in self.members.items()}
+        assert meeting.holders == {name: holder for name, (holder, until) in self.held.items() if until > self.now}
 
-    @rule()
-    def divide(self) -> None:
-        more = self.run(self.store.divide("crm"))
-        assert self.dividing or not more
-        self.dividing = more
-
-    @rule(owner=owners, name=lane_names)
+    @rule(owner=owners, name=destinations)
     def claim(self, owner: str, name: str) -> None:
         leases = self.run(self.store.claim(owner, [name], self.now, LEASE))
-        self.hears_of(name, shard(name).destination)
+        self.hears_of(name)
         holder, until = self.held.get(name, (owner, 0.0))
         free = name not in self.held or until <= self.now or holder == owner
-        if shard(name).destination == "crm":
-            free = free and name in self.in_force() and not self.dividing
         assert (name in leases) == free
         if free:
             self.fences[name] += 0 if holder == owner and name in self.held else 1
@@ -221,16 +187,6 @@ class StoreModel(RuleBasedStateMachine):
         self.now += LEASE
         for name in sorted(self.held):
             self.claim("successor", name)
-
-    @rule(shards=st.sampled_from(SPLITS))
-    def all_processes_are_restarted_with_another_number(self, shards: int) -> None:
-        for owner in {"one", "other", "successor", *self.members}:
-            self.release(owner)
-        self.meet("one", shards)
-        while self.dividing:
-            self.divide()
-        for lane in self.in_force():
-            self.claim("one", lane)
 
     @rule(owner=owners)
     def release(self, owner: str) -> None:
@@ -266,8 +222,6 @@ class StoreModel(RuleBasedStateMachine):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, max_size=3, unique=True))
         with self.driver.engine().begin() as connection:
             getattr(commands, verb)(connection, ids, self.now)
-        if verb == "replay":
-            self.hears_of(*(self.expected[number].destination for number in ids))
         for each in (self.expected[number] for number in ids):
             if verb == "replay":
                 each.failures = each.failures if each.state is DeliveryState.PENDING else 0
@@ -304,25 +258,6 @@ class StoreModel(RuleBasedStateMachine):
             assert [each.id for each in due] == sorted(pending)
             assert [each.due_at for each in due] == [pending[each.id].due_at for each in due]
             assert [each.failures for each in due] == [pending[each.id].failures for each in due]
-
-    @invariant()
-    def each_delivery_is_in_the_lane_of_its_contact_and_in_no_other(self) -> None:
-        read = [[each.id for each in self.run(self.store.due(lane, 0, 1000))] for lane in self.in_force()]
-        pending = [
-            [
-                number
-                for number, each in sorted(self.expected.items())
-                if each.destination == "crm"
-                and each.state is DeliveryState.PENDING
-                and shard_of(each.contact, self.shards) == at
-            ]
-            for at in range(1, self.shards + 1)
-        ]
-        if self.dividing:
-            # Some are not there yet, and nobody may work the lanes; those that are, are where they belong.
-            assert all(set(found) <= set(whole) for found, whole in zip(read, pending, strict=True))
-        else:
-            assert read == pending
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:

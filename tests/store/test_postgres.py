@@ -19,8 +19,8 @@ from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, lanes
-from bridge.store.sharding import TURN
 from bridge.store.sql import SPACING_LIMIT, TELL_SECONDS, SqlStore
+from bridge.store.transaction import TURN
 from bridge.store.url import driver_for
 from tests.building import NOW, event, routed
 from tests.postgresql import ToldDriver
