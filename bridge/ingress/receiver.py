@@ -88,7 +88,7 @@ class Intake(Protocol):
         """Keep the events with their deliveries. Raises StoreUnavailableError."""
         ...
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Keep a refused request. Raises StoreUnavailableError."""
         ...
 
@@ -261,7 +261,7 @@ class Receiver:
             self._quarantining[into] += 1
             try:
                 kept = await self._store.quarantine(
-                    QuarantinedRequest(now, name or str(file), _text(header), claim.body, into)
+                    QuarantinedRequest(now, name or str(file), _text(header), claim.body, into), self._identity()
                 )
             finally:
                 self._quarantining[into] -= 1

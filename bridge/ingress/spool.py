@@ -124,18 +124,18 @@ class Spool:
         self._sized(self.size + _bytes(kept))
         return new
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Keep a refused request in the store, or in the spool while that is in use; see `Store.quarantine`."""
         if not self.in_use:
             try:
-                return await self._store.quarantine(request)
+                return await self._store.quarantine(request, identity)
             except StoreBusyError:
                 raise
             except StoreUnavailableError as error:
                 self._begin(error)
         self._writing += 1
         try:
-            return await self._spool.quarantine(request)
+            return await self._spool.quarantine(request, identity)
         finally:
             self._written += 1
             self._writing -= 1
@@ -180,7 +180,7 @@ class Spool:
         refused = await self._spool.refused()
         if refused:
             number, request = refused
-            await self._store.quarantine(request)
+            await self._store.quarantine(request, self.identity)
             await self._spool.remove_refused(number)
             return True
         return False

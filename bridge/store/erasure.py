@@ -127,7 +127,7 @@ def match_requests(
     query = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id)
     keys = keys_of(connection)
     rows = [
-        (row.id, opened_request(keys, row).body, str(row.id), bytes(row.digest))
+        (row.id, body := opened_request(keys, row).body, str(row.id), identity.digest(body))
         for row in connection.execute(query.limit(READ_STEP))
     ]
     return _look(rows, person, holding, words, identity)

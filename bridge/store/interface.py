@@ -266,8 +266,11 @@ class Store(Protocol):
         """Tell whether a delivery of a chatbot is pending on a route to a destination."""
         ...
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
-        """Keep a refused request; False if its room is full and it may not take the place of another one."""
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
+        """Keep a refused request; False if its room is full and it may not take the place of another one.
+
+        The identity makes the digest by which the sender's three tries are one request.
+        """
         ...
 
     async def prune_quarantine(self, before: float) -> bool:

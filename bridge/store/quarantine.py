@@ -9,7 +9,6 @@ place of the newest one of the busiest hour, unless its own hour is the busiest.
 hours only, and within those the first requests stay.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from bridge.event import Room
+from bridge.identity import Identity
 from bridge.store import tombstones
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import QuarantinedRequest
@@ -80,12 +80,12 @@ class _Group:
         return sum(size for _, size in self.rows)
 
 
-def keep(connection: Connection, request: QuarantinedRequest) -> bool:
+def keep(connection: Connection, request: QuarantinedRequest, identity: Identity) -> bool:
     """Keep the request; False if there is no room, or if it was erased.
 
     The same body takes one place however often it comes.
     """
-    digest = hashlib.sha256(request.body).digest()
+    digest = identity.digest(request.body)
     if tombstones.stops(connection, digest):
         return False
     asked = select(quarantine.c.id, quarantine.c.room).where(

@@ -195,7 +195,7 @@ quarantine = Table(
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("received_at", Double, nullable=False),
     Column("chatbot", String, nullable=False),
-    # SHA-256 of the body: the sender's three tries take one place.
+    # `Identity.digest` of the body, a keyed hash: the sender's three tries take one place.
     Column("digest", LargeBinary(32), nullable=False),
     Column("signature", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),

@@ -202,9 +202,9 @@ class SqlStore:
         """Tell whether a delivery is pending; see `Store.waits`."""
         return await self._read(lambda c: queries.waits(c, chatbot, route, destination))
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Keep a refused request in its bounded place; see `Store.quarantine`."""
-        return await self._call(lambda c: quarantine.keep(c, request), sent=True)
+        return await self._call(lambda c: quarantine.keep(c, request, identity), sent=True)
 
     async def prune_quarantine(self, before: float) -> bool:
         """Delete old refused requests, a step at a time; see `Store.prune_quarantine`."""

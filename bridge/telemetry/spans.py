@@ -25,6 +25,7 @@ from bridge.config.model import Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt import Caller, Observe, refused_whole
 from bridge.delivery.batching import Ready
+from bridge.identity import Identity
 from bridge.ingress import receiver
 from bridge.ingress.receiver import Intake
 from bridge.store.interface import Delivery, QuarantinedRequest, RoutedEvent
@@ -160,9 +161,9 @@ class _TracedIntake:
         seen.new, seen.committed = new, time_ns()
         return new
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """See `Intake`."""
-        return await self._intake.quarantine(request)
+        return await self._intake.quarantine(request, identity)
 
 
 class _TracedCaller(Caller):

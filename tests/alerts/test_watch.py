@@ -40,6 +40,7 @@ from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Quota, Reason, Rejected
 from tests import building
 from tests.building import (
+    IDENTITY,
     IDENTITY_KEY,
     NOW,
     SCHEDULE,
@@ -255,7 +256,7 @@ async def test_a_mistyped_key_is_noticed_at_its_first_lead(place: Place, target:
 
     async def refused(number: int, room: Room = Room.MISMATCH) -> list[str]:
         request = QuarantinedRequest(place.clock(), "acme", "t=1,v1=00", b"%d" % number, room)
-        await place.store.quarantine(request)
+        await place.store.quarantine(request, IDENTITY)
         target.taken.clear()
         await place.look(0)
         return target.lines

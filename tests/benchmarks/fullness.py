@@ -6,7 +6,6 @@ among the newest.
 """
 
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,7 +164,7 @@ class _Made:
         for number in range(2 * limit):
             body = b'{"Type": "Lead", "number": %d}' % number
             at = self._now - 3_600.0 * number / limit
-            digest = hashlib.sha256(body).digest()
+            digest = self._identity.digest(body)
             rows.append((number + 1, at, self._chatbots[number % 2], digest, "t=1,v1=00", body, Room.MISMATCH.value))
         return rows
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from bridge.cli import app
 from bridge.config import Config, load
 from bridge.delivery import retry
+from bridge.identity import Identity
 from bridge.ingress.routing import route
 from bridge.ingress.signature import sign
 from bridge.ingress.verification import read_claim, verify
@@ -110,13 +111,17 @@ class Place:
 
         return asyncio.run(run())
 
+    def identity(self) -> Identity:
+        """Return what ids are made with."""
+        with self.driver.engine().begin() as connection:
+            return adopt(connection, self.config().store.identity_key)
+
     def receive(self, *documents: Any, now: float = NOW) -> list[str]:
         """Take events in, each in a request of its own; gives their ids."""
         config = self.config()
         bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in documents]
         ids: list[str] = []
-        with self.driver.engine().begin() as connection:
-            identity = adopt(connection, config.store.identity_key)
+        identity = self.identity()
 
         async def work(store: SqlStore) -> None:
             for body in bodies:
@@ -154,10 +159,11 @@ class Place:
 
     def quarantine(self, *requests: QuarantinedRequest) -> None:
         """Keep refused requests."""
+        identity = self.identity()
 
         async def work(store: SqlStore) -> None:
             for request in requests:
-                assert await store.quarantine(request)
+                assert await store.quarantine(request, identity)
 
         self.with_store(work)
 

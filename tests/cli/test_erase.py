@@ -244,7 +244,7 @@ def test_what_is_erased_does_not_come_back(leadbridge: "Place", tolerance: str, 
     assert leadbridge("erase", "--email", ANN, "--yes").exit_code == 0
 
     leadbridge.receive(document, now=before + 60)
-    assert not leadbridge.with_store(lambda store: store.quarantine(refused))
+    assert not leadbridge.with_store(lambda store: store.quarantine(refused, leadbridge.identity()))
     assert leadbridge.rows("events", "list") == leadbridge.rows("quarantine", "list") == []
     # A lead that the person sends later is one like any other.
     leadbridge.receive(lead(Email=ANN), now=before + 60)

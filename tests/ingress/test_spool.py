@@ -47,9 +47,9 @@ class Away:
         self._check()
         return await self.store.identity(given)
 
-    async def quarantine(self, request: QuarantinedRequest) -> bool:
+    async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         self._check()
-        return await self.store.quarantine(request)
+        return await self.store.quarantine(request, identity)
 
     def _check(self) -> None:
         if self.error:
@@ -197,7 +197,7 @@ async def test_a_store_that_is_only_busy_is_not_away(rig: Rig) -> None:
 async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver) -> None:
     rig.store.away = True
     await rig.spool.accept([routed("crm")])
-    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
+    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)
     (kept,) = rows(driver, quarantine)
@@ -206,7 +206,7 @@ async def test_refused_requests_are_kept_and_moved_too(rig: Rig, driver: Driver)
 
 async def test_a_refused_request_that_finds_the_store_away_is_kept_too(rig: Rig, driver: Driver) -> None:
     rig.store.away = True
-    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
+    assert await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
     assert rig.spool.in_use
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)

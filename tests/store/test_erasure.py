@@ -188,7 +188,9 @@ async def filled(store: SqlStore) -> None:
     )
     await store.settle(await lease(store), [delivered(1)])
     for document in (lead(Email="ann@example.com"), lead()):
-        assert await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()))
+        assert await store.quarantine(
+            QuarantinedRequest(NOW, "acme", "t=1,v1=0", json.dumps(document).encode()), IDENTITY
+        )
 
 
 async def test_finds_what_holds_it_in_steps(store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEven
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
-from tests.building import NOW, SCHEDULE, event, routed
+from tests.building import IDENTITY, NOW, SCHEDULE, event, routed
 
 pytestmark = pytest.mark.each_engine
 
@@ -132,7 +132,7 @@ async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
     follower = Follower()
     await desk.ask(lambda connection: follower.begin(connection, 0))
     assert not (await desk.ask(follower.look)).events
-    await filled.quarantine(QuarantinedRequest(NOW, "acme", "t=1", b"{}"))
+    await filled.quarantine(QuarantinedRequest(NOW, "acme", "t=1", b"{}"), IDENTITY)
     await filled.accept([routed("crm")])
     await settle(filled, {5: Delivered("18"), 9: Delivered("19")})
     news = await desk.ask(follower.look)

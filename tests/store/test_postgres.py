@@ -22,7 +22,7 @@ from bridge.store.schema import attempts, deliveries, events, lanes
 from bridge.store.sql import SPACING_LIMIT, TELL_SECONDS, SqlStore
 from bridge.store.transaction import TURN
 from bridge.store.url import driver_for
-from tests.building import NOW, event, routed
+from tests.building import IDENTITY, NOW, event, routed
 from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database
 from tests.store.test_sql import delivered, lease, operate, rows
@@ -374,7 +374,7 @@ async def test_a_refused_request_does_not_wait_for_a_table_that_is_locked(
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE quarantine")
         with pytest.raises(StoreUnavailableError, match="does not answer"):
-            await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"))
+            await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
         blocker.rollback()
     await store.close()
 

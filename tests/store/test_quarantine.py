@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 from collections import Counter
 
 import pytest
@@ -16,7 +17,7 @@ from bridge.store.interface import QuarantinedRequest
 from bridge.store.quarantine import AGE_LIMIT, Bounds
 from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
-from tests.building import NOW, Clock, config
+from tests.building import IDENTITY, NOW, Clock, config
 
 pytestmark = pytest.mark.each_engine
 
@@ -39,44 +40,55 @@ def bodies(driver: Driver) -> Counter[str]:
 
 
 async def test_a_room_is_bounded_and_takes_a_body_once(store: SqlStore, driver: Driver) -> None:
-    assert [await store.quarantine(request(number)) for number in (0, 1, 2, 3, 4, 0, 5)] == [True] * 6 + [False]
+    assert [await store.quarantine(request(number), IDENTITY) for number in (0, 1, 2, 3, 4, 0, 5)] == [True] * 6 + [
+        False
+    ]
     assert sorted(bodies(driver)) == [f"body {number}" for number in range(5)]
+
+
+async def test_the_digest_of_a_body_confirms_no_guess(store: SqlStore, driver: Driver) -> None:
+    """The body holds a phone number: an unkeyed hash would confirm it."""
+    await store.quarantine(request(0), IDENTITY)
+    with driver.engine().connect() as connection:
+        digest = bytes(connection.execute(select(quarantine.c.digest)).scalar_one())
+    assert digest == IDENTITY.digest(b"body 0")
+    assert digest not in {hashlib.new(name, b"body 0").digest() for name in ("sha256", "sha3_256", "blake2s")}
 
 
 async def test_junk_does_not_crowd_out_a_lead(store: SqlStore, driver: Driver) -> None:
     for number in range(300):
-        await store.quarantine(request(number, room=Room.JUNK))
+        await store.quarantine(request(number, room=Room.JUNK), IDENTITY)
     for number in range(300, 600):
-        await store.quarantine(request(number, room=Room.STALE))
+        await store.quarantine(request(number, room=Room.STALE), IDENTITY)
 
-    assert await store.quarantine(request(1_000))
+    assert await store.quarantine(request(1_000), IDENTITY)
     assert len(bodies(driver)) == 5 + 5 + 1
 
 
 async def test_the_total_is_bounded_over_all_chatbots(store: SqlStore, driver: Driver) -> None:
     for number in range(40):
-        await store.quarantine(request(number, chatbot=f"chatbot-{number % 4}"))
+        await store.quarantine(request(number, chatbot=f"chatbot-{number % 4}"), IDENTITY)
     assert len(bodies(driver)) == 8
 
     # A chatbot that has less than the others gets a place of theirs.
-    assert await store.quarantine(request(100, chatbot="late"))
+    assert await store.quarantine(request(100, chatbot="late"), IDENTITY)
     assert "body 100" in bodies(driver)
     assert len(bodies(driver)) == 8
 
 
 async def test_the_total_of_bytes_is_bounded(store: SqlStore, driver: Driver) -> None:
     large = [dataclasses.replace(request(number), body=b"%d" % number * 400) for number in range(1, 4)]
-    assert [await store.quarantine(each) for each in large] == [True, True, False]
+    assert [await store.quarantine(each, IDENTITY) for each in large] == [True, True, False]
     elsewhere = [dataclasses.replace(each, chatbot="other") for each in large]
-    assert [await store.quarantine(each) for each in elsewhere] == [True, False, False]
+    assert [await store.quarantine(each, IDENTITY) for each in elsewhere] == [True, False, False]
 
 
 async def test_a_flood_takes_the_places_of_its_own_hours(store: SqlStore, driver: Driver) -> None:
-    assert await store.quarantine(request(1))
+    assert await store.quarantine(request(1), IDENTITY)
     for number in range(100, 200):
-        await store.quarantine(request(number, NOW + HOUR))
-    assert await store.quarantine(request(2, NOW + 2 * HOUR))
-    assert await store.quarantine(request(3, NOW + 3 * HOUR))
+        await store.quarantine(request(number, NOW + HOUR), IDENTITY)
+    assert await store.quarantine(request(2, NOW + 2 * HOUR), IDENTITY)
+    assert await store.quarantine(request(3, NOW + 3 * HOUR), IDENTITY)
 
     kept = bodies(driver)
     assert {"body 1", "body 2", "body 3", "body 100"} <= set(kept)
@@ -85,9 +97,9 @@ async def test_a_flood_takes_the_places_of_its_own_hours(store: SqlStore, driver
 
 async def test_a_better_signature_takes_the_place_of_junk(store: SqlStore, driver: Driver) -> None:
     signed = dataclasses.replace(request(1), signature="t=2,v1=11")
-    await store.quarantine(request(1, room=Room.JUNK))
-    await store.quarantine(signed)
-    await store.quarantine(request(1, room=Room.JUNK))
+    await store.quarantine(request(1, room=Room.JUNK), IDENTITY)
+    await store.quarantine(signed, IDENTITY)
+    await store.quarantine(request(1, room=Room.JUNK), IDENTITY)
 
     with driver.engine().connect() as connection:
         (row,) = connection.execute(select(quarantine)).all()
@@ -95,8 +107,8 @@ async def test_a_better_signature_takes_the_place_of_junk(store: SqlStore, drive
 
 
 async def test_what_is_old_goes_without_another_request(store: SqlStore, driver: Driver) -> None:
-    await store.quarantine(request(1, NOW - 400 * 86_400.0))
-    await store.quarantine(request(2, NOW - AGE_LIMIT + 1))
+    await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
+    await store.quarantine(request(2, NOW - AGE_LIMIT + 1), IDENTITY)
 
     assert not await store.prune_quarantine(NOW - AGE_LIMIT)
 
@@ -121,8 +133,8 @@ async def test_a_serving_process_removes_what_is_old(
             raise asyncio.CancelledError
 
     monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
-    await store.quarantine(request(1, NOW - 400 * 86_400.0))
-    await store.quarantine(request(2, NOW - 1))
+    await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
+    await store.quarantine(request(2, NOW - 1), IDENTITY)
     with driver.engine().begin() as connection:
         tombstones.keep(connection, [b"1" * 16], NOW - 1)
 

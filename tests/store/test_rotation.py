@@ -17,7 +17,7 @@ from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.url import prepare
-from tests.building import NOW, event
+from tests.building import IDENTITY, NOW, event
 from tests.store.test_sql import delivered, lease
 
 pytestmark = pytest.mark.each_engine
@@ -43,7 +43,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
         held, [replace(settled, detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
     )
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
-    await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()))
+    await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)
     await store.keep_secret("crm", "refresh_token", SAID, NOW)
     await store.keep_configuration({"/config.yaml": SAID.encode()}, NOW)
     await store.close()

@@ -306,7 +306,7 @@ async def test_an_accept_that_belongs_to_no_request_is_left_alone() -> None:
         async def accept(self, routed: Sequence[Any]) -> list[bool]:
             return [True] * len(routed)
 
-        async def quarantine(self, request: Any) -> bool:
+        async def quarantine(self, request: Any, identity: Any) -> bool:
             return True
 
     assert await spans._TracedIntake(Kept()).accept([RoutedEvent(event())]) == [True]
