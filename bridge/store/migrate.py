@@ -24,7 +24,7 @@ from bridge.store.schema import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0015"
+HEAD = "0001"
 """The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
 up-to-date store the import of Alembic."""
 
@@ -52,12 +52,12 @@ def revision(engine: Engine) -> str | None:
 
 
 def migrate(engine: Engine) -> bool:
-    """Run the migrations that the store lacks; say whether there were any.
+    """Run the migrations that the store lacks; return whether there were any.
 
-    All of them are one transaction: a crash leaves the store at the revision that it had, never between. An empty
-    store gets its tables at once and is stamped with the revision, as Alembic's cookbook has it ("Building an Up to
-    Date Database from Scratch"); a test compares the outcome with that of the migrations. Several processes may do it
-    at once: one migrates, and the others find it done. Raises OperatorError for a store that a newer version of the
+    All of them are one transaction, so a crash leaves the store at the revision that it had. An empty store gets its
+    tables at once and is stamped with the revision, as in Alembic's cookbook ("Building an Up to Date Database from
+    Scratch"); a test compares the result with that of the migrations. If several processes call this at once, one
+    migrates, and the others find the work done. Raises OperatorError for a store that a newer version of the
     program has written, and StoreUnavailableError.
     """
     if _complete(engine):

@@ -10,6 +10,7 @@ from bridge.store import sqlite as engine
 from bridge.store import transaction
 from bridge.store.driver import raw
 from bridge.store.migrate import HEAD
+from bridge.store.schema import metadata
 from tests.building import lead
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def test_a_store_that_stays_locked_is_one_line_and_nothing_is_changed(
 def test_a_locked_store_is_not_migrated(leadbridge: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.01)
     other = sqlite3.connect(leadbridge.driver.path, isolation_level=None)
-    other.execute("UPDATE alembic_version SET version_num = '0001'")
-    other.execute("DROP TABLE configuration")
+    for table in (*metadata.tables, "alembic_version"):
+        other.execute(f"DROP TABLE {table}")
     other.execute("BEGIN IMMEDIATE")
 
     result = leadbridge("db", "migrate")

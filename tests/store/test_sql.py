@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import dataclasses
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, exc, insert, inspect, select, text
+from sqlalchemy import Engine, exc, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
@@ -21,10 +22,11 @@ from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.history import recent_events
 from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
 from bridge.store.migrate import HEAD, migrate, revision
-from bridge.store.schema import attempts, deliveries, events, lanes, metadata
+from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.sqlite_statements import Statements
+from bridge.store.url import driver_for
 from tests.building import NOW, event, routed
 
 pytestmark = pytest.mark.each_engine
@@ -352,16 +354,20 @@ def test_the_migrations_build_exactly_the_tables_that_the_code_works_on(driver: 
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
-    """An engine without tables."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables."""
     if request.param == "sqlite":
-        yield SqliteDriver(make_url(f"sqlite:///{tmp_path}/empty.db"))
+        yield f"sqlite:///{tmp_path}/empty.db"
         return
-    from bridge.store.postgres import PostgresDriver
     from tests.postgresql import database
 
     with database(migrated=False) as url:
-        yield PostgresDriver(url)
+        yield url
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Driver:
+    return driver_for(empty_url)
 
 
 def upgrade(engine: Engine, to: str) -> None:
@@ -375,17 +381,33 @@ def upgrade(engine: Engine, to: str) -> None:
         command.upgrade(config, to)
 
 
-def test_a_store_of_the_first_version_keeps_what_it_holds(empty: Driver) -> None:
-    engine = empty.engine()
-    upgrade(engine, "0001")
-    with engine.begin() as connection:
-        connection.execute(insert(lanes).values(name="crm", paused_by="operator", pause_reason="asked"))
-    assert revision(engine) == "0001"
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from bridge.store.migrate import migrate
+from bridge.store.url import driver_for
 
-    assert migrate(engine)
+engine = driver_for(sys.argv[1]).engine()
 
-    assert revision(engine) == HEAD
-    assert [each.name for each in rows(empty, lanes)] == ["crm"]
+@event.listens_for(engine, "before_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    if statement.startswith("INSERT INTO alembic_version"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+migrate(engine)
+"""
+
+
+def test_a_first_migration_that_is_killed_at_its_end_leaves_nothing_and_is_repeated(
+    empty_url: str, empty: Driver
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, empty_url], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert revision(empty.engine()) is None
+    assert tables(empty.engine()) == {}
+    assert migrate(empty.engine())
+    assert revision(empty.engine()) == HEAD
+    assert {each.name for each in metadata.sorted_tables} <= set(inspect(empty.engine()).get_table_names())
 
 
 SQLITE_TABLES = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
