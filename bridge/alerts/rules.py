@@ -63,7 +63,7 @@ _OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
 _MOVED, _UNPRUNED, _FAULTY = "moved", "unpruned", "faulty"
 
 _TOGETHER = 30.0  # seconds: dead letters that come together are told together
-_PASSING = 120.0  # seconds: what often mends itself
+_PASSING = 120.0  # seconds: what often passes by itself
 _REPLAYED = 60.0  # seconds: a lead of last week that is replayed is old at once, and gone soon
 _STORE_PATIENCE = 30.0  # seconds: a failover
 
@@ -229,7 +229,7 @@ def _dead(dead: Sequence[DeadLetters]) -> Iterator[Trouble]:
         count = sum(each.count for each in of_it)
         reasons = ", ".join(f"{each.count} {each.reason}" for each in of_it)
         detail = (
-            f"{_many(count)} ({reasons}); see `leadbridge deliveries list --state dead --destination {name}`, mend the "
+            f"{_many(count)} ({reasons}); see `leadbridge deliveries list --state dead --destination {name}`, fix the "
             "cause, then `leadbridge deliveries replay`"
         )
         news_at = max(each.latest_at for each in of_it)
@@ -241,7 +241,7 @@ def _unrecognised(stored: AlertStatistics) -> Iterator[Trouble]:
         return
     detail = (
         f"{_many(stored.unrecognised)}, authentic, but of an unknown chatbot or shape; see `leadbridge events list "
-        "--state unrecognised`, mend the configuration, then `leadbridge deliveries replay`"
+        "--state unrecognised`, fix the configuration, then `leadbridge deliveries replay`"
     )
     yield Trouble(
         Key(_UNRECOGNISED),

@@ -114,11 +114,11 @@ def _complain(found: Missing, answered: Mapping[str, Answered]) -> None:
     """Say what is missing, and what to do."""
     if found.dead:
         output.complain(
-            f"{found.dead:,} dead: see `leadbridge deliveries list --state dead`, mend the cause, replay them"
+            f"{found.dead:,} dead: see `leadbridge deliveries list --state dead`, fix the cause, replay them"
         )
     if found.unrecognised:
         output.complain(
-            f"{found.unrecognised:,} not recognised: see `leadbridge events list --state unrecognised`, mend the "
+            f"{found.unrecognised:,} not recognised: see `leadbridge events list --state unrecognised`, fix the "
             "configuration, replay them"
         )
     if found.quarantined:

@@ -109,4 +109,4 @@ def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]
         with spending(Budget(CONDITION_STEPS)):  # of its own: the other conditions need not suffer
             return bool(condition(variables(event))), None
     except ExpressionError as error:
-        return True, f"`when` failed on this event: {error.message}; mend it, then replay"
+        return True, f"`when` failed on this event: {error.message}; fix it, then replay"

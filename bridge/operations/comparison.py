@@ -27,7 +27,7 @@ class Kind(StrEnum):
     DEAD = "a dead letter now"
     STOPS = "not sent any more"
     STARTS = "sent now"
-    MENDED = "no dead letter any more"
+    FIXED = "no dead letter any more"
     LEFT_OUT = "left out now"
     """A field of the record has no value any more."""
     CHANGED = "changed"
@@ -122,9 +122,9 @@ def _route_changes(chatbot: str, was: RouteFate | None, now: RouteFate | None, g
         for kind, part, old, new in _differences(was, now):
             yield Change(chatbot, route, kind, part, old, new)
     elif after == MATCHES:
-        mended, record = before == FAILS, now.record if now else None
-        why = was.why if was and mended else None
-        yield Change(chatbot, route, Kind.MENDED if mended else Kind.STARTS, after=dict(record or {}), why=why)
+        fixed, record = before == FAILS, now.record if now else None
+        why = was.why if was and fixed else None
+        yield Change(chatbot, route, Kind.FIXED if fixed else Kind.STARTS, after=dict(record or {}), why=why)
     elif after == FAILS and before != FAILS:
         yield Change(chatbot, route, Kind.DEAD, why=now.why if now else None)
     elif before in {MATCHES, FAILS} and after != FAILS:

@@ -74,7 +74,7 @@ def begin(environ: Mapping[str, str]) -> Tracing:
     except Exception as error:  # noqa: BLE001 - its message may quote a header of the exporter's, which is a secret
         names = ", ".join(sorted(name for name in environ if name.startswith("OTEL_")))
         log.warning(
-            "not_traced", error=f"OpenTelemetry refuses one of {names} ({type(error).__name__}): mend it, {_OFF}"
+            "not_traced", error=f"OpenTelemetry refuses one of {names} ({type(error).__name__}): fix it, {_OFF}"
         )
         return Tracing()
     log.info("traced", collector=collector)

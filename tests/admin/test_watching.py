@@ -42,10 +42,15 @@ def test_each_question_is_about_metrics_that_there_are(asked: str) -> None:
 
 
 def test_the_results_that_alerts_wait_for_are_those_that_are_counted() -> None:
-    results = {"accepted", "duplicate", "unavailable", *EventState, *SignatureFault}
+    results = {"accepted", "duplicate", "unavailable", "crowded", *EventState, *SignatureFault}
     for asked in ASKED:
         for named in re.findall(r'result=~?"([^"]+)"', asked):
             assert set(named.split("|")) <= results
+
+
+@pytest.mark.parametrize("result", ["unavailable", "crowded"])
+def test_an_alert_waits_for_each_result_that_may_lose_a_lead(result: str) -> None:
+    assert any(f'result="{result}"' in rule["expr"] for rule in RULES)
 
 
 def test_every_metric_is_explained() -> None:

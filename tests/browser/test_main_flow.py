@@ -1,4 +1,4 @@
-"""What the dashboard is for: find a lead, read why it failed, mend the cause, replay it, see it arrive."""
+"""What the dashboard is for: find a lead, read why it failed, fix the cause, replay it, see it arrive."""
 
 import asyncio
 from typing import Any

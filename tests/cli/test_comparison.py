@@ -95,12 +95,12 @@ def test_an_event_that_starts_or_stops_is_told_with_the_reason() -> None:
 
 def test_a_dead_letter_comes_and_goes() -> None:
     (dies,) = changes(fate(side(crm()), URI=""), fate(side(crm(REQUIRED)), URI=""))
-    (mended,) = changes(fate(side(crm(REQUIRED)), URI=""), fate(side(crm()), URI=""))
+    (fixed,) = changes(fate(side(crm(REQUIRED)), URI=""), fate(side(crm()), URI=""))
     (stops,) = changes(fate(side(crm(REQUIRED)), URI=""), fate(side(crm(when=NEVER)), URI=""))
     (born_dead,) = changes(None, fate(side(crm(REQUIRED)), URI=""))
 
-    assert [each.kind for each in (dies, mended, stops, born_dead)] == [Kind.DEAD, Kind.MENDED, Kind.STOPS, Kind.DEAD]
-    assert dies.why == mended.why == born_dead.why
+    assert [each.kind for each in (dies, fixed, stops, born_dead)] == [Kind.DEAD, Kind.FIXED, Kind.STOPS, Kind.DEAD]
+    assert dies.why == fixed.why == born_dead.why
     assert "required" in str(dies.why)
     assert stops.why == "its `when` does not hold"
 
