@@ -1,8 +1,8 @@
-"""Events and deliveries as people look for them: by person, id, state, cause and time, page by page.
+"""Search of events and deliveries: by person, id, state, cause and time, page by page. Reads only.
 
-Reads only, on a connection that is open. A page looks at no more than `SPAN` rows, so that it costs the same however
-much the store holds; where nothing among them suits, it says from where to look on. A person is found by the keys
-that deliveries carry (`person_index`), so no e-mail address and no phone number is kept a second time.
+A page examines at most `SPAN` rows, so its cost does not grow with the store. If none of them match, the page is empty
+and has a cursor to continue from. A person is found by the keyed hashes of the deliveries (`person_index`), so the
+store keeps no second copy of an e-mail address or phone number.
 """
 
 import re
@@ -30,53 +30,53 @@ from bridge.store.queries import (
 from bridge.store.schema import deliveries, events
 
 SPAN = 50_000
-"""Rows that one page looks at, at most, where no index leads to those that are asked for: some ten milliseconds."""
+"""Most rows that one page examines without an index: about ten milliseconds."""
 READ_SPAN = 5_000
-"""Events whose payload one page reads, at most."""
+"""Most events whose payload one page reads."""
 READ_BYTES = 16 * 1024 * 1024
-"""Bytes of payloads that one page reads, at most, and one event more: some three times what usual ones have."""
+"""Bytes of payloads after which a page reads no further event: about three times the usual size of a page."""
 READ_AT_ONCE = 500
-"""Events whose payloads are in memory together. With 20, a search on PostgreSQL took half as long again: each part is
-asked for by itself."""
+"""Events whose payloads are in memory together. Smaller parts cost more round trips to PostgreSQL."""
 LOOK_SPAN = 5_000
-"""Deliveries in an indexed state that one page looks at, at most, where more than the state chooses."""
+"""Most deliveries in an indexed state that one page examines if the filter has more than the state."""
 WAITING_SPAN = 50_000
-"""Pending deliveries that are looked through for a person, at most, the newest of each destination: the index has the
-settled ones."""
+"""Most pending deliveries that are searched for a person, the newest of each destination. The index by contact holds
+settled deliveries only."""
 FOUND_LIMIT = 500
-"""The most events of one person that are considered."""
+"""Most events of one person that are considered."""
 LEAST_PHONE_DIGITS = 6
+"""Fewest digits of a phone number to search for."""
 LEAST_PART = 3
-"""Characters of an address that are looked for, at least."""
+"""Fewest characters of a part of an address to search for."""
 
 _NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
-"""States whose deliveries an index finds however many others there are."""
+"""States that have an index of their own."""
 _UNDELIVERED = {EventState.TEST, EventState.UNRECOGNISED}
-"""States of events that have no deliveries, so that the index by person does not know them."""
+"""States of events without deliveries. The index by contact does not hold them."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EventFilter:
-    """Which events are looked for. What is None does not choose."""
+    """Filter for events. A field that is None matches every event."""
 
     chatbot: str | None = None
     state: EventState | None = None
     email: str | None = None
     email_part: str | None = None
-    """Any part of the address, at least `LEAST_PART` characters of it."""
+    """A part of the address, at least `LEAST_PART` characters."""
     phone: str | None = None
-    """The whole number, or at least `LEAST_PHONE_DIGITS` digits of its end, however they are grouped."""
+    """The whole number, or its last digits, at least `LEAST_PHONE_DIGITS`. They may be grouped in any way."""
     since: float | None = None
     until: float | None = None
     before: int | None = None
-    """The cursor, as `Found.next` gave it."""
+    """The cursor: `next` of the page before."""
     limit: int = PAGE
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DeliveryFilter:
-    """Which deliveries are looked for. What is None does not choose."""
+    """Filter for deliveries. A field that is None matches every delivery."""
 
     chatbot: str | None = None
     destination: str | None = None
@@ -94,7 +94,7 @@ class EventPage:
 
     rows: list[EventRow]
     next: int | None
-    """From where to look on; None at the end. A page with few rows, or none, may have one."""
+    """The cursor of the next page; None at the end. A page with few rows, or none, may have a next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,53 +105,56 @@ class DeliveryPage:
     next: int | None
 
 
-def find_events(connection: Connection, wanted: EventFilter, identity_key: bytes | None = None) -> EventPage:
-    """Look for events. `identity_key` is the configuration's own, which the key of a person is made with.
+def find_events(connection: Connection, criteria: EventFilter, identity_key: bytes | None = None) -> EventPage:
+    """Find a page of events. `identity_key` is `store.identity_key`, with which the key of a contact is computed.
 
-    By e-mail the index leads to all that have deliveries, of those that wait only to the newest `WAITING_SPAN`. The
-    others (tests, what no route took) are found among the newest that one page reads, unless their state is asked for.
-    By phone all are found by reading on page by page; the first page also shows older ones that the index leads to,
-    those of persons without an e-mail address, and reading on shows them again where they stand. By part of an e-mail
-    address no index leads: each page reads the payloads of `READ_SPAN` events, and the cursor leads to the rest.
+    By e-mail address or whole phone number: the index finds all events with settled deliveries, and the newest
+    `WAITING_SPAN` pending deliveries are searched too. Events without deliveries (tests, or no route matched) are found
+    among the newest that one page reads, or by state, page by page.
+
+    By the end of a phone number: reading on page by page finds all. The first page also shows older events that the
+    index finds, and later pages show these again in their place.
+
+    By a part of an e-mail address: no index helps. Each page reads the payloads of `READ_SPAN` events.
     """
-    low, high = _bounds(connection, events.c.seq, wanted.since, wanted.until, wanted.before)
-    if wanted.email or wanted.phone:
+    low, high = _bounds(connection, events.c.seq, criteria.since, criteria.until, criteria.before)
+    if criteria.email or criteria.phone:
         identity = installation.known(connection, identity_key)
-        return _find_person(connection, wanted, _keys(wanted, identity) if identity else {}, low, high)
-    if wanted.email_part:
-        return _find_part(connection, wanted, low, high)
-    bottom = low if wanted.state is EventState.UNRECOGNISED else max(low, high - SPAN)
-    chosen = _chosen_events(wanted).where(events.c.seq >= bottom, events.c.seq < high)
-    seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(wanted.limit)).scalars())
-    return EventPage(events_in(connection, seqs), _next(seqs, wanted.limit, bottom, low))
+        return _find_person(connection, criteria, _keys(criteria, identity) if identity else {}, low, high)
+    if criteria.email_part:
+        return _find_part(connection, criteria, low, high)
+    bottom = low if criteria.state is EventState.UNRECOGNISED else max(low, high - SPAN)
+    chosen = _chosen_events(criteria).where(events.c.seq >= bottom, events.c.seq < high)
+    seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(criteria.limit)).scalars())
+    return EventPage(events_in(connection, seqs), _next(seqs, criteria.limit, bottom, low))
 
 
-def find_deliveries(connection: Connection, wanted: DeliveryFilter) -> DeliveryPage:
-    """Look for deliveries. Their time is that of their event's receipt."""
-    low, high = _delivery_bounds(connection, wanted)
-    if wanted.state is DeliveryState.PENDING and wanted.destination is None:
-        looked, bottom = _pending(connection, wanted, low, high)
-    elif wanted.state in _INDEXED:
-        looked = _newest(wanted, low, high)
-        bottom = _lowest(connection, looked, _looks(wanted), low)
+def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> DeliveryPage:
+    """Find a page of deliveries. The time of a delivery is the receipt of its event."""
+    low, high = _delivery_bounds(connection, criteria)
+    if criteria.state is DeliveryState.PENDING and criteria.destination is None:
+        examined, bottom = _pending(connection, criteria, low, high)
+    elif criteria.state in _INDEXED:
+        examined = _newest(criteria, low, high)
+        bottom = _lowest(connection, examined, _looks(criteria), low)
     else:
         bottom = max(low, high - SPAN)
-        looked = _span(wanted, bottom, high)
-    ids = list(connection.execute(_chosen_deliveries(looked.subquery("looked"), wanted)).scalars())
-    return DeliveryPage(deliveries_in(connection, ids), _next(ids, wanted.limit, bottom, low))
+        examined = _span(criteria, bottom, high)
+    ids = list(connection.execute(_chosen_deliveries(examined.subquery("looked"), criteria)).scalars())
+    return DeliveryPage(deliveries_in(connection, ids), _next(ids, criteria.limit, bottom, low))
 
 
 def seq_at(connection: Connection, moment: float) -> int:
-    """Give the `seq` of the first event that was received at a time or later; one beyond the last if there is none.
+    """Return the `seq` of the first event that was received at a time or later; one beyond the last if there is none.
 
-    Events stand in the order of their receipt, so it is found by halving. The few that were routed again later stand
-    where they were put then.
+    Events are in order of receipt, so a binary search finds it. An event that was routed again later has a new `seq`
+    and its first time of receipt; such events are few and are ignored here.
     """
     low, high = _ends(connection, events.c.seq)
     while low < high:
         middle = (low + high) // 2
-        asked = select(events.c.seq, events.c.received_at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
-        found = connection.execute(asked).first()
+        query = select(events.c.seq, events.c.received_at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
+        found = connection.execute(query).first()
         if found is None or found.received_at >= moment:
             high = middle
         else:
@@ -160,28 +163,28 @@ def seq_at(connection: Connection, moment: float) -> int:
 
 
 def first_delivery(connection: Connection, seq: int) -> int | None:
-    """Give the id of the first delivery of the events from a `seq` on; None if they have none."""
-    asked = select(deliveries.c.id).where(deliveries.c.event_seq >= seq)
-    return connection.execute(asked.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
+    """Return the id of the first delivery of the events from a `seq` on; None if they have none."""
+    query = select(deliveries.c.id).where(deliveries.c.event_seq >= seq)
+    return connection.execute(query.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
 
 
-def _chosen_events(wanted: EventFilter) -> Select[int]:
+def _chosen_events(criteria: EventFilter) -> Select[int]:
     chosen = select(events.c.seq)
-    if wanted.state is not None:
-        chosen = chosen.where(in_state(events.c.state, wanted.state.value))
-    if wanted.chatbot is not None:
-        chosen = chosen.where(events.c.chatbot == wanted.chatbot)
-    if wanted.since is not None:
-        chosen = chosen.where(events.c.received_at >= wanted.since)
-    if wanted.until is not None:
-        chosen = chosen.where(events.c.received_at < wanted.until)
+    if criteria.state is not None:
+        chosen = chosen.where(in_state(events.c.state, criteria.state.value))
+    if criteria.chatbot is not None:
+        chosen = chosen.where(events.c.chatbot == criteria.chatbot)
+    if criteria.since is not None:
+        chosen = chosen.where(events.c.received_at >= criteria.since)
+    if criteria.until is not None:
+        chosen = chosen.where(events.c.received_at < criteria.until)
     return chosen
 
 
 def _ends(connection: Connection, key: Column[int]) -> tuple[int, int]:
-    """Give the first key, and the one after the last.
+    """Return the first key, and the key after the last.
 
-    Asked one by one: SQLite takes the end of an index for a single minimum or maximum only, else it reads all of it
+    These are two queries, because SQLite reads the whole index for a query that has both
     (https://www.sqlite.org/optoverview.html#the_min_max_optimization).
     """
     first = connection.execute(select(func.min(key))).scalar()
@@ -192,7 +195,7 @@ def _ends(connection: Connection, key: Column[int]) -> tuple[int, int]:
 def _bounds(
     connection: Connection, key: Column[int], since: float | None, until: float | None, before: int | None
 ) -> tuple[int, int]:
-    """Give the first key, and the one after the last, of what is asked for."""
+    """Return the first key within the bounds, and the key after the last."""
     low, high = _ends(connection, key)
     if since is not None:
         low = max(low, seq_at(connection, since))
@@ -203,65 +206,66 @@ def _bounds(
     return low, high
 
 
-def _delivery_bounds(connection: Connection, wanted: DeliveryFilter) -> tuple[int, int]:
-    low, high = _bounds(connection, deliveries.c.id, None, None, wanted.before)
-    if wanted.since is not None:
-        first = first_delivery(connection, seq_at(connection, wanted.since))
+def _delivery_bounds(connection: Connection, criteria: DeliveryFilter) -> tuple[int, int]:
+    low, high = _bounds(connection, deliveries.c.id, None, None, criteria.before)
+    if criteria.since is not None:
+        first = first_delivery(connection, seq_at(connection, criteria.since))
         low = high if first is None else max(low, first)
-    if wanted.until is not None:
-        end = first_delivery(connection, seq_at(connection, wanted.until))
+    if criteria.until is not None:
+        end = first_delivery(connection, seq_at(connection, criteria.until))
         high = high if end is None else min(high, end)
     return low, high
 
 
-def _chosen_deliveries(looked: Subquery, wanted: DeliveryFilter) -> Select[int]:
-    """Select the ids of those that are wanted among what is looked at: only that is read, whatever the engine plans."""
-    chosen = select(looked.c.id).order_by(looked.c.id.desc()).limit(wanted.limit)
-    if wanted.chatbot is not None:
-        of_event = events.c.seq == looked.c.event_seq
-        chosen = chosen.select_from(looked.join(events, of_event)).where(events.c.chatbot == wanted.chatbot)
-    if wanted.destination is not None:
-        chosen = chosen.where(looked.c.destination == wanted.destination)
-    if wanted.reason is not None:
-        chosen = chosen.where(looked.c.reason == wanted.reason)
+def _chosen_deliveries(examined: Subquery, criteria: DeliveryFilter) -> Select[int]:
+    """Select the ids that match the filter among the examined rows. The engine cannot read more than these rows."""
+    chosen = select(examined.c.id).order_by(examined.c.id.desc()).limit(criteria.limit)
+    if criteria.chatbot is not None:
+        of_event = events.c.seq == examined.c.event_seq
+        chosen = chosen.select_from(examined.join(events, of_event)).where(events.c.chatbot == criteria.chatbot)
+    if criteria.destination is not None:
+        chosen = chosen.where(examined.c.destination == criteria.destination)
+    if criteria.reason is not None:
+        chosen = chosen.where(examined.c.reason == criteria.reason)
     return chosen
 
 
-def _columns(wanted: DeliveryFilter) -> list[Column[Any]]:
-    """Give what `_chosen_deliveries` needs: where that is no more, an index alone has it."""
-    asked = {"event_seq": wanted.chatbot, "destination": wanted.destination, "reason": wanted.reason}
-    return [deliveries.c.id, *(deliveries.c[name] for name, value in asked.items() if value is not None)]
+def _columns(criteria: DeliveryFilter) -> list[Column[Any]]:
+    """Return the columns that `_chosen_deliveries` needs. With no others, an index alone can answer."""
+    query = {"event_seq": criteria.chatbot, "destination": criteria.destination, "reason": criteria.reason}
+    return [deliveries.c.id, *(deliveries.c[name] for name, value in query.items() if value is not None)]
 
 
-def _span(wanted: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
-    """Select what stands between two ids."""
-    between = select(*_columns(wanted)).where(deliveries.c.id >= bottom, deliveries.c.id < high)
-    return between if wanted.state is None else between.where(in_state(deliveries.c.state, wanted.state.value))
+def _span(criteria: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
+    """Select the deliveries between two ids."""
+    between = select(*_columns(criteria)).where(deliveries.c.id >= bottom, deliveries.c.id < high)
+    return between if criteria.state is None else between.where(in_state(deliveries.c.state, criteria.state.value))
 
 
-def _looks(wanted: DeliveryFilter) -> int:
-    """Give how many of those in an indexed state are looked at: where nothing else chooses, no more than are shown."""
-    others = (wanted.chatbot, wanted.reason, wanted.destination)
-    return wanted.limit if others == (None, None, None) else LOOK_SPAN
+def _looks(criteria: DeliveryFilter) -> int:
+    """Return how many deliveries in an indexed state to examine: no more than the page shows for a state alone."""
+    others = (criteria.chatbot, criteria.reason, criteria.destination)
+    return criteria.limit if others == (None, None, None) else LOOK_SPAN
 
 
-def _newest(wanted: DeliveryFilter, low: int, high: int) -> Select[Any]:
-    """Select the newest in a state, straight from its partial index.
+def _newest(criteria: DeliveryFilter, low: int, high: int) -> Select[Any]:
+    """Select the newest deliveries in a state from its partial index.
 
-    It stays a part of the question: thousands of ids need not travel.
+    It stays a part of the query, so that thousands of ids need not travel.
     """
-    newest = _span(wanted, low, high).order_by(deliveries.c.id.desc()).limit(_looks(wanted))
-    return newest if wanted.destination is None else newest.where(deliveries.c.destination == wanted.destination)
+    newest = _span(criteria, low, high).order_by(deliveries.c.id.desc()).limit(_looks(criteria))
+    return newest if criteria.destination is None else newest.where(deliveries.c.destination == criteria.destination)
 
 
-def _pending(connection: Connection, wanted: DeliveryFilter, low: int, high: int) -> tuple[Select[Any], int]:
-    """Select what is pending, whatever its destination, and give the id down to which that is all.
+def _pending(connection: Connection, criteria: DeliveryFilter, low: int, high: int) -> tuple[Select[Any], int]:
+    """Select the newest pending deliveries of all destinations, and return the id down to which they are complete.
 
-    The index leads to the newest of each destination. So many of each that all together are no more than a page looks
-    at: the page goes down to where the first destination has had its share, and there are that many at the least.
+    The index leads to the newest of each destination. Each destination gets an equal share, so that all together are no
+    more than a page examines. The result is complete down to the oldest row of the first destination that fills its
+    share.
     """
     names = len(pending_destinations(connection)) or 1
-    share = max(1, max(_looks(wanted), min(SPAN, names * wanted.limit)) // names)
+    share = max(1, max(_looks(criteria), min(SPAN, names * criteria.limit)) // names)
     each = _newest_of_each(connection, share, high).subquery("each")
     full = select(func.min(each.c.id)).group_by(each.c.destination).having(func.count() == share)
     bottom = max([low, *connection.execute(full).scalars()])
@@ -269,27 +273,27 @@ def _pending(connection: Connection, wanted: DeliveryFilter, low: int, high: int
 
 
 def _newest_of_each(connection: Connection, share: int, below: int) -> Select[Any]:
-    """Select the newest of what is pending at each destination, so many of each; the engine reads no more than them."""
+    """Select the newest pending deliveries of each destination, `share` of each. The engine reads no others."""
     names = pending_names()
     name, at, key = names.c.name, deliveries.c.destination, deliveries.c.id
     pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
     columns = (key, deliveries.c.event_seq, deliveries.c.contact, deliveries.c.phone, at, deliveries.c.reason)
     if connection.dialect.name == "postgresql":
-        # By this order, and compared as a row, only the index of what is due will do: it would rather go through all
-        # deliveries by their id, and pass over those that are not pending.
+        # The order and the row comparison force the index of pending deliveries. Otherwise the planner may read all
+        # deliveries by id and skip those that are not pending.
         theirs = select(*columns).where(pending, at >= name, tuple_(at, key) < tuple_(name, below))
         each = theirs.order_by(at.desc(), key.desc()).limit(share).lateral("theirs")
         return select(each).select_from(names.join(each, true()))
-    # SQLite has no LATERAL, but goes by that index anyway.
+    # SQLite has no LATERAL, but uses that index anyway.
     theirs = select(key).where(pending, at == name, key < below).order_by(key.desc())
     oldest = func.coalesce(theirs.limit(1).offset(share - 1).scalar_subquery(), 0)
     shares = select(name, oldest.label("oldest")).subquery("shares")
     return select(*columns).where(pending, at == shares.c.name, key >= shares.c.oldest, key < below)
 
 
-def _lowest(connection: Connection, looked: Select[Any], limit: int, low: int) -> int:
-    """Give the lowest of the ids that are looked at; `low` where they are all that there are."""
-    found = looked.subquery()
+def _lowest(connection: Connection, examined: Select[Any], limit: int, low: int) -> int:
+    """Return the lowest id that is examined; `low` if there are no others."""
+    found = examined.subquery()
     count, lowest = connection.execute(select(func.count(), func.min(found.c.id))).one()
     return lowest if count >= limit else low
 
@@ -300,82 +304,82 @@ def _next(keys: list[int], limit: int, bottom: int, low: int) -> int | None:
     return bottom if bottom > low else None
 
 
-def _keys(wanted: EventFilter, identity: Identity) -> PersonKeys:
-    return email_keys(identity, wanted.email) if wanted.email else phone_keys(identity, wanted.phone or "")
+def _keys(criteria: EventFilter, identity: Identity) -> PersonKeys:
+    return email_keys(identity, criteria.email) if criteria.email else phone_keys(identity, criteria.phone or "")
 
 
-def _is_part(wanted: EventFilter) -> bool:
-    """Tell whether only a part of what names the person is given: the index does not know it."""
-    return not wanted.email and not is_whole_number(wanted.phone or "")
+def _is_part(criteria: EventFilter) -> bool:
+    """Return True if the filter has only the end of a phone number, which the index does not hold."""
+    return not criteria.email and not is_whole_number(criteria.phone or "")
 
 
-def _find_person(connection: Connection, wanted: EventFilter, keys: PersonKeys, low: int, high: int) -> EventPage:
-    undelivered = wanted.state in _UNDELIVERED
+def _find_person(connection: Connection, criteria: EventFilter, keys: PersonKeys, low: int, high: int) -> EventPage:
+    undelivered = criteria.state in _UNDELIVERED
     known = [] if undelivered or not keys else _known(connection, keys, low, high)
-    named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, READ_SPAN)
-    found = _among(connection, wanted, {*named, *known})
+    named, bottom = _named(connection, criteria, max(low, high - READ_SPAN), high, READ_SPAN)
+    found = _among(connection, criteria, {*named, *known})
     near = [seq for seq in found if seq >= bottom]
-    if _is_part(wanted):
-        shown = (near if wanted.before or len(near) >= wanted.limit else found)[: wanted.limit]
-        return EventPage(events_in(connection, shown), _next(near[: wanted.limit], wanted.limit, bottom, low))
+    if _is_part(criteria):
+        shown = (near if criteria.before or len(near) >= criteria.limit else found)[: criteria.limit]
+        return EventPage(events_in(connection, shown), _next(near[: criteria.limit], criteria.limit, bottom, low))
     end = bottom if undelivered else known[-1] if len(known) == FOUND_LIMIT else low
-    shown = found[: wanted.limit]
-    return EventPage(events_in(connection, shown), _next(shown, wanted.limit, end, low))
+    shown = found[: criteria.limit]
+    return EventPage(events_in(connection, shown), _next(shown, criteria.limit, end, low))
 
 
-def _find_part(connection: Connection, wanted: EventFilter, low: int, high: int) -> EventPage:
-    named, bottom = _named(connection, wanted, max(low, high - READ_SPAN), high, wanted.limit)
-    return EventPage(events_in(connection, named), _next(named, wanted.limit, bottom, low))
+def _find_part(connection: Connection, criteria: EventFilter, low: int, high: int) -> EventPage:
+    named, bottom = _named(connection, criteria, max(low, high - READ_SPAN), high, criteria.limit)
+    return EventPage(events_in(connection, named), _next(named, criteria.limit, bottom, low))
 
 
 def _known(connection: Connection, keys: PersonKeys, low: int, high: int) -> list[int]:
-    """Return the events of a person that the index knows, newest first; of very many the newest."""
+    """Return a person's events from the index, newest first; at most the newest `FOUND_LIMIT`."""
     found = settled(connection, keys, low, high, FOUND_LIMIT)
     found.update(_waiting(connection, keys, low, high))
     return sorted(found, reverse=True)[:FOUND_LIMIT]
 
 
 def _waiting(connection: Connection, keys: PersonKeys, low: int, high: int) -> Iterable[int]:
-    """Give the events of a person that wait: of each destination's pending deliveries the newest are looked through."""
+    """Return a person's events with pending deliveries, searched among the newest of each destination."""
     names = len(pending_destinations(connection))
     if not names:
         return []
     beyond = _ends(connection, deliveries.c.id)[1]
-    looked = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
-    seq = looked.c.event_seq
-    theirs = or_(*(looked.c[column.name].in_(each) for column, each in keys.items()))
+    examined = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
+    seq = examined.c.event_seq
+    theirs = or_(*(examined.c[column.name].in_(each) for column, each in keys.items()))
     return connection.execute(select(seq).where(theirs, seq >= low, seq < high)).scalars()
 
 
-def _among(connection: Connection, wanted: EventFilter, seqs: set[int]) -> list[int]:
-    """Give those that are wanted for the rest too, newest first; no more than `FOUND_LIMIT` of them are looked at."""
+def _among(connection: Connection, criteria: EventFilter, seqs: set[int]) -> list[int]:
+    """Return the events that match the other fields of the filter too, newest first; examines `FOUND_LIMIT` at most."""
     if not seqs:
         return []
-    looked = sorted(seqs, reverse=True)[:FOUND_LIMIT]
-    asked = _chosen_events(wanted).where(events.c.seq.in_(looked)).order_by(events.c.seq.desc())
-    return list(connection.execute(asked).scalars())
+    examined = sorted(seqs, reverse=True)[:FOUND_LIMIT]
+    query = _chosen_events(criteria).where(events.c.seq.in_(examined)).order_by(events.c.seq.desc())
+    return list(connection.execute(query).scalars())
 
 
-def _named(connection: Connection, wanted: EventFilter, bottom: int, high: int, most: int) -> tuple[list[int], int]:
-    """Read payloads, newest first, for those that name the person; give them, and down to where all were read."""
-    asked = (
-        _chosen_events(wanted)
+def _named(connection: Connection, criteria: EventFilter, bottom: int, high: int, most: int) -> tuple[list[int], int]:
+    """Read payloads, newest first, and return the events that name the person and the `seq` down to which it read."""
+    query = (
+        _chosen_events(criteria)
         .add_columns(events.c.id, events.c.payload)
         .where(events.c.seq >= bottom, events.c.seq < high)
     )
-    if not _is_part(wanted):
-        # The index knows the others. The span again, for an engine that reads the deliveries first.
+    if not _is_part(criteria):
+        # The index has found the others. The span is repeated for an engine that reads the deliveries first.
         theirs = deliveries.c.event_seq
         indexed = exists().where(text(SETTLED), theirs == events.c.seq, theirs >= bottom, theirs < high)
-        # Of a phone number, not the deliveries from before the column.
-        asked = asked.where(~(indexed if wanted.email else indexed.where(deliveries.c.phone.is_not(None))))
-    field, names = _test_of(wanted)
+        # Deliveries from before the column `phone` are not in the index of phone numbers.
+        query = query.where(~(indexed if criteria.email else indexed.where(deliveries.c.phone.is_not(None))))
+    field, names = _test_of(criteria)
     keys = keys_of(connection)
     found: list[int] = []
     size = 0
-    # As a cursor of the server: all payloads of a page, as large as they may be, are gigabytes.
+    # A server-side cursor, because all payloads of a page together can be gigabytes.
     options = {"yield_per": READ_AT_ONCE}
-    with connection.execute(asked.order_by(events.c.seq.desc()), execution_options=options) as rows:
+    with connection.execute(query.order_by(events.c.seq.desc()), execution_options=options) as rows:
         for seq, event_id, payload in rows:
             if names(_text(keys, event_id, payload, field)):
                 found.append(seq)
@@ -392,15 +396,15 @@ def _text(keys: KeyRing, event_id: bytes, payload: bytes, field: str) -> str:
         return ""
 
 
-def _test_of(wanted: EventFilter) -> tuple[str, Callable[[str], bool]]:
-    """Give the field by which a person is known, and whether its text is theirs."""
-    if wanted.email:
-        email = wanted.email.strip().casefold()
+def _test_of(criteria: EventFilter) -> tuple[str, Callable[[str], bool]]:
+    """Return the field that identifies a person, and the test of its text."""
+    if criteria.email:
+        email = criteria.email.strip().casefold()
         return "Email", lambda found: found.strip().casefold() == email
-    if wanted.email_part:
-        part = wanted.email_part.strip().casefold()
+    if criteria.email_part:
+        part = criteria.email_part.strip().casefold()
         return "Email", lambda found: len(part) >= LEAST_PART and part in found.casefold()
-    digits = _NOT_DIGITS.sub("", wanted.phone or "")
+    digits = _NOT_DIGITS.sub("", criteria.phone or "")
     return (
         "PhoneNumber",
         lambda found: len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", found).endswith(digits),
