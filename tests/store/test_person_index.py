@@ -69,7 +69,7 @@ async def test_a_person_with_an_address_is_found_by_phone_however_old_the_lead_i
     monkeypatch.setattr(search, "READ_SPAN", 1)
     desk = Desk(driver)
     for number in ("+1 202 555 0134", "202 555 0134", "001 202 555 0134"):
-        question = partial(search.find_events, wanted=EventFilter(phone=number), identity_key=IDENTITY_KEY)
+        question = partial(search.find_events, criteria=EventFilter(phone=number), identity_key=IDENTITY_KEY)
         found = await desk.ask(question)
         assert [each.seq for each in found.rows] == [3, 2, 1], number
         assert found.next is None
