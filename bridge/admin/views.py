@@ -31,10 +31,7 @@ def events(
 
     `identity_key` is the configuration's own.
     """
-    found = search.find_events(connection, wanted[0], identity_key)
-    for each in wanted[1:]:
-        if not found.rows and found.next is None:
-            found = search.find_events(connection, each, identity_key)
+    found = event_operations.search(connection, wanted, identity_key)
     return schemas.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
 
 

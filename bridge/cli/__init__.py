@@ -1,7 +1,7 @@
-"""The command line `leadbridge`: one module for each command or group of commands, imported when it is asked for.
+"""The command line `leadbridge`: one module for each command or group of commands, imported on use.
 
-What a command needs (SQL, HTTP, the configuration's schema) takes hundreds of milliseconds to import; `--version`,
-`--help` and the completion of the shell come without.
+The imports of a command (SQL, HTTP, the configuration's schema) take hundreds of milliseconds; `--version`, `--help`
+and shell completion do without them.
 """
 
 import sys
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "init": "Write a configuration to begin with.",
-    "serve": "Run the bridge: take events in, deliver them.",
-    "check": "Say all that is wrong with a configuration.",
-    "test": "Run the tests that stand in a configuration.",
+    "serve": "Run the bridge: accept events, deliver them.",
+    "check": "Report all errors of a configuration.",
+    "test": "Run the tests in a configuration.",
     "explain": "Show what would be sent where for an event; nothing is sent.",
     "send": "Send a signed event to the webhook, as the vendor would.",
     "demo": "Show the main job on this machine: sandbox CRMs, bridge and sender.",
     "sandbox": "Serve a sandbox of HubSpot or Salesforce on this machine, to try a configuration against.",
-    "events": "Look at the events that have been received.",
+    "events": "Look at the events that were received.",
     "deliveries": "Look at deliveries; replay or discard dead letters.",
-    "tail": "Follow what happens, as it happens.",
-    "lanes": "See how each destination is doing; pause and resume it.",
+    "tail": "Follow events and deliveries as they happen.",
+    "lanes": "See the state of each destination; pause and resume it.",
     "quarantine": "Look at requests with a wrong signature; release them.",
-    "audit": "See who has done what.",
-    "alerts": "Try whether alerts arrive.",
-    "reconcile": "Compare what was received with what has arrived.",
-    "doctor": "See whether all is well, and what to do where it is not.",
+    "audit": "See the actions of people.",
+    "alerts": "Test that alerts arrive.",
+    "reconcile": "Compare received leads with delivered leads.",
+    "doctor": "Find faults of the installation, and their remedies.",
     "schema": "Print the JSON Schema of the configuration, for editors.",
     "connectors": "See which connectors there are, and their settings.",
     "backfill": "Accept leads that were missed, from the vendor's list.",
-    "erase": "Remove for good all that names a person.",
-    "db": "Make, migrate, check, back up and encrypt the store.",
+    "erase": "Remove all data of a person for good.",
+    "db": "Create, migrate, check, back up and encrypt the store.",
 }
 """Each command with the line that `leadbridge --help` shows. Its module has the same name, and an `app`."""
 

@@ -1,4 +1,4 @@
-"""`leadbridge alerts`: who is told when something needs a person."""
+"""`leadbridge alerts`: test messages to the targets of alerts."""
 
 import typer
 
@@ -15,17 +15,17 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def alerts() -> None:
-    """Try whether alerts arrive.
+    """Test that alerts arrive.
 
-    `leadbridge serve` tells of dead letters, paused lanes, leads that wait too long, refused requests, a quota that is
-    nearly used, a broken configuration, a store that cannot commit, and a spool that is in use because the database is
-    away; once, again after a while, and when it is over.
+    `leadbridge serve` sends alerts about dead letters, paused lanes, leads that wait too long, refused requests, a
+    quota that is nearly used, a broken configuration, a store that cannot commit, and a spool that is in use because
+    the database is away. It sends an alert once, again after a while, and when the trouble is over.
     """
 
 
 @app.command("test")
 def send_test(path: PathArgument = None) -> None:
-    """Send a message to each target of `alerts.to`, now, and say which of them took it."""
+    """Send a message to each target of `alerts.to` now, and print which targets accepted it."""
     targets = inputs.read(path).alerts.to
     if not targets:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")

@@ -1,4 +1,4 @@
-"""`leadbridge audit`: who has done what."""
+"""`leadbridge audit`: the entries of the audit log."""
 
 from typing import Annotated, Any
 
@@ -7,8 +7,8 @@ import typer
 from bridge.admin.rows import audit_shape
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
-from bridge.cli.store import open_store
 from bridge.operations.audit import Action
+from bridge.operations.store_access import open_store
 from bridge.store import audit_log
 from bridge.store.audit_log import AuditRow
 
@@ -19,10 +19,10 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def audit() -> None:
-    """See who has done what: on the dashboard, through the API, and with commands.
+    """See the actions of people on the dashboard, through the API, and with commands.
 
-    Entries hold names, ids and numbers, never what a lead says; of a search for a person, only by what was searched.
-    They are kept as long as the longest-kept event (`store.retention`). Commands that only look are not in it.
+    Entries hold names, ids and numbers, never a lead's data; the entry of a search says only by which kind of data it
+    was. Entries are kept as long as the longest-kept event (`store.retention`). Commands that only read are not in it.
     """
 
 
@@ -30,7 +30,7 @@ def audit() -> None:
 def list_(
     *,
     config: ConfigOption = None,
-    action: Annotated[Action | None, typer.Option("--action", help="Only those that tell of this.")] = None,
+    action: Annotated[Action | None, typer.Option("--action", help="Only entries of this action.")] = None,
     before: BeforeOption = None,
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,

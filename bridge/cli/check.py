@@ -58,7 +58,7 @@ def check(
 
 def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:
     """Ask the destinations; gives what was found, and a line for each that is well, which JSON has among the rows."""
-    from bridge.cli.store import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
+    from bridge.operations.store_access import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
 
     with output.waiting() as show:
         count = len(config.destinations)

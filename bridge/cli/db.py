@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import ConfigOption
-from bridge.cli.rekey import encrypted, rekey
-from bridge.cli.store import cause, driver_of, open_store
+from bridge.cli.inputs import ConfigOption, JsonOption
 from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.operations import rekey as operations
 from bridge.operations.audit import BY_COMMAND, Action, Entry
+from bridge.operations.store_access import cause, driver_of, open_store
 from bridge.store import audit_log
 from bridge.store import backup as copies
 from bridge.store import migrate as migration
@@ -77,7 +77,7 @@ def check(*, config: ConfigOption = None) -> None:
     output.say(f"good: revision {migration.HEAD}, {driver.dialect.name}, undamaged, can be written")
     if driver.keys:
         with store.reading() as connection:
-            output.say(encrypted(connection))
+            output.say(operations.describe_keys(connection))
 
 
 @app.command()
@@ -114,7 +114,37 @@ def backup(
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")
 
 
-app.command()(rekey)
+@app.command()
+def rekey(*, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Encrypt everything that the first of store.encryption_keys has not encrypted, in the store and in the spool.
+
+    To change the key, or to encrypt a store that is not: put the new key first in store.encryption_keys, restart every
+    `leadbridge serve`, and run this. When it has ended, take the old key out of the list, and restart again. Keep the
+    old key for as long as you keep backups that were made with it.
+
+    It works beside a running `leadbridge serve`, in short steps. If it is stopped, run it again: it goes on with the
+    rest. Where several processes share PostgreSQL, run it beside each of them, since each has a spool of its own.
+
+    The exit status is 1 if something is left: rows that cannot be decrypted, or old parts of the file.
+    """
+    result = operations.rekey(inputs.read(config), BY_COMMAND, output.complain)
+    if json:
+        output.write_json(
+            {
+                "key": result.key,
+                "encrypted": result.encrypted,
+                "damaged": result.damaged,
+                "remains": list(result.remains),
+            }
+        )
+    else:
+        output.say(f"{result.encrypted:,} rows have been encrypted with the key {result.key}")
+    for each in result.remains:
+        output.complain(each)
+    if result.damaged:
+        output.complain(f"{result.damaged} rows cannot be decrypted, and stay as they are: restore them from a backup")
+    if result.damaged or result.remains:
+        raise typer.Exit(1)
 
 
 def _check_spool(spool: Path) -> None:

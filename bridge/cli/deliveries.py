@@ -21,7 +21,6 @@ from bridge.cli.inputs import (
     delivery_id,
     for_each,
 )
-from bridge.cli.store import OpenStore, open_store
 from bridge.config import Config
 from bridge.errors import OperatorError
 from bridge.operations import bulk
@@ -29,6 +28,7 @@ from bridge.operations import deliveries as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.masking import OPEN
+from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
 from bridge.store.commands import BulkAction, DeliverySelection
 from bridge.store.interface import DeliveryState

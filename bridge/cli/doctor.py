@@ -1,4 +1,4 @@
-"""`leadbridge doctor`: is all well, and if not, what to do; on one page."""
+"""`leadbridge doctor`: faults of the installation and their remedies, on one page."""
 
 import asyncio
 import os
@@ -14,7 +14,6 @@ import typer
 from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
 from bridge.cli.inputs import JsonOption, PathArgument
-from bridge.cli.store import CommandVault, driver_of, open_store
 from bridge.config import Config, ConfigError
 from bridge.config.reload import load_tolerant
 from bridge.config.yaml_reader import SourceTree
@@ -22,6 +21,7 @@ from bridge.errors import LeadbridgeError
 from bridge.operations import health_check
 from bridge.operations.health_check import Found
 from bridge.operations.probe import probe_all
+from bridge.operations.store_access import CommandVault, driver_of, open_store
 from connectors.base import Severity
 
 _SHOWN = {Severity.NOTE: ("good", "green"), Severity.WARNING: ("look", "yellow"), Severity.ERROR: ("BAD", "red")}

@@ -9,10 +9,10 @@ import typer
 from bridge.admin.rows import delivery_shape, event_shape, payload_value
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
-from bridge.cli.store import open_store
 from bridge.event import EventState
 from bridge.operations import events as operations
 from bridge.operations.events import EventStory
+from bridge.operations.store_access import open_store
 from bridge.store import queries
 from bridge.store.queries import DeliveryRow, EventRow, Page
 
@@ -24,7 +24,7 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def events() -> None:
-    """Look at the events that have been received.
+    """Look at the events that were received.
 
     An event is `accepted` (it has a delivery for each route that takes it), a `test` (answered, and not delivered), or
     `unrecognised`: authentic, but of an unknown chatbot or shape. See what it holds with `events show`, fix the

@@ -1,4 +1,4 @@
-"""`leadbridge explain`: what would be sent where for an event, and what a change of the configuration would change."""
+"""`leadbridge explain`: dry runs of an event, and effects of a changed configuration on stored events."""
 
 import time
 from dataclasses import asdict
@@ -8,11 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.event_source import STANDARD_INPUT, read_event, split_required
-from bridge.cli.explanation import FAILS, MATCHES, Asked, Fate, RouteFate, foretell, shown
-from bridge.cli.inputs import LIMIT, ChatbotOption, JsonOption
+from bridge.cli.inputs import LIMIT, STANDARD_INPUT, ChatbotOption, JsonOption, read_event, split_required_event
 from bridge.event import EventState
 from bridge.mapping.mapping import FieldTrace
+from bridge.operations.event_dry_run import (
+    FAILS,
+    MATCHES,
+    EventDryRun,
+    RouteCondition,
+    RouteDryRun,
+    dry_run_events,
+    value_text,
+)
 from connectors.base import Preview
 
 app = output.application()
@@ -54,14 +61,14 @@ def explain(
 ) -> None:
     """Show what would be sent where for an event. Nothing is sent, and nothing is stored.
 
-    For each route of the event's chatbot: whether it takes the event and why not, how each field comes to its value
-    step by step, and the request that the connector would send, with its secrets masked. No signature is needed. The
-    exit status is 1 if the event is not recognised, or if a delivery of it would be a dead letter.
+    For each route of the event's chatbot you see if it takes the event and why not, how each field gets its value step
+    by step, and the request that the connector would send, with its secrets masked. No signature is needed. The exit
+    status is 1 if the event is not recognised, or if a delivery of it would be a dead letter.
 
-    With --stored: judge an edit before it is live. The last N events run through the configuration on disk and through
-    the one that `leadbridge serve` uses, and what differs is shown, alike changes together. Both are filled in from
-    this command's environment variables. This shows personal data. The exit status is 1 if a delivery would become a
-    dead letter that was none.
+    With --stored you can judge an edit before it is live. The last N events run through the configuration on disk and
+    through the one that `leadbridge serve` uses, and the differences are shown, similar ones together. Both are filled
+    in from this command's environment variables. This shows personal data. The exit status is 1 if a delivery would
+    newly become a dead letter.
     """
     given = arguments or []
     if stored_events is None:
@@ -84,26 +91,26 @@ def _only_path(arguments: list[Path]) -> Path | None:
 
 
 def _explain(arguments: list[Path], *, as_json: bool) -> bool:
-    """Explain an event; says whether there is a finding."""
-    path, event = split_required(arguments)
-    fates = foretell(read_event(event), inputs.read_whole(path), time.time())
+    """Explain an event; return True if there is a finding."""
+    path, event = split_required_event(arguments)
+    results = dry_run_events(read_event(event), inputs.read_whole(path), time.time())
     if as_json:
-        output.write_json([row for fate in fates for row in _rows(fate)])
+        output.write_json([row for result in results for row in _rows(result)])
     else:
-        for fate in fates:
-            _show(fate)
-    return any(_is_finding(fate) for fate in fates)
+        for result in results:
+            _show(result)
+    return any(_is_finding(result) for result in results)
 
 
-def _is_finding(fate: Fate) -> bool:
-    return fate.event.state is EventState.UNRECOGNISED or any(each.state == FAILS for each in fate.routes)
+def _is_finding(result: EventDryRun) -> bool:
+    return result.event.state is EventState.UNRECOGNISED or any(each.state == FAILS for each in result.routes)
 
 
-def _rows(fate: Fate) -> list[dict[str, Any]]:
-    """Give a row for each route; for an event that no chatbot's routes see, one that says so."""
-    event = {"id": None, "chatbot": fate.event.chatbot, "type": fate.event.type}
-    if not fate.routes:
-        return [{**event, "state": fate.event.state.value, "destination": None, "why": fate.why}]
+def _rows(result: EventDryRun) -> list[dict[str, Any]]:
+    """Return a row for each route, or a single row for an event that no route sees."""
+    event = {"id": None, "chatbot": result.event.chatbot, "type": result.event.type}
+    if not result.routes:
+        return [{**event, "state": result.event.state.value, "destination": None, "why": result.why}]
     return [
         {
             **event,
@@ -117,7 +124,7 @@ def _rows(fate: Fate) -> list[dict[str, Any]]:
             "trace": [asdict(trace) for trace in each.fields],
             "request": _request(each.request) if each.request else None,
         }
-        for each in fate.routes
+        for each in result.routes
     ]
 
 
@@ -125,34 +132,34 @@ def _request(request: Preview) -> dict[str, Any]:
     return {**asdict(request), "headers": dict(request.headers)}
 
 
-def _show(fate: Fate) -> None:
-    event = fate.event
+def _show(result: EventDryRun) -> None:
+    event = result.event
     output.show_facts({"state": event.state.value, "chatbot": event.chatbot, "type": event.type})
-    if fate.why:
+    if result.why:
         say = output.complain if event.state is EventState.UNRECOGNISED else output.say
-        say(f"event: {fate.why}")
-    for each in fate.routes:
+        say(f"event: {result.why}")
+    for each in result.routes:
         output.say()
         _show_route(each)
 
 
-def _show_route(fate: RouteFate) -> None:
-    where = fate.route if fate.route == fate.destination else f"{fate.route} (to {fate.destination})"
-    why = f": {fate.why}" if fate.why else ""
-    output.say(f"route {where}: {fate.state}{why}", _COLOURS.get(fate.state))
-    if fate.when:
-        output.show_columns([["when", _condition(fate.when)]], "  ")
-    if fate.fields:
+def _show_route(result: RouteDryRun) -> None:
+    where = result.route if result.route == result.destination else f"{result.route} (to {result.destination})"
+    why = f": {result.why}" if result.why else ""
+    output.say(f"route {where}: {result.state}{why}", _COLOURS.get(result.state))
+    if result.when:
+        output.show_columns([["when", _condition(result.when)]], "  ")
+    if result.fields:
         output.say()
-        output.show_rows([_field(trace) for trace in fate.fields], ("field", "from", "value"), as_json=False)
-    if fate.request:
+        output.show_rows([_field(trace) for trace in result.fields], ("field", "from", "value"), as_json=False)
+    if result.request:
         output.say()
-        _show_request(fate.request)
+        _show_request(result.request)
 
 
-def _condition(when: Asked) -> str:
-    """Write a condition with what its variables are in this event."""
-    values = ", ".join(f"{name} is {shown(value, _STEP)}" for name, value in when.values.items())
+def _condition(when: RouteCondition) -> str:
+    """Write a condition with the values of its variables in this event."""
+    values = ", ".join(f"{name} is {value_text(value, _STEP)}" for name, value in when.values.items())
     return f"{when.source}  ({values})" if values else when.source
 
 
@@ -162,13 +169,13 @@ def _field(trace: FieldTrace) -> dict[str, Any]:
 
 
 def path_of(trace: FieldTrace) -> str:
-    """Write the steps on the way to a value, each with what it gives; the last one gives the value itself."""
+    """Write the steps that lead to a value, each with its result; the result of the last step is the value."""
     text = ""
     for at, step in enumerate(trace.steps):
         is_source = at < len(trace.sources) and step.label == trace.sources[at]
         joint = "" if at == 0 else " else " if is_source else " > "
         is_last = at == len(trace.steps) - 1 and not trace.error
-        text += f"{joint}{step.label}{'' if is_last else f' {shown(step.value, _STEP)}'}"
+        text += f"{joint}{step.label}{'' if is_last else f' {value_text(step.value, _STEP)}'}"
     return text
 
 

@@ -1,8 +1,9 @@
-"""Configuration, ids and common options of the commands."""
+"""Configuration, events, ids and common options of the commands."""
 
 import gc
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -118,3 +119,46 @@ def for_each(ids: Iterable[Id], act: Callable[[Id], None]) -> None:
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+STANDARD_INPUT = Path("-")
+
+_CONFIGURATION_SUFFIXES = {".yaml", ".yml"}
+
+
+def is_configuration(path: Path) -> bool:
+    """Return True if an argument must be the configuration, judging by its name."""
+    return path.suffix.lower() in _CONFIGURATION_SUFFIXES or (path != STANDARD_INPUT and path.is_dir())
+
+
+def split_required_event(arguments: list[Path]) -> tuple[Path | None, Path]:
+    """Read `[PATH] EVENT.json`. Raises BadParameter for anything else."""
+    path, event = split_event(arguments)
+    if event is None:
+        raise typer.BadParameter("name the event too: a file of JSON, or - for standard input")
+    return path, event
+
+
+def split_event(arguments: list[Path]) -> tuple[Path | None, Path | None]:
+    """Read `[PATH] [EVENT.json]`; one argument is the event, unless its name says that it is the configuration."""
+    if len(arguments) > 2:  # noqa: PLR2004 - the two of the usage line
+        raise typer.BadParameter("at most two arguments: the configuration and the event")
+    path: Path | None = None
+    event: Path | None = None
+    if len(arguments) > 1:
+        path, event = arguments
+    elif arguments and is_configuration(arguments[0]):
+        path = arguments[0]
+    elif arguments:
+        event = arguments[0]
+    return path, event
+
+
+def read_event(path: Path) -> bytes:
+    """Read the event's bytes. Raises OperatorError."""
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}; name a file that holds the event as JSON") from error

@@ -9,10 +9,10 @@ import typer
 from bridge.admin.rows import moment
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
-from bridge.cli.store import open_store
 from bridge.config import Config
 from bridge.operations import lanes as operations
 from bridge.operations.audit import BY_COMMAND
+from bridge.operations.store_access import open_store
 from bridge.store.lane_queries import LaneRow
 
 _COLUMNS = ("destination", "state", "pending", "oldest_pending_at", "dead", "owner", "reason", "detail", "paused_until")

@@ -1,7 +1,7 @@
-"""What a command shows: tables and colours in a terminal, plain text in a pipe, JSON where it is asked for.
+"""Output of commands: tables and colours in a terminal, plain text in a pipe, JSON with --json.
 
-What is shown comes from strangers in part. In text for people its control characters are written as escapes, so that
-no event can steer the terminal of the person who looks at it.
+Parts of the output come from strangers. In text for people their control characters are written as escapes, so that
+no event can control the terminal of its reader.
 """
 
 import contextlib
@@ -42,10 +42,10 @@ _LATER_CONTROLS = re.compile("[\x7f-\x9f]")
 def application(
     cls: type[TyperGroup] = TyperGroup, *, add_completion: bool = False, no_args_is_help: bool = False
 ) -> typer.Typer:
-    """Make a Typer application in this program's manner.
+    """Return a Typer application with the settings of this program.
 
-    Plain help, since Rich's costs a tenth of a second; and Python's own tracebacks, since Typer's show local
-    variables, and those hold secrets.
+    Help is plain, because Rich's costs a tenth of a second. Tracebacks are Python's own, because Typer's show local
+    variables, which may hold secrets.
     """
     return typer.Typer(
         cls=cls,
@@ -57,13 +57,13 @@ def application(
 
 
 def say(text: str = "", colour: str | None = None) -> None:
-    """Write lines to standard output; in a terminal in a colour, if one is given."""
+    """Write lines to standard output, in a terminal with the colour."""
     shown = visible(text)
     typer.echo(typer.style(shown, fg=colour) if colour else shown)
 
 
 def complain(text: str) -> None:
-    """Write lines to standard error: an error, a warning, or a hint that is no part of the answer."""
+    """Write lines to standard error: an error, a warning, or a hint that is not part of the answer."""
     typer.echo(visible(text), err=True)
 
 
@@ -74,7 +74,7 @@ def error_text(error: LeadbridgeError) -> str:
 
 
 def visible(text: str) -> str:
-    """Write control characters, but line ends and tabs, as escapes."""
+    """Write control characters as escapes, except line ends and tabs."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -88,7 +88,7 @@ def write_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
 
 @contextlib.contextmanager
 def waiting() -> Iterator[Callable[[str], None]]:
-    """Give what shows in a terminal, until the context ends, what is waited for; elsewhere it does nothing."""
+    """Return a function that shows the progress in a terminal until the context ends, and does nothing elsewhere."""
     if not sys.stdout.isatty():
         yield lambda _: None
         return
@@ -111,7 +111,7 @@ def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -
 
 
 def show_facts(facts: Shown) -> None:
-    """Show one thing: a line for each fact that there is, the names in a column of their own."""
+    """Show one object: a line for each fact that has a value, the names in a column of their own."""
     lines = [[name, _text(value)] for name, value in facts.items() if value not in (None, "", {}, [])]
     for line in _aligned(lines):
         say(line)

@@ -7,10 +7,10 @@ import typer
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
-from bridge.cli.store import OpenStore, open_store
 from bridge.event import timestamp
 from bridge.operations import quarantine as operations
 from bridge.operations.audit import BY_COMMAND
+from bridge.operations.store_access import OpenStore, open_store
 from bridge.store.queries import Page, QuarantineRow
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")

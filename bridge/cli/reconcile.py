@@ -1,4 +1,4 @@
-"""`leadbridge reconcile`: has every lead arrived?"""
+"""`leadbridge reconcile`: received leads compared with delivered leads."""
 
 import asyncio
 import time
@@ -10,7 +10,6 @@ import typer
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption, PathArgument
-from bridge.cli.store import CommandVault, OpenStore, open_store
 from bridge.config import Config
 from bridge.config.model import Destination
 from bridge.config.units import parse_duration
@@ -26,11 +25,12 @@ from bridge.operations.reconcile import (
     missing,
     steps,
 )
+from bridge.operations.store_access import CommandVault, OpenStore, open_store
 from bridge.store import audit_log, history
 from bridge.store.search import SPAN, seq_at
 
 NAMED = 20
-"""The most deliveries that are named of a destination whose records are gone: the newest."""
+"""Maximum number of deliveries that are named for a destination with missing records: the newest."""
 
 _COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead", "discarded", "quarantined")
 _ONLINE = (*_COLUMNS, "held", "gone", "untold")
@@ -50,20 +50,20 @@ def reconcile(
     path: PathArgument = None,
     *,
     since: Annotated[
-        str, typer.Option("--since", metavar="DURATION", help="Look at what has been received in this time.")
+        str, typer.Option("--since", metavar="DURATION", help="Look at events that were received in this time.")
     ] = "24h",
     online: Annotated[
         bool, typer.Option("--online", help="Ask the destinations whether they still hold each delivered record.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare what was received with what has arrived, by chatbot and destination.
+    """Compare received leads with delivered leads, by chatbot and destination.
 
-    A lead is missing if its delivery is dead, if its event was not recognised (these stand in a line of their own,
-    without a destination), if it may be in quarantine (refused requests stand in a line of their chatbot, without a
-    destination; junk is not counted), or if, asked with --online, its destination does not hold the record any more.
-    One that waits is not missing yet. Of a destination whose connector cannot ask, the records are `untold`. The exit
-    status is 1 if any lead is missing, 0 otherwise.
+    A lead is missing if its delivery is dead, if its event was not recognised (these events have a line of their own,
+    without a destination), if it may be in quarantine (refused requests have a line for their chatbot, without a
+    destination; junk is not counted), or if, with --online, its destination does not hold the record any more. A lead
+    that waits is not missing yet. If a destination's connector cannot ask, its records are `untold`. The exit status
+    is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()
     config = inputs.read(path)
@@ -87,7 +87,7 @@ def reconcile(
 
 
 def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now: float) -> Mapping[str, Answered]:
-    """Ask the destinations, after it has been written down that they are."""
+    """Write the audit entry, then ask the destinations."""
     answered = {name: Answered() for name in config.destinations}
     wanted = {name: answered[name] for name in answered if counted.delivered(name)}
     total = sum(map(counted.delivered, wanted))
@@ -111,7 +111,7 @@ def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now
 
 
 def _complain(found: Missing, answered: Mapping[str, Answered]) -> None:
-    """Say what is missing, and what to do."""
+    """Print the number of missing leads, and what to do."""
     if found.dead:
         output.complain(
             f"{found.dead:,} dead: see `leadbridge deliveries list --state dead`, fix the cause, replay them"

@@ -12,7 +12,7 @@ import typer
 from yarl import URL
 
 from bridge.cli import inputs, output
-from bridge.cli.event_source import read_event, split
+from bridge.cli.inputs import read_event, split_event
 from bridge.config import Chatbot, Config, ListenAddress
 from bridge.errors import OperatorError, did_you_mean
 from bridge.event import decode, serial_number
@@ -59,7 +59,7 @@ def send(
 
     The exit status is 0 if the answer is one of the two that the vendor takes for success.
     """
-    path, event = split(arguments or [])
+    path, event = split_event(arguments or [])
     config = inputs.read_whole(path)
     body = read_event(event) if event else None
     sender = _chatbot(config, chatbot, body)

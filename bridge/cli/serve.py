@@ -23,11 +23,11 @@ def serve(
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file has an error.")] = False,
 ) -> None:
-    """Run the bridge until it is told to stop (SIGTERM, or Ctrl-C).
+    """Run the bridge until it gets SIGTERM or Ctrl-C.
 
-    Takes events in at the webhook and delivers them to the destinations. On a stop it takes no more, lets the calls
-    end that are on their way, and writes down what came of them; a second signal ends it at once, and loses nothing
-    either. The log goes to standard output: JSON, or text for people in a terminal.
+    It accepts events at the webhook and delivers them to the destinations. On a stop it accepts no more, waits for the
+    calls that are under way, and stores their results. A second signal ends it at once, and loses nothing either. The
+    log goes to standard output: JSON, or text for people in a terminal.
 
     In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
@@ -41,7 +41,7 @@ def serve(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give uvloop's event loop where it runs, else None, which is Python's own."""
+    """Return uvloop's event loop if uvloop is installed, else None, which means Python's own."""
     try:
         import uvloop  # noqa: PLC0415 - not there on every platform
     except ImportError:

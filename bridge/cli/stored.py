@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bridge.cli import inputs, output
-from bridge.cli.explanation import Fate, foretell_one, shown, shown_change
-from bridge.cli.store import open_store
 from bridge.config import Config, ConfigError
 from bridge.config.diagnostics import Findings
 from bridge.config.load import build
 from bridge.errors import OperatorError
 from bridge.event import decode, timestamp
 from bridge.operations.comparison import NOTHING, Change, Group, Kind, counted, group
+from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_event, value_text
+from bridge.operations.store_access import open_store
 from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.history import StoredEvent, recent_events
 
@@ -76,14 +76,14 @@ def _other(asked: Asked, in_use: ConfigurationInUse | None) -> Other:
     return Other(made, f"the configuration in use since {timestamp(in_use.since)}")
 
 
-def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[Fate | None, Fate]:
+def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[EventDryRun | None, EventDryRun]:
     """Foretell both sides, as if the event came now as it came then."""
     try:
         document = decode(event.payload)
     except ValueError:
         document = None
-    before = foretell_one(event.payload, document, other, event.received_at, event.id) if other else None
-    return before, foretell_one(event.payload, document, config, event.received_at, event.id)
+    before = dry_run_event(event.payload, document, other, event.received_at, event.id) if other else None
+    return before, dry_run_event(event.payload, document, config, event.received_at, event.id)
 
 
 def _row(each: Group) -> dict[str, Any]:
@@ -137,13 +137,13 @@ def _show_group(each: Group) -> None:
 def _change_line(change: Change) -> str:
     part = f"`{change.part}`" if change.kind is not Kind.REQUEST else f"the request's {change.part}"
     if change.before is NOTHING:
-        return f"{part} is there now: {shown(change.after, _VALUE)}"
+        return f"{part} is there now: {value_text(change.after, _VALUE)}"
     if change.after is NOTHING:
-        return f"{part} is left out now, and was {shown(change.before, _VALUE)}"
-    before, after = shown_change(change.before, change.after, _VALUE)
+        return f"{part} is left out now, and was {value_text(change.before, _VALUE)}"
+    before, after = changed_texts(change.before, change.after, _VALUE)
     return f"{part} {before} → {after}"
 
 
 def _ending_line(change: Change) -> str:
-    record = f": {shown(change.after, 2 * _VALUE)}" if change.kind is Kind.STARTS else ""
+    record = f": {value_text(change.after, 2 * _VALUE)}" if change.kind is Kind.STARTS else ""
     return f"{change.kind.value}{record}{f' ({change.why})' if change.why else ''}"

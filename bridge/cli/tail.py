@@ -1,4 +1,4 @@
-"""`leadbridge tail`: what happens, as it happens."""
+"""`leadbridge tail`: events, deliveries and refused requests as they happen."""
 
 import json as json_text
 import time
@@ -10,8 +10,8 @@ import typer
 from bridge.admin.rows import moment
 from bridge.cli import inputs, output
 from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
-from bridge.cli.store import open_store
 from bridge.event import timestamp
+from bridge.operations.store_access import open_store
 from bridge.store.history import STEP, Activity, Follower
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
@@ -37,10 +37,10 @@ def tail(
     ] = BACK,
     json: Annotated[bool, typer.Option("--json", help="Write a JSON object in each line, for programs.")] = False,
 ) -> None:
-    """Follow what happens until Ctrl-C: events that come, deliveries that are tried, requests that are refused.
+    """Follow new events, tried deliveries and refused requests until Ctrl-C.
 
-    A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. Nothing that an event holds is shown;
-    for that there is `events show`.
+    A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. The content of events is not
+    shown; use `events show` for it.
     """
     store = open_store(inputs.read(config))
     follower = Follower()
@@ -59,7 +59,7 @@ def tail(
 
 
 def _lines(news: Activity) -> Iterator[Line]:
-    """Give a line for each thing that has happened: its time, what it is, and whom it is about."""
+    """Return a line for each new event, refused request and tried delivery."""
     for event in news.events:
         yield {
             "at": timestamp(event.received_at),
@@ -99,7 +99,7 @@ def _detail(delivery: DeliveryRow) -> str:
 
 
 def _is_wanted(line: Line, chatbot: str | None, destination: str | None) -> bool:
-    """Choose by chatbot and destination; what has no destination is of all of them."""
+    """Select by chatbot and destination; a line without a destination suits each of them."""
     return (chatbot is None or line["chatbot"] == chatbot) and (
         destination is None or line["destination"] in {None, destination}
     )

@@ -1,4 +1,4 @@
-"""`leadbridge test`: the tests that stand in a configuration."""
+"""`leadbridge test`: the tests of a configuration."""
 
 import re
 import sys
@@ -11,9 +11,9 @@ from xml.etree import ElementTree as ET
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.explanation import shown, shown_change
 from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.errors import OperatorError
+from bridge.operations.event_dry_run import changed_texts, value_text
 from bridge.operations.expectations import (
     NOTHING,
     Difference,
@@ -27,7 +27,7 @@ from bridge.operations.expectations import (
 )
 
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
+"""Characters that XML 1.0 cannot hold, not even escaped."""
 
 
 def junit(results: Sequence[Result]) -> bytes:
@@ -43,7 +43,7 @@ def junit(results: Sequence[Result]) -> bytes:
 
 
 def mismatch_lines(mismatch: Mismatch) -> Iterable[str]:
-    """Say in lines what is not as expected."""
+    """Return a line for each difference."""
     if mismatch.problem:
         yield f"{mismatch.destination}: {mismatch.problem}"
     for each in mismatch.differences:
@@ -51,12 +51,12 @@ def mismatch_lines(mismatch: Mismatch) -> Iterable[str]:
 
 
 def difference_line(difference: Difference) -> str:
-    """Say in a line how a field differs."""
+    """Return a line about the difference in a field."""
     if difference.got is NOTHING:
-        return f"expected {shown(difference.expected)}, but it is left out{difference.hint}"
+        return f"expected {value_text(difference.expected)}, but it is left out{difference.hint}"
     if difference.expected is NOTHING:
-        return f"not expected, but got {shown(difference.got)}"
-    return f"expected {shown(difference.expected)}, got {shown(difference.got)}"
+        return f"not expected, but got {value_text(difference.got)}"
+    return f"expected {value_text(difference.expected)}, got {value_text(difference.got)}"
 
 
 def _counts(name: str, results: Sequence[Result]) -> dict[str, str]:
@@ -95,11 +95,11 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run the tests that stand in a configuration, under `chatbots.NAME.tests`. Nothing is sent.
+    """Run the tests of a configuration, under `chatbots.NAME.tests`. Nothing is sent.
 
-    Each test has an event and what its destinations are expected to get. The event goes through the same routing and
-    mapping as a real one. What is not as expected is shown field by field, then which routes no test reaches and which
-    fields no test expects.
+    Each test has an event and the expected records of its destinations. The event goes through the same routing and
+    mapping as a real one. Differences are shown field by field, then the routes that no test reaches and the fields
+    that no test expects.
 
     The exit status is 1 if a test fails, 0 otherwise, also without any test.
     """
@@ -200,10 +200,10 @@ def _mark(sign: str, word: str) -> str:
 def _cells(difference: Difference) -> tuple[str, str, str, str]:
     expected, got = difference.expected, difference.got
     if got is NOTHING:
-        return difference.what, difference.field, f"expected {shown(expected)}{difference.hint}", ""
+        return difference.what, difference.field, f"expected {value_text(expected)}{difference.hint}", ""
     if expected is NOTHING:
-        return difference.what, difference.field, "", f"got {shown(got)}"
-    one, other = shown_change(expected, got)
+        return difference.what, difference.field, "", f"got {value_text(got)}"
+    one, other = changed_texts(expected, got)
     return difference.what, difference.field, f"expected {one}", f"got {other}"
 
 

@@ -86,11 +86,14 @@ def _verified(
     return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
 
 
-def _result(routed: RoutedEvent, *, is_new: bool) -> str:
+def acceptance(routed: RoutedEvent) -> str:
+    """Return the part of a line that says where an accepted event goes."""
     event = routed.event
-    if not is_new:
-        return f"is there already as event {event.id}"
     if event.state is not EventState.ACCEPTED:
         return f"accepted as event {event.id}, which is {event.state.value}"
     where = ", ".join(each.destination for each in routed.deliveries) or "no destination: no route takes it"
     return f"accepted as event {event.id}, for {where}"
+
+
+def _result(routed: RoutedEvent, *, is_new: bool) -> str:
+    return acceptance(routed) if is_new else f"is there already as event {routed.event.id}"

@@ -1,228 +1,210 @@
-"""Leads that the vendor lists, against those that the store knows: which of them were missed. Pure.
+"""Backfill: the vendor's list of a chatbot's leads, compared with the store, and the missed leads accepted."""
 
-The vendor's page "Lead/Appointment Data API" documents the request, and of an answer's elements two fields and no more.
-So an element is read by the names that its webhook uses, whatever their case, and nothing is made up: a lead that is
-taken for missed although it is known would be in the CRM twice.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
-from http import HTTPStatus
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
-from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode, fields_of, serial_number
+import aiohttp
+import orjson
+
+from bridge.config import Chatbot, Config
+from bridge.config.model import Pull
+from bridge.errors import NotFoundError, OperatorError, did_you_mean
+from bridge.event import UNSIGNED, Form, Verified, timestamp
 from bridge.identity import Identity
-from bridge.mapping.transforms import first_name, last_name
+from bridge.ingress.reprocess import acceptance
+from bridge.ingress.routing import route
+from bridge.operations.audit import Action, Entry, Subject, Who
+from bridge.operations.store_access import OpenStore
+from bridge.operations.vendor_list import (
+    PATH,
+    AnswerError,
+    Judged,
+    Listed,
+    Verdict,
+    days,
+    judge,
+    read_answer,
+    read_element,
+    read_known,
+)
+from bridge.store import audit_log
+from bridge.store.history import STEP, received_since
+from bridge.store.installation import adopt
+from bridge.store.interface import RoutedEvent
+from bridge.store.queue import Accept, write
 
-PATH: Final = "/chat/Chatbot/LeadList"
-_IDENTITY: Final = ("Type", "SessionID", "CreateTime", "Email", "PhoneNumber")
-"""What `bridge.identity.Identity.event_id` is made of, besides the chatbot."""
-_SAME_SECONDS: Final = 1.0
-"""Two times that are no further apart may be one, written with more or fewer digits."""
-_NO_SESSION: Final = {"", "0"}
+TIMEOUT = 60.0
+"""Seconds for one call."""
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Maximum number of bytes of an answer."""
+ACCEPTED_AT_ONCE = 100
+"""Events of one transaction."""
+EARLIER_SECONDS = 86_400.0
+"""Seconds before the first day from which on the store is read, because two clocks may differ."""
+
+_REFUSED = {401, 403}
 
 
-class AnswerError(ValueError):
-    """The vendor's answer is not a list of leads; the message is free of what it holds."""
+@dataclass(frozen=True, slots=True)
+class BackfillRequest:
+    """A request for the leads of a chatbot since the beginning of a day."""
 
-
-class Verdict(StrEnum):
-    """What an element of the vendor's list is."""
-
-    MISSED = "missed"
-    KNOWN = "known"
-    DOUBTFUL = "doubtful"
-    """It may be one that is known, spelled otherwise or changed since."""
-    INCOMPLETE = "incomplete"
-    """It does not say enough to tell it from others."""
+    chatbot: str
+    since: datetime
+    """In UTC."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Listed:
-    """An element of the vendor's list that can be told from others, as the webhook would have sent it."""
+class BackfillResult:
+    """Result of a backfill."""
 
-    id: str
-    """What its event's id is."""
-    document: dict[str, Any]
-    kin: tuple[str, int]
-    """Its type, and a key of its session (or person, where it has none): equal for what may be the same."""
-    created: datetime
-    contact: int
+    judged: Sequence[Judged]
+    """All elements of the vendor's list, oldest first."""
+    lines: Sequence[str]
+    """A sentence for each missed lead."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Judged:
-    """An element, and what it is."""
+def check_since(config: Config, since: datetime, now: float) -> None:
+    """Raise ValueError for a day that has not begun, or from which the store has removed events already.
 
-    verdict: Verdict
-    element: Any
-    """As the vendor gave it."""
-    why: str = ""
-    listed: Listed | None = None
-    """None if it is incomplete."""
-    known: str | None = None
-    """The id of the event that it is, or may be."""
-
-
-def days(since: date, today: date) -> Iterator[tuple[str, str]]:
-    """Give the ranges to ask for, a day each, the last one being today.
-
-    A day at a time, since nothing says whether a long list is given in full. Whether the end is part of a range is not
-    said either: then a day's leads come twice, which does no harm.
+    Removed events would be accepted a second time.
     """
-    for number in range((today - since).days + 1):
-        day = since + timedelta(number)
-        yield day.isoformat(), (day + timedelta(1)).isoformat()
-
-
-def read_answer(status: int, body: bytes) -> list[Any]:
-    """Give the elements of an answer. Raises AnswerError for anything that does not say success."""
-    if status != HTTPStatus.OK:
-        raise AnswerError(f"answered {status}")
-    try:
-        document = decode(body)
-    except ValueError:
-        raise AnswerError("the answer is not JSON") from None
-    answer = (_by_name(document) if isinstance(document, dict) else None) or {}
-    if answer.get("success") is not True:
-        code = answer.get("code")
-        said = f", with code {code}" if isinstance(code, int) else ""
-        raise AnswerError(f"the answer does not say success{said}")
-    listed = answer.get("data")
-    if listed is None:
-        return []
-    if not isinstance(listed, list):
-        raise AnswerError("the answer's Data is not a list")
-    return listed
-
-
-def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:  # noqa: ANN401 - any JSON value
-    """Read an element as the webhook would have sent it; where it does not suffice, say why not.
-
-    All of what makes an event's identity must be there, by the webhook's own names, though it may be empty.
-    """
-    named = _by_name(element) if isinstance(element, dict) else None
-    if named is None:
-        return "it is not an object whose fields have a name each"
-    missing = [name for name in _IDENTITY if name.casefold() not in named]
-    if missing:
-        return f"it has no {', '.join(missing)}"
-    document = _document(named, element, serial)
-    fields = fields_of(document)
-    if fields is None:
-        return "a field of it is not a plain value"
-    created = _moment(str(fields["CreateTime"]))
-    if created is None:
-        return "its CreateTime is not a time"
-    fault = _fault(fields, serial)
-    return fault or Listed(
-        identity.event_id(fields), document, _kin(fields, identity), created, identity.contact(fields)
-    )
-
-
-def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
-    """Read an event that is stored, whatever became of it; None if it is not one of this chatbot's leads."""
-    try:
-        document = decode(payload)
-    except ValueError:
-        return None
-    fields = fields_of(document)
-    if fields is None or serial_number(document) != serial:
-        return None
-    created = _moment(str(fields["CreateTime"])) or datetime.min.replace(tzinfo=UTC)
-    return Listed(event_id, document, _kin(fields, identity), created, identity.contact(fields))
-
-
-def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identity: Identity) -> list[Judged]:
-    """Tell what each element is, oldest first; one that is listed twice counts once.
-
-    Args:
-        elements: Of the vendor's answers.
-        serial: The chatbot's serial number.
-        known: The stored events of the same time; at least those whose `kin` is that of an element.
-        identity: What the store's ids are made with.
-    """
-    read = [(each, read_element(each, serial, identity)) for each in elements]
-    listed = {each.id: (element, each) for element, each in read if isinstance(each, Listed)}
-    ids = {each.id for each in known}
-    # One element that is the same as a stored event to the last digit shows that this list spells as the webhook does.
-    spells_alike = not ids.isdisjoint(listed)
-    kin: dict[tuple[str, int], list[Listed]] = {}
-    for stored in known:
-        kin.setdefault(stored.kin, []).append(stored)
-    judged = [Judged(Verdict.INCOMPLETE, element, each) for element, each in read if isinstance(each, str)]
-    for element, each in sorted(listed.values(), key=lambda pair: pair[1].created):
-        if each.id in ids:
-            judged.append(Judged(Verdict.KNOWN, element, listed=each, known=each.id))
-        else:
-            judged.append(_judge(element, each, kin.get(each.kin, ()), spells_alike=spells_alike))
-    return judged
-
-
-def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: bool) -> Judged:  # noqa: ANN401 - JSON
-    """Judge one whose id is not known, by what is known of the same type and session."""
-    for stored in kin:
-        if abs((stored.created - each.created).total_seconds()) <= _SAME_SECONDS:
-            if stored.contact == each.contact:
-                return Judged(Verdict.KNOWN, element, listed=each, known=stored.id)
-            why = f"event {stored.id} is of the same session and time, with another e-mail address or phone number"
-            return Judged(Verdict.DOUBTFUL, element, why, each, stored.id)
-    if kin and not spells_alike:
-        stored = kin[-1]
-        why = (
-            f"event {stored.id} is of the same session and another time, and nothing in this list shows that it writes "
-            "times as the webhook does"
+    if since.timestamp() > now:
+        raise ValueError("this day has not begun yet")
+    oldest = now - min(config.store.retention_delivered, config.store.retention_dead)
+    if since.timestamp() < oldest:
+        raise ValueError(
+            f"the store removes events after a while (store.retention), so those from before {timestamp(oldest)} "
+            "cannot be told from ones that were missed; give a later day"
         )
-        return Judged(Verdict.DOUBTFUL, element, why, each, stored.id)
-    return Judged(Verdict.MISSED, element, listed=each)
 
 
-def _by_name(given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the members by their names in lower case; None if two of them have one name then."""
-    named = {name.casefold(): value for name, value in given.items()}
-    return named if len(named) == len(given) else None
+def source(config: Config, name: str) -> tuple[Chatbot, Pull]:
+    """Return a chatbot with its vendor API. Raises OperatorError if there is no such chatbot, or no API."""
+    chatbot = config.chatbots.get(name)
+    if chatbot is None:
+        raise NotFoundError(f"--chatbot {name}: no chatbot has this name{did_you_mean(name, config.chatbots)}")
+    if chatbot.pull is None:
+        raise OperatorError(
+            f"chatbot {name} has no `pull`: put the vendor's API there, as in "
+            "pull: {url: https://…, key: ${VENDOR_API_KEY}}"
+        )
+    return chatbot, chatbot.pull
 
 
-def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str) -> dict[str, Any]:
-    """Make the webhook's document of an element, its further fields behind the webhook's own."""
-    document = {name: named.get(name.casefold()) for name in EVENT_FIELDS}
-    document = {name: "" if value is None else value for name, value in document.items()}
-    document["SerialNumber"] = document["SerialNumber"] or serial
-    name = named.get("name")
-    if isinstance(name, str) and not (document["FirstName"] or document["LastName"]):
-        document["FirstName"], document["LastName"] = first_name(name), last_name(name)
-    own = {each.casefold() for each in EVENT_FIELDS}
-    return {**document, **{key: value for key, value in element.items() if key.casefold() not in own}}
+def backfill(
+    config: Config,
+    store: OpenStore,
+    who: Who,
+    request: BackfillRequest,
+    now: float,
+    report: Callable[[str], None],
+) -> BackfillResult:
+    """Ask the vendor for a chatbot's leads, and accept the missed ones; report the progress.
+
+    Raises OperatorError if the vendor's list cannot be read; then nothing is accepted.
+    """
+    chatbot, pull = source(config, request.chatbot)
+    elements = asyncio.run(_listed(pull, chatbot.serial_number, request.since, now, report))
+    with store.writing() as connection:
+        identity = adopt(connection, config.store.identity_key)
+    start = request.since.timestamp() - EARLIER_SECONDS
+    known = _known(store, chatbot.serial_number, elements, start, identity)
+    judged = judge(elements, chatbot.serial_number, known, identity)
+    missed = [each.listed for each in judged if each.verdict is Verdict.MISSED and each.listed]
+    return BackfillResult(judged, _accept(store, who, missed, chatbot, now, identity))
 
 
-def _fault(fields: Mapping[str, Any], serial: str) -> str:
-    """Say what keeps an element with all fields from being an event; empty if nothing does."""
-    if fields["Type"] not in EVENT_TYPES:
-        return f"its Type is not {' or '.join(EVENT_TYPES)}"
-    if serial_number(fields) != serial:
-        return "its SerialNumber is that of another chatbot"
-    if _session(fields) in _NO_SESSION and not any(str(fields[name]).strip() for name in ("Email", "PhoneNumber")):
-        return "it has neither a session nor a person"
-    return ""
+async def _listed(pull: Pull, serial: str, start: datetime, now: float, report: Callable[[str], None]) -> list[Any]:
+    """Return all elements of the vendor's list. Raises OperatorError."""
+    elements: list[Any] = []
+    headers = {"Authorization": pull.key}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT), headers=headers) as session:
+        for first, last in days(start.date(), datetime.fromtimestamp(now, UTC).date()):
+            report(f"asking for {first}")
+            body = orjson.dumps({"serialNumber": serial, "startTime": first, "endTime": last})
+            elements += await _ask(session, f"{pull.url}{PATH}", body)
+    return elements
 
 
-def _session(fields: Mapping[str, Any]) -> str:
-    return str(fields["SessionID"]).strip()
-
-
-def _kin(fields: Mapping[str, Any], identity: Identity) -> tuple[str, int]:
-    session = _session(fields)
-    if session in _NO_SESSION:
-        return str(fields["Type"]), identity.contact(fields)
-    return str(fields["Type"]), identity.contact({**fields, "Email": "", "PhoneNumber": "", "SessionID": session})
-
-
-def _moment(text: str) -> datetime | None:
-    """Read a time; one without a zone is in UTC."""
+async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> list[Any]:
     try:
-        moment = datetime.fromisoformat(text.strip())
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
+        # A redirect would take the key along to somebody else.
+        async with session.post(
+            url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
+        ) as answer:
+            content = await _read(answer)
+    except TimeoutError as error:
+        raise OperatorError(f"{url}: no answer within {TIMEOUT:g} s; nothing was accepted. Try again later") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise OperatorError(f"{url}: {error}; nothing was accepted. See whether pull.url is right") from error
+    if answer.status in _REFUSED:
+        raise OperatorError(f"{url}: answered {answer.status}; nothing was accepted. See whether pull.key is right")
+    try:
+        return read_answer(answer.status, content)
+    except AnswerError as error:
+        raise OperatorError(
+            f"{url}: {error}; nothing was accepted. See whether pull.url and pull.key are right"
+        ) from error
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > ANSWER_LIMIT:
+            raise aiohttp.ClientPayloadError(f"the answer is larger than {ANSWER_LIMIT:,} bytes")
+    return bytes(body)
+
+
+def _known(store: OpenStore, serial: str, elements: Sequence[Any], moment: float, identity: Identity) -> list[Listed]:
+    """Read the stored events that are, or may be, one of the elements."""
+    listed = [
+        each for each in (read_element(element, serial, identity) for element in elements) if isinstance(each, Listed)
+    ]
+    ids, kin = {each.id for each in listed}, {each.kin for each in listed}
+    known = []
+    after: int | None = 0 if listed else None
+    while after is not None:
+        with store.reading() as connection:
+            rows = received_since(connection, moment, after)
+        for row in rows:
+            each = read_known(row.id, row.payload, serial, identity)
+            if each and (each.id in ids or each.kin in kin):
+                known.append(each)
+        after = rows[-1].seq if len(rows) == STEP else None
+    return known
+
+
+def _accept(
+    store: OpenStore, who: Who, missed: Sequence[Listed], chatbot: Chatbot, now: float, identity: Identity
+) -> list[str]:
+    """Accept leads in order; return a line for each. After a crash the next backfill accepts the rest."""
+    lines = []
+    routed = [_routed(each, chatbot, now, identity) for each in missed]
+    entry = None
+    for start in range(0, len(routed), ACCEPTED_AT_ONCE):
+        part = routed[start : start + ACCEPTED_AT_ONCE]
+        with store.writing() as connection:
+            ((*news,),) = (each for each in write(connection, [Accept(part)]) if isinstance(each, list))
+            entry = entry or audit_log.keep(connection, _entry(who, chatbot, len(routed)), now)
+            audit_log.add(connection, entry, sum(news))
+        lines += [_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
+    return lines
+
+
+def _entry(who: Who, chatbot: Chatbot, missed: int) -> Entry:
+    return Entry(who, Action.BACKFILL, Subject.CHATBOT, chatbot.name, 0, {"of": missed})
+
+
+def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) -> RoutedEvent:
+    """Route a lead as the webhook would; it is unsigned, because it came by a call of this program."""
+    verified = Verified(orjson.dumps(listed.document), listed.document, Form.UNSIGNED, chatbot.name, (UNSIGNED,))
+    return route(verified, chatbot, now, identity)
+
+
+def _line(routed: RoutedEvent, *, is_new: bool) -> str:
+    return acceptance(routed) if is_new else f"has come meanwhile as event {routed.event.id}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from bridge.cli.explanation import FAILS, MATCHES, Fate, RouteFate
+from bridge.operations.event_dry_run import FAILS, MATCHES, EventDryRun, RouteDryRun
 from connectors.base import Preview
 
 NOTHING: Final = object()
@@ -81,14 +81,14 @@ class Group:
         """How many events it concerns."""
         return self.types.total()
 
-    def add(self, fate: Fate, change: Change) -> None:
+    def add(self, fate: EventDryRun, change: Change) -> None:
         """Count one more event; it becomes an example if there are few, and none is like it."""
         self.types[fate.event.type or "event"] += 1
         if len(self.examples) < EXAMPLES and not any(_alike(each.change, change) for each in self.examples):
             self.examples.append(Example(fate.event.id, change))
 
 
-def group(pairs: Iterable[tuple[Fate | None, Fate]]) -> list[Group]:
+def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:
     """Compare what becomes of each event on the two sides; the first is None where there is no other configuration.
 
     Gives the changes route by route, in the order of `Kind`, those of most events first.
@@ -102,7 +102,7 @@ def group(pairs: Iterable[tuple[Fate | None, Fate]]) -> list[Group]:
     return sorted(groups.values(), key=lambda each: (each.chatbot, each.route, kinds.index(each.kind), -each.count))
 
 
-def changes(before: Fate | None, after: Fate) -> list[Change]:
+def changes(before: EventDryRun | None, after: EventDryRun) -> list[Change]:
     """Compare what becomes of one event."""
     chatbot = after.event.chatbot or (before.event.chatbot if before else None) or ""
     was = {each.route: each for each in before.routes} if before else {}
@@ -115,7 +115,7 @@ def changes(before: Fate | None, after: Fate) -> list[Change]:
     ]
 
 
-def _route_changes(chatbot: str, was: RouteFate | None, now: RouteFate | None, gone: str) -> Iterator[Change]:
+def _route_changes(chatbot: str, was: RouteDryRun | None, now: RouteDryRun | None, gone: str) -> Iterator[Change]:
     route = now.route if now else was.route if was else ""
     before, after = was.state if was else None, now.state if now else None
     if before == MATCHES == after and was and now:
@@ -131,7 +131,7 @@ def _route_changes(chatbot: str, was: RouteFate | None, now: RouteFate | None, g
         yield Change(chatbot, route, Kind.STOPS, why=now.why if now else gone)
 
 
-def _differences(was: RouteFate, now: RouteFate) -> Iterator[tuple[Kind, str, Any, Any]]:
+def _differences(was: RouteDryRun, now: RouteDryRun) -> Iterator[tuple[Kind, str, Any, Any]]:
     """Compare the records, or the requests where the records are the same: a request repeats what is in its record."""
     old, new = was.record or {}, now.record or {}
     found = list(_different(old, new))

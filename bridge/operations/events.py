@@ -1,4 +1,4 @@
-"""Events: finding one by its id or the beginning of its id, with its payload and its deliveries."""
+"""Events: search for them, find one by the beginning of its id, and show it with its payload and deliveries."""
 
 import re
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from bridge.errors import NotFoundError, OperatorError
 from bridge.store import queries
 from bridge.store.queries import DeliveryRow, DeliveryStory, EventRow
+from bridge.store.search import EventFilter, EventPage, find_events
 
 LEAST_DIGITS = 6
 """Fewest digits of an event's id that a person may write."""
@@ -41,6 +42,18 @@ def find(connection: Connection, beginning: str) -> EventRow:
     if len(matches) > 1:
         raise NotFoundError(f"{beginning}: several events have an id that begins so; write more digits of it")
     return matches[0]
+
+
+def search(connection: Connection, filters: Sequence[EventFilter], identity_key: bytes | None = None) -> EventPage:
+    """Return a page of events for the first filter that has any, or may have some on a later page.
+
+    `identity_key` is the configuration's own; it finds the events of a person.
+    """
+    found = find_events(connection, filters[0], identity_key)
+    for each in filters[1:]:
+        if not found.rows and found.next is None:
+            found = find_events(connection, each, identity_key)
+    return found
 
 
 def show(connection: Connection, beginning: str) -> EventStory:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.cli.explanation import FAILS, MATCHES, SKIPPED, Fate, RouteFate, foretell_one, shown
 from bridge.config import Chatbot, Config, Route
 from bridge.config.model import Ending, RouteTest
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_FIELDS
 from bridge.ingress import javascript_json
+from bridge.operations.event_dry_run import FAILS, MATCHES, SKIPPED, EventDryRun, RouteDryRun, dry_run_event, value_text
 
 RECEIVED_AT: Final = 1_767_225_600.0
 """When the events of tests are received, 2026-01-01T00:00:00Z: a test gives the same on every day."""
@@ -61,7 +61,7 @@ class Result:
     number: int
     """From 1, in the order of the file."""
     test: RouteTest
-    fate: Fate
+    fate: EventDryRun
     mismatches: Sequence[Mismatch]
 
     @property
@@ -82,7 +82,7 @@ def run_tests(config: Config) -> list[Result]:
 def run(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Result:
     """Run one test."""
     document = event_of(test, chatbot)
-    fate = foretell_one(javascript_json.stringify(document), document, config, RECEIVED_AT)
+    fate = dry_run_event(javascript_json.stringify(document), document, config, RECEIVED_AT)
     found = (_mismatch(name, expected, fate, exact=test.exact) for name, expected in test.expect.items())
     return Result(chatbot.name, number, test, fate, tuple(each for each in found if each))
 
@@ -94,7 +94,7 @@ def event_of(test: RouteTest, chatbot: Chatbot) -> dict[str, Any]:
     return document | {name: _as_sent(name, value) for name, value in test.event.items()}
 
 
-def routes_meant(name: str, routes: Iterable[RouteFate]) -> list[RouteFate]:
+def routes_meant(name: str, routes: Iterable[RouteDryRun]) -> list[RouteDryRun]:
     """Give the routes that a name in `expect` means: those to a destination, or `NAME#1`, `NAME#2` of them."""
     first = name.removesuffix("#1")
     if first != name:
@@ -122,7 +122,7 @@ def _as_sent(name: str, value: object) -> object:
     return str(value) if is_number and name not in _NUMBERS else value
 
 
-def _mismatch(name: str, expected: Mapping[str, Any] | Ending, fate: Fate, *, exact: bool) -> Mismatch | None:
+def _mismatch(name: str, expected: Mapping[str, Any] | Ending, fate: EventDryRun, *, exact: bool) -> Mismatch | None:
     routes = routes_meant(name, fate.routes)
     if expected is Ending.NOT_SENT:
         problem = next((_ending(each) for each in routes if each.state != SKIPPED), "")
@@ -135,7 +135,7 @@ def _mismatch(name: str, expected: Mapping[str, Any] | Ending, fate: Fate, *, ex
 
 
 def _record_mismatch(
-    name: str, expected: Mapping[str, Any], routes: Sequence[RouteFate], fate: Fate, *, exact: bool
+    name: str, expected: Mapping[str, Any], routes: Sequence[RouteDryRun], fate: EventDryRun, *, exact: bool
 ) -> Mismatch | None:
     """Compare with the record that comes nearest, of several routes that take the event."""
     found = [differences(each.record, expected, exact=exact) for each in routes if each.record is not None]
@@ -145,7 +145,7 @@ def _record_mismatch(
     return Mismatch(name, differences=tuple(nearest)) if nearest else None
 
 
-def _endings(routes: Sequence[RouteFate], fate: Fate) -> str:
+def _endings(routes: Sequence[RouteDryRun], fate: EventDryRun) -> str:
     """Say what has become of the event on routes of which none did what was expected."""
     if not routes:
         return f"the event gets no deliveries: {fate.why}"
@@ -153,11 +153,11 @@ def _endings(routes: Sequence[RouteFate], fate: Fate) -> str:
     return _ending(min(routes, key=lambda each: order[each.state]))
 
 
-def _ending(route: RouteFate) -> str:
+def _ending(route: RouteDryRun) -> str:
     if route.state == FAILS:
         return f"it is a dead letter: {route.why}"
     if route.record is not None:
-        return f"it gets {shown(dict(route.record), 200)}"
+        return f"it gets {value_text(dict(route.record), 200)}"
     return f"it is not sent: {route.why}"
 
 
@@ -248,5 +248,5 @@ def _looked_at(route: Route, result: Result) -> set[str]:
     return found
 
 
-def _matching(result: Result) -> list[RouteFate]:
+def _matching(result: Result) -> list[RouteDryRun]:
     return [each for each in result.fate.routes if each.state == MATCHES]

@@ -17,12 +17,12 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from bridge.alerts.rules import Seen, troubles
-from bridge.cli.rekey import encrypted
-from bridge.cli.store import OpenStore, all_stores
 from bridge.config import Config
 from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
 from bridge.ingress.signature import fingerprint
+from bridge.operations.rekey import describe_keys
+from bridge.operations.store_access import OpenStore, all_stores
 from bridge.store import quarantine, queries, rotation, statistics
 from bridge.store.driver import Driver
 from bridge.store.lane_queries import all_lanes
@@ -75,7 +75,7 @@ def encryption(config: Config) -> Iterator[Found]:
     for driver, opened in all_stores(config):
         with opened.reading() as connection:
             old = rotation.count_by_key(connection)
-            told = f"{driver.name}: {encrypted(connection)}"
+            told = f"{driver.name}: {describe_keys(connection)}"
         for key in driver.keys.ids[:1]:
             del old[key]
         if driver.keys and old:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from bridge.cli import COMMANDS
 from bridge.config import ConfigError
-from bridge.operations import backfill
+from bridge.operations import vendor_list as backfill
 from tests.building import SERIAL, lead
 from tests.cli.conftest import CONFIGURATION
 
@@ -327,8 +327,8 @@ def test_an_event_of_any_state_is_known(leadbridge: "Place", vendor: Vendor) -> 
 
 
 def test_more_than_a_step(leadbridge: "Place", vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cli.backfill.ACCEPTED_AT_ONCE", 2)
-    monkeypatch.setattr("bridge.cli.backfill.STEP", 2)
+    monkeypatch.setattr("bridge.operations.backfill.ACCEPTED_AT_ONCE", 2)
+    monkeypatch.setattr("bridge.operations.backfill.STEP", 2)
     monkeypatch.setattr("bridge.store.history.STEP", 2)
     vendor.elements = [listed() for _ in range(9)]
     leadbridge.receive(*map(pushed, vendor.elements[:5]), now=now())
@@ -392,7 +392,7 @@ def test_nobody_there_is_one_line(leadbridge: "Place", vendor: Vendor) -> None:
 
 
 def test_an_answer_without_end_is_cut_off(leadbridge: "Place", vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cli.backfill.ANSWER_LIMIT", 1_000)
+    monkeypatch.setattr("bridge.operations.backfill.ANSWER_LIMIT", 1_000)
     vendor.elements = [listed() for _ in range(50)]
 
     assert "larger than 1,000 bytes" in run(leadbridge).stderr

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli.explanation import Fate, foretell, shown, shown_change
 from bridge.config import Config
 from bridge.config.model import Route
 from bridge.mapping.mapping import NAMES
 from bridge.operations.comparison import EXAMPLES, NOTHING, Kind, changes, counted, group
+from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_events, value_text
 from connectors.base import Preview, Record
 from tests.building import EXPRESSIONS, NOW, FakeConnector, chatbot, config, destination, lead, route
 
@@ -35,8 +35,8 @@ def side(*routes: Route, request: Preview = REQUEST, name: str = "acme", **chang
     return config([chatbot(name, *routes, **changes)], [destination("crm", Previewing(request))])
 
 
-def fate(settings: Config, **fields: Any) -> Fate:
-    (found,) = foretell(json.dumps(lead(**{"Email": "a@b.co", "SessionID": 7, **fields})).encode(), settings, NOW)
+def fate(settings: Config, **fields: Any) -> EventDryRun:
+    (found,) = dry_run_events(json.dumps(lead(**{"Email": "a@b.co", "SessionID": 7, **fields})).encode(), settings, NOW)
     return found
 
 
@@ -183,14 +183,14 @@ def test_events_are_counted_in_words(types: dict[str, int], text: str) -> None:
 
 
 def test_a_value_is_shown_as_json_and_cut() -> None:
-    assert [shown(value, 6) for value in ("7", 7, None, "a long text")] == ['"7"', "7", "null", '"a lo…']
+    assert [value_text(value, 6) for value in ("7", 7, None, "a long text")] == ['"7"', "7", "null", '"a lo…']
 
 
 @given(st.text(max_size=90), st.text(max_size=5), st.text(max_size=5), st.text(max_size=90))
 def test_what_differs_is_not_cut_off(start: str, one: str, other: str, end: str) -> None:
     before, after = start + one + end, start + other + end
 
-    texts = shown_change(before, after, 20)
+    texts = changed_texts(before, after, 20)
 
     assert (texts[0] == texts[1]) == (before == after)
     assert all(len(text) <= 22 for text in texts)

@@ -36,7 +36,7 @@ ANN = "ann@example.com"
 
 @pytest.fixture(autouse=True)
 def command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "erase", "Remove for good all that names a person.")
+    monkeypatch.setitem(COMMANDS, "erase", "Remove all data of a person for good.")
 
 
 @pytest.fixture

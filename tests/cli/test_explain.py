@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.cli import explanation
 from bridge.cli.explain import path_of
+from bridge.operations import event_dry_run
 from connectors.base import ExpressionError, Preview, Record
 from tests.building import FakeConnector, chatbot, config, destination, lead, mapping, route
 from tests.cli.conftest import SECRET
@@ -176,6 +176,6 @@ def test_a_connector_that_fails_is_a_dead_letter_without_its_words(error: Except
 
     settings = config([chatbot("acme", route("crm"))], [destination("crm", Failing())])
 
-    (fate,) = explanation.foretell(json.dumps(lead()).encode(), settings, 0.0)
+    (fate,) = event_dry_run.dry_run_events(json.dumps(lead()).encode(), settings, 0.0)
 
-    assert (fate.routes[0].state, fate.routes[0].why) == (explanation.FAILS, why)
+    assert (fate.routes[0].state, fate.routes[0].why) == (event_dry_run.FAILS, why)

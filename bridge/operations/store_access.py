@@ -1,4 +1,4 @@
-"""The store as the commands use it: beside a running `serve`, without its lock, in short transactions."""
+"""Access to the store beside a running `serve`: without its lock, in short transactions."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.config import Config
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store import rotation, secrets
+from bridge.operations.audit import Entry
+from bridge.store import audit_log, rotation, secrets
 from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
 from bridge.store.sqlite import SqliteDriver
@@ -20,7 +21,7 @@ from connectors.base import VaultError
 
 
 class OpenStore:
-    """A store whose tables are those that this version works on."""
+    """A store at the revision that this version works on."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -71,8 +72,29 @@ def open_store(config: Config) -> OpenStore:
     return opened
 
 
+class AuditCount:
+    """An audit entry whose count grows with each step of an action, also with steps in another store."""
+
+    def __init__(self, store: OpenStore, entry: Entry, now: float, *, queue: bool = True) -> None:
+        """Write the entry before the first step; see `bridge.store.transaction` for `queue`."""
+        self.total = 0
+        self._store = store
+        self._queue = queue
+        with store.writing(queue=queue) as connection:
+            self._entry = audit_log.keep(connection, entry, now)
+
+    def add(self, store: OpenStore, connection: Connection, count: int) -> None:
+        """Count a step in its own transaction; a step in another store, such as the spool, is counted before it."""
+        self.total += count
+        if store is self._store:
+            audit_log.add(connection, self._entry, count)
+            return
+        with self._store.writing(queue=self._queue) as own:
+            audit_log.add(own, self._entry, count)
+
+
 def cause(error: Exception) -> str:
-    """Give the driver's own words, without what may hold personal data.
+    """Return the driver's message without the parts that may hold personal data.
 
     SQLAlchemy adds the statement and its parameters, PostgreSQL further lines that quote values.
     """
@@ -83,10 +105,10 @@ _MIGRATE = "`leadbridge db migrate`"
 
 
 class CommandVault:
-    """One destination's place in the store; see `connectors.base.Vault`.
+    """Secrets of one destination in the store; see `connectors.base.Vault`.
 
-    The store is opened when it is needed. Without one nothing can be kept, so reading fails too: a refresh token that
-    is used would be lost with the answer.
+    The store is opened when it is needed. Without a store reading fails too, because a refresh token that is used
+    could not be replaced by the new one.
     """
 
     def __init__(self, config: Config, destination: str) -> None:
@@ -94,7 +116,7 @@ class CommandVault:
         self._destination = destination
 
     async def read(self, name: str) -> str | None:
-        """Give what was last written; see `Vault.read`."""
+        """Return the last value; see `Vault.read`."""
         try:
             with open_store(self._config).reading() as connection:
                 return secrets.kept(connection, self._destination, name)
@@ -102,7 +124,7 @@ class CommandVault:
             raise VaultError(str(error)) from error
 
     async def write(self, name: str, value: str) -> None:
-        """Keep it, and return after the commit; see `Vault.write`."""
+        """Write a value, and return after the commit; see `Vault.write`."""
         try:
             with open_store(self._config).writing() as connection:
                 secrets.keep(connection, self._destination, name, value, time.time())

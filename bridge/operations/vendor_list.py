@@ -1,0 +1,228 @@
+"""Leads that the vendor lists, against those that the store knows: which of them were missed. Pure.
+
+The vendor's page "Lead/Appointment Data API" documents the request, and of an answer's elements two fields and no more.
+So an element is read by the names that its webhook uses, whatever their case, and nothing is made up: a lead that is
+taken for missed although it is known would be in the CRM twice.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode, fields_of, serial_number
+from bridge.identity import Identity
+from bridge.mapping.transforms import first_name, last_name
+
+PATH: Final = "/chat/Chatbot/LeadList"
+_IDENTITY: Final = ("Type", "SessionID", "CreateTime", "Email", "PhoneNumber")
+"""What `bridge.identity.Identity.event_id` is made of, besides the chatbot."""
+_SAME_SECONDS: Final = 1.0
+"""Two times that are no further apart may be one, written with more or fewer digits."""
+_NO_SESSION: Final = {"", "0"}
+
+
+class AnswerError(ValueError):
+    """The vendor's answer is not a list of leads; the message is free of what it holds."""
+
+
+class Verdict(StrEnum):
+    """What an element of the vendor's list is."""
+
+    MISSED = "missed"
+    KNOWN = "known"
+    DOUBTFUL = "doubtful"
+    """It may be one that is known, spelled otherwise or changed since."""
+    INCOMPLETE = "incomplete"
+    """It does not say enough to tell it from others."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Listed:
+    """An element of the vendor's list that can be told from others, as the webhook would have sent it."""
+
+    id: str
+    """What its event's id is."""
+    document: dict[str, Any]
+    kin: tuple[str, int]
+    """Its type, and a key of its session (or person, where it has none): equal for what may be the same."""
+    created: datetime
+    contact: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Judged:
+    """An element, and what it is."""
+
+    verdict: Verdict
+    element: Any
+    """As the vendor gave it."""
+    why: str = ""
+    listed: Listed | None = None
+    """None if it is incomplete."""
+    known: str | None = None
+    """The id of the event that it is, or may be."""
+
+
+def days(since: date, today: date) -> Iterator[tuple[str, str]]:
+    """Give the ranges to ask for, a day each, the last one being today.
+
+    A day at a time, since nothing says whether a long list is given in full. Whether the end is part of a range is not
+    said either: then a day's leads come twice, which does no harm.
+    """
+    for number in range((today - since).days + 1):
+        day = since + timedelta(number)
+        yield day.isoformat(), (day + timedelta(1)).isoformat()
+
+
+def read_answer(status: int, body: bytes) -> list[Any]:
+    """Give the elements of an answer. Raises AnswerError for anything that does not say success."""
+    if status != HTTPStatus.OK:
+        raise AnswerError(f"answered {status}")
+    try:
+        document = decode(body)
+    except ValueError:
+        raise AnswerError("the answer is not JSON") from None
+    answer = (_by_name(document) if isinstance(document, dict) else None) or {}
+    if answer.get("success") is not True:
+        code = answer.get("code")
+        said = f", with code {code}" if isinstance(code, int) else ""
+        raise AnswerError(f"the answer does not say success{said}")
+    listed = answer.get("data")
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        raise AnswerError("the answer's Data is not a list")
+    return listed
+
+
+def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:  # noqa: ANN401 - any JSON value
+    """Read an element as the webhook would have sent it; where it does not suffice, say why not.
+
+    All of what makes an event's identity must be there, by the webhook's own names, though it may be empty.
+    """
+    named = _by_name(element) if isinstance(element, dict) else None
+    if named is None:
+        return "it is not an object whose fields have a name each"
+    missing = [name for name in _IDENTITY if name.casefold() not in named]
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    document = _document(named, element, serial)
+    fields = fields_of(document)
+    if fields is None:
+        return "a field of it is not a plain value"
+    created = _moment(str(fields["CreateTime"]))
+    if created is None:
+        return "its CreateTime is not a time"
+    fault = _fault(fields, serial)
+    return fault or Listed(
+        identity.event_id(fields), document, _kin(fields, identity), created, identity.contact(fields)
+    )
+
+
+def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
+    """Read an event that is stored, whatever became of it; None if it is not one of this chatbot's leads."""
+    try:
+        document = decode(payload)
+    except ValueError:
+        return None
+    fields = fields_of(document)
+    if fields is None or serial_number(document) != serial:
+        return None
+    created = _moment(str(fields["CreateTime"])) or datetime.min.replace(tzinfo=UTC)
+    return Listed(event_id, document, _kin(fields, identity), created, identity.contact(fields))
+
+
+def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identity: Identity) -> list[Judged]:
+    """Tell what each element is, oldest first; one that is listed twice counts once.
+
+    Args:
+        elements: Of the vendor's answers.
+        serial: The chatbot's serial number.
+        known: The stored events of the same time; at least those whose `kin` is that of an element.
+        identity: What the store's ids are made with.
+    """
+    read = [(each, read_element(each, serial, identity)) for each in elements]
+    listed = {each.id: (element, each) for element, each in read if isinstance(each, Listed)}
+    ids = {each.id for each in known}
+    # One element that is the same as a stored event to the last digit shows that this list spells as the webhook does.
+    spells_alike = not ids.isdisjoint(listed)
+    kin: dict[tuple[str, int], list[Listed]] = {}
+    for stored in known:
+        kin.setdefault(stored.kin, []).append(stored)
+    judged = [Judged(Verdict.INCOMPLETE, element, each) for element, each in read if isinstance(each, str)]
+    for element, each in sorted(listed.values(), key=lambda pair: pair[1].created):
+        if each.id in ids:
+            judged.append(Judged(Verdict.KNOWN, element, listed=each, known=each.id))
+        else:
+            judged.append(_judge(element, each, kin.get(each.kin, ()), spells_alike=spells_alike))
+    return judged
+
+
+def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: bool) -> Judged:  # noqa: ANN401 - JSON
+    """Judge one whose id is not known, by what is known of the same type and session."""
+    for stored in kin:
+        if abs((stored.created - each.created).total_seconds()) <= _SAME_SECONDS:
+            if stored.contact == each.contact:
+                return Judged(Verdict.KNOWN, element, listed=each, known=stored.id)
+            why = f"event {stored.id} is of the same session and time, with another e-mail address or phone number"
+            return Judged(Verdict.DOUBTFUL, element, why, each, stored.id)
+    if kin and not spells_alike:
+        stored = kin[-1]
+        why = (
+            f"event {stored.id} is of the same session and another time, and nothing in this list shows that it writes "
+            "times as the webhook does"
+        )
+        return Judged(Verdict.DOUBTFUL, element, why, each, stored.id)
+    return Judged(Verdict.MISSED, element, listed=each)
+
+
+def _by_name(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the members by their names in lower case; None if two of them have one name then."""
+    named = {name.casefold(): value for name, value in given.items()}
+    return named if len(named) == len(given) else None
+
+
+def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str) -> dict[str, Any]:
+    """Make the webhook's document of an element, its further fields behind the webhook's own."""
+    document = {name: named.get(name.casefold()) for name in EVENT_FIELDS}
+    document = {name: "" if value is None else value for name, value in document.items()}
+    document["SerialNumber"] = document["SerialNumber"] or serial
+    name = named.get("name")
+    if isinstance(name, str) and not (document["FirstName"] or document["LastName"]):
+        document["FirstName"], document["LastName"] = first_name(name), last_name(name)
+    own = {each.casefold() for each in EVENT_FIELDS}
+    return {**document, **{key: value for key, value in element.items() if key.casefold() not in own}}
+
+
+def _fault(fields: Mapping[str, Any], serial: str) -> str:
+    """Say what keeps an element with all fields from being an event; empty if nothing does."""
+    if fields["Type"] not in EVENT_TYPES:
+        return f"its Type is not {' or '.join(EVENT_TYPES)}"
+    if serial_number(fields) != serial:
+        return "its SerialNumber is that of another chatbot"
+    if _session(fields) in _NO_SESSION and not any(str(fields[name]).strip() for name in ("Email", "PhoneNumber")):
+        return "it has neither a session nor a person"
+    return ""
+
+
+def _session(fields: Mapping[str, Any]) -> str:
+    return str(fields["SessionID"]).strip()
+
+
+def _kin(fields: Mapping[str, Any], identity: Identity) -> tuple[str, int]:
+    session = _session(fields)
+    if session in _NO_SESSION:
+        return str(fields["Type"]), identity.contact(fields)
+    return str(fields["Type"]), identity.contact({**fields, "Email": "", "PhoneNumber": "", "SessionID": session})
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a time; one without a zone is in UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
