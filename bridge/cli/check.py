@@ -1,4 +1,4 @@
-"""`leadbridge check`: all that is wrong with a configuration, at once."""
+"""`leadbridge check`: all errors of a configuration at once."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ app = output.application()
 
 Row = tuple[Severity, ConfigProblem]
 
-_NAMED = 5  # destinations that are waited for, in one line
+_NAMED = 5  # names of destinations in one line
 
 
 @app.command()
@@ -31,11 +31,11 @@ def check(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say all that is wrong with a configuration, one line each, as FILE:LINE:COLUMN: PATH: what is wrong.
+    """Report all errors of a configuration, one line each, as FILE:LINE:COLUMN: PATH: MESSAGE.
 
-    What works but is likely not meant is shown as a warning. Nothing is started, and nothing is sent. With --online
-    each destination is asked, without writing anything, whether it is there, takes the credentials, and knows the
-    fields. The exit status is 1 if there is an error, 0 otherwise.
+    A setting that works but is probably a mistake is shown as a warning. Nothing is started, and nothing is sent. With
+    --online each destination is asked, without writing anything, if it is there, accepts the credentials, and knows
+    the fields. The exit status is 1 if there is an error, 0 otherwise.
     """
     found = inputs.find(path)
     try:
@@ -57,7 +57,7 @@ def check(
 
 
 def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:
-    """Ask the destinations; gives what was found, and a line for each that is well, which JSON has among the rows."""
+    """Ask the destinations; return the findings, and a line for each good destination (with JSON a row)."""
     from bridge.operations.store_access import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
 
     with output.waiting() as show:
@@ -79,7 +79,7 @@ def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[Row]:
 
 
 def _show(rows: Iterable[Row], *, as_json: bool) -> None:
-    """Write the findings to standard output: they are what was asked for, and what an editor reads."""
+    """Write the findings to standard output, where editors read them."""
     if as_json:
         output.write_json([{"severity": severity.value, **asdict(problem)} for severity, problem in rows])
         return
@@ -88,13 +88,13 @@ def _show(rows: Iterable[Row], *, as_json: bool) -> None:
 
 
 def warning_line(warning: ConfigProblem) -> str:
-    """Write a warning in the form of an error, and say that it is none."""
+    """Write a warning in the form of an error, marked as a warning."""
     place = f"{warning.file}:{warning.line}:{warning.column}"
     return f"{place}: {warning.path}: warning: {warning.message}"
 
 
 def _summary(config: Config) -> str:
-    """Say in a line what is configured."""
+    """Return a line about the configuration."""
     destinations = ", ".join(f"{each.name} ({each.connector_name})" for each in config.destinations.values())
     chatbots = ", ".join(f"{each.name} ({_count(len(each.routes), 'route')})" for each in config.chatbots.values())
     return f"Chatbots: {chatbots or 'none'}. Destinations: {destinations or 'none'}."

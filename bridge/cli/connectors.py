@@ -1,4 +1,4 @@
-"""`leadbridge connectors`: what a destination can be."""
+"""`leadbridge connectors`: list connectors, show their settings, begin a new one."""
 
 import inspect
 import keyword
@@ -22,10 +22,10 @@ from connectors.base import Connector
 
 
 def connectors(entries: Mapping[str, EntryPoint] | None = None) -> dict[str, type[Connector]]:
-    """Give all connectors by name: all installed ones, or those of the entries.
+    """Return connectors by name: all installed ones, or the given entries.
 
     Raises:
-        OperatorError: one of them cannot be loaded.
+        OperatorError: A connector cannot be loaded.
     """
     found = plugins.connector_entries() if entries is None else entries
     return {name: connector(name, found) for name in sorted(found)}
@@ -35,7 +35,7 @@ def connector(name: str, entries: Mapping[str, EntryPoint] | None = None) -> typ
     """Load the connector of a name, as `connectors` does.
 
     Raises:
-        OperatorError: there is none, or it cannot be loaded.
+        OperatorError: There is no such connector, or it cannot be loaded.
     """
     found = plugins.connector_entries() if entries is None else entries
     if name not in found:
@@ -52,22 +52,22 @@ app = output.application(no_args_is_help=True)
 _COLUMNS = ("setting", "meaning", "default", "example")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _TEMPLATES: Mapping[str, str] = {"{}.py": "new_connector.txt", "test_{}.py": "new_connector_test.txt"}
-"""The files of a new connector, and what each is made from."""
+"""Files of a new connector, and their templates."""
 
 PluginsOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugins", metavar="FOLDER", help="Know the connectors of this plugin folder too; repeatable."),
+    typer.Option("--plugins", metavar="FOLDER", help="Include the connectors of this plugin folder; repeatable."),
 ]
 
 
 @app.callback()
 def options() -> None:
-    """See which connectors are installed and which settings they take; begin one of your own."""
+    """See the installed connectors and their settings; begin one of your own."""
 
 
 @app.command("list")
 def list_connectors(*, plugins: PluginsOption = None, json: JsonOption = False) -> None:
-    """List the connectors that are installed: what `connector:` of a destination may be."""
+    """List the installed connectors: the values of a destination's `connector:`."""
     rows = [
         {"name": name, "does": _does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
         for name, kind in connectors(plugins_in(plugins or ()).connectors).items()
@@ -105,14 +105,14 @@ def new(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="What `connector:` is to be: small letters, digits, `_`.", show_default=False
+            metavar="NAME", help="The value of `connector:`: small letters, digits, `_`.", show_default=False
         ),
     ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="FOLDER", help="Where to write it.", show_default="a new folder NAME")
     ] = None,
 ) -> None:
-    """Write a connector to begin with, and its test, into one folder; docs/connectors.md tells how to go on.
+    """Write a connector to begin with, and its test, into one folder; docs/connectors.md describes the next steps.
 
     It works as it is: it writes each record as JSON, and its test holds it to everything that connectors are held to.
     Nothing is overwritten: if one of the files is there, nothing is written, and the exit status is 1.
@@ -157,7 +157,7 @@ def _does(kind: type[Connector]) -> str:
 
 
 def _settings(name: str, kind: type[Connector]) -> Iterator[Iterator[dict[str, Any]]]:
-    """Give the rows of the destination's own settings, and of the route's, as the documentation has them."""
+    """Return the rows of the destination's own settings, and of the route's, as the documentation has them."""
     definitions = json_schema({name: kind})["$defs"]
     (branch,) = definitions["DestinationPart"]["allOf"]
     own = set(kind.route_settings.model_json_schema().get("properties", {}))
@@ -168,5 +168,5 @@ def _settings(name: str, kind: type[Connector]) -> Iterator[Iterator[dict[str, A
 
 
 def _unmarked(cell: str) -> str:
-    """Take out what makes a cell Markdown."""
+    """Remove the Markdown of a cell."""
     return cell.replace("`", "").replace("\\|", "|")

@@ -1,4 +1,4 @@
-"""`leadbridge db`: the store as such."""
+"""`leadbridge db`: create, migrate, check, back up and encrypt the store."""
 
 import contextlib
 import sqlite3
@@ -27,14 +27,14 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def db() -> None:
-    """Make, migrate, check, back up and encrypt the store."""
+    """Create, migrate, check, back up and encrypt the store."""
 
 
 @app.command()
 def migrate(*, config: ConfigOption = None) -> None:
-    """Bring the store's tables to the state that this version works on; make them if there are none.
+    """Bring the store's tables to the revision of this version; create them if there are none.
 
-    `leadbridge serve` does the same when it starts. Before an upgrade make a backup: there is no way back.
+    `leadbridge serve` does the same when it starts. Make a backup before an upgrade: a migration cannot be undone.
     """
     kept = inputs.read(config).store
     driver = driver_for(kept.url, kept.encryption_keys)
@@ -54,12 +54,12 @@ def migrate(*, config: ConfigOption = None) -> None:
 def check(*, config: ConfigOption = None) -> None:
     """Check that the store is there, up to date, undamaged, and can be written.
 
-    It reads all of it, which takes a while; a running `serve` is not held up.
+    It reads the whole store, which takes a while. A running `serve` is not held up.
     """
     settings = inputs.read(config)
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
-        # First: it is there though the database may be away.
+        # First, because the spool is there even if the database is away.
         _check_spool(Path(settings.store.spool))
     store = open_store(settings)
     faults: list[str] = []
@@ -82,7 +82,7 @@ def check(*, config: ConfigOption = None) -> None:
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; one that is there is not replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; an existing file is not replaced.")],
     *,
     config: ConfigOption = None,
 ) -> None:
@@ -107,7 +107,7 @@ def backup(
         with store.writing() as connection:
             audit_log.keep(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
     except StoreUnavailableError as error:
-        # A store that cannot be written any more is what one wants a copy of.
+        # A store that can no longer be written needs a backup most.
         output.complain(f"the audit log does not tell of this: {error}")
     made = copies.back_up(driver.path, file)
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""

@@ -17,7 +17,7 @@ from bridge.store.queries import DeliveryRow
 
 _COLUMNS = ("object", "id", "name", "email", "phone", "text", "when")
 _HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1}, "salesforce": {"lead": 4, "event": 1}}
-"""How many of each object there must be: four people, what each has said, and one appointment."""
+"""Expected number of each object: four people, a message of each, and one appointment."""
 
 app = output.application()
 
@@ -26,8 +26,8 @@ app = output.application()
 def demo(*, keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False) -> None:
     """Show the main job on this machine: HubSpot and Salesforce sandboxes, the bridge, and a sender.
 
-    Sends leads and an appointment, among them a repeated one, one with a wrong signature, and one that both CRMs fail
-    to take at first. Then it shows what was sent and what each CRM holds. Nothing leaves this machine.
+    It sends leads and an appointment, among them a repeated lead, a lead with a wrong signature, and a lead that both
+    CRMs fail to take at first. Then it shows the requests and the records of each CRM. Nothing leaves this machine.
     """
     with tempfile.TemporaryDirectory(prefix="leadbridge-demo-") as name:
         folder = Path(name)
@@ -61,7 +61,7 @@ def _tell(sent: Sent) -> None:
 
 
 def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
-    """Show what became of it; say whether all of it is as it must be."""
+    """Show the results; return True if all are as expected."""
     deliveries = demo_story.deliveries(stage.config)
     rows = [
         {"id": each.id, "destination": each.destination, "state": each.state.value, "tries": each.attempts}
@@ -84,7 +84,7 @@ def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
 
 
 def _are_good(deliveries: Sequence[DeliveryRow]) -> bool:
-    """Whether all have been delivered, and to each CRM one of them only after it had failed."""
+    """Return True if all are delivered, one of each CRM only after a failure."""
     retried = [each.destination for each in deliveries if each.attempts > 1]
     return all(each.state is DeliveryState.DELIVERED for each in deliveries) and sorted(retried) == sorted(_HELD)
 

@@ -14,7 +14,7 @@ from bridge.cli import output, scaffold
 from bridge.cli.check import warning_line
 from bridge.cli.connectors import connector as find_connector
 from bridge.cli.connectors import connectors
-from bridge.cli.scaffold import Wanted
+from bridge.cli.scaffold import Answers
 from bridge.config import ConfigError, load
 from bridge.config.editor_schema import json_schema
 from bridge.errors import OperatorError
@@ -32,33 +32,33 @@ def init(
     ] = None,
     destination: Annotated[str | None, typer.Option(metavar="NAME", help="Your name for where leads go.")] = None,
     connector: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What speaks to it; `leadbridge connectors list` shows which.")
+        str | None, typer.Option(metavar="NAME", help="Its connector; see `leadbridge connectors list`.")
     ] = None,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is, for connectors that ask.")] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Its address, for connectors that need one.")] = None,
 ) -> None:
     """Write a configuration to begin with: config.yaml, commented, .env.example and config.schema.json.
 
-    In a terminal you are asked for what no option says. The configuration passes `leadbridge check` as it is, with a
-    warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there, nothing is
-    written, and the exit status is 1.
+    In a terminal the command asks for values without an option. The configuration passes `leadbridge check` as it is,
+    with a warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there,
+    nothing is written, and the exit status is 1.
     """
     named = connector or _ask("Connector", "--connector", "http")
     kind = find_connector(named)
-    wanted = Wanted(
+    answers = Answers(
         chatbot=chatbot or _ask("Name of the chatbot", "--chatbot", "website"),
         serial_number=serial_number or _ask("Its SerialNumber", "--serial-number", None),
         destination=destination or _ask("Name of the destination", "--destination", "crm"),
         connector=named,
-        url=url or (_ask("URL of the destination", "--url", None) if scaffold.wants_url(kind) else None),
+        url=url or (_ask("URL of the destination", "--url", None) if scaffold.needs_url(kind) else None),
     )
-    faults = wanted.faults()
+    faults = answers.faults()
     if faults:
         raise typer.BadParameter("; ".join(faults))
     _write(
         folder,
         {
-            "config.yaml": scaffold.configuration(wanted, kind),
-            ".env.example": scaffold.variables(wanted, kind),
+            "config.yaml": scaffold.configuration(answers, kind),
+            ".env.example": scaffold.variables(answers, kind),
             "config.schema.json": json.dumps(json_schema(connectors()), ensure_ascii=False, indent=2) + "\n",
         },
     )
@@ -67,7 +67,7 @@ def init(
 
 
 def _ask(question: str, option: str, default: str | None) -> str:
-    """Ask for what no option says; without a terminal take the default, or refuse."""
+    """Ask for a value without an option; without a terminal take the default, or refuse."""
     if sys.stdin.isatty():
         return str(typer.prompt(question, default=default))
     if default is None:
@@ -90,7 +90,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _check(path: Path) -> None:
-    """Show what is left to do: the secrets, and whatever a connector wants besides."""
+    """Show the warnings about secrets and other settings that are still missing."""
     try:
         warnings = load(path, os.environ).warnings
     except ConfigError as error:

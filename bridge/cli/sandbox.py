@@ -1,4 +1,4 @@
-"""`leadbridge sandbox`: a HubSpot account or a Salesforce org on this machine, to try a configuration against."""
+"""`leadbridge sandbox`: a HubSpot account or a Salesforce org on this machine, to try a configuration."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ app = output.application()
 
 
 class Crm(StrEnum):
-    """The CRMs that there are sandboxes of."""
+    """CRMs that have a sandbox."""
 
     HUBSPOT = "hubspot"
     SALESFORCE = "salesforce"
@@ -29,19 +29,22 @@ def sandbox(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen on 127.0.0.1; 0 takes a free one.")] = 0,
     fail: Annotated[
-        int, typer.Option(metavar="PERCENT", min=0, max=100, help="So many calls are answered with 503.")
+        int, typer.Option(metavar="PERCENT", min=0, max=100, help="Share of calls that are answered with 503.")
     ] = 0,
     lose: Annotated[
         int,
         typer.Option(
-            metavar="PERCENT", min=0, max=100, help="So many calls write, and then lose their connection unanswered."
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="Share of calls that write, and then lose their connection unanswered.",
         ),
     ] = 0,
 ) -> None:
     """Serve a sandbox CRM on this machine until Ctrl-C, and print the destination that fits it.
 
-    It refuses what the real CRM would refuse, in its words, and keeps what it is sent in memory: when it ends it says
-    how much that was. The faults fall on the same calls in each run.
+    It refuses what the real CRM refuses, with the same messages, and keeps all records in memory. At its end it prints
+    their number. The faults fall on the same calls in each run.
     """
     made = HubSpotSandbox(port=port) if crm is Crm.HUBSPOT else SalesforceSandbox(port=port)
     _trouble(made.faults, fail, lose)
@@ -56,7 +59,7 @@ def sandbox(
 
 
 def destination(crm: HubSpotSandbox | SalesforceSandbox) -> dict[str, Any]:
-    """Give the settings of a destination that is this sandbox; known once it listens."""
+    """Return the settings of a destination for this sandbox; they are known once it listens."""
     if isinstance(crm, HubSpotSandbox):
         own = {"connector": "hubspot", "base_url": crm.origin, "access_token": crm.access_token}
     else:
@@ -78,7 +81,7 @@ async def _serve(crm: HubSpotSandbox | SalesforceSandbox) -> None:
 
 
 def _trouble(faults: Faults, fail: int, lose: int) -> None:
-    """Let shares of all calls go wrong. The second is drawn among those that the first has spared."""
+    """Make shares of all calls fail. The second share is drawn among the calls that the first has spared."""
     faults.share(Fault.answers(503), fail / 100)
     faults.share(Fault.disconnects(written=True), min(1.0, lose / max(100 - fail, 1)))
 

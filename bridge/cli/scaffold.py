@@ -19,18 +19,18 @@ _MARK: Final = re.compile(r"@([a-z_]+)@")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked of the person who begins."""
+class Answers:
+    """Answers of the person who begins."""
 
     chatbot: str
     serial_number: str
     destination: str
     connector: str
     url: str | None
-    """Where the destination is, for a connector that wants to know."""
+    """Address of the destination, for a connector that needs one."""
 
     def faults(self) -> list[str]:
-        """Say what cannot be written like this."""
+        """Return a sentence for each answer that cannot be used."""
         names = {"chatbot": self.chatbot, "destination": self.destination}
         found = [
             f"--{option} `{name}`: a name has letters, digits, `-`, `_` and `.` only, 64 at most"
@@ -40,45 +40,45 @@ class Wanted:
         return found if self.serial_number.strip() else [*found, "--serial-number is empty"]
 
 
-def wants_url(kind: type[Connector]) -> bool:
-    """Say whether a destination of this connector cannot be without a `url`."""
+def needs_url(kind: type[Connector]) -> bool:
+    """Return True if a destination of this connector needs a `url`."""
     field = kind.destination_settings.model_fields.get("url")
     return field is not None and field.is_required()
 
 
-def configuration(wanted: Wanted, kind: type[Connector]) -> str:
+def configuration(answers: Answers, kind: type[Connector]) -> str:
     """Write `config.yaml`."""
     values = {
-        "chatbot": wanted.chatbot,
-        "serial_number": _scalar(wanted.serial_number.strip()),
-        "destination": wanted.destination,
-        "connector": _scalar(wanted.connector),
-        "to": _scalar(wanted.destination),
-        "sign_key": _variable(wanted.chatbot, "SIGN_KEY"),
-        "settings": "".join(f"    {line}\n" for line in _settings(wanted, kind)),
+        "chatbot": answers.chatbot,
+        "serial_number": _scalar(answers.serial_number.strip()),
+        "destination": answers.destination,
+        "connector": _scalar(answers.connector),
+        "to": _scalar(answers.destination),
+        "sign_key": _variable(answers.chatbot, "SIGN_KEY"),
+        "settings": "".join(f"    {line}\n" for line in _settings(answers, kind)),
     }
     text = Path(__file__).with_name("scaffold.yaml").read_text("utf-8")
     return _MARK.sub(lambda found: values[found[1]], text)
 
 
-def variables(wanted: Wanted, kind: type[Connector]) -> str:
+def variables(answers: Answers, kind: type[Connector]) -> str:
     """Write `.env.example`."""
     lines = ["# Copy this to .env, fill it in, and keep it to yourself: it holds secrets.", ""]
-    lines += [f"# The Sign Key of {wanted.chatbot}, which the vendor shows under Workspace > Webhook."]
-    lines += [f"{_variable(wanted.chatbot, 'SIGN_KEY')}="]
-    for name, description in _needed(wanted, kind).items():
-        lines += ["", f"# {wanted.destination}: {description}", f"{name}="]
+    lines += [f"# The Sign Key of {answers.chatbot}, which the vendor shows under Workspace > Webhook."]
+    lines += [f"{_variable(answers.chatbot, 'SIGN_KEY')}="]
+    for name, description in _needed(answers, kind).items():
+        lines += ["", f"# {answers.destination}: {description}", f"{name}="]
     return "\n".join([*lines, ""])
 
 
-def _settings(wanted: Wanted, kind: type[Connector]) -> Iterable[str]:
-    """Give the lines of the settings that the connector cannot be without, and of its credentials."""
+def _settings(answers: Answers, kind: type[Connector]) -> Iterable[str]:
+    """Return the lines of the connector's required settings and of its credentials."""
     for name, field in _fields(kind).items():
-        variable = _variable(wanted.destination, name)
-        if name == "url" and wanted.url:
-            yield f"url: {_scalar(wanted.url)}"
+        variable = _variable(answers.destination, name)
+        if name == "url" and answers.url:
+            yield f"url: {_scalar(answers.url)}"
         elif name == "auth":
-            token = _variable(wanted.destination, "TOKEN")
+            token = _variable(answers.destination, "TOKEN")
             yield "# Or basic, header, oauth2; remove the line if no credentials are needed."
             yield f'auth: {{bearer: "${{{token}:-no-token-set-see-{token}}}"}}'
         else:
@@ -86,19 +86,19 @@ def _settings(wanted: Wanted, kind: type[Connector]) -> Iterable[str]:
             yield f'{name}: "${{{variable}:-not-set-see-{variable}}}"'
 
 
-def _needed(wanted: Wanted, kind: type[Connector]) -> Mapping[str, str]:
-    """Give the variables of the settings, with what they are for."""
+def _needed(answers: Answers, kind: type[Connector]) -> Mapping[str, str]:
+    """Return the variables of the settings, with their descriptions."""
     found = {}
     for name, field in _fields(kind).items():
         if name == "auth":
-            found[_variable(wanted.destination, "TOKEN")] = "the token for `Authorization: Bearer …`."
-        elif name != "url" or not wanted.url:
-            found[_variable(wanted.destination, name)] = f"{field.description}"
+            found[_variable(answers.destination, "TOKEN")] = "the token for `Authorization: Bearer …`."
+        elif name != "url" or not answers.url:
+            found[_variable(answers.destination, name)] = f"{field.description}"
     return found
 
 
 def _fields(kind: type[Connector]) -> dict[str, FieldInfo]:
-    """Give the settings that a destination cannot be without, and the first that holds a secret."""
+    """Return the required settings of a destination, and the first setting that holds a secret."""
     fields = {field.alias or name: field for name, field in kind.destination_settings.model_fields.items()}
     chosen = {name: field for name, field in fields.items() if field.is_required()}
     secret = next((name for name, field in fields.items() if _is_credential(name, field)), None)
@@ -118,7 +118,7 @@ def _variable(owner: str, what: str) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Write a text so that YAML reads it as that text, and no variable in it."""
+    """Write a text so that YAML reads it as this text, without variables."""
     if _PLAIN.fullmatch(text):
         return text
     return json.dumps(text, ensure_ascii=False).replace("${", "$${")

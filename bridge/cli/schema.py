@@ -17,7 +17,7 @@ app = output.application()
 def schema(
     plugins: Annotated[
         list[Path] | None,
-        typer.Option("--plugins", metavar="FOLDER", help="Know what this plugin folder brings too; repeatable."),
+        typer.Option("--plugins", metavar="FOLDER", help="Include the plugins of this folder; repeatable."),
     ] = None,
 ) -> None:
     """Print the JSON Schema of the configuration: completion, hover texts and error marks for editors.

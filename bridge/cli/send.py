@@ -1,4 +1,4 @@
-"""`leadbridge send`: an event sent to the webhook, signed as the vendor signs it."""
+"""`leadbridge send`: send an event to the webhook, signed as the vendor signs it."""
 
 import asyncio
 import time
@@ -21,9 +21,9 @@ from bridge.ingress.signature import HEADER, sign
 TIMEOUT = 30.0
 """Seconds for the whole call."""
 ANSWER_LIMIT = 64 * 1024
-"""Bytes of the answer that are read."""
+"""Maximum number of bytes of the answer that are read."""
 SUCCESS = (b'{"status":"success"}', b'{"status":"Success: test request received"}')
-"""The two bodies that the vendor takes for success."""
+"""Bodies that mean success to the vendor."""
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
@@ -57,7 +57,7 @@ def send(
     It is signed with the first key of the chatbot that the event's SerialNumber names, or that --chatbot names. The
     sample lead has a new SessionID each time, so that it is never a duplicate.
 
-    The exit status is 0 if the answer is one of the two that the vendor takes for success.
+    The exit status is 0 if the answer means success to the vendor.
     """
     path, event = split_event(arguments or [])
     config = inputs.read_whole(path)
@@ -72,7 +72,7 @@ def send(
 
 
 def _chatbot(config: Config, name: str | None, body: bytes | None) -> Chatbot:
-    """Choose whose key signs. Raises OperatorError."""
+    """Return the chatbot whose key signs. Raises OperatorError."""
     if name is not None:
         if name not in config.chatbots:
             raise OperatorError(f"--chatbot {name}: no chatbot has this name{did_you_mean(name, config.chatbots)}")
@@ -83,13 +83,13 @@ def _chatbot(config: Config, name: str | None, body: bytes | None) -> Chatbot:
     if serial not in config.chatbot_by_serial:
         raise OperatorError(
             f"the event's SerialNumber {serial or '(none)'} is not that of a chatbot in the configuration; "
-            "say with --chatbot whose key is to sign it"
+            "name the signing chatbot with --chatbot"
         )
     return config.chatbot_by_serial[serial]
 
 
 def _only(config: Config) -> Chatbot:
-    """Give the first chatbot, for a sample."""
+    """Return the first chatbot, for a sample."""
     for chatbot in config.chatbots.values():
         if len(config.chatbots) > 1:
             output.complain(f"signing for chatbot {chatbot.name}; choose another one with --chatbot")
@@ -98,7 +98,7 @@ def _only(config: Config) -> Chatbot:
 
 
 def _serial(body: bytes) -> str:
-    """Give the serial number that the body, or the first element of it, names."""
+    """Return the serial number of the body, or of its first element."""
     try:
         document = decode(body)
     except ValueError:
@@ -109,7 +109,7 @@ def _serial(body: bytes) -> str:
 
 
 def _sample(chatbot: Chatbot, now: float) -> bytes:
-    """Make a lead in the vendor's shape, of a person who does not exist."""
+    """Return a lead in the vendor's form, with an invented person."""
     return orjson.dumps(
         {
             "SerialNumber": chatbot.serial_number,
@@ -134,7 +134,7 @@ def _headers(chatbot: Chatbot, body: bytes, now: float) -> dict[str, str]:
 
 
 def _url(to: str | None, listen: ListenAddress) -> URL:
-    """Give the address to send to; one without a path means the webhook. Raises OperatorError."""
+    """Return the address to send to; without a path it is the webhook's. Raises OperatorError."""
     if to is None:
         return URL.build(scheme="http", host=_ANYWHERE.get(listen.host, listen.host), port=listen.port, path="/webhook")
     try:
@@ -147,7 +147,7 @@ def _url(to: str | None, listen: ListenAddress) -> URL:
 
 
 async def _post(url: URL, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    """Send it; gives the answer's status and body. Raises OperatorError."""
+    """Send the event; return the answer's status and body. Raises OperatorError."""
     timeout = aiohttp.ClientTimeout(TIMEOUT)
     try:
         async with (
@@ -162,7 +162,7 @@ async def _post(url: URL, body: bytes, headers: dict[str, str]) -> tuple[int, by
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """Read the answer's body, the beginning of a long one."""
+    """Read the answer's body, or the beginning of a long body."""
     body = b""
     while chunk := await answer.content.read(ANSWER_LIMIT - len(body)):
         body += chunk

@@ -31,7 +31,7 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U00
 
 
 def junit(results: Sequence[Result]) -> bytes:
-    """Write the results: a suite for each chatbot, a case for each test."""
+    """Return the results as JUnit XML: a suite for each chatbot, a case for each test."""
     top = ET.Element("testsuites", _counts("leadbridge", results))
     for chatbot, group in groupby(results, key=lambda each: each.chatbot):
         cases = list(group)
@@ -135,7 +135,7 @@ def _row(result: Result) -> dict[str, Any]:
         "file": result.test.place.file,
         "line": result.test.place.line,
         "state": "failed" if result.mismatches else "passed",
-        "event": result.fate.event.state.value,
+        "event": result.dry_run.event.state.value,
         "mismatches": [_mismatch(each) for each in result.mismatches],
     }
 
@@ -149,7 +149,7 @@ def _mismatch(mismatch: Mismatch) -> dict[str, Any]:
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
-    """Give a difference; `expected` and `got` are there only where there is a value."""
+    """Return a difference; `expected` and `got` are there only if they have a value."""
     sides = {"expected": difference.expected, "got": difference.got}
     values = {side: value for side, value in sides.items() if value is not NOTHING}
     return {"field": difference.field, "what": difference.what, **values}
@@ -189,7 +189,7 @@ def _show_result(result: Result) -> None:
 
 
 def _mark(sign: str, word: str) -> str:
-    """Give a sign, or the word for it where the terminal's encoding does not have it."""
+    """Return a sign, or a word if the terminal's encoding does not have the sign."""
     try:
         sign.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

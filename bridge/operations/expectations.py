@@ -61,7 +61,7 @@ class Result:
     number: int
     """From 1, in the order of the file."""
     test: RouteTest
-    fate: EventDryRun
+    dry_run: EventDryRun
     mismatches: Sequence[Mismatch]
 
     @property
@@ -82,9 +82,9 @@ def run_tests(config: Config) -> list[Result]:
 def run(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Result:
     """Run one test."""
     document = event_of(test, chatbot)
-    fate = dry_run_event(javascript_json.stringify(document), document, config, RECEIVED_AT)
-    found = (_mismatch(name, expected, fate, exact=test.exact) for name, expected in test.expect.items())
-    return Result(chatbot.name, number, test, fate, tuple(each for each in found if each))
+    dry_run = dry_run_event(javascript_json.stringify(document), document, config, RECEIVED_AT)
+    found = (_mismatch(name, expected, dry_run, exact=test.exact) for name, expected in test.expect.items())
+    return Result(chatbot.name, number, test, dry_run, tuple(each for each in found if each))
 
 
 def event_of(test: RouteTest, chatbot: Chatbot) -> dict[str, Any]:
@@ -122,33 +122,33 @@ def _as_sent(name: str, value: object) -> object:
     return str(value) if is_number and name not in _NUMBERS else value
 
 
-def _mismatch(name: str, expected: Mapping[str, Any] | Ending, fate: EventDryRun, *, exact: bool) -> Mismatch | None:
-    routes = routes_meant(name, fate.routes)
+def _mismatch(name: str, expected: Mapping[str, Any] | Ending, dry_run: EventDryRun, *, exact: bool) -> Mismatch | None:
+    routes = routes_meant(name, dry_run.routes)
     if expected is Ending.NOT_SENT:
         problem = next((_ending(each) for each in routes if each.state != SKIPPED), "")
         return Mismatch(name, f"nothing was expected, but {problem}") if problem else None
     if expected is Ending.DEAD:
         if any(each.state == FAILS for each in routes):
             return None
-        return Mismatch(name, f"a dead letter was expected, but {_endings(routes, fate)}")
-    return _record_mismatch(name, expected, routes, fate, exact=exact)
+        return Mismatch(name, f"a dead letter was expected, but {_endings(routes, dry_run)}")
+    return _record_mismatch(name, expected, routes, dry_run, exact=exact)
 
 
 def _record_mismatch(
-    name: str, expected: Mapping[str, Any], routes: Sequence[RouteDryRun], fate: EventDryRun, *, exact: bool
+    name: str, expected: Mapping[str, Any], routes: Sequence[RouteDryRun], dry_run: EventDryRun, *, exact: bool
 ) -> Mismatch | None:
     """Compare with the record that comes nearest, of several routes that take the event."""
     found = [differences(each.record, expected, exact=exact) for each in routes if each.record is not None]
     if not found:
-        return Mismatch(name, f"a record was expected, but {_endings(routes, fate)}")
+        return Mismatch(name, f"a record was expected, but {_endings(routes, dry_run)}")
     nearest = min(found, key=len)
     return Mismatch(name, differences=tuple(nearest)) if nearest else None
 
 
-def _endings(routes: Sequence[RouteDryRun], fate: EventDryRun) -> str:
+def _endings(routes: Sequence[RouteDryRun], dry_run: EventDryRun) -> str:
     """Say what has become of the event on routes of which none did what was expected."""
     if not routes:
-        return f"the event gets no deliveries: {fate.why}"
+        return f"the event gets no deliveries: {dry_run.why}"
     order = {FAILS: 0, MATCHES: 1, SKIPPED: 2}
     return _ending(min(routes, key=lambda each: order[each.state]))
 
@@ -235,7 +235,7 @@ def _route(chatbot: str, route: Route, results: Sequence[Result]) -> RouteCovera
 
 
 def _takes(route: Route, result: Result) -> bool:
-    return any(each.route == route.name and each.state != SKIPPED for each in result.fate.routes)
+    return any(each.route == route.name and each.state != SKIPPED for each in result.dry_run.routes)
 
 
 def _looked_at(route: Route, result: Result) -> set[str]:
@@ -249,4 +249,4 @@ def _looked_at(route: Route, result: Result) -> set[str]:
 
 
 def _matching(result: Result) -> list[RouteDryRun]:
-    return [each for each in result.fate.routes if each.state == MATCHES]
+    return [each for each in result.dry_run.routes if each.state == MATCHES]

@@ -220,4 +220,4 @@ def test_a_test_says_the_same_at_any_time() -> None:
     one, other = (run(test, 1, bot, settings) for _ in range(2))
 
     assert one.mismatches == ()
-    assert json.dumps(one.fate.routes[0].record) == json.dumps(other.fate.routes[0].record)
+    assert json.dumps(one.dry_run.routes[0].record) == json.dumps(other.dry_run.routes[0].record)
