@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.admin.dashboard.rendering import as_json
 from bridge.config.model import Config
 from bridge.mapping.budget import Budget, spending
 from bridge.mapping.record import Spoiled, make_record
+from bridge.operations.event_dry_run import json_text, preview_request
 from bridge.operations.masking import masked
 from bridge.store.interface import Delivery
-from connectors.base import Connector, Preview, Record
+from connectors.base import Connector, ExpressionError, Preview, Record
 
 SECONDS: Final = 1.0
 """After so long no further record is made for a request; each takes a tenth of that at most."""
@@ -68,7 +68,7 @@ class Allowance:
         """Write values as texts, up to the first for which there is no room."""
         written: dict[str, str] = {}
         for name, value in values.items():
-            text = as_json(value)
+            text = json_text(value)
             if not self.takes(name, text):
                 return written | {f"{len(values) - len(written)} more": FEWER}
             written[name] = text
@@ -94,9 +94,9 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: All
 
 def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, allowance: Allowance) -> DryRun:
     try:
-        request = connector.preview([record])
-    except Exception as error:  # noqa: BLE001 - a connector may be anybody's code
-        return DryRun(fields, problem=f"the connector raised {type(error).__name__} instead of showing its request")
+        request = preview_request(connector, record)
+    except ExpressionError as error:
+        return DryRun(fields, problem=error.message)
     headers = [text for header in request.headers.items() for text in header]
     if not allowance.takes(request.method, request.url, request.body, *headers):
         return DryRun(fields, problem=f"the request is {FEWER}")

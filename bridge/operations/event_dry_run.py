@@ -115,7 +115,7 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
     fields = route.mapping.trace(values)
     try:
         record = make_record(_delivery(event, route), config.chatbots.get)
-        request = _preview(config.destinations[route.destination].connector, record)
+        request = preview_request(config.destinations[route.destination].connector, record)
     except Spoiled as error:
         return result(state=FAILS, why=error.detail, fields=fields)
     except ExpressionError as error:
@@ -130,7 +130,7 @@ def _condition(route: Route, values: Mapping[str, Any]) -> RouteCondition | None
     return RouteCondition(route.when_source, {name: values[name] for name in names if name in values})
 
 
-def _preview(connector: Connector, record: Record) -> Preview:
+def preview_request(connector: Connector, record: Record) -> Preview:
     """Return the connector's request. Raises ExpressionError for any fault of the connector."""
     try:
         return connector.preview([record])
@@ -160,6 +160,11 @@ def value_text(value: Any, width: int = WIDTH) -> str:  # noqa: ANN401 - any JSO
     """Write a value as JSON, cut off at its maximum length."""
     text = _as_json(value)
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def json_text(value: object) -> str:
+    """Write a value for people: a text as it is, any other value as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def changed_texts(before: Any, after: Any, width: int = WIDTH) -> tuple[str, str]:  # noqa: ANN401 - any JSON values

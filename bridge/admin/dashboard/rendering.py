@@ -1,6 +1,5 @@
 """How the dashboard's pages are made of their templates, and the files beside them."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
@@ -12,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
+from bridge.operations.event_dry_run import json_text
 from bridge.operations.masking import meaning
 
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
@@ -32,7 +32,7 @@ class Rendering:
         )
         self._environment.filters["age"] = age
         self._environment.filters["clock"] = clock
-        self._environment.filters["as_json"] = as_json
+        self._environment.filters["as_json"] = json_text
         self._environment.filters["older"] = older
         self._environment.filters["meaning"] = meaning
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
@@ -83,8 +83,3 @@ def clock(written: str | None) -> str:
     if written is None:
         return "-"
     return datetime.fromisoformat(written).astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
-
-
-def as_json(value: object) -> str:
-    """Write a value for people."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
