@@ -25,7 +25,16 @@ from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
 from bridge.operations import bulk
 from bridge.operations.audit import Action, Subject, Who
 from bridge.operations.bulk import Bulk, Progress
-from bridge.operations.reconcile import Answered, Asking, Counted, DeliveredPage, Line, ask_all, lines, steps
+from bridge.operations.reconcile import (
+    CheckPlan,
+    DeliveredPage,
+    Line,
+    OutcomeCounts,
+    RecordCheck,
+    ask_all,
+    lines,
+    steps,
+)
 from bridge.store import audit_log, history
 from bridge.store.commands import DeliverySelection, SelectionExtent
 from bridge.store.interface import Store
@@ -165,10 +174,10 @@ class Inquiry:
     """The id of its entry in the audit log."""
     state: str = "running"
     error: str | None = None
-    counted: Counted = field(default_factory=Counted)
+    counted: OutcomeCounts = field(default_factory=OutcomeCounts)
     total: int = 0
     """Records that are to be asked for, once they are counted."""
-    answered: dict[str, Answered] = field(default_factory=dict)
+    answered: dict[str, RecordCheck] = field(default_factory=dict)
     """By destination."""
 
     @property
@@ -273,7 +282,7 @@ class Inquiries:
         config = self._config()
         given = {name: min(inquiry.counted.delivered(name), ASKED_LIMIT) for name in config.destinations}
         inquiry.total = sum(given.values())
-        inquiry.answered = {name: Answered() for name in given}
+        inquiry.answered = {name: RecordCheck() for name in given}
         await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
 
         async def read(name: str, before: int | None) -> DeliveredPage:
@@ -284,8 +293,8 @@ class Inquiries:
             # One that has been configured anew has another connector, and the old one is closed.
             return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
 
-        wanted: Mapping[str, Answered] = {name: inquiry.answered[name] for name in given if given[name]}
-        asking = Asking(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
+        wanted: Mapping[str, RecordCheck] = {name: inquiry.answered[name] for name in given if given[name]}
+        asking = CheckPlan(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
         await ask_all(asking, config, wanted)
 
     @asynccontextmanager

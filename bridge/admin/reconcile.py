@@ -18,7 +18,7 @@ from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.schemas import Shape
 from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
-from bridge.operations.reconcile import Counted, Line, lines, missing
+from bridge.operations.reconcile import Line, OutcomeCounts, lines, missing
 from bridge.store import history
 from bridge.store.interface import DeliveryState
 from bridge.store.search import seq_at
@@ -110,7 +110,7 @@ def line_shape(line: Line) -> LineShape:
     )
 
 
-def reconciled(counted: Counted, since: float, *, complete: bool) -> Reconciled:
+def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> Reconciled:
     """Show what was counted."""
     found = missing(counted)
     return Reconciled(

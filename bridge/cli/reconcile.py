@@ -15,11 +15,11 @@ from bridge.config.model import Destination
 from bridge.config.units import parse_duration
 from bridge.operations.audit import BY_COMMAND, Action, Entry
 from bridge.operations.reconcile import (
-    Answered,
-    Asking,
-    Counted,
+    CheckPlan,
     DeliveredPage,
     Missing,
+    OutcomeCounts,
+    RecordCheck,
     ask_all,
     lines,
     missing,
@@ -86,9 +86,11 @@ def reconcile(
         raise typer.Exit(1)
 
 
-def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now: float) -> Mapping[str, Answered]:
+def _answers(
+    config: Config, store: OpenStore, counted: OutcomeCounts, first: int, now: float
+) -> Mapping[str, RecordCheck]:
     """Write the audit entry, then ask the destinations."""
-    answered = {name: Answered() for name in config.destinations}
+    answered = {name: RecordCheck() for name in config.destinations}
     wanted = {name: answered[name] for name in answered if counted.delivered(name)}
     total = sum(map(counted.delivered, wanted))
     with store.writing() as connection:
@@ -106,11 +108,11 @@ def _answers(config: Config, store: OpenStore, counted: Counted, first: int, now
         finally:
             await destination.connector.close()
 
-    asyncio.run(ask_all(Asking(read, opened, time.time), config, wanted))
+    asyncio.run(ask_all(CheckPlan(read, opened, time.time), config, wanted))
     return answered
 
 
-def _complain(found: Missing, answered: Mapping[str, Answered]) -> None:
+def _complain(found: Missing, answered: Mapping[str, RecordCheck]) -> None:
     """Print the number of missing leads, and what to do."""
     if found.dead:
         output.complain(

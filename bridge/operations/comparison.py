@@ -1,7 +1,7 @@
-"""What another configuration would change for the same events. Pure.
+"""Differences between the dry runs of the same events with two configurations. Pure.
 
-Both sides are foretold by `explanation`; here they are compared route by route, and what is alike for many events is
-told once, with how many they are and a few examples.
+The dry runs are compared route by route. A change that many events share is reported once, with their number and a few
+examples.
 """
 
 from collections import Counter
@@ -14,15 +14,15 @@ from bridge.operations.event_dry_run import FAILS, MATCHES, EventDryRun, RouteDr
 from connectors.base import Preview
 
 NOTHING: Final = object()
-"""Stands where there is no value."""
+"""Marks a missing value."""
 EXAMPLES: Final = 3
-"""Examples of one kind of change, at most."""
+"""Maximum number of examples of one change."""
 _MOMENTARY: Final = frozenset({"webhook-timestamp", "webhook-signature"})
 """Headers that differ from one moment to the next (https://www.standardwebhooks.com)."""
 
 
 class Kind(StrEnum):
-    """What changes on a route; in the order in which it is told."""
+    """Kinds of changes on a route, in the order of the report."""
 
     DEAD = "a dead letter now"
     STOPS = "not sent any more"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Change:
-    """What changes for one event on one route."""
+    """A change for one event on one route."""
 
     chatbot: str
     route: str
@@ -49,14 +49,14 @@ class Change:
     """The field, or the part of the request."""
     before: Any = NOTHING
     after: Any = NOTHING
-    """Of a field or a part of the request, its value; of what is sent now, the record."""
+    """The value of the field or the part of the request; for a new delivery, the record."""
     why: str | None = None
-    """Why it is not sent, or becomes a dead letter, or was one."""
+    """Reason why it is not sent, or is or was a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Example:
-    """One event that a change concerns."""
+    """An event with a change."""
 
     event: str
     """The event's id."""
@@ -72,26 +72,26 @@ class Group:
     kind: Kind
     part: str
     types: Counter[str] = field(default_factory=Counter)
-    """How many events of which type."""
+    """Number of events of each type."""
     examples: list[Example] = field(default_factory=list)
-    """The first ones that differ from each other."""
+    """The first examples that differ from each other."""
 
     @property
     def count(self) -> int:
-        """How many events it concerns."""
+        """Number of events with the change."""
         return self.types.total()
 
-    def add(self, fate: EventDryRun, change: Change) -> None:
-        """Count one more event; it becomes an example if there are few, and none is like it."""
-        self.types[fate.event.type or "event"] += 1
+    def add(self, result: EventDryRun, change: Change) -> None:
+        """Count an event; keep it as an example if there are few, and no similar one."""
+        self.types[result.event.type or "event"] += 1
         if len(self.examples) < EXAMPLES and not any(_alike(each.change, change) for each in self.examples):
-            self.examples.append(Example(fate.event.id, change))
+            self.examples.append(Example(result.event.id, change))
 
 
 def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:
-    """Compare what becomes of each event on the two sides; the first is None where there is no other configuration.
+    """Compare pairs of dry runs; the first of a pair is None if there is no other configuration.
 
-    Gives the changes route by route, in the order of `Kind`, those of most events first.
+    Returns the changes route by route, in the order of `Kind`, the most frequent first.
     """
     groups: dict[tuple[str, str, Kind, str], Group] = {}
     for before, after in pairs:
@@ -103,7 +103,7 @@ def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group
 
 
 def changes(before: EventDryRun | None, after: EventDryRun) -> list[Change]:
-    """Compare what becomes of one event."""
+    """Compare two dry runs of one event."""
     chatbot = after.event.chatbot or (before.event.chatbot if before else None) or ""
     was = {each.route: each for each in before.routes} if before else {}
     now = {each.route: each for each in after.routes}
@@ -132,7 +132,7 @@ def _route_changes(chatbot: str, was: RouteDryRun | None, now: RouteDryRun | Non
 
 
 def _differences(was: RouteDryRun, now: RouteDryRun) -> Iterator[tuple[Kind, str, Any, Any]]:
-    """Compare the records, or the requests where the records are the same: a request repeats what is in its record."""
+    """Compare the records, or the requests if the records are equal, because a request repeats its record."""
     old, new = was.record or {}, now.record or {}
     found = list(_different(old, new))
     if found:
@@ -150,7 +150,7 @@ def _kind(before: object, after: object) -> Kind:
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name in dict.fromkeys([*new, *old]):
         before, after = old.get(name, NOTHING), new.get(name, NOTHING)
-        # `True == 1`, and a field that turns from one into the other does change.
+        # `True == 1`, but a field that turns from one into the other has changed.
         if before != after or type(before) is not type(after):
             yield name, before, after
 
@@ -165,7 +165,7 @@ def _alike(one: Change, other: Change) -> bool:
 
 
 def counted(types: Mapping[str, int]) -> str:
-    """Write how many events there are: `38 leads`, `1 appointment`, `40 events`."""
+    """Write a number of events: `38 leads`, `1 appointment`, `40 events`."""
     count = sum(types.values())
     what = next(iter(types)).lower() if len(types) == 1 else "event"
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

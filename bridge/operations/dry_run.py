@@ -1,7 +1,7 @@
-"""Dry runs: the record that the configuration in use makes of an event, and the request that would carry it.
+"""Dry runs of stored deliveries: the record that the configuration in use makes, and the connector's request.
 
-The same steps as a lane's, under the same bounds for each record. All records of one request have bounds together: the
-time, and the characters of the page. How many run at once is bounded too (`bridge.admin.desk.DryRuns`).
+They take the steps of a lane, under the same bounds for each record. All records of one page have common bounds too:
+their time, and their characters. How many run at once is bounded too (`bridge.admin.desk.DryRuns`).
 """
 
 import time
@@ -18,9 +18,9 @@ from bridge.store.interface import Delivery
 from connectors.base import Connector, ExpressionError, Preview, Record
 
 SECONDS: Final = 1.0
-"""After so long no further record is made for a request; each takes a tenth of that at most."""
+"""Seconds after which no further record is made for a page; each record takes at most a tenth."""
 TEXT: Final = 2_000_000
-"""Characters of HTML that all values on one page may take together."""
+"""Maximum number of characters of HTML for all values on one page."""
 
 FEWER: Final = "not shown: the page would be too large"
 _LATER: Final = "not worked out: the records before took too long"
@@ -28,23 +28,23 @@ _NO_RECORD: Final = "The configuration in use makes no record of this event."
 _ROW: Final = 100
 """Characters of HTML around a value."""
 _ESCAPED: Final = 4
-"""Characters more that a character takes which HTML escapes."""
+"""Additional characters of a character that HTML escapes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DryRun:
-    """What would be sent now."""
+    """Record and request that would be sent now."""
 
     fields: Mapping[str, str] | None = None
-    """The record's fields as texts; None where there is no record."""
+    """The record's fields as texts; None if there is no record."""
     request: Preview | None = None
-    """Secrets masked; None where the connector cannot show it, or nobody asked for personal data."""
+    """The request with masked secrets; None if the connector cannot show it, or personal data is not shown."""
     problem: str | None = None
-    """Why there is no record, or no request."""
+    """Reason why there is no record, or no request."""
 
 
 class Allowance:
-    """What one request may still make. Used by one thread."""
+    """Time and characters that are left for one page. Used by one thread."""
 
     def __init__(self, text: int = TEXT, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._left = text
@@ -53,11 +53,11 @@ class Allowance:
 
     @property
     def late(self) -> bool:
-        """Whether its time is over."""
+        """True if the time is over."""
         return self._clock() > self._until
 
     def takes(self, *texts: str) -> bool:
-        """Take the room of texts on a page; tell whether there is so much."""
+        """Take room for texts on the page; return False if there is not enough."""
         room = _ROW + sum(len(each) + _ESCAPED * sum(map(each.count, "&<>'\"")) for each in texts)
         if room > self._left:
             return False
@@ -65,7 +65,7 @@ class Allowance:
         return True
 
     def facts(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Write values as texts, up to the first for which there is no room."""
+        """Write values as texts, up to the first value without room."""
         written: dict[str, str] = {}
         for name, value in values.items():
             text = json_text(value)
@@ -76,7 +76,7 @@ class Allowance:
 
 
 def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Allowance, *, reveal: bool) -> DryRun:
-    """Map the event as the lane would; have the connector show its request if personal data is shown."""
+    """Map the event as the lane would, and get the connector's request if personal data is shown."""
     if allowance.late:
         return DryRun(problem=_LATER)
     with spending(Budget()):
@@ -88,7 +88,7 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: All
         known = config.destinations.get(destination)
         if known is None:
             return DryRun(fields, problem=f"destination {destination} is not in the configuration any more")
-        # The request holds the record's values anywhere in it.
+        # Without personal data there is no request, because it may hold the record's values anywhere.
         return _previewed(record, fields, known.connector, allowance) if reveal else DryRun(fields)
 
 

@@ -1,7 +1,6 @@
-"""Running a chatbot's tests: what its routes make of an event, against what is expected. Pure.
+"""Tests in the configuration: records from dry runs compared with expected records. Pure.
 
-What becomes of the event is foretold by `explanation`, which takes the steps that a real event takes. Here is only the
-comparison.
+`bridge.operations.event_dry_run` does the dry runs; this module compares.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +15,11 @@ from bridge.ingress import javascript_json
 from bridge.operations.event_dry_run import FAILS, MATCHES, SKIPPED, EventDryRun, RouteDryRun, dry_run_event, value_text
 
 RECEIVED_AT: Final = 1_767_225_600.0
-"""When the events of tests are received, 2026-01-01T00:00:00Z: a test gives the same on every day."""
+"""Time of receipt of test events, 2026-01-01T00:00:00Z, so that a test has the same result every day."""
 NOTHING: Final = object()
-"""Stands where there is no value."""
+"""Marks a missing value."""
 _NUMBERS: Final = frozenset({"SessionID"})
-"""What the sender sends as a number; all else is text, also where YAML reads a number."""
+"""Fields that the sender sends as numbers; all others are texts, even if YAML reads a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,14 @@ class Difference:
 
     field: str
     expected: Any
-    """`NOTHING` where the record should go without the field."""
+    """`NOTHING` if the record should not have the field."""
     got: Any
-    """`NOTHING` where the record goes without it."""
+    """`NOTHING` if the record does not have it."""
     hint: str = ""
 
     @property
     def what(self) -> str:
-        """One word for it: `missing`, `unexpected` or `different`."""
+        """The kind of difference: `missing`, `unexpected` or `different`."""
         if self.got is NOTHING:
             return "missing"
         return "unexpected" if self.expected is NOTHING else "different"
@@ -44,18 +43,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A destination that does not get what is expected."""
+    """A destination without the expected record."""
 
     destination: str
-    """As the test names it."""
+    """Its name in the test."""
     problem: str = ""
-    """What has become of the event instead; empty where a record can be compared field by field."""
+    """The actual outcome; empty if a record can be compared field by field."""
     differences: Sequence[Difference] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one test."""
+    """Result of a test."""
 
     chatbot: str
     number: int
@@ -66,7 +65,7 @@ class Result:
 
     @property
     def title(self) -> str:
-        """Name it to a person."""
+        """Its name for a person."""
         return f"{self.chatbot}: {self.test.name or f'test {self.number}'}"
 
 
@@ -88,14 +87,14 @@ def run(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Resul
 
 
 def event_of(test: RouteTest, chatbot: Chatbot) -> dict[str, Any]:
-    """Make the event as the sender would send it: what the test leaves out is empty, as unknown fields are."""
+    """Return the event as the sender would send it: fields that the test leaves out are empty."""
     document: dict[str, Any] = dict.fromkeys(EVENT_FIELDS, "")
     document |= {"SerialNumber": chatbot.serial_number, "Type": "Lead"}
     return document | {name: _as_sent(name, value) for name, value in test.event.items()}
 
 
 def routes_meant(name: str, routes: Iterable[RouteDryRun]) -> list[RouteDryRun]:
-    """Give the routes that a name in `expect` means: those to a destination, or `NAME#1`, `NAME#2` of them."""
+    """Return the routes for a name in `expect`: all routes to a destination, or one as `NAME#1`, `NAME#2`."""
     first = name.removesuffix("#1")
     if first != name:
         return [each for each in routes if each.route == first]
@@ -103,9 +102,9 @@ def routes_meant(name: str, routes: Iterable[RouteDryRun]) -> list[RouteDryRun]:
 
 
 def differences(record: Mapping[str, Any], expected: Mapping[str, Any], *, exact: bool) -> list[Difference]:
-    """Compare a record with the fields that are expected of it, of which None says that there is none.
+    """Compare a record with its expected fields; an expected None means that the field is missing.
 
-    With `exact`, other fields than those expected are differences too.
+    With `exact`, fields that are not expected are differences too.
     """
     found = []
     for name, value in expected.items():
@@ -137,7 +136,7 @@ def _mismatch(name: str, expected: Mapping[str, Any] | Ending, dry_run: EventDry
 def _record_mismatch(
     name: str, expected: Mapping[str, Any], routes: Sequence[RouteDryRun], dry_run: EventDryRun, *, exact: bool
 ) -> Mismatch | None:
-    """Compare with the record that comes nearest, of several routes that take the event."""
+    """Compare with the nearest record among those of all routes that take the event."""
     found = [differences(each.record, expected, exact=exact) for each in routes if each.record is not None]
     if not found:
         return Mismatch(name, f"a record was expected, but {_endings(routes, dry_run)}")
@@ -146,7 +145,7 @@ def _record_mismatch(
 
 
 def _endings(routes: Sequence[RouteDryRun], dry_run: EventDryRun) -> str:
-    """Say what has become of the event on routes of which none did what was expected."""
+    """Return the actual outcome of routes without the expected one."""
     if not routes:
         return f"the event gets no deliveries: {dry_run.why}"
     order = {FAILS: 0, MATCHES: 1, SKIPPED: 2}
@@ -162,7 +161,7 @@ def _ending(route: RouteDryRun) -> str:
 
 
 def _same(one: object, other: object) -> bool:
-    """Compare JSON values. `true` is not 1, and a number is not the text of it."""
+    """Compare JSON values: `true` is not 1, and a number is not its text."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -172,25 +171,25 @@ def _same(one: object, other: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RouteCoverage:
-    """What tests look at of one route."""
+    """Coverage of a route by tests."""
 
     chatbot: str
     route: str
     tests: int
-    """How many tests have an event that takes it."""
+    """Number of tests whose event takes the route."""
     fields: int
     unexpected: Sequence[str]
-    """The mapped fields of which no test expects anything."""
+    """Mapped fields that no test expects."""
 
     @property
     def expected(self) -> int:
-        """How many of its fields a test expects something of."""
+        """Number of its fields that a test expects."""
         return self.fields - len(self.unexpected)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sums over all routes."""
+    """Sums over all routes."""
 
     routes: int
     reached: int
@@ -199,7 +198,7 @@ class Totals:
 
 
 def cover(config: Config, results: Iterable[Result]) -> list[RouteCoverage]:
-    """Say of each route what the tests look at."""
+    """Return the coverage of each route."""
     by_chatbot: dict[str, list[Result]] = {}
     for result in results:
         by_chatbot.setdefault(result.chatbot, []).append(result)
@@ -211,7 +210,7 @@ def cover(config: Config, results: Iterable[Result]) -> list[RouteCoverage]:
 
 
 def totals(covered: Sequence[RouteCoverage]) -> Totals:
-    """Add up."""
+    """Return the sums over all routes."""
     return Totals(
         routes=len(covered),
         reached=sum(1 for each in covered if each.tests),
@@ -221,7 +220,7 @@ def totals(covered: Sequence[RouteCoverage]) -> Totals:
 
 
 def percent(part: int, whole: int) -> int:
-    """Give a share in per cent, rounded down, so that 100 means all; nothing of nothing is all."""
+    """Return a share in per cent, rounded down, so that 100 means all; a share of zero is all."""
     return 100 * part // whole if whole else 100
 
 
@@ -239,7 +238,7 @@ def _takes(route: Route, result: Result) -> bool:
 
 
 def _looked_at(route: Route, result: Result) -> set[str]:
-    """Give the fields of a route's record that a test looks at: with `exact`, all of them."""
+    """Return the fields of a route's record that a test compares: with `exact`, all of them."""
     found: set[str] = set()
     for name, expected in result.test.expect.items():
         meant = any(each.route == route.name for each in routes_meant(name, _matching(result)))

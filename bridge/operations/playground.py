@@ -47,8 +47,8 @@ _EDITED: Final = "route"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which route of the files."""
+class RoutePosition:
+    """Position of a route in the files."""
 
     chatbot: str
     at: int
@@ -56,33 +56,33 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Tried:
-    """What came of it."""
+class TrialResult:
+    """Result of a trial."""
 
     problems: tuple[str, ...] = ()
-    """What is wrong with the route; then there is nothing else."""
+    """Errors of the route; then there is nothing else."""
     verdict: str = ""
-    """Why there is no record although nothing is wrong: the route does not take the event."""
+    """Reason why there is no record although the route has no errors."""
     result: DryRun | None = None
 
 
-def places(config: Config) -> list[tuple[Place, str]]:
+def places(config: Config) -> list[tuple[RoutePosition, str]]:
     """Return the routes that can be tried, each with its name for a person."""
     return [
-        (Place(chatbot.name, at), f"{chatbot.name} → {each.name}")
+        (RoutePosition(chatbot.name, at), f"{chatbot.name} → {each.name}")
         for chatbot in config.chatbots.values()
         for at, each in enumerate(chatbot.routes)
     ]
 
 
-def route_text(files: Files, place: Place) -> str:
+def route_text(files: Files, place: RoutePosition) -> str:
     """Return the YAML of a route in use, variables not filled in. Raises OperatorError if there is no such route."""
     trees = {file: tree for file, content in files.contents.items() if (tree := tree_of(file, content))}
     node = find_node(trees[_file(trees, place)], ("chatbots", place.chatbot, "routes", place.at))[1]
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
-def attempt(files: Files, place: Place, text: str, payload: bytes, now: float) -> Tried:
+def attempt(files: Files, place: RoutePosition, text: str, payload: bytes, now: float) -> TrialResult:
     """Try an edited route on an event. Raises OperatorError where the files or the event are of no use."""
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"longer than {TEXT_LIMIT:,} characters")
@@ -105,7 +105,7 @@ def attempt(files: Files, place: Place, text: str, payload: bytes, now: float) -
         compile_pattern.cache_clear()
 
 
-def _tried(config: Config, place: Place, payload: bytes, now: float) -> Tried:
+def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> TrialResult:
     chatbot = config.chatbots[place.chatbot]
     try:
         document = decode(payload)
@@ -116,25 +116,27 @@ def _tried(config: Config, place: Place, payload: bytes, now: float) -> Tried:
     document = {"Type": "Lead", "SessionID": 1, "CreateTime": "", **document, "SerialNumber": chatbot.serial_number}
     routed = route(Verified(orjson.dumps(document), document, Form.RAW, chatbot.name), chatbot, now, STAND_IN)
     if routed.event.state is EventState.UNRECOGNISED:
-        return Tried(verdict="the event is not recognised: its Type is unknown, or one of its fields is no plain value")
+        return TrialResult(
+            verdict="the event is not recognised: its Type is unknown, or one of its fields is no plain value"
+        )
     if routed.event.state is EventState.TEST:
-        return Tried(verdict="the event is a test: it is stored and not delivered")
+        return TrialResult(verdict="the event is a test: it is stored and not delivered")
     mine = chatbot.routes[place.at]
     made = next((each for each in routed.deliveries if each.route == mine.name), None)
     if made is None:
-        return Tried(verdict="the route does not take this event: its `events` or its `when` leave it out")
+        return TrialResult(verdict="the route does not take this event: its `events` or its `when` leave it out")
     if made.problem:
-        return Tried(result=DryRun(problem=made.problem))
+        return TrialResult(result=DryRun(problem=made.problem))
     event = routed.event
     delivery = Delivery(0, event.id, chatbot.name, event.payload, now, mine.name, 0, 0, None, {})
-    return Tried(result=dry_run(delivery, mine.destination, config, Allowance(), reveal=True))
+    return TrialResult(result=dry_run(delivery, mine.destination, config, Allowance(), reveal=True))
 
 
-def _refused(problems: Sequence[str]) -> Tried:
-    """Show the first problems: thousands of them, or one that quotes a huge value, help nobody."""
+def _refused(problems: Sequence[str]) -> TrialResult:
+    """Return the first problems, cut to a readable length."""
     shown = [each if len(each) <= _PROBLEM_TEXT else f"{each[:_PROBLEM_TEXT]}…" for each in problems[:PROBLEMS_LIMIT]]
     more = len(problems) - len(shown)
-    return Tried((*shown, f"{more} more") if more else tuple(shown))
+    return TrialResult((*shown, f"{more} more") if more else tuple(shown))
 
 
 def _too_large(edited: Node) -> str | None:
@@ -163,7 +165,7 @@ def _sizes(node: Node) -> Iterator[int]:
         yield from _sizes(each)
 
 
-def _file(trees: Mapping[Path, MapNode], place: Place) -> Path:
+def _file(trees: Mapping[Path, MapNode], place: RoutePosition) -> Path:
     """Return the file in which a route stands. Raises OperatorError."""
     path = ("chatbots", place.chatbot, "routes", place.at)
     for file, tree in trees.items():
@@ -172,7 +174,7 @@ def _file(trees: Mapping[Path, MapNode], place: Place) -> Path:
     raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
 
 
-def _edited(trees: Mapping[Path, MapNode], place: Place, edited: Node) -> dict[Path, MapNode]:
+def _edited(trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node) -> dict[Path, MapNode]:
     """Return the files with the edited route, without the other chatbots: a thousand of them take a second."""
     path = ("chatbots", place.chatbot)
     chatbot = find_node(trees[_file(trees, place)], path)[1]
@@ -192,8 +194,8 @@ def _edited(trees: Mapping[Path, MapNode], place: Place, edited: Node) -> dict[P
     return changed
 
 
-def _own_problems(error: ConfigError, place: Place) -> tuple[str, ...]:
-    """Give what is wrong, named from the route on: places in the copy mean nothing to who edits."""
+def _own_problems(error: ConfigError, place: RoutePosition) -> tuple[str, ...]:
+    """Return the errors with paths that begin at the route, because positions in the copy mean nothing to a person."""
     mine = dotted_path(("chatbots", place.chatbot, "routes", place.at))
     return tuple(
         f"{each.path.removeprefix(mine).lstrip('.') or 'the route'}: {each.message}" for each in error.problems

@@ -1,7 +1,7 @@
-"""Has every lead arrived? What was received against what became of it, by chatbot and destination. Pure.
+"""Reconciliation: received events compared with delivered records, by chatbot and destination. Pure.
 
-A lead is missing if its delivery is dead, if its event was not recognised, if it may be in quarantine, or if, where
-that was asked, its destination does not hold the record any more. One that waits is not missing yet.
+A lead is missing if its delivery is dead, if its event was not recognised, if it may be in quarantine, or if its
+destination was asked and does not hold the record any more. A lead that waits is not missing yet.
 """
 
 import asyncio
@@ -17,47 +17,47 @@ from bridge.store.interface import DeliveryState
 from connectors.base import RemoteRecord
 
 AT_ONCE = 100
-"""Records that a destination is asked for in one call."""
+"""Number of records in one call to a destination."""
 NAMED = 100
-"""The most deliveries that are named of a destination whose records are gone: the newest."""
+"""Maximum number of missing records that are named for a destination: the newest."""
 
-Where: TypeAlias = tuple[str, str | None]
-"""A chatbot, and a destination; None for events that no route took."""
+RouteEnds: TypeAlias = tuple[str, str | None]
+"""A chatbot and a destination; None for events that no route took."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """What became of events: of a part of them, or of all."""
+class OutcomeCounts:
+    """Outcomes of events: of some of them, or of all."""
 
-    states: Mapping[Where, Mapping[DeliveryState, int]] = field(default_factory=dict)
-    """How many deliveries are in which state; of what no route took there is none."""
-    untaken: Mapping[Where, int] = field(default_factory=dict)
-    """Events that no route took."""
+    states: Mapping[RouteEnds, Mapping[DeliveryState, int]] = field(default_factory=dict)
+    """Number of deliveries in each state."""
+    untaken: Mapping[RouteEnds, int] = field(default_factory=dict)
+    """Number of events that no route took."""
     unrecognised: int = 0
-    """Events of which nobody knows what they are."""
+    """Number of unrecognised events."""
     quarantined: Mapping[str, int] = field(default_factory=dict)
-    """By chatbot: refused requests that may be leads."""
+    """Number of refused requests that may be leads, by chatbot."""
 
-    def __add__(self, other: "Counted") -> "Counted":
-        """Give both parts together."""
+    def __add__(self, other: "OutcomeCounts") -> "OutcomeCounts":
+        """Return the sum of both."""
         states = {
             where: dict(Counter(self.states.get(where, {})) + Counter(other.states.get(where, {})))
             for where in self.states.keys() | other.states.keys()
         }
         untaken = dict(Counter(self.untaken) + Counter(other.untaken))
         quarantined = dict(Counter(self.quarantined) + Counter(other.quarantined))
-        return Counted(states, untaken, self.unrecognised + other.unrecognised, quarantined)
+        return OutcomeCounts(states, untaken, self.unrecognised + other.unrecognised, quarantined)
 
     def delivered(self, destination: str) -> int:
-        """Give how many deliveries to a destination ended well."""
+        """Return the number of delivered deliveries to a destination."""
         return sum(
             states.get(DeliveryState.DELIVERED, 0) for (_, name), states in self.states.items() if name == destination
         )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Delivered:
-    """A delivery that ended well, and the record it became."""
+class DeliveredRecord:
+    """A delivered delivery and its record."""
 
     id: int
     event_id: str
@@ -68,42 +68,42 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredPage:
-    """Deliveries that ended well, newest first, `AT_ONCE` at most."""
+    """Delivered deliveries, newest first, at most `AT_ONCE`."""
 
-    rows: Sequence[Delivered]
+    rows: Sequence[DeliveredRecord]
     next: int | None
-    """From where to read on; None at the end. A page with few rows, or none, may have one."""
+    """Position of the next page; None at the end. A page with few rows, or without rows, may have one."""
 
 
 @dataclass(slots=True)
-class Answered:
-    """What a destination has said so far of what it was given. Grows while it is asked."""
+class RecordCheck:
+    """Answers of a destination so far about the records it received. Grows while it is asked."""
 
     asked: int = 0
-    """How many records were looked at; of some of them it may have said nothing."""
+    """Number of records that were looked at, also those without an answer."""
     held: Counter[str] = field(default_factory=Counter)
-    """By chatbot."""
+    """Number of records that it still holds, by chatbot."""
     gone: Counter[str] = field(default_factory=Counter)
-    named: list[Delivered] = field(default_factory=list)
-    """Those whose record is gone, the newest `NAMED` of them."""
+    named: list[DeliveredRecord] = field(default_factory=list)
+    """Deliveries whose record is gone, the newest `NAMED` of them."""
 
-    def note(self, page: Sequence[Delivered], told: Mapping[int, bool | None]) -> None:
-        """Take in what was said of some deliveries, by their ids; of one that is not there nothing was."""
+    def note(self, page: Sequence[DeliveredRecord], answers: Mapping[int, bool | None]) -> None:
+        """Add the answers about some deliveries, by their ids; an id that is missing has no answer."""
         self.asked += len(page)
         for each in page:
-            if told.get(each.id) is None:
+            if answers.get(each.id) is None:
                 continue
-            (self.held if told[each.id] else self.gone)[each.chatbot] += 1
-            if not told[each.id] and len(self.named) < NAMED:
+            (self.held if answers[each.id] else self.gone)[each.chatbot] += 1
+            if not answers[each.id] and len(self.named) < NAMED:
                 self.named.append(each)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What became of a chatbot's events at one destination."""
+    """Outcomes of a chatbot's events at one destination."""
 
     chatbot: str | None
-    """None, and no destination, for all that was not recognised."""
+    """None, without a destination, for unrecognised events."""
     destination: str | None
     received: int
     delivered: int = 0
@@ -111,16 +111,16 @@ class Line:
     dead: int = 0
     discarded: int = 0
     quarantined: int = 0
-    """Refused requests that may be leads; they count for no destination, and are not among those received."""
+    """Number of refused requests that may be leads. They belong to no destination, and `received` leaves them out."""
     held: int | None = None
-    """Of those delivered; None where the destination was not asked."""
+    """Number of delivered records that the destination holds; None if it was not asked."""
     gone: int | None = None
     untold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """How many leads have not arrived, or are not there any more."""
+    """Number of leads that have not arrived, or that their destination no longer holds."""
 
     dead: int
     unrecognised: int
@@ -128,12 +128,12 @@ class Missing:
     quarantined: int = 0
 
     def __bool__(self) -> bool:
-        """Whether any is."""
+        """Return True if any lead is missing."""
         return bool(self.dead or self.unrecognised or self.gone or self.quarantined)
 
 
-def lines(counted: Counted, answered: Mapping[str, Answered] | None = None) -> list[Line]:
-    """Give a line for each chatbot and destination, by name; the last one for what was not recognised, if any was."""
+def lines(counted: OutcomeCounts, answered: Mapping[str, RecordCheck] | None = None) -> list[Line]:
+    """Return a line for each chatbot and destination, by name, then a line for unrecognised events if there are any."""
     held_back = {(chatbot, None) for chatbot in counted.quarantined}
     known = counted.states.keys() | counted.untaken.keys() | held_back
     wheres = sorted(known, key=lambda where: (where[0], where[1] or ""))
@@ -143,20 +143,20 @@ def lines(counted: Counted, answered: Mapping[str, Answered] | None = None) -> l
     return found
 
 
-def missing(counted: Counted, answered: Mapping[str, Answered] | None = None) -> Missing:
-    """Say how many are missing."""
+def missing(counted: OutcomeCounts, answered: Mapping[str, RecordCheck] | None = None) -> Missing:
+    """Count the missing leads."""
     dead = sum(states.get(DeliveryState.DEAD, 0) for states in counted.states.values())
     gone = sum(each.gone.total() for each in (answered or {}).values())
     return Missing(dead, counted.unrecognised, gone, sum(counted.quarantined.values()))
 
 
 def steps(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut the numbers from `first` to `last` into ranges of a size, both ends included."""
+    """Divide the numbers from `first` to `last` into ranges of a size, both ends included."""
     for start in range(first, last + 1, size):
         yield start, min(start + size - 1, last)
 
 
-def _line(where: Where, counted: Counted, answered: Answered | None) -> Line:
+def _line(where: RouteEnds, counted: OutcomeCounts, answered: RecordCheck | None) -> Line:
     chatbot, destination = where
     states = counted.states.get(where, {})
     delivered = states.get(DeliveryState.DELIVERED, 0)
@@ -172,45 +172,45 @@ def _line(where: Where, counted: Counted, answered: Answered | None) -> Line:
         quarantined=counted.quarantined.get(chatbot, 0) if destination is None else 0,
         held=held,
         gone=gone,
-        # What is delivered after the count may have been asked for too.
+        # Records that were delivered after the count may have been asked for too.
         untold=None if held is None or gone is None else max(0, delivered - held - gone),
     )
 
 
 DESTINATIONS_AT_ONCE = 10
 SILENT_LIMIT = 3
-"""So many calls in a row that tell nothing, and the destination is not asked any more."""
+"""Number of calls in a row without an answer after which a destination is not asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How destinations are asked."""
+class CheckPlan:
+    """Plan for plan destinations about their records."""
 
     read: Callable[[str, int | None], Awaitable[DeliveredPage]]
-    """Reads what was delivered to a destination, from where the page before it said. Raises StoreUnavailableError."""
+    """Reads a page of a destination's delivered records from a position. Raises StoreUnavailableError."""
     opened: Callable[[Destination], AbstractAsyncContextManager[None]]
-    """Has its connector open meanwhile."""
+    """Keeps the destination's connector open for the calls."""
     now: Callable[[], float]
     """Seconds since the epoch."""
     going: Callable[[Destination], bool] = lambda _: True
-    """Whether to go on, asked before each call."""
+    """Returns False to end the calls; asked before each call."""
     limit: int | None = None
-    """The most records that one destination is asked for: the newest."""
+    """Maximum number of records that one destination is asked about: the newest."""
     pause: float = 0.0
     """Seconds between two calls to one destination, which leave its limit to leads."""
 
 
-async def ask_all(asking: Asking, config: Config, answered: Mapping[str, Answered]) -> None:
-    """Ask the destinations that `answered` names, each by itself; what they say is noted there while it comes.
+async def ask_all(plan: CheckPlan, config: Config, answered: Mapping[str, RecordCheck]) -> None:
+    """Ask the destinations in `answered` in parallel, and add their answers there as they arrive.
 
-    Raises what `Asking.read` raises; then nobody is asked any more.
+    Raises what `CheckPlan.read` raises; then no destination is asked any more.
     """
     gate = asyncio.Semaphore(DESTINATIONS_AT_ONCE)
     routes = {(chatbot.name, route.name): route for chatbot in config.chatbots.values() for route in chatbot.routes}
 
     async def ask(destination: Destination) -> None:
-        async with gate, asking.opened(destination):
-            await _ask(asking, destination, routes, answered[destination.name])
+        async with gate, plan.opened(destination):
+            await _ask(plan, destination, routes, answered[destination.name])
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -221,25 +221,27 @@ async def ask_all(asking: Asking, config: Config, answered: Mapping[str, Answere
 
 
 async def _ask(
-    asking: Asking, destination: Destination, routes: Mapping[tuple[str, str], Route], answered: Answered
+    plan: CheckPlan, destination: Destination, routes: Mapping[tuple[str, str], Route], answered: RecordCheck
 ) -> None:
     silent = 0
     page = DeliveredPage((), None)
-    while asking.going(destination) and silent < SILENT_LIMIT and not _spent(destination, asking.now()):
-        page = await asking.read(destination.name, page.next)
-        rows = page.rows if asking.limit is None else page.rows[: asking.limit - answered.asked]
-        filed = _filed(rows, routes)
-        told = await _told(destination, filed) if filed else {}
-        answered.note(rows, told)
-        silent = silent + 1 if filed and all(each is None for each in told.values()) else 0
-        if page.next is None or answered.asked == asking.limit:
+    while plan.going(destination) and silent < SILENT_LIMIT and not _spent(destination, plan.now()):
+        page = await plan.read(destination.name, page.next)
+        rows = page.rows if plan.limit is None else page.rows[: plan.limit - answered.asked]
+        askable = _askable(rows, routes)
+        answers = await _answers(destination, askable) if askable else {}
+        answered.note(rows, answers)
+        silent = silent + 1 if askable and all(each is None for each in answers.values()) else 0
+        if page.next is None or answered.asked == plan.limit:
             return
-        if filed:
-            await asyncio.sleep(asking.pause)
+        if askable:
+            await asyncio.sleep(plan.pause)
 
 
-def _filed(rows: Sequence[Delivered], routes: Mapping[tuple[str, str], Route]) -> list[tuple[int, RemoteRecord]]:
-    """Give what can be asked for: it has an id there, and its route is still configured."""
+def _askable(
+    rows: Sequence[DeliveredRecord], routes: Mapping[tuple[str, str], Route]
+) -> list[tuple[int, RemoteRecord]]:
+    """Return the records that can be asked about: they have an id, and their route is still configured."""
     return [
         (each.id, RemoteRecord(each.remote_id, route.settings))
         for each in rows
@@ -247,18 +249,18 @@ def _filed(rows: Sequence[Delivered], routes: Mapping[tuple[str, str], Route]) -
     ]
 
 
-async def _told(destination: Destination, filed: Sequence[tuple[int, RemoteRecord]]) -> Mapping[int, bool | None]:
-    """Ask once; where there is no answer nothing is told."""
+async def _answers(destination: Destination, askable: Sequence[tuple[int, RemoteRecord]]) -> Mapping[int, bool | None]:
+    """Ask once; return nothing if there is no answer."""
     try:
         async with asyncio.timeout(destination.timeout):
-            said = list(await destination.connector.holds([each for _, each in filed]))
-    except Exception:  # noqa: BLE001 - foreign code, and not to know is all there is to say of it
+            answers = list(await destination.connector.holds([each for _, each in askable]))
+    except Exception:  # noqa: BLE001 - foreign code; without an answer nothing is known
         return {}
-    return dict(zip((each for each, _ in filed), said, strict=True)) if len(said) == len(filed) else {}
+    return dict(zip((each for each, _ in askable), answers, strict=True)) if len(answers) == len(askable) else {}
 
 
 def _spent(destination: Destination, now: float) -> bool:
     try:
         return allowance(destination.connector.quotas()).retries_until > now
-    except Exception:  # noqa: BLE001 - foreign code; what it does not tell forbids nothing
+    except Exception:  # noqa: BLE001 - foreign code; without a quota nothing is forbidden
         return False

@@ -1,8 +1,8 @@
-"""Leads that the vendor lists, against those that the store knows: which of them were missed. Pure.
+"""The vendor's list of leads compared with the stored events, to find missed leads. Pure.
 
-The vendor's page "Lead/Appointment Data API" documents the request, and of an answer's elements two fields and no more.
-So an element is read by the names that its webhook uses, whatever their case, and nothing is made up: a lead that is
-taken for missed although it is known would be in the CRM twice.
+The vendor's page "Lead/Appointment Data API" documents the request, but only two fields of an element of the answer.
+So an element is read by the field names of the webhook, in any case, and nothing is guessed: a known lead that is
+taken for a missed one would be in the CRM twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,59 +18,59 @@ from bridge.mapping.transforms import first_name, last_name
 
 PATH: Final = "/chat/Chatbot/LeadList"
 _IDENTITY: Final = ("Type", "SessionID", "CreateTime", "Email", "PhoneNumber")
-"""What `bridge.identity.Identity.event_id` is made of, besides the chatbot."""
+"""Fields that `bridge.identity.Identity.event_id` uses besides the chatbot."""
 _SAME_SECONDS: Final = 1.0
-"""Two times that are no further apart may be one, written with more or fewer digits."""
+"""Two times within these seconds may be the same, written with more or fewer digits."""
 _NO_SESSION: Final = {"", "0"}
 
 
 class AnswerError(ValueError):
-    """The vendor's answer is not a list of leads; the message is free of what it holds."""
+    """The vendor's answer is not a list of leads; the message leaves out its content."""
 
 
 class Verdict(StrEnum):
-    """What an element of the vendor's list is."""
+    """Results of the comparison for an element of the vendor's list."""
 
     MISSED = "missed"
     KNOWN = "known"
     DOUBTFUL = "doubtful"
-    """It may be one that is known, spelled otherwise or changed since."""
+    """It may be a known lead in another spelling, or changed since."""
     INCOMPLETE = "incomplete"
-    """It does not say enough to tell it from others."""
+    """It lacks data to identify it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Listed:
-    """An element of the vendor's list that can be told from others, as the webhook would have sent it."""
+    """An element of the vendor's list that can be identified, as the webhook would have sent it."""
 
     id: str
-    """What its event's id is."""
+    """Id of its event."""
     document: dict[str, Any]
     kin: tuple[str, int]
-    """Its type, and a key of its session (or person, where it has none): equal for what may be the same."""
+    """Its type and a key of its session (or person, without a session): equal for leads that may be the same."""
     created: datetime
     contact: int
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Judged:
-    """An element, and what it is."""
+    """An element and the result of its comparison."""
 
     verdict: Verdict
     element: Any
-    """As the vendor gave it."""
+    """As it stands in the vendor's answer."""
     why: str = ""
     listed: Listed | None = None
     """None if it is incomplete."""
     known: str | None = None
-    """The id of the event that it is, or may be."""
+    """Id of the stored event that it is, or may be."""
 
 
 def days(since: date, today: date) -> Iterator[tuple[str, str]]:
-    """Give the ranges to ask for, a day each, the last one being today.
+    """Return the date ranges to ask for, a day each, up to today.
 
-    A day at a time, since nothing says whether a long list is given in full. Whether the end is part of a range is not
-    said either: then a day's leads come twice, which does no harm.
+    The ranges are short because the vendor does not document that a long list is complete. It does not document either
+    if the end belongs to a range; if it does, a day's leads are listed twice, which does no harm.
     """
     for number in range((today - since).days + 1):
         day = since + timedelta(number)
@@ -78,7 +78,7 @@ def days(since: date, today: date) -> Iterator[tuple[str, str]]:
 
 
 def read_answer(status: int, body: bytes) -> list[Any]:
-    """Give the elements of an answer. Raises AnswerError for anything that does not say success."""
+    """Return the elements of an answer. Raises AnswerError unless the answer says success."""
     if status != HTTPStatus.OK:
         raise AnswerError(f"answered {status}")
     try:
@@ -99,9 +99,9 @@ def read_answer(status: int, body: bytes) -> list[Any]:
 
 
 def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:  # noqa: ANN401 - any JSON value
-    """Read an element as the webhook would have sent it; where it does not suffice, say why not.
+    """Read an element as the webhook would have sent it, or return the reason why it cannot be identified.
 
-    All of what makes an event's identity must be there, by the webhook's own names, though it may be empty.
+    All fields of an event's identity must be there, with the webhook's own names, though they may be empty.
     """
     named = _by_name(element) if isinstance(element, dict) else None
     if named is None:
@@ -123,7 +123,7 @@ def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:
 
 
 def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
-    """Read an event that is stored, whatever became of it; None if it is not one of this chatbot's leads."""
+    """Read a stored event in any state; None if it is not a lead of this chatbot."""
     try:
         document = decode(payload)
     except ValueError:
@@ -136,18 +136,18 @@ def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -
 
 
 def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identity: Identity) -> list[Judged]:
-    """Tell what each element is, oldest first; one that is listed twice counts once.
+    """Compare the elements with the stored events; return the results, oldest first, each element once.
 
     Args:
-        elements: Of the vendor's answers.
+        elements: The elements of the vendor's answers.
         serial: The chatbot's serial number.
-        known: The stored events of the same time; at least those whose `kin` is that of an element.
-        identity: What the store's ids are made with.
+        known: The stored events of the same time, at least those with the `kin` of an element.
+        identity: The key of the store's ids.
     """
     read = [(each, read_element(each, serial, identity)) for each in elements]
     listed = {each.id: (element, each) for element, each in read if isinstance(each, Listed)}
     ids = {each.id for each in known}
-    # One element that is the same as a stored event to the last digit shows that this list spells as the webhook does.
+    # An element with exactly the id of a stored event shows that the list and the webhook spell values alike.
     spells_alike = not ids.isdisjoint(listed)
     kin: dict[tuple[str, int], list[Listed]] = {}
     for stored in known:
@@ -162,7 +162,7 @@ def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identit
 
 
 def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: bool) -> Judged:  # noqa: ANN401 - JSON
-    """Judge one whose id is not known, by what is known of the same type and session."""
+    """Compare an element without a known id with the stored events of its type and session."""
     for stored in kin:
         if abs((stored.created - each.created).total_seconds()) <= _SAME_SECONDS:
             if stored.contact == each.contact:
@@ -180,13 +180,13 @@ def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: b
 
 
 def _by_name(given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the members by their names in lower case; None if two of them have one name then."""
+    """Return the members by their names in lower case; None if two names are equal then."""
     named = {name.casefold(): value for name, value in given.items()}
     return named if len(named) == len(given) else None
 
 
 def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str) -> dict[str, Any]:
-    """Make the webhook's document of an element, its further fields behind the webhook's own."""
+    """Return an element as the webhook's document, with its other fields after the webhook's own."""
     document = {name: named.get(name.casefold()) for name in EVENT_FIELDS}
     document = {name: "" if value is None else value for name, value in document.items()}
     document["SerialNumber"] = document["SerialNumber"] or serial
@@ -198,7 +198,7 @@ def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str)
 
 
 def _fault(fields: Mapping[str, Any], serial: str) -> str:
-    """Say what keeps an element with all fields from being an event; empty if nothing does."""
+    """Return why an element with all fields is not an event; empty if it is one."""
     if fields["Type"] not in EVENT_TYPES:
         return f"its Type is not {' or '.join(EVENT_TYPES)}"
     if serial_number(fields) != serial:

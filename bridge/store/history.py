@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, and_, func, select
 
 from bridge.event import EventState, Room
-from bridge.operations.reconcile import AT_ONCE, Counted, Delivered, DeliveredPage, Where
+from bridge.operations.reconcile import AT_ONCE, DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
@@ -82,7 +82,7 @@ def last_event(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
 
-def count_events(connection: Connection, first: int, last: int) -> Counted:
+def count_events(connection: Connection, first: int, last: int) -> OutcomeCounts:
     """Count what became of the events with numbers from `first` to `last`; some 4 µs for each of them."""
     span = events.c.seq.between(first, last)
     # Said of both tables: PostgreSQL would read all deliveries to join those of a part of the events.
@@ -93,23 +93,23 @@ def count_events(connection: Connection, first: int, last: int) -> Counted:
         .where(span, in_state(events.c.state, EventState.ACCEPTED.value))
         .group_by(events.c.chatbot, deliveries.c.destination, deliveries.c.state)
     )
-    states: dict[Where, dict[DeliveryState, int]] = {}
-    untaken: dict[Where, int] = {}
+    states: dict[RouteEnds, dict[DeliveryState, int]] = {}
+    untaken: dict[RouteEnds, int] = {}
     for chatbot, destination, state, number in connection.execute(query):
         if state is None:
             untaken[chatbot, destination] = number
         else:
             states.setdefault((chatbot, destination), {})[DeliveryState(state)] = number
     strange = select(func.count()).where(span, in_state(events.c.state, EventState.UNRECOGNISED.value))
-    return Counted(states, untaken, connection.execute(strange).scalar_one())
+    return OutcomeCounts(states, untaken, connection.execute(strange).scalar_one())
 
 
-def count_quarantined(connection: Connection, since: float) -> Counted:
+def count_quarantined(connection: Connection, since: float) -> OutcomeCounts:
     """Count the refused requests of a span of time that may be leads; junk is none."""
     counted = Counter[str]()
     for each in room_counts(connection, since):
         counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
-    return Counted(quarantined=+counted)
+    return OutcomeCounts(quarantined=+counted)
 
 
 def delivered_page(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
@@ -138,7 +138,7 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
     )
     keys = keys_of(connection)
     rows = [
-        Delivered(
+        DeliveredRecord(
             row.id,
             row.event_id.hex(),
             row.chatbot,

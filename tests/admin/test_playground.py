@@ -12,7 +12,7 @@ from bridge.config.load import filled
 from bridge.config.reload import Files
 from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import Allowance, dry_run
-from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, Place, Tried, attempt, route_text
+from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, RoutePosition, TrialResult, attempt, route_text
 from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
 
@@ -47,25 +47,25 @@ def files(contents: Mapping[str, bytes], environ: Mapping[str, str] = MappingPro
 def test_a_route_is_tried_without_the_other_chatbots() -> None:
     """A thousand of them took seconds. Here none of the others could be compiled: their destination is not there."""
     in_use = files({"a.yaml": MAIN, "b.yaml": OTHERS})
-    tried = attempt(in_use, Place("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
+    tried = attempt(in_use, RoutePosition("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
     assert tried.problems == ()
     assert tried.result
     assert tried.result.fields == {"e-mail": "ada@example.com"}
-    assert attempt(in_use, Place("acme", 0), "to: gone", PAYLOAD, NOW).problems
+    assert attempt(in_use, RoutePosition("acme", 0), "to: gone", PAYLOAD, NOW).problems
 
 
 KEYS = ", ".join(f"{'k' * 1_000}{n}: 1" for n in range(30))
 
 
-def tried(text: str) -> Tried:
-    return attempt(files({"a.yaml": MAIN}), Place("acme", 0), text, PAYLOAD, NOW)
+def tried(text: str) -> TrialResult:
+    return attempt(files({"a.yaml": MAIN}), RoutePosition("acme", 0), text, PAYLOAD, NOW)
 
 
 def test_variables_are_filled_in_but_for_those_of_the_edited_text() -> None:
     secret = "a-token-from-a-variable"
     main = MAIN.replace(b"a-token-of-an-operator", b"'${TOKEN}'").replace(b"mail: Email", b"mail: {value: '${TOKEN}'}")
     in_use = files({"a.yaml": main}, {"TOKEN": secret})
-    place = Place("acme", 0)
+    place = RoutePosition("acme", 0)
     text = route_text(in_use, place)
     assert "${TOKEN}" in text
     made = attempt(in_use, place, text, PAYLOAD, NOW).result

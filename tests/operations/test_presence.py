@@ -10,7 +10,15 @@ import pytest
 
 from bridge.config.model import Config, Destination
 from bridge.errors import StoreUnavailableError
-from bridge.operations.reconcile import AT_ONCE, SILENT_LIMIT, Answered, Asking, Delivered, DeliveredPage, ask_all
+from bridge.operations.reconcile import (
+    AT_ONCE,
+    SILENT_LIMIT,
+    CheckPlan,
+    DeliveredPage,
+    DeliveredRecord,
+    RecordCheck,
+    ask_all,
+)
 from connectors.base import Quota, RemoteRecord
 from tests.building import NOW, FakeConnector, chatbot, config, destination, route
 
@@ -51,7 +59,7 @@ class Place:
     async def read(self, name: str, before: int | None) -> DeliveredPage:
         high = before or self.count + 1
         ids = range(high - 1, max(0, high - 1 - AT_ONCE), -1)
-        rows = [Delivered(each, f"{each:032x}", "acme", self.route, f"r{each}") for each in ids]
+        rows = [DeliveredRecord(each, f"{each:032x}", "acme", self.route, f"r{each}") for each in ids]
         return DeliveredPage(rows, rows[-1].id if rows and rows[-1].id > 1 else None)
 
     @asynccontextmanager
@@ -60,9 +68,9 @@ class Place:
         yield
         self.opened.append(f"close {destination.name}")
 
-    async def ask(self) -> Answered:
-        answered = Answered()
-        asking = Asking(self.read, self.open, lambda: NOW, self.going, self.limit, self.pause)
+    async def ask(self) -> RecordCheck:
+        answered = RecordCheck()
+        asking = CheckPlan(self.read, self.open, lambda: NOW, self.going, self.limit, self.pause)
         await ask_all(asking, self.config, {"crm": answered})
         return answered
 

@@ -7,7 +7,17 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.operations.reconcile import NAMED, Answered, Counted, Delivered, Line, Where, lines, missing, steps
+from bridge.operations.reconcile import (
+    NAMED,
+    DeliveredRecord,
+    Line,
+    OutcomeCounts,
+    RecordCheck,
+    RouteEnds,
+    lines,
+    missing,
+    steps,
+)
 from bridge.store.interface import DeliveryState
 
 DEAD, DELIVERED, PENDING, DISCARDED = (
@@ -20,10 +30,10 @@ WHERES = st.tuples(st.sampled_from(["acme", "other"]), st.sampled_from(["crm", "
 LEADS = st.lists(st.tuples(WHERES, st.sampled_from(DeliveryState)) | st.none(), max_size=30)
 
 
-Lead: TypeAlias = tuple[Where, DeliveryState] | None
+Lead: TypeAlias = tuple[RouteEnds, DeliveryState] | None
 
 
-def counted_of(leads: list[Lead]) -> Counted:
+def counted_of(leads: list[Lead]) -> OutcomeCounts:
     """Count leads one by one; None is one that was not recognised, and without a destination it has no state."""
     states: dict[tuple[str, str | None], Counter[DeliveryState]] = {}
     untaken: Counter[tuple[str, str | None]] = Counter()
@@ -32,7 +42,7 @@ def counted_of(leads: list[Lead]) -> Counted:
             states.setdefault(each[0], Counter())[each[1]] += 1
         elif each:
             untaken[each[0]] += 1
-    return Counted({where: dict(found) for where, found in states.items()}, dict(untaken), leads.count(None))
+    return OutcomeCounts({where: dict(found) for where, found in states.items()}, dict(untaken), leads.count(None))
 
 
 @given(LEADS, st.integers(1, 7))
@@ -41,7 +51,7 @@ def test_the_parts_together_are_the_whole(leads: list[Lead], size: int) -> None:
     assert [each for part in ranges for each in part] == leads
     assert all(len(part) <= size for part in ranges)
     parts = [counted_of(part) for part in ranges]
-    assert reduce(Counted.__add__, parts, Counted()) == counted_of(leads)
+    assert reduce(OutcomeCounts.__add__, parts, OutcomeCounts()) == counted_of(leads)
 
 
 @given(LEADS)
@@ -61,13 +71,13 @@ def test_each_lead_is_in_one_line_and_one_column(leads: list[Lead]) -> None:
     assert bool(found_missing) is bool(dead or None in leads)
 
 
-def record(number: int, chatbot: str = "acme") -> Delivered:
-    return Delivered(number, f"{number:032x}", chatbot, "crm", f"r{number}")
+def record(number: int, chatbot: str = "acme") -> DeliveredRecord:
+    return DeliveredRecord(number, f"{number:032x}", chatbot, "crm", f"r{number}")
 
 
 def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
-    counted = Counted({("acme", "crm"): {DELIVERED: 4, PENDING: 1}, ("acme", "mail"): {DELIVERED: 2}}, {}, 0)
-    crm = Answered()
+    counted = OutcomeCounts({("acme", "crm"): {DELIVERED: 4, PENDING: 1}, ("acme", "mail"): {DELIVERED: 2}}, {}, 0)
+    crm = RecordCheck()
     crm.note([record(1), record(2), record(3)], {1: True, 2: False, 3: None})
     crm.note([record(4), record(5, "other")], {5: True})
     assert (crm.asked, crm.held, crm.gone) == (5, {"acme": 1, "other": 1}, {"acme": 1})
@@ -80,14 +90,14 @@ def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
 
 
 def test_one_that_is_delivered_meanwhile_makes_no_negative_number() -> None:
-    crm = Answered()
+    crm = RecordCheck()
     crm.note([record(1), record(2)], {1: True, 2: True})
-    (line,) = lines(Counted({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})
+    (line,) = lines(OutcomeCounts({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})
     assert line.untold == 0
 
 
 def test_of_very_many_that_are_gone_the_newest_are_named() -> None:
-    crm = Answered()
+    crm = RecordCheck()
     newest_first = [record(number) for number in range(NAMED + 50, 0, -1)]
     crm.note(newest_first, {each.id: False for each in newest_first})
     assert crm.gone.total() == NAMED + 50

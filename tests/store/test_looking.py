@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge.admin.desk import Desk
 from bridge.delivery import retry
 from bridge.event import EventState
-from bridge.operations.reconcile import Counted, steps
+from bridge.operations.reconcile import OutcomeCounts, steps
 from bridge.store import history, statistics
 from bridge.store.driver import Driver
 from bridge.store.history import Follower
@@ -86,17 +86,17 @@ async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
     last = await desk.ask(history.last_event)
     assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
-    whole = Counted(
+    whole = OutcomeCounts(
         {("acme", "crm"): {dead: 1, delivered: 1, pending: 2}, ("acme", "mail"): {pending: 4}},
         {("acme", None): 1},
         1,
     )
     assert await desk.ask(lambda connection: history.count_events(connection, 1, last)) == whole
-    parts = Counted()
+    parts = OutcomeCounts()
     for first, end in steps(1, last, 2):
         parts += await desk.ask(partial(history.count_events, first=first, last=end))
     assert parts == whole
-    assert await desk.ask(lambda connection: history.count_events(connection, 7, 9)) == Counted()
+    assert await desk.ask(lambda connection: history.count_events(connection, 7, 9)) == OutcomeCounts()
 
 
 async def test_what_was_delivered_is_read_page_by_page_newest_first(

@@ -16,7 +16,7 @@ from bridge.config.reload import Files
 from bridge.errors import OperatorError
 from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
-from bridge.operations.playground import Place, Tried
+from bridge.operations.playground import RoutePosition, TrialResult
 
 EXAMPLE = """{
   "Type": "Lead", "FirstName": "Ada", "LastName": "Example", "Email": "ada@example.com",
@@ -64,7 +64,7 @@ class PlaygroundPage:
         except UnansweredError:
             raise
         except OperatorError as error:
-            tried = Tried((str(error),))
+            tried = TrialResult((str(error),))
         return self._page(caller, place, form, tried)
 
     async def _stored(self, caller: Caller, form: Form) -> bytes:
@@ -80,11 +80,13 @@ class PlaygroundPage:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
         return files
 
-    def _place(self, text: str) -> Place | None:
+    def _place(self, text: str) -> RoutePosition | None:
         known = {f"{place.chatbot}:{place.at}": place for place, _ in playground.places(self._api.config())}
         return known.get(text)
 
-    def _page(self, caller: Caller, place: Place | None, said: Mapping[str, str], tried: Tried | None) -> Page:
+    def _page(
+        self, caller: Caller, place: RoutePosition | None, said: Mapping[str, str], tried: TrialResult | None
+    ) -> Page:
         routes = [(f"{each.chatbot}:{each.at}", name) for each, name in playground.places(self._api.config())]
         return self._screen.page(
             "playground.html",
