@@ -300,6 +300,6 @@ async def test_a_store_in_trouble_ends_it_with_a_reason(place: Place, monkeypatc
     def fail(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("the disk is gone")
 
-    monkeypatch.setattr(history, "delivered", fail)
+    monkeypatch.setattr(history, "delivered_page", fail)
     found = await place.inquire()
     assert (found["state"], found["error"]) == ("failed", "the disk is gone")
