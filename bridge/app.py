@@ -93,7 +93,7 @@ async def running(
         metrics.received(chatbot, result)
         watch.received(chatbot, result)
 
-    in_use = LiveConfiguration(config, files, reloaded, clock)
+    in_use = LiveConfiguration(config, files, reloaded)
     async with contextlib.AsyncExitStack() as stack:
         shutdown = Shutdown(stack)
         # First, so that it is last to go: it hears of what the others end.
@@ -112,8 +112,6 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         identity = None if away else await store.identity(config.store.identity_key)
-        if not away:
-            await in_use.keep(store)
         lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
         shutdown.add("lanes", partial(_ended, lanes, asyncio.get_running_loop().create_task(lanes.run(), name="lanes")))
         desk = Desk(driver)

@@ -47,14 +47,12 @@ def explain(
             metavar="N",
             min=1,
             max=LIMIT,
-            help="Take the last N events of the store, and show what the configuration would change for them.",
+            help="Take the last N events of the store, and show what the configuration would make of them.",
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(
-            "--against", metavar="PATH", help="With --stored: compare with this configuration, not the one in use."
-        ),
+        typer.Option("--against", metavar="OLD", help="With --stored: show only what differs from this configuration."),
     ] = None,
     chatbot: ChatbotOption = None,
     json: JsonOption = False,
@@ -65,10 +63,10 @@ def explain(
     by step, and the request that the connector would send, with its secrets masked. No signature is needed. The exit
     status is 1 if the event is not recognised, or if a delivery of it would be a dead letter.
 
-    With --stored you can judge an edit before it is live. The last N events run through the configuration on disk and
-    through the one that `leadbridge serve` uses, and the differences are shown, similar ones together. Both are filled
-    in from this command's environment variables. This shows personal data. The exit status is 1 if a delivery would
-    newly become a dead letter.
+    With --stored you can judge an edit before it is live. The last N events run through the configuration. You see what
+    would be sent, similar results together. With --against OLD they run through both configurations, and only the
+    differences are shown. Both are filled in from this command's environment variables. This shows personal data. The
+    exit status is 1 if a delivery would become a dead letter, with --against one that is none under OLD.
     """
     given = arguments or []
     if stored_events is None:

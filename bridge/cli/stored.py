@@ -1,6 +1,5 @@
-"""What the configuration on disk would change for the events that are stored: `leadbridge explain --stored`."""
+"""Stored events under the configuration on disk, alone or compared with another one: `leadbridge explain --stored`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bridge.cli import inputs, output
-from bridge.config import Config, ConfigError
-from bridge.config.diagnostics import Findings
-from bridge.config.load import build
-from bridge.errors import OperatorError
-from bridge.event import decode, timestamp
+from bridge.config import Config
+from bridge.event import decode
 from bridge.operations.comparison import NOTHING, Change, Group, Kind, counted, group
 from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_event, value_text
 from bridge.operations.store_access import open_store
-from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.history import StoredEvent, recent_events
 
 _VALUE = 40  # characters of an example, at most
@@ -25,55 +20,31 @@ _OF_A_PART = frozenset({Kind.LEFT_OUT, Kind.CHANGED, Kind.ADDED, Kind.REQUEST})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be compared."""
+    """Events, and the configurations that they are tried under."""
 
     limit: int
     """How many of the last events."""
     chatbot: str | None
     path: Path | None
     against: Path | None
-    """The configuration to compare with; None for the one in use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """The configuration that is compared with."""
-
-    config: Config | None
-    """None where there is none: then all counts as new."""
-    description: str
+    """The configuration to compare with; None to show what `path` makes of the events."""
 
 
 def compare(asked: Asked, *, as_json: bool) -> bool:
-    """Compare and show it; says whether a delivery would become a dead letter that was none."""
+    """Show the result; return whether there is a dead letter that the other configuration does not make."""
     config = inputs.read_whole(asked.path)
     with open_store(config).reading() as connection:
         events = recent_events(connection, asked.limit, asked.chatbot)
-        in_use = None if asked.against else configuration_in_use(connection)
-    other = _other(asked, in_use)
-    groups = group(_foretold(each, other.config, config) for each in events)
+    other = inputs.read_whole(asked.against) if asked.against else None
+    groups = group(_foretold(each, other, config) for each in events)
     if as_json:
         changes = [_row(each) for each in groups]
-        output.write_json({"events": len(events), "compared_with": other.description, "changes": changes})
+        output.write_json(
+            {"events": len(events), "compared_with": asked.against and str(asked.against), "changes": changes}
+        )
     else:
-        _show(groups, len(events), other, asked)
+        _show(groups, len(events), asked)
     return any(each.kind is Kind.DEAD for each in groups)
-
-
-def _other(asked: Asked, in_use: ConfigurationInUse | None) -> Other:
-    if asked.against:
-        return Other(inputs.read_whole(asked.against), str(asked.against))
-    if in_use is None:
-        return Other(None, "nothing, since `leadbridge serve` has not run on this store yet")
-    contents: dict[Path, bytes | None] = {Path(name): in_use.contents[name] for name in sorted(in_use.contents)}
-    try:
-        made = build(next(iter(contents)).parent, contents, os.environ, Findings())
-    except ConfigError as error:
-        raise OperatorError(
-            f"the configuration in use cannot be read from here: {error.problems[0]}; set the variables and mount the "
-            "files that `leadbridge serve` has, or name another configuration with --against"
-        ) from error
-    return Other(made, f"the configuration in use since {timestamp(in_use.since)}")
 
 
 def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[EventDryRun | None, EventDryRun]:
@@ -105,29 +76,29 @@ def _sides(change: Change) -> dict[str, Any]:
     return {side: value for side, value in sides.items() if value is not NOTHING} | why
 
 
-def _show(groups: Sequence[Group], events: int, other: Other, asked: Asked) -> None:
+def _show(groups: Sequence[Group], events: int, asked: Asked) -> None:
     whose = f" of chatbot {asked.chatbot}" if asked.chatbot else ""
     if not events:
-        output.say(f"There are no accepted events{whose} in the store yet: nothing to compare.")
+        output.say(f"There are no accepted events{whose} in the store yet.")
         return
     what = f"the last {events} events{whose}" if events > 1 else f"the last event{whose}"
-    output.say(f"Compared with {other.description}:")
-    if not groups:
-        output.say(f"nothing changes for {what}")
-        return
-    output.say(f"for {what}")
+    if asked.against:
+        output.say(f"Compared with {asked.against}:")
+        output.say(f"for {what}" if groups else f"nothing changes for {what}")
+    else:
+        output.say(f"For {what}:" if groups else f"Nothing would be sent for {what}.")
     for (chatbot, route), changes in groupby(groups, key=lambda each: (each.chatbot, each.route)):
         output.say()
         output.say(f"{chatbot}, route {route}")
         for each in changes:
-            _show_group(each)
+            _show_group(each, compared=asked.against is not None)
 
 
-def _show_group(each: Group) -> None:
+def _show_group(each: Group, *, compared: bool) -> None:
     if each.kind in _OF_A_PART:
         lines = [_change_line(example.change) for example in each.examples]
     else:
-        lines = [_ending_line(example.change) for example in each.examples]
+        lines = [_ending_line(example.change, compared=compared) for example in each.examples]
     count = counted(each.types)
     output.say(f"  {count}: {lines[0]}", "red" if each.kind in {Kind.DEAD, Kind.STOPS} else None)
     for line in lines[1:]:
@@ -144,6 +115,7 @@ def _change_line(change: Change) -> str:
     return f"{part} {before} → {after}"
 
 
-def _ending_line(change: Change) -> str:
+def _ending_line(change: Change, *, compared: bool) -> str:
+    kind = change.kind.value if compared else change.kind.value.removesuffix(" now")
     record = f": {value_text(change.after, 2 * _VALUE)}" if change.kind is Kind.STARTS else ""
-    return f"{change.kind.value}{record}{f' ({change.why})' if change.why else ''}"
+    return f"{kind}{record}{f' ({change.why})' if change.why else ''}"

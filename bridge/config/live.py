@@ -27,7 +27,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
 
 TRY_AGAIN_SECONDS = 5.0
-"""How long a reload, or a copy for the store, waits for a store that is in trouble."""
+"""How long a reload waits for a store that is in trouble."""
 STILL_SECONDS = 0.3
 """How long the files must have been still before they are taken up: an editor may empty a file before it writes it."""
 STILL_LOOKS = 20
@@ -54,16 +54,12 @@ class LiveConfiguration:
         config: Config,
         files: Files | None,
         observe: Callable[[str, int], None] = lambda *_: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """Make it; without files it stays as it is. `observe` is told each reload's result and number of problems."""
         self._config = config
         self._files = files
         self._observe = observe
-        self._clock = clock
         self._asked = asyncio.Event()
-        self._kept = False
-        """Whether the store has a copy of the files."""
         self._held: FileStates | None = None
         """How the files looked when a change of them was held."""
         self._confirmed: FileStates | None = None
@@ -96,12 +92,7 @@ class LiveConfiguration:
         self._report()
         async with _watching(self._files.path, self._config.store.url, self.ask):
             while True:
-                try:
-                    async with asyncio.timeout(None if self._kept else TRY_AGAIN_SECONDS):
-                        await self._asked.wait()
-                except TimeoutError:
-                    await self.keep(store)
-                    continue
+                await self._asked.wait()
                 self._asked.clear()
                 try:
                     await self._reload(self._files, store)
@@ -114,23 +105,6 @@ class LiveConfiguration:
                     await asyncio.sleep(TRY_AGAIN_SECONDS)
                 else:
                     changed()
-                    await self.keep(store)
-
-    async def keep(self, store: Store) -> None:
-        """Leave a copy of the files in the store, for `leadbridge explain --stored`. Nothing here depends on it.
-
-        Where that fails, `run` does it later.
-        """
-        if self._files is None:
-            return
-        contents = {str(file.absolute()): content for file, content in self._files.contents.items()}
-        try:
-            await store.keep_configuration(contents, self._clock())
-        except StoreUnavailableError as error:
-            self._kept = False
-            log.warning("configuration_not_kept", error=str(error))
-        else:
-            self._kept = True
 
     async def _reload(self, files: Files, store: Store) -> None:
         seen = await self._still(files.path)

@@ -285,10 +285,6 @@ class Store(Protocol):
         """Note under which keys (`bridge.ingress.signature.fingerprint`) a signature has held, by chatbot."""
         ...
 
-    async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
-        """Keep the files of the configuration in use, by their absolute paths, instead of those kept before."""
-        ...
-
     async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
         """Keep a destination's secret instead of the one kept under this name before."""
         ...

@@ -38,7 +38,6 @@ from bridge.store.encryption import MARK, TEXT_MARK, DamagedError, KeyRing, key_
 from bridge.store.erasure import ERASED
 from bridge.store.schema import (
     attempts,
-    configuration,
     deliveries,
     events,
     installation,
@@ -108,7 +107,6 @@ ENCRYPTED_TABLES: Final = (
         quarantine,
     ),
     EncryptedTable(secrets, (secrets.c.value,), (secrets.c.destination, secrets.c.name), secrets),
-    EncryptedTable(configuration, (configuration.c.content,), (configuration.c.name,), configuration),
     EncryptedTable(installation, (installation.c.value,), (installation.c.name,), installation),
 )
 

@@ -255,15 +255,6 @@ installation = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
-configuration = Table(
-    "configuration",
-    metadata,
-    # The file's absolute path.
-    Column("name", String, primary_key=True),
-    # What was in it when it was taken into use; variables are not filled in.
-    Column("content", LargeBinary, nullable=False),
-    Column("taken_at", Double, nullable=False),
-)
 
 audit = Table(
     "audit",

@@ -16,7 +16,6 @@ from bridge.identity import Identity
 from bridge.operations.audit import Entry
 from bridge.store import (
     audit_log,
-    configuration,
     installation,
     lease,
     quarantine,
@@ -217,10 +216,6 @@ class SqlStore:
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
         """Note under which keys a signature has held; see `Store.keep_proofs`."""
         await self._call(lambda c: quarantine.keep_proofs(c, keys, now))
-
-    async def keep_configuration(self, contents: Mapping[str, bytes], now: float) -> None:
-        """Keep the files of the configuration in use; see `Store.keep_configuration`."""
-        await self._call(lambda c: configuration.keep(c, contents, now))
 
     async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
         """Keep a destination's secret; see `Store.keep_secret`."""

@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from bridge import app
-from bridge.config.live import LiveConfiguration
 from bridge.config.reload import load_files
-from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import sign
 from bridge.store import commands
-from bridge.store.configuration import configuration_in_use
 from bridge.store.interface import Pause
 from bridge.store.url import driver_for
 from connectors.testing import Sandbox
@@ -200,35 +196,3 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
     await site.until(lambda: len(site.crm.records) == sent + 1)
     last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
     assert last.fields["name"] == "www.example.com"
-
-
-async def test_the_files_in_use_are_kept_in_the_store(site: Site) -> None:
-    def kept() -> dict[str, bytes]:
-        assert site.bridge
-        with driver_for(site.bridge.configuration().store.url).engine().connect() as connection:
-            found = configuration_in_use(connection)
-        assert found
-        return dict(found.contents)
-
-    files = [site.folder / f"{name}.yaml" for name in ("acme", "crm", "server", "store")]
-    assert kept() == {str(each): each.read_bytes() for each in files}
-    before = files[0].read_bytes()
-    site.write("acme", "chatbots: [broken")
-    await site.reloads(problems=1)
-    assert kept()[str(files[0])] == before
-    site.chatbot(name="LastName")
-    await site.reloads()
-    await site.until(lambda: kept()[str(files[0])] == files[0].read_bytes() != before)
-
-
-async def test_a_store_in_trouble_does_not_keep_a_configuration_from_use(tmp_path: Path) -> None:
-    class Full:
-        async def keep_configuration(self, contents: object, now: float) -> None:
-            raise StoreUnavailableError("the disk is full")
-
-    (tmp_path / "config.yaml").write_text("server: {listen: 127.0.0.1:0}\n")
-    config, files = load_files(tmp_path / "config.yaml", {})
-    with capture_logs() as logs:
-        await LiveConfiguration(config, files).keep(cast("Any", Full()))
-        await LiveConfiguration(config, None).keep(cast("Any", Full()))
-    assert [each["event"] for each in logs] == ["configuration_not_kept"]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
-from bridge.store import configuration, postgres, queue
+from bridge.store import postgres, queue
 from bridge.store.driver import raw
 from bridge.store.interface import NewDelivery, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.migrate import migrate
@@ -118,28 +118,12 @@ async def test_the_same_event_at_two_processes_at_once_is_kept_once(
 
 async def test_processes_that_keep_the_same_at_once_do_not_collide(store: SqlStore, other: SqlStore) -> None:
     for number in range(5):
-        files = {f"/{number}/b.yaml": b"b", f"/{number}/a.yaml": b"a"}
-        await asyncio.gather(store.keep_configuration(files, NOW), other.keep_configuration(files, NOW))
         keeping = [each.keep_secret("crm", f"token {number}", "value", NOW) for each in (store, other)]
         await asyncio.gather(*keeping)
     assert await other.kept_secret("crm", "token 4") == "value"
 
 
 # -- news
-
-
-async def test_of_processes_that_start_together_one_configuration_is_kept(
-    driver: ToldDriver, other: SqlStore, database: str
-) -> None:
-    with contextlib.closing(driver.connect()) as slow:
-        raw(slow).execute(driver.begin)
-        configuration.keep(slow, {"/one/config.yaml": b"one"}, NOW)
-        keeping = asyncio.create_task(other.keep_configuration({"/two/config.yaml": b"two"}, NOW))
-        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
-        await until(lambda: ask(database, waiting) or keeping.done())
-        raw(slow).execute("COMMIT")
-    await keeping
-    assert ask(database, "SELECT name FROM configuration") == [("/two/config.yaml",)]
 
 
 async def test_others_are_told_at_once_of_what_is_accepted(

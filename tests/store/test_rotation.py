@@ -45,7 +45,6 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
     await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)
     await store.keep_secret("crm", "refresh_token", SAID, NOW)
-    await store.keep_configuration({"/config.yaml": SAID.encode()}, NOW)
     await store.close()
 
 

@@ -17,7 +17,6 @@ from sqlalchemy.engine import make_url
 from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
 from bridge.store import commands, tombstones, writer
-from bridge.store.configuration import ConfigurationInUse, configuration_in_use
 from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.history import recent_events
 from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
@@ -504,23 +503,6 @@ async def test_a_fault_in_the_upkeep_does_not_end_the_writer(
     monkeypatch.setattr(driver, "tidy", fail)
     await asyncio.wait_for(looked.wait(), 5)
     assert await store.accept([routed("crm")]) == [True]
-
-
-async def test_keeps_the_files_of_the_configuration_in_use(store: SqlStore, driver: Driver) -> None:
-    def kept() -> ConfigurationInUse | None:
-        with driver.engine().connect() as connection:
-            return configuration_in_use(connection)
-
-    assert kept() is None
-    await store.keep_configuration({"/b.yaml": b"b", "/a.yaml": b"a"}, NOW)
-    await store.keep_configuration({"/b.yaml": b"b", "/a.yaml": b"a"}, NOW + 1)
-    assert kept() == ConfigurationInUse({"/a.yaml": b"a", "/b.yaml": b"b"}, NOW)
-
-    await store.keep_configuration({"/a.yaml": b"another", "/c.yaml": b"c"}, NOW + 2)
-    assert kept() == ConfigurationInUse({"/a.yaml": b"another", "/c.yaml": b"c"}, NOW + 2)
-
-    await store.keep_configuration({}, NOW + 3)
-    assert kept() is None
 
 
 async def test_gives_the_last_accepted_events(store: SqlStore, driver: Driver) -> None:

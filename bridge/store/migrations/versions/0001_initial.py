@@ -46,13 +46,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
     )
     op.create_table(
-        "configuration",
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("taken_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_configuration")),
-    )
-    op.create_table(
         "contact_tombstones",
         sa.Column("contact", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("before", sa.Double(), nullable=False),
