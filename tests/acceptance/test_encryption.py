@@ -29,6 +29,7 @@ from tests.acceptance.program import COMMAND, Program
 from tests.acceptance.sending import Sender, lead, signature, written
 from tests.acceptance.waiting import until
 from tests.chaos.database import Database, database
+from tests.tracing.collector import Collector
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
 
@@ -165,9 +166,12 @@ async def _everything_can_be_read(program: Program) -> None:
 async def test_no_file_holds_what_was_planted_on_sqlite(tmp_path: Path, crms: dict[str, Any]) -> None:
     files = tmp_path / "files"
     files.mkdir()
-    environment = {**VARIABLES, "CRM_TOKEN": TOKEN, "STORE_KEY": STORE_KEY}
     wanted = _settings(crms, {"url": "sqlite:///leadbridge.db"})
-    async with Program(files, wanted, environment, files / "log") as program, Sender(program) as sender:
+    async with contextlib.AsyncExitStack() as stack:
+        collector = await stack.enter_async_context(Collector())
+        environment = {**VARIABLES, **collector.variables, "CRM_TOKEN": TOKEN, "STORE_KEY": STORE_KEY}
+        program = await stack.enter_async_context(Program(files, wanted, environment, files / "log"))
+        sender = await stack.enter_async_context(Sender(program))
         await program.start()
         await _traffic(program, sender)
         await _everything_can_be_read(program)
@@ -185,6 +189,11 @@ async def test_no_file_holds_what_was_planted_on_sqlite(tmp_path: Path, crms: di
         await program.start()
         await _everything_can_be_read(program)
         await program.stop()
+        # The traces of each destination's attempts, of the refused request and of the unrecognised event.
+        assert {each.name for each in collector.spans()} >= {"POST /webhook", *(f"deliver {name}" for name in crms)}
+        assert {"mismatch", "unrecognised"} <= {each["leadbridge.result"] for each in collector.spans()}
+        (files / "traces").write_bytes(b"\n".join(collector.bodies))
+        assert held(files) == {}
         config = program.config.read_text()
         program.config.write_text(config.replace("${STORE_KEY}", "${NEXT_KEY}"))
         program.environment["NEXT_KEY"] = NEXT_KEY

@@ -160,6 +160,17 @@ def test_work_that_is_too_long_for_the_event_loop_leaves_it_at_once(source: str)
     assert time.thread_time() - began < 0.1
 
 
+@pytest.mark.parametrize(("letters", "ends"), [(60, True), (130, False)])
+def test_a_loop_within_a_loop_is_cut_off_early(letters: int, ends: bool) -> None:
+    """The turns are counted and not timed: at twice the usual time for each, they take less than a tenth of a second.
+
+    A turn of this loop takes some 5 microseconds, so 100 letters squared are half of that.
+    """
+    template = EXPRESSIONS.template("{% for a in Content %}{% for b in Content %}{{ a ~ b }}{% endfor %}{% endfor %}")
+    with contextlib.nullcontext() if ends else pytest.raises(ExpressionError, match="steps"), spending(Budget()):
+        template({"Content": "a" * letters})
+
+
 @pytest.mark.parametrize(
     ("source", "values", "result"),
     [
