@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.admin import schemas
 from bridge.event import decode, timestamp
-from bridge.operations.masking import HELD, Audience, masked_payload, meaning, told_detail
+from bridge.operations.masking import HELD, Audience, masked_payload, meaning, visible_detail
 from bridge.store import queries
 from bridge.store.audit_log import AuditRow
 from bridge.store.lane_queries import LaneRow
@@ -55,7 +55,7 @@ def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()
         reason=row.reason,
         meaning=meaning(row.reason),
         status=row.status,
-        detail=told_detail(row.detail, row.reason, audience, known),
+        detail=visible_detail(row.detail, row.reason, audience, known),
     )
 
 
@@ -68,7 +68,7 @@ def delivery_story(
         delivery=delivery_shape(story.row),
         failing_since=moment(story.failing_since),
         meaning=meaning(story.row.reason),
-        detail=told_detail(story.detail, story.row.reason, audience, known),
+        detail=visible_detail(story.detail, story.row.reason, audience, known),
         warned=bool(story.warning),
         warning=story.warning if reveal else None,
         remote_id=story.remote_id if reveal else None,
@@ -97,7 +97,7 @@ def lane_shape(
         paused_by=pause.by if pause else None,
         reason="by an operator" if held and not audience.operator else row.why(configured=known),
         meaning=HELD if held else meaning(pause.reason) if pause else None,
-        detail=told_detail(pause.detail, pause.reason, audience) if pause else None,
+        detail=visible_detail(pause.detail, pause.reason, audience) if pause else None,
         paused_until=moment(pause.until) if pause else None,
         quotas=[
             schemas.QuotaShape(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))

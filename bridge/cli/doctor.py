@@ -19,7 +19,7 @@ from bridge.config.reload import load_tolerant
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError
 from bridge.operations import health_check
-from bridge.operations.health_check import Found
+from bridge.operations.health_check import HealthFinding
 from bridge.operations.probe import probe_all
 from bridge.operations.store_access import CommandVault, driver_of, open_store
 from connectors.base import Severity
@@ -56,39 +56,41 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _found(path: Path | None, url: str | None) -> Iterator[Found]:
+def _found(path: Path | None, url: str | None) -> Iterator[HealthFinding]:
     file = inputs.find(path)
     try:
         config, places = inputs.read_placed(file)
     except ConfigError as error:
-        yield from (Found("configuration", Severity.ERROR, str(each)) for each in error.problems)
+        yield from (HealthFinding("configuration", Severity.ERROR, str(each)) for each in error.problems)
         yield from _without_broken(file)
         return
-    yield from (Found("configuration", Severity.WARNING, warning_line(each)) for each in config.warnings)
-    yield Found("configuration", Severity.NOTE, f"{file}: no errors")
+    yield from (HealthFinding("configuration", Severity.WARNING, warning_line(each)) for each in config.warnings)
+    yield HealthFinding("configuration", Severity.NOTE, f"{file}: no errors")
     yield from _stored(config)
     if config.server.admin.port:
         yield health_check.bridge(config.server.admin)
     if not config.alerts.to:
-        yield Found("alerts", Severity.WARNING, "nobody is told when something is wrong: write alerts: {to: [...]}")
+        yield HealthFinding(
+            "alerts", Severity.WARNING, "nobody is told when something is wrong: write alerts: {to: [...]}"
+        )
     if url:
         yield from health_check.webhook(url, time.time())
     yield from _destinations(config, places)
 
 
-def _without_broken(file: Path) -> Iterator[Found]:
+def _without_broken(file: Path) -> Iterator[HealthFinding]:
     """Look at what `serve` would start with: without the files that have errors."""
     try:
         config = load_tolerant(file, os.environ)[0]
     except ConfigError:
-        yield Found("configuration", Severity.NOTE, "nothing else can be looked at before that is fixed")
+        yield HealthFinding("configuration", Severity.NOTE, "nothing else can be looked at before that is fixed")
         return
     yield from _stored(config)
     if config.server.admin.port:
         yield health_check.bridge(config.server.admin)
 
 
-def _stored(config: Config) -> Iterator[Found]:
+def _stored(config: Config) -> Iterator[HealthFinding]:
     """Look at the store and at what it says; one that cannot be used is a finding."""
     now = time.time()
     try:
@@ -99,15 +101,17 @@ def _stored(config: Config) -> Iterator[Found]:
         yield from health_check.encryption(config)
         with opened.reading() as connection:
             found = list(health_check.clock(connection, driver, now))
-            yield from found or [Found("clock", Severity.NOTE, "nothing speaks against it")]
+            yield from found or [HealthFinding("clock", Severity.NOTE, "nothing speaks against it")]
             waits = list(health_check.leads(connection, config, now))
-            yield from waits or [Found("leads", Severity.NOTE, "none is dead, none waits too long, no lane is paused")]
+            yield from waits or [
+                HealthFinding("leads", Severity.NOTE, "none is dead, none waits too long, no lane is paused")
+            ]
             yield health_check.refused(connection)
     except LeadbridgeError as error:
-        yield Found("store", Severity.ERROR, str(error))
+        yield HealthFinding("store", Severity.ERROR, str(error))
 
 
-def _destinations(config: Config, places: SourceTree) -> Iterator[Found]:
+def _destinations(config: Config, places: SourceTree) -> Iterator[HealthFinding]:
     for each in asyncio.run(probe_all(config, places, partial(CommandVault, config))):
-        told = each.problem.message if each.severity is Severity.NOTE else str(each.problem)
-        yield Found("destination", each.severity, f"{each.destination}: {told}")
+        message = each.problem.message if each.severity is Severity.NOTE else str(each.problem)
+        yield HealthFinding("destination", each.severity, f"{each.destination}: {message}")

@@ -1,6 +1,6 @@
-"""What `leadbridge doctor` looks at, one function for each thing: what was found, and what to do about it.
+"""Health checks of an installation, a function for each area. Their findings say what to do.
 
-Nothing is changed by looking. The destinations are asked by `bridge.operations.probe`.
+A check changes nothing. `bridge.operations.probe` checks the destinations.
 """
 
 import http.client
@@ -33,81 +33,85 @@ from connectors.base import Severity
 ASK_SECONDS = 5.0
 ANSWER_BYTES = 4096
 CLOCK_SECONDS = 60.0
-"""How far a clock may be off before it is worth a word; signatures are refused by `signature_tolerance`."""
+"""Difference of clocks that is reported; signatures are refused by `signature_tolerance`."""
 EVENTS_LOOKED_AT = 20
 CREATED_DIGITS = 10
-"""Of an event's id, as `bridge.identity` makes it."""
+"""Digits of an event's id that hold its time, as `bridge.identity` writes them."""
 LITTLE_BYTES = 1024**3
 FEW_BYTES = 100 * 1024**2
 DAYS_LEFT = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One line of the page."""
+class HealthFinding:
+    """A line of the report."""
 
     area: str
     severity: Severity
-    """`NOTE` where all is well."""
+    """`NOTE` for a good finding."""
     message: str
 
 
-def store(opened: OpenStore, driver: Driver) -> Iterator[Found]:
-    """Say whether it can be written; opening it has shown that it is there and up to date. Raises what that raises."""
+def store(opened: OpenStore, driver: Driver) -> Iterator[HealthFinding]:
+    """Check that the open store can be written. Raises StoreUnavailableError."""
     with opened.writing():
         pass
-    yield Found("store", Severity.NOTE, f"{driver.name}: there, up to date, can be written")
+    yield HealthFinding("store", Severity.NOTE, f"{driver.name}: there, up to date, can be written")
     if isinstance(driver, SqliteDriver):
         yield _space(shutil.disk_usage(driver.path.absolute().parent).free)
 
 
-def files(driver: Driver, spool: str) -> Iterator[Found]:
-    """Say which of the files on this machine that hold leads others than their owner can open."""
+def files(driver: Driver, spool: str) -> Iterator[HealthFinding]:
+    """Report files with leads on this machine that other users can open."""
     kept = driver if isinstance(driver, SqliteDriver) else SqliteDriver(URL.create("sqlite", database=spool))
     for file in kept.exposed():
         mode = stat.S_IMODE(file.stat().st_mode)
-        told = f"{file}: other users of this machine can open it (mode {mode:o}), and it holds leads: chmod 600 {file}"
-        yield Found("store", Severity.WARNING, told)
+        message = (
+            f"{file}: other users of this machine can open it (mode {mode:o}), and it holds leads: chmod 600 {file}"
+        )
+        yield HealthFinding("store", Severity.WARNING, message)
 
 
-def encryption(config: Config) -> Iterator[Found]:
-    """Say how many rows of the store, and of the spool, need which key. Reads the beginning of every row."""
+def encryption(config: Config) -> Iterator[HealthFinding]:
+    """Count the rows of the store and of the spool by their key. Reads the beginning of every row."""
     for driver, opened in all_stores(config):
         with opened.reading() as connection:
             old = rotation.count_by_key(connection)
-            told = f"{driver.name}: {describe_keys(connection)}"
+            message = f"{driver.name}: {describe_keys(connection)}"
         for key in driver.keys.ids[:1]:
             del old[key]
         if driver.keys and old:
-            told += "; `leadbridge db rekey` encrypts them with the first key"
-        yield Found("encryption", Severity.WARNING if driver.keys and old else Severity.NOTE, told)
+            message += "; `leadbridge db rekey` encrypts them with the first key"
+        yield HealthFinding("encryption", Severity.WARNING if driver.keys and old else Severity.NOTE, message)
 
 
-def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Found]:
-    """Compare this machine's clock with the database server's, and with the times in the events that came last."""
+def clock(connection: Connection, driver: Driver, now: float) -> Iterator[HealthFinding]:
+    """Compare this machine's clock with the database server's, and with the times in the latest events."""
     server = driver.clock(connection, now)
     if abs(server - now) > CLOCK_SECONDS:
-        yield Found(
+        yield HealthFinding(
             "clock",
             Severity.WARNING,
             f"{server - now:+,.0f} s between this machine and the database server: synchronise both (NTP)",
         )
     events = queries.event_page(connection, Page(limit=EVENTS_LOOKED_AT), EventState.ACCEPTED)
-    # An event's id begins with when it was created; 0 where that could not be read.
+    # An event's id begins with its time of creation, or 0 if the time could not be read.
     late = [created - each.received_at for each in events if (created := int(each.id[:CREATED_DIGITS], 16))]
     if late and min(late) > CLOCK_SECONDS:
-        yield Found(
+        yield HealthFinding(
             "clock",
             Severity.WARNING,
             f"the last events were created {min(late):,.0f} s after they came here: this machine's clock is behind; "
             "synchronise it (NTP), or signatures will be refused",
         )
     if events and events[0].received_at - now > CLOCK_SECONDS:
-        yield Found("clock", Severity.WARNING, "the last event was received in the future: the clock has been set back")
+        yield HealthFinding(
+            "clock", Severity.WARNING, "the last event was received in the future: the clock has been set back"
+        )
 
 
-def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]:
-    """Say what an alert would say of the store's contents, and which lanes are paused."""
+def leads(connection: Connection, config: Config, now: float) -> Iterator[HealthFinding]:
+    """Report the troubles that alerts are sent for, and paused lanes."""
     lanes = all_lanes(connection, list(config.destinations), now)
     names = [each.name for each in lanes]
     seen = Seen(
@@ -118,27 +122,27 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Found]
         keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
     )
     for each in troubles(seen, now, config.alerts.oldest):
-        yield Found("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
+        yield HealthFinding("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
     for lane in lanes:
         if lane.pause and lane.pause.by == "operator":
-            told = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
-            yield Found("leads", Severity.WARNING, told)
+            message = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
+            yield HealthFinding("leads", Severity.WARNING, message)
 
 
-def refused(connection: Connection) -> Found:
-    """Count what is in quarantine."""
+def refused(connection: Connection) -> HealthFinding:
+    """Count the requests in quarantine."""
     counted = Counter[Room]()
     for each in quarantine.room_counts(connection):
         counted[each.room] += each.count
     if not counted:
-        return Found("quarantine", Severity.NOTE, "empty")
+        return HealthFinding("quarantine", Severity.NOTE, "empty")
     rooms = ", ".join(f"{counted[room]:,} {room}" for room in Room if counted[room])
     message = f"{counted.total():,} requests ({rooms}); see `leadbridge quarantine list`, release or discard them"
-    return Found("quarantine", Severity.NOTE if counted.keys() == {Room.JUNK} else Severity.WARNING, message)
+    return HealthFinding("quarantine", Severity.NOTE if counted.keys() == {Room.JUNK} else Severity.WARNING, message)
 
 
-def bridge(address: ListenAddress) -> Found:
-    """Ask the admin listener of `leadbridge serve` on this machine whether it is ready."""
+def bridge(address: ListenAddress) -> HealthFinding:
+    """Ask the admin listener of `leadbridge serve` on this machine if it is ready."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - it is asked, not bound
     connection = http.client.HTTPConnection(host, address.port, timeout=ASK_SECONDS)
     try:
@@ -146,38 +150,38 @@ def bridge(address: ListenAddress) -> Found:
         answer = connection.getresponse()
         status, unused = answer.status, _unused(answer.read(ANSWER_BYTES))
     except (OSError, http.client.HTTPException):
-        return Found("serve", Severity.WARNING, f"nobody answers at {address}: is `leadbridge serve` running?")
+        return HealthFinding("serve", Severity.WARNING, f"nobody answers at {address}: is `leadbridge serve` running?")
     finally:
         connection.close()
     if status == http.HTTPStatus.OK and unused:
-        return Found("serve", Severity.WARNING, f"running and ready at {address}, but {unused}")
+        return HealthFinding("serve", Severity.WARNING, f"running and ready at {address}, but {unused}")
     if status == http.HTTPStatus.OK:
-        return Found("serve", Severity.NOTE, f"running and ready at {address}")
-    return Found("serve", Severity.ERROR, f"running at {address}, but not ready ({status}); see its log")
+        return HealthFinding("serve", Severity.NOTE, f"running and ready at {address}")
+    return HealthFinding("serve", Severity.ERROR, f"running at {address}, but not ready ({status}); see its log")
 
 
 def _unused(answer: bytes) -> str:
-    """Say which files on disk are not in use, as `/readyz` tells; empty where there are none."""
+    """Return a sentence about files on disk that are not in use, from the answer of `/readyz`; empty without any."""
     try:
-        told = json.loads(answer)
+        document = json.loads(answer)
     except ValueError:
         return ""
-    held, left_out = (int(told.get(name, 0)) for name in ("changes_held", "files_left_out"))
-    said = []
+    held, left_out = (int(document.get(name, 0)) for name in ("changes_held", "files_left_out"))
+    parts = []
     if held:
         files = f"{held} change{'' if held == 1 else 's'} of the configuration {'is' if held == 1 else 'are'} held"
-        said.append(f"{files}: confirm with SIGHUP, or put back the files")
+        parts.append(f"{files}: confirm with SIGHUP, or put back the files")
     if left_out:
         files = f"{left_out} file{' is' if left_out == 1 else 's are'} left out"
-        said.append(f"{files} because of errors: fix them, then replay and release what was kept")
-    return "; ".join(said)
+        parts.append(f"{files} because of errors: fix them, then replay and release what was kept")
+    return "; ".join(parts)
 
 
-def webhook(url: str, now: float) -> Iterator[Found]:
-    """Look at the webhook as its sender sees it: the certificate, and whether the endpoint answers."""
+def webhook(url: str, now: float) -> Iterator[HealthFinding]:
+    """Check the webhook as its sender sees it: the certificate, and the answer of the endpoint."""
     host, port, path = _https(url)
     if not host:
-        yield Found("webhook", Severity.ERROR, f"{url}: must be the https:// address that the sender is given")
+        yield HealthFinding("webhook", Severity.ERROR, f"{url}: must be the https:// address that the sender is given")
         return
     context = ssl.create_default_context()
     connection = http.client.HTTPSConnection(host, port, timeout=ASK_SECONDS, context=context)
@@ -188,22 +192,26 @@ def webhook(url: str, now: float) -> Iterator[Found]:
         answer = connection.getresponse()
         ready = answer.status == http.HTTPStatus.OK and b'"ready"' in answer.read(1024)
     except ssl.SSLCertVerificationError as error:
-        yield Found("webhook", Severity.ERROR, f"{url}: the certificate is not good: {error.verify_message}; renew it")
+        yield HealthFinding(
+            "webhook", Severity.ERROR, f"{url}: the certificate is not good: {error.verify_message}; renew it"
+        )
         return
     except (OSError, http.client.HTTPException) as error:
-        yield Found("webhook", Severity.ERROR, f"{url}: cannot be reached: {error}; see DNS, firewall and proxy")
+        yield HealthFinding(
+            "webhook", Severity.ERROR, f"{url}: cannot be reached: {error}; see DNS, firewall and proxy"
+        )
         return
     finally:
         connection.close()
     if ready:
-        yield Found("webhook", Severity.NOTE, f"{url}: answers")
+        yield HealthFinding("webhook", Severity.NOTE, f"{url}: answers")
     else:
-        told = f"{url}: answers {answer.status}, and not as the webhook does; see where the proxy leads"
-        yield Found("webhook", Severity.ERROR, told)
+        message = f"{url}: answers {answer.status}, and not as the webhook does; see where the proxy leads"
+        yield HealthFinding("webhook", Severity.ERROR, message)
 
 
 def _https(url: str) -> tuple[str, int, str]:
-    """Give host, port and path of an https address; the host is empty where it is none."""
+    """Return host, port and path of an https address; the host is empty for another address."""
     try:
         parts = urllib.parse.urlsplit(url)
         host = (parts.hostname or "") if parts.scheme == "https" else ""
@@ -213,19 +221,21 @@ def _https(url: str) -> tuple[str, int, str]:
     return host, port, parts.path or "/"
 
 
-def _certificate(certificate: object, now: float) -> Found:
+def _certificate(certificate: object, now: float) -> HealthFinding:
     ends = ssl.cert_time_to_seconds(str(certificate["notAfter"])) if isinstance(certificate, dict) else now
     days = int((ends - now) // 86_400)
     until = f"the certificate is good until {timestamp(ends)[:10]}"
     if days < DAYS_LEFT:
-        return Found("webhook", Severity.WARNING, f"{until}, {days} days more: renew it now, and see why nothing does")
-    return Found("webhook", Severity.NOTE, until)
+        return HealthFinding(
+            "webhook", Severity.WARNING, f"{until}, {days} days more: renew it now, and see why nothing does"
+        )
+    return HealthFinding("webhook", Severity.NOTE, until)
 
 
-def _space(free: int) -> Found:
+def _space(free: int) -> HealthFinding:
     left = f"{free / 1024**3:,.1f} GiB left beside the store"
     if free < FEW_BYTES:
-        return Found("disk", Severity.ERROR, f"{left}: soon nothing can be stored; make room")
+        return HealthFinding("disk", Severity.ERROR, f"{left}: soon nothing can be stored; make room")
     if free < LITTLE_BYTES:
-        return Found("disk", Severity.WARNING, f"{left}: make room")
-    return Found("disk", Severity.NOTE, left)
+        return HealthFinding("disk", Severity.WARNING, f"{left}: make room")
+    return HealthFinding("disk", Severity.NOTE, left)

@@ -1,8 +1,7 @@
-"""Personal data as it is shown to somebody who has not asked for it. Pure.
+"""Masking of personal data. Pure.
 
-An event is masked by the names of its fields, a mapped record in all its texts and numbers. A destination's words,
-its record ids and its links are left out, because nobody can tell what they repeat: `MEANINGS` says in plain words
-what happened.
+An event is masked by the names of its fields, a mapped record in all its texts and numbers. A destination's messages,
+record ids and links are left out, because they may repeat any value: `MEANINGS` has a plain sentence for each reason.
 """
 
 import re
@@ -41,27 +40,27 @@ _OPEN: Final[Mapping[str, re.Pattern[str]]] = {
     "CreateTime": re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+)?(Z|[+-]\d\d:\d\d)?", re.ASCII),
     "SessionID": re.compile(r"\d{1,20}", re.ASCII),
 }
-"""Fields that say nothing of the person where they hold what the sender puts there."""
+"""Fields that say nothing about the person as long as they match these patterns."""
 _LEAST: Final = 3
-"""Characters of a value that is looked for in a text, at least."""
+"""Minimum number of characters of a value that is searched in a text."""
 _HIDDEN: Final = 3
-"""Characters of a text of which not even the first is shown, at most: it may be a whole name."""
+"""Maximum length of a text that is hidden entirely, because it may be a whole name."""
 _EMAIL: Final = re.compile(r"[^\s@<>\"']+@[^\s@<>\"',;)]+")
 _PHONE: Final = re.compile(r"\+?\d[\d ()./-]{6,}\d")
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who looks, and whether they have asked to see personal data."""
+    """The person who looks at data."""
 
     operator: bool = False
     reveal: bool = False
-    """Whether personal data and a destination's words are shown: to operators only, after an entry in the audit log."""
+    """True to show personal data and a destination's messages: to operators only, after an entry in the audit log."""
 
 
 VIEWER: Final = Audience()
 OPEN: Final = Audience(operator=True, reveal=True)
-"""Somebody who can read the store itself."""
+"""A person who can read the store itself."""
 
 
 def meaning(reason: str | None) -> str | None:
@@ -69,10 +68,10 @@ def meaning(reason: str | None) -> str | None:
     return next((text for code, text in MEANINGS.items() if code == reason), None)
 
 
-def told_detail(text: str | None, reason: str | None, audience: Audience, known: Iterable[str] = ()) -> str | None:
-    """Return the detail of a failure as far as the audience may read it.
+def visible_detail(text: str | None, reason: str | None, audience: Audience, known: Iterable[str] = ()) -> str | None:
+    """Return the detail of a failure if the audience may read it.
 
-    The bridge's own words are shown to every operator, with `known` texts masked.
+    Every operator sees the bridge's own messages, with `known` texts masked.
     """
     if audience.reveal:
         return text
@@ -85,13 +84,13 @@ def masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def masked_text(text: str) -> str:
-    """Keep the first character of what is longer than a short name, and that it is an e-mail address."""
+    """Mask a text except its first character, if it is longer than a short name; an e-mail address keeps its @."""
     first = text[:1] if len(text) > _HIDDEN else ""
     return f"{first}•••@•••" if _EMAIL.fullmatch(text.strip()) else f"{first}•••"
 
 
 def masked_payload(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Mask an event: the sender's fields by their names, anything else with its keys, which may be anybody's words."""
+    """Mask an event: known fields by their names, other fields with their keys, which may be personal data too."""
     if not isinstance(value, Mapping):
         return _masked(value, keys=True)
     known = {key: _field(key, each) for key, each in value.items() if key in EVENT_FIELDS}
@@ -99,7 +98,7 @@ def masked_payload(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def personal(payload: bytes) -> list[str]:
-    """Return the texts of an event that say something of the person, the longest first."""
+    """Return the texts of an event that are personal data, the longest first."""
     try:
         document = decode(payload)
     except ValueError:
@@ -111,12 +110,12 @@ def personal(payload: bytes) -> list[str]:
 
 
 def masked_words(text: str | None, known: Iterable[str]) -> str | None:
-    """Mask in a text what is known to be personal, and what looks like an e-mail address or a phone number."""
+    """Mask known personal data in a text, and all e-mail addresses and phone numbers."""
     if text is None:
         return None
     for each in known:
         if len(each) > len(text):
-            # To compile a long pattern takes seconds, and it cannot be in there.
+            # A long pattern takes seconds to compile, and cannot match.
             continue
         text = re.sub(re.escape(each), lambda found: masked_text(found[0]), text, flags=re.IGNORECASE)
     text = _EMAIL.sub(lambda found: found[0] if "•" in found[0] else masked_text(found[0]), text)

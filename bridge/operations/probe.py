@@ -1,7 +1,7 @@
-"""Asking all destinations at once whether they would take what the configuration is going to send them.
+"""Probes of all destinations: would they accept the records of this configuration?
 
-For `leadbridge check --online`: the connectors are made for it, asked once, and closed. Whatever one of them does, too
-long, an exception, an answer that is none, is a finding about its destination.
+Used by `leadbridge check --online` and `leadbridge doctor`: each connector is opened, asked once, and closed. A probe
+that takes too long, raises an exception or returns a wrong value becomes a finding about its destination.
 """
 
 import asyncio
@@ -17,37 +17,37 @@ from bridge.mapping.mapping import FieldForm
 from connectors.base import Finding, MappedRoute, Severity, Vault
 
 AT_ONCE = 10
-"""Destinations that are asked at the same time."""
+"""Number of destinations that are asked at the same time."""
 TOTAL_SECONDS = 60.0
-"""How long all of it may take, however many destinations there are."""
+"""Maximum number of seconds for all destinations together."""
 CLOSING_SECONDS = 5.0
-"""How long a connector may take to close."""
+"""Maximum number of seconds for closing a connector."""
 
 _ALL_WELL = Finding(Severity.NOTE, "reachable, credentials accepted")
 _FAULT = "its connector's probe failed ({}): a fault of the connector, to be reported to its author"
 _MASK = "***"
-_SHORTEST_MASKED = 8  # characters; what is shorter is no secret, and stands in words by chance
+_SHORTEST_MASKED = 8  # characters; shorter texts are no secrets, and are parts of words by chance
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One thing that was found out about a destination."""
+class ProbeFinding:
+    """A finding about a destination, with its position."""
 
     destination: str
     severity: Severity
     problem: ConfigProblem
-    """Where in the configuration it is, and what to say; of a note too."""
+    """Position in the configuration, and message, also for a note."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Questions:
-    """What a destination is asked."""
+    """Questions to a destination."""
 
     destination: Destination
     routes: list[ConfigPath]
-    """The routes to it, by their paths."""
-    wanted: list[MappedRoute]
-    """What they send, in the same order."""
+    """Paths of the routes to it."""
+    mapped: list[MappedRoute]
+    """Mapped fields of these routes, in the same order."""
 
 
 async def probe_all(
@@ -55,19 +55,19 @@ async def probe_all(
     places: SourceTree,
     vault: Callable[[str], Vault],
     waiting_for: Callable[[Sequence[str]], None] = lambda _: None,
-) -> list[Seen]:
-    """Ask all destinations, and give what was found in the order of the files.
+) -> list[ProbeFinding]:
+    """Ask all destinations, and return the findings in the order of the files.
 
     Args:
         config: A configuration without errors, whose connectors have not been used.
-        places: Where it stands.
-        vault: Gives the place where the destination of a name keeps secrets that change in use.
-        waiting_for: Is told, whenever that changes, which destinations have not answered yet.
+        places: The positions of its parts.
+        vault: Returns the vault of a destination by its name.
+        waiting_for: Called with the names of the destinations that have not answered, whenever these change.
     """
     asked = _questions(config, places)
     open_names = list(config.destinations)
     gate = asyncio.Semaphore(AT_ONCE)
-    # One moment for all: a destination that waits is not asked in the place of one that has just been given up.
+    # One deadline for all: a waiting destination does not get a turn after the time is over.
     end = asyncio.get_running_loop().time() + TOTAL_SECONDS
 
     async def ask(questions: _Questions) -> list[Finding]:
@@ -81,7 +81,7 @@ async def probe_all(
     outside = sorted(places.from_outside(), key=len, reverse=True)
     hidden = [text for text in outside if len(text) >= _SHORTEST_MASKED]
     seen = [
-        Seen(questions.destination.name, each.severity, _placed(questions, each, places, hidden))
+        ProbeFinding(questions.destination.name, each.severity, _placed(questions, each, places, hidden))
         for questions, findings in zip(asked, answers, strict=True)
         for each in findings
     ]
@@ -89,21 +89,21 @@ async def probe_all(
 
 
 def _questions(config: Config, places: SourceTree) -> list[_Questions]:
-    """Say what each destination is to be asked."""
-    made = {name: _Questions(each, [], []) for name, each in config.destinations.items()}
+    """Return the questions to each destination."""
+    questions = {name: _Questions(each, [], []) for name, each in config.destinations.items()}
     expressions = JinjaExpressions()
     for chatbot in config.chatbots.values():
         for at, route in enumerate(chatbot.routes):
             path = ("chatbots", chatbot.name, "routes", at)
             forms: Mapping[str, object] = places.value((*path, "fields")) or {}
             fields = (wanted_field(name, FieldForm.model_validate(form), expressions) for name, form in forms.items())
-            made[route.destination].routes.append(path)
-            made[route.destination].wanted.append(MappedRoute(route.settings, tuple(fields)))
-    return list(made.values())
+            questions[route.destination].routes.append(path)
+            questions[route.destination].mapped.append(MappedRoute(route.settings, tuple(fields)))
+    return list(questions.values())
 
 
 async def _ask(questions: _Questions, vault: Vault, gate: asyncio.Semaphore, end: float) -> list[Finding]:
-    """Ask one destination; whatever goes wrong becomes a finding. `end` is in the loop's time."""
+    """Ask one destination; each failure becomes a finding. `end` is in the loop's time."""
     seconds = questions.destination.timeout
     total = asyncio.timeout_at(end)
     try:
@@ -123,7 +123,7 @@ async def _ask(questions: _Questions, vault: Vault, gate: asyncio.Semaphore, end
 
 
 def _is_being_cancelled() -> bool:
-    """Tell whether it is this program that ends, and not only something inside of a connector."""
+    """Return True if this program ends, and not only a task inside a connector."""
     current = asyncio.current_task()
     return current is not None and current.cancelling() > 0
 
@@ -133,17 +133,17 @@ async def _answer(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) 
     try:
         connector.open(vault)
         async with gate, asyncio.timeout(questions.destination.timeout):
-            found = list(await connector.probe(questions.wanted))
+            found = list(await connector.probe(questions.mapped))
     finally:
         async with asyncio.timeout(CLOSING_SECONDS):
             await connector.close()
     if not all(isinstance(each, Finding) for each in found):
-        raise TypeError("an answer that is no finding")
+        raise TypeError("a probe returned a value that is no Finding")
     return found
 
 
 def _placed(questions: _Questions, found: Finding, places: SourceTree, hidden: Iterable[str]) -> ConfigProblem:
-    """Say where in the configuration a finding is, without what came from outside of it."""
+    """Return the position of a finding, with values from outside the configuration masked."""
     message = " ".join(found.message.split())
     for text in hidden:
         message = message.replace(text, _MASK)

@@ -140,7 +140,7 @@ async def test_serve_is_asked(status: int, severity: Severity) -> None:
     assert "is `leadbridge serve` running?" in gone.message
 
 
-async def webhook(url: str, now: float = 0.0) -> list[health_check.Found]:
+async def webhook(url: str, now: float = 0.0) -> list[health_check.HealthFinding]:
     return await asyncio.to_thread(lambda: list(health_check.webhook(url, now or time.time())))
 
 
