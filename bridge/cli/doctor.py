@@ -70,9 +70,7 @@ def _found(path: Path | None, url: str | None) -> Iterator[HealthFinding]:
     if config.server.admin.port:
         yield health_check.bridge(config.server.admin)
     if not config.alerts.to:
-        yield HealthFinding(
-            "alerts", Severity.WARNING, "nobody is told when something is wrong: write alerts: {to: [...]}"
-        )
+        yield HealthFinding("alerts", Severity.WARNING, "no alerts are configured: write alerts: {to: [...]}")
     if url:
         yield from health_check.webhook(url, time.time())
     yield from _destinations(config, places)
