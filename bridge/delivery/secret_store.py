@@ -18,7 +18,7 @@ class StoreVault:
     async def read(self, name: str) -> str | None:
         """Give what was last written; see `Vault.read`."""
         try:
-            return await self._store.kept_secret(self._destination, name)
+            return await self._store.read_secret(self._destination, name)
         except StoreUnavailableError as error:
             raise VaultError(str(error)) from error
 

@@ -65,7 +65,7 @@ class Lanes:
         self._changed_lanes: set[str] = set()
         """Lanes whose destinations' settings have changed since they were begun."""
         self._theirs: frozenset[str] = frozenset()
-        """The lanes that other processes worked at the last meeting."""
+        """The lanes that other processes worked at the last membership."""
         self._begun: set[str] = set()
         """The lanes that this process has worked."""
         self._share: frozenset[str] = frozenset()
@@ -186,9 +186,9 @@ class Lanes:
         given_up = self._faults.given_up.intersection(names)
         offered = [name for name in names if name not in given_up]
         try:
-            meeting = await self._store.meet(self.owner, offered, self._clock(), LEASE_SECONDS)
-            self._share = shares(meeting.wanted, meeting.holders).get(self.owner, frozenset())
-            left = given_up.difference(*meeting.wanted.values())
+            membership = await self._store.heartbeat(self.owner, offered, self._clock(), LEASE_SECONDS)
+            self._share = shares(membership.candidates, membership.holders).get(self.owner, frozenset())
+            left = given_up.difference(*membership.candidates.values())
             self._share |= {name for name in left if not self._faults.rests(name, asked_at)}
             # What is being stopped is kept until its calls are settled.
             keep = self._share | self._lanes.keys()
@@ -200,10 +200,10 @@ class Lanes:
             log.warning("leases_not_renewed", error=str(error))
             self._soonest = math.inf
             return
-        self._soonest = meeting.soonest - (asyncio.get_running_loop().time() - asked_at)
+        self._soonest = membership.next_expiry - (asyncio.get_running_loop().time() - asked_at)
         self._leases = leases
-        self._theirs = frozenset(lane for lane, holder in meeting.holders.items() if holder != self.owner)
-        self._elsewhere |= dict.fromkeys([*meeting.holders, *gone], asked_at)
+        self._theirs = frozenset(lane for lane, holder in membership.holders.items() if holder != self.owner)
+        self._elsewhere |= dict.fromkeys([*membership.holders, *gone], asked_at)
         self._last_until(asked_at + LEASE_SECONDS)
         for name, lane in self._lanes.items():
             if name not in leases or name not in self._share:

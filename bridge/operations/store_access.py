@@ -119,7 +119,7 @@ class CommandVault:
         """Return the last value; see `Vault.read`."""
         try:
             with open_store(self._config).reading() as connection:
-                return secrets.kept(connection, self._destination, name)
+                return secrets.read(connection, self._destination, name)
         except OperatorError as error:
             raise VaultError(str(error)) from error
 

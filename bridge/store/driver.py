@@ -25,7 +25,7 @@ READ_BYTES = 1024 * 1024
 """Bytes of payloads that are read at once, at most, but for the last one: a thousand usual leads."""
 
 
-class Queue(Protocol):
+class QueueReader(Protocol):
     """The two hot questions, in the form that the engine answers fastest. Thread-safe."""
 
     def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
@@ -94,7 +94,7 @@ class Driver(Protocol):
         """Make an SQLAlchemy engine whose transactions are real, for migrations and for an operator's commands."""
         ...
 
-    def queue(self) -> Queue:
+    def queue(self) -> QueueReader:
         """Give the hot questions."""
         ...
 

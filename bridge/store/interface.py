@@ -136,14 +136,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Membership:
     """Who serves the store at a moment, this process included."""
 
-    wanted: Mapping[str, frozenset[str]]
+    candidates: Mapping[str, frozenset[str]]
     """By process: the lanes that it would work."""
     holders: Mapping[str, str]
     """By lane: the process whose lease of it is not over."""
-    soonest: float = math.inf
+    next_expiry: float = math.inf
     """Seconds until the first of the others, or of their leases, is over if it is not renewed."""
 
 
@@ -214,7 +214,7 @@ class Store(Protocol):
         """
         ...
 
-    async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
+    async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
         """Be known for `ttl` seconds from `now` as a process that would work these lanes; learn who else is there.
 
         Where this process alone may serve, nobody else is there.
@@ -224,7 +224,7 @@ class Store(Protocol):
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`.
 
-        Where several machines share the store, its own clock counts instead of `now`, here and in `meet`.
+        Where several machines share the store, its own clock counts instead of `now`, here and in `heartbeat`.
         """
         ...
 
@@ -289,7 +289,7 @@ class Store(Protocol):
         """Keep a destination's secret instead of the one kept under this name before."""
         ...
 
-    async def kept_secret(self, destination: str, name: str) -> str | None:
+    async def read_secret(self, destination: str, name: str) -> str | None:
         """Read what `keep_secret` has kept; None if nothing."""
         ...
 

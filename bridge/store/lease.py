@@ -1,4 +1,8 @@
-"""Who works a lane, and whether it is paused: the statements on `lanes`, run inside the writer's transaction."""
+"""Leases and pauses of lanes, and the members that serve the store: statements for a transaction of the caller.
+
+A process sends heartbeats (`members`), claims the lanes of its share (`lanes`), and releases them when it stops. The
+fence of a lane rises with each new owner.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, sele
 
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import keys_of
-from bridge.store.interface import Lease, Meeting, Pause
+from bridge.store.interface import Lease, Membership, Pause
 from bridge.store.lane_queries import pause_of
 from bridge.store.schema import lanes, members
 from bridge.store.transaction import add_lanes
@@ -27,16 +31,21 @@ def claim(
     skip: bool = False,
     alone: bool = False,
 ) -> dict[str, Lease]:
-    """Take the lanes that are free or whose lease is over, renew the owner's own; give those that it holds now.
+    """Take lanes that are free or whose lease has expired, renew the owner's own, and return all that it holds now.
 
-    Taking a lane raises its fence, renewing does not. A lane that has no row yet gets one. Of several processes that
-    claim at once, each sees what the one before has taken: the rows are locked in one order until the commit, all that
-    it takes and all that it renews by one statement.
+    Taking a lane raises its fence; a renewal does not. A lane without a row gets one. The rows are locked in one order
+    until the commit, so processes that claim at once see each other's leases.
 
-    With `skip` only the owner's lanes are renewed, and those whose rows another transaction holds are left as they are.
-    With `alone` all lanes but `names` are left as they are.
+    Args:
+        connection: In a transaction.
+        owner: The process.
+        names: The lanes to hold.
+        now: By the clock that leases are measured by.
+        ttl: Seconds that the leases last.
+        skip: Only renew the owner's lanes, and leave those whose rows are locked by another transaction.
+        alone: Leave all lanes but `names` as they are.
     """
-    # Thousands of lanes are renewed every two seconds, so the statements do not name each.
+    # Thousands of lanes are renewed every two seconds, so the statements do not name each of them.
     held = (lanes.c.owner == owner) & (lanes.c.lease_until > now)
     if alone:
         held &= lanes.c.name.in_(names)
@@ -44,9 +53,9 @@ def claim(
     rest = [name for name in names if name not in own and not skip]
     add_lanes(connection, frozenset(rest))
     rows = _locked(connection, or_(held, lanes.c.name.in_(rest)), skip=skip)
-    # Nobody can have changed what they are of.
-    asked = {name: rows[name] for name in names if name in rows}
-    kept = {n: Lease(n, row.fence) for n, row in asked.items() if row.owner == owner and row.lease_until > now}
+    # The rows are locked, so their owners cannot change until the commit.
+    locked = {name: rows[name] for name in names if name in rows}
+    kept = {n: Lease(n, row.fence) for n, row in locked.items() if row.owner == owner and row.lease_until > now}
     if kept:
         left = own - (rows.keys() & set(names))
         renewed = held & lanes.c.name.not_in(left) if left else held
@@ -55,30 +64,30 @@ def claim(
 
 
 def lasting(connection: Connection, owner: str, now: float, seconds: float) -> dict[str, Lease]:
-    """Return the leases of an owner that last for so many seconds more, whoever has locked their rows."""
-    asked = select(lanes).where(lanes.c.owner == owner, lanes.c.lease_until > now + seconds)
-    return {row.name: Lease(row.name, row.fence) for row in connection.execute(asked)}
+    """Return the leases of an owner that last for so many seconds more, even if their rows are locked."""
+    query = select(lanes).where(lanes.c.owner == owner, lanes.c.lease_until > now + seconds)
+    return {row.name: Lease(row.name, row.fence) for row in connection.execute(query)}
 
 
 def _taken(
     connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
 ) -> dict[str, Lease]:
-    given = {name: rows[name] for name in names if name in rows}
-    own = [name for name, row in given.items() if row.owner == owner]
-    free = [name for name, row in given.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
+    known = {name: rows[name] for name in names if name in rows}
+    own = [name for name, row in known.items() if row.owner == owner]
+    free = [name for name, row in known.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
     values = {"owner": owner, "lease_until": until}
     if own:
         connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(values))
     if free:
         connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(values | {"fence": lanes.c.fence + 1}))
-    taken = {name: Lease(name, given[name].fence + 1) for name in free}
-    return {name: Lease(name, given[name].fence) for name in own} | taken
+    taken = {name: Lease(name, known[name].fence + 1) for name in free}
+    return {name: Lease(name, known[name].fence) for name in own} | taken
 
 
 def release(connection: Connection, owner: str | None, names: Sequence[str] | None, *, skip: bool = False) -> None:
-    """Give up lanes of the owner, or of everybody: the next one need not wait for the leases to end.
+    """Release lanes of the owner, or of all owners, so that the next owner need not wait for the leases to expire.
 
-    With `skip` all but those whose rows another transaction holds.
+    With `skip`, lanes whose rows are locked by another transaction are left.
     """
     held = lanes.c.owner.is_not(None) if owner is None else lanes.c.owner == owner
     if names is None:
@@ -92,19 +101,19 @@ def release(connection: Connection, owner: str | None, names: Sequence[str] | No
 
 
 def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
-    """Lock rows against each other's claims, and against settlements.
+    """Lock rows of lanes against other claims and against settlements.
 
-    The rows are locked in the order of their names, as by all others that lock several. Otherwise two transactions
-    could wait for each other, until the server ends one of them after a second.
+    Every transaction that locks several lanes does so in the order of their names. Otherwise two transactions could
+    wait for each other, until the server ends one of them after a second.
     """
-    asked = select(lanes).where(which).order_by(lanes.c.name)
-    return {row.name: row for row in connection.execute(asked.with_for_update(key_share=True, skip_locked=skip))}
+    query = select(lanes).where(which).order_by(lanes.c.name)
+    return {row.name: row for row in connection.execute(query.with_for_update(key_share=True, skip_locked=skip))}
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
-    """Write the lane's own pause, or its end; an operator's stays. Raises LeaseLostError."""
-    asked = select(lanes.c.fence).where(lanes.c.name == lease.lane).with_for_update()
-    row = connection.execute(asked).one_or_none()
+    """Write the lane's own pause, or its end. An operator's pause stays. Raises LeaseLostError."""
+    query = select(lanes.c.fence).where(lanes.c.name == lease.lane).with_for_update()
+    row = connection.execute(query).one_or_none()
     if row is None or row.fence != lease.fence:
         raise LeaseLostError(f"lane {lease.lane}: another process has taken it over")
     connection.execute(
@@ -115,7 +124,7 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
             pause_reason=keys_of(connection).seal_text(
                 pause.reason if pause else None, "lanes.pause_reason", lease.lane
             ),
-            # PostgreSQL's text cannot hold NUL, and a destination's words may.
+            # A destination's text may contain NUL, which PostgreSQL cannot store.
             pause_detail=keys_of(connection).seal_text(
                 pause.detail.replace("\0", "\ufffd") if pause and pause.detail else None,
                 "lanes.pause_detail",
@@ -132,43 +141,44 @@ def paused(connection: Connection, name: str) -> Pause | None:
     return pause_of(keys_of(connection), row) if row else None
 
 
-def meet(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
-    """Note that the process is there until `ttl` seconds from `now`, forget who is there no longer, and read the rest.
+def heartbeat(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
+    """Register the process as a member until `ttl` seconds from `now`, delete expired members, and read the others.
 
-    A process that has crashed leaves a row that others forget; its name never comes again.
+    The row of a crashed process is deleted by the others. Its name is never used again.
     """
     connection.execute(delete(members).where(members.c.name == owner))
-    # Not one that another process is just forgetting, which may be stopped in the middle of that.
-    over = select(members.c.name).where(members.c.until <= now).order_by(members.c.name)
-    gone = connection.execute(over.with_for_update(skip_locked=True)).scalars().all()
+    # Locked rows are skipped: the process that is deleting them may be stopped in the middle of that.
+    expired = select(members.c.name).where(members.c.until <= now).order_by(members.c.name)
+    gone = connection.execute(expired.with_for_update(skip_locked=True)).scalars().all()
     if gone:
         connection.execute(delete(members).where(members.c.name.in_(gone)))
     row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
     connection.execute(insert(members).values(row))
-    there = connection.execute(select(members).where(members.c.until > now)).all()
-    ends = min((each.until for each in there if each.name != owner), default=math.inf)
-    wanted = {each.name: frozenset(orjson.loads(each.lanes)) for each in there}
-    return _meeting(connection, owner, wanted, now, ends)
+    current = connection.execute(select(members).where(members.c.until > now)).all()
+    expiry = min((each.until for each in current if each.name != owner), default=math.inf)
+    candidates = {each.name: frozenset(orjson.loads(each.lanes)) for each in current}
+    return _membership(connection, owner, candidates, now, expiry)
 
 
-def alone(connection: Connection, owner: str, names: Sequence[str], now: float) -> Meeting:
-    """Do the same for the one process that may serve the store: there is nobody to be known to."""
-    return _meeting(connection, owner, {owner: frozenset(names)}, now)
+def sole_membership(connection: Connection, owner: str, names: Sequence[str], now: float) -> Membership:
+    """Return the membership of the only process that may serve the store. It needs no row in `members`."""
+    return _membership(connection, owner, {owner: frozenset(names)}, now)
 
 
-def _meeting(
-    connection: Connection, owner: str, wanted: Mapping[str, frozenset[str]], now: float, ends: float = math.inf
-) -> Meeting:
-    """Read the rest. `ends` is when the first of the other processes is there no longer, if it says no more.
+def _membership(
+    connection: Connection, owner: str, candidates: Mapping[str, frozenset[str]], now: float, expiry: float = math.inf
+) -> Membership:
+    """Read the holders of the lanes. `expiry` is the earliest time at which another member expires.
 
-    One that has died between its last meeting and its claim is known for longer than its leases last.
+    Leases count too: a process that dies between its heartbeat and its claim is a member for longer than its leases
+    last.
     """
     held = select(lanes.c.name, lanes.c.owner, lanes.c.lease_until).where(
         lanes.c.owner.is_not(None), lanes.c.lease_until > now
     )
     leased = connection.execute(held).all()
-    return Meeting(
-        wanted,
+    return Membership(
+        candidates,
         holders={row.name: row.owner for row in leased},
-        soonest=min((ends, *(row.lease_until for row in leased if row.owner != owner))) - now,
+        next_expiry=min((expiry, *(row.lease_until for row in leased if row.owner != owner))) - now,
     )

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import READ_BYTES, Queue, RemoteCommits, raw
+from bridge.store.driver import READ_BYTES, QueueReader, RemoteCommits, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
 from bridge.store.postgres_listener import CHANNEL, Listener
 from bridge.store.postgres_queue import LOCK_SECONDS
@@ -158,9 +158,9 @@ class PostgresDriver:
         """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
         return self._transactions
 
-    def queue(self) -> Queue:
+    def queue(self) -> QueueReader:
         """Give the hot questions; see `Driver.queue`."""
-        return _Queue()
+        return _PostgresQueueReader()
 
     @contextlib.contextmanager
     def read_transaction(self, connection: Connection) -> Iterator[None]:
@@ -323,8 +323,8 @@ FROM (
 ) AS due WHERE before < %s ORDER BY delivery"""
 
 
-class _Queue:
-    """The hot questions; see `bridge.store.driver.Queue`."""
+class _PostgresQueueReader:
+    """The hot questions; see `bridge.store.driver.QueueReader`."""
 
     def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(_DUE, (lane, after, lane, limit)).fetchall()

@@ -1,17 +1,16 @@
-"""The two hot ways into PostgreSQL's tables: many events, or many outcomes, with one call of a function of ours each.
+"""The hot path into PostgreSQL's tables: many events, or many outcomes, with one call of a database function.
 
-A function keeps its statement's plan from call to call, where a prepared statement would need the session to be the
-same one (behind a pooler it is not); parsing and planning anew cost as much as writing twenty events. `migrate` makes
-the functions. A call takes all rows of a group as one JSON array: the driver then converts one parameter instead of
-thousands. Where it is not inside a transaction it is one by itself, which the server ends without waiting for this
-process; so a process that is stopped at any moment never leaves a lock behind.
+A function keeps the plan of its statement from call to call. A prepared statement would need the same session, which a
+pooler does not keep, and planning anew costs as much as writing twenty events. `migrate` makes the functions. A call
+takes all rows of a group as one JSON array, so the driver converts one parameter instead of thousands. A call outside a
+transaction is one by itself, which the server ends without waiting for this process. So a process that is stopped at
+any moment never leaves a lock behind.
 
-**Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in their order.
-PostgreSQL gives them out before the commit, and of two processes that accept at once the one with the lower ids may
-commit later. So whoever accepts takes its turn first, by a lock that lasts until its commit (`TURN`). That costs
-little, since a commit carries all that waits. What follows it in the function sees what was committed while it waited
-(https://www.postgresql.org/docs/current/xfunc-volatility.html: volatile functions obtain a fresh snapshot at the start
-of each query they execute).
+**Order.** A lane reads its queue on from the highest id that it knows, so ids must become visible in order. PostgreSQL
+assigns ids before the commit, and of two processes that accept at once, the one with the lower ids may commit later.
+Therefore each accept first takes a lock that lasts until its commit (`TURN`). That costs little, since a commit carries
+all waiting events. The queries after the lock see everything that was committed while the function waited, because a
+volatile function takes a new snapshot for each query (https://www.postgresql.org/docs/current/xfunc-volatility.html).
 """
 
 import time
@@ -23,22 +22,22 @@ import orjson
 from sqlalchemy import Connection, text
 
 from bridge.store.driver import LOCK_NOT_AVAILABLE, raw
-from bridge.store.sqlite_queue import ACCEPTED, SETTLED, Settled
+from bridge.store.sqlite_queue import ACCEPTED, SETTLED, SettleResult
 from bridge.store.transaction import TURN
 
 LOCK_SECONDS = 5
-"""How long a statement waits for what another transaction holds before the sender is told to come again."""
+"""Time that a statement waits for another transaction's lock before it fails and the sender gets 503."""
 ROW_MILLISECONDS = 250
-"""How long outcomes wait for a row that another transaction holds before the others are written without that one."""
+"""Time that outcomes wait for a locked row. Then the others are written without it."""
 SKIP_SECONDS = 5.0
-"""How long, after such a wait, no outcome waits for a row that is held."""
+"""Time after such a wait during which no outcome waits for a locked row."""
 
 _ROWS_LIMIT = 4_096
 _NUL = b"\\u0000"
 _REPLACED = b"\\ufffd"
 
-# What was erased is not kept again (`tombstones`). As questions of their own they look into the keys' indexes; as
-# NOT EXISTS the whole table may be read for each call.
+# An erased event is not kept again (`tombstones`). These scalar subqueries use the indexes of the keys; with NOT EXISTS
+# the planner may read the whole table for each call.
 _ACCEPT = """
 WITH given AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
@@ -71,11 +70,11 @@ WITH given AS MATERIALIZED (
 )
 SELECT added.id FROM added"""
 
-# The lock on the lane's row has a process that takes the lane over wait for this commit, and this statement for its;
-# what it then reads of the row is the newest. The UPDATE leaves alone what an operator has ended meanwhile; the
-# attempt was made all the same. Of a delivery that has been erased, or moved to another route, nothing is kept: it is
-# tried there as if it had not been. An attempt that is there already was written by this same settlement, when the
-# answer to its commit was lost.
+# The lock on the lane's row makes a process that takes the lane over wait for this commit, and this statement wait for
+# that process's. It then reads the newest row. The UPDATE skips a delivery that an operator has ended meanwhile; its
+# attempt was made and is written all the same. Nothing is written for a delivery that was erased or moved to another
+# route: it is tried there from the beginning. An attempt that exists already was written by this same settlement, when
+# the answer to its commit was lost.
 _SETTLE = """
 WITH given AS MATERIALIZED (
   SELECT * FROM json_to_recordset(group_of_rows) AS g(
@@ -103,7 +102,7 @@ WITH given AS MATERIALIZED (
 )
 {result}"""
 
-# A lane that is locked is neither lost nor ours.
+# A lane whose row is locked is neither lost nor held.
 _FREE = """free AS MATERIALIZED (
   SELECT d.id FROM deliveries d WHERE d.id IN (SELECT g.delivery FROM given g) ORDER BY d.id
   FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -124,22 +123,22 @@ WHERE EXISTS (SELECT 1 FROM lanes l WHERE l.name = g.lane)
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of ours in the database."""
+    """A function that the program keeps in the database."""
 
     name: str
     signature: str
-    """Its arguments and what it returns."""
+    """Its arguments and its result."""
     settings: Mapping[str, str]
     body: str
 
     @property
     def statement(self) -> str:
-        """The statement that makes it, or puts it in the place of an earlier one."""
+        """SQL that creates or replaces the function."""
         settings = " ".join(f"SET {name} = '{value}'" for name, value in self.settings.items())
         return f"CREATE OR REPLACE FUNCTION {self.name}{self.signature}\nLANGUAGE plpgsql {settings} AS $${self.body}$$"
 
 
-# The plan is kept while the tables grow under it, so it may not be one that suits an empty table.
+# The plan is kept while the tables grow, so it must not be one for an empty table.
 _PLAN: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 FUNCTIONS: Final = (
     Function(
@@ -161,7 +160,7 @@ BEGIN
 RETURN QUERY {_SETTLE.format(skip="", free="", is_free="", result=_LOST)};
 END """,
     ),
-    # Some outcomes of a group concern a row that another transaction holds: the others are written.
+    # For a group in which some rows are locked by another transaction: the others are written.
     Function(
         "leadbridge_settle_unlocked",
         "(group_of_rows json, of_lanes text[]) RETURNS TABLE (lost_lane text, lost_fence int, locked bigint)",
@@ -180,7 +179,7 @@ _PRESENT: Final = text(
 
 
 def functions_differ(connection: Connection) -> bool:
-    """Tell whether a function in the database is missing, or is not the one of this version of the program."""
+    """Return True if a function in the database is missing or differs from this version's."""
     found = connection.execute(_PRESENT, {"names": [each.name for each in FUNCTIONS]})
     present = {name: (body, sorted(config or ())) for name, body, config in found}
     wanted = {
@@ -190,13 +189,13 @@ def functions_differ(connection: Connection) -> bool:
 
 
 def make_functions(connection: Connection) -> None:
-    """Make the functions, or put the present ones in the place of earlier ones."""
+    """Create or replace the functions."""
     for each in FUNCTIONS:
         connection.execute(text(each.statement))
 
 
-class PostgresInlets:
-    """Those of one connection; the counterpart of `bridge.store.sqlite_queue.Inlets`."""
+class PostgresQueueWriter:
+    """The functions of one connection; the counterpart of `bridge.store.sqlite_queue.SqliteQueueWriter`."""
 
     rows_limit = _ROWS_LIMIT
 
@@ -205,26 +204,26 @@ class PostgresInlets:
         self._info = connection.info
 
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
-        """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
+        """Write rows of `ACCEPTED` with different ids. Returns the ids of known events, which stay as they are."""
         payloads = [row[_PAYLOAD] for row in rows]
         given = _json([_event(row) for row in rows])
         new = self._driver.execute(_CALL_ACCEPT, (given, payloads), binary=True).fetchall()
         added = {event_id for (event_id,) in new}
         return [row[0] for row in rows if row[0] not in added]
 
-    def settle(self, rows: Sequence[tuple[Any, ...]]) -> Settled:
-        """Write rows of `SETTLED`, but for those of lost leases, and those that another transaction has locked."""
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> SettleResult:
+        """Write rows of `SETTLED`, except those of lost leases and those that another transaction has locked."""
         lanes = list({row[_LANE] for row in rows})
         given = _json([dict(zip(SETTLED, row, strict=True)) for row in rows])
         if time.monotonic() >= self._info.get(_SKIPS, 0.0):
             try:
-                return Settled(set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall()))
+                return SettleResult(set(self._driver.execute(_CALL_SETTLE, (given, lanes)).fetchall()))
             except Exception as error:
                 if getattr(error, "sqlstate", None) != LOCK_NOT_AVAILABLE or self._driver.info.transaction_status:
                     raise
             self._info[_SKIPS] = time.monotonic() + SKIP_SECONDS
         found = self._driver.execute(_CALL_SETTLE_UNLOCKED, (given, lanes)).fetchall()
-        return Settled(
+        return SettleResult(
             {(lane, fence) for lane, fence, _ in found if lane is not None},
             frozenset(locked for _, _, locked in found if locked is not None),
         )
@@ -234,7 +233,7 @@ _CALL_ACCEPT = "SELECT leadbridge_accept(%s::json, %b::bytea[])"
 _CALL_SETTLE = "SELECT lost_lane, lost_fence FROM leadbridge_settle(%s::json, %s::text[])"
 _CALL_SETTLE_UNLOCKED = "SELECT lost_lane, lost_fence, locked FROM leadbridge_settle_unlocked(%s::json, %s::text[])"
 _SKIPS = "rows locked"
-"""The name in a connection's `info` of the time until which no outcome waits for a row."""
+"""Key in a connection's `info` for the time until which no outcome waits for a row."""
 _PAYLOAD = ACCEPTED.index("payload")
 _LANE = SETTLED.index("lane")
 

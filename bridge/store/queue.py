@@ -1,9 +1,9 @@
-"""The changes that are committed in groups, and how a group is written: one statement for each kind."""
+"""Changes that are committed in groups. A group is written with one statement for each kind of change."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 from sqlalchemy import Connection
@@ -11,21 +11,23 @@ from sqlalchemy import Connection
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.interface import Attempt, Lease, NewDelivery, RoutedEvent, Settlement
-from bridge.store.postgres_queue import PostgresInlets
-from bridge.store.sqlite_queue import Inlets
+from bridge.store.postgres_queue import PostgresQueueWriter
+from bridge.store.sqlite_queue import SqliteQueueWriter
 
 T = TypeVar("T")
 
+_QueueWriter: TypeAlias = SqliteQueueWriter | PostgresQueueWriter
+
 
 class Accept(NamedTuple):
-    """Keep events with their deliveries. Result: for each whether it is new."""
+    """Stores events with their deliveries. The result is a list: True for each new event."""
 
     routed: Sequence[RoutedEvent]
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write what became of deliveries. Result: the ids of those that are locked, or LeaseLostError."""
+    """Writes outcomes of deliveries. The result is the ids of the locked deliveries, or LeaseLostError."""
 
     lease: Lease
     settlements: Sequence[Settlement]
@@ -33,7 +35,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Anything else, as a function of the connection, inside the group's transaction. Result: what it returns."""
+    """Any other change: a function that is called with the connection in the group's transaction."""
 
     function: Callable[[Connection], object]
 
@@ -42,10 +44,10 @@ Change = Accept | Settle | Call
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
-    """Write a group of changes inside the transaction that is open, and give each one's result, in their order."""
-    inlets, keys = _inlets(connection), keys_of(connection)
-    accepted = iter(_accept(inlets, keys, [change for change in changes if isinstance(change, Accept)]))
-    settled = iter(_settle(inlets, keys, [change for change in changes if isinstance(change, Settle)]))
+    """Write a group of changes in the open transaction, and return their results in order."""
+    writer, keys = _queue_writer(connection), keys_of(connection)
+    accepted = iter(_accept(writer, keys, [change for change in changes if isinstance(change, Accept)]))
+    settled = iter(_settle(writer, keys, [change for change in changes if isinstance(change, Settle)]))
     results: list[object] = []
     for change in changes:
         if isinstance(change, Accept):
@@ -58,27 +60,29 @@ def write(connection: Connection, changes: Sequence[Change]) -> list[object]:
 
 
 def is_one_statement(connection: Connection, changes: Sequence[Change]) -> bool:
-    """Tell whether `write` writes the group with one statement: then that is a transaction by itself."""
+    """Return True if `write` writes the group with one statement, which is then a transaction by itself."""
     kinds = {type(change) for change in changes}
-    limit = _inlets(connection).rows_limit
+    limit = _queue_writer(connection).rows_limit
     if kinds == {Accept}:
         return sum(len(change.routed) for change in changes if isinstance(change, Accept)) <= limit
     return kinds == {Settle} and sum(len(c.settlements) for c in changes if isinstance(c, Settle)) <= limit
 
 
-def _inlets(connection: Connection) -> Inlets | PostgresInlets:
-    return PostgresInlets(connection) if connection.dialect.name == "postgresql" else Inlets.of(connection)
+def _queue_writer(connection: Connection) -> _QueueWriter:
+    return (
+        PostgresQueueWriter(connection) if connection.dialect.name == "postgresql" else SqliteQueueWriter.of(connection)
+    )
 
 
-def _accept(inlets: Inlets | PostgresInlets, keys: KeyRing, accepts: Sequence[Accept]) -> list[list[bool]]:
+def _accept(writer: _QueueWriter, keys: KeyRing, accepts: Sequence[Accept]) -> list[list[bool]]:
     asked = [[(bytes.fromhex(each.event.id), each) for each in accept.routed] for accept in accepts]
     routed: dict[bytes, RoutedEvent] = {}
     for pairs in asked:
         for event_id, each in pairs:
-            # Of an event that stands in the group twice, the first is the new one.
+            # If the group holds an event twice, the first one is new.
             routed.setdefault(event_id, each)
-    for part in _chunks(list(routed.items()), inlets.rows_limit):
-        for known in inlets.accept([_event_row(keys, event_id, each) for event_id, each in part]):
+    for part in _chunks(list(routed.items()), writer.rows_limit):
+        for known in writer.accept([_event_row(keys, event_id, each) for event_id, each in part]):
             del routed[known]
     return [[routed.pop(event_id, None) is each for event_id, each in pairs] for pairs in asked]
 
@@ -101,7 +105,7 @@ def _event_row(keys: KeyRing, event_id: bytes, routed: RoutedEvent) -> tuple[Any
 
 
 def _sealed(keys: KeyRing, event_id: bytes, deliveries: tuple[NewDelivery, ...]) -> tuple[NewDelivery, ...]:
-    """Encrypt why a delivery cannot be made, where one of them cannot."""
+    """Encrypt the problems of deliveries that cannot be made."""
     if not any(each.problem for each in deliveries):
         return deliveries
     return tuple(
@@ -112,18 +116,16 @@ def _sealed(keys: KeyRing, event_id: bytes, deliveries: tuple[NewDelivery, ...])
 
 @lru_cache(maxsize=1_024)
 def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
-    """Give the deliveries as `inlets` takes them; nearly every event of a chatbot has the same."""
+    """Return the deliveries as the queue writers take them. Nearly all events of a chatbot have the same."""
     return orjson.dumps([tuple(each) for each in deliveries]).decode()
 
 
-def _settle(
-    inlets: Inlets | PostgresInlets, keys: KeyRing, settles: Sequence[Settle]
-) -> list[frozenset[int] | LeaseLostError]:
+def _settle(writer: _QueueWriter, keys: KeyRing, settles: Sequence[Settle]) -> list[frozenset[int] | LeaseLostError]:
     lost: set[tuple[str, int]] = set()
     locked: set[int] = set()
     rows = [_settlement_row(keys, settle.lease, each) for settle in settles for each in settle.settlements]
-    for part in _chunks(rows, inlets.rows_limit):
-        settled = inlets.settle(part)
+    for part in _chunks(rows, writer.rows_limit):
+        settled = writer.settle(part)
         lost |= settled.lost
         locked |= settled.locked
     return [
@@ -175,7 +177,7 @@ def _attempt_values(keys: KeyRing, event_id: tuple[bytes, ...], attempt: Attempt
         attempt.outcome,
         attempt.reason.value if attempt.reason else None,
         attempt.status,
-        # Not its route: a delivery that is moved to another one keeps its attempts.
+        # Not bound to the route: a delivery that is moved to another route keeps its attempts.
         keys.seal_text(attempt.detail, "attempts.detail", *event_id, attempt.number, attempt.started_at),
     )
 

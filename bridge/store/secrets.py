@@ -1,4 +1,4 @@
-"""The secrets of destinations that change while they are in use: the statements on `secrets`."""
+"""Secrets of destinations that change in use, such as refresh tokens."""
 
 from sqlalchemy import Connection, select, update
 
@@ -8,7 +8,7 @@ from bridge.store.transaction import insert_missing
 
 
 def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
-    """Keep a value instead of the one that was kept under this name before."""
+    """Write a value, and replace the one with this name."""
     sealed = keys_of(connection).seal_text(value, "secrets.value", destination, name)
     row = {"destination": destination, "name": name, "value": sealed, "kept_at": now}
     insert_missing(connection, secrets, [row])
@@ -16,7 +16,7 @@ def keep(connection: Connection, destination: str, name: str, value: str, now: f
     connection.execute(update(secrets).where(where).values(value=sealed, kept_at=now))
 
 
-def kept(connection: Connection, destination: str, name: str) -> str | None:
+def read(connection: Connection, destination: str, name: str) -> str | None:
     """Read a value; None if there is none."""
     where = (secrets.c.destination == destination) & (secrets.c.name == name)
     found: str | None = connection.execute(select(secrets.c.value).where(where)).scalar_one_or_none()

@@ -32,7 +32,7 @@ from bridge.store.interface import (
     Delivery,
     Due,
     Lease,
-    Meeting,
+    Membership,
     Pause,
     PruneResult,
     QuarantinedRequest,
@@ -150,13 +150,13 @@ class SqlStore:
             ids = [each for each in ids if each > last]
         return []
 
-    async def meet(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Meeting:
-        """Be known to the others, and learn of them; see `Store.meet`."""
-        meeting = await self._leases.meet(owner, names, now, ttl)
+    async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
+        """Be known to the others, and learn of them; see `Store.heartbeat`."""
+        membership = await self._leases.heartbeat(owner, names, now, ttl)
         # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
         # is not in it: the fewer events share a commit, the more each costs.
-        self._writer.spacing = min((len(meeting.wanted) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
-        return meeting
+        self._writer.spacing = min((len(membership.candidates) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
+        return membership
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""
@@ -221,9 +221,9 @@ class SqlStore:
         """Keep a destination's secret; see `Store.keep_secret`."""
         await self._call(lambda c: secrets.keep(c, destination, name, value, now))
 
-    async def kept_secret(self, destination: str, name: str) -> str | None:
-        """Read a destination's secret; see `Store.kept_secret`."""
-        return await self._read(lambda c: secrets.kept(c, destination, name))
+    async def read_secret(self, destination: str, name: str) -> str | None:
+        """Read a destination's secret; see `Store.read_secret`."""
+        return await self._read(lambda c: secrets.read(c, destination, name))
 
     async def note(self, entry: Entry, now: float) -> int:
         """Keep an entry of the audit log; see `Store.note`."""

@@ -21,9 +21,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
-from bridge.store.driver import Queue, RemoteCommits, raw
+from bridge.store.driver import QueueReader, RemoteCommits, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
-from bridge.store.sqlite_statements import Statements
+from bridge.store.sqlite_statements import SqliteQueueReader
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's lock before the sender is told to come again."""
@@ -188,9 +188,9 @@ class SqliteDriver:
             else:
                 log.warning("store_file_closed_to_others", file=str(file))
 
-    def queue(self) -> Queue:
+    def queue(self) -> QueueReader:
         """Give the hot questions; see `Driver.queue`."""
-        return Statements(self.dialect)
+        return SqliteQueueReader(self.dialect)
 
     def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
         """Do nothing: a question of an embedded engine waits for nobody."""

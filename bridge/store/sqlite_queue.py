@@ -1,9 +1,9 @@
-"""The two hot ways into the embedded engine's tables: many events, or many outcomes, with one statement each.
+"""The hot path into SQLite's tables: many events, or many outcomes, with one statement.
 
-A view that holds nothing, whose trigger spreads a row over the tables that it concerns. What a group of changes brings
-is so written by a single call of the driver, which gives up the interpreter lock once for all of it: with a statement
-for each table the writer's thread and the event loop wait for each other some twenty times per commit
-(docs/architecture.md, "Hot paths"). Views and triggers are temporary objects of one connection: no migration sees them.
+The statement inserts into an empty view, whose trigger distributes each row over the tables. A group is thus written by
+one call of the driver, which releases the interpreter lock once. With a statement for each table, the writer's thread
+and the event loop wait for each other some twenty times per commit (docs/internals/store.md). The views and triggers
+are temporary objects of the connection, so migrations do not see them.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from bridge.store.driver import raw
 
 ROWS_LIMIT = 64
-"""The most rows of one statement: what a group brings beyond it goes into another one of the same transaction."""
-_INFO = "inlets"
+"""Most rows of one statement. Further rows of a group go into another statement of the same transaction."""
+_INFO = "queue_writer"
 
 ACCEPTED = (
     "id",
@@ -57,9 +57,9 @@ SETTLED = (
     "lane",
     "fence",
 )
-"""A row of `settle`: what becomes of a delivery, its attempt (`number` is null where there was none), the lease."""
+"""A row of `settle`: the new state of a delivery, its attempt (`number` is null if there was none), the lease."""
 
-# What was erased is as good as known (`tombstones`).
+# An event that was erased counts as known (`tombstones`).
 _ACCEPT = """
 CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
   INSERT INTO events (id, received_at, chatbot, state, type, form, payload, verified_by)
@@ -78,8 +78,8 @@ CREATE TEMP TRIGGER accept INSTEAD OF INSERT ON accepted BEGIN
       value ->> 2
     FROM json_each(NEW.deliveries) WHERE changes() = 1;
 END"""
-# The UPDATE leaves alone what an operator has ended meanwhile; the attempt was made all the same. Of a delivery that
-# has been erased, or moved to another route, nothing is kept: it is tried there as if it had not been.
+# The UPDATE skips a delivery that an operator has ended meanwhile; its attempt was made and is written all the same.
+# Nothing is written for a delivery that was erased or moved to another route: it is tried there from the beginning.
 _SETTLE = """
 CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
   SELECT leadbridge_lost(NEW.lane, NEW.fence) WHERE NOT EXISTS
@@ -98,17 +98,17 @@ CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled BEGIN
 END"""
 
 
-class Settled(NamedTuple):
-    """What came of rows of `SETTLED`."""
+class SettleResult(NamedTuple):
+    """The result of writing rows of `SETTLED`."""
 
     lost: AbstractSet[tuple[str, int]]
-    """The leases (lane and fence) that are lost: nothing of their rows was written."""
+    """Lost leases (lane and fence). None of their rows was written."""
     locked: frozenset[int] = frozenset()
-    """The deliveries of which nothing was written, because another transaction holds a row that they need."""
+    """Deliveries that were not written, because another transaction has locked a row that they need."""
 
 
-class Inlets:
-    """Those of one connection. Used by the thread that uses the connection, inside a transaction or alone."""
+class SqliteQueueWriter:
+    """The views and triggers of one connection. Used by the connection's thread, inside a transaction or alone."""
 
     rows_limit = ROWS_LIMIT
 
@@ -116,7 +116,7 @@ class Inlets:
         self._driver = raw(connection)
         self._known: list[bytes] = []
         self._lost: list[tuple[str, int]] = []
-        # A trigger tells of the rare rows only, since each such call takes the interpreter lock.
+        # A trigger reports rare rows only, since each such call takes the interpreter lock.
         self._driver.create_function("leadbridge_known", 1, self._known.append)
         self._driver.create_function("leadbridge_lost", 2, lambda *lease: self._lost.append(lease))
         for view, columns in (("accepted", ACCEPTED), ("settled", SETTLED)):
@@ -128,24 +128,24 @@ class Inlets:
         self._settle = _Insert("settled", len(SETTLED))
 
     @classmethod
-    def of(cls, connection: Connection) -> "Inlets":
-        """Give those of a connection, made when they are first asked for."""
-        made: Inlets | None = connection.info.get(_INFO)
-        if made is None:
-            made = connection.info[_INFO] = cls(connection)
-        return made
+    def of(cls, connection: Connection) -> "SqliteQueueWriter":
+        """Return the writer of a connection, made at its first use."""
+        writer: SqliteQueueWriter | None = connection.info.get(_INFO)
+        if writer is None:
+            writer = connection.info[_INFO] = cls(connection)
+        return writer
 
     def accept(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
-        """Write rows of `ACCEPTED` with different ids; give the ids of known events, which stay as they are."""
+        """Write rows of `ACCEPTED` with different ids. Returns the ids of known events, which stay as they are."""
         self._known.clear()
         self._driver.execute(self._accept.rows(len(rows)), [value for row in rows for value in row])
         return list(self._known)
 
-    def settle(self, rows: Sequence[tuple[Any, ...]]) -> Settled:
-        """Write rows of `SETTLED`, but for those of lost leases."""
+    def settle(self, rows: Sequence[tuple[Any, ...]]) -> SettleResult:
+        """Write rows of `SETTLED`, except those of lost leases."""
         self._lost.clear()
         self._driver.execute(self._settle.rows(len(rows)), [value for row in rows for value in row])
-        return Settled(set(self._lost))
+        return SettleResult(set(self._lost))
 
 
 class _Insert:

@@ -1,8 +1,6 @@
-"""The hot questions of the embedded engine: written with the tables, compiled once, given to the driver as text.
+"""The hot queries of SQLite: built from the tables, compiled once, and passed to the driver as text.
 
-SQLAlchemy's own execution of a statement costs several times what the database does (docs/architecture.md, "Hot
-paths"). So each is compiled here from the same tables that the migrations build, and its row of values is repeated as
-often as there are rows.
+SQLAlchemy's execution of a statement costs several times as much as the database's (docs/internals/store.md).
 """
 
 from collections.abc import Sequence
@@ -49,10 +47,10 @@ _PAYLOAD = READ_COLUMNS.index(events.c.payload)
 
 
 class Repeated:
-    """A statement with one row of parameters in it, that can be had for any number of rows."""
+    """A statement with one row of parameters, repeated for any number of rows."""
 
     def __init__(self, statement: ClauseElement, dialect: Dialect, columns: int) -> None:
-        """Compile it. `columns` is the number of parameters in the row."""
+        """Compile the statement. `columns` is the number of parameters in the row."""
         row = f"({', '.join('?' * columns)})"
         compiled = str(statement.compile(dialect=dialect))
         head, found, tail = compiled.partition(row)
@@ -62,7 +60,7 @@ class Repeated:
         self._texts: dict[int, str] = {}
 
     def rows(self, count: int) -> str:
-        """Give the text for `count` rows."""
+        """Return the text for `count` rows."""
         known = self._texts.get(count)
         if known is None:
             known = self._head + ", ".join([self._row] * count) + self._tail
@@ -70,11 +68,11 @@ class Repeated:
         return known
 
 
-class Statements:
-    """Implements `bridge.store.driver.Queue`. Thread-safe once made, but for harmless double work."""
+class SqliteQueueReader:
+    """Implementation of `bridge.store.driver.QueueReader`. Thread-safe, at worst with double work."""
 
     def __init__(self, dialect: Dialect) -> None:
-        """Compile them all: some milliseconds, once per process."""
+        """Compile all statements: a few milliseconds, once per process."""
         wanted = _rows("wanted", [deliveries.c.id])
         self.read_text = Repeated(
             select(*READ_COLUMNS)
@@ -100,13 +98,13 @@ class Statements:
         )
 
     def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
-        """Read what is due; see `Queue.due`."""
+        """Read due deliveries; see `QueueReader.due`."""
         # The last parameter is the OFFSET that SQLAlchemy's SQLite dialect adds to a LIMIT.
         rows: Sequence[Sequence[Any]] = raw(connection).execute(self.due_text, (lane, after, limit, 0)).fetchall()
         return rows
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        """Read deliveries; see `Queue.read`."""
+        """Read deliveries; see `QueueReader.read`."""
         rows: list[Sequence[Any]] = []
         size = 0
         cursor = raw(connection).execute(self.read_text.rows(len(ids)), list(ids))
@@ -120,24 +118,24 @@ class Statements:
 
 
 PENDING = text("deliveries.state = 'pending'")
-"""Literal, not a parameter, so that the planner sees that the partial index answers it."""
+"""A literal, not a parameter, so that the planner can use the partial index."""
 
 
 def _rows(name: str, columns: Sequence[Column[Any]]) -> CTE:
-    """Give a list of rows as a table to join with."""
+    """Return a list of rows as a table to join with."""
     names = [column(each.name, each.type) for each in columns]
     return values(*names, name=name).data([tuple(bindparam(f"{each.name}_") for each in columns)]).cte(name)
 
 
 def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
-    """Return the delivery of a row of `READ_COLUMNS`, decrypted."""
+    """Decrypt a row of `READ_COLUMNS` and return its delivery."""
     identity, event_id, chatbot, payload, received_at, verified_by, route, attempts, failures, since, memo, _ = row
     payload = bytes(payload)
     try:
         payload = keys.open(payload, "events.payload", event_id)
         memo = keys.open_text(memo, "deliveries.memo", event_id, route)
     except DamagedError as error:
-        # It becomes a dead letter, since no record can be made of it; the others of the lane go on.
+        # Without a payload the delivery becomes a dead letter, and the lane goes on with the others.
         log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
         payload, memo = b"", None
     return Delivery(

@@ -43,7 +43,7 @@ class Rig:
         self.run: asyncio.Task[None] | None = None
 
     async def start(self, *, changed: bool = False) -> None:
-        await self.store.meet("me", ["crm"], self.clock(), 1e9)
+        await self.store.heartbeat("me", ["crm"], self.clock(), 1e9)
         self.lease = (await self.store.claim("me", ["crm"], self.clock(), 1e9))["crm"]
         clock = LaneClock(self.clock, self.steady, self.destination.retry)
         self.lane = Lane(

@@ -154,7 +154,7 @@ async def test_whoever_is_left_looks_when_one_ends_that_died_before_it_could_cla
     """It had said that it was there, and had no lease whose end would have been waited for."""
     monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
     ghost = SqlStore(ToldDriver(database))
-    await ghost.meet("ghost", ["crm", "mail"], asyncio.get_running_loop().time(), 1)
+    await ghost.heartbeat("ghost", ["crm", "mail"], asyncio.get_running_loop().time(), 1)
     left = start("crm", "mail")
     await until(lambda: len(left.working) == 1)
     await until(lambda: left.working == {"crm", "mail"})

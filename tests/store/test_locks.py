@@ -44,21 +44,21 @@ async def test_one_that_is_stopped_in_the_middle_of_a_claim_does_not_keep_the_ot
     stores: list[SqlStore], database: str
 ) -> None:
     driver, (store, other) = ToldDriver(database), stores
-    await store.meet("me", ["one", "two"], NOW, LEASE_SECONDS)
-    await other.meet("other", ["one", "two"], NOW, LEASE_SECONDS)
+    await store.heartbeat("me", ["one", "two"], NOW, LEASE_SECONDS)
+    await other.heartbeat("other", ["one", "two"], NOW, LEASE_SECONDS)
     assert await store.claim("me", ["one"], NOW, LEASE_SECONDS)
     assert await other.claim("other", ["two"], NOW, LEASE_SECONDS)
     stopped = driver.connect()
     with contextlib.closing(raw(stopped)):
         raw(stopped).execute(driver.begin_own)
-        lease.meet(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
+        lease.heartbeat(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         held = lease_rows.claim(stopped, "other", ["one", "two", "three"], NOW, LEASE_SECONDS)
         assert held.keys() == {"two", "three"}
         # Nothing follows. What it holds is free before anybody's lease is over, and it is dead before long.
         async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
             # Its own lane at once, and the free one as soon as the server has ended the other's transaction.
             assert "one" in await store.claim("me", ["one", "three"], NOW, LEASE_SECONDS)
-            await store.meet("me", ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
+            await store.heartbeat("me", ["one", "two"], NOW + LEASE_SECONDS, LEASE_SECONDS)
             while not await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS):
                 pass
             assert (await store.claim("me", ["two"], NOW + LEASE_SECONDS, LEASE_SECONDS)).keys() == {"two"}
@@ -110,7 +110,7 @@ async def test_a_lane_whose_row_is_locked_is_the_only_one_that_waits(stores: lis
         with pytest.raises(RowLockedError):
             await store.pause(leases["crm"], Pause("lane", "unreachable"))
         assert await store.accept([routed("crm")]) == [True]
-        await store.meet("me", ["crm", "mail"], NOW, LEASE_SECONDS)
+        await store.heartbeat("me", ["crm", "mail"], NOW, LEASE_SECONDS)
     assert await store.settle(leases["crm"], [delivered(1)]) == frozenset()
     assert await store.claim("me", ["crm"], NOW, LEASE_SECONDS) == {"crm": leases["crm"]}
 
@@ -160,7 +160,7 @@ async def _process(store: SqlStore, number: int) -> None:
         share = [lane for lane in LANES if chance.random() < 0.7]
         match chance.randrange(6):
             case 0:
-                await store.meet(owner, share, time.time(), 1)
+                await store.heartbeat(owner, share, time.time(), 1)
             case 1 | 2:
                 leases = await store.claim(owner, [*share, *leases], time.time(), 1)
             case 3:

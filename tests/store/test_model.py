@@ -160,12 +160,12 @@ class StoreModel(RuleBasedStateMachine):
     @rule(owner=owners, lanes=st.frozensets(destinations))
     def meet(self, owner: str, lanes: frozenset[str]) -> None:
         """A process says which lanes it would work, and learns of the others and of who works which."""
-        meeting = self.run(self.store.meet(owner, sorted(lanes), self.now, LEASE))
+        membership = self.run(self.store.heartbeat(owner, sorted(lanes), self.now, LEASE))
         others = {} if self.driver.exclusive else self.members
         self.members = {name: each for name, each in others.items() if each[1] > self.now}
         self.members[owner] = (lanes, self.now + LEASE)
-        assert meeting.wanted == {name: known for name, (known, _) in self.members.items()}
-        assert meeting.holders == {name: holder for name, (holder, until) in self.held.items() if until > self.now}
+        assert membership.candidates == {name: known for name, (known, _) in self.members.items()}
+        assert membership.holders == {name: holder for name, (holder, until) in self.held.items() if until > self.now}
 
     @rule(owner=owners, name=destinations)
     def claim(self, owner: str, name: str) -> None:

@@ -120,7 +120,7 @@ async def test_processes_that_keep_the_same_at_once_do_not_collide(store: SqlSto
     for number in range(5):
         keeping = [each.keep_secret("crm", f"token {number}", "value", NOW) for each in (store, other)]
         await asyncio.gather(*keeping)
-    assert await other.kept_secret("crm", "token 4") == "value"
+    assert await other.read_secret("crm", "token 4") == "value"
 
 
 # -- news
@@ -253,8 +253,8 @@ async def test_leases_are_measured_by_the_servers_clock(database: str) -> None:
     await store.claim("one", ["crm"], 0.0, 100)
     # Whatever another machine's clock says.
     assert await store.claim("other", ["crm"], 1e12, 100) == {}
-    meeting = await store.meet("other", ["crm"], 1e12, 100)
-    assert meeting.holders == {"crm": "one"}
+    membership = await store.heartbeat("other", ["crm"], 1e12, 100)
+    assert membership.holders == {"crm": "one"}
     await store.close()
 
 
@@ -365,13 +365,13 @@ async def test_a_refused_request_does_not_wait_for_a_table_that_is_locked(
 
 async def test_processes_leave_each_other_time_for_their_turns(store: SqlStore, other: SqlStore) -> None:
     turn = ToldDriver.turn_seconds
-    await store.meet("one", ["crm"], NOW, 60.0)
+    await store.heartbeat("one", ["crm"], NOW, 60.0)
     assert store._writer.spacing == 0
-    await other.meet("two", ["crm"], NOW, 60.0)
-    await store.meet("one", ["crm"], NOW, 60.0)
+    await other.heartbeat("two", ["crm"], NOW, 60.0)
+    await store.heartbeat("one", ["crm"], NOW, 60.0)
     assert (store._writer.spacing, other._writer.spacing) == (turn, turn)
     for number in range(20):
-        await other.meet(f"further {number}", ["crm"], NOW, 60.0)
+        await other.heartbeat(f"further {number}", ["crm"], NOW, 60.0)
     assert other._writer.spacing == SPACING_LIMIT
 
 

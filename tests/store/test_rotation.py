@@ -128,7 +128,7 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
         assert kept is not None
         assert (kept.body, kept.signature) == (SAID.encode(), "t=1,v1=2")
     store = SqlStore(driver)
-    assert await store.kept_secret("crm", "refresh_token") == SAID
+    assert await store.read_secret("crm", "refresh_token") == SAID
     pause = await store.paused("crm")
     assert pause is not None
     assert (pause.reason, pause.detail) == ("auth", SAID)

@@ -137,15 +137,15 @@ async def _lanes(store: SqlStore, url: str, count: int) -> list[Figure]:
     names = [f"crm-{number:07}" for number in range(count)]
     owners = [f"process-{number}" for number in range(PROCESSES)]
     for owner in owners:
-        await store.meet(owner, names, time.time(), LEASE_SECONDS)
+        await store.heartbeat(owner, names, time.time(), LEASE_SECONDS)
     for owner in owners:
-        meeting = await store.meet(owner, names, time.time(), LEASE_SECONDS)
-        mine = shares(meeting.wanted, meeting.holders)[owner]
+        membership = await store.heartbeat(owner, names, time.time(), LEASE_SECONDS)
+        mine = shares(membership.candidates, membership.holders)[owner]
         await store.claim(owner, sorted(mine), time.time(), LEASE_SECONDS)
     began, used = time.perf_counter(), time.process_time()
-    meeting = await store.meet(owners[-1], names, time.time(), LEASE_SECONDS)
+    membership = await store.heartbeat(owners[-1], names, time.time(), LEASE_SECONDS)
     thinking = time.process_time()
-    mine = shares(meeting.wanted, meeting.holders)[owners[-1]]
+    mine = shares(membership.candidates, membership.holders)[owners[-1]]
     thinking = time.process_time() - thinking
     renewed = await store.claim(owners[-1], sorted(mine), time.time(), LEASE_SECONDS)
     assert abs(len(renewed) - count / PROCESSES) < 1, "the lanes are not shared"
