@@ -1,7 +1,7 @@
-"""What operators change in the store: deliveries put back or given up, lanes held and let go, requests released.
+"""Changes by operators: replay, discard and move of deliveries, pause and resume of lanes, release of requests.
 
-Each call is made inside a transaction that its caller has begun for writing and commits; a process that serves the
-same store notices the commit and reads its queue anew. Doing a thing twice does no harm.
+Each function runs in a transaction of its caller. Processes that serve the store notice the commit and read their
+queues again. Every change may be repeated without harm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
 from bridge.store.transaction import insert_missing
 
 IDS_LIMIT = 500
-"""The most deliveries of one call: keeps the transaction short, and below the engines' limit of parameters."""
+"""Most deliveries of one call. Keeps the transaction short and below the engines' limit of parameters."""
 
 _UNPAUSED: Mapping[str, Any] = {"paused_by": None, "pause_reason": None, "pause_detail": None, "paused_until": None}
 
 
 def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
-    """Put deliveries into the queue, due now; give the state that each was in, without those that do not exist.
+    """Put deliveries into the queue, due now. Returns the previous state of each one that exists.
 
-    One that had ended gets its whole patience again: its failures are forgotten, its attempts and its memo are not.
-    One that is pending becomes due, and stays as patient as it was.
+    A delivery that had ended starts with no failures, so its whole `give_up_after` counts again. It keeps its attempts
+    and its memo. A pending delivery becomes due and keeps its failures.
     """
     found = _locked(connection, ids)
     ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
@@ -48,9 +48,9 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
 
 
 def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
-    """End pending and dead deliveries for good; give the state that each was in, as `replay` does.
+    """Discard pending and dead deliveries. Returns the previous state of each, as `replay` does.
 
-    What has been delivered stays delivered. A call that is under way is not called back: its outcome is not written.
+    Delivered ones stay delivered. A call in progress is not cancelled, but its outcome is not written.
     """
     found = _locked(connection, ids)
     open_ = [each for each, state in found.items() if state in {DeliveryState.PENDING, DeliveryState.DEAD}]
@@ -59,9 +59,9 @@ def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int,
 
 
 def move(connection: Connection, delivery: int, route: str, destination: str, now: float) -> bool:
-    """Give a delivery another route, due now as if it were new; False if its event has a delivery there already.
+    """Move a pending or dead delivery to another route, due now. Returns False if its event has a delivery there.
 
-    For a pending or dead one. What its old destination had said, and the connector's memo, stay behind.
+    Like a new delivery, it has no texts of a destination and no memo.
     """
     event_seq = connection.execute(select(deliveries.c.event_seq).where(deliveries.c.id == delivery)).scalar_one()
     taken = select(deliveries.c.id).where(deliveries.c.event_seq == event_seq, deliveries.c.route == route)
@@ -86,11 +86,11 @@ def move(connection: Connection, delivery: int, route: str, destination: str, no
 
 
 def replace_unrecognised(connection: Connection, seq: int, routed: RoutedEvent) -> bool:
-    """Put an event that is recognised now in the place of the unrecognised one; say whether it is new.
+    """Replace an unrecognised event by its recognised form. Returns True if that is new.
 
-    A recognised event has another identity, so it is accepted like one that has just come, but with its first time of
-    receipt, and the unrecognised copy goes. If the sender has brought the event again meanwhile it is there already,
-    with its deliveries: then nothing is added, as for any repeated request, and the copy goes all the same.
+    A recognised event has another id, so it is accepted like a new one, with its first time of receipt, and the
+    unrecognised copy is deleted. If the sender has repeated the event meanwhile, it exists already with its deliveries,
+    and only the copy is deleted.
     """
     ((new,),) = _accepted(connection, [routed])
     connection.execute(delete(events).where(events.c.seq == seq))
@@ -98,9 +98,9 @@ def replace_unrecognised(connection: Connection, seq: int, routed: RoutedEvent) 
 
 
 def release(connection: Connection, request: int, routed: Sequence[RoutedEvent]) -> list[bool] | None:
-    """Accept the events of a refused request that has proved authentic, and take it out of the quarantine.
+    """Accept the events of a request that has proved authentic, and delete it from the quarantine.
 
-    Says of each event whether it is new; None, and nothing is done, if the request is not there any more.
+    Returns True for each new event. Returns None, and changes nothing, if the request is gone.
     """
     gone = connection.execute(delete(quarantine).where(quarantine.c.id == request))
     if not gone.rowcount:
@@ -109,7 +109,7 @@ def release(connection: Connection, request: int, routed: Sequence[RoutedEvent])
 
 
 def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
-    """Hold a destination's lane, whether a process has worked it before or not."""
+    """Pause a destination's lane. The lane need not have been worked before."""
     keys = keys_of(connection)
     held = {
         "paused_by": pause.by,
@@ -122,21 +122,21 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
 
 
 def resume_lane(connection: Connection, name: str) -> bool:
-    """End the pause of a destination's lane, an operator's or its own; False if it was not paused."""
+    """End the pause of a destination's lane, an operator's or its own. Returns False if it was not paused."""
     paused = lanes.c.name == name, lanes.c.paused_by.is_not(None)
     return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 
 
 def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:
-    """Read the states, and keep others from changing them before the commit (SQLite's transaction does so anyway)."""
+    """Read the states and lock the rows until the commit. SQLite's transaction locks them anyway."""
     asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
     return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
 
 
 def _tried() -> ColumnElement[int]:
-    """Give the number of the last try, which the next one must not take again.
+    """Return the SQL for the number of the last attempt, so that the next attempt gets another number.
 
-    That of a call that ended after its delivery had been discarded stands in `attempts` alone.
+    An attempt that ended after its delivery was discarded is only in the table `attempts`.
     """
     last = select(func.max(attempts.c.number)).where(attempts.c.delivery_id == deliveries.c.id).scalar_subquery()
     return case((last > deliveries.c.attempts, last), else_=deliveries.c.attempts)
@@ -157,11 +157,11 @@ def _accepted(connection: Connection, routed: Sequence[RoutedEvent]) -> list[lis
 
 
 COUNT_LIMIT = 1_000_000
-"""The most deliveries of one run."""
+"""Most deliveries of one bulk action."""
 
 
 class BulkAction(StrEnum):
-    """What is done with them."""
+    """The action on a selection of deliveries."""
 
     REPLAY = "replay"
     DISCARD = "discard"
@@ -169,7 +169,7 @@ class BulkAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliverySelection:
-    """Which deliveries. What is None does not choose."""
+    """Filter of a bulk action. A field that is None matches every delivery."""
 
     state: DeliveryState
     """`PENDING` or `DEAD`."""
@@ -180,21 +180,21 @@ class DeliverySelection:
 
 @dataclass(frozen=True, slots=True)
 class SelectionExtent:
-    """How many there are, and the id of the last one: what comes later was not counted and is not touched."""
+    """The number of selected deliveries and the id of the last one. Later deliveries are not changed."""
 
     count: int
     through: int
 
 
 def extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
-    """Count the deliveries with ids up to `through`, of very many only the oldest `COUNT_LIMIT`."""
+    """Count the selected deliveries with ids up to `through`, at most the oldest `COUNT_LIMIT`."""
     asked = _select(connection, chosen)
     if through is not None:
         asked = asked.where(deliveries.c.id <= through)
     every = asked.limit(COUNT_LIMIT + 1).subquery("every")
     count, last = connection.execute(select(func.count(), func.max(every.c.id))).one()
     if count > COUNT_LIMIT:
-        # Which are the oldest matters only now: to put all of them into an order takes far longer than to count them.
+        # Sorting takes far longer than counting, so the oldest are selected only if there are too many.
         oldest = asked.order_by(deliveries.c.id).limit(COUNT_LIMIT).subquery("oldest")
         count, last = connection.execute(select(func.count(), func.max(oldest.c.id))).one()
     return SelectionExtent(count, last or 0)
@@ -224,7 +224,7 @@ def next_ids(connection: Connection, chosen: DeliverySelection, after: int, thro
 
 
 def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[DeliverySelection]:
-    """Divide what is chosen as its index does: that of what is pending leads through one destination in order."""
+    """Divide a selection of pending deliveries by destination, since their index is in order for each destination."""
     if chosen.state is DeliveryState.PENDING and chosen.destination is None:
         return [replace(chosen, destination=name) for name in pending_destinations(connection)]
     return [chosen]
@@ -237,7 +237,7 @@ def _select(connection: Connection, chosen: DeliverySelection) -> Select[int]:
     if chosen.destination is not None:
         asked = asked.where(deliveries.c.destination == chosen.destination)
     elif chosen.state is DeliveryState.PENDING:
-        # Named, they let the index answer; without, the few pending ones would be looked for among all deliveries.
+        # With the destinations named, the index answers. Without, all deliveries would be searched for pending ones.
         asked = asked.where(deliveries.c.destination.in_(pending_destinations(connection)))
     if chosen.reason is not None:
         asked = asked.where(deliveries.c.reason == chosen.reason)

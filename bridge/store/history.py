@@ -1,8 +1,4 @@
-"""What has happened since somebody looked last: for `leadbridge tail`. Reads only, bounded.
-
-A change of an old delivery is found by remembering those that are open, pending or dead: no index leads to what was
-settled last. A delivered one that is replayed is not noticed.
-"""
+"""Events and deliveries over time: for dry runs, `leadbridge reconcile` and `leadbridge tail`. Reads only, bounded."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,12 +17,12 @@ from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.search import SPAN, first_delivery
 
 STEP = 500
-"""Events that are read at once."""
+"""Events that one query reads."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReceivedEvent:
-    """An event as it was received."""
+    """The payload of an event, with its number."""
 
     seq: int
     id: str
@@ -36,7 +32,7 @@ class ReceivedEvent:
 def received_since(connection: Connection, moment: float, after: int) -> list[ReceivedEvent]:
     """Read the next `STEP` events after a `seq` that were received at a time or later; fewer at the end.
 
-    All are looked at: one that was routed again later stands where it was put then, with the time of its receipt.
+    An event that was routed again later has a new `seq` and its first time of receipt, so the time of each is compared.
     """
     query = (
         select(events.c.seq, events.c.id, events.c.payload)
@@ -53,7 +49,7 @@ def received_since(connection: Connection, moment: float, after: int) -> list[Re
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StoredEvent:
-    """An event as it was received."""
+    """The payload of an event, with its time of receipt."""
 
     id: str
     received_at: float
@@ -78,14 +74,14 @@ def recent_events(connection: Connection, limit: int, chatbot: str | None = None
 
 
 def last_event(connection: Connection) -> int:
-    """Give the number of the newest event; 0 if there is none."""
+    """Return the `seq` of the newest event; 0 if there is none."""
     return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
 
 def count_events(connection: Connection, first: int, last: int) -> OutcomeCounts:
-    """Count what became of the events with numbers from `first` to `last`; some 4 µs for each of them."""
+    """Count the deliveries of the events with numbers from `first` to `last` by state; about 4 µs for each event."""
     span = events.c.seq.between(first, last)
-    # Said of both tables: PostgreSQL would read all deliveries to join those of a part of the events.
+    # The bound is on both tables, because PostgreSQL would read all deliveries to join those of some events.
     theirs = and_(deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq.between(first, last))
     query = (
         select(events.c.chatbot, deliveries.c.destination, deliveries.c.state, func.count())
@@ -105,7 +101,7 @@ def count_events(connection: Connection, first: int, last: int) -> OutcomeCounts
 
 
 def count_quarantined(connection: Connection, since: float) -> OutcomeCounts:
-    """Count the refused requests of a span of time that may be leads; junk is none."""
+    """Count the quarantined requests since a time that may be leads, without junk."""
     counted = Counter[str]()
     for each in room_counts(connection, since):
         counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
@@ -113,9 +109,9 @@ def count_quarantined(connection: Connection, since: float) -> OutcomeCounts:
 
 
 def delivered_page(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
-    """Read the next deliveries that have ended well, of the events with numbers from `first` on.
+    """Read a page of delivered deliveries of the events with numbers from `first` on.
 
-    A page looks at no more than `SPAN` deliveries; `before` is where the page before it said to read on.
+    A page examines at most `SPAN` deliveries. `before` is the cursor of the page before.
     """
     low = first_delivery(connection, first)
     if low is None:
@@ -152,37 +148,41 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
 
 
 OPEN_LIMIT = 5_000
-"""The most old deliveries whose changes are noticed: the newest."""
+"""Most old deliveries whose changes are noticed: the newest."""
 
 _OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What one look has found, each kind in the order of receipt."""
+    """Events, deliveries and refused requests since the last look, each in order of receipt."""
 
     events: list[EventRow]
     deliveries: list[DeliveryRow]
-    """Tried since the last look: pending ones have failed and will be tried again."""
+    """Deliveries that were tried since the last look. Pending ones have failed and will be retried."""
     refused: list[QuarantineRow]
 
 
 @dataclass(slots=True)
 class Follower:
-    """Remembers what has been seen. `begin` comes first; for one reader."""
+    """Position of one reader of the activity. Call `begin` first.
+
+    No index leads to the deliveries that were settled last, so the follower remembers the open ones (pending or dead)
+    and compares them. A delivered one that is replayed is not noticed.
+    """
 
     _event: int = 0
     _delivery: int = 0
     _refused: int = 0
     _open: dict[int, tuple[str, int]] = field(default_factory=dict)
-    """Of deliveries that were open, the state, and how often each had been tried."""
+    """State and number of attempts of each open delivery."""
 
     def begin(self, connection: Connection, back: int) -> None:
-        """Take what is there for seen, but the last `back` events."""
+        """Skip everything in the store, except the last `back` events."""
         newest = queries.event_page(connection, Page(limit=back + 1)) if back else []
         last_event = connection.execute(select(func.max(events.c.seq))).scalar() or 0
         self._event = newest[-1].seq if len(newest) > back else 0 if back else last_event
-        # Deliveries stand in the order of their events, but for those of events that were routed again.
+        # Deliveries are in the order of their events, except those of events that were routed again.
         query = select(func.min(deliveries.c.id)).where(deliveries.c.event_seq > self._event)
         first = connection.execute(query).scalar()
         last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
@@ -194,7 +194,7 @@ class Follower:
                 self._open[each.id] = (each.state.value, each.attempts)
 
     def look(self, connection: Connection) -> Activity:
-        """Give what has happened since the last look."""
+        """Return the activity since the last look."""
         found = Activity(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
         for each in sorted(self._open)[:-OPEN_LIMIT]:
             del self._open[each]
@@ -218,7 +218,7 @@ class Follower:
                 yield each
 
     def _moved(self, connection: Connection) -> list[int]:
-        """Give those of the remembered deliveries that are not as they were."""
+        """Return the remembered deliveries that have changed."""
         moved: list[int] = []
         known = sorted(self._open)
         for start in range(0, len(known), STEP):

@@ -1,7 +1,7 @@
-"""What the receiver and the lanes ask of the store, and the values that pass.
+"""The interface of the store for the receiver and the lanes, and its values.
 
-Every call that changes something is in one transaction, which others that wait at that moment may share; it returns
-after the commit, or raises with nothing changed. A crash therefore leaves either the whole change or nothing.
+Every change is one transaction, which other waiting changes may share. The call returns after the commit, or raises
+with nothing changed. A crash therefore leaves the whole change or nothing.
 """
 
 import math
@@ -16,11 +16,11 @@ from bridge.operations.audit import Entry
 from connectors.base import Reason
 
 PAGE = 100
-"""Rows of a page, unless another limit is asked for."""
+"""Rows of a page by default."""
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands. Only `PENDING` is in the queue."""
+    """State of a delivery. Only `PENDING` is in the queue."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -35,11 +35,11 @@ class NewDelivery(NamedTuple):
     route: str
     destination: str
     problem: str | None = None
-    """Set where the delivery cannot be made (its `when` failed): then it is born a dead letter with this detail."""
+    """Set if the delivery cannot be made (its `when` failed). It is then stored as a dead letter with this detail."""
 
 
 class RoutedEvent(NamedTuple):
-    """An event with the deliveries that the configuration gives it: what `Store.accept` takes."""
+    """An event with the deliveries that its routes make: the argument of `Store.accept`."""
 
     event: Event
     deliveries: tuple[NewDelivery, ...] = ()
@@ -47,7 +47,7 @@ class RoutedEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A pending delivery, as little of it as a lane needs to decide the order."""
+    """The part of a pending delivery that a lane needs to decide the order."""
 
     id: int
     contact: int
@@ -58,7 +58,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Delivery:
-    """A pending delivery with its event: all that is needed to try it."""
+    """A pending delivery with its event: everything that an attempt needs."""
 
     id: int
     event_id: str
@@ -74,13 +74,13 @@ class Delivery:
     """See `bridge.event.Event`."""
 
     def __repr__(self) -> str:
-        """Name the delivery without a value of its event."""
+        """Return the id and the route, without a value of the event."""
         return f"Delivery(id={self.id}, route={self.route!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a delivery, as it is kept."""
+    """One attempt of a delivery, as it is stored."""
 
     number: int
     started_at: float
@@ -94,12 +94,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What becomes of a delivery after an attempt: its new state, and the attempt if there was one."""
+    """The new state of a delivery after an attempt, and the attempt if there was one."""
 
     delivery: int
     event_id: str
     route: str
-    """The one that it was mapped by: of a delivery that has been moved to another one meanwhile nothing is written."""
+    """The route of the attempt. If the delivery was moved to another route meanwhile, nothing is written."""
     state: DeliveryState
     due_at: float | None
     attempts: int
@@ -113,15 +113,15 @@ class Settlement:
     remote_url: str | None = None
     memo: Mapping[str, str] = field(default_factory=dict)
     attempt: Attempt | None = None
-    """None where no call was made: the mapping failed, or the route is gone."""
+    """None if no call was made: the mapping failed, or the route is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a lane does not deliver."""
+    """The reason why a lane does not deliver."""
 
     by: str
-    """`operator` (until resumed) or `lane` (until `until`, then it probes)."""
+    """`operator` (until it is resumed) or `lane` (until `until`, then it probes)."""
     reason: str
     detail: str | None = None
     until: float | None = None
@@ -129,7 +129,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work a lane. Valid as long as nobody has raised the fence since."""
+    """The right to work a lane. It is valid until another process raises the fence."""
 
     lane: str
     fence: int
@@ -137,68 +137,68 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Who serves the store at a moment, this process included."""
+    """The processes that serve the store at one moment, including this one."""
 
     candidates: Mapping[str, frozenset[str]]
-    """By process: the lanes that it would work."""
+    """Lanes that each process would work."""
     holders: Mapping[str, str]
-    """By lane: the process whose lease of it is not over."""
+    """The process that holds a valid lease, by lane."""
     next_expiry: float = math.inf
-    """Seconds until the first of the others, or of their leases, is over if it is not renewed."""
+    """Seconds until the first member or lease of another process expires if it is not renewed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class QuarantinedRequest:
-    """A request whose signature did not hold although it names a configured chatbot."""
+    """A request with a bad signature that names a configured chatbot."""
 
     received_at: float
     chatbot: str
     signature: str
-    """The signature header as it came, so that it can be verified again after the key is corrected."""
+    """The signature header as received, so that it can be verified again after the key is corrected."""
     body: bytes
     room: Room = Room.MISMATCH
 
 
 class PruneResult(NamedTuple):
-    """What a step of pruning has done."""
+    """The result of a step of pruning."""
 
     after: int | None
-    """The `seq` to go on from; None at the end of what is old enough."""
+    """The `seq` to continue from; None if no older event is left."""
     deleted: int
-    """So many events."""
+    """Number of deleted events."""
 
 
 class Store(Protocol):
-    """The durable queue. All calls may be made at any time and in parallel from the event loop's thread."""
+    """The durable queue. All calls may be made at any time and in parallel, from the event loop's thread."""
 
     shared: bool
-    """Whether other processes may serve the store too."""
+    """True if other processes may serve the store too."""
     on_accepted: Callable[[frozenset[str]], None]
-    """Called after each commit that brought new deliveries, with the destinations that have some.
+    """Called after each commit with new deliveries, with their destinations.
 
-    Also for other processes' commits, and then perhaps twice."""
+    Also called for other processes' commits, and then perhaps twice."""
     on_settled: Callable[[frozenset[str]], None]
     """Called after each commit that settled deliveries, with the ids of their events.
 
-    Of other processes' settles nothing is told: then it is called from time to time with the ids of events that
-    `undelivered` was asked about."""
+    Not called for other processes' commits. Instead it is called from time to time with the ids that `undelivered` was
+    called for."""
     on_changed: Callable[[], None]
-    """Called when another process changed something: everything read before may be out of date."""
+    """Called when another process changed something, so everything read before may be out of date."""
 
     async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
-        """Keep the events with their deliveries, all or none; say of each whether it is new.
+        """Store the events with their deliveries, all or none. Returns True for each new event.
 
-        An event that is there already stays as it is, and its deliveries too. Raises StoreUnavailableError.
+        A known event and its deliveries stay as they are. Raises StoreUnavailableError.
         """
         ...
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> frozenset[int]:
-        """Write what became of deliveries. One that is not pending any more keeps its state.
+        """Write the outcomes of deliveries. A delivery that is no longer pending keeps its state.
 
-        Returns the deliveries of which nothing was written, because somebody else has locked their row or the lane's:
-        they are to be settled again, by themselves. All others are written, or none if it raises.
-        Raises LeaseLostError if the lane has another owner by now (not looked at where there is nothing to write),
-        StoreUnavailableError if it cannot commit.
+        Returns the deliveries that were not written because another transaction has locked their row or the lane's.
+        Settle these again, in a call of their own. All others are written, or none if it raises.
+        Raises LeaseLostError if the lane has another owner (not checked if there is nothing to write), and
+        StoreUnavailableError if the store cannot commit.
         """
         ...
 
@@ -207,63 +207,63 @@ class Store(Protocol):
         ...
 
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
-        """Read those of the deliveries that are still pending, with their events, in order of id.
+        """Read the deliveries that are still pending, with their events, in order of id.
 
-        Where their payloads are large, only the first ones (`driver.READ_BYTES`): ask for those behind them again.
-        Without those that an operator has moved to another destination.
+        If the payloads are large, only the first ones are returned (`driver.READ_BYTES`): call again for the rest.
+        Deliveries that an operator has moved to another destination are left out.
         """
         ...
 
     async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
-        """Be known for `ttl` seconds from `now` as a process that would work these lanes; learn who else is there.
+        """Register this process for `ttl` seconds from `now` for these lanes, and return the members.
 
-        Where this process alone may serve, nobody else is there.
+        If only one process may serve the store, it is the only member.
         """
         ...
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
-        """Take or renew the lanes that are free, expired, or the owner's own; each for `ttl` seconds from `now`.
+        """Take or renew lanes that are free, expired, or the owner's own, each for `ttl` seconds from `now`.
 
-        Where several machines share the store, its own clock counts instead of `now`, here and in `heartbeat`.
+        If several machines share the store, its own clock counts instead of `now`, here and in `heartbeat`.
         """
         ...
 
     async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
-        """Give up the owner's lanes at once, these or all, and with all of them its membership.
+        """Release the owner's lanes at once: these, or all lanes and its membership.
 
-        An owner of None stands for everybody, where this process alone may serve.
+        An owner of None stands for all owners, if only this process may serve the store.
         """
         ...
 
     async def check(self) -> None:
-        """Make sure that the store can commit. Raises StoreUnavailableError."""
+        """Check that the store can commit. Raises StoreUnavailableError."""
         ...
 
     async def pause(self, lease: Lease, pause: Pause | None) -> None:
-        """Write why the lane has paused, or that it has not. An operator's pause is not overwritten."""
+        """Write the lane's own pause, or its end. An operator's pause is not overwritten."""
         ...
 
     async def paused(self, lane: str) -> Pause | None:
-        """Read why a lane is paused; None if it is not."""
+        """Read the pause of a lane; None if it is not paused."""
         ...
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
-        """Count the deliveries of these events that are not delivered, and the events that are not there."""
+        """Count the deliveries of these events that are not delivered, and the events that are not in the store."""
         ...
 
     async def identity(self, given: bytes | None) -> Identity:
-        """Return what the ids of the installation are made with; `given` is the configuration's own key.
+        """Return the identity of the installation. `given` is `store.identity_key`.
 
-        The first process of all makes the key. Raises OperatorError if the store is used with another one.
+        The first process makes the key. Raises OperatorError if the store is used with another key.
         """
         ...
 
     async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
-        """Return those of the chatbots that have events, among the last ones that are kept."""
+        """Return the chatbots that have events among the newest in the store."""
         ...
 
     async def waits(self, chatbot: str, route: str, destination: str) -> bool:
-        """Tell whether a delivery of a chatbot is pending on a route to a destination."""
+        """Return True if a delivery of a chatbot is pending on a route to a destination."""
         ...
 
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
@@ -274,47 +274,47 @@ class Store(Protocol):
         ...
 
     async def prune_quarantine(self, before: float) -> bool:
-        """Delete the next refused requests that were received before a time; say whether there may be more."""
+        """Delete the next refused requests that were received before a time. Returns True if there may be more."""
         ...
 
     async def prune_tombstones(self, now: float) -> bool:
-        """Delete the next tombstones of erased events that are over; say whether there may be more."""
+        """Delete the next expired tombstones. Returns True if there may be more."""
         ...
 
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Note under which keys (`bridge.ingress.signature.fingerprint`) a signature has held, by chatbot."""
+        """Store the fingerprint of the keys that verified a signature (`bridge.ingress.signature`), by chatbot."""
         ...
 
     async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
-        """Keep a destination's secret instead of the one kept under this name before."""
+        """Store a destination's secret, and replace the one with this name."""
         ...
 
     async def read_secret(self, destination: str, name: str) -> str | None:
-        """Read what `keep_secret` has kept; None if nothing."""
+        """Read a secret that `keep_secret` stored; None if there is none."""
         ...
 
     async def note(self, entry: Entry, now: float) -> int:
-        """Keep an entry of the audit log by itself, before what it tells of is done; give its id.
+        """Store an entry of the audit log before its action, and return its id.
 
-        Raises StoreUnavailableError: then it must not be done.
+        If it raises StoreUnavailableError, the action must not be done.
         """
         ...
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
-        """Delete what is kept no longer among the next events after a `seq`."""
+        """Delete the expired events among the next ones after a `seq`."""
         ...
 
     async def newest(self, now: float) -> tuple[float, float | None]:
-        """Return the store's own time, or `now` if it has none, and when its newest event was received.
+        """Return the store's time, or `now` if it has no clock, and the receipt of its newest event.
 
-        Events from the future are passed over; None if there are no others.
+        Events from the future are skipped; None if there are no others.
         """
         ...
 
     async def prune_audit(self, before: float) -> bool:
-        """Delete the next entries of the audit log that are older than a time; say whether there may be more."""
+        """Delete the next entries of the audit log that are older than a time. Returns True if there may be more."""
         ...
 
     async def close(self) -> None:
-        """Commit what waits, then close. Calls made later raise StoreUnavailableError."""
+        """Commit waiting changes, then close. Later calls raise StoreUnavailableError."""
         ...

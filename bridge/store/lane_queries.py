@@ -1,4 +1,4 @@
-"""How each destination does, as people and metrics ask: what waits, who works it, and why it stands. Reads only."""
+"""State of each destination: pending and dead deliveries, the owner and the pause of its lane. Reads only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,34 +16,34 @@ _Row: TypeAlias = Row[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
-    """A destination's lane, and what waits in it."""
+    """A destination's lane and its deliveries."""
 
     name: str
-    """The destination's."""
+    """Name of the destination."""
     owner: str | None
-    """The process that works it; None where no process does, or its lease is over."""
+    """The process that works the lane; None if no process has a valid lease."""
     pause: Pause | None
     pending: int
     oldest_pending_at: float | None
-    """When the event of its oldest pending delivery was received."""
+    """Receipt of the event of the oldest pending delivery."""
     dead: int
 
     @property
     def state(self) -> str:
-        """One word: `paused`, else `running` where a process works it, else `unowned`."""
+        """`paused`, else `running` if a process works the lane, else `unowned`."""
         if self.pause:
             return "paused"
         return "running" if self.owner else "unowned"
 
     def why(self, *, configured: bool) -> str | None:
-        """Say why it stands, or may; None where nothing is to be said."""
+        """Return the reason why the lane does not deliver; None if it does."""
         if self.pause:
             return self.pause.reason
         return None if configured else "not in the configuration"
 
 
 def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> list[LaneRow]:
-    """Read every destination's by name: the configured ones, and those that once were, where something is left."""
+    """Read the lanes of all destinations by name: configured ones, and former ones that have rows in the store."""
     rows = {row.name: row for row in connection.execute(select(lanes))}
     pending = _pending(connection)
     dead = _dead(connection)
@@ -57,7 +57,7 @@ def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> 
 def pause_of(keys: KeyRing, row: _Row) -> Pause:
     """Read the pause of a row of `lanes` that has one."""
     detail = keys.open_text(row.pause_detail, "lanes.pause_detail", row.name)
-    # An operator's own words are in it.
+    # The reason can contain text that an operator wrote.
     reason = keys.open_text(row.pause_reason, "lanes.pause_reason", row.name)
     return Pause(row.paused_by, reason, detail, row.paused_until)
 
@@ -67,7 +67,7 @@ def _owner(row: _Row | None, now: float) -> str | None:
 
 
 def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
-    """Give how many deliveries wait for each destination, and since when the oldest does."""
+    """Return the number of pending deliveries of each destination, and the receipt of the oldest."""
     waiting = (
         select(deliveries.c.destination, func.count().label("count"), func.min(deliveries.c.id).label("oldest"))
         .where(in_state(deliveries.c.state, DeliveryState.PENDING.value))

@@ -1,8 +1,8 @@
-"""Removes what is kept no longer, in small steps beside the traffic.
+"""The pruner: deletes expired data in small steps beside the traffic.
 
-A clock that is wrong by months would have everything removed at once. So pruning waits where the clock may be wrong:
-when it is far beyond the newest event at the start, jumps while the process runs, or is far ahead of the database's.
-A quiet installation looks the same as a wrong clock; therefore pruning waits for a day of running time only.
+A clock that is wrong by months would delete everything at once. So pruning waits if the clock may be wrong: it is far
+beyond the newest event at the start, jumps while the process runs, or is far ahead of the database's. A quiet
+installation looks like a wrong clock, so pruning waits for only a day of running time.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from bridge.store.interface import Store
 from bridge.store.quarantine import AGE_LIMIT
 
 ROUND_SECONDS = 3600.0
-"""From the end of one round over the store to the next."""
+"""Pause between two rounds over the store."""
 STEP_SECONDS = 0.2
-"""Between two steps of a round: leaves the writer to the traffic."""
+"""Pause between two steps of a round, in which the writer is free for the traffic."""
 DOUBT_SECONDS = 2 * 86_400.0
 """A clock that is further ahead than this may be wrong."""
 HELD_SECONDS = 86_400.0
-"""For so long a person can see to the clock."""
+"""Time for a person to correct the clock."""
 
 _DETAIL = "the clock is far beyond the newest event: if it is wrong, correct it within a day of running time"
 
@@ -30,20 +30,20 @@ log = structlog.get_logger()
 
 
 class ClockDoubt:
-    """Decides whether the clock may be wrong. Pure: times are passed in."""
+    """Doubt about the clock. Pure: times are passed in."""
 
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None
         self._until = 0.0
 
     def holds(self, now: float, passed: float, there: float, newest: float | None) -> bool:
-        """Tell whether pruning must wait.
+        """Return True if pruning must wait.
 
         Args:
             now: The clock, in seconds since the epoch.
             passed: Seconds of running time, from any moment on.
-            there: The store's own clock, or `now` again.
-            newest: When the newest event was received, those of the future aside; None if there is none.
+            there: The store's own clock, or `now` if it has none.
+            newest: Receipt of the newest event that is not in the future; None if there is none.
         """
         ahead = max(0.0, now - there)
         if self._last is None:
@@ -62,9 +62,9 @@ async def prune_for_ever(
     clock: Callable[[], float],
     held: Callable[[bool], None] = lambda _: None,
 ) -> None:
-    """Go over the store again and again, until cancelled; a crash between two steps leaves the rest for later.
+    """Prune the store round after round, until cancelled.
 
-    `held` is called before each round, with whether it waits because the clock may be wrong.
+    `held` is called before each round: with True if the round is left out because the clock may be wrong.
     """
     doubt = ClockDoubt()
     while True:
@@ -83,10 +83,10 @@ async def prune_for_ever(
 
 
 async def _round(config: Callable[[], Config], store: Store, clock: Callable[[], float]) -> None:
-    """Go over it once.
+    """Prune the store once.
 
-    The audit log is kept as long as the longest-kept event: who has done something is known as long as what it was
-    done to may be there.
+    The audit log is kept as long as the longest-kept event, so that the entry of an action lives as long as its
+    subject.
     """
     after: int | None = 0
     count = 0

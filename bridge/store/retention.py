@@ -1,4 +1,4 @@
-"""Which events are kept no longer: the statement that deletes them, with their deliveries and attempts."""
+"""Retention: deletion of expired events with their deliveries and attempts."""
 
 from sqlalchemy import Connection, case, delete, func, select
 
@@ -7,13 +7,13 @@ from bridge.store.interface import DeliveryState, PruneResult
 from bridge.store.schema import deliveries, events
 
 STEP = 500
-"""Events that one transaction looks at: a few milliseconds."""
+"""Events that one transaction examines. It takes a few milliseconds."""
 NEWEST_LOOKED_AT = 500
-"""Events, the last ones, among which the newest is looked for."""
+"""Number of last events among which the newest receipt is searched."""
 
 
 def newest(connection: Connection, now: float) -> float | None:
-    """Return when the newest event was received, those of the future aside; None if there is none."""
+    """Return the receipt of the newest event that is not in the future; None if there is none."""
     last = select(events.c.received_at).order_by(events.c.seq.desc()).limit(NEWEST_LOOKED_AT).subquery()
     query = select(func.max(last.c.received_at)).where(last.c.received_at <= now)
     found: float | None = connection.execute(query).scalar_one()
@@ -21,12 +21,12 @@ def newest(connection: Connection, now: float) -> float | None:
 
 
 def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> PruneResult:
-    """Look at the next `STEP` events after a `seq`, and delete those whose time is over.
+    """Examine the next `STEP` events after a `seq`, and delete the expired ones.
 
-    An event is kept while a delivery of it is pending; then for `dead` seconds after the last dead letter, and for
-    `delivered` seconds after the last delivery that ended otherwise; one without deliveries for `delivered` seconds
-    after its receipt, or `dead` if it was not recognised. Events from the future, of a time when the clock
-    was wrong, are passed over.
+    An event is kept while a delivery is pending, then for `dead` seconds after its last dead letter, and for
+    `delivered` seconds after its last other delivery. An event without deliveries is kept for `delivered` seconds after
+    its receipt, or `dead` seconds if it is unrecognised. Events from the future, received under a wrong clock, are
+    skipped.
     """
     oldest = min(delivered, dead)
     seen = connection.execute(

@@ -1,6 +1,6 @@
-"""What alerts ask of the store: what is dead, what is not recognised, and since when the oldest lead waits.
+"""Counts for the overview and for alerts: leads by hour, dead letters by cause, backlogs, unrecognised events.
 
-Reads only, bounded, so that it may be asked every few seconds however much the store holds.
+Reads only. Every query is bounded, so that it may run every few seconds on a store of any size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ HOURS = 24
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The last hours: this one, which has only begun, and those before it."""
+    """Counts of the last hours, including the current one."""
 
     since: float
-    """When the first hour begins."""
+    """Beginning of the first hour."""
     accepted: Sequence[int]
-    """Leads and appointments that were received in each hour, `HOURS` of them."""
+    """Leads and appointments received in each of the `HOURS` hours."""
     deliveries: Mapping[DeliveryState, int]
-    """What has become of their deliveries so far."""
+    """Number of their deliveries in each state."""
     complete: bool
-    """Whether all events were counted; else only the newest ones."""
+    """True if all events were counted, otherwise only the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Cause:
 
 
 def day(connection: Connection, now: float) -> Day:
-    """Count what the last hours have brought; of very much only the newest `SPAN` events."""
+    """Count the events of the last hours, at most the newest `SPAN`."""
     since = (int(now) // HOUR - HOURS + 1) * HOUR
     first = seq_at(connection, since)
     last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
@@ -61,7 +61,7 @@ def day(connection: Connection, now: float) -> Day:
 
 
 def causes(connection: Connection) -> list[Cause]:
-    """Group the dead letters by destination and reason, the largest group first; an index holds no others."""
+    """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
     query = (
         select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
@@ -79,8 +79,8 @@ def _states(connection: Connection, first: int | None) -> dict[DeliveryState, in
 
 
 COUNT_LIMIT = 10_000
-"""Rows that are counted at most: of dead letters and unrecognised events the newest ones, of waiting leads the oldest
-of each destination."""
+"""Most rows that are counted: the newest dead letters and unrecognised events, and each destination's oldest waiting
+leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +91,35 @@ class DeadLetters:
     reason: str
     count: int
     latest_at: float
-    """When the last of them was given up."""
+    """Time of the latest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for one destination."""
+    """The pending deliveries of one destination."""
 
     destination: str
     oldest_at: float
-    """When the event of its oldest delivery was received."""
+    """Receipt of the event of the oldest."""
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class AlertStatistics:
-    """What the store holds that people should know of."""
+    """Contents of the store that alerts are about."""
 
     dead: Sequence[DeadLetters]
     backlogs: Sequence[Backlog]
     unrecognised: int
     unrecognised_at: float | None
-    """When the last unrecognised event was received."""
+    """Receipt of the latest unrecognised event."""
     quarantined: Sequence[RoomCount] = ()
     proven_keys: Mapping[str, bytes] = field(default_factory=dict)
-    """Under which keys a signature has held last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
+    """Fingerprint of the keys that verified last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
 
 
 def alert_statistics(connection: Connection, destinations: Sequence[str], *, whole: bool) -> AlertStatistics:
-    """Read what concerns these destinations; with `whole` also what concerns none in particular."""
+    """Read the statistics of these destinations; with `whole`, also those that belong to no destination."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
     count, latest_at = _unrecognised(connection) if whole else (0, None)
     return AlertStatistics(

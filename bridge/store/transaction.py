@@ -1,4 +1,4 @@
-"""What a person changes: one short transaction, beside whoever serves the store."""
+"""Short transactions beside a running `serve`, and the inserts that several processes may do at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,9 +18,9 @@ TURN: Final = f"pg_advisory_xact_lock({0x6C65616462726461})"
 
 
 def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
-    """Add rows of lanes that have none yet, and write nothing where all have one.
+    """Add rows for lanes that have none.
 
-    Call it before any of their rows is locked: who adds one waits for whoever adds it at this moment.
+    Call it before any row of a lane is locked: an insert waits for another process that inserts the same row.
     """
     known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars())
     if missing := sorted(names - known):
@@ -28,30 +28,30 @@ def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add those of the rows that collide with none in a unique index; the others change nothing.
+    """Insert rows, except those that exist already by a unique index.
 
-    Two processes may do it at once: one adds the row, and the other waits for its commit and finds it added. So that
-    they never wait for each other, several rows must be given in one order.
+    If two processes insert a row at once, one waits for the commit of the other and finds the row. Sort the rows, so
+    that the two never wait for each other.
     """
-    given = [dict(row) for row in rows]
+    new = [dict(row) for row in rows]
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - costs memory, and is loaded where it is used
 
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), given)
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), new)
     else:
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), given)
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), new)
 
 
 BEGINNINGS: Final = 3
-"""How often a change tries to begin; each time the engine itself waits some seconds for a lock that another holds."""
+"""Number of attempts to begin a transaction. In each, the engine waits some seconds for a lock."""
 
 
 @contextmanager
 def transaction(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
-    """Change something: commits at the end, changes nothing if anything is raised.
+    """Run a transaction that commits at the end and rolls back on any exception. Raises StoreUnavailableError.
 
-    Whoever serves the store notices it and reads its queues anew (`Driver.begin`); without `queue`, for what changes
-    nothing in them, PostgreSQL's processes do not. Raises StoreUnavailableError.
+    Processes that serve the store notice the commit and read their queues again (`Driver.begin`). With `queue=False`,
+    for a change that does not concern the queues, processes on PostgreSQL do not.
     """
     connection = driver.connect()
     try:
@@ -72,7 +72,7 @@ def _begin(driver: Driver, connection: Connection, statement: str) -> None:
         try:
             raw(connection).execute(statement)
         except driver.errors:
-            # A transaction in which something has failed takes nothing more.
+            # After an error, a transaction accepts no further statement.
             driver.roll_back(connection)
             raise
 

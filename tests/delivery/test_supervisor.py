@@ -171,7 +171,7 @@ async def test_a_process_that_is_cut_off_begins_no_calls_after_its_leases_are_ov
         raise StoreUnavailableError("cut off")
 
     with monkeypatch.context() as cut:
-        cut.setattr(first.store, "meet", fail)
+        cut.setattr(first.store, "heartbeat", fail)
         await until(lambda: not first.working)
         assert not first.lanes.complete()
     await until(lambda: first.working == set(NAMES))
