@@ -217,10 +217,16 @@ def moment(value: object) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
+_PATTERN: Final = (
+    r"a regular expression in RE2's syntax; `\d`, `\w`, `\s` and `\b` know ASCII only: write `\pL` for a letter of any "
+    "language"
+)
+
+
 @_register(
     "regex_extract",
     "The part of a text that a regular expression finds first.",
-    Parameter("pattern", (str,), "a regular expression in RE2's syntax", constant=True),
+    Parameter("pattern", (str,), _PATTERN, constant=True),
     Parameter("group", (int, str), "number or name of the group to give", default=None),
 )
 def regex_extract(pattern: str, group: int | str | None) -> Step:
@@ -236,7 +242,7 @@ def regex_extract(pattern: str, group: int | str | None) -> Step:
 @_register(
     "regex_replace",
     "Replaces all that a regular expression finds.",
-    Parameter("pattern", (str,), "a regular expression in RE2's syntax", constant=True),
+    Parameter("pattern", (str,), _PATTERN, constant=True),
     Parameter("with", (str,), "what comes in its place; \\1 is what the first group found", constant=True),
 )
 def regex_replace(pattern: str, replacement: str) -> Step:
