@@ -113,7 +113,7 @@ async def running(
             await store.release(None)
         identity = None if away else await store.identity(config.store.identity_key)
         lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
-        shutdown.add("lanes", partial(_ended, lanes, asyncio.get_running_loop().create_task(lanes.run(), name="lanes")))
+        _begin_lanes(shutdown, lanes, store)
         desk = Desk(driver)
         shutdown.add("desk", desk.close, most=ADMIN_SECONDS)
         spool = (
@@ -194,6 +194,14 @@ def _allow_connections() -> None:
     most = max(soft, 65_536) if hard == resource.RLIM_INFINITY else hard
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _begin_lanes(shutdown: Shutdown, lanes: Lanes, store: SqlStore) -> None:
+    """Run the lanes. A commit wakes those of its deliveries; after another process's change all read the store anew."""
+    store.on_accepted = lanes.wake
+    store.on_changed = lanes.change
+    running_lanes = asyncio.get_running_loop().create_task(lanes.run(), name="lanes")
+    shutdown.add("lanes", partial(_ended, lanes, running_lanes))
 
 
 async def _ended(lanes: Lanes, task: asyncio.Task[None]) -> None:

@@ -188,7 +188,7 @@ class Watch:
 
     async def _see(self) -> Seen:
         destinations = self._config().destinations
-        lanes = dict(self._lanes())
+        lanes = self._lanes()
         whole = min(destinations, default=None) in {None, *lanes}
         stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
         spool = self._spool

@@ -1,4 +1,4 @@
-"""Which records share a call. Pure."""
+"""Batches of records that share a call. Pure."""
 
 from collections import deque
 from collections.abc import Hashable, Sequence
@@ -11,20 +11,20 @@ from connectors.base import Record
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A delivery with the record it has become."""
+    """A delivery with its record."""
 
     delivery: Delivery
     record: Record
     loaded_at: float
-    """Seconds since the epoch; what is younger than the destination's `linger` may wait for company."""
+    """Seconds since the epoch. A record that is younger than the destination's `linger` may wait for others."""
     group: Hashable = None
-    """The connector's `batch_group` of the record; not asked for where a call takes one record."""
+    """`Connector.batch_group` of the record; not computed if a call takes one record."""
     key: Hashable = None
-    """Its `batch_key`."""
+    """`Connector.batch_key` of the record."""
 
 
-def made_ready(delivery: Delivery, record: Record, destination: Destination, now: float) -> Ready:
-    """Ask the connector what a record may share a call with. Raises whatever the connector does."""
+def ready_record(delivery: Delivery, record: Record, destination: Destination, now: float) -> Ready:
+    """Ask the connector which records may share a call with this one. Raises any error of the connector."""
     if destination.batch_size == 1:
         return Ready(delivery, record, now)
     group, key = destination.connector.batch_group(record), destination.connector.batch_key(record)
@@ -33,10 +33,10 @@ def made_ready(delivery: Delivery, record: Record, destination: Destination, now
 
 
 def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Ready]:
-    """Take the next call's records out of `ready`: the first one, and others that may share its call.
+    """Take the records of the next call out of `ready`: the first one, and others that may share its call.
 
-    At most `size`, all of one group, no two with the same key, in their order. Empty if the batch is not full and its
-    first record was not loaded by `loaded_before`; then nothing is taken.
+    The batch has at most `size` records of one group, no two with the same key, in their order. It is empty, and
+    nothing is taken, if it is not full and its first record was loaded after `loaded_before`.
     """
     if size == 1:
         return [ready.popleft()]
@@ -58,12 +58,12 @@ def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Rea
 
 
 def untried_place(ready: Sequence[Ready]) -> int | None:
-    """Return where the first record stands whose delivery has not been tried."""
+    """Return the index of the first record whose delivery was never tried."""
     return next((place for place, each in enumerate(ready) if not each.delivery.attempts), None)
 
 
 def bring_untried_forward(ready: deque[Ready]) -> None:
-    """Put the first record in front whose delivery has not been tried, if there is one."""
+    """Move the first record whose delivery was never tried to the front, if there is one."""
     if place := untried_place(ready):
         first = ready[place]
         del ready[place]

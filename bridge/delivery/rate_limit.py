@@ -1,4 +1,4 @@
-"""The rate limit of a destination: one for its lane and for every request that its connector sends."""
+"""Rate limit of a destination, for every request that its connector sends."""
 
 import asyncio
 import contextlib
@@ -11,40 +11,38 @@ from aiolimiter import AsyncLimiter
 
 
 @dataclass(slots=True, eq=False)
-class Place:
-    """The right to send a request, and then where it stands among the others."""
+class Slot:
+    """The right to send a request, and afterwards its position among the last requests."""
 
     taken: float
-    """When it was taken, or moved to the end, in the loop's time."""
+    """When the slot was taken, or moved to the end, in the loop's time."""
     arrived: float
-    """When its request has arrived at the latest."""
+    """Latest time at which the request has arrived."""
 
 
-_prepaid: ContextVar[list[Place] | None] = ContextVar("prepaid", default=None)
-"""Of a call of a connector, shared by the tasks that it starts: requests that it may send without waiting, because the
-lane has waited for them."""
+_prepaid: ContextVar[list[Slot] | None] = ContextVar("prepaid", default=None)
+"""Slots of a connector's call, for requests that may be sent at once because the lane has waited for them. The tasks
+that the call starts share them."""
 
 MOST_SLACK = 0.1
-"""Seconds by which two requests may come closer to each other on their way, in any window that is long enough."""
+"""Maximum seconds by which two requests may come closer to each other on their way, in a window of 2 s or more."""
 MOST_UNDER_WAY = 1.0
-"""Seconds after which a request is taken to have arrived, if no answer to it has come by then; in short windows a tenth
-of the window. So answers that take long cost no more than a tenth of the rate."""
+"""Seconds after which a request counts as arrived even if its answer has not come; in short windows a tenth of the
+window. So answers that take long cost at most a tenth of the rate."""
 MOST_REMEMBERED = 20_000
-"""Limits of more requests are kept by the bucket alone: its slack is as wide as what a request may be under way in
-windows of 100 s and more."""
+"""Maximum number of slots that are remembered. A limit of more requests is kept by the bucket alone."""
 
 
 class Pace:
     """Keeps requests under a limit: no window of `per` seconds sees more than `requests` of them.
 
     A leaky bucket lets its capacity pass at once and then its rate: in one window the sum of both. So a fiftieth of
-    the limit is the burst and the rest the rate; a limit too small for that is paced evenly. The window is taken to be
-    a little longer than it is: requests that are sent in time may arrive closer to each other. Used by one event loop.
+    the limit is the burst and the rest the rate; a limit too small for that is paced evenly. The window counts as a
+    little longer than it is, because requests that are sent in time may arrive closer together. One event loop uses it.
 
-    Between the bucket and the destination's own count a request may be held up, by a process that waits for its turn
-    at the processor as much as by a network. So the last requests have a place each, and the next one waits until a
-    whole window after the one `requests` places before it has arrived: before its answer. It waits before it has a
-    place: a call that has one is not held up by this, and its time-out does not run meanwhile.
+    A busy processor or a network may delay a request between the bucket and the destination's own count. So each of
+    the last requests has a slot. The next request waits until a whole window has passed since the request `requests`
+    slots before it arrived. It waits before it has a slot, so that the time-out of its call does not run meanwhile.
     """
 
     def __init__(self, requests: int, per: float) -> None:
@@ -53,30 +51,30 @@ class Pace:
         rate = (requests - (burst if burst > 1 else 0)) / (per + slack)
         self._limiter = AsyncLimiter(burst, burst / rate)
         self._late = slack / 2
-        """A place holds for so many seconds without being moved."""
+        """Seconds for which a slot is valid without being moved."""
         self._window = per + self._late
         self._under_way = min(MOST_UNDER_WAY, per / 10)
-        self._places: deque[Place] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
-        """Those of the last requests, in the order in which they were taken."""
+        self._slots: deque[Slot] | None = deque(maxlen=requests) if requests <= MOST_REMEMBERED else None
+        """Slots of the last requests, in the order in which they were taken."""
         self._turn = asyncio.Lock()
 
     def free(self) -> bool:
-        """Tell whether `take` would not wait."""
+        """Return whether `take` would return at once."""
         return not self._turn.locked() and self._limiter.has_capacity() and self._left() <= 0
 
-    async def take(self) -> Place:
-        """Wait for the right to send a request; one after the other, in the order of asking.
+    async def take(self) -> Slot:
+        """Wait for the right to send a request. Callers get it one after the other, in the order of their calls.
 
-        Cancelled, it costs nothing or one request of the bucket.
+        A cancelled call costs at most one request of the bucket.
         """
         async with self._turn:
             await self._limiter.acquire()
-            while (left := self._left()) > 0:  # noqa: ASYNC110 - one that was held up may have gone to the end
+            while (left := self._left()) > 0:  # noqa: ASYNC110 - a slot may have moved to the end meanwhile
                 await asyncio.sleep(left)
-            return self._placed()
+            return self._new_slot()
 
-    async def wait(self, woken: asyncio.Event, stopping: Callable[[], bool]) -> Place | None:
-        """Wait for a place as `take` does; None if its lane is stopped meanwhile, which sets `woken`."""
+    async def wait(self, woken: asyncio.Event, stopping: Callable[[], bool]) -> Slot | None:
+        """Wait for a slot as `take` does; return None if the lane is stopped meanwhile, which sets `woken`."""
         if self.free():
             return await self.take()
         taken = asyncio.ensure_future(self.take())
@@ -88,64 +86,64 @@ class Pace:
                 waking.cancel()
         finally:
             taken.cancel()
-            # What it was woken for meanwhile is still to be done.
+            # The lane still has to do the work for which it was woken meanwhile.
             woken.set()
         return None if stopping() else taken.result()
 
     async def spend(self) -> None:
-        """Have the burst used up, as if its requests had just been sent; to be called when a lane begins. Never waits.
+        """Use up the burst when a lane begins, as if its requests had just been sent. Never waits.
 
-        Another process, or this one under another configuration, may have sent them up to this very moment: with a
-        burst of its own after that one's, a window would see more than it may.
+        Another process, or this one under another configuration, may have sent requests up to this moment. A second
+        burst after that one would exceed the limit.
         """
         for _ in range(int(self._limiter.max_rate)):
             if not self._limiter.has_capacity():
                 return
             await self._limiter.acquire()
 
-    def prepay(self, place: Place) -> None:
-        """Let the current task, and the tasks that it starts, send one request more without waiting: after `take`."""
+    def prepay(self, slot: Slot) -> None:
+        """Let the current task, and the tasks that it starts, send one request without waiting, with a taken slot."""
         prepaid = _prepaid.get()
         if prepaid is None:
-            _prepaid.set([place])
+            _prepaid.set([slot])
         else:
-            prepaid.append(place)
+            prepaid.append(slot)
 
     @contextlib.asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
-        """Wait before a request, unless it is prepaid; to be left when it has been answered.
+        """Wait before a request, unless it is prepaid. The caller leaves the context when the answer has come.
 
-        This is `connectors.base.Context.pace`. What is raised within tells that no answer came: the request may arrive
+        This is `connectors.base.Context.pace`. An exception inside means that no answer came: the request may arrive
         later.
         """
         prepaid = _prepaid.get()
-        place = await self._kept(prepaid.pop()) if prepaid else await self.take()
+        slot = await self._kept(prepaid.pop()) if prepaid else await self.take()
         yield
-        place.arrived = min(place.arrived, asyncio.get_running_loop().time())
+        slot.arrived = min(slot.arrived, asyncio.get_running_loop().time())
 
-    async def _kept(self, place: Place) -> Place:
-        """Give the place of a request that is sent now. One that was held up goes to the end, where there is room."""
-        if asyncio.get_running_loop().time() - place.taken <= self._late:
-            return place
-        if self._places is None or place not in self._places:
+    async def _kept(self, slot: Slot) -> Slot:
+        """Return the slot of a request that is sent now. An old slot moves to the end, when there is room."""
+        if asyncio.get_running_loop().time() - slot.taken <= self._late:
+            return slot
+        if self._slots is None or slot not in self._slots:
             return await self.take()
-        self._places.remove(place)
-        return self._placed()
+        self._slots.remove(slot)
+        return self._new_slot()
 
     def _left(self) -> float:
-        """Give for how long there is no room for another request."""
-        if self._places is None or len(self._places) < (self._places.maxlen or 0):
+        """Return the seconds until there is room for another request."""
+        if self._slots is None or len(self._slots) < (self._slots.maxlen or 0):
             return 0.0
-        return self._places[0].arrived + self._window - asyncio.get_running_loop().time()
+        return self._slots[0].arrived + self._window - asyncio.get_running_loop().time()
 
-    def _placed(self) -> Place:
+    def _new_slot(self) -> Slot:
         now = asyncio.get_running_loop().time()
-        place = Place(now, now + self._under_way)
-        if self._places is not None:
-            self._places.append(place)
-        return place
+        slot = Slot(now, now + self._under_way)
+        if self._slots is not None:
+            self._slots.append(slot)
+        return slot
 
 
 def _slack(per: float) -> float:
-    """Give by how much a window is taken to be longer: a tenth of a second, or what a short one can spare."""
+    """Return the seconds by which a window counts as longer: a tenth of a second, or less for a short window."""
     return max(per / 100, min(MOST_SLACK, per / 20))

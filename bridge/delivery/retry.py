@@ -1,6 +1,6 @@
-"""What becomes of a delivery after an attempt, and of its lane. Pure: time and chance are passed in.
+"""Decisions after an attempt: about the delivery, and about its lane. Pure: time and chance are passed in.
 
-The one place that decides about trying again. A connector only says what happened and whose trouble it was.
+Only this module decides about retries. A connector reports what happened, and which side is to blame.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from bridge.store.interface import Attempt, Delivery, DeliveryState, Pause, Sett
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 
 UNCLEAR_LIMIT = 3
-"""So many calls in a row that failed without it being clear on which side, and the destination is taken to be down."""
+"""Number of calls in a row that fail with an unclear blame, after which the destination counts as down."""
 LONGEST_PROBE = 300.0
-"""Seconds after which a paused lane probes at the latest, unless the destination asked for more."""
+"""Maximum seconds until a paused lane probes, unless the destination asked for more."""
 
 LONGEST_WAIT = 86_400.0
-"""Seconds that no lane pauses for longer, unless the schedule's own waits are: a destination may ask for a year."""
+"""Maximum seconds of a pause, unless the schedule's own waits are longer: a destination may ask for a year."""
 
 _RETRYING = Retrying()
 
@@ -30,9 +30,9 @@ def longest_wait(schedule: RetrySchedule) -> float:
 
 
 def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
-    """Give the seconds to wait after that many failures in a row, at least one; `chance` is in [0, 1).
+    """Return the seconds to wait after a number of failures in a row, at least one; `chance` is in [0, 1).
 
-    Exponential, and shortened by up to the schedule's `jitter`, so that what failed together does not return together.
+    The wait grows exponentially. `jitter` shortens it, so that deliveries that failed together do not return together.
     """
     state = RetryCallState(_RETRYING, None, (), {})
     state.attempt_number = failures
@@ -43,7 +43,7 @@ def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that was made for a delivery: when, and how long it took, in seconds."""
+    """A call of a connector: when it began, and how many seconds it took."""
 
     started_at: float
     duration: float
@@ -57,9 +57,9 @@ class Call:
 def decide(
     delivery: Delivery, outcome: Outcome, call: Call, schedule: RetrySchedule, chance: float, *, excused: bool
 ) -> Settlement:
-    """Say what becomes of a delivery after a call.
+    """Return the settlement of a delivery after a call.
 
-    `excused`: the lane is paused, so that what is not clearly the record's own failure is not counted against it.
+    `excused` means that the lane is paused: a failure with an unclear blame does not count against the record.
     """
     settled = _unsettled(delivery, outcome, call)
     if isinstance(outcome, Delivered):
@@ -82,8 +82,8 @@ def decide(
     return _postponed(settled, outcome, call.ended_at, schedule, chance)
 
 
-def spoiled(delivery: Delivery, reason: Reason, detail: str, now: float) -> Settlement:
-    """Say what becomes of a delivery for which no call could be made: its mapping failed, or its route is gone."""
+def dead_letter(delivery: Delivery, reason: Reason, detail: str, now: float) -> Settlement:
+    """Return the settlement of a delivery that cannot be sent: its mapping failed, or its route is gone."""
     return Settlement(
         delivery=delivery.id,
         event_id=delivery.event_id,
@@ -101,7 +101,7 @@ def spoiled(delivery: Delivery, reason: Reason, detail: str, now: float) -> Sett
 
 
 def _unsettled(delivery: Delivery, outcome: Outcome, call: Call) -> Settlement:
-    """Give the delivery with this attempt written down, still pending and due at once."""
+    """Return the delivery with this attempt, still pending and due at once."""
     failure = None if isinstance(outcome, Delivered) else outcome
     number = delivery.attempts + 1
     return Settlement(
@@ -139,7 +139,7 @@ def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetryS
     if now - since >= schedule.give_up_after:
         return _dead(counted, now)
     pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
-    # Once more when it is to be given up, whatever the destination asked for.
+    # The last attempt is made when the delivery would be given up, even if the destination asked for a longer wait.
     return replace(counted, due_at=min(now + pause, since + schedule.give_up_after))
 
 
@@ -149,17 +149,17 @@ def _dead(settled: Settlement, now: float) -> Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a destination is doing, as its calls tell. Give it each call's outcomes, and keep what it gives back."""
+    """Health of a destination, as its calls show it. Each call's outcomes lead to a new value."""
 
     unclear: int = 0
-    """Calls in a row that failed without it being clear whose trouble it was."""
+    """Number of calls in a row that failed with an unclear blame."""
     probes: int = 0
-    """Calls that failed since the pause began, the one that began it among them."""
+    """Number of calls that failed since the pause began, with the one that began it."""
     pause: Pause | None = None
     since: float = 0.0
-    """When the pause was last begun or prolonged."""
+    """When the pause began or was prolonged last."""
     asked: bool = False
-    """Whether the destination itself asked for the pause."""
+    """True if the destination itself asked for the pause."""
 
     def after(
         self,
@@ -170,12 +170,12 @@ class Health:
         *,
         decided_at: float | None = None,
     ) -> "Health":
-        """Say how the destination is doing after a call that was taken up at `decided_at`, by default when it began.
+        """Return the health after a call that the lane decided on at `decided_at`, by default when the call began.
 
-        A call that shows that the destination works (it took or refused a record by itself) ends a pause. What was on
-        its way already when the pause began does not lengthen it, unless the destination asks for more; nor does it
-        end a pause that the destination asked for. One that was only concluded from failures it does end: else a
-        destination that fails now and then would stand still most of the time.
+        A call that shows that the destination works (it took or refused a record by itself) ends a pause. A call that
+        was under way when the pause began does not lengthen the pause, unless the destination asks for more. It does
+        not end a pause that the destination asked for either. It does end a pause that was concluded from failures:
+        otherwise a destination that fails now and then would stand still most of the time.
         """
         trouble = _trouble(outcomes)
         began = call.started_at if decided_at is None else decided_at
@@ -202,14 +202,14 @@ class Health:
 
 
 class Suspects:
-    """The deliveries whose calls have failed since the destination was last well, where they may be to blame."""
+    """Deliveries whose calls failed since the destination worked last, and that may be to blame."""
 
     def __init__(self) -> None:
         self._ids: set[int] = set()
         self._certain = False
 
     def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: Health) -> None:
-        """Learn of a call's outcomes, after which the destination is doing so."""
+        """Add the outcomes of a call, after which the destination has this health."""
         if health == Health():
             self._ids.clear()
             self._certain = False
@@ -219,12 +219,12 @@ class Suspects:
 
     @property
     def alone(self) -> bool:
-        """Whether it is one delivery alone, so that any other one tells whose trouble it is."""
+        """True if it is a single delivery, so that any other one shows which side is to blame."""
         return len(self._ids) == 1 and not self._certain
 
 
 def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:
-    """Give the failure that puts the destination in doubt; None if a record shows that it works."""
+    """Return the failure that puts the destination in doubt; None if a record shows that it works."""
     doubts = [each for each in outcomes if isinstance(each, Retry) and each.blame in {Blame.DESTINATION, Blame.UNCLEAR}]
     certain = [each for each in doubts if each.blame is Blame.DESTINATION]
     if certain:

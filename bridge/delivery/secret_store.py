@@ -1,4 +1,4 @@
-"""The secrets of destinations that change in use, such as rotated refresh tokens, kept in the store."""
+"""Secrets of destinations that change in use, such as rotated refresh tokens, kept in the store."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from connectors.base import VaultError
 
 
 class StoreVault:
-    """One destination's place in the store; see `connectors.base.Vault`."""
+    """Secrets of one destination; see `connectors.base.Vault`."""
 
     def __init__(self, store: Store, destination: str, clock: Callable[[], float]) -> None:
         self._store = store
@@ -16,14 +16,14 @@ class StoreVault:
         self._clock = clock
 
     async def read(self, name: str) -> str | None:
-        """Give what was last written; see `Vault.read`."""
+        """Return the value that was written last; see `Vault.read`."""
         try:
             return await self._store.read_secret(self._destination, name)
         except StoreUnavailableError as error:
             raise VaultError(str(error)) from error
 
     async def write(self, name: str, value: str) -> None:
-        """Keep it, and return after the commit; see `Vault.write`."""
+        """Write a value, and return after the commit; see `Vault.write`."""
         try:
             await self._store.keep_secret(self._destination, name, value, self._clock())
         except StoreUnavailableError as error:

@@ -1,8 +1,8 @@
-"""Outcomes on their way into the store: made fit to be kept, and written whatever one of them meets.
+"""Outcomes on their way into the store: cleaned, and written even if one of them is refused.
 
-A connector may be anybody's code, and repeats what a destination answers. So the texts and numbers of an outcome are
-cleaned once, before anything is decided by them. Where the store refuses an outcome all the same, or another
-transaction has locked its row, no other outcome waits for it.
+A connector may be anybody's code, and repeats the answers of a destination. So the texts and numbers of an outcome are
+cleaned once, before any decision uses them. If the store still refuses an outcome, or another transaction has locked
+its row, no other outcome waits for it.
 """
 
 import asyncio
@@ -18,24 +18,24 @@ from bridge.store.interface import Lease, Settlement, Store
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 
 TEXT_LIMIT = 2_000
-"""The most characters of a text of an outcome."""
+"""Maximum number of characters of a text of an outcome."""
 MEMO_LIMIT = 100
-"""The most entries of a memo."""
+"""Maximum number of entries of a memo."""
 HIGHEST_STATUS = 999
 TROUBLE_SECONDS = 1.0
-"""How long a store that is in trouble is left alone before the outcomes are written again."""
+"""Seconds until outcomes are written again after the store could not commit."""
 FIRST_LOCKED_SECONDS = 0.25
 LONGEST_LOCKED_SECONDS = 4.0
-"""How long an outcome waits that met a locked row before it is written again: doubled each time."""
+"""Seconds until an outcome whose row was locked is written again: doubled each time, up to the longest."""
 NOTE = "the store refused the texts of this outcome; see outcome_refused in the log"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""PostgreSQL's text holds no NUL, and UTF-8 no half of a surrogate pair, which a header's byte may become."""
+"""PostgreSQL's text cannot hold NUL, and UTF-8 cannot hold half of a surrogate pair, which a header may contain."""
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
 
-def cleaned(outcome: Outcome) -> Outcome:
+def clean_outcome(outcome: Outcome) -> Outcome:
     """Return an outcome whose texts and numbers can be stored and calculated with."""
     status = outcome.status
     if status is not None and not (type(status) is int and 0 <= status <= HIGHEST_STATUS):
@@ -57,8 +57,8 @@ def storable(text: str) -> str:
     return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
-def minimal(settlement: Settlement) -> Settlement:
-    """Return a settlement with what decides about the delivery, and without a text or number from elsewhere."""
+def minimal_settlement(settlement: Settlement) -> Settlement:
+    """Return a settlement with the decision about the delivery, and without any text or number of the destination."""
     attempt = settlement.attempt
     return replace(
         settlement,
@@ -77,9 +77,9 @@ async def settle(
     settlements: Sequence[Settlement],
     log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
 ) -> AsyncIterator[Sequence[Settlement]]:
-    """Write the outcomes, however long the store takes: an outcome that is known must not be forgotten.
+    """Write outcomes, however long the store takes: a known outcome must not be forgotten.
 
-    Yields those that have just been written. Raises LeaseLostError.
+    Yields the outcomes that have just been written. Raises LeaseLostError.
     """
     left, wait = settlements, FIRST_LOCKED_SECONDS
     while left:
@@ -94,12 +94,12 @@ async def settle(
         except Exception as error:
             log.exception("outcome_refused", error=type(error).__name__, deliveries=len(left))
             if len(left) > 1:
-                # One of them is at fault, and the others must not wait for it.
+                # One of them is refused, and the others must not wait for it.
                 for each in left:
                     async for written in settle(store, lease, [each], log):
                         yield written
                 return
-            if left[0] == (shortest := minimal(left[0])):
+            if left[0] == (shortest := minimal_settlement(left[0])):
                 await asyncio.sleep(TROUBLE_SECONDS)
             left = [shortest]
             continue

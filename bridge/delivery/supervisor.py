@@ -1,14 +1,15 @@
-"""All lanes of this process: it takes their leases, keeps them, and gives them up.
+"""Supervisor of the lanes of this process: takes their leases, renews them, and gives them up.
 
-A lane is owned through a lease in the store, for `LEASE_SECONDS`; whoever takes it over raises the lane's fence, and a
-settle under an older fence is refused. So a process that was stopped for a while cannot settle what its successor did.
+A lane is owned through a lease in the store, for `LEASE_SECONDS`. A process that takes a lane over raises the lane's
+fence, and a settlement under an older fence is refused. So a process that was suspended cannot settle deliveries that
+its successor works.
 
-Where several processes serve one store, each works its share (`delivery.assignment`). A lane that is another process's
-share is given up once the calls under way in it are settled, so a lane moves without a call being made twice. Another
-process takes a lane over only when its owner has died or cannot reach the store, at the end of the lease.
+If several processes serve one store, each works its share (`delivery.assignment`). A lane that belongs to another
+process's share is given up when its calls under way are settled, so no call is made twice. A lane whose owner died or
+cannot reach the store is taken over at the end of the lease.
 
-A lane that fails several times in a row (`delivery.lane_faults`) is left to the other processes: this one does not
-announce it. A lane that no process announces is tried again here.
+A lane that fails several times in a row (`delivery.lane_faults`) is left to the other processes: this one no longer
+announces it. If no process announces it, this one tries it again.
 """
 
 import asyncio
@@ -17,7 +18,9 @@ import math
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 
@@ -30,19 +33,76 @@ from bridge.delivery.lane_faults import Faults
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import StoreUnavailableError
 from bridge.mapping.record import LeftOutError
-from bridge.store.interface import Lease, Store
+from bridge.store.interface import Lease, Membership, Store
 
 LEASE_SECONDS = 6.0
 FIRST_FENCE = 1
-"""Of a lane that nobody has owned before."""
+"""Fence of a lane that nobody has owned before."""
 RENEW_SECONDS = 2.0
-"""Three tries to renew before the lease is over, which is when somebody else works a dead process's lanes."""
-CLOSE_SECONDS = 5.0
-"""How long the connectors may take to close, all together."""
+"""Seconds between two claims: three tries to renew before a lease is over."""
 TICK_SECONDS = 0.05
-"""How long after the end of a lease one looks at it."""
+"""Seconds between the end of another process's lease and the claim that follows."""
 
 log = structlog.get_logger()
+
+
+class RunningLane(NamedTuple):
+    """A lane that this process works."""
+
+    lane: Lane
+    task: asyncio.Task[None]
+    begun_at: float
+    """The loop's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Lanes of this process and of the others, as of one round of claims."""
+
+    share: frozenset[str] = frozenset()
+    """Lanes that this process is to work."""
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    """Lanes that this process owns: its share, and lanes whose calls are still to be settled."""
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """By lane: the process that owned it when the round began."""
+    released: frozenset[str] = frozenset()
+    """Lanes that this process has just given up."""
+    next_end: float = math.inf
+    """When the first lease of another process ends if it is not renewed, in the loop's time."""
+
+
+class LeaseTimer:
+    """End of this process's leases, in the loop's time, which continues while the process is suspended."""
+
+    def __init__(self, shared: bool, on_end: Callable[[], None]) -> None:  # noqa: FBT001 - of the store
+        self._shared = shared
+        self._on_end = on_end
+        self._handle: asyncio.TimerHandle | None = None
+        self.until = math.inf
+        self.has_ended = False
+        """True if the leases ended and could not be renewed."""
+
+    def extend(self, moment: float) -> None:
+        """Let the leases end at a later moment. Only if processes share the store do others take the lanes then."""
+        self.cancel()
+        self.has_ended = False
+        self.until = moment
+        if self._shared:
+            self._handle = asyncio.get_running_loop().call_at(moment, self._end)
+
+    def lasts(self) -> bool:
+        """Return whether this process still owns its lanes."""
+        return not self._shared or asyncio.get_running_loop().time() < self.until
+
+    def cancel(self) -> None:
+        """Forget the moment."""
+        if self._handle:
+            self._handle.cancel()
+            self._handle = None
+
+    def _end(self) -> None:
+        self.has_ended = True
+        self._on_end()
 
 
 class Lanes:
@@ -56,56 +116,42 @@ class Lanes:
         self._steady = steady(clock, asyncio.get_running_loop().time)
         self._caller = caller
         self._configured: Mapping[str, Destination] = config().destinations
-        self._lanes: dict[str, Lane] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._leases: dict[str, Lease] = {}
+        self._running: dict[str, RunningLane] = {}
+        self._claim = Claim()
+        self._timer = LeaseTimer(store.shared, self._stop_at_end_of_leases)
         self._faults = Faults()
-        self._began_at: dict[str, float] = {}
-        """When each lane that is being worked was begun, in the loop's time."""
+        self._seen_owned: dict[str, float] = {}
+        """By lane: when it had an owner last, in the loop's time."""
         self._changed_lanes: set[str] = set()
-        """Lanes whose destinations' settings have changed since they were begun."""
-        self._theirs: frozenset[str] = frozenset()
-        """The lanes that other processes worked at the last membership."""
-        self._begun: set[str] = set()
-        """The lanes that this process has worked."""
-        self._share: frozenset[str] = frozenset()
-        """The lanes that this process is to work."""
-        self._elsewhere: dict[str, float] = {}
-        """When each lane was last seen in another process's hands, in the loop's time."""
-        self._cut_off = False
-        """Whether the leases are over and could not be renewed."""
-        self._until = math.inf
-        """When they are over, in the loop's time."""
-        self._over: asyncio.TimerHandle | None = None
+        """Lanes whose settings have changed since they began."""
+        self._worked: set[str] = set()
+        """Lanes that this process has worked at any time."""
         self._closing: set[asyncio.Task[None]] = set()
-        self._soonest = math.inf
-        """In how many seconds the first of the others, or of their leases, is over if it is not renewed."""
         self._stopping = False
         self._wake = asyncio.Event()
-        store.on_accepted = self._accepted
-        store.on_changed = self._changed
 
     @property
     def running(self) -> Mapping[str, Lane]:
-        """The lanes that are being worked here, by name."""
-        return self._lanes
+        """Lanes that this process works, by name."""
+        return {name: each.lane for name, each in self._running.items()}
 
     @property
     def destinations(self) -> Mapping[str, Destination]:
-        """The destinations of which a lane is being worked here, by name."""
-        return {lane.destination.name: lane.destination for lane in self._lanes.values()}
+        """Destinations whose lanes this process works, by name."""
+        return {name: each.lane.destination for name, each in self._running.items()}
 
     def complete(self) -> bool:
-        """Whether the lanes of all destinations are owned, by this process or by others that serve the same store.
+        """Return whether all lanes are owned, by this process or by others that serve the same store.
 
-        A lane that one process has left and another has not taken yet counts as owned as long as that may take.
+        A lane that one process has given up and another has not taken yet counts as owned for as long as that may
+        take.
         """
         since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
         return (
-            not self._cut_off
+            not self._timer.has_ended
             and not self.failing()
             and all(
-                name in self._leases or self._elsewhere.get(name, -math.inf) >= since
+                name in self._claim.leases or self._seen_owned.get(name, -math.inf) >= since
                 for name in self._config().destinations
             )
         )
@@ -116,38 +162,34 @@ class Lanes:
         return moved if abs(moved) >= SHOWN_SECONDS else 0.0
 
     def failing(self) -> frozenset[str]:
-        """Return the destinations whose lanes fail again and again here, and are worked by no other process."""
-        return (self._faults.given_up - self._theirs) & self._config().destinations.keys()
+        """Return the destinations whose lanes fail again and again here, and that no other process works."""
+        elsewhere = {name for name, holder in self._claim.holders.items() if holder != self.owner}
+        return (self._faults.given_up - elsewhere) & self._config().destinations.keys()
+
+    def wake(self, destinations: frozenset[str]) -> None:
+        """Wake the lanes of destinations for which deliveries have been committed (`Store.on_accepted`)."""
+        for name in destinations & self._running.keys():
+            self._running[name].lane.wake()
+
+    def change(self) -> None:
+        """Let all lanes read the store anew, because another process changed something (`Store.on_changed`)."""
+        for each in self._running.values():
+            each.lane.change()
 
     async def run(self) -> None:
-        """Own lanes until `stop`.
-
-        Returns when what was on its way is settled, the leases are given up, and the connectors closed. Cancelled, it
-        cuts off what is on its way: those deliveries stay pending.
-        """
-        try:
-            await self._run()
-        finally:
-            for task in (*self._running.values(), *self._closing):
-                task.cancel()
-
-    async def _run(self) -> None:
-        while not (self._stopping and not self._lanes):
+        """Own lanes until `stop`. Return when the calls under way are settled and the connectors closed."""
+        while not (self._stopping and not self._running):
             self._wake.clear()
-            await self._claim()
+            await self._renew()
             with contextlib.suppress(TimeoutError):
-                # When somebody has died, at the very end of its leases.
-                async with asyncio.timeout(min(RENEW_SECONDS, self._soonest + TICK_SECONDS)):
+                # If another process has died, the next claim follows at the very end of its leases.
+                until_end = self._claim.next_end - asyncio.get_running_loop().time()
+                async with asyncio.timeout(min(RENEW_SECONDS, until_end + TICK_SECONDS)):
                     await self._wake.wait()
         for destination in self._config().destinations.values():
             self._close(destination)
-        if self._closing:
-            # A connector may be anybody's code. The others wait for the leases.
-            _, late = await asyncio.wait(self._closing, timeout=CLOSE_SECONDS)
-            if late:
-                log.warning("connectors_not_closed", count=len(late), after=CLOSE_SECONDS)
-        if self._over:
-            self._over.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        self._timer.cancel()
         try:
             await self._store.release(self.owner)
         except StoreUnavailableError as error:
@@ -156,89 +198,91 @@ class Lanes:
     def stop(self) -> None:
         """Begin no more calls."""
         self._stopping = True
-        for lane in self._lanes.values():
-            lane.stop()
+        for each in self._running.values():
+            each.lane.stop()
         self._wake.set()
 
     def reconfigure(self) -> None:
-        """Take over a changed configuration: a destination that has changed ends its calls and begins anew."""
+        """Take over a changed configuration. A destination that has changed ends its calls and begins anew."""
         destinations = self._config().destinations
         for name, destination in self._configured.items():
-            worked = any(lane.destination is destination for lane in self._lanes.values())
-            if destinations.get(name) is not destination and not worked:
-                # No lane here closes it in its end, and it may have been asked something all the same.
+            running = self._running.get(name)
+            is_worked = running is not None and running.lane.destination is destination
+            if destinations.get(name) is not destination and not is_worked:
+                # No lane closes this connector at its end, and it may have been used all the same.
                 self._close(destination)
         self._configured = destinations
-        for lane in self._lanes.values():
-            if destinations.get(lane.destination.name) is lane.destination:
-                # What it has mapped already was mapped as it used to be.
-                lane.change()
+        for name, each in self._running.items():
+            if destinations.get(name) is each.lane.destination:
+                # Deliveries that are mapped already were mapped with the old settings.
+                each.lane.change()
             else:
-                self._changed_lanes.add(lane.name)
-                lane.stop()
+                self._changed_lanes.add(name)
+                each.lane.stop()
         self._wake.set()
 
-    async def _claim(self) -> None:
-        """Learn which lanes are this process's, and take, renew and give up leases accordingly."""
+    # -- leases
+
+    async def _renew(self) -> None:
+        """Claim the lanes of this process, stop lanes that it no longer has, and begin new ones."""
         names = [] if self._stopping else list(self._config().destinations)
         asked_at = asyncio.get_running_loop().time()
-        self._faults.look(self._began_at, asked_at)
+        self._faults.forget_old({name: each.begun_at for name, each in self._running.items()}, asked_at)
+        try:
+            self._claim = await self._claimed(names, asked_at)
+        except StoreUnavailableError as error:
+            # The lanes continue: their settlements are refused if another process takes them over meanwhile.
+            log.warning("leases_not_renewed", error=str(error))
+            self._claim = replace(self._claim, next_end=math.inf)
+            return
+        self._seen_owned |= dict.fromkeys([*self._claim.holders, *self._claim.released], asked_at)
+        self._timer.extend(asked_at + LEASE_SECONDS)
+        for name, each in self._running.items():
+            if name not in self._claim.leases or name not in self._claim.share:
+                each.lane.stop()
+        if not self._stopping:
+            self._begin_missing(asked_at)
+
+    async def _claimed(self, names: Sequence[str], asked_at: float) -> Claim:
+        """Tell the other processes which lanes this one is configured to work, and take those of its share.
+
+        Raises StoreUnavailableError.
+        """
         given_up = self._faults.given_up.intersection(names)
         offered = [name for name in names if name not in given_up]
-        try:
-            membership = await self._store.heartbeat(self.owner, offered, self._clock(), LEASE_SECONDS)
-            self._share = shares(membership.candidates, membership.holders).get(self.owner, frozenset())
-            left = given_up.difference(*membership.candidates.values())
-            self._share |= {name for name in left if not self._faults.rests(name, asked_at)}
-            # What is being stopped is kept until its calls are settled.
-            keep = self._share | self._lanes.keys()
-            if gone := self._leases.keys() - keep:
-                await self._store.release(self.owner, sorted(gone))
-            leases = await self._store.claim(self.owner, sorted(keep), self._clock(), LEASE_SECONDS)
-        except StoreUnavailableError as error:
-            # The lanes go on: their settles are refused if somebody else takes them over meanwhile.
-            log.warning("leases_not_renewed", error=str(error))
-            self._soonest = math.inf
-            return
-        self._soonest = membership.next_expiry - (asyncio.get_running_loop().time() - asked_at)
-        self._leases = leases
-        self._theirs = frozenset(lane for lane, holder in membership.holders.items() if holder != self.owner)
-        self._elsewhere |= dict.fromkeys([*membership.holders, *gone], asked_at)
-        self._last_until(asked_at + LEASE_SECONDS)
-        for name, lane in self._lanes.items():
-            if name not in leases or name not in self._share:
-                lane.stop()
-        if self._stopping:
-            return
-        # As they are now: the configuration may have been replaced during the claim, and connectors closed with it.
+        membership = await self._store.heartbeat(self.owner, offered, self._clock(), LEASE_SECONDS)
+        share = self._share(membership, given_up, asked_at)
+        # A lane that is being stopped is kept until its calls are settled.
+        kept = share | self._running.keys()
+        released = frozenset(self._claim.leases.keys() - kept)
+        if released:
+            await self._store.release(self.owner, sorted(released))
+        leases = await self._store.claim(self.owner, sorted(kept), self._clock(), LEASE_SECONDS)
+        return Claim(share, leases, membership.holders, released, asked_at + membership.next_expiry)
+
+    def _share(self, membership: Membership, given_up: frozenset[str], now: float) -> frozenset[str]:
+        """Return the lanes that this process is to work, with those that it had given up and no process works."""
+        share = shares(membership.candidates, membership.holders).get(self.owner, frozenset())
+        left = given_up.difference(*membership.candidates.values())
+        return share | {name for name in left if not self._faults.is_resting(name, now)}
+
+    def _stop_at_end_of_leases(self) -> None:
+        """Begin no call after the end of the leases, when other processes may have the lanes."""
+        log.warning("leases_over", lanes=len(self._running))
+        for each in self._running.values():
+            each.lane.stop()
+
+    # -- lanes
+
+    def _begin_missing(self, now: float) -> None:
+        # The configuration is read again: it may have been replaced during the claim, and connectors closed with it.
         for name, destination in self._config().destinations.items():
-            mine = name in leases and name in self._share and name not in self._lanes
-            if mine and not self._faults.rests(name, asked_at):
-                self._begin(destination, leases[name])
-
-    def _last_until(self, moment: float) -> None:
-        """See to it that no call begins after the leases are over, where others may have the lanes then.
-
-        `moment` is in the loop's time, which goes on while the process is stopped.
-        """
-        self._cut_off = False
-        self._until = moment
-        if self._over:
-            self._over.cancel()
-            self._over = None
-        if self._store.shared:
-            self._over = asyncio.get_running_loop().call_at(moment, self._leases_over)
-
-    def _owns(self) -> bool:
-        return not self._store.shared or asyncio.get_running_loop().time() < self._until
-
-    def _leases_over(self) -> None:
-        log.warning("leases_over", lanes=len(self._lanes))
-        self._cut_off = True
-        for lane in self._lanes.values():
-            lane.stop()
+            is_mine = name in self._claim.leases and name in self._claim.share
+            if is_mine and name not in self._running and not self._faults.is_resting(name, now):
+                self._begin(destination, self._claim.leases[name])
 
     def _begin(self, destination: Destination, lease: Lease) -> None:
+        name, loop = destination.name, asyncio.get_running_loop()
         lane = Lane(
             destination,
             self._chatbot,
@@ -246,36 +290,29 @@ class Lanes:
             lease,
             clock=LaneClock(self._clock, self._steady, destination.retry),
             caller=self._caller,
-            owned=self._owns,
+            owned=self._timer.lasts,
         )
-        if lane.name in self._changed_lanes:
-            self._changed_lanes.discard(lane.name)
+        if name in self._changed_lanes:
+            self._changed_lanes.discard(name)
             lane.probe_at_once()
-        self._lanes[lane.name] = lane
-        self._began_at[lane.name] = asyncio.get_running_loop().time()
-        first = lease.fence == FIRST_FENCE and destination.name not in self._begun
-        self._begun.add(destination.name)
-        work = _work(lane, destination.pace, first=first)
-        task = asyncio.get_running_loop().create_task(work, name=f"lane {lane.name}")
-        self._running[lane.name] = task
-        task.add_done_callback(lambda done: self._ended(lane, done))
+        is_first = lease.fence == FIRST_FENCE and name not in self._worked
+        self._worked.add(name)
+        task = loop.create_task(_work(lane, destination.pace, first=is_first), name=f"lane {name}")
+        self._running[name] = RunningLane(lane, task, loop.time())
+        task.add_done_callback(lambda _: self._ended(name))
 
-    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
-        """A lane has ended: stopped, or lost, or by a fault. The next claim begins it anew if it is still ours."""
-        name, destination = lane.name, lane.destination
-        del self._lanes[name]
-        del self._running[name]
-        began_at = self._began_at.pop(name)
+    def _ended(self, name: str) -> None:
+        """Remove a lane that was stopped, lost its lease or failed. The next claim may begin it anew."""
+        lane, task, begun_at = self._running.pop(name)
         if not task.cancelled() and (error := task.exception()):
-            self._faults.add(name, began_at, asyncio.get_running_loop().time())
+            self._faults.add(name, begun_at, asyncio.get_running_loop().time())
             given_up = name in self._faults.given_up
-            log.error("lane_fault", destination=destination.name, lane=name, given_up=given_up, exc_info=error)
-        if self._config().destinations.get(destination.name) is not destination:
-            if not any(each.destination is destination for each in self._lanes.values()):
-                self._close(destination)
-            self._wake.set()
-        if name not in self._share or self._stopping:
-            # Somebody waits for it.
+            log.error("lane_fault", destination=name, lane=name, given_up=given_up, exc_info=error)
+        is_replaced = self._config().destinations.get(name) is not lane.destination
+        if is_replaced:
+            self._close(lane.destination)
+        if is_replaced or name not in self._claim.share or self._stopping:
+            # A new lane, another process or the end of this one waits for it.
             self._wake.set()
 
     def _close(self, destination: Destination) -> None:
@@ -295,17 +332,9 @@ class Lanes:
             raise LeftOutError
         return config.chatbots.get(name)
 
-    def _accepted(self, destinations: frozenset[str]) -> None:
-        for name in destinations & self._lanes.keys():
-            self._lanes[name].wake()
-
-    def _changed(self) -> None:
-        for lane in self._lanes.values():
-            lane.change()
-
 
 async def _work(lane: Lane, pace: Pace | None, *, first: bool) -> None:
-    """Work a lane. Unless it is the `first` time that anybody does, its rate limit may be used up at this moment."""
+    """Work a lane. Unless it is worked for the `first` time, its rate limit may be used up at this moment."""
     if pace and not first:
         await pace.spend()
     await lane.run()

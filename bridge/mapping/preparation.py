@@ -14,7 +14,7 @@ from bridge import worker
 from bridge.config.model import Chatbot, Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt import Caller
-from bridge.delivery.batching import Ready, made_ready
+from bridge.delivery.batching import Ready, ready_record
 from bridge.delivery.settlement import storable
 from bridge.mapping.budget import InlineOverrun
 from bridge.mapping.record import LeftOutError, Spoiled, make_record
@@ -91,7 +91,7 @@ class Preparation:
     def _prepare(self, delivery: Delivery, now: float, into: Prepared) -> None:
         try:
             record = make_record(delivery, self._chatbots)
-            into.ready.append(made_ready(delivery, record, self._destination, now))
+            into.ready.append(ready_record(delivery, record, self._destination, now))
         except LeftOutError:
             # It stays out, and what is behind it, until a reload has the queue read anew.
             into.waiting += 1
@@ -106,4 +106,4 @@ class Preparation:
     def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
         self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
         self._caller.spoiled(self._destination, delivery, reason)
-        return retry.spoiled(delivery, reason, storable(detail), self._clock())
+        return retry.dead_letter(delivery, reason, storable(detail), self._clock())

@@ -299,10 +299,10 @@ async def alone(embedded: Driver, embedded_store: SqlStore, target: Target) -> A
 
 
 async def test_a_lane_that_has_paused_and_goes_on(alone: Place, target: Target) -> None:
-    alone.lane._health = retry.Health(pause=Pause("lane", Reason.UNAUTHORIZED, "no", NOW + 60))
+    alone.lane.state.health = retry.Health(pause=Pause("lane", Reason.UNAUTHORIZED, "no", NOW + 60))
     await alone.look(0, 15)
     assert target.lines[0].startswith("crm: the lane has paused: it refuses the credentials")
-    alone.lane._health = retry.Health()
+    alone.lane.state.health = retry.Health()
     await alone.look(15, CALM_SECONDS)
     assert target.lines[1:] == ["over: crm: the lane has paused"]
     assert [each["type"] for each in target.taken] == ["warning", "success"]

@@ -255,20 +255,20 @@ async def test_each_part_of_a_batch_that_is_split_has_a_place_of_its_own_under_t
     await lane.start()
     await lane.accept(3)
     await lane.accept(Email="poison@example.com")
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 4)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 4)
     lane.advance(5)
     await lane.settled(4)
     assert lane.lane
     assert lane.destination.pace
     assert len(lane.connector.calls) == 5
-    assert len(lane.destination.pace._places or ()) == 5
+    assert len(lane.destination.pace._slots or ()) == 5
 
 
 async def test_lingers_for_company_and_then_goes_alone(rig: Callable[..., Rig]) -> None:
     lane = rig(concurrency=1, batch=10, linger=5.0)
     await lane.start()
     await lane.accept(2)
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 2)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 2)
     assert lane.connector.calls == []
     lane.advance(5)
     await lane.settled(2)
@@ -279,7 +279,7 @@ async def test_lingering_costs_nothing_of_the_rate_limit(rig: Callable[..., Rig]
     lane = rig(concurrency=1, batch=10, linger=5.0, rate_limit=RateLimit(1, 3600.0))
     await lane.start()
     await lane.accept(2)
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 2)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 2)
     lane.advance(5)
     await lane.settled(2)
     assert [len(call) for call in lane.connector.calls] == [2]
@@ -563,7 +563,7 @@ async def test_a_change_while_a_mapping_takes_long_has_it_read_anew(rig: Callabl
     await lane.until(lambda: lane.states() == ["pending", "delivered"])
     assert lane.lane
     lane.lane.change()
-    await lane.until(lambda: lane.lane is not None and not lane.lane._changed)
+    await lane.until(lambda: lane.lane is not None and not lane.lane.state.outdated)
     costly.may_go_on.set()
     await lane.until(lambda: lane.states() == ["delivered", "delivered"])
     assert lane.connector.emails.count("slow@example.com") == 1
@@ -666,7 +666,7 @@ async def test_a_clock_that_is_set_back_holds_up_neither_a_batch_nor_a_retry_nor
     await lane.start()
     lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)] * len(records)
     await lane.accept()
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
     # It waits for company, and somebody sets the clock back by a day.
     lane.clock.now -= DAY
     steady.now += 5.0
@@ -679,12 +679,12 @@ async def test_a_clock_that_is_set_back_holds_up_neither_a_batch_nor_a_retry_nor
     lane.connector.answer = all_delivered
     steady.now += 10.0
     lane.advance(0)
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
     steady.now += 5.0
     lane.advance(0)
     await lane.calls(2)
     await lane.accept()
-    await lane.until(lambda: lane.lane is not None and len(lane.lane._ready) == 1)
+    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
     steady.now += 5.0
     lane.advance(0)
     await lane.calls(3)

@@ -8,12 +8,12 @@ def test_a_lane_that_fails_rests_longer_each_time() -> None:
     rests = []
     for _ in range(10):
         faults.add("crm", now, now)
-        rest = next(seconds for seconds in range(1, 100) if not faults.rests("crm", now + seconds))
+        rest = next(seconds for seconds in range(1, 100) if not faults.is_resting("crm", now + seconds))
         rests.append(rest)
         now += rest
     assert rests[:4] == [FIRST_REST, 2 * FIRST_REST, 4 * FIRST_REST, 8 * FIRST_REST]
     assert rests[-1] == LONGEST_REST
-    assert not faults.rests("mail", now)
+    assert not faults.is_resting("mail", now)
 
 
 def test_a_lane_that_fails_several_times_in_a_row_is_given_up() -> None:
@@ -37,9 +37,9 @@ def test_faults_are_forgotten_when_the_lane_runs_well_or_was_left_to_others_for_
     for lane in ("crm", "mail"):
         for _ in range(FAULTS_LIMIT):
             faults.add(lane, 0.0, 1.0)
-    faults.look({"crm": 10.0}, 10.0 + CALM_SECONDS - 1)
+    faults.forget_old({"crm": 10.0}, 10.0 + CALM_SECONDS - 1)
     assert faults.given_up == {"crm", "mail"}
-    faults.look({"crm": 10.0}, 10.0 + CALM_SECONDS)
+    faults.forget_old({"crm": 10.0}, 10.0 + CALM_SECONDS)
     assert faults.given_up == {"mail"}
-    faults.look({}, 1.0 + LEFT_SECONDS)
+    faults.forget_old({}, 1.0 + LEFT_SECONDS)
     assert not faults.given_up

@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.delivery.quota import Allowance, allowance
+from bridge.delivery.quota import Allowance, quota_allowance
 from connectors.base import Quota
 
 NOW = 1000.0
@@ -18,7 +18,7 @@ NOW = 1000.0
     ],
 )
 def test_the_strictest_quota_counts(quotas: list[Quota], expected: Allowance) -> None:
-    assert allowance(quotas) == expected
+    assert quota_allowance(quotas) == expected
 
 
 def test_it_says_when_to_look_again() -> None:

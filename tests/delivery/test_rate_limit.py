@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.delivery.rate_limit import MOST_SLACK, MOST_UNDER_WAY, Pace, Place
+from bridge.delivery.rate_limit import MOST_SLACK, MOST_UNDER_WAY, Pace, Slot
 from tests.simulation.clock import simulated
 
 LIMITS = [(1, 0.02), (7, 0.1), (20, 1.0), (100, 0.5), (190, 10.0), (5, 3600.0)]
@@ -45,7 +45,7 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
     """As in a process that has to wait for its turn at the processor."""
     sent: list[float] = []
 
-    async def send(pace: Pace, place: Place, stall: float) -> None:
+    async def send(pace: Pace, place: Slot, stall: float) -> None:
         pace.prepay(place)
         await asyncio.sleep(stall * per)
         async with pace():
@@ -90,7 +90,7 @@ def test_what_is_held_up_on_its_way_still_keeps_to_it_as_the_destination_counts(
         await asyncio.sleep(way)
         arrived.append(asyncio.get_running_loop().time())
 
-    async def send(pace: Pace, place: Place, way: tuple[float, float, float, bool]) -> None:
+    async def send(pace: Pace, place: Slot, way: tuple[float, float, float, bool]) -> None:
         stall, share, part, cut = way
         await asyncio.sleep(stall * per)
         pace.prepay(place)
@@ -122,7 +122,7 @@ def test_a_call_that_the_lane_has_waited_for_waits_for_nothing(requests: int, pe
     """Else it would wait in its own time-out, and more so with each window."""
     waits: list[float] = []
 
-    async def call(pace: Pace, place: Place) -> None:
+    async def call(pace: Pace, place: Slot) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
         pace.prepay(place)
@@ -150,7 +150,7 @@ def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
 ) -> None:
     sent: list[float] = []
 
-    async def send(pace: Pace, place: Place) -> None:
+    async def send(pace: Pace, place: Slot) -> None:
         pace.prepay(place)
         async with pace():
             sent.append(asyncio.get_running_loop().time())
@@ -269,8 +269,8 @@ def test_a_request_that_was_held_up_takes_one_place() -> None:
         for _ in range(2):
             async with pace():
                 pass
-        assert pace._places is not None
-        assert [each.taken for each in pace._places] == [asyncio.get_running_loop().time()] * 2
+        assert pace._slots is not None
+        assert [each.taken for each in pace._slots] == [asyncio.get_running_loop().time()] * 2
 
     simulated(work())
 

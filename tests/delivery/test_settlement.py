@@ -11,7 +11,7 @@ import structlog
 
 from bridge.delivery import settlement as module
 from bridge.delivery.attempt import Caller
-from bridge.delivery.settlement import MEMO_LIMIT, NOTE, TEXT_LIMIT, cleaned, settle, storable
+from bridge.delivery.settlement import MEMO_LIMIT, NOTE, TEXT_LIMIT, clean_outcome, settle, storable
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.store.interface import Delivery, Lease, Settlement, Store
 from bridge.store.sql import SqlStore
@@ -43,18 +43,18 @@ class Nameless:
 )
 def test_a_text_is_made_fit_for_the_store(given: str, kept: str) -> None:
     assert storable(given) == kept
-    assert cleaned(Delivered(given, given, given)) == Delivered(kept, kept, kept)
-    assert cleaned(Rejected(Reason.REFUSED, given)) == Rejected(Reason.REFUSED, kept)
+    assert clean_outcome(Delivered(given, given, given)) == Delivered(kept, kept, kept)
+    assert clean_outcome(Rejected(Reason.REFUSED, given)) == Rejected(Reason.REFUSED, kept)
 
 
 @pytest.mark.parametrize("status", [200, 0, 999, None])
 def test_a_status_of_http_stays(status: int | None) -> None:
-    assert cleaned(Delivered(status=status)).status == status
+    assert clean_outcome(Delivered(status=status)).status == status
 
 
 @pytest.mark.parametrize("status", [-1, 1000, 2**70, 200.0, math.nan, "200", True, Nameless()])
 def test_a_hostile_status_is_none(status: Any) -> None:
-    assert cleaned(Delivered(status=status)).status is None
+    assert clean_outcome(Delivered(status=status)).status is None
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_a_hostile_status_is_none(status: Any) -> None:
     [(0, 0), (2.5, 2.5), (None, None), (-1, None), (math.nan, None), (-math.inf, None), ("5", None), (True, None)],
 )
 def test_a_wait_is_a_number_that_can_be_added(after: Any, kept: float | None) -> None:
-    outcome = cleaned(Retry(Reason.TIMEOUT, "late", after=after))
+    outcome = clean_outcome(Retry(Reason.TIMEOUT, "late", after=after))
     assert isinstance(outcome, Retry)
     assert outcome.after == kept
 
 
 def test_an_endless_wait_is_a_long_one() -> None:
-    outcome = cleaned(Retry(Reason.TIMEOUT, "late", after=math.inf))
+    outcome = clean_outcome(Retry(Reason.TIMEOUT, "late", after=math.inf))
     assert isinstance(outcome, Retry)
     assert outcome.after is not None
     assert math.isfinite(NOW + outcome.after)
@@ -85,14 +85,14 @@ def test_an_endless_wait_is_a_long_one() -> None:
     ],
 )
 def test_a_memo_is_texts_by_name(memo: Any, kept: dict[str, str]) -> None:
-    assert cleaned(Delivered(memo=memo)).memo == kept
+    assert clean_outcome(Delivered(memo=memo)).memo == kept
 
 
 def test_an_unknown_reason_or_blame_is_a_known_one() -> None:
     odd: Any = "refused"
-    assert cleaned(Rejected(odd, "x")) == Rejected(Reason.REFUSED, "x")
+    assert clean_outcome(Rejected(odd, "x")) == Rejected(Reason.REFUSED, "x")
     odd = "whatever"
-    assert cleaned(Retry(odd, "x", odd)) == Retry(Reason.CONNECTOR_ERROR, "x", Blame.UNCLEAR)
+    assert clean_outcome(Retry(odd, "x", odd)) == Retry(Reason.CONNECTOR_ERROR, "x", Blame.UNCLEAR)
 
 
 @pytest.mark.parametrize("answer", [None, 7, [None], [Delivered(), Delivered()], {}])
@@ -191,7 +191,7 @@ async def test_each_engine_keeps_the_outcomes_that_are_cleaned(store: SqlStore) 
     rows: list[Delivery] = await store.read("crm", [1, 2, 3])
     call = retry.Call(NOW, 0.1)
     outcomes = [
-        retry.decide(row, cleaned(each), call, SCHEDULE, 0.0, excused=False)
+        retry.decide(row, clean_outcome(each), call, SCHEDULE, 0.0, excused=False)
         for row, each in zip(rows, hostile, strict=True)
     ]
     done = [each.delivery async for some in settle(store, held, outcomes, LOG) for each in some]

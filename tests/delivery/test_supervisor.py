@@ -39,6 +39,7 @@ class Process:
         )
         loop = asyncio.get_running_loop()
         self.lanes = Lanes(lambda: self.config, self.store, loop.time, Caller())
+        self.store.on_accepted, self.store.on_changed = self.lanes.wake, self.lanes.change
         self.run = loop.create_task(self.lanes.run())
 
     @property
@@ -112,7 +113,7 @@ async def test_a_lane_moves_when_the_calls_on_their_way_are_settled(start: Start
     await until(lambda: first.calls() == 2)
     second = start("crm", "mail")
     # It knows that there is another one, and begins no more calls in a lane that is to move.
-    await until(lambda: len(first.lanes._share) == 1)
+    await until(lambda: len(first.lanes._claim.share) == 1)
     await asyncio.sleep(2 * module.LEASE_SECONDS)
     assert second.working == set()
     gate.set()
@@ -127,8 +128,8 @@ async def test_the_lanes_of_a_dead_process_are_taken_over(start: Start, monkeypa
     await until(lambda: shared(first, second))
     # It says no more, as if it had died, and gives nothing up.
     first.run.cancel()
-    for task in first.lanes._running.values():
-        task.cancel()
+    for each in first.lanes._running.values():
+        each.task.cancel()
     await until(lambda: second.working == set(NAMES))
 
 
@@ -139,11 +140,11 @@ async def test_whoever_is_left_looks_when_the_leases_of_the_dead_end(
     first, second = start(), start()
     await until(lambda: shared(first, second))
     first.run.cancel()
-    for task in first.lanes._running.values():
-        task.cancel()
+    for each in first.lanes._running.values():
+        each.task.cancel()
     theirs = asyncio.get_running_loop().time() + module.LEASE_SECONDS
     # Its own are to last well beyond those of the dead: it does not renew them any more.
-    await until(lambda: second.lanes._until > theirs + 0.7)
+    await until(lambda: second.lanes._timer.until > theirs + 0.7)
     monkeypatch.setattr(module, "RENEW_SECONDS", 60.0)
     await until(lambda: second.working == set(NAMES))
 
