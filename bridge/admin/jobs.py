@@ -156,42 +156,42 @@ def run_shape(run: Run) -> schemas.Run:
 
 
 ASKED_LIMIT = 20_000
-"""The most records that one destination is asked for, the newest: 200 calls."""
+"""Maximum number of records that one destination is asked about, the newest: 200 calls."""
 PAUSE_SECONDS = 1.0
-"""Between two calls to one destination: whichever process works its lane may need all of its limit."""
+"""Seconds between two calls to one destination, because the process of its lane may need its whole limit."""
 
 
 @dataclass(slots=True)
 class Inquiry:
-    """One inquiry. Changes while it is running."""
+    """A question to all destinations about their records. Changes while it is running."""
 
     id: int
     span: str
-    """How far back, as a duration: `24h`."""
+    """The time before its beginning that it looks at, as a duration: `24h`."""
     at: float
-    """When it began."""
+    """Time of its beginning."""
     entry: int
-    """The id of its entry in the audit log."""
+    """Id of its audit entry."""
     state: str = "running"
     error: str | None = None
     counted: OutcomeCounts = field(default_factory=OutcomeCounts)
     total: int = 0
-    """Records that are to be asked for, once they are counted."""
+    """Number of records to ask about, once they are counted."""
     answered: dict[str, RecordCheck] = field(default_factory=dict)
-    """By destination."""
+    """The answers, by destination."""
 
     @property
     def since(self) -> float:
-        """The time from which on events are looked at."""
+        """Time of receipt of the oldest events that it looks at."""
         return self.at - parse_duration(self.span)
 
     @property
     def asked(self) -> int:
-        """Give how many records have been asked for."""
+        """Number of records that the destinations were asked about."""
         return sum(each.asked for each in self.answered.values())
 
     def lines(self) -> list[Line]:
-        """Give what is known so far, by chatbot and destination."""
+        """Return the results so far, by chatbot and destination."""
         return lines(self.counted, self.answered)
 
 
@@ -218,7 +218,7 @@ class Inquiries:
         self._beginning = asyncio.Lock()
 
     async def begin(self, caller: Caller, span: str) -> Inquiry:
-        """Begin one; one at a time, since each takes a part of the destinations' limits. Raises ConflictError."""
+        """Begin an inquiry; one at a time, because each uses the destinations' rate limits. Raises ConflictError."""
         async with self._beginning:
             if self._running and not self._running.done():
                 raise ConflictError("another inquiry is under way: wait for its end, or cancel it")
@@ -231,7 +231,7 @@ class Inquiries:
             return inquiry
 
     def all(self) -> list[Inquiry]:
-        """Give those that are remembered, newest first."""
+        """Return the inquiries that are remembered, newest first."""
         return list(self._all)
 
     def find(self, number: int) -> Inquiry:
@@ -242,13 +242,13 @@ class Inquiries:
         return inquiry
 
     async def cancel(self, caller: Caller, inquiry: Inquiry) -> None:
-        """Have one end after the calls that it is at."""
+        """End an inquiry after its current calls."""
         if inquiry.state == "running":
             inquiry.state = "cancelled"
             await self._audit.passed(caller, Action.CANCEL, Subject.INQUIRY, str(inquiry.id))
 
     async def close(self) -> None:
-        """Cut off what is running: it changes nothing."""
+        """Cancel the inquiry that is under way; it changes nothing."""
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -268,7 +268,7 @@ class Inquiries:
         log.info("inquiry_ended", inquiry=inquiry.id, state=inquiry.state, asked=inquiry.asked)
 
     async def _count(self, inquiry: Inquiry) -> int:
-        """Count all that was received, in steps, so that others need not wait; gives the number of the first."""
+        """Count the received events in short steps; return the number of the first one."""
         first = await self._desk.ask(partial(seq_at, moment=inquiry.since))
         last = await self._desk.ask(history.last_event)
         for start, end in steps(first, last, SPAN):
@@ -278,11 +278,11 @@ class Inquiries:
         return first
 
     async def _ask(self, inquiry: Inquiry, first: int) -> None:
-        """Ask the destinations that were given something, after it has been written down for how many records."""
+        """Write the number of records to the audit entry, then ask the destinations."""
         config = self._config()
-        given = {name: min(inquiry.counted.delivered(name), ASKED_LIMIT) for name in config.destinations}
-        inquiry.total = sum(given.values())
-        inquiry.answered = {name: RecordCheck() for name in given}
+        counts = {name: min(inquiry.counted.delivered(name), ASKED_LIMIT) for name in config.destinations}
+        inquiry.total = sum(counts.values())
+        inquiry.answered = {name: RecordCheck() for name in counts}
         await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
 
         async def read(name: str, before: int | None) -> DeliveredPage:
@@ -290,16 +290,16 @@ class Inquiries:
             return await self._desk.ask(asked)
 
         def going(destination: Destination) -> bool:
-            # One that has been configured anew has another connector, and the old one is closed.
+            # A destination with a new configuration has a new connector, and the old one is closed.
             return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
 
-        wanted: Mapping[str, RecordCheck] = {name: inquiry.answered[name] for name in given if given[name]}
-        asking = CheckPlan(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
-        await ask_all(asking, config, wanted)
+        checks: Mapping[str, RecordCheck] = {name: inquiry.answered[name] for name in counts if counts[name]}
+        plan = CheckPlan(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
+        await ask_all(plan, config, checks)
 
     @asynccontextmanager
     async def _opened(self, destination: Destination) -> AsyncIterator[None]:
-        """Have the connector know its vault, where no lane here has told it; it is closed when its lane would be."""
+        """Open the connector unless a lane of this process has done so; it is closed with its lane."""
         if destination.name not in self._lanes.destinations:
             destination.connector.open(StoreVault(self._store, destination.name, self._clock))
         yield

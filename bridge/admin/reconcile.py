@@ -1,4 +1,4 @@
-"""Whether every lead has arrived: the endpoints of the API, and the pages that are made of them."""
+"""Reconciliation of received and delivered leads: endpoints of the API, and pages."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,14 +24,14 @@ from bridge.store.interface import DeliveryState
 from bridge.store.search import seq_at
 
 NEWEST = 20_000
-"""Events that the page and the API count, at most: they are there within a tenth of a second."""
+"""Maximum number of events that the page and the API count, within a tenth of a second."""
 
 
 class LineShape(Shape):
-    """What became of a chatbot's events at one destination."""
+    """Outcomes of a chatbot's events at one destination."""
 
-    chatbot: str | None = Field(description="None, and no destination, for all that was not recognised.")
-    destination: str | None = Field(description="None for events that no route took.")
+    chatbot: str | None = Field(description="Null, without a destination, for unrecognised events.")
+    destination: str | None = Field(description="Null for events that no route took.")
     received: int
     delivered: int
     waiting: int
@@ -46,7 +46,7 @@ class LineShape(Shape):
 
 
 class Reconciled(Shape):
-    """What was received, and what became of it."""
+    """Received events and their outcomes."""
 
     since: str = Field(description="The time from which on events were counted.")
     complete: bool = Field(description="False where there is so much that only the newest part was counted.")
@@ -57,7 +57,7 @@ class Reconciled(Shape):
 
 
 class GoneShape(Shape):
-    """A delivery whose record the destination has no more."""
+    """A delivery whose record the destination no longer has."""
 
     destination: str
     delivery: int
@@ -66,7 +66,7 @@ class GoneShape(Shape):
 
 
 class InquiryShape(Shape):
-    """Destinations that are asked whether they still hold what they were given."""
+    """A question to all destinations about their records."""
 
     id: int
     span: str
@@ -80,13 +80,13 @@ class InquiryShape(Shape):
 
 
 class InquiryList(Shape):
-    """The latest of them in this process, newest first."""
+    """The latest inquiries of this process, newest first."""
 
     inquiries: Sequence[InquiryShape]
 
 
 def received(connection: Connection, since: float) -> Reconciled:
-    """Count what was received; of very much only the newest `NEWEST` events: an inquiry counts all."""
+    """Count the newest `NEWEST` events; an inquiry counts all."""
     first, last = seq_at(connection, since), history.last_event(connection)
     low = max(first, last + 1 - NEWEST)
     counted = history.count_events(connection, low, last) + history.count_quarantined(connection, since)
@@ -94,7 +94,7 @@ def received(connection: Connection, since: float) -> Reconciled:
 
 
 def line_shape(line: Line) -> LineShape:
-    """Show a line."""
+    """Return the API's form of a line."""
     return LineShape(
         chatbot=line.chatbot,
         destination=line.destination,
@@ -111,7 +111,7 @@ def line_shape(line: Line) -> LineShape:
 
 
 def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> Reconciled:
-    """Show what was counted."""
+    """Return the API's form of the counts."""
     found = missing(counted)
     return Reconciled(
         since=timestamp(since),
@@ -124,7 +124,7 @@ def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> Recon
 
 
 def inquiry_shape(inquiry: Inquiry) -> InquiryShape:
-    """Show an inquiry as far as it is."""
+    """Return the API's form of an inquiry."""
     return InquiryShape.model_validate(
         {
             "id": inquiry.id,
@@ -145,13 +145,13 @@ def inquiry_shape(inquiry: Inquiry) -> InquiryShape:
 
 
 SPANS = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
-"""What a person chooses from."""
+"""Choices of a person."""
 NAMED = 50
-"""Missing leads of one page."""
+"""Number of missing leads on one page."""
 
 
 class Reconcile:
-    """Looks, and has destinations asked; any number of calls in parallel."""
+    """Endpoints of reconciliation; any number of calls in parallel."""
 
     def __init__(self, api: Api, inquiries: Inquiries, clock: Callable[[], float]) -> None:
         self._api = api
@@ -159,7 +159,7 @@ class Reconcile:
         self._clock = clock
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """Give its endpoints."""
+        """Return the endpoints."""
         span, number = request_schemas.SpanGiven, request_schemas.NumberGiven
         operator = Role.OPERATOR
         online = "/api/reconcile/online"
@@ -181,7 +181,7 @@ class Reconcile:
         return partial(received, since=since)
 
     def since(self, asked: request_schemas.SpanGiven) -> float:
-        """Give when a span that ends now began."""
+        """Return the beginning of a span that ends now."""
         return self._clock() - parse_duration(asked.span)
 
     async def _look(self, _: Caller, asked: request_schemas.SpanGiven) -> bytes:
@@ -192,22 +192,22 @@ class Reconcile:
         return inquiry_shape(await self._inquiries.begin(caller, asked.span))
 
     async def inquiries(self, _: Caller, __: request_schemas.Nothing) -> InquiryList:
-        """Show the latest inquiries."""
+        """Return the latest inquiries."""
         return InquiryList(inquiries=[inquiry_shape(each) for each in self._inquiries.all()])
 
     async def inquiry(self, _: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
-        """Show one."""
+        """Return an inquiry."""
         return inquiry_shape(self._inquiries.find(asked.id))
 
     async def cancel(self, caller: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
-        """End one after the calls that it is at."""
+        """End an inquiry after its current calls."""
         found = self._inquiries.find(asked.id)
         await self._inquiries.cancel(caller, found)
         return inquiry_shape(found)
 
 
 class ReconcilePages:
-    """Answers with the pages."""
+    """Pages of reconciliation."""
 
     def __init__(self, api: Api, reconcile: Reconcile, screen: Screen) -> None:
         self._api = api
@@ -215,7 +215,7 @@ class ReconcilePages:
         self._screen = screen
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add what it answers."""
+        """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
         router.add_get("/reconcile", show(self._look))
         router.add_post("/reconcile", act(self._begin))

@@ -311,3 +311,17 @@ def test_moves_all_that_wait_for_a_destination(filled: "Place") -> None:
     rows = filled.rows("deliveries", "list", "--state", "pending")
     assert rows
     assert {row["destination"] for row in rows} == {"mail"}
+
+
+def test_a_move_of_all_goes_on_after_a_delivery_that_cannot_be_moved(
+    leadbridge: "Place", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "IDS_LIMIT", 2)
+    leadbridge.receive(lead(), lead(Content="mail me"), lead(), lead())
+
+    result = leadbridge("deliveries", "move", "--all", "--destination", "crm", "--to", "mail", "--yes")
+
+    assert result.exit_code == 1
+    assert result.stderr == "delivery 2: its event goes to mail already; discard this one instead\n"
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["delivery 1", "delivery 4", "delivery 5"]
+    assert [row["count"] for row in leadbridge.rows("audit", "list")] == [None] * 3
