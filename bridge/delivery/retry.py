@@ -6,9 +6,6 @@ Only this module decides about retries. A connector reports what happened, and w
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential
-
 from bridge.config.model import RetrySchedule
 from bridge.store.interface import Attempt, Delivery, DeliveryState, Pause, Settlement
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
@@ -21,8 +18,6 @@ LONGEST_PROBE = 300.0
 LONGEST_WAIT = 86_400.0
 """Maximum seconds of a pause, unless the schedule's own waits are longer: a destination may ask for a year."""
 
-_RETRYING = Retrying()
-
 
 def longest_wait(schedule: RetrySchedule) -> float:
     """Return the most seconds that a delivery or a lane may wait for its next try."""
@@ -34,10 +29,10 @@ def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
 
     The wait grows exponentially. `jitter` shortens it, so that deliveries that failed together do not return together.
     """
-    state = RetryCallState(_RETRYING, None, (), {})
-    state.attempt_number = failures
-    # tenacity waits multiplier * exp_base ** (attempt_number - 1), and survives an overflow of it.
-    longest = wait_exponential(multiplier=schedule.initial, exp_base=schedule.multiplier, max=schedule.max)(state)
+    try:
+        longest = min(schedule.initial * schedule.multiplier ** (failures - 1), schedule.max)
+    except OverflowError:
+        longest = schedule.max
     return longest * (1.0 - schedule.jitter * chance)
 
 
