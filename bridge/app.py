@@ -34,6 +34,7 @@ from bridge.shutdown import Shutdown, end_at_last
 from bridge.signals import Reloading
 from bridge.store.driver import Driver
 from bridge.store.pruner import prune_for_ever
+from bridge.store.reserve import Reserve
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.url import driver_for, prepare, spool_driver
@@ -136,6 +137,7 @@ async def running(
         )
         stack.callback(receiver.close)
         admin = Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
+        admin.health.spool = spool
         shutdown.add("admin", admin.close, most=ADMIN_SECONDS)
         admin_address = await _listen(
             shutdown,
@@ -148,10 +150,7 @@ async def running(
             web.ServerRunner(receiver.server(tracing.answer(receiver.answer)), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
         )
-        # At once: neither a sender that waits for its delivery nor a call that could still begin may hold up the end.
-        stack.callback(relay.close)
-        stack.callback(lanes.stop)
-        stack.callback(shutdown.begin)
+        stack.callback(_begin_end, shutdown, relay, lanes)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
         yield Running(address, admin_address, lanes, in_use, shutdown)
         log.info("stopping")
@@ -204,6 +203,13 @@ def _begin_lanes(shutdown: Shutdown, lanes: Lanes, store: SqlStore) -> None:
     shutdown.add("lanes", partial(_ended, lanes, running_lanes))
 
 
+def _begin_end(shutdown: Shutdown, relay: Relay, lanes: Lanes) -> None:
+    """Let neither a sender that waits for its delivery nor a call that could still begin hold up the end."""
+    shutdown.begin()
+    relay.close()
+    lanes.stop()
+
+
 async def _ended(lanes: Lanes, task: asyncio.Task[None]) -> None:
     """Wait until the lanes have settled what was on its way; if that is cut off, so are they."""
     lanes.stop()
@@ -251,7 +257,13 @@ async def _spooled(
     driver.lock()
     stack.callback(driver.unlock)
     try:
-        await asyncio.to_thread(prepare, driver)
+        try:
+            await asyncio.to_thread(prepare, driver)
+        except StoreUnavailableError:
+            # Opening takes some room, and the disk may be full.
+            if not Reserve(driver.path).free():
+                raise
+            await asyncio.to_thread(prepare, driver)
         kept = SpoolStore(driver)
         shutdown.add("spool", kept.close, store=True)
         spool = Spool(store, kept, settings.spool_limit, observe, identity_key=settings.identity_key)

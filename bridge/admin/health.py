@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from aiohttp import web
 
@@ -17,6 +18,15 @@ from bridge.store.lane_queries import LaneRow, all_lanes
 
 _REFUSED = "the store cannot commit"
 _SPOOLED = "the store cannot commit; events are kept in the spool, up to store.spool_limit, until it can"
+_FULL = "the store cannot commit, and the spool takes no more: new events are refused"
+_REFUSING = "the spool takes no more, and is being moved to the store: new events are refused until that is done"
+
+
+class Spooling(Protocol):
+    """What is asked of a spool; see `bridge.ingress.spool.Spool`."""
+
+    refusing: str | None
+    undeleted: str | None
 
 
 class Health:
@@ -32,7 +42,6 @@ class Health:
         *,
         config: Callable[[], Config],
         clock: Callable[[], float],
-        spools: bool,
     ) -> None:
         self._store = store
         self._lanes = lanes
@@ -41,7 +50,8 @@ class Health:
         self._gate = gate
         self._config = config
         self._clock = clock
-        self._uncommitted = _SPOOLED if spools else _REFUSED
+        self.spool: Spooling | None = None
+        """Takes events while the store cannot commit, where there is one."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add what it answers."""
@@ -57,7 +67,9 @@ class Health:
         try:
             await self._store.check()
         except StoreUnavailableError:
-            return web.json_response({"status": self._uncommitted}, status=503)
+            return web.json_response({"status": self._uncommitted()}, status=503)
+        if self.spool and self.spool.refusing:
+            return web.json_response({"status": _REFUSING}, status=503)
         if failing := len(self._lanes.failing()):
             status = f"{failing} destination{'' if failing == 1 else 's'} whose lane fails; see lane_fault in the log"
             return web.json_response({"status": status}, status=503)
@@ -65,13 +77,19 @@ class Health:
             return web.json_response({"status": "not every lane is owned yet"}, status=503)
         return web.json_response({"status": "ready", **self._besides()})
 
+    def _uncommitted(self) -> str:
+        if self.spool is None:
+            return _REFUSED
+        return _FULL if self.spool.refusing else _SPOOLED
+
     def _besides(self) -> dict[str, int]:
-        """Count the files on disk that are not in use, and the seconds by which the clock was set; without zeros."""
+        """Count what needs a person though the process is ready, such as files that are not in use; without zeros."""
         config = self._config()
         counts = {
             "files_left_out": len(config.left_out),
             "changes_held": len(config.held),
             "clock_set_forward_seconds": round(self._lanes.clock_moved()),
+            "spools_not_deleted": int(self.spool is not None and self.spool.undeleted is not None),
         }
         return {name: count for name, count in counts.items() if count}
 

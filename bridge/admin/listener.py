@@ -72,9 +72,7 @@ class Admin:
         self._runs = Runs(self._desk, self._audit, clock)
         self._refusals = Refusals(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
-        # Where the store is a database, events are taken while it cannot commit.
-        spools = not driver.exclusive
-        self._health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock, spools=spools)
+        self.health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
         self._api = Api(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
         self._orders = Orders(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
@@ -85,7 +83,7 @@ class Admin:
         """Make the application for the listener."""
         application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_unnamed)
-        self._health.add_to(application.router)
+        self.health.add_to(application.router)
         groups = (self._api, self._orders, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:

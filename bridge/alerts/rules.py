@@ -98,6 +98,8 @@ class Spooled:
     """Bytes of payloads."""
     limit: int
     """So many at the most; beyond it events are answered 503."""
+    refusing: str | None = None
+    """Why events are answered 503 already, if they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,13 @@ def _bridge(seen: Seen) -> Iterator[Trouble]:
 
 
 def _spool(spooled: Spooled) -> Trouble:
+    if spooled.refusing:
+        refused = (
+            f"events are answered 503, and their sender tries for some four minutes only: {spooled.refusing}. Make "
+            "room on the disk of store.spool, and see the database server: once that is back, what waits is moved "
+            "(which needs no room here), and events are taken again"
+        )
+        return Trouble(Key(_SPOOL), "the spool takes no more", refused, size=GROWN)
     share = spooled.size / spooled.limit
     then = "nearly full: beyond it events are answered 503, and lost after some four minutes"
     detail = (

@@ -63,6 +63,7 @@ class Spools(Protocol):
 
     size: int
     limit: int
+    refusing: str | None
 
     @property
     def in_use(self) -> bool:
@@ -208,7 +209,7 @@ class Watch:
             faulty=[work for work, at in self._faults.items() if self._clock() - at < FAULTY_SECONDS],
             held=[each.path for each in self._config().held],
             left_out=[Path(each.file).name for each in self._config().left_out],
-            spooled=Spooled(spool.size, spool.limit) if spool and spool.in_use else None,
+            spooled=Spooled(spool.size, spool.limit, spool.refusing) if spool and spool.in_use else None,
             spools=spool is not None,
             here=frozenset(lanes),
             whole=whole,

@@ -1,21 +1,47 @@
 """The spool: an embedded store whose events and requests wait to be moved into the database, oldest first."""
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select
 
+from bridge.errors import StoreUnavailableError
 from bridge.event import Event, EventState, Form
 from bridge.identity import Identity
 from bridge.store import installation
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState, NewDelivery, QuarantinedRequest, RoutedEvent
 from bridge.store.queries import opened_request
+from bridge.store.reserve import Reserve
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
 
 
 class SpoolStore(SqlStore):
     """An embedded store that no lane works on."""
+
+    def __init__(self, driver: SqliteDriver) -> None:
+        """Open it; see `SqlStore`."""
+        super().__init__(driver)
+        self._reserve = Reserve(driver.path)
+
+    async def keep_reserve(self) -> None:
+        """Take room on the disk for the time when it is full."""
+        await asyncio.to_thread(self._reserve.keep)
+
+    async def make_room(self) -> None:
+        """Give the reserve and the room of the log back to a disk that may be full."""
+        await asyncio.to_thread(self._reserve.free)
+        await self.truncate_log()
+
+    async def truncate_log(self) -> None:
+        """Copy the write-ahead log into the file and give its room back, as far as there is room for the copy."""
+        await asyncio.to_thread(self._truncate)
+
+    def _truncate(self) -> None:
+        with contextlib.suppress(StoreUnavailableError, *self._driver.errors), self._driver.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def size(self) -> int:
         """Return the size of the waiting payloads, in bytes."""
@@ -31,29 +57,36 @@ class SpoolStore(SqlStore):
         """Keep the database's key for a start without the database."""
         await self._call(lambda c: installation.keep_copy(c, identity))
 
-    async def oldest(self, limit: int) -> list[RoutedEvent]:
-        """Read the oldest events with their deliveries, in order of receipt."""
-        return await self._read(lambda c: _oldest(c, limit))
+    async def oldest(self, limit: int, after: int = 0) -> tuple[list[RoutedEvent], int]:
+        """Read the oldest events behind a number, in order of receipt, and the number of the last of them."""
+        return await self._read(lambda c: _oldest(c, limit, after))
 
-    async def remove(self, event_ids: Sequence[str]) -> None:
-        """Delete events that have been moved."""
-        ids = [bytes.fromhex(each) for each in event_ids]
-        await self._call(lambda c: c.execute(delete(events).where(events.c.id.in_(ids))))
+    async def remove(self, through: int, limit: int) -> bool:
+        """Delete the oldest of the moved events, up to a number; return whether there may be more."""
+        return await self._call(lambda c: _remove(c, events, through, limit))
 
-    async def refused(self) -> tuple[int, QuarantinedRequest] | None:
-        """Read the oldest refused request, with its id."""
-        return await self._read(_refused)
+    async def refused(self, after: int = 0) -> tuple[int, QuarantinedRequest] | None:
+        """Read the oldest refused request behind an id, with its id."""
+        return await self._read(lambda c: _refused(c, after))
 
-    async def remove_refused(self, request: int) -> None:
-        """Delete a refused request that has been moved."""
-        await self._call(lambda c: c.execute(delete(quarantine).where(quarantine.c.id == request)))
+    async def remove_refused(self, through: int, limit: int) -> bool:
+        """Delete the oldest of the moved requests, up to an id, as `remove` does."""
+        return await self._call(lambda c: _remove(c, quarantine, through, limit))
 
 
 _SIZE = select(func.coalesce(func.sum(plain_size(events.c.payload)), 0))
 
 
-def _oldest(connection: Connection, limit: int) -> list[RoutedEvent]:
-    rows = connection.execute(select(events).order_by(events.c.seq).limit(limit)).all()
+def _remove(connection: Connection, table: Table, through: int, limit: int) -> bool:
+    (number,) = table.primary_key
+    # Numbers are never used again, so all up to this one have been moved.
+    oldest = select(number).where(number <= through).order_by(number).limit(limit)
+    return connection.execute(delete(table).where(number.in_(oldest))).rowcount == limit
+
+
+def _oldest(connection: Connection, limit: int, after: int) -> tuple[list[RoutedEvent], int]:
+    asked = select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+    rows = connection.execute(asked).all()
     made: dict[int, list[NewDelivery]] = {row.seq: [] for row in rows}
     contacts: dict[int, int] = {}
     keys, ids = keys_of(connection), {row.seq: row.id for row in rows}
@@ -64,7 +97,7 @@ def _oldest(connection: Connection, limit: int) -> list[RoutedEvent]:
         problem = keys.open_text(words, "deliveries.detail", ids[each.event_seq], each.route)
         made[each.event_seq].append(NewDelivery(each.route, each.destination, problem))
         contacts[each.event_seq] = each.contact
-    return [
+    read = [
         RoutedEvent(
             Event(
                 id=row.id.hex(),
@@ -82,10 +115,12 @@ def _oldest(connection: Connection, limit: int) -> list[RoutedEvent]:
         )
         for row in rows
     ]
+    return read, rows[-1].seq if rows else after
 
 
-def _refused(connection: Connection) -> tuple[int, QuarantinedRequest] | None:
-    row = connection.execute(select(quarantine).order_by(quarantine.c.id).limit(1)).one_or_none()
+def _refused(connection: Connection, after: int) -> tuple[int, QuarantinedRequest] | None:
+    asked = select(quarantine).where(quarantine.c.id > after).order_by(quarantine.c.id).limit(1)
+    row = connection.execute(asked).one_or_none()
     if row is None:
         return None
     return row.id, opened_request(keys_of(connection), row)

@@ -334,8 +334,9 @@ class _FileLock:
                 f"{path}: another leadbridge (process {holder}) serves this store; stop it first. "
                 "An embedded store is served by one process"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):
+            # Over what stands there: a full disk has no room for more. The lock holds without it.
+            os.pwrite(self._fd, f"{os.getpid():<20}".encode(), 0)
 
     def release(self) -> None:
         """Give the lock back. The file stays: deleting it could let two processes lock two files of one name."""

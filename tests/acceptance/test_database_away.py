@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections import Counter
@@ -16,13 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from bridge.ingress.spool import MOVED_AT_ONCE
 from connectors.testing import Fault, Sandbox
 from tests import postgresql
 from tests.acceptance.configured import ENVIRONMENT, chatbot, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
+from tests.acceptance.trouble import full_disk, larger_disk, small_disk
 from tests.acceptance.waiting import until
 
 AWAY_SECONDS = float(os.environ.get("LEADBRIDGE_AWAY", "12"))
@@ -102,6 +106,64 @@ async def test_what_is_acknowledged_meanwhile_is_delivered_once(server: Any, tmp
     records = Counter(each.fields["lead"] for each in crm.records)
     assert records.keys() >= acknowledged
     assert not {number: count for number, count in records.items() if count > 1}
+
+
+async def test_a_spool_whose_disk_is_full_recovers(server: Any, tmp_path: Path) -> None:
+    """The disk stays full, and nothing is left of the reserve: events are moved all the same, also after a restart."""
+    taken: list[int] = []
+    async with contextlib.AsyncExitStack() as stack:
+        disk = stack.enter_context(small_disk(tmp_path / "disk"))
+        crm = await stack.enter_async_context(Sandbox(key="lead"))
+        configuration = settings({"crm": http(crm.url)})
+        configuration["store"] = {"url": server.get_uri(), "spool": str(disk / "spool.db")}
+        program = await stack.enter_async_context(Program(tmp_path, configuration, ENVIRONMENT))
+        sender = await stack.enter_async_context(Sender(program))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def ready() -> int:
+            async with session.get(f"{program.admin}/readyz") as answer:
+                return answer.status
+
+        async def send(count: int) -> list[int]:
+            leads = [lead(Content="x" * 2_000) for _ in range(count)]
+            answers = await asyncio.gather(*map(sender.send, leads))
+            statuses = [answer.status if answer else 0 for answer in answers]
+            pairs = zip(leads, statuses, strict=True)
+            taken.extend(document["SessionID"] for document, status in pairs if status == 200)
+            return statuses
+
+        await program.start()
+        await program.at_work()
+        assert await send(1) == [200]
+        await asyncio.to_thread(server.stop)
+        while 503 not in await send(20):
+            assert len(taken) < 2_000, "the disk does not trouble the spool: this test shows nothing"
+        assert len(taken) > MOVED_AT_ONCE
+        (disk / "spool.db-reserve").unlink(missing_ok=True)
+        with full_disk(disk):
+            await asyncio.to_thread(server.start)
+            deadline, statuses = time.monotonic() + 20, [503]
+            while statuses != [200]:
+                assert time.monotonic() < deadline, f"new leads are refused for ever; {program.told()}"
+                before = await ready()
+                statuses = await send(1)
+                assert (before, statuses) != (200, [503]), "it says that it is ready, and refuses"
+                await asyncio.sleep(0.1)
+            await until(lambda: len(crm.records) == len(taken), lambda: f"all to arrive; {program.told()}", 30)
+            await program.at_work()
+            assert program.events("spool_not_deleted"), program.told()
+
+            await program.kill()
+            await program.start()
+            await program.at_work()
+            await until(lambda: len(program.events("spool_empty")) == 2, lambda: f"the rest; {program.told()}")
+            assert await send(20) == [200] * 20
+        # The spool and its log have taken the whole disk, without the reserve: somebody has to make room.
+        larger_disk(disk)
+        await until(lambda: not _spooled(disk / "spool.db"), lambda: f"the rows to be deleted; {program.told()}")
+        await until(lambda: len(crm.records) == len(taken), lambda: f"all to arrive; {program.told()}")
+        assert await program.stop() == 0, program.told()
+    assert sorted(each.fields["lead"] for each in crm.records) == sorted(taken)
 
 
 async def test_a_relayed_lead_in_the_spool_is_not_confirmed(server: Any, tmp_path: Path) -> None:
@@ -195,6 +257,12 @@ async def _all_arrive(crms: list[Sandbox], acknowledged: set[int], program: Prog
         late = f"{len(missing)} have not arrived, of which {len(waiting)} wait: {waiting[:3]}; {program.told()}"
         assert time.monotonic() - began < DRAIN_SECONDS, late
         await asyncio.sleep(1)
+
+
+def _spooled(spool: Path) -> int:
+    """Count the events in a spool."""
+    with contextlib.closing(sqlite3.connect(f"{spool.as_uri()}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
 def _arrived(crms: list[Sandbox]) -> set[int]:

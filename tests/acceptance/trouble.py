@@ -30,6 +30,11 @@ def small_disk(at: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(at)], check=True)
 
 
+def larger_disk(at: Path) -> None:
+    """Make room on a small disk: it is twice as large from now on."""
+    _privileged("mount", "-o", f"remount,size={2 * DISK_BYTES}", str(at))
+
+
 @contextlib.contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
     """Leave no room on the disk of a folder."""

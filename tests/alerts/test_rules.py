@@ -197,6 +197,13 @@ def test_the_spool_is_in_use() -> None:
     assert texts(seen(spools=True)) == []
 
 
+def test_a_spool_that_takes_no_more_is_reported_at_once() -> None:
+    (found,) = troubles(seen(spools=True, spooled=Spooled(MIB, 256 * MIB, "the disk is full")), NOW, 900.0)
+    assert found.subject == "the spool takes no more"
+    assert "the disk is full" in found.detail
+    assert found.patience == 0
+
+
 def test_a_spool_that_is_nearly_full_is_told_again_at_once(teller: Teller) -> None:
     def spooled(mib: int) -> Trouble:
         (found,) = troubles(seen(spools=True, spooled=Spooled(mib * MIB, 100 * MIB)), NOW, 900.0)

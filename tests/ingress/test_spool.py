@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
@@ -117,7 +117,8 @@ async def test_what_was_erased_meanwhile_is_not_moved(rig: Rig, driver: Driver) 
     with driver.engine().begin() as connection:
         tombstones.keep_contacts(connection, [IDENTITY.email_contact("ANN@example.com")], NOW + 1, None)
         tombstones.keep(connection, [bytes.fromhex(taken.event.id)], None)
-    await rig.kept.remove([taken.event.id])
+    with rig.kept._driver.engine().begin() as spool:
+        spool.execute(delete(events).where(events.c.id == bytes.fromhex(taken.event.id)))
     rig.store.away = False
     await rig.until(lambda: not rig.spool.in_use)
 
@@ -307,3 +308,55 @@ async def test_an_event_that_waits_in_the_spool_is_not_delivered(rig: Rig) -> No
     waiting = routed()
     await rig.spool.accept([waiting])
     assert await rig.store.store.undelivered([waiting.event.id]) == 1
+
+
+async def test_what_cannot_be_deleted_is_moved_once_and_deleted_later(
+    rig: Rig, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "MOVED_AT_ONCE", 3)
+    rig.store.away = True
+    given = [routed("crm", Email=f"{number}@example.com") for number in range(10)]
+    await rig.spool.accept(given)
+    await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
+
+    async def full(*_: int) -> bool:
+        raise StoreUnavailableError("the disk is full")
+
+    asked = rig.store.accept
+    moved: list[str] = []
+
+    async def accept(some: list[RoutedEvent]) -> list[bool]:
+        new = await asked(some)
+        moved.extend(each.event.id for each in some)
+        return new
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(rig.kept, "remove", full)
+        patched.setattr(rig.store, "accept", accept)
+        rig.store.away = False
+        await rig.until(lambda: not rig.spool.in_use)
+        assert moved == [each.event.id for each in given], "some were moved again"
+        assert rig.spool.undeleted == "the disk is full"
+        # New ones go straight to the store.
+        assert await rig.spool.accept([routed("crm")]) == [True]
+        assert not rig.spool.in_use
+        assert len(rows(rig.kept._driver, events)) == len(given)
+        assert [each["event"] for each in lines].count("spool_not_deleted") == 1
+    await rig.until(lambda: rig.spool.undeleted is None)
+    assert rows(rig.kept._driver, events) == []
+    assert rows(rig.kept._driver, quarantine) == []
+    assert len(rows(driver, events)) == len(given) + 1
+
+
+async def test_it_says_that_it_refuses_until_it_takes_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: list[RoutedEvent]) -> list[bool]:
+        raise StoreUnavailableError("the disk is full")
+
+    rig.store.away = True
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.kept, "accept", full)
+        with pytest.raises(StoreUnavailableError):
+            await rig.spool.accept([routed("crm")])
+        assert rig.spool.refusing == "the disk is full"
+    await rig.spool.accept([routed("crm")])
+    assert rig.spool.refusing is None
