@@ -15,6 +15,7 @@ from bridge.admin.dashboard.page import Form, Page, Screen, Seen, asked
 from bridge.admin.desk import DryRuns, Query
 from bridge.admin.orders import Orders
 from bridge.config.model import Config
+from bridge.errors import NotFoundError
 from bridge.event import EventState
 from bridge.operations import events
 from bridge.operations.audit import Action, Subject
@@ -101,13 +102,15 @@ class LeadPages:
         return await self._api.person_shown(caller, whole, *parts)
 
     async def _by_id(self, wanted: str) -> str | None:
-        """Give the id of the one event whose id begins so; None where it can be none, or there is none."""
+        """Return the id of the only event whose id begins with a text; None if there is no such event."""
         try:
             beginning = asked(request_schemas.EventIdGiven, {"id": wanted.lower()}).id
         except RefusedError:
             return None
-        found = await self._api.desk.ask(partial(queries.events_like, beginning=beginning))
-        return found[0].id if len(found) == 1 else None
+        try:
+            return (await self._api.desk.ask(partial(events.find, beginning=beginning))).id
+        except NotFoundError:
+            return None
 
     def _list(self, caller: Caller, page: Query[schemas.EventPage], said: Form, *, live: bool) -> Page:
         kept = {name: said.get(name, "") for name in ("who", "chatbot", "state", "since", "until")}
