@@ -40,12 +40,12 @@ async def test_the_thread_has_a_bound_too() -> None:
 
 def _http(url: str, aside: Any) -> Connector:
     settings = {"url": url, "body": {"template": LOOPS, "content_type": "text/plain"}, "allow_private": True}
-    return HttpConnector(HttpConnector.destination_settings.model_validate(settings), context(aside=aside))
+    return HttpConnector(HttpConnector.destination_settings.model_validate(settings), context(offload=aside))
 
 
 def _hubspot(url: str, aside: Any) -> Connector:
     settings = {"access_token": "a-token-of-a-private-app", "base_url": str(URL(url).origin()), "allow_private": True}
-    return HubSpotConnector(HubSpotConnector.destination_settings.model_validate(settings), context(aside=aside))
+    return HubSpotConnector(HubSpotConnector.destination_settings.model_validate(settings), context(offload=aside))
 
 
 @pytest.mark.parametrize("make", [_http, _hubspot])
