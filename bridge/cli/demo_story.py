@@ -1,4 +1,4 @@
-"""What the demo does: two sandbox CRMs, the bridge on a fresh store, and a sender, all in this process."""
+"""Steps of the demo: two sandbox CRMs, the bridge on a fresh store, and a sender, all in this process."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
 SIGN_KEY = "demo-sign-key-7f3a9c"
 OTHER_KEY = "somebody-elses-key-51"
 PATIENCE = 15.0
-"""Seconds in which everything must have reached the CRMs."""
+"""Seconds after which every record must be in the CRMs."""
 
 _CONFIG = """\
 server:
@@ -73,17 +73,17 @@ chatbots:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request of the sender."""
+    """A request of the sender."""
 
     what: str
     fields: Mapping[str, Any]
     expected: int = 200
-    """The status that the bridge must answer."""
+    """Expected status of the answer."""
     key: str = SIGN_KEY
     compact: bool = False
-    """Whether the signature is over the JSON form, as in the vendor's sample, and not over the body as sent."""
+    """True if the signature covers the JSON form, as in the vendor's sample, and not the body as sent."""
     troubled: bool = False
-    """Whether both CRMs do something wrong with what comes of it."""
+    """True if both CRMs fail at first to take its record."""
 
 
 GRACE = {"FirstName": "Grace", "LastName": "Hopper", "Email": "grace@example.com", "SessionID": 5}
@@ -107,7 +107,7 @@ STORY = (
     ),
     Step("an appointment of the same person", {**GRACE, "Type": "Appointment"}),
 )
-"""The requests in their order. The appointment says when it is (`_send`)."""
+"""Requests in their order. `_send` fills in the time of the appointment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +120,20 @@ class Sent:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the bridge answered what it must."""
+        """True if the answer is as expected."""
         return self.status == self.step.expected
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that is up."""
+    """The running sandboxes and the running bridge."""
 
     config: Config
     config_path: Path
     hubspot: HubSpotSandbox
     salesforce: SalesforceSandbox
     url: str
-    """The bridge's webhook endpoint."""
+    """URL of the webhook."""
 
 
 @contextlib.asynccontextmanager
@@ -159,12 +159,12 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
 
 
 async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
-    """Send the story, one request after the other, and wait until the CRMs have what they must get."""
+    """Send all requests in their order, and wait until the CRMs have all records."""
     sent = []
     async with aiohttp.ClientSession() as session:
         for step in STORY:
             if step.troubled:
-                # Nobody else's call may meet the trouble.
+                # The failure must hit this request's records only.
                 await _until_delivered(stage)
                 stage.hubspot.faults.next(Fault.disconnects(written=True), on="/notes/batch/create")
                 stage.salesforce.faults.next(Fault.answers(503), on="/composite/sobjects/")
@@ -175,7 +175,7 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
 
 
 def deliveries(config: Config) -> list[queries.DeliveryRow]:
-    """Read what the store says of the deliveries, oldest first."""
+    """Read the deliveries from the store, oldest first."""
     with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
         return queries.delivery_page(connection, queries.Page())[::-1]
 
@@ -207,7 +207,7 @@ async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
 
 
 async def _until_delivered(stage: Stage) -> None:
-    """Wait until all deliveries have been made; what is not by the end of the patience is shown as it is."""
+    """Wait until all deliveries are made, or the time is over."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             while any(  # noqa: ASYNC110 - the store is looked at from outside, as a person would
@@ -228,7 +228,7 @@ Row = dict[str, Any]
 
 
 def of_hubspot(stage: Stage) -> list[Row]:
-    """Give the contacts, then what belongs to them."""
+    """Return the contacts, then the records that belong to them."""
     crm = stage.hubspot
     names = {each.id: _name(each.properties, "firstname", "lastname") for each in crm.contacts}
     rows: list[Row] = [
@@ -255,7 +255,7 @@ def of_hubspot(stage: Stage) -> list[Row]:
 
 
 def of_salesforce(stage: Stage) -> list[Row]:
-    """Give the leads, then what belongs to them."""
+    """Return the leads, then the records that belong to them."""
     crm = stage.salesforce
     rows: list[Row] = [
         {
