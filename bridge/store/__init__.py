@@ -1,1 +1,1 @@
-"""The store: the one place where the two lines meet, and the only state that outlives the process."""
+"""The store: where receiving and delivering meet, and the only state that outlives the process."""

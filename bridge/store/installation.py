@@ -1,8 +1,8 @@
-"""The key that the ids of an installation are made with (`bridge.identity`): made once, kept in the store.
+"""The identity key of an installation, from which its ids are computed (`bridge.identity`).
 
-A key of the configuration's own (`store.identity_key`) is not kept: the store then holds a check of it, by which
-another key is noticed. The spool keeps a key of its own for the time before it has seen its database, and a copy of
-the database's.
+The first process makes the key, and the store keeps it. If the configuration has a key (`store.identity_key`), the
+store keeps only a check value, by which another key is noticed. A spool keeps a key of its own for the time before it
+reaches its database, and a copy of the database's key.
 """
 
 import secrets
@@ -17,20 +17,20 @@ from bridge.store.schema import installation
 from bridge.store.transaction import insert_missing
 
 _KEY: Final = "identity_key"
-"""The row of this store's key, or of the check of a key that the configuration has: told apart by their length."""
+"""Row of the store's key, or of the check value of a configured key. Their lengths differ."""
 _COLUMN: Final = "installation.value"
 _COPY: Final = "database_identity_key"
-"""In a spool: the row of its database's key."""
+"""In a spool: row of the database's key."""
 
 
 def adopt(connection: Connection, given: bytes | None) -> Identity:
-    """Return the identity of the installation; the first caller of all makes its key, or the check of the given one.
+    """Return the identity of the installation. The first call makes its key, or the check value of the given one.
 
-    Processes that come at once agree: the row of the first one counts. Inside a transaction that may write.
+    If several processes call it at once, the row of the first one counts.
 
     Args:
-        connection: To the store.
-        given: The configuration's own key.
+        connection: In a transaction that may write.
+        given: `store.identity_key`.
 
     Raises:
         OperatorError: The store is used with another key.
@@ -45,29 +45,31 @@ def adopt(connection: Connection, given: bytes | None) -> Identity:
 
 
 def known(connection: Connection, given: bytes | None) -> Identity | None:
-    """Return the identity of the installation, or None where nobody has adopted one; raises what `adopt` does."""
+    """Return the identity of the installation; None if none has been made. Raises OperatorError as `adopt` does."""
     value = _value(connection, _KEY)
     if value is None:
         return None
     if len(value) != KEY_BYTES:
         if given is None:
-            raise OperatorError("the store is used with a store.identity_key, and the configuration has none: give it")
+            raise OperatorError(
+                "the store is used with a store.identity_key, and the configuration has none: add the key"
+            )
         if Identity(given).check != value:
             raise OperatorError(f"store.identity_key: {_ANOTHER}; give the key that it was first used with")
     elif given not in {None, value}:
-        raise OperatorError(f"store.identity_key: {_ANOTHER}, which it made itself; take store.identity_key out")
+        raise OperatorError(f"store.identity_key: {_ANOTHER}, which it made itself; remove store.identity_key")
     return Identity(value if given is None else given)
 
 
 def keep_copy(connection: Connection, identity: Identity) -> None:
-    """Keep the database's key in its spool."""
+    """Store a copy of the database's key in the spool."""
     if copy(connection) != identity:
         connection.execute(delete(installation).where(installation.c.name == _COPY))
         connection.execute(insert(installation).values(_row(connection, _COPY, identity.key)))
 
 
 def copy(connection: Connection) -> Identity | None:
-    """Return the database's identity as its spool has seen it last."""
+    """Return the copy of the database's identity in the spool."""
     value = _value(connection, _COPY)
     return None if value is None else Identity(value)
 

@@ -1,4 +1,4 @@
-"""Brings the tables to the state that this version of the program works on."""
+"""Migration of the tables to the revision of this version of the program."""
 
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0001"
-"""The revision this program works on; a test compares it with the scripts. Knowing it here spares a start on an
-up-to-date store the import of Alembic."""
+"""The revision of this program. A test compares it with the scripts. As a constant, it spares a start on an up-to-date
+store the import of Alembic."""
 
 
 _ALEMBIC_VERSION = Table(
@@ -35,11 +35,11 @@ _ALEMBIC_VERSION = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-"""The table that Alembic itself would make."""
+"""The same table that Alembic creates."""
 
 
 _ONE_AT_A_TIME = 0x6C65616462726467
-"""The key of PostgreSQL's advisory lock under which processes that start together migrate one after the other."""
+"""Key of PostgreSQL's advisory lock. Processes that start together migrate one after the other."""
 
 
 def revision(engine: Engine) -> str | None:
@@ -88,7 +88,7 @@ def _migrate(connection: Connection) -> bool:
 
 
 def _complete(engine: Engine) -> bool:
-    """Tell whether there is nothing to do. Raises StoreUnavailableError."""
+    """Return True if there is nothing to do. Raises StoreUnavailableError."""
     if revision(engine) != HEAD:
         return False
     if engine.dialect.name != "postgresql":

@@ -1,8 +1,8 @@
-"""PostgreSQL: the engine for several processes, on one machine or on many, that serve one store together.
+"""PostgreSQL, the engine for several processes that serve one store, on one machine or on many.
 
-Nothing is kept in a session but what `listen` needs, so it works behind a pooler that gives each transaction another
-server connection; notifications do not pass such a pooler, and then the poll of `changed_elsewhere` stands alone.
-psycopg is imported here and nowhere else: this module is, only for a `postgresql://` URL.
+Only `listen` needs a session, so the engine works behind a pooler that gives each transaction another server
+connection. Notifications do not pass such a pooler; then only the poll of `changed_elsewhere` finds new commits. This
+module imports psycopg, and is itself imported for a `postgresql://` URL only.
 """
 
 import contextlib
@@ -24,32 +24,32 @@ from bridge.store.postgres_queue import LOCK_SECONDS
 from bridge.store.schema import metadata
 
 STATEMENT_SECONDS = 10
-"""How long a statement may take at all, and how long a reader or an operator may leave a transaction waiting."""
+"""Most time for a statement, and for a reader's or operator's transaction between two statements."""
 STANDING_SECONDS = 2
-"""How long a process that serves may leave a transaction waiting for its next statement. One that is stopped in the
-middle of a claim holds what the others need to renew their leases: within a third of the time that a lease lasts."""
+"""Most time for a serving process's transaction between two statements. A process that is stopped in the middle of a
+claim holds locks that the others need to renew their leases, so this is a third of the time that a lease lasts."""
 OWN_LOCK_SECONDS = 1
-"""How long a change of the process itself, such as pruning, waits for a row that another transaction holds: events and
-outcomes wait behind it."""
+"""Time that a change of the process itself, such as pruning, waits for a locked row. Events and outcomes wait behind
+it."""
 LEASE_LOCK_SECONDS = 0.5
-"""How long a renewal waits for a lane's row: the other lanes wait with it."""
+"""Time that a renewal waits for a lane's row. The other lanes wait with it."""
 OPERATOR_SECONDS = 30
-"""How long one statement of an operator's command may take."""
+"""Most time for one statement of a command."""
 ANSWER_SECONDS = 35.0
-"""How long any answer is waited for: a server whose disk stands still neither ends a statement nor hangs up."""
+"""Most time for any answer. A server whose disk hangs neither ends a statement nor closes the connection."""
 
 _PARAMETERS: Final = {
     "connect_timeout": "5",
-    # A server or a network that has gone is noticed in about ten seconds, whether something is under way or not.
+    # A lost server or network is noticed in about ten seconds, with or without an open statement.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
-    # Of several hosts the one that takes writes, also after a failover.
+    # Use the host that takes writes, also after a failover.
     "target_session_attrs": "read-write",
     "application_name": "leadbridge",
 }
-"""What libpq is told unless the URL says otherwise: https://www.postgresql.org/docs/current/libpq-connect.html."""
+"""Defaults for libpq's parameters (https://www.postgresql.org/docs/current/libpq-connect.html)."""
 
 # Not set for the session: a pooler gives each transaction another server connection
 # (https://www.pgbouncer.org/features.html, "SQL feature map for pooling modes").
@@ -85,10 +85,10 @@ class PostgresDriver:
     begin_own: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, OWN_LOCK_SECONDS, STATEMENT_SECONDS)}"
     begin_keeping: str = f"BEGIN; {_LOCAL.format(STANDING_SECONDS, LEASE_LOCK_SECONDS, STATEMENT_SECONDS)}"
     exclusive: bool = False
-    # Accepts and settles are then one statement each, which the server ends by itself: no lock of theirs waits for
-    # this process, which may be slow or stopped.
+    # Accepts and settles are then one statement each, which the server ends by itself. So none of their locks waits
+    # for this process, which may be slow or stopped.
     commits_by_kind: bool = True
-    # A commit of many events on two cores that others use too (docs/architecture.md, "Turns on PostgreSQL").
+    # A commit of many events on two shared cores (docs/internals/store.md, "Commits on PostgreSQL").
     turn_seconds: float = 0.007
     patience: float | None = 3.0
     errors: tuple[type[Exception], ...] = (psycopg.Error, exc.SQLAlchemyError, OSError)
@@ -100,20 +100,20 @@ class PostgresDriver:
     )
 
     def __init__(self, url: str, keys: KeyRing = NO_KEYS) -> None:
-        """Take the database that a `postgresql://` URL names, as libpq reads it. Raises OperatorError."""
+        """Use the database of a `postgresql://` URL, as libpq reads it. Raises OperatorError."""
         try:
-            given = conninfo.conninfo_to_dict(url)
+            parameters = conninfo.conninfo_to_dict(url)
         except psycopg.Error:
-            # Not its text, which quotes the URL.
+            # The error's text quotes the URL, so it is not shown.
             raise OperatorError(
                 "store.url: not a PostgreSQL URL; write postgresql://user:password@host/database, with special "
                 "characters of the password as %XX"
             ) from None
         self.keys = keys
-        unsaid = {name: value for name, value in _PARAMETERS.items() if name not in given}
-        self._conninfo = conninfo.make_conninfo(url, **unsaid)
+        defaults = {name: value for name, value in _PARAMETERS.items() if name not in parameters}
+        self._conninfo = conninfo.make_conninfo(url, **defaults)
         self.name: str = (
-            f"PostgreSQL, {given.get('host', 'this machine')}, database {given.get('dbname', 'of the user')}"
+            f"PostgreSQL, {parameters.get('host', 'this machine')}, database {parameters.get('dbname', 'of the user')}"
         )
         self._autocommit = self._engine(autocommit=True, isolation_level="AUTOCOMMIT")
         self._transactions = self._engine(autocommit=False)
@@ -121,7 +121,7 @@ class PostgresDriver:
         self._listener: Listener | None = None
         self._writer: Connection | None = None
         self._seen: tuple[int | None, int] = (None, 0)
-        """The count of operators' changes, and the highest id of a delivery, at the last look."""
+        """The count of operators' changes, and the highest id of a delivery, at the last poll."""
 
     def lock(self) -> None:
         """Do nothing: any number of processes may serve."""
@@ -130,12 +130,12 @@ class PostgresDriver:
         """Do nothing."""
 
     def is_unreachable(self) -> bool:
-        """Ask as `pg_isready` does; see `Driver.away`.
+        """Ping the server as `pg_isready` does; see `Driver.is_unreachable`.
 
-        libpq tells a refused connection from one that was not made in this way only: the error of the latter has no
-        SQLSTATE (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING). A server that has no
-        connection left is away too, and its ping is good. libpq keeps the SQLSTATE 53300 to itself, so the server's
-        words have to do, which are English unless its `lc_messages` says otherwise.
+        Only the ping tells a refusal from a failed connection, because libpq's error for the latter has no SQLSTATE
+        (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING). A server without a free connection
+        answers the ping but counts as unreachable. libpq does not expose its SQLSTATE 53300, so the server's message is
+        compared, which is English unless its `lc_messages` says otherwise.
         """
         if PGconn.ping(self._conninfo.encode()) in {Ping.REJECT, Ping.NO_RESPONSE}:
             return True
@@ -155,44 +155,46 @@ class PostgresDriver:
             ) from error
 
     def engine(self) -> Engine:
-        """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
+        """Return an SQLAlchemy engine with real transactions (DDL too) and no pool."""
         return self._transactions
 
     def queue(self) -> QueueReader:
-        """Give the hot questions; see `Driver.queue`."""
+        """Return the reader of the queue; see `Driver.queue`."""
         return _PostgresQueueReader()
 
     @contextlib.contextmanager
     def read_transaction(self, connection: Connection) -> Iterator[None]:
-        """Bound the time of each question by a transaction around it."""
+        """Bound the time of each query by a transaction around it."""
         with _transaction(connection, _READ):
             yield
 
     @contextlib.contextmanager
     def snapshot(self, connection: Connection) -> Iterator[None]:
-        """Read all from one moment, in the process of one connection: those beside it would be missing to senders."""
+        """Read one moment of the store, without parallel workers, which would take processor time from senders."""
         with _transaction(connection, _LOOK):
             yield
 
     def roll_back(self, connection: Connection) -> bool:
-        """Leave no transaction open; see `Driver.roll_back`."""
+        """Roll back an open transaction; see `Driver.roll_back`."""
         if connection.invalidated or raw(connection).closed:
             return False
         if raw(connection).info.transaction_status != TransactionStatus.IDLE:
             raw(connection).execute("ROLLBACK")
-        # One that takes no writes is a primary no longer.
+        # A server that takes no writes is no longer the primary.
         return bool(raw(connection).execute("SHOW transaction_read_only").fetchone() == ("off",))
 
     def safe_error(self, error: Exception) -> Exception:
-        """Give the server's own message: its details quote values of rows."""
+        """Return an error with the server's message only, because its details quote values of rows."""
         cause = getattr(error, "orig", None) or error
         if not isinstance(cause, psycopg.Error) or cause.sqlstate is None or cause.diag.message_primary is None:
             return cause
-        said = "a value is not of the column's type" if isinstance(cause, psycopg.DataError) else None
-        return type(cause)(f"{said or cause.diag.message_primary} (SQLSTATE {cause.sqlstate})")
+        # The message of a data error quotes the value.
+        data_error = isinstance(cause, psycopg.DataError)
+        message = "a value is not of the column's type" if data_error else cause.diag.message_primary
+        return type(cause)(f"{message} (SQLSTATE {cause.sqlstate})")
 
     def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - see below
-        """Give the server's time, since the machines' own clocks may differ."""
+        """Return the server's time, since the clocks of the machines may differ."""
         cursor = raw(connection).execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(cursor.fetchone()[0])
 
@@ -200,16 +202,16 @@ class PostgresDriver:
         """Return None."""
         return None
 
-    def listen(self, tell: Callable[[RemoteCommits], None]) -> None:
-        """Be told of others' commits on a connection of its own; see `Driver.listen`."""
-        self._listener = Listener(functools.partial(self._session, autocommit=True), tell)
+    def listen(self, report: Callable[[RemoteCommits], None]) -> None:
+        """Listen for notifications on a separate connection; see `Driver.listen`."""
+        self._listener = Listener(functools.partial(self._session, autocommit=True), report)
 
     def notify(self, writer: Connection, accepted: Collection[str]) -> None:
-        """Notify those who listen; see `Driver.notify`."""
+        """Notify the listeners of other processes; see `Driver.notify`."""
         raw(writer).execute(_TELL, (CHANNEL, list(accepted)))
 
     def changed_elsewhere(self, writer: Connection) -> RemoteCommits:
-        """Ask what is new, this process's own accepts included: one question, answered from two indexes."""
+        """Read what is new, this process's own accepts included, with one query that two indexes answer."""
         if self._listener:
             self._listener.own = raw(writer).info.backend_pid
         number, newest = self._seen
@@ -225,7 +227,7 @@ class PostgresDriver:
         """Do nothing: the server's autovacuum does."""
 
     def close(self) -> None:
-        """End the listening."""
+        """Stop listening."""
         if self._listener:
             self._listener.close()
             self._listener = None
@@ -235,7 +237,7 @@ class PostgresDriver:
             "postgresql+psycopg://",
             creator=functools.partial(self._open, autocommit=autocommit),
             poolclass=NullPool,
-            # Each is closed, not given back: there is nothing to undo in it, and of a lost one nothing could be.
+            # Connections are closed, not reused, so there is nothing to reset.
             pool_reset_on_return=None,
             use_native_hstore=False,
             **options,
@@ -245,15 +247,15 @@ class PostgresDriver:
 
     def _open(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
         connection = self._session(autocommit=autocommit)
-        # A pooler may lend it a server connection that a listener has had: what that hears is not collected.
-        connection.add_notify_handler(_unheard)
+        # A pooler may reuse a server connection that has listened: its notifications must not collect here.
+        connection.add_notify_handler(_ignore)
         return connection
 
     def _session(self, *, autocommit: bool) -> "psycopg.Connection[Any]":
-        kind = _Patient if autocommit else psycopg.Connection
-        # No prepared statements: they belong to a session.
+        kind = _BoundedConnection if autocommit else psycopg.Connection
+        # No prepared statements, since they belong to a session.
         session = kind.connect(self._conninfo, autocommit=autocommit, prepare_threshold=None)
-        session.server_cursor_factory = _Binary
+        session.server_cursor_factory = _BinaryCursor
         return session
 
 
@@ -269,43 +271,43 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
 
 
 def _end(connection: Connection) -> None:
-    """Leave no transaction open: where the server cannot be asked for that, its connection is closed."""
+    """Roll back the transaction. If that fails, close the connection."""
     driver = None
     try:
         driver = raw(connection)
         driver.rollback()
     except (psycopg.Error, exc.SQLAlchemyError, OSError):
-        # Not what is raised: the caller is to get the failure that came first.
+        # This error is not raised, because the caller must get the first one.
         if driver is not None:
             driver.close()
 
 
-class _Binary(psycopg.ServerCursor[Any]):
-    """Has values come as they are: a payload in text has two digits for each byte."""
+class _BinaryCursor(psycopg.ServerCursor[Any]):
+    """A cursor with binary values. In text format, a payload has two digits for each byte."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - psycopg's
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - psycopg's
+        super().__init__(*args, **kwargs)
         self.format = Format.BINARY
 
 
-class _Patient(psycopg.Connection[Any]):
-    """Gives up a server that does not answer."""
+class _BoundedConnection(psycopg.Connection[Any]):
+    """A connection that fails if the server does not answer in time."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ANN401 - psycopg's
         try:
             return super().wait(gen, interval, ANSWER_SECONDS if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.info.transaction_status == TransactionStatus.ACTIVE:
-                # The answer may come yet, and would be taken for that of another question.
+                # A late answer would be taken for that of the next statement.
                 self.close()
             raise
 
 
-def _unheard(_: object) -> None:
+def _ignore(_: object) -> None:
     return None
 
 
-# One destination only, but so that the planner does not know it: by an order of `id` alone it may take
+# The row comparison names one destination, but hides that from the planner: by an order of `id` alone it may take
 # the primary key for the better way, where one has most of what waits, and read through all that is older.
 _DUE = """
 SELECT id, contact, due_at, failures, attempts FROM deliveries
@@ -324,7 +326,7 @@ FROM (
 
 
 class _PostgresQueueReader:
-    """The hot questions; see `bridge.store.driver.QueueReader`."""
+    """The hot queries; see `bridge.store.driver.QueueReader`."""
 
     def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(_DUE, (lane, after, lane, limit)).fetchall()

@@ -1,12 +1,12 @@
-"""The quarantine: requests whose signature did not hold, kept in bounded rooms in case a key was mistyped.
+"""The quarantine: requests with a bad signature, kept in bounded rooms in case a key was mistyped.
 
-A mistyped key must lose nothing, and a stranger must not fill the disk. So there is a room for what looks like a lead
-under another key, one for what is signed well but at a wrong time, and one for junk (`bridge.event.Room`). Each is
-bounded for every chatbot and over all of them, in number and in bytes.
+A mistyped key must lose no lead, and a stranger must not fill the disk. So there are three rooms (`bridge.event.Room`):
+for requests that look like leads under another key, for requests with a good signature at a wrong time, and for junk.
+Each room is bounded in number and in bytes, for each chatbot and for all chatbots together.
 
-A stranger can forge what looks like a lead. A full room therefore is shared between hours: a new request takes the
-place of the newest one of the busiest hour, unless its own hour is the busiest. So a flood takes the places of its own
-hours only, and within those the first requests stay.
+A stranger can forge requests that look like leads. A full room is therefore shared between hours: a new request
+replaces the newest one of the busiest hour, unless its own hour is the busiest. So a flood replaces only requests of
+its own hours, and the first requests of these hours stay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ from bridge.store.transaction import insert_missing
 
 AGE_LIMIT = 7 * 24 * 3600.0
 STEP = 100
-"""Requests that one transaction removes, at most: a few milliseconds."""
+"""Most requests that one transaction deletes. It takes a few milliseconds."""
 _HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a room takes."""
+    """The bounds of a room."""
 
     requests: int
     bytes: int
@@ -53,18 +53,18 @@ TOTALS: Mapping[Room, Bounds] = {
 
 @dataclass(frozen=True, slots=True)
 class RoomCount:
-    """What a room holds of a chatbot's."""
+    """The number of a chatbot's requests in a room."""
 
     chatbot: str
     room: Room
     count: int
     latest_at: float
-    """When the newest of them was received."""
+    """Receipt of the newest."""
 
 
 @dataclass(slots=True)
 class _Group:
-    """What a room holds of one chatbot's requests of one hour."""
+    """A chatbot's requests of one hour in a room."""
 
     chatbot: str
     hour: int
@@ -81,9 +81,9 @@ class _Group:
 
 
 def keep(connection: Connection, request: QuarantinedRequest, identity: Identity) -> bool:
-    """Keep the request; False if there is no room, or if it was erased.
+    """Store a request. Returns False if there is no room for it, or if it was erased.
 
-    The same body takes one place however often it comes.
+    The same body takes one place, however often it is sent.
     """
     digest = identity.digest(request.body)
     if tombstones.stops(connection, digest):
@@ -97,7 +97,7 @@ def keep(connection: Connection, request: QuarantinedRequest, identity: Identity
     if not _make_room(connection, request):
         return False
     if known:
-        # It came as junk first: this signature is the one that may hold.
+        # The stored copy is junk. The new signature may be valid under another key.
         connection.execute(delete(quarantine).where(quarantine.c.id == known.id))
     keys = keys_of(connection)
     row = {
@@ -113,19 +113,19 @@ def keep(connection: Connection, request: QuarantinedRequest, identity: Identity
 
 
 def discard(connection: Connection, ids: Sequence[int]) -> int:
-    """Delete refused requests for good; return how many there were."""
+    """Delete requests, and return their number."""
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount
 
 
 def prune(connection: Connection, before: float) -> bool:
-    """Delete the next requests that were received before a time; say whether there may be more of them."""
+    """Delete the next requests that were received before a time. Returns True if there may be more."""
     old = select(quarantine.c.id).where(quarantine.c.received_at < before).order_by(quarantine.c.id).limit(STEP)
     ids = connection.execute(old).scalars().all()
     return discard(connection, ids) == STEP if ids else False
 
 
 def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
-    """Count what the rooms hold, by chatbot: of all, or of what was received from a time on. Bounded as they are."""
+    """Count the requests in each room by chatbot, optionally only those received since a time."""
     asked = (
         select(quarantine.c.chatbot, quarantine.c.room, func.count(), func.max(quarantine.c.received_at))
         .where(quarantine.c.received_at >= since)
@@ -136,7 +136,7 @@ def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
 
 
 def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -> None:
-    """Note under which keys a signature has held, by chatbot."""
+    """Store the fingerprint of the keys that verified a signature, by chatbot."""
     for chatbot, mark in sorted(keys.items()):
         insert_missing(connection, proofs, [{"chatbot": chatbot, "fingerprint": mark, "proved_at": now}])
         mine = update(proofs).where(proofs.c.chatbot == chatbot, proofs.c.fingerprint != mark)
@@ -144,7 +144,7 @@ def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -
 
 
 def proven_keys(connection: Connection) -> dict[str, bytes]:
-    """Read under which keys a signature has held last, by chatbot."""
+    """Read the fingerprint of the keys that verified a signature last, by chatbot."""
     return {
         row.chatbot: bytes(row.fingerprint)
         for row in connection.execute(select(proofs.c.chatbot, proofs.c.fingerprint))
@@ -152,7 +152,7 @@ def proven_keys(connection: Connection) -> dict[str, bytes]:
 
 
 def _make_room(connection: Connection, request: QuarantinedRequest) -> bool:
-    """See that the request has a place, if need be that of others; False, and nothing is done, if it may not."""
+    """Make room for a request, if necessary by deleting others. Returns False if it may not replace any."""
     room, size, going = quarantine.c.room == request.room.value, len(request.body), list[int]()
     own = and_(room, quarantine.c.chatbot == request.chatbot)
     for among, bounds in ((own, BOUNDS[request.room]), (room, TOTALS[request.room])):
@@ -170,7 +170,7 @@ def _make_room(connection: Connection, request: QuarantinedRequest) -> bool:
 
 
 def _evicted(groups: Sequence[_Group], bounds: Bounds, request: QuarantinedRequest) -> list[int] | None:
-    """Choose the requests that give way to a new one; None if its own hour has the largest share already."""
+    """Choose the requests to delete for a new one; None if its own hour has the largest share already."""
     key, size, going = _hour_of(request.chatbot, request.received_at), len(request.body), list[int]()
     mine = next((each for each in groups if (each.chatbot, each.hour) == key), _Group(*key))
     while groups and sum(each.count for each in groups) >= bounds.requests:
@@ -187,7 +187,7 @@ def _evicted(groups: Sequence[_Group], bounds: Bounds, request: QuarantinedReque
 
 
 def _groups(connection: Connection, among: ColumnElement[bool]) -> list[_Group]:
-    """Read how a full room is shared: one look at each of its requests, but not at their bodies."""
+    """Read the requests of a room by chatbot and hour, without their bodies."""
     sizes = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, plain_size(quarantine.c.body))
     groups: dict[tuple[str, int], _Group] = {}
     for number, chatbot, received_at, size in connection.execute(sizes.where(among).order_by(quarantine.c.id)):

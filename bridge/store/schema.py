@@ -1,11 +1,11 @@
-"""The tables, for both engines: what is kept, and which states the database itself forbids.
+"""The tables for both engines, with constraints that forbid impossible states.
 
-An index that is partial on SQLite is so on PostgreSQL too (`postgres` sees to it: the word for it here would load that
-engine's dialect for everybody).
+An index that is partial on SQLite is partial on PostgreSQL too. The module `postgres` sets that, because
+`postgresql_where` here would load that engine's dialect in every process.
 
 All times are seconds since the epoch. The migrations in `migrations/` build exactly these tables (a test compares
 them). SQLite and PostgreSQL differ in two places: SQLite's row ids need a plain INTEGER and the word AUTOINCREMENT
-(without it the id of a deleted newest row would be given again, and a lane that has read past it would not see the
+(otherwise the id of a deleted newest row is used again, and a lane that has read past it does not see the
 new row), and its `attempts` table is stored in the order of its key.
 """
 

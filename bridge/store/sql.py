@@ -1,4 +1,4 @@
-"""The store in SQL: the calls of the receiver and the lanes, carried to the writer's and the readers' threads."""
+"""The store in SQL. Passes each call to the thread of the writer or of a reader."""
 
 import asyncio
 import contextlib
@@ -45,15 +45,15 @@ from bridge.store.sqlite_statements import delivery_of
 from bridge.store.writer import Writer
 
 READERS = 2
-"""Threads that read: one slow question does not keep the lanes from their next batch."""
-MOVED = "was renamed, removed or replaced while it is in use; put the very same file back, or stop and start anew"
-TELL_SECONDS = 0.05
-"""How often others are told of new deliveries at the most: each telling wakes every process that serves the store, so
-telling them of every commit would cost as much again as the commit, once for each of them."""
+"""Number of threads that read. One slow query does not keep the lanes from their next batch."""
+MOVED = "was renamed, removed or replaced while it is in use; put the same file back, or stop and start again"
+NOTIFY_SECONDS = 0.05
+"""Shortest time between two notifications of other processes. Each notification wakes every process, which costs as
+much as a commit."""
 SPACING_LIMIT = 0.05
-"""The most seconds that a group waits because the one before it has just begun."""
+"""Most seconds that a group waits after the beginning of the one before."""
 SETTLED_ELSEWHERE_SECONDS = 0.5
-"""How soon it is asked again what is undelivered of events that another process may be delivering."""
+"""Time after which undelivered events are checked again, because another process may have delivered them."""
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ def _nothing(*_: object) -> None:
 
 
 class SqlStore:
-    """Implements `bridge.store.interface.Store` on any engine that has a driver. Made inside the running loop."""
+    """Implementation of `bridge.store.interface.Store` on an engine with a driver. Create it in the running loop."""
 
     def __init__(
         self,
@@ -73,11 +73,14 @@ class SqlStore:
         observe: Callable[[int, float], None] = _nothing,
         prepare: Callable[[], None] | None = None,
     ) -> None:
-        """Open it. `observe` is told the size and the seconds of each commit.
+        """Open the store.
 
-        Without `prepare` the tables must be there, and StoreUnavailableError is raised if the engine is not. With it
-        the engine may be away still: it is called in the writer's thread, until it has once not raised
-        StoreUnavailableError, and before that every call here raises that error.
+        Args:
+            driver: The engine.
+            observe: Called with the number of changes and the duration of each commit.
+            prepare: Makes the tables. It is called in the writer's thread until it succeeds, and every call of the
+                store raises StoreUnavailableError before. Without it, the tables must exist, and StoreUnavailableError
+                is raised if the engine cannot be reached.
         """
         self.on_accepted: Callable[[frozenset[str]], None] = _nothing
         self.on_settled: Callable[[frozenset[str]], None] = _nothing
@@ -85,7 +88,7 @@ class SqlStore:
         self.on_moved: Callable[[], None] = _nothing
         """Called when `moved` has changed."""
         self.moved: str | None = None
-        """The store's file, while its path names another file or none."""
+        """The store's file while its path leads to another file or to none."""
         self.shared = not driver.exclusive
         self._driver = driver
         self._observe = observe
@@ -93,19 +96,20 @@ class SqlStore:
         self._loop = asyncio.get_running_loop()
         self._prepare = prepare
         self._own = Session(driver, self._opened)
-        """The writer's."""
+        """Session of the writer."""
         self._keeping = Session(driver)
-        """That of the leases, where the writer may have to wait for a row that others hold."""
+        """Session of the leases, since the writer may have to wait for a locked row."""
         self._sessions = [self._own, self._keeping]
         self._preparing = threading.Lock()
-        # From here on the changes of others are noticed.
+        # From here on, changes by other processes are noticed.
         driver.listen(self._hear)
         if not prepare:
             self._own.open()
         self._local = threading.local()
-        self._untold: set[str] = set()
-        self._told_at = -TELL_SECONDS
-        self._telling: asyncio.TimerHandle | None = None
+        self._unannounced: set[str] = set()
+        """Destinations whose new deliveries other processes have not been notified of."""
+        self._notified_at = -NOTIFY_SECONDS
+        self._notification: asyncio.TimerHandle | None = None
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer: Writer[Change] = Writer(
             self._commit,
@@ -120,11 +124,11 @@ class SqlStore:
         self._leases = LeaseKeeper(driver, self._keeper.submit)
 
     async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
-        """Keep the events with their deliveries; see `Store.accept`."""
+        """Store events with their deliveries; see `Store.accept`."""
         return cast("list[bool]", await self._writer.submit(Accept(routed), sent=True))
 
     async def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> frozenset[int]:
-        """Write what became of deliveries; see `Store.settle`."""
+        """Write the outcomes of deliveries; see `Store.settle`."""
         return cast("frozenset[int]", await self._writer.submit(Settle(lease, settlements)))
 
     async def due(self, lane: str, after: int, limit: int) -> list[Due]:
@@ -135,26 +139,27 @@ class SqlStore:
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
         """Read deliveries with their events; see `Store.read`."""
 
-        def question(connection: Connection, wanted: Sequence[int]) -> tuple[list[Delivery], int | None]:
+        def query(connection: Connection, wanted: Sequence[int]) -> tuple[list[Delivery], int | None]:
             keys = keys_of(connection)
             rows = self._queue.read(connection, wanted)
-            # Not by the statement: it would rather look for all that waits for the destination than for these ids.
+            # The statement does not name the lane: the planner would read all pending deliveries of the destination
+            # instead of these ids.
             found = [delivery_of(keys, row) for row in rows if row[-1] == lane]
             return found, rows[-1][0] if rows else None
 
         while ids:
-            found, last = await self._read(partial(question, wanted=ids))
+            found, last = await self._read(partial(query, wanted=ids))
             if found or last is None:
                 return found
-            # All of these were moved to another destination; there may be more behind them.
+            # All of these were moved to another destination, but later ids may not be.
             ids = [each for each in ids if each > last]
         return []
 
     async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
-        """Be known to the others, and learn of them; see `Store.heartbeat`."""
+        """Send a heartbeat and read the other members; see `Store.heartbeat`."""
         membership = await self._leases.heartbeat(owner, names, now, ttl)
-        # A group that is handed over before the others have had their turns waits for them, and what comes meanwhile
-        # is not in it: the fewer events share a commit, the more each costs.
+        # A group that begins before the other processes have had their turns would wait for them, and could not take
+        # events that come meanwhile. The fewer events share a commit, the more each costs.
         self._writer.spacing = min((len(membership.candidates) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
         return membership
 
@@ -163,12 +168,12 @@ class SqlStore:
         return await self._leases.claim(owner, names, now, ttl)
 
     async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
-        """Give up the owner's lanes; see `Store.release`."""
+        """Release the owner's lanes; see `Store.release`."""
         await self._leases.release(owner, names)
 
     async def check(self) -> None:
-        """Make sure that the store can commit; see `Store.check`."""
-        # A change that changes nothing but must be written: only that shows that there is room, and leave to write.
+        """Check that the store can commit; see `Store.check`."""
+        # An update that changes no value but is written: only that shows that the disk has room and can be written.
         await self._call(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
 
     async def pause(self, lease_: Lease, pause: Pause | None) -> None:
@@ -180,29 +185,29 @@ class SqlStore:
         return await self._read(lambda c: lease.paused(c, lane))
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
-        """Count what is not delivered yet of events; see `Store.undelivered`."""
+        """Count the undelivered deliveries of events; see `Store.undelivered`."""
         ids = [bytes.fromhex(each) for each in event_ids]
         count = await self._read(lambda c: queries.undelivered(c, ids))
         if count and not self._driver.exclusive:
-            # Whoever else settles them tells nobody: a question from time to time costs less than to tell everybody
-            # of every delivery.
+            # Other processes send no notification when they settle. A query from time to time costs less than a
+            # notification for each delivery.
             self._loop.call_later(SETTLED_ELSEWHERE_SECONDS, self._settled_elsewhere, frozenset(event_ids))
         return count
 
     async def identity(self, given: bytes | None) -> Identity:
-        """Return what the ids of the installation are made with; see `Store.identity`."""
+        """Return the identity of the installation; see `Store.identity`."""
         return await self._call(lambda c: installation.adopt(c, given), sent=True)
 
     async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
-        """Return those of the chatbots that have events; see `Store.active`."""
+        """Return the chatbots that have events; see `Store.active`."""
         return await self._read(lambda c: queries.active_chatbots(c, chatbots))
 
     async def waits(self, chatbot: str, route: str, destination: str) -> bool:
-        """Tell whether a delivery is pending; see `Store.waits`."""
+        """Return True if a delivery is pending; see `Store.waits`."""
         return await self._read(lambda c: queries.waits(c, chatbot, route, destination))
 
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
-        """Keep a refused request in its bounded place; see `Store.quarantine`."""
+        """Store a refused request in its bounded room; see `Store.quarantine`."""
         return await self._call(lambda c: quarantine.keep(c, request, identity), sent=True)
 
     async def prune_quarantine(self, before: float) -> bool:
@@ -210,11 +215,11 @@ class SqlStore:
         return await self._call(lambda c: quarantine.prune(c, before))
 
     async def prune_tombstones(self, now: float) -> bool:
-        """Delete tombstones that are over, a step at a time; see `Store.prune_tombstones`."""
+        """Delete expired tombstones, a step at a time; see `Store.prune_tombstones`."""
         return await self._call(lambda c: tombstones.prune(c, now))
 
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Note under which keys a signature has held; see `Store.keep_proofs`."""
+        """Store which keys have verified a signature; see `Store.keep_proofs`."""
         await self._call(lambda c: quarantine.keep_proofs(c, keys, now))
 
     async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
@@ -230,24 +235,24 @@ class SqlStore:
         return await self._call(lambda c: audit_log.keep(c, entry, now))
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
-        """Delete what is kept no longer, a step at a time; see `Store.prune`."""
+        """Delete expired events, a step at a time; see `Store.prune`."""
         return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
 
     async def newest(self, now: float) -> tuple[float, float | None]:
-        """Return the store's time and when its newest event was received; see `Store.newest`."""
+        """Return the store's time and the receipt of its newest event; see `Store.newest`."""
 
-        def ask(connection: Connection) -> tuple[float, float | None]:
-            there = self._driver.clock(connection, now)
-            return there, retention.newest(connection, there)
+        def query(connection: Connection) -> tuple[float, float | None]:
+            store_time = self._driver.clock(connection, now)
+            return store_time, retention.newest(connection, store_time)
 
-        return await self._read(ask)
+        return await self._read(query)
 
     async def prune_audit(self, before: float) -> bool:
         """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
         return await self._call(lambda c: audit_log.prune(c, before))
 
     async def close(self) -> None:
-        """Commit what waits, then close; see `Store.close`."""
+        """Commit waiting changes, then close; see `Store.close`."""
         await self._writer.close()
         await self._keeper.close()
         await asyncio.to_thread(self._readers.shutdown)
@@ -262,7 +267,7 @@ class SqlStore:
         return await self._loop.run_in_executor(self._readers, self._ask, question)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
-        """Run in a reader's thread, on a connection of that thread's own."""
+        """Run a query in a reader's thread, on the connection of that thread."""
         if self._prepare:
             raise StoreUnavailableError(f"{self._driver.name}: the store has not been reached yet")
         session: Session | None = getattr(self._local, "session", None)
@@ -272,22 +277,22 @@ class SqlStore:
         return session.read(question)
 
     def _commit(self, group: Sequence[Change]) -> Sequence[object]:
-        """Run in the writer's thread: one transaction for the group."""
+        """Commit a group in one transaction. Runs in the writer's thread."""
         self._prepared()
         self._in_place()
         try:
             results = self._own.write(lambda connection: self._write(connection, group, self._driver.begin_own))
         except RowLockedError as error:
             if isinstance(group[0], Accept):
-                # It is the turn of another process that lasts: one by one, the events would each wait as long.
+                # Another process holds its turn for long. One by one, the events would each wait as long.
                 raise StoreUnavailableError(str(error)) from error
             raise
-        # If it was moved meanwhile, the commit may not be where the next start looks for it.
+        # If the file was moved meanwhile, the next start may not find the commit.
         self._in_place()
         return results
 
     def _keep(self, group: Sequence[Change]) -> Sequence[object]:
-        """Run in the thread of the leases."""
+        """Commit a group about leases. Runs in the thread of the leases."""
         self._prepared()
         return self._keeping.write(lambda connection: self._write(connection, group, self._driver.begin_keeping))
 
@@ -300,7 +305,7 @@ class SqlStore:
         return results
 
     def _in_place(self) -> None:
-        """Run in the writer's thread. Raises StoreUnavailableError while the path does not name the open file."""
+        """Raise StoreUnavailableError while the path does not lead to the open file. Runs in the writer's thread."""
         moved = self._driver.moved(self._own.connection)
         if moved != self.moved:
             self.moved = moved
@@ -313,26 +318,26 @@ class SqlStore:
             raise StoreUnavailableError(f"{moved}: {MOVED}")
 
     def _prepared(self) -> None:
-        """Make the store ready where it was away at the start. Raises StoreUnavailableError."""
+        """Prepare the store if it was away at the start. Raises StoreUnavailableError."""
         with self._preparing:
             if self._prepare:
                 self._prepare()
                 self._prepare = None
 
     def _opened(self, connection: Connection) -> None:
-        """Run in the writer's thread, with a new connection."""
+        """Prepare a new connection of the writer. Runs in the writer's thread."""
         self._driver.changed_elsewhere(connection)
-        # Others may have changed something while there was none that would have noticed it.
+        # Without a connection, changes by other processes were not noticed.
         self._loop.call_soon_threadsafe(self.on_changed)
 
     def _look(self) -> None:
-        """Run in the writer's thread, now and then: upkeep, and what other processes have changed."""
+        """Do upkeep and look for changes by other processes. Runs in the writer's thread from time to time."""
         try:
             self._prepared()
             self._in_place()
             news = self._own.write(self._looked)
         except StoreUnavailableError:
-            # Whoever asks something of the store is told of it.
+            # The callers of the store get this error.
             return
         if news.changed or news.accepted:
             self._hear(news)
@@ -342,11 +347,11 @@ class SqlStore:
         return self._driver.changed_elsewhere(connection)
 
     def _hear(self, news: RemoteCommits) -> None:
-        """Run in the writer's thread, or in the driver's."""
+        """Pass commits of other processes to the loop. Runs in the writer's thread or the driver's."""
         self._loop.call_soon_threadsafe(self._heard, news)
 
     def _heard(self, news: RemoteCommits) -> None:
-        """Run in the loop."""
+        """Call the listeners about commits of other processes. Runs in the loop."""
         if news.changed:
             self.on_changed()
         if news.accepted:
@@ -356,7 +361,7 @@ class SqlStore:
         self.on_settled(event_ids)
 
     def _committed(self, group: Sequence[Change], results: Sequence[object], took: float) -> None:
-        """Run in the loop after a commit: wake whoever waits for what it brought."""
+        """Call the listeners after a commit. Runs in the loop."""
         destinations: set[str] = set()
         settled: set[str] = set()
         for change, result in zip(group, results, strict=True):
@@ -372,33 +377,33 @@ class SqlStore:
         self._observe(len(group), took)
         if destinations:
             self.on_accepted(frozenset(destinations))
-            self._tell_soon(destinations)
+            self._notify_soon(destinations)
         if settled:
             self.on_settled(frozenset(settled))
 
-    def _tell_soon(self, destinations: set[str]) -> None:
-        """Have others told of these: now, if they have not just been told of something."""
+    def _notify_soon(self, destinations: set[str]) -> None:
+        """Notify other processes of new deliveries, at least `NOTIFY_SECONDS` after the last notification."""
         if self._driver.exclusive:
             return
-        self._untold |= destinations
-        if self._telling is None:
-            at = max(self._loop.time(), self._told_at + TELL_SECONDS)
-            self._telling = self._loop.call_at(at, self._tell_others)
+        self._unannounced |= destinations
+        if self._notification is None:
+            at = max(self._loop.time(), self._notified_at + NOTIFY_SECONDS)
+            self._notification = self._loop.call_at(at, self._notify)
 
-    def _tell_others(self) -> None:
-        """Run in the loop. If it fails, or the process ends before, the others find out by themselves (`_look`)."""
-        self._telling = None
-        self._told_at = self._loop.time()
-        told, self._untold = self._untold, set()
+    def _notify(self) -> None:
+        """Notify other processes. Runs in the loop. If it fails, the others find out by themselves (`_look`)."""
+        self._notification = None
+        self._notified_at = self._loop.time()
+        names, self._unannounced = self._unannounced, set()
         with contextlib.suppress(StoreUnavailableError):
-            # Nobody waits for it: it goes along with what senders send, which it is about.
-            telling = self._writer.submit(Call(lambda c: self._driver.notify(c, told)), sent=True)
-            telling.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # No one waits for it, so it may wait for others like the changes from senders.
+            notified = self._writer.submit(Call(lambda c: self._driver.notify(c, names)), sent=True)
+            notified.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _kind(change: Change) -> int | str:
-    """Have accepts share a commit, and outcomes, and all else be alone.
+    """Return the kind of a change: accepts share commits, outcomes share commits, and each other change is alone.
 
-    Each of those may lock several lanes, in one order, which two of them together would not keep.
+    Each other change may lock several lanes in the order of their names, which two changes together would not keep.
     """
     return id(change) if isinstance(change, Call) else type(change).__name__

@@ -1,4 +1,4 @@
-"""The embedded engine: how its connections are opened, who may serve the file, and its write-ahead log.
+"""SQLite, the embedded engine: its connections, the lock on its file, and its write-ahead log.
 
 `synchronous=FULL` in WAL mode syncs the log at each commit, so that a commit survives a power cut
 (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -26,16 +26,16 @@ from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
 from bridge.store.sqlite_statements import SqliteQueueReader
 
 BUSY_SECONDS = 2.0
-"""How long a write waits for another process's lock before the sender is told to come again."""
+"""Time that a write waits for another process's lock before it fails and the sender gets 503."""
 LONG_LOG_PAGES = 8_192
 """Pages in the write-ahead log (32 MiB) from which the writer itself copies the rest of it into the database file,
 because the copying beside the traffic does not catch up."""
 SPARE_PAGES = 2_048
-"""Free pages (8 MiB) that the file keeps for what comes next; more are given back, an eighth of it at a time."""
+"""Free pages (8 MiB) that the file keeps. More are returned to the file system, an eighth of it at a time."""
 
 _NEW_FILE: Final = "PRAGMA auto_vacuum = INCREMENTAL"
-"""Free pages go back to the file system in small steps. Can only be chosen before the first table is made, and asked
-for later it would look to the others like a change (`changed_elsewhere`)."""
+"""Free pages go back to the file system in small steps. This can only be set before the first table is made, and
+setting it again would look like a change to other connections (`changed_elsewhere`)."""
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -44,7 +44,7 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",
     f"PRAGMA journal_size_limit = {2 * LONG_LOG_PAGES * 4096}",
     "PRAGMA cache_size = -8000",
-    # What is deleted is overwritten, whatever the library was built with.
+    # Overwrites deleted content. The default depends on how the library was built.
     "PRAGMA secure_delete = ON",
 )
 
@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 
 _Identity = tuple[int, int]
-"""Device and number of a file."""
+"""Device and inode number of a file."""
 
 
 class SqliteDriver:
@@ -74,7 +74,7 @@ class SqliteDriver:
     )
 
     def __init__(self, url: URL, keys: KeyRing = NO_KEYS) -> None:
-        """Take the file that a `sqlite:///` URL names. Raises OperatorError for a database in memory."""
+        """Use the file of a `sqlite:///` URL. Raises OperatorError for a database in memory."""
         if not url.database or url.database == ":memory:":
             raise OperatorError(
                 "store.url: a store in memory would lose leads; name a file, as in sqlite:///leadbridge.db"
@@ -87,34 +87,34 @@ class SqliteDriver:
         self._checkpointer: _Checkpointer | None = None
         self._version: int | None = None
         self._file: _Identity | None = None
-        """The database file, as of the first connection."""
+        """Identity of the database file at the first connection."""
         self._log: tuple[Connection, _Identity] | None = None
         """The writer's connection, and the write-ahead log that it writes."""
 
     def lock(self) -> None:
-        """Take the right to serve the file. Raises OperatorError, naming the process that has it."""
+        """Take the right to serve the file. Raises OperatorError with the process that has it."""
         self._lock = _FileLock(self.path)
         self._protect()
 
     def files(self) -> Iterator[Path]:
-        """Return the files that the store consists of, those that there are."""
+        """Yield the existing files of the store."""
         for end in ("", "-wal", "-shm", "-journal", ".lock"):
             file = self.path.with_name(self.path.name + end)
             if file.exists():
                 yield file
 
     def exposed(self) -> list[Path]:
-        """Return those of its files that others than their owner can open."""
+        """Return the files of the store that other users can open."""
         return [file for file in self.files() if file.stat().st_mode & 0o077]
 
     def unlock(self) -> None:
-        """Give the right back."""
+        """Return the right to serve the file."""
         if self._lock:
             self._lock.release()
             self._lock = None
 
     def is_unreachable(self) -> bool:
-        """Say no: it is in this process."""
+        """Return False: the engine is in this process."""
         return False
 
     def connect(self) -> Connection:
@@ -124,12 +124,12 @@ class SqliteDriver:
         return engine.connect()
 
     def engine(self) -> Engine:
-        """Make SQLAlchemy's engine: real transactions (DDL too), no pool."""
+        """Return an SQLAlchemy engine with real transactions (DDL too) and no pool."""
         engine = create_engine("sqlite://", creator=self._open, poolclass=NullPool)
         attach_keys(engine, self.keys)
 
-        # sqlite3 would begin transactions by its own rules and leave DDL out of them; this is SQLAlchemy's documented
-        # way to have BEGIN mean BEGIN.
+        # sqlite3 begins transactions by its own rules and leaves DDL out of them. This is SQLAlchemy's documented way
+        # to begin them explicitly.
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN")
@@ -137,10 +137,11 @@ class SqliteDriver:
         return engine
 
     def _open(self) -> sqlite3.Connection:
-        # It holds personal data and secrets: for nobody but its user. Only where there is none yet: closing another
-        # handle of a file in use takes away its locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+        # The file holds personal data and secrets, so only its owner may read it. A file that exists is not opened
+        # here: closing another handle of a file in use releases its locks
+        # (https://www.sqlite.org/howtocorrupt.html, section 2.2).
         if self._file and self._file != _identity(self.path):
-            # Another file, or a new and empty one, would take what comes from now on.
+            # Otherwise another file, or a new and empty one, would take the next events.
             raise StoreUnavailableError(f"{self.path}: is not the file that this process has opened; put that back")
         with contextlib.suppress(OSError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -159,25 +160,25 @@ class SqliteDriver:
         return connection
 
     def moved(self, writer: Connection | None) -> str | None:
-        """Compare the paths of the database file and of its log with the open files; see `Driver.moved`."""
+        """Compare the paths of the database file and its log with the open files; see `Driver.moved`."""
         if self._file and _identity(self.path) != self._file:
             return self.name
         log_file = self.path.with_name(self.path.name + "-wal")
         found = _identity(log_file)
         if self._log is None or self._log[0] is not writer:
-            # The engine deletes the log with its last connection, and makes it anew with the next one.
+            # The engine deletes the log with its last connection and creates a new one with the next.
             self._log = (writer, found) if writer is not None and found else None
         elif self._log[1] != found:
             if _is_open(self._log[0]):
                 return f"{self.name}-wal"
-            # Its connection was closed under it, which the next write notices.
+            # The connection was closed, which the next write notices.
             self._log = None
         return None
 
     def _protect(self) -> None:
-        """Close its files to others, as after a restore under another umask; SQLite makes new ones like the first.
+        """Make the files readable for their owner only, as after a restore. SQLite copies the mode to new files.
 
-        Through the path, since closing another handle of a file in use takes away its locks.
+        It works by path, since closing another handle of a file in use releases its locks.
         """
         for file in self.exposed():
             try:
@@ -189,51 +190,51 @@ class SqliteDriver:
                 log.warning("store_file_closed_to_others", file=str(file))
 
     def queue(self) -> QueueReader:
-        """Give the hot questions; see `Driver.queue`."""
+        """Return the reader of the queue; see `Driver.queue`."""
         return SqliteQueueReader(self.dialect)
 
     def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
-        """Do nothing: a question of an embedded engine waits for nobody."""
+        """Do nothing: a query of an embedded engine waits for no one."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def snapshot(self, connection: Connection) -> Iterator[None]:
-        """Read all from one moment; what an embedded engine reads takes one core."""
+        """Read one moment of the store. An embedded engine uses one core anyway."""
         raw(connection).execute("BEGIN")
         try:
             yield
         finally:
-            # After some errors the engine has ended it by itself.
+            # After some errors the engine has ended the transaction by itself.
             if raw(connection).in_transaction:
                 raw(connection).execute("ROLLBACK")
 
     def roll_back(self, connection: Connection) -> bool:
-        """Leave no transaction open; see `Driver.roll_back`."""
+        """Roll back an open transaction; see `Driver.roll_back`."""
         if raw(connection).in_transaction:
             raw(connection).execute("ROLLBACK")
-        # Where another connection has made a table that was missing, the engine looks for it again for an ordinary
-        # statement, and not for one that reaches it through a trigger (`inlets`).
+        # If another connection has made a missing table, the engine notices that for an ordinary statement, but not for
+        # one that reaches the table through a trigger (`sqlite_queue`).
         raw(connection).execute("SELECT 1 FROM events LIMIT 0")
         return True
 
     def safe_error(self, error: Exception) -> Exception:
-        """Give sqlite3's own error, which names tables and columns and no values."""
+        """Return sqlite3's error, which names tables and columns but no values."""
         return getattr(error, "orig", None) or error
 
     def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - one machine has one clock
-        """Give `now`."""
+        """Return `now`."""
         return now
 
-    def listen(self, tell: Callable[[RemoteCommits], None]) -> None:
-        """Do nothing: the engine tells nobody, and is asked twice a second (`changed_elsewhere`)."""
+    def listen(self, report: Callable[[RemoteCommits], None]) -> None:
+        """Do nothing: the engine sends no notifications, and is polled twice a second (`changed_elsewhere`)."""
 
     def notify(self, writer: Connection, accepted: Collection[str]) -> None:
-        """Do nothing: nobody else serves the file."""
+        """Do nothing: no other process serves the file."""
 
     def changed_elsewhere(self, writer: Connection) -> RemoteCommits:
-        """Tell whether another connection than the writer's has committed since the last call.
+        """Return whether another connection than the writer's has committed since the last call.
 
-        https://www.sqlite.org/pragma.html#pragma_data_version: the number differs after such a commit only.
+        The data version changes after such a commit only (https://www.sqlite.org/pragma.html#pragma_data_version).
         """
         version = writer.exec_driver_sql("PRAGMA data_version").scalar_one()
         changed = self._version is not None and version != self._version
@@ -241,26 +242,27 @@ class SqliteDriver:
         return RemoteCommits(changed=changed)
 
     def tidy(self, writer: Connection) -> None:
-        """Have the log copied into the database beside the traffic, and the rest of a long one here and now."""
+        """Start the copying of the log into the database beside the traffic, and copy the rest of a long log here."""
         if self._checkpointer is None:
             self._checkpointer = _Checkpointer(self)
         if self._checkpointer.pages > LONG_LOG_PAGES:
-            # With no write going on the copy is complete, so the next write begins the log anew.
+            # Without a write at the same time the copy is complete, so the next write restarts the log.
             self._checkpointer.pages = _checkpoint(writer)
         self._checkpointer.wake.set()
         if writer.exec_driver_sql("PRAGMA freelist_count").scalar_one() > SPARE_PAGES:
-            # SQLite does a page for each step of this statement; `execute` takes one step of what has no columns.
+            # SQLite frees one page for each step of this statement, and `execute` runs only one step of a statement
+            # without columns.
             raw(writer).executescript(f"PRAGMA incremental_vacuum({SPARE_PAGES // 8})")
 
     def close(self) -> None:
-        """End the copying of the log."""
+        """Stop the copying of the log."""
         if self._checkpointer:
             self._checkpointer.close()
             self._checkpointer = None
 
 
 def _identity(path: Path) -> _Identity | None:
-    """Return what tells a file from every other one, whatever its name; None where there is none."""
+    """Return the identity of a file, whatever its name; None if it does not exist."""
     try:
         found = os.stat(path)  # noqa: PTH116 - asked at each commit, and Path.stat costs twice as much
     except OSError:
@@ -277,7 +279,7 @@ def _is_open(connection: Connection) -> bool:
 
 
 def _checkpoint(connection: Connection) -> int:
-    """Copy what can be copied without waiting for anybody; give the number of pages that the log had."""
+    """Copy the part of the log that no reader blocks, and return the number of pages in the log."""
     return int(connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()[1])
 
 
@@ -286,7 +288,7 @@ class _Checkpointer:
 
     def __init__(self, driver: SqliteDriver) -> None:
         self.pages = 0
-        """Pages in the log when it last looked."""
+        """Number of pages in the log after the last copy."""
         self.wake = threading.Event()
         self._closed = False
         self._driver = driver
@@ -306,18 +308,18 @@ class _Checkpointer:
                 connection = connection or self._driver.connect()
                 self.pages = _checkpoint(connection)
             except (sqlite3.Error, exc.DBAPIError, StoreUnavailableError):
-                # Nothing is lost by it: what is in the log stays there until a later copy succeeds, and the writer
-                # meets the same trouble where somebody is told of it.
+                # Nothing is lost: the log keeps its content until a later copy succeeds. The writer meets the same
+                # error and reports it.
                 connection = None
         if connection:
             connection.close()
 
 
 class _FileLock:
-    """The right to serve a database file: held by one process, given back by the kernel when that process ends."""
+    """The right to serve a database file. One process holds it, and the kernel releases it when the process ends."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock. Raises OperatorError if another process has it, naming that process."""
+        """Take the lock. Raises OperatorError with the process that has it."""
         self._path = path.with_name(path.name + ".lock")
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -339,5 +341,5 @@ class _FileLock:
             os.pwrite(self._fd, f"{os.getpid():<20}".encode(), 0)
 
     def release(self) -> None:
-        """Give the lock back. The file stays: deleting it could let two processes lock two files of one name."""
+        """Release the lock. The file stays, because after its deletion two processes could lock files of one name."""
         os.close(self._fd)

@@ -1,4 +1,4 @@
-"""From `store.url` to a store."""
+"""The driver for `store.url`, and the preparation of a store for use."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ from bridge.store.transaction import transaction
 
 
 def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
-    """Choose the engine that the URL names; `keys` are `store.encryption_keys`.
+    """Return the driver for a URL. `keys` are `store.encryption_keys`.
 
-    Raises OperatorError; its message does not hold the URL's password.
+    Raises OperatorError, whose message does not hold the password of the URL.
     """
     if url.startswith("postgresql://"):
-        # Not read as SQLAlchemy's: libpq knows more, such as several hosts of which one is the primary.
+        # libpq parses the URL, because it knows more than SQLAlchemy, such as several hosts.
         return _postgres(url, KeyRing(keys))
     try:
         parsed = make_url(url)
@@ -35,15 +35,15 @@ def driver_for(url: str, keys: Sequence[bytes] = ()) -> Driver:
 
 
 def spool_driver(path: str, keys: Sequence[bytes]) -> SqliteDriver:
-    """Choose the embedded engine for the spool, which has the keys of the store."""
+    """Return the driver of the spool, with the keys of the store."""
     return SqliteDriver(URL.create("sqlite", database=path), KeyRing(keys))
 
 
 def prepare(driver: Driver) -> None:
-    """Migrate a store, and list the key that it is about to be written with.
+    """Migrate a store, and list the key that encrypts, before anything is written with it.
 
-    Raises StoreUnavailableError, and OperatorError where the store cannot be used: it is of a newer version, or needs
-    a key that the configuration does not have.
+    Raises StoreUnavailableError, and OperatorError if the store cannot be used: a newer version has written it, or it
+    needs a key that the configuration does not have.
     """
     migrate(driver.engine())
     with driver.connect() as connection:

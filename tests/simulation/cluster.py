@@ -15,7 +15,7 @@ from bridge.delivery.assignment import shares
 from bridge.delivery.lane import Lane
 from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from bridge.store.interface import Lease, Store
-from bridge.store.sql import TELL_SECONDS
+from bridge.store.sql import NOTIFY_SECONDS
 from connectors.base import Blame, Connector, Delivered, Outcome, Preview, Reason, Record, Retry
 from tests.building import chatbot, destination, route
 from tests.simulation.memory import CHATBOT, COMMIT, ROUTE, MemoryStore
@@ -112,7 +112,7 @@ class Cluster:
         identity = self._store.take(name, lead.contact, self._loop.time())
         owner = self._owners.get(name)
         if owner is not None:
-            self._loop.call_later(0.0 if owner is process else TELL_SECONDS, self._wake, name)
+            self._loop.call_later(0.0 if owner is process else NOTIFY_SECONDS, self._wake, name)
         return identity
 
     async def kill(self, count: int) -> None:

@@ -51,7 +51,7 @@ def test_another_key_is_refused(driver: Driver) -> None:
     with pytest.raises(OperatorError, match=r"store\.identity_key: the store is used with another key") as told:
         adopted(driver, OTHER_KEY)
     assert OTHER_KEY.hex() not in str(told.value)
-    with pytest.raises(OperatorError, match="the configuration has none: give it"):
+    with pytest.raises(OperatorError, match="the configuration has none: add the key"):
         adopted(driver)
 
 

@@ -19,7 +19,7 @@ from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, lanes
-from bridge.store.sql import SPACING_LIMIT, TELL_SECONDS, SqlStore
+from bridge.store.sql import NOTIFY_SECONDS, SPACING_LIMIT, SqlStore
 from bridge.store.transaction import TURN
 from bridge.store.url import driver_for
 from tests.building import IDENTITY, NOW, event, routed
@@ -160,7 +160,7 @@ async def test_others_are_told_at_once_and_then_no_more_often_than_they_can_use(
     for name in sorted(names):
         await store.accept([routed(name)])
     await until(lambda: frozenset().union(*told) >= names)
-    assert len(tellings) <= 2 + (now() - began) / TELL_SECONDS
+    assert len(tellings) <= 2 + (now() - began) / NOTIFY_SECONDS
     assert set().union(*tellings) == {"first"} | names
     await store.close()
 
@@ -187,7 +187,7 @@ async def test_nothing_is_kept_in_a_session(store: SqlStore, driver: ToldDriver)
 
     async def another_session() -> None:
         # What DISCARD takes away is what a session has. It takes no part in the writer's transactions.
-        await until(lambda: not (store._telling or store._writer._busy))
+        await until(lambda: not (store._notification or store._writer._busy))
         assert store._own.connection is not None
         raw(store._own.connection).execute("DISCARD ALL")
 

@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: always on the connection that `bridge.store.migrate` hands over."""
+"""Alembic environment: migrates on the connection that `bridge.store.migrate` passes."""
 
 from alembic import context
 
