@@ -1,4 +1,4 @@
-"""The simulation runs, and shows what the program promises; docs/scaling.md has it in large."""
+"""The simulation runs, and shows what the program promises; docs/internals/scaling.md has the figures of a large run."""
 
 import dataclasses
 
