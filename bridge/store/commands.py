@@ -20,8 +20,35 @@ from bridge.store.transaction import insert_missing
 
 IDS_LIMIT = 500
 """Most deliveries of one call. Keeps the transaction short and below the engines' limit of parameters."""
-
+COUNT_LIMIT = 1_000_000
+"""Most deliveries of one bulk action."""
 _UNPAUSED: Mapping[str, Any] = {"paused_by": None, "pause_reason": None, "pause_detail": None, "paused_until": None}
+
+
+class BulkAction(StrEnum):
+    """The action on a selection of deliveries."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySelection:
+    """Filter of a bulk action. A field that is None matches every delivery."""
+
+    state: DeliveryState
+    """`PENDING` or `DEAD`."""
+    chatbot: str | None = None
+    destination: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionExtent:
+    """The number of selected deliveries and the id of the last one. Later deliveries are not changed."""
+
+    count: int
+    through: int
 
 
 def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
@@ -127,65 +154,6 @@ def resume_lane(connection: Connection, name: str) -> bool:
     return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 
 
-def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:
-    """Read the states and lock the rows until the commit. SQLite's transaction locks them anyway."""
-    asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
-    return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
-
-
-def _tried() -> ColumnElement[int]:
-    """Return the SQL for the number of the last attempt, so that the next attempt gets another number.
-
-    An attempt that ended after its delivery was discarded is only in the table `attempts`.
-    """
-    last = select(func.max(attempts.c.number)).where(attempts.c.delivery_id == deliveries.c.id).scalar_subquery()
-    return case((last > deliveries.c.attempts, last), else_=deliveries.c.attempts)
-
-
-def _update(ids: Sequence[int]) -> Update:
-    return update(deliveries).where(_among(ids))
-
-
-def _among(ids: Sequence[int]) -> ColumnElement[bool]:
-    if len(ids) > IDS_LIMIT:
-        raise ValueError(f"at most {IDS_LIMIT} deliveries in one transaction")
-    return deliveries.c.id.in_(ids)
-
-
-def _accepted(connection: Connection, routed: Sequence[RoutedEvent]) -> list[list[bool]]:
-    return [result for result in write(connection, [Accept(routed)]) if isinstance(result, list)]
-
-
-COUNT_LIMIT = 1_000_000
-"""Most deliveries of one bulk action."""
-
-
-class BulkAction(StrEnum):
-    """The action on a selection of deliveries."""
-
-    REPLAY = "replay"
-    DISCARD = "discard"
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverySelection:
-    """Filter of a bulk action. A field that is None matches every delivery."""
-
-    state: DeliveryState
-    """`PENDING` or `DEAD`."""
-    chatbot: str | None = None
-    destination: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionExtent:
-    """The number of selected deliveries and the id of the last one. Later deliveries are not changed."""
-
-    count: int
-    through: int
-
-
 def extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
     """Count the selected deliveries with ids up to `through`, at most the oldest `COUNT_LIMIT`."""
     asked = _select(connection, chosen)
@@ -242,3 +210,32 @@ def _select(connection: Connection, chosen: DeliverySelection) -> Select[int]:
     if chosen.reason is not None:
         asked = asked.where(deliveries.c.reason == chosen.reason)
     return asked
+
+
+def _locked(connection: Connection, ids: Sequence[int]) -> dict[int, DeliveryState]:
+    """Read the states and lock the rows until the commit. SQLite's transaction locks them anyway."""
+    asked = select(deliveries.c.id, deliveries.c.state).where(_among(ids)).order_by(deliveries.c.id)
+    return {each: DeliveryState(state) for each, state in connection.execute(asked.with_for_update())}
+
+
+def _tried() -> ColumnElement[int]:
+    """Return the SQL for the number of the last attempt, so that the next attempt gets another number.
+
+    An attempt that ended after its delivery was discarded is only in the table `attempts`.
+    """
+    last = select(func.max(attempts.c.number)).where(attempts.c.delivery_id == deliveries.c.id).scalar_subquery()
+    return case((last > deliveries.c.attempts, last), else_=deliveries.c.attempts)
+
+
+def _update(ids: Sequence[int]) -> Update:
+    return update(deliveries).where(_among(ids))
+
+
+def _among(ids: Sequence[int]) -> ColumnElement[bool]:
+    if len(ids) > IDS_LIMIT:
+        raise ValueError(f"at most {IDS_LIMIT} deliveries in one transaction")
+    return deliveries.c.id.in_(ids)
+
+
+def _accepted(connection: Connection, routed: Sequence[RoutedEvent]) -> list[list[bool]]:
+    return [result for result in write(connection, [Accept(routed)]) if isinstance(result, list)]

@@ -49,7 +49,7 @@ class KeyMissingError(StoreUnavailableError):
 
 
 class DamagedError(OperatorError):
-    """A sealed value is not what was written to this row."""
+    """A sealed value was changed, or was written to another row."""
 
     def __init__(self, column: str) -> None:
         super().__init__(

@@ -95,7 +95,7 @@ class ErasureExtent:
 
 
 class Remains(StrEnum):
-    """What may be left of the person in the files of an embedded store."""
+    """Content of the person that may be left in the files of an embedded store."""
 
     NOTHING = "nothing"
     LOG = "log"

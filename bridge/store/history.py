@@ -18,6 +18,9 @@ from bridge.store.search import SPAN, first_delivery
 
 STEP = 500
 """Events that one query reads."""
+OPEN_LIMIT = 5_000
+"""Most old deliveries whose changes are noticed: the newest."""
+_OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,6 +29,15 @@ class ReceivedEvent:
 
     seq: int
     id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredEvent:
+    """The payload of an event, with its time of receipt."""
+
+    id: str
+    received_at: float
     payload: bytes
 
 
@@ -45,15 +57,6 @@ def received_since(connection: Connection, moment: float, after: int) -> list[Re
         ReceivedEvent(row.seq, row.id.hex(), keys.open(bytes(row.payload), "events.payload", row.id))
         for row in connection.execute(query)
     ]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class StoredEvent:
-    """The payload of an event, with its time of receipt."""
-
-    id: str
-    received_at: float
-    payload: bytes
 
 
 def recent_events(connection: Connection, limit: int, chatbot: str | None = None) -> list[StoredEvent]:
@@ -145,12 +148,6 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
     ]
     end = rows[-1].id if len(rows) == AT_ONCE else bottom
     return DeliveredPage(rows, end if end > low else None)
-
-
-OPEN_LIMIT = 5_000
-"""Most old deliveries whose changes are noticed: the newest."""
-
-_OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
 
 
 @dataclass(frozen=True, slots=True)

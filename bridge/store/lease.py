@@ -21,6 +21,30 @@ from bridge.store.transaction import add_lanes
 _Rows = dict[str, Row[*tuple[Any, ...]]]
 
 
+def heartbeat(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
+    """Register the process as a member until `ttl` seconds from `now`, delete expired members, and read the others.
+
+    The row of a crashed process is deleted by the others. Its name is never used again.
+    """
+    connection.execute(delete(members).where(members.c.name == owner))
+    # Locked rows are skipped: the process that is deleting them may be stopped in the middle of that.
+    expired = select(members.c.name).where(members.c.until <= now).order_by(members.c.name)
+    gone = connection.execute(expired.with_for_update(skip_locked=True)).scalars().all()
+    if gone:
+        connection.execute(delete(members).where(members.c.name.in_(gone)))
+    row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
+    connection.execute(insert(members).values(row))
+    current = connection.execute(select(members).where(members.c.until > now)).all()
+    expiry = min((each.until for each in current if each.name != owner), default=math.inf)
+    candidates = {each.name: frozenset(orjson.loads(each.lanes)) for each in current}
+    return _membership(connection, owner, candidates, now, expiry)
+
+
+def sole_membership(connection: Connection, owner: str, names: Sequence[str], now: float) -> Membership:
+    """Return the membership of the only process that may serve the store. It needs no row in `members`."""
+    return _membership(connection, owner, {owner: frozenset(names)}, now)
+
+
 def claim(
     connection: Connection,
     owner: str,
@@ -69,21 +93,6 @@ def lasting(connection: Connection, owner: str, now: float, seconds: float) -> d
     return {row.name: Lease(row.name, row.fence) for row in connection.execute(query)}
 
 
-def _taken(
-    connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
-) -> dict[str, Lease]:
-    known = {name: rows[name] for name in names if name in rows}
-    own = [name for name, row in known.items() if row.owner == owner]
-    free = [name for name, row in known.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
-    values = {"owner": owner, "lease_until": until}
-    if own:
-        connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(values))
-    if free:
-        connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(values | {"fence": lanes.c.fence + 1}))
-    taken = {name: Lease(name, known[name].fence + 1) for name in free}
-    return {name: Lease(name, known[name].fence) for name in own} | taken
-
-
 def release(connection: Connection, owner: str | None, names: Sequence[str] | None, *, skip: bool = False) -> None:
     """Release lanes of the owner, or of all owners, so that the next owner need not wait for the leases to expire.
 
@@ -98,16 +107,6 @@ def release(connection: Connection, owner: str | None, names: Sequence[str] | No
     if skip:
         held &= lanes.c.name.in_(rows)
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
-
-
-def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
-    """Lock rows of lanes against other claims and against settlements.
-
-    Every transaction that locks several lanes does so in the order of their names. Otherwise two transactions could
-    wait for each other, until the server ends one of them after a second.
-    """
-    query = select(lanes).where(which).order_by(lanes.c.name)
-    return {row.name: row for row in connection.execute(query.with_for_update(key_share=True, skip_locked=skip))}
 
 
 def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
@@ -141,30 +140,6 @@ def paused(connection: Connection, name: str) -> Pause | None:
     return pause_of(keys_of(connection), row) if row else None
 
 
-def heartbeat(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
-    """Register the process as a member until `ttl` seconds from `now`, delete expired members, and read the others.
-
-    The row of a crashed process is deleted by the others. Its name is never used again.
-    """
-    connection.execute(delete(members).where(members.c.name == owner))
-    # Locked rows are skipped: the process that is deleting them may be stopped in the middle of that.
-    expired = select(members.c.name).where(members.c.until <= now).order_by(members.c.name)
-    gone = connection.execute(expired.with_for_update(skip_locked=True)).scalars().all()
-    if gone:
-        connection.execute(delete(members).where(members.c.name.in_(gone)))
-    row = {"name": owner, "lanes": orjson.dumps(sorted(names)).decode(), "until": now + ttl}
-    connection.execute(insert(members).values(row))
-    current = connection.execute(select(members).where(members.c.until > now)).all()
-    expiry = min((each.until for each in current if each.name != owner), default=math.inf)
-    candidates = {each.name: frozenset(orjson.loads(each.lanes)) for each in current}
-    return _membership(connection, owner, candidates, now, expiry)
-
-
-def sole_membership(connection: Connection, owner: str, names: Sequence[str], now: float) -> Membership:
-    """Return the membership of the only process that may serve the store. It needs no row in `members`."""
-    return _membership(connection, owner, {owner: frozenset(names)}, now)
-
-
 def _membership(
     connection: Connection, owner: str, candidates: Mapping[str, frozenset[str]], now: float, expiry: float = math.inf
 ) -> Membership:
@@ -182,3 +157,28 @@ def _membership(
         holders={row.name: row.owner for row in leased},
         next_expiry=min((expiry, *(row.lease_until for row in leased if row.owner != owner))) - now,
     )
+
+
+def _taken(
+    connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
+) -> dict[str, Lease]:
+    known = {name: rows[name] for name in names if name in rows}
+    own = [name for name, row in known.items() if row.owner == owner]
+    free = [name for name, row in known.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
+    values = {"owner": owner, "lease_until": until}
+    if own:
+        connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(values))
+    if free:
+        connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(values | {"fence": lanes.c.fence + 1}))
+    taken = {name: Lease(name, known[name].fence + 1) for name in free}
+    return {name: Lease(name, known[name].fence) for name in own} | taken
+
+
+def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
+    """Lock rows of lanes against other claims and against settlements.
+
+    Every transaction that locks several lanes does so in the order of their names. Otherwise two transactions could
+    wait for each other, until the server ends one of them after a second.
+    """
+    query = select(lanes).where(which).order_by(lanes.c.name)
+    return {row.name: row for row in connection.execute(query.with_for_update(key_share=True, skip_locked=skip))}

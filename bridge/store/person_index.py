@@ -1,4 +1,4 @@
-"""The index of persons: which keys an address or a phone number may have on deliveries, and which events have them.
+"""The index of persons: the keys of an address or phone number on deliveries, and the events that have them.
 
 A delivery carries keyed hashes of its event's e-mail address and phone number (`bridge.event.Event.contact` and
 `phone`). A phone number is hashed as the chatbot's visitor wrote it, so a search tries every form of the number.
@@ -17,9 +17,9 @@ from bridge.store.person_match import number_forms
 from bridge.store.schema import deliveries
 
 SETTLED: Final = "deliveries.state != 'pending'"
-"""As the partial indexes have it."""
+"""Condition of the partial indexes."""
 WHOLE_PHONE_DIGITS: Final = 10
-"""So many digits are a whole number even without a country's code; fewer may be the end of one."""
+"""Digits from which a number without a country code counts as whole. Fewer may be the end of a number."""
 
 PersonKeys: TypeAlias = Mapping[Column[Any], Sequence[int]]
 """The keys of a person, by the column that may hold one of them."""
@@ -40,7 +40,7 @@ def phone_keys(identity: Identity, phone: str) -> PersonKeys:
 
 
 def is_whole_number(phone: str) -> bool:
-    """Tell whether a text is a whole phone number, and not only the end of one."""
+    """Return True if a text is a whole phone number, not only the end of one."""
     return phone.strip().startswith(_INTERNATIONAL) or len(_NOT_DIGITS.sub("", phone)) >= WHOLE_PHONE_DIGITS
 
 

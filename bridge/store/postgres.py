@@ -51,7 +51,7 @@ _PARAMETERS: Final = {
 }
 """Defaults for libpq's parameters (https://www.postgresql.org/docs/current/libpq-connect.html)."""
 
-# Not set for the session: a pooler gives each transaction another server connection
+# Not set for the session, because a pooler assigns each transaction another server connection
 # (https://www.pgbouncer.org/features.html, "SQL feature map for pooling modes").
 _LOCAL = "SELECT set_config('idle_in_transaction_session_timeout', '{0}s', true), set_config('lock_timeout', '{1}s', true), set_config('statement_timeout', '{2}s', true)"  # noqa: E501
 _COUNT = "INSERT INTO changes (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = changes.number + 1"

@@ -44,7 +44,7 @@ events = Table(
     metadata,
     # Order of receipt.
     Column("seq", _ROW_ID, primary_key=True, autoincrement=True),
-    # `Event.id` as 16 bytes. The unique index is what makes a repeated request a duplicate.
+    # `Event.id` as 16 bytes. Its unique index detects repeated requests.
     Column("id", LargeBinary(16), nullable=False),
     Column("received_at", Double, nullable=False),
     Column("chatbot", String, nullable=True),
@@ -59,7 +59,7 @@ events = Table(
     CheckConstraint("state IN ('accepted', 'test', 'unrecognised')", name="state"),
     CheckConstraint("form IN ('raw', 'json', 'unsigned')", name="form"),
     CheckConstraint("state != 'accepted' OR (chatbot IS NOT NULL AND type IS NOT NULL)", name="accepted_is_known"),
-    # What needs a person's eye, found without reading all events.
+    # Finds the events that need a person without reading all events.
     Index(
         "ix_events_unrecognised",
         "seq",
@@ -71,19 +71,19 @@ events = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    # Order of receipt, within one event the order of its routes.
+    # Order of receipt; within one event, the order of its routes.
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("event_seq", _ROW_ID, ForeignKey("events.seq", ondelete="CASCADE"), nullable=False),
     Column("route", String, nullable=False),
     Column("destination", String, nullable=False),
-    # `Event.contact`: deliveries of one contact to one destination go in order of their ids.
+    # `Event.contact`. Deliveries of one contact to one destination are made in order of their ids.
     Column("contact", BigInteger, nullable=False),
     Column("state", String, nullable=False),
-    # When it may be tried; only pending deliveries have one.
+    # Time of the next attempt. Only pending deliveries have one.
     Column("due_at", Double, nullable=True),
-    # Tries so far, as numbered in `attempts`.
+    # Number of attempts so far, as in the table `attempts`.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # Tries that were this delivery's own failure; those that were the destination's trouble do not count.
+    # Number of failures of this delivery itself, without those of a destination in trouble.
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("failing_since", Double, nullable=True),
     Column("settled_at", Double, nullable=True),
@@ -93,7 +93,7 @@ deliveries = Table(
     Column("warning", Text, nullable=True),
     Column("remote_id", Text, nullable=True),
     Column("remote_url", Text, nullable=True),
-    # What the connector asked to remember (`connectors.base.Record.memo`), as JSON.
+    # The connector's memo (`connectors.base.Record.memo`), as JSON.
     Column("memo", Text, nullable=True),
     # `Event.phone`.
     Column("phone", BigInteger, nullable=True),
@@ -104,17 +104,17 @@ deliveries = Table(
     CheckConstraint("state != 'dead' OR reason IS NOT NULL", name="dead_has_reason"),
     CheckConstraint("failures >= 0 AND attempts >= failures", name="counts"),
     CheckConstraint("(failures = 0) = (failing_since IS NULL)", name="failing"),
-    # The queue: a lane reads its pending deliveries in order of receipt, whatever else the table holds.
+    # The queue: a lane reads its pending deliveries in order of receipt.
     Index(
         "ix_deliveries_due",
         "destination",
         "id",
         sqlite_where=text("state = 'pending'"),
     ),
-    # With their events, so that those of a chatbot are looked up without reading each delivery too.
+    # With their events, so that the dead letters of a chatbot are found without reading each delivery.
     Index("ix_deliveries_dead", "id", "event_seq", sqlite_where=text("state = 'dead'")),
-    # What operators look for: the events of a person, and the dead letters of one cause. Contacts come in no order, so
-    # a delivery enters its index when it is settled: at the accept it would cost a page of its own for each.
+    # For searches: the events of a person, and the dead letters of one cause. Contacts come in no order, so a delivery
+    # enters this index when it is settled. At the accept, each would cost a page of its own.
     Index("ix_deliveries_contact", "contact", "event_seq", sqlite_where=text("state != 'pending'")),
     Index(
         "ix_deliveries_phone",
@@ -154,8 +154,8 @@ lanes = Table(
     metadata,
     # The destination's name.
     Column("name", String, primary_key=True),
-    # The process that works the lane, and until when. Whoever takes it over adds one to the fence; a settle that
-    # comes with an older fence is refused.
+    # The process that works the lane, and the end of its lease. A process that takes the lane over adds one to the
+    # fence, and a settle with an older fence is refused.
     Column("owner", String, nullable=True),
     Column("fence", Integer, nullable=False, server_default=text("0")),
     Column("lease_until", Double, nullable=True),
@@ -173,7 +173,7 @@ lanes = Table(
 members = Table(
     "members",
     metadata,
-    # A process that serves the store together with others (`lanes.owner` is such a name), and until when it counts.
+    # A process that serves the store together with others (`lanes.owner` is such a name). It is a member until `until`.
     Column("name", String, primary_key=True),
     # The lanes that it would work, as a JSON array of names.
     Column("lanes", Text, nullable=False),
@@ -183,7 +183,7 @@ members = Table(
 changes = Table(
     "changes",
     metadata,
-    # One row. What operators commit adds one to it, for processes that cannot be told of it.
+    # One row. Each commit of an operator adds one to it, for processes that get no notification.
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
@@ -195,7 +195,7 @@ quarantine = Table(
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("received_at", Double, nullable=False),
     Column("chatbot", String, nullable=False),
-    # `Identity.digest` of the body, a keyed hash: the sender's three tries take one place.
+    # `Identity.digest` of the body, a keyed hash. The sender's three tries take one place.
     Column("digest", LargeBinary(32), nullable=False),
     Column("signature", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -209,8 +209,8 @@ quarantine = Table(
 proofs = Table(
     "proofs",
     metadata,
-    # Under which signing keys a signature of the chatbot has held last, as `ingress.signature.fingerprint` names them.
-    # Other keys than these have not proved to be the vendor's yet.
+    # Fingerprint of the signing keys that verified a signature of the chatbot last (`ingress.signature.fingerprint`).
+    # Other keys have not proved to be the vendor's yet.
     Column("chatbot", String, primary_key=True),
     Column("fingerprint", LargeBinary(16), nullable=False),
     Column("proved_at", Double, nullable=False),
@@ -219,9 +219,9 @@ proofs = Table(
 tombstones = Table(
     "tombstones",
     metadata,
-    # `Event.id` of an event that was erased, or the digest of a refused request: what comes again is not kept again.
+    # `Event.id` of an erased event, or the digest of an erased request. A repeated one is not stored.
     Column("id", LargeBinary(32), primary_key=True),
-    # Null: without end.
+    # Null means forever.
     Column("until", Double, nullable=True),
     sqlite_with_rowid=False,
 )
@@ -229,7 +229,7 @@ tombstones = Table(
 contact_tombstones = Table(
     "contact_tombstones",
     metadata,
-    # `Event.contact` of a person who was erased at the time `before`: what was received earlier is not kept.
+    # `Event.contact` of a person who was erased at the time `before`. Events that were received earlier are not stored.
     Column("contact", BigInteger, primary_key=True, autoincrement=False),
     Column("before", Double, nullable=False),
     Column("until", Double, nullable=True),
@@ -250,7 +250,7 @@ secrets = Table(
 installation = Table(
     "installation",
     metadata,
-    # `bridge.store.installation`: which value it is.
+    # Name of the value; see `bridge.store.installation`.
     Column("name", String, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
@@ -262,7 +262,7 @@ audit = Table(
     # Order of writing.
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
-    # `bridge.operations.audit.Entry`: names, ids and numbers, nothing that a lead says.
+    # `bridge.operations.audit.Entry`: names, ids and numbers, never a field of a lead.
     Column("action", String, nullable=False),
     Column("role", String, nullable=False),
     Column("means", String, nullable=False),

@@ -17,6 +17,9 @@ from bridge.store.search import SPAN, first_delivery, seq_at
 
 HOUR = 3600
 HOURS = 24
+COUNT_LIMIT = 10_000
+"""Most rows that are counted: the newest dead letters and unrecognised events, and each destination's oldest waiting
+leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,47 +43,6 @@ class Cause:
     destination: str
     reason: str
     count: int
-
-
-def day(connection: Connection, now: float) -> Day:
-    """Count the events of the last hours, at most the newest `SPAN`."""
-    since = (int(now) // HOUR - HOURS + 1) * HOUR
-    first = seq_at(connection, since)
-    last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
-    low = max(first, last + 1 - SPAN)
-    hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
-    query = (
-        select(hour.label("hour"), func.count().label("events"))
-        .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))
-        .group_by("hour")
-    )
-    accepted = [0] * HOURS
-    for at, count in connection.execute(query):
-        accepted[min(max(int(at), 0), HOURS - 1)] += count
-    return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
-
-
-def causes(connection: Connection) -> list[Cause]:
-    """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
-    query = (
-        select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
-        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
-        .group_by(deliveries.c.destination, deliveries.c.reason)
-    )
-    found = [Cause(*row) for row in connection.execute(query)]
-    return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
-
-
-def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:
-    if first is None:
-        return {}
-    query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
-    return {DeliveryState(state): count for state, count in connection.execute(query)}
-
-
-COUNT_LIMIT = 10_000
-"""Most rows that are counted: the newest dead letters and unrecognised events, and each destination's oldest waiting
-leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +80,35 @@ class AlertStatistics:
     """Fingerprint of the keys that verified last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
 
 
+def day(connection: Connection, now: float) -> Day:
+    """Count the events of the last hours, at most the newest `SPAN`."""
+    since = (int(now) // HOUR - HOURS + 1) * HOUR
+    first = seq_at(connection, since)
+    last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
+    low = max(first, last + 1 - SPAN)
+    hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
+    query = (
+        select(hour.label("hour"), func.count().label("events"))
+        .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))
+        .group_by("hour")
+    )
+    accepted = [0] * HOURS
+    for at, count in connection.execute(query):
+        accepted[min(max(int(at), 0), HOURS - 1)] += count
+    return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
+
+
+def causes(connection: Connection) -> list[Cause]:
+    """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
+    query = (
+        select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
+        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
+        .group_by(deliveries.c.destination, deliveries.c.reason)
+    )
+    found = [Cause(*row) for row in connection.execute(query)]
+    return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
+
+
 def alert_statistics(connection: Connection, destinations: Sequence[str], *, whole: bool) -> AlertStatistics:
     """Read the statistics of these destinations; with `whole`, also those that belong to no destination."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
@@ -130,6 +121,13 @@ def alert_statistics(connection: Connection, destinations: Sequence[str], *, who
         tuple(room_counts(connection)) if whole else (),
         proven_keys(connection) if whole else {},
     )
+
+
+def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:
+    if first is None:
+        return {}
+    query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
+    return {DeliveryState(state): count for state, count in connection.execute(query)}
 
 
 def _dead(connection: Connection, destinations: Sequence[str]) -> list[DeadLetters]:

@@ -15,33 +15,6 @@ from bridge.store.schema import lanes
 
 TURN: Final = f"pg_advisory_xact_lock({0x6C65616462726461})"
 """PostgreSQL: waits for accepts under way, and has later ones wait until the commit."""
-
-
-def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
-    """Add rows for lanes that have none.
-
-    Call it before any row of a lane is locked: an insert waits for another process that inserts the same row.
-    """
-    known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars())
-    if missing := sorted(names - known):
-        insert_missing(connection, lanes, [{"name": name} for name in missing])
-
-
-def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, except those that exist already by a unique index.
-
-    If two processes insert a row at once, one waits for the commit of the other and finds the row. Sort the rows, so
-    that the two never wait for each other.
-    """
-    new = [dict(row) for row in rows]
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - costs memory, and is loaded where it is used
-
-        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), new)
-    else:
-        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), new)
-
-
 BEGINNINGS: Final = 3
 """Number of attempts to begin a transaction. In each, the engine waits some seconds for a lock."""
 
@@ -84,3 +57,28 @@ def _begin(driver: Driver, connection: Connection, statement: str) -> None:
             f"the store does not let a change begin: {driver.safe_error(error)}; nothing was changed. "
             "See what else uses it (a backup, a shell), then try again"
         ) from error
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, except those that exist already by a unique index.
+
+    If two processes insert a row at once, one waits for the commit of the other and finds the row. Sort the rows, so
+    that the two never wait for each other.
+    """
+    new = [dict(row) for row in rows]
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - costs memory, and is loaded where it is used
+
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), new)
+    else:
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), new)
+
+
+def add_lanes(connection: Connection, names: AbstractSet[str]) -> None:
+    """Add rows for lanes that have none.
+
+    Call it before any row of a lane is locked: an insert waits for another process that inserts the same row.
+    """
+    known = set(connection.execute(select(lanes.c.name).where(lanes.c.name.in_(names))).scalars())
+    if missing := sorted(names - known):
+        insert_missing(connection, lanes, [{"name": name} for name in missing])

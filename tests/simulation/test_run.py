@@ -1,4 +1,4 @@
-"""The simulation runs, and shows what the program promises; docs/internals/scaling.md has the figures of a large run."""
+"""The simulation runs, and shows what the program promises. docs/internals/scaling.md has a large run."""
 
 import dataclasses
 
