@@ -57,7 +57,7 @@ def test_another_key_is_refused(driver: Driver) -> None:
 
 def test_a_given_key_does_not_replace_the_stores_own(driver: Driver) -> None:
     own = adopted(driver)
-    with pytest.raises(OperatorError, match=r"take store\.identity_key out"):
+    with pytest.raises(OperatorError, match=r"remove store\.identity_key"):
         adopted(driver, IDENTITY_KEY)
     assert adopted(driver) == own == adopted(driver, own.key)
 
