@@ -30,7 +30,7 @@ class LaneRow:
 
     @property
     def state(self) -> str:
-        """`paused`, else `running` if a process works the lane, else `unowned`."""
+        """State of the lane: `paused`, else `running` if a process works it, else `unowned`."""
         if self.pause:
             return "paused"
         return "running" if self.owner else "unowned"

@@ -114,7 +114,7 @@ class Writer(Generic[ChangeT]):
         await asyncio.to_thread(self._thread.join)
 
     def _hand_over(self) -> None:
-        """Give the idle thread its next group, now or when the spacing allows it. Runs in the loop."""
+        """Hand the next group to the idle thread, now or when the spacing allows it. Runs in the loop."""
         if not self._waiting:
             self._drained.set()
             return
