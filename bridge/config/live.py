@@ -171,12 +171,12 @@ class LiveConfiguration:
             before, now = self._config.chatbots[name].routes, after.chatbots[name].routes
             kept = {route.name for route in now}
             gone = [route for route in before if route.name not in kept]
-            waiting = [route.name for route in gone if await store.waits(name, route.name, route.destination)]
+            waiting = [route.name for route in gone if await store.has_pending(name, route.name, route.destination)]
             if waiting:
                 found[name] = f"has lost the route {', '.join(waiting)}, but deliveries wait on it"
             elif len(now) < len(before):
                 lost[name] = f"has lost {len(before) - len(now)} of its {len(before)} routes, and it has events"
-        active = await store.active(list(lost)) if lost else frozenset()
+        active = await store.active_chatbots(list(lost)) if lost else frozenset()
         found |= {name: lost[name] for name in active}
         return {("chatbots", name): f"{reason}: {CONFIRM}" for name, reason in found.items()}
 

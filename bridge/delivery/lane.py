@@ -132,7 +132,7 @@ class Lane:
             return
         before = self.state.health.pause
         try:
-            pause = self._time.pause(await self._store.paused(self.name))
+            pause = self._time.pause(await self._store.pause_of(self.name))
         except StoreUnavailableError as error:
             await self._wait_for_store(error)
             return

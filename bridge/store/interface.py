@@ -243,7 +243,7 @@ class Store(Protocol):
         """Write the lane's own pause, or its end. An operator's pause is not overwritten."""
         ...
 
-    async def paused(self, lane: str) -> Pause | None:
+    async def pause_of(self, lane: str) -> Pause | None:
         """Read the pause of a lane; None if it is not paused."""
         ...
 
@@ -258,11 +258,11 @@ class Store(Protocol):
         """
         ...
 
-    async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
+    async def active_chatbots(self, chatbots: Sequence[str]) -> frozenset[str]:
         """Return the chatbots that have events among the newest in the store."""
         ...
 
-    async def waits(self, chatbot: str, route: str, destination: str) -> bool:
+    async def has_pending(self, chatbot: str, route: str, destination: str) -> bool:
         """Return True if a delivery of a chatbot is pending on a route to a destination."""
         ...
 
@@ -304,7 +304,7 @@ class Store(Protocol):
         """Delete the expired events among the next ones after a `seq`."""
         ...
 
-    async def newest(self, now: float) -> tuple[float, float | None]:
+    async def newest_receipt(self, now: float) -> tuple[float, float | None]:
         """Return the store's time, or `now` if it has no clock, and the receipt of its newest event.
 
         Events from the future are skipped; None if there are no others.

@@ -134,7 +134,7 @@ def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
     )
 
 
-def paused(connection: Connection, name: str) -> Pause | None:
+def read_pause(connection: Connection, name: str) -> Pause | None:
     """Read why a lane is paused; None if it is not, or is not known."""
     row = connection.execute(select(lanes).where(lanes.c.name == name, lanes.c.paused_by.is_not(None))).one_or_none()
     return pause_of(keys_of(connection), row) if row else None

@@ -70,7 +70,7 @@ async def prune_for_ever(
     while True:
         try:
             now = clock()
-            there, newest = await store.newest(now)
+            there, newest = await store.newest_receipt(now)
             waits = doubt.holds(now, asyncio.get_running_loop().time(), there, newest)
             held(waits)
             if waits:

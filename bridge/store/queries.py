@@ -305,7 +305,7 @@ def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozense
     return frozenset(found.scalars())
 
 
-def waits(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
+def has_pending(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
     """Return True if a delivery of a chatbot is pending on a route to a destination."""
     query = (
         select(deliveries.c.id)

@@ -1,7 +1,7 @@
-"""Room on a disk that is kept for the time when the disk is full.
+"""A reserve of disk space for the time when the disk is full.
 
-To delete a row the embedded engine writes it to its log first. So a disk that its store has filled lets it delete
-nothing. A file beside the store holds some room; when the disk is full it is deleted, and the store goes on with that.
+To delete a row, SQLite first writes it to its log, so on a full disk it can delete nothing. A file beside the store
+keeps some space. When the disk is full, that file is deleted, and the store continues with its space.
 """
 
 import contextlib
@@ -12,23 +12,23 @@ from pathlib import Path
 import structlog
 
 RESERVE_BYTES = 8 * 1024**2
-"""The room that is kept: several times what deleting the largest event takes."""
+"""Size of the reserve: several times as much as the deletion of the largest event needs."""
 LEAST_BYTES = 64 * 1024
-"""Less is of no use."""
+"""Smallest useful reserve."""
 SHARE = 8
-"""The reserve takes no more of the free room than one part in so many."""
+"""The reserve takes at most this fraction of the free space: one part in `SHARE`."""
 
 log = structlog.get_logger()
 
 
 class Reserve:
-    """The room beside one file."""
+    """The reserve beside one file."""
 
     def __init__(self, beside: Path) -> None:
         self._path = beside.with_name(f"{beside.name}-reserve")
 
     def keep(self) -> None:
-        """Take the room, unless it is taken or there is too little."""
+        """Create the reserve, unless it exists or the disk has too little space."""
         with contextlib.suppress(OSError):
             if self._path.exists():
                 return
@@ -37,7 +37,7 @@ class Reserve:
                 return
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                # Not `truncate`, which makes a file that takes no room.
+                # Not `truncate`, which creates a file without disk space.
                 os.posix_fallocate(file, 0, size)
             except OSError:
                 self._path.unlink()
@@ -45,7 +45,7 @@ class Reserve:
                 os.close(file)
 
     def free(self) -> bool:
-        """Give the room back to the disk; say whether there was any."""
+        """Delete the reserve. Returns True if there was one."""
         try:
             size = self._path.stat().st_size
             self._path.unlink()

@@ -22,21 +22,21 @@ class SpoolStore(SqlStore):
     """An embedded store that no lane works on."""
 
     def __init__(self, driver: SqliteDriver) -> None:
-        """Open it; see `SqlStore`."""
+        """Open the store; see `SqlStore`."""
         super().__init__(driver)
         self._reserve = Reserve(driver.path)
 
     async def keep_reserve(self) -> None:
-        """Take room on the disk for the time when it is full."""
+        """Create the reserve of disk space; see `bridge.store.reserve`."""
         await asyncio.to_thread(self._reserve.keep)
 
     async def make_room(self) -> None:
-        """Give the reserve and the room of the log back to a disk that may be full."""
+        """Free the reserve and the space of the log on a disk that may be full."""
         await asyncio.to_thread(self._reserve.free)
         await self.truncate_log()
 
     async def truncate_log(self) -> None:
-        """Copy the write-ahead log into the file and give its room back, as far as there is room for the copy."""
+        """Copy the write-ahead log into the file and free its space, as far as the disk has space for the copy."""
         await asyncio.to_thread(self._truncate)
 
     def _truncate(self) -> None:
@@ -58,19 +58,19 @@ class SpoolStore(SqlStore):
         await self._call(lambda c: installation.keep_copy(c, identity))
 
     async def oldest(self, limit: int, after: int = 0) -> tuple[list[RoutedEvent], int]:
-        """Read the oldest events behind a number, in order of receipt, and the number of the last of them."""
+        """Read the oldest events after a number, in order of receipt, and the number of the last one."""
         return await self._read(lambda c: _oldest(c, limit, after))
 
     async def remove(self, through: int, limit: int) -> bool:
-        """Delete the oldest of the moved events, up to a number; return whether there may be more."""
+        """Delete the oldest moved events, up to a number. Returns True if there may be more."""
         return await self._call(lambda c: _remove(c, events, through, limit))
 
     async def refused(self, after: int = 0) -> tuple[int, QuarantinedRequest] | None:
-        """Read the oldest refused request behind an id, with its id."""
+        """Read the oldest refused request after an id, with its id."""
         return await self._read(lambda c: _refused(c, after))
 
     async def remove_refused(self, through: int, limit: int) -> bool:
-        """Delete the oldest of the moved requests, up to an id, as `remove` does."""
+        """Delete the oldest moved requests, up to an id, as `remove` does."""
         return await self._call(lambda c: _remove(c, quarantine, through, limit))
 
 

@@ -180,9 +180,9 @@ class SqlStore:
         """Write a lane's own pause; see `Store.pause`."""
         await self._leases.pause(lease_, pause)
 
-    async def paused(self, lane: str) -> Pause | None:
-        """Read a lane's pause; see `Store.paused`."""
-        return await self._read(lambda c: lease.paused(c, lane))
+    async def pause_of(self, lane: str) -> Pause | None:
+        """Read a lane's pause; see `Store.pause_of`."""
+        return await self._read(lambda c: lease.read_pause(c, lane))
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count the undelivered deliveries of events; see `Store.undelivered`."""
@@ -198,13 +198,13 @@ class SqlStore:
         """Return the identity of the installation; see `Store.identity`."""
         return await self._call(lambda c: installation.adopt(c, given), sent=True)
 
-    async def active(self, chatbots: Sequence[str]) -> frozenset[str]:
-        """Return the chatbots that have events; see `Store.active`."""
+    async def active_chatbots(self, chatbots: Sequence[str]) -> frozenset[str]:
+        """Return the chatbots that have events; see `Store.active_chatbots`."""
         return await self._read(lambda c: queries.active_chatbots(c, chatbots))
 
-    async def waits(self, chatbot: str, route: str, destination: str) -> bool:
-        """Return True if a delivery is pending; see `Store.waits`."""
-        return await self._read(lambda c: queries.waits(c, chatbot, route, destination))
+    async def has_pending(self, chatbot: str, route: str, destination: str) -> bool:
+        """Return True if a delivery is pending; see `Store.has_pending`."""
+        return await self._read(lambda c: queries.has_pending(c, chatbot, route, destination))
 
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Store a refused request in its bounded room; see `Store.quarantine`."""
@@ -238,8 +238,8 @@ class SqlStore:
         """Delete expired events, a step at a time; see `Store.prune`."""
         return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
 
-    async def newest(self, now: float) -> tuple[float, float | None]:
-        """Return the store's time and the receipt of its newest event; see `Store.newest`."""
+    async def newest_receipt(self, now: float) -> tuple[float, float | None]:
+        """Return the store's time and the receipt of its newest event; see `Store.newest_receipt`."""
 
         def query(connection: Connection) -> tuple[float, float | None]:
             store_time = self._driver.clock(connection, now)

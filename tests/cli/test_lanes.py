@@ -94,7 +94,7 @@ def test_pause_holds_a_lane_until_resume(leadbridge: "Place", served_before: boo
         "moving house",
         None,
     )
-    assert leadbridge.with_store(lambda store: store.paused("crm")) == Pause("operator", "moving house")
+    assert leadbridge.with_store(lambda store: store.pause_of("crm")) == Pause("operator", "moving house")
     # The lane's own trouble does not end it.
     leadbridge.pause("crm", OWN)
     assert lanes(leadbridge)["crm"]["paused_by"] == "operator"
@@ -114,7 +114,7 @@ def test_resume_ends_a_lanes_own_pause_too(leadbridge: "Place") -> None:
     )
 
     assert leadbridge("lanes", "resume", "crm").exit_code == 0
-    assert leadbridge.with_store(lambda store: store.paused("crm")) is None
+    assert leadbridge.with_store(lambda store: store.pause_of("crm")) is None
     assert leadbridge("lanes", "resume", "crm").stdout == "lane crm: was not paused\n"
 
 

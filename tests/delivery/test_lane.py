@@ -297,7 +297,7 @@ async def test_trouble_of_the_destination_pauses_the_lane_and_costs_no_delivery_
     assert len(lane.connector.calls) == 1
     assert all(row.failures == 0 and row.state == "pending" for row in lane.rows())
     await lane.until(lambda: lane.rows(lanes)[0].paused_by == "lane")
-    assert await store.paused("crm") == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
+    assert await store.pause_of("crm") == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
     lane.connector.answer = lambda records: [Delivered()]
     lane.advance(10)
     await lane.settled(6)
@@ -572,7 +572,7 @@ async def test_a_change_while_a_mapping_takes_long_has_it_read_anew(rig: Callabl
 async def test_goes_on_when_the_store_is_back(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.delivery.lane.STORE_TROUBLE_SECONDS", 0.01)
     lane = rig()
-    real = {name: getattr(lane.store, name) for name in ("paused", "due", "read", "settle")}
+    real = {name: getattr(lane.store, name) for name in ("pause_of", "due", "read", "settle")}
     down = set(real)
 
     def failing(name: str) -> Callable[..., Any]:

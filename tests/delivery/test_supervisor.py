@@ -263,14 +263,14 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def break_lane(process: Process, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """Have one lane of a process fail whenever it asks for its pause."""
-    paused = process.store.paused
+    paused = process.store.pause_of
 
     async def ask(lane: str) -> Pause | None:
         if lane == broken:
             raise RuntimeError("a fault of this process")
         return await paused(lane)
 
-    monkeypatch.setattr(process.store, "paused", ask)
+    monkeypatch.setattr(process.store, "pause_of", ask)
 
 
 @pytest.mark.usefixtures("quickly")

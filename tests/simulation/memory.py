@@ -90,8 +90,8 @@ class MemoryStore:
                 self.delivered_at[each.delivery] = each.settled_at
         return frozenset()
 
-    async def paused(self, name: str) -> Pause | None:
-        """Say that nobody has paused the lane: one that moves is tried anew; see `Store.paused`."""
+    async def pause_of(self, name: str) -> Pause | None:
+        """Say that nobody has paused the lane: one that moves is tried anew; see `Store.pause_of`."""
         return None
 
     async def pause(self, lease: Lease, pause: Pause | None) -> None:

@@ -60,7 +60,7 @@ async def _settle(store: SqlStore) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda store: store.paused("crm"),
+        lambda store: store.pause_of("crm"),
         lambda store: store.due("crm", 0, 10),
         lambda store: store.read("crm", [1]),
         lambda store: store.undelivered([f"{1:032x}"]),
@@ -81,7 +81,7 @@ async def test_a_cut_at_any_statement_is_trouble_of_one_call(
         assert at < PIECES_LIMIT, "it never comes to an end"
         for _ in range(READERS):
             # Each reader's thread has a connection that works.
-            await asyncio.gather(*(cut_store.paused("crm") for _ in range(READERS)))
+            await asyncio.gather(*(cut_store.pause_of("crm") for _ in range(READERS)))
         left = itertools.count(1)
         before = wire.cuts
         wire.cut_at = lambda _, by_caller, at=at, left=left: by_caller is asked and next(left) == at  # type: ignore[misc]
@@ -99,4 +99,4 @@ async def test_a_cut_at_any_statement_is_trouble_of_one_call(
                 continue
         else:
             pytest.fail(f"cut at piece {at}: it never comes back")
-        await asyncio.gather(*(cut_store.paused("crm") for _ in range(READERS)), cut_store.check())
+        await asyncio.gather(*(cut_store.pause_of("crm") for _ in range(READERS)), cut_store.check())

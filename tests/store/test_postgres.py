@@ -406,7 +406,7 @@ async def test_the_character_that_text_cannot_hold_is_replaced(store: SqlStore, 
     await store.pause(held, Pause("lane", "refused", "d\0", NOW))
     (row,) = rows(driver, deliveries)
     assert row.warning == "a\ufffdb"
-    paused = await store.paused("crm")
+    paused = await store.pause_of("crm")
     assert paused is not None
     assert paused.detail == "d\ufffd"
 

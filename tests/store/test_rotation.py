@@ -129,7 +129,7 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
         assert (kept.body, kept.signature) == (SAID.encode(), "t=1,v1=2")
     store = SqlStore(driver)
     assert await store.read_secret("crm", "refresh_token") == SAID
-    pause = await store.paused("crm")
+    pause = await store.pause_of("crm")
     assert pause is not None
     assert (pause.reason, pause.detail) == ("auth", SAID)
     await store.close()
@@ -176,7 +176,7 @@ async def test_an_operators_words_about_a_pause_are_encrypted_too(driver: Driver
         commands.pause_lane(connection, "crm", Pause("operator", SAID))
     assert unsealed(driver) == []
     store = SqlStore(driver)
-    pause = await store.paused("crm")
+    pause = await store.pause_of("crm")
     assert pause is not None
     assert pause.reason == SAID
     await store.close()

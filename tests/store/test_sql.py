@@ -205,11 +205,11 @@ async def test_only_what_is_asked_for_is_renewed_and_what_was_over_is_renewed_al
 async def test_a_lanes_own_pause_does_not_overwrite_an_operators(store: SqlStore, driver: Driver) -> None:
     held = await lease(store)
     await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60))
-    assert await store.paused("crm") == Pause("lane", "timeout", "no answer", NOW + 60)
+    assert await store.pause_of("crm") == Pause("lane", "timeout", "no answer", NOW + 60)
     with driver.engine().begin() as connection:
         connection.execute(text("UPDATE lanes SET paused_by = 'operator', pause_reason = 'stop', paused_until = NULL"))
     await store.pause(held, None)
-    paused = await store.paused("crm")
+    paused = await store.pause_of("crm")
     assert paused is not None
     assert paused.by == "operator"
 
