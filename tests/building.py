@@ -22,7 +22,7 @@ from bridge.delivery.rate_limit import Pace
 from bridge.event import Event, EventState, Form, fields_of
 from bridge.identity import Identity
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import MEMBERS, FieldForm, compile_mapping
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldForm, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
 from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import (
@@ -215,7 +215,7 @@ def config(chatbots: Sequence[Chatbot], destinations: Sequence[Destination] = ()
     )
 
 
-EXPRESSIONS = JinjaExpressions(members=MEMBERS)
+EXPRESSIONS = JinjaExpressions(members=EVENT_NAME_MEMBERS)
 
 
 def mapping(fields: Mapping[str, Any]) -> FieldMapping:

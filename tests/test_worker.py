@@ -22,7 +22,7 @@ LOOPS = "{% for a in Content %}{% for b in Content %}{{ a }}{% endfor %}{% endfo
 
 def working(steps: int) -> Callable[[], str]:
     def work() -> str:
-        budget.current().charge(steps)
+        budget.current_budget().charge(steps)
         return threading.current_thread().name
 
     return work

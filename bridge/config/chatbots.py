@@ -1,4 +1,4 @@
-"""From the section `chatbots` to chatbots with their routes compiled."""
+"""Checks the section `chatbots` and compiles its routes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from bridge.mapping.mapping import Mapping as FieldMapping
 
 
 def build_chatbots(draft: ConfigDraft, destinations: Mapping[str, BuiltDestination]) -> dict[str, Chatbot]:
-    """Check all chatbots and compile their routes; notes what is wrong."""
+    """Check and compile all chatbots; add each problem to the findings."""
     chatbots = {}
     for name in draft.section("chatbots"):
         chatbot = _build(draft, name, destinations)
@@ -30,11 +30,12 @@ def build_chatbots(draft: ConfigDraft, destinations: Mapping[str, BuiltDestinati
 
 
 def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
-    """Return the chatbots of a file that is left out, as far as their events can be verified: no routes, no tests.
+    """Return the chatbots of a file that has errors, with the settings that verification needs.
 
-    A key that is missing or too weak is not among their keys. A chatbot without a readable serial number is left out.
+    They have no routes and no tests. A missing or weak key is left out, and so is a chatbot without a readable serial
+    number.
     """
-    found = []
+    chatbots = []
     for name in draft.section("chatbots"):
         values = draft.entry("chatbots", name) or {}
         settings = {key: plain(node) for key, node in values.items() if key not in {"routes", "tests", "signing_keys"}}
@@ -42,7 +43,7 @@ def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
         if part is None or not part.serial_number:
             continue
         keys = [key.encode() for _, key in draft.texts(("chatbots", name, "signing_keys")) if not key_fault(key)]
-        found.append(
+        chatbots.append(
             Chatbot(
                 name=name,
                 serial_number=part.serial_number,
@@ -57,11 +58,11 @@ def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
                 left_out=file,
             )
         )
-    return tuple(found)
+    return tuple(chatbots)
 
 
 def used_destinations(draft: ConfigDraft) -> set[str]:
-    """Give the names that routes deliver to."""
+    """Return the names of the destinations that routes use."""
     names = set()
     for name in draft.section("chatbots"):
         path = ("chatbots", name, "routes")
@@ -106,9 +107,11 @@ def _check_keys(draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None) 
     if part and part.pull:
         warn_if_readable(draft.findings, draft.root, (*path, "pull", "key"))
     if part and part.insecure_skip_verify:
-        draft.warn((*path, "insecure_skip_verify"), "signatures are not looked at: anybody can send leads")
+        draft.warn((*path, "insecure_skip_verify"), "signatures are not checked: anybody can send leads")
     elif part and not part.signing_keys:
-        draft.error((*path, "signing_keys"), "is missing: the Sign Key that the vendor shows beside the webhook's URL")
+        draft.error(
+            (*path, "signing_keys"), "is missing: add the Sign Key that the vendor shows next to the webhook URL"
+        )
 
 
 def _check_serial_numbers(draft: ConfigDraft) -> None:
@@ -119,7 +122,7 @@ def _check_serial_numbers(draft: ConfigDraft) -> None:
         if serial in first:
             other, there = first[serial]
             place = find_node(draft.root, there)[1].place
-            draft.value_error(path, f"the same as that of chatbot `{other}` at {place}")
+            draft.value_error(path, f"is already used by chatbot `{other}` at {place}")
         elif serial:
             first[serial] = name, path
 
@@ -128,19 +131,19 @@ def _routes(draft: ConfigDraft, path: ConfigPath, destinations: Mapping[str, Bui
     count = draft.items(path, "a list of routes: `- to: …`")
     followed, node = find_node(draft.root, path)
     if followed != path or (isinstance(node, ListNode) and not count):
-        draft.warn(path, "no routes: events are stored and go nowhere")
-    made = [_route(draft, (*path, at), name, destinations) for at, (_, name) in enumerate(_route_names(draft, path))]
-    return tuple(route for route in made if route)
+        draft.warn(path, "no routes: events are stored but not delivered")
+    routes = [_route(draft, (*path, at), name, destinations) for at, (_, name) in enumerate(_route_names(draft, path))]
+    return tuple(route for route in routes if route)
 
 
 def _route_names(draft: ConfigDraft, path: ConfigPath) -> list[tuple[str, str]]:
-    """Give the destination and the name of each route: further routes to the same destination are numbered."""
-    seen: Counter[str] = Counter()
+    """Return the destination and the name of each route; further routes to the same destination are numbered."""
+    counts: Counter[str] = Counter()
     names = []
     for at in range(draft.items(path, "a list of routes: `- to: …`")):
         target = draft.text((*path, at, "to")) or ""
-        seen[target] += 1
-        names.append((target, target if seen[target] == 1 else f"{target}#{seen[target]}"))
+        counts[target] += 1
+        names.append((target, target if counts[target] == 1 else f"{target}#{counts[target]}"))
     return names
 
 
@@ -187,13 +190,13 @@ def _target(
     name = draft.text(path)
     if name is not None and name not in destinations and draft.whole:
         hint = did_you_mean(name, destinations)
-        names = f"known here: {', '.join(sorted(destinations))}" if destinations else "there are none"
+        names = f"known here: {', '.join(sorted(destinations))}" if destinations else "no destination is configured"
         draft.value_error(path, f"there is no such destination{hint or f'; {names}'}")
     return destinations.get(name or "")
 
 
 def _mapping(draft: ConfigDraft, path: ConfigPath) -> FieldMapping:
-    """Compile a route's fields, each on its own, so that a mistake in one does not hide another."""
+    """Compile the fields of a route one by one, so that a mistake in one field does not hide another."""
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
     forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
     try:

@@ -1,4 +1,4 @@
-"""From the section `destinations` to destinations with their connectors made."""
+"""Checks the section `destinations` and creates the connectors."""
 
 import time
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from bridge.config.secrets import secret_settings, warn_if_readable
 from bridge.config.validation_messages import known_keys
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import did_you_mean
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.worker import aside
 from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltDestination:
-    """What became of a destination's settings."""
+    """A destination after its settings were checked."""
 
     connector: type[Connector] | None
-    """None where it is not known which connector is meant."""
+    """Class of the connector; None if the name of the connector is missing or unknown."""
     destination: Destination | None
-    """None where something is wrong with it; what is wrong has been noted."""
+    """None if the settings have errors, which are then among the findings."""
 
 
 def build_destinations(draft: ConfigDraft, connectors: Mapping[str, EntryPoint]) -> dict[str, BuiltDestination]:
-    """Check all destinations and make their connectors; notes what is wrong.
+    """Check all destinations and create their connectors; add each problem to the findings.
 
     Args:
         draft: The configuration.
-        connectors: Those that destinations may name.
+        connectors: Entry points of the available connectors, by name.
     """
     return {name: _build(draft, name, connectors) for name in draft.section("destinations")}
 
@@ -54,9 +54,9 @@ def _build(draft: ConfigDraft, name: str, entries: Mapping[str, EntryPoint]) -> 
     if settings is None:
         _check_batch_size(draft, path, kind.max_batch)
         return BuiltDestination(kind, None)
-    for secret, held in secret_settings(settings):
-        if not held.get_secret_value().strip():
-            draft.value_error((*path, *secret), "is empty: set the variable, or the file, that it comes from")
+    for secret, value in secret_settings(settings):
+        if not value.get_secret_value().strip():
+            draft.value_error((*path, *secret), "is empty: set the variable or the file that holds it")
         warn_if_readable(draft.findings, draft.root, (*path, *secret))
     limit = _limit(part, kind)
     pace = Pace(limit.requests, limit.per) if limit else None
@@ -65,8 +65,10 @@ def _build(draft: ConfigDraft, name: str, entries: Mapping[str, EntryPoint]) -> 
     _check_batch_size(draft, path, most)
     if connector is None or part is None:
         return BuiltDestination(kind, None)
-    made = _destination(name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path))
-    return BuiltDestination(kind, made)
+    destination = _destination(
+        name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path)
+    )
+    return BuiltDestination(kind, destination)
 
 
 def _limit(part: DestinationPart | None, kind: type[Connector]) -> RateLimit | None:
@@ -101,7 +103,7 @@ def _connector(
     context = Context(
         destination=str(path[-1]),
         expressions=draft.expressions,
-        event_names=NAMES,
+        event_names=EVENT_NAMES,
         timeout=part.timeout,
         concurrency=part.concurrency,
         now=time.time,
@@ -116,13 +118,13 @@ def _connector(
 
 
 def note_refusal(draft: ConfigDraft, path: ConfigPath, error: BaseException) -> None:
-    """Note why a connector does not take settings. What it did not mean to say may hold a secret."""
+    """Add a connector's objection to the findings, without the text of unexpected errors: it may hold a secret."""
     if isinstance(error, ExceptionGroup):
         for each in error.exceptions:
             note_refusal(draft, path, each)
     elif isinstance(error, SettingError):
         cause = error.__cause__ or error.__context__
-        if isinstance(cause, ExpressionError):  # it knows the line and column, the setting's error only the path
+        if isinstance(cause, ExpressionError):  # it knows line and column; the setting's error only knows the path
             draft.expression_error((*path, *error.path), cause)
         else:
             draft.value_error((*path, *error.path), error.message)
@@ -133,7 +135,7 @@ def note_refusal(draft: ConfigDraft, path: ConfigPath, error: BaseException) -> 
 
 
 def _check_batch_size(draft: ConfigDraft, path: ConfigPath, most: int) -> None:
-    """Look at the size as it is written, whatever else is wrong with the destination."""
+    """Check the batch size as written in the file, even if other settings of the destination have errors."""
     where = (*path, "batch", "size")
     size = draft.text(where) or ""
     if size.isdecimal() and int(size) > most:
@@ -168,5 +170,5 @@ def _destination(
 
 
 def destinations_of(built: Mapping[str, BuiltDestination]) -> dict[str, Destination]:
-    """Give those that could be made."""
+    """Return the destinations without errors."""
     return {name: each.destination for name, each in built.items() if each.destination}

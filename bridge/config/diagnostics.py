@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where. Pure."""
+"""Positions, problems and warnings of a configuration. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -9,15 +9,15 @@ from bridge.errors import LeadbridgeError
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
 ConfigPath = tuple[str | int, ...]
-"""Keys and list indexes that lead from the top of the configuration to a value."""
+"""Keys and list indexes on the way from the top of the configuration to a value."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A position in a configuration file; ordered as a reader meets them."""
+    """A position in a configuration file. Positions sort in reading order."""
 
     file: str
-    """As the user gave it: a relative path stays relative."""
+    """Path as the user wrote it: a relative path stays relative."""
     line: int
     """From 1."""
     column: int
@@ -29,60 +29,60 @@ class Position:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ConfigProblem:
-    """One thing that the author of a configuration should change. `str()` is the line that is shown."""
+    """A mistake in a configuration. `str()` returns the line that is shown to its author."""
 
     file: str
     line: int
     column: int
     path: str
-    """Where it is in the configuration, as `written` gives it."""
+    """Path within the configuration, as `dotted_path` writes it."""
     message: str
-    """What is wrong and what would be right; never a value that came from a variable or a secret file."""
+    """Description of the mistake and its correction. Never contains a value from a variable or a secret file."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.path}: {self.message}"
 
 
 class ConfigError(LeadbridgeError):
-    """The configuration cannot be used: its author must change it. Carries every problem found, not the first."""
+    """Error for an unusable configuration, with every problem and not just the first."""
 
     def __init__(self, problems: Iterable[ConfigProblem], warnings: Iterable[ConfigProblem] = ()) -> None:
         self.problems: tuple[ConfigProblem, ...] = tuple(sorted(problems))
-        """In the order of the files and lines."""
+        """Problems in the order of files and lines."""
         self.warnings: tuple[ConfigProblem, ...] = tuple(sorted(warnings))
-        """What else was noticed, so far as the problems let it be seen."""
+        """Warnings that were found before the problems stopped the check."""
         super().__init__("\n".join(map(str, self.problems)))
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Collects problems and warnings while a configuration is read and checked."""
+    """Problems and warnings, collected while a configuration is read and checked."""
 
     problems: list[ConfigProblem] = field(default_factory=list)
     warnings: list[ConfigProblem] = field(default_factory=list)
-    _spoilt: set[ConfigPath] = field(default_factory=set)
-    _told: set[ConfigPath] = field(default_factory=set)
+    _invalid: set[ConfigPath] = field(default_factory=set)
+    _reported: set[ConfigPath] = field(default_factory=set)
 
     def error(self, path: ConfigPath, place: Position, message: str) -> None:
-        """Note a problem. Only the first one of a path counts: the others tend to follow from it."""
-        inside_spoilt = any(path[:length] in self._spoilt for length in range(1, len(path) + 1))
-        if path and (inside_spoilt or path in self._told):
+        """Add a problem. Only the first one of each path is kept, since later ones usually follow from it."""
+        inside_invalid = any(path[:length] in self._invalid for length in range(1, len(path) + 1))
+        if path and (inside_invalid or path in self._reported):
             return
-        self._told.add(path)
+        self._reported.add(path)
         self.problems.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
 
-    def spoil(self, path: ConfigPath, place: Position, message: str) -> None:
-        """Note a problem that leaves nothing to check at the path or below it."""
+    def invalidate(self, path: ConfigPath, place: Position, message: str) -> None:
+        """Add a problem that makes the whole value at the path unusable: nothing below it is reported."""
         self.error(path, place, message)
-        self._spoilt.add(path)
+        self._invalid.add(path)
 
     def warn(self, path: ConfigPath, place: Position, message: str) -> None:
-        """Note what works but is likely not meant."""
+        """Add a warning: the configuration works, but probably not as intended."""
         self.warnings.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
 
 
 def dotted_path(path: ConfigPath) -> str:
-    """Write a path as its author would say it: `chatbots.acme.routes[0].to`; `(file)` for the top."""
+    """Return a path as text, such as `chatbots.acme.routes[0].to`; the top is `(file)`."""
     text = ""
     for key in path:
         if isinstance(key, int):

@@ -1,8 +1,7 @@
-"""The JSON Schema (2020-12) of a configuration, for editors: made from the models that check it, and no others.
+"""JSON Schema (2020-12) of a configuration, for editors, generated from the models that check the configuration.
 
-It describes a file as it is written, before variables are filled in, and the forms in which a value may be written
-that the program understands. What an editor cannot know (variables, names in other files, expressions) is left to
-`leadbridge check`.
+It describes a file as written, before variables are filled in, with every accepted form of each value. An editor cannot
+check variables, names in other files, or expressions; `leadbridge check` does.
 """
 
 import re
@@ -22,17 +21,17 @@ SOURCES: Final[Mapping[str, str]] = {
     "Type": "`Lead` or `Appointment`.",
     "FirstName": "First name.",
     "LastName": "Last name.",
-    "Email": "E-mail address, as it was typed.",
-    "PhoneNumber": "Phone number, as it was typed.",
-    "CreateTime": "When it was created, in UTC.",
-    "Content": "What the visitor wrote, or what the appointment is about.",
+    "Email": "E-mail address as typed by the visitor.",
+    "PhoneNumber": "Phone number as typed by the visitor.",
+    "CreateTime": "Time of creation, in UTC.",
+    "Content": "Text that the visitor wrote, or the subject of the appointment.",
     "SessionID": "Number of the chat session.",
-    "URI": "Address of the page on which the chat took place.",
-    "chatbot": "The chatbot's name in this configuration.",
-    "event.id": "The id that the event has here: the same on every attempt.",
-    "event.received_at": "When it was received, ISO 8601 in UTC.",
+    "URI": "Address of the page with the chat.",
+    "chatbot": "Name of the chatbot in this configuration.",
+    "event.id": "Id of the event in Leadbridge: the same on every attempt.",
+    "event.received_at": "Time of receipt, ISO 8601 in UTC.",
 }
-"""What a field can be made of, by the names that the configuration uses."""
+"""Descriptions of the names that fields, templates and expressions can use."""
 
 TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "trim": ("trim", "  Ada  "),
@@ -56,7 +55,7 @@ TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "bmp": ("bmp", "Thanks 🎉!"),
     "json": ("json", 'She said "hello"'),
 }
-"""Of each transform that comes with the bridge: how it is asked for in YAML, and a value to show it on."""
+"""Notation in YAML and an example value, for each built-in transform."""
 
 
 JsonSchema = dict[str, Any]
@@ -64,8 +63,8 @@ JsonSchema = dict[str, Any]
 TEMPLATE: Final[JsonSchema] = {
     "type": "string",
     "pattern": r"\{[{%#]|\$\{",
-    "description": "A template: text with `{{ }}` over the event's fields and the transforms, such as "
-    "`{{ FirstName }} {{ LastName }}`.",
+    "description": "A template: text with `{{ }}`, which can use the event's fields and all transforms, such as `{{ "
+    "FirstName }} {{ LastName }}`.",
     "examples": ["{{ FirstName }} {{ LastName }}", "{{ Content | truncate(500) }}"],
 }
 SOURCE: Final[JsonSchema] = {
@@ -85,11 +84,11 @@ _KINDS: Final[Mapping[type, list[JsonSchema]]] = {
 
 
 def field_definitions(long_form: JsonSchema, transforms: Mapping[str, Transform]) -> dict[str, JsonSchema]:
-    """Give the definitions of a field and of what it is made of.
+    """Return the definitions of a field, of its long form and of a transform.
 
     Args:
         long_form: The schema of the model `FieldForm`.
-        transforms: Those that can be used.
+        transforms: The available transforms, by name.
     """
     written = long_form["properties"]
     single_source = {"anyOf": [SOURCE, TEMPLATE]}
@@ -100,7 +99,7 @@ def field_definitions(long_form: JsonSchema, transforms: Mapping[str, Transform]
     }
     long = {
         "type": "object",
-        "description": "A source or a constant, and what is done with it.",
+        "description": "A source or a constant, and the steps that change it.",
         "properties": properties,
         "additionalProperties": False,
         "oneOf": [{"required": ["from"]}, {"required": ["value"]}],
@@ -139,7 +138,7 @@ def _transform(transforms: Iterable[Transform]) -> JsonSchema:
 
 
 def _call(transform: Transform) -> JsonSchema:
-    """Give the schema of what stands behind a transform's name: one argument, a list of them, or a map by name."""
+    """Return the schema of a transform's arguments: one argument, a list of them, or a map by name."""
     parts = transform.parameters
     needed = [part.name for part in parts if part.default is REQUIRED]
     described = {"description": f"{transform.description}{_arguments(parts)}"}
@@ -178,30 +177,30 @@ def _value(part: Parameter) -> JsonSchema:
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_LEFT_OUT: Final = frozenset({"title", "format", "writeOnly"})
-_WRITTEN_OUT: Final = {
+_IGNORED_KEYS: Final = frozenset({"title", "format", "writeOnly"})
+_TEXT_FORMS: Final = {
     "integer": r"^-?\d+$|\$\{",
     "number": r"^-?\d+(\.\d+)?$|\$\{",
     "boolean": r"^([Tt]rue|TRUE|[Ff]alse|FALSE|[Yy]es|YES|[Nn]o|NO|[Oo]n|ON|[Oo]ff|OFF)$|\$\{",
 }
-"""How a value that is no text may be written as one: in quotes, or by a variable."""
+"""Pattern of the texts that stand for a value of another type, in quotes or from a variable."""
 _REFERENCE: Final = re.compile(r"#/\$defs/(\w+)")
 _VARIABLE: Final[JsonSchema] = {"type": "string", "pattern": r"\$\{"}
 
 
 def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[str, Transform] = BUILTIN) -> JsonSchema:
-    """Give the schema of a configuration.
+    """Return the schema of a configuration.
 
     Args:
-        connectors: Those that destinations may name.
-        transforms: Those that fields may use.
+        connectors: Classes of the connectors that destinations may name, by name.
+        transforms: The transforms that fields may use, by name.
     """
     settings = {name: kind.destination_settings for name, kind in connectors.items()}
     route_settings = {name: kind.route_settings for name, kind in connectors.items()}
     models: list[type[BaseModel]] = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
-    made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
-    names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in made[0].items()}
-    definitions = {name: _cleaned(each) for name, each in made[1]["$defs"].items()}
+    generated = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
+    names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in generated[0].items()}
+    definitions = {name: _editor_form(each) for name, each in generated[1]["$defs"].items()}
     definitions |= field_definitions(definitions["FieldForm"], transforms)
     top = definitions.pop(names[ConfigPart])
     by_connector = {name: definitions[names[model]] for name, model in settings.items()}
@@ -221,17 +220,17 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
 
 
 def _in_use(top: JsonSchema, definitions: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
-    """Give the definitions that are referred to, by way of others too."""
-    found: set[str] = set()
+    """Return the definitions that are used, directly or through others."""
+    used: set[str] = set()
     new = set(_REFERENCE.findall(str(top)))
     while new:
-        found |= new
-        new = set(_REFERENCE.findall(str([definitions[name] for name in new]))) - found
-    return {name: definitions[name] for name in sorted(found)}
+        used |= new
+        new = set(_REFERENCE.findall(str([definitions[name] for name in new]))) - used
+    return {name: definitions[name] for name in sorted(used)}
 
 
 def _section(name: str, schema: JsonSchema) -> JsonSchema:
-    """Let a section have no value, and its names be what names can be."""
+    """Return the schema of a section, which may have no value; restrict the names of destinations and chatbots."""
     named = (
         {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in {"destinations", "chatbots"} else {}
     )
@@ -241,7 +240,7 @@ def _section(name: str, schema: JsonSchema) -> JsonSchema:
 
 
 def _destination(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
-    """Let the connector choose which settings may stand beside those that all destinations have."""
+    """Return the schema of a destination, whose settings depend on its connector."""
     connector = {**common["properties"]["connector"], "anyOf": [{"enum": sorted(by_connector)}, _VARIABLE]}
     connector.pop("type", None)
     shared = dict.fromkeys(common["properties"], True)
@@ -261,7 +260,7 @@ def _destination(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> 
 
 
 def _route(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
-    """Allow the route settings of all connectors: which of them it is stands elsewhere, maybe in another file."""
+    """Return the schema of a route with the settings of all connectors; the destination may be in another file."""
     having: dict[str, dict[str, JsonSchema]] = {}
     for connector, own in sorted(by_connector.items()):
         for name, schema in own.get("properties", {}).items():
@@ -270,7 +269,7 @@ def _route(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSc
 
 
 def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
-    """Describe a key that has a meaning for each of several connectors."""
+    """Return the schema of a key that several connectors use, with the description of each."""
     description = " ".join(f"`{name}`: {each.get('description', '')}" for name, each in by_connector.items())
     choices: list[JsonSchema] = []
     for each in by_connector.values():
@@ -280,29 +279,29 @@ def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     return {"description": description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
 
 
-def _cleaned(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """Take out what only a program needs, and let values be written as they may be."""
+def _editor_form(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a schema without the parts that editors ignore, extended by other accepted forms of its values."""
     if isinstance(schema, list):
-        return [_cleaned(each) for each in schema]
+        return [_editor_form(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     kept: JsonSchema = {}
     for key, value in schema.items():
         if key == "properties":
-            kept[key] = {name: _cleaned(each) for name, each in value.items()}
+            kept[key] = {name: _editor_form(each) for name, each in value.items()}
         elif key in {"default", "examples", "enum", "const"}:
             kept[key] = value
-        elif key not in _LEFT_OUT:
-            kept[key] = _cleaned(value)
+        elif key not in _IGNORED_KEYS:
+            kept[key] = _editor_form(value)
     if kept.get("default", "") is None:
         del kept["default"]
-    return _as_written(_without_null(kept))
+    return _with_text_forms(_without_null(kept))
 
 
 def _without_null(schema: JsonSchema) -> JsonSchema:
-    """Leave out that a key may be there and have no value."""
+    """Return the schema without the choice `null`."""
     choices = [inner for each in schema.get("anyOf", []) for inner in _choices(each) if inner != {"type": "null"}]
-    if {"type": "string"} in choices:  # then any other text is one as well
+    if {"type": "string"} in choices:  # then the other texts are included
         choices = [each for each in choices if each == {"type": "string"} or each.get("type") != "string"]
     if not choices:
         return schema
@@ -314,10 +313,10 @@ def _choices(schema: JsonSchema) -> list[JsonSchema]:
     return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
 
 
-def _as_written(schema: JsonSchema) -> JsonSchema:
-    """Let a value that is no free text be given by a variable, and a number in quotes."""
+def _with_text_forms(schema: JsonSchema) -> JsonSchema:
+    """Allow a variable in place of a value that is no free text, and quotes around a number."""
     kind = schema.get("type")
-    written = _WRITTEN_OUT.get(kind) if isinstance(kind, str) else None
+    written = _TEXT_FORMS.get(kind) if isinstance(kind, str) else None
     if written is None and not (kind == "string" and {"pattern", "enum", "const"} & schema.keys()):
         return schema
     outside = {"description", "default", "examples"}

@@ -1,4 +1,4 @@
-"""From a chatbot's section `tests` to tests, and what can be told of them before they run."""
+"""Checks the section `tests` of a chatbot without running the tests."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,13 +14,13 @@ from bridge.event import EVENT_FIELDS
 def build_tests(
     draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None, routes: Sequence[tuple[str, str]]
 ) -> tuple[RouteTest, ...]:
-    """Check the tests at a path; notes what is wrong.
+    """Check the tests at a path; add each problem to the findings.
 
     Args:
         draft: The whole configuration.
-        path: Where the list of tests stands.
-        part: The chatbot's values; None where some of them cannot be read.
-        routes: The destination and the name of each of its routes.
+        path: Path of the list of tests.
+        part: The chatbot's values; None if some are invalid.
+        routes: Destination and name of each route of the chatbot.
     """
     known = _places(routes)
     written = find_node(draft.root, path)[1]
@@ -36,13 +36,13 @@ def build_tests(
 
 
 def _entries(draft: ConfigDraft, path: ConfigPath) -> Mapping[str, Node]:
-    """Give what is in the map at a path; nothing where there is none, which has been noted already."""
+    """Return the entries of the map at a path; empty if there is no map, which was reported before."""
     followed, node = find_node(draft.root, path)
     return node.items if followed == path and isinstance(node, MapNode) else {}
 
 
 def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
-    """Give the names that a test can expect something of."""
+    """Return the names that `expect` may use: each destination, and each of several routes to it."""
     destinations = list(dict.fromkeys(destination for destination, _ in routes if destination))
     return [*destinations, *(f"{each}#1" for each in destinations), *(name for _, name in routes if "#" in name)]
 
@@ -53,11 +53,15 @@ def _check_event_field(draft: ConfigDraft, path: ConfigPath, value: Node) -> Non
         hint = did_you_mean(name, EVENT_FIELDS) or f"; it has {', '.join(EVENT_FIELDS)}"
         draft.error(path, f"unknown field `{name}` of the event{hint}")
     elif not isinstance(value, Scalar):
-        draft.value_error(path, "must be a single value: the fields of an event are")
+        draft.value_error(path, "must be a single value, not a list or a map")
 
 
 def _check_expected(draft: ConfigDraft, path: ConfigPath, known: Sequence[str]) -> None:
     name = str(path[-1])
     if name not in known:
-        names = f"its routes lead to {', '.join(each for each in known if '#' not in each)}" if known else "it has none"
+        names = (
+            f"its routes lead to {', '.join(each for each in known if '#' not in each)}"
+            if known
+            else "this chatbot has no routes"
+        )
         draft.error(path, f"no route of this chatbot leads there{did_you_mean(name, known) or f'; {names}'}")

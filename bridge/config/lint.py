@@ -1,4 +1,4 @@
-"""Finds conditions that are right in themselves, and yet cannot be meant."""
+"""Checks for valid conditions that are always true or never true."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -11,26 +11,26 @@ _TYPE: Final = "Type"
 
 
 def check_when(draft: ConfigDraft, path: ConfigPath, events: Iterable[str]) -> None:
-    """Refuse a condition under which no event of these types can take the route."""
+    """Report a condition that excludes all events of the given types."""
     types = [each for each in EVENT_TYPES if each in events]
     if types and _certain(draft, path, types) is False:
         which = " or ".join(f"`{each}`" for each in types)
-        why = f": `Type` is {which} here, in just this spelling" if _certain(draft, path, [None]) is None else ""
+        why = f": `Type` is {which} here, spelled exactly so" if _certain(draft, path, [None]) is None else ""
         draft.value_error(path, f"is never true, so no event takes this route{why}; correct it, or remove the route")
 
 
 def check_test_when(draft: ConfigDraft, path: ConfigPath) -> None:
     """Warn of a condition that makes every event a test."""
     if _certain(draft, path, EVENT_TYPES) is True:
-        draft.warn(path, "is true of every event: all of them are tests, and none is delivered")
+        draft.warn(path, "is true for every event: all events count as tests and none is delivered")
 
 
 def _certain(draft: ConfigDraft, path: ConfigPath, types: Sequence[str | None]) -> bool | None:
-    """Say whether a condition is true, or false, for all of some types; None where that depends on the event."""
+    """Return the truth of a condition if it is the same for all types; None if it depends on the event."""
     text = draft.text(path)
     if text is None:
         return None
-    asked = types if _TYPE in text else [None]
-    known: list[Mapping[str, Any]] = [{_TYPE: each} if each else {} for each in asked]
+    candidates = types if _TYPE in text else [None]
+    known: list[Mapping[str, Any]] = [{_TYPE: each} if each else {} for each in candidates]
     truths = {draft.expressions.certain_truth(text, each) for each in known}
     return truths.pop() if len(truths) == 1 else None

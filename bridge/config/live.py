@@ -1,11 +1,11 @@
 """The configuration in use, and its replacement while the bridge runs.
 
-A reload is asked for by SIGHUP or by a change of the files. It begins when the files have been still for a moment. The
-whole of it is read and checked beside the traffic; then one assignment puts it in use, between two events. Deliveries
-that are queued already are mapped with the configuration that is in use when they are sent.
+SIGHUP or a change of the files starts a reload, once the files have not changed for a moment. All files are read and
+checked beside the traffic; then one assignment replaces the configuration between two events. Queued deliveries use
+the configuration that is in use when they are sent.
 
-A change that would drop a chatbot with events, or a route that deliveries wait for, may be a file that was cut while it
-was saved. It is held: its file stays in use as it was, until a SIGHUP confirms it.
+A change that removes a chatbot with events, or a route with waiting deliveries, may come from a file that was cut off
+while it was saved. Such a change is held: its file stays in use as before until a SIGHUP confirms the change.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from bridge.config.reload import Files, ReloadResult, defining_file, reload
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
 
-TRY_AGAIN_SECONDS = 5.0
-"""How long a reload waits for a store that is in trouble."""
-STILL_SECONDS = 0.3
-"""How long the files must have been still before they are taken up: an editor may empty a file before it writes it."""
-STILL_LOOKS = 20
-"""So many looks at the most: a file that is written all the time must not keep the others from use."""
-LOOK_AGAIN_SECONDS = 0.3
-"""How often the files are looked at where the system cannot tell of their changes without telling too much."""
+RETRY_SECONDS = 5.0
+"""Seconds until a reload is tried again if the store is unavailable."""
+QUIET_SECONDS = 0.3
+"""Seconds without a change before the files are read, since an editor may empty a file before it writes it."""
+MAX_CHECKS = 20
+"""Maximum number of such checks: a file that changes all the time must not block the others."""
+POLL_SECONDS = 0.3
+"""Seconds between two checks of the files where the system's change events are not used."""
 
-_MOVE = "`leadbridge deliveries move` or `discard` them first; until then this file stays in use as it was"
-CONFIRM = "send SIGHUP to confirm it, or put it back; until then this file stays in use as it was"
+_MOVE = "`leadbridge deliveries move` or `discard` them first; until then this file's previous version stays in use"
+CONFIRM = "send SIGHUP to confirm it, or restore it; until then the previous version of this file stays in use"
 
 LEFT_OUT = "its chatbots are not served; their events are kept: fix the file, then `leadbridge deliveries replay`"
 
 log = structlog.get_logger()
 
 FileStates = Mapping[str, tuple[int, int, int]]
-"""By file name: what shows that it has changed."""
+"""Inode, modification time and size of each file, by name."""
 
 
 class LiveConfiguration:
-    """Gives the configuration in use when it is called. Lives in the loop's thread."""
+    """The current configuration, returned by a call. Lives in the thread of the event loop."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class LiveConfiguration:
         files: Files | None,
         observe: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
-        """Make it; without files it stays as it is. `observe` is told each reload's result and number of problems."""
+        """Create it; without `files` it never changes. `observe` receives each reload's result and problem count."""
         self._config = config
         self._files = files
         self._observe = observe
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self._held: FileStates | None = None
-        """How the files looked when a change of them was held."""
+        """State of the files when a change was held."""
         self._confirmed: FileStates | None = None
-        """The same, once somebody has confirmed that change."""
+        """State of the held files that a SIGHUP has confirmed."""
 
     def __call__(self) -> Config:
-        """Give the configuration in use: ask once per event, and use that for all of it."""
+        """Return the configuration in use. Call once per event and use the result for the whole event."""
         return self._config
 
     @property
@@ -75,16 +75,16 @@ class LiveConfiguration:
         return self._files
 
     def ask(self) -> None:
-        """Have the files read again soon."""
-        self._asked.set()
+        """Request a reload."""
+        self._requested.set()
 
     def confirm(self) -> None:
-        """Have the files read again soon; a change that is held by now is taken over, unless it changes again."""
+        """Request a reload that applies the held change, unless the files change again."""
         self._confirmed = self._held
         self.ask()
 
     async def run(self, store: Store, changed: Callable[[], None]) -> None:
-        """Reload whenever asked, until cancelled; `changed` is called after each replacement."""
+        """Reload on each request until cancelled; call `changed` after each replacement."""
         if self._files is None:
             return
         for problem in (each for file in self._config.left_out for each in file.problems):
@@ -92,133 +92,133 @@ class LiveConfiguration:
         self._report()
         async with _watching(self._files.path, self._config.store.url, self.ask):
             while True:
-                await self._asked.wait()
-                self._asked.clear()
+                await self._requested.wait()
+                self._requested.clear()
                 try:
                     await self._reload(self._files, store)
                 except Exception as error:
-                    # Whoever begins this anew must not forget that the files have changed.
-                    self._asked.set()
+                    # The files have still changed when this is started again.
+                    self._requested.set()
                     if not isinstance(error, StoreUnavailableError):
                         raise
                     log.warning("reload_waits_for_store", error=str(error))
-                    await asyncio.sleep(TRY_AGAIN_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)
                 else:
                     changed()
 
     async def _reload(self, files: Files, store: Store) -> None:
-        seen = await self._still(files.path)
+        seen = await self._wait_until_quiet(files.path)
         started = time.perf_counter()
-        moving = await self._moving(files.path, seen)
+        moving = await self._changed_since(files.path, seen)
         confirmed = self._confirmed is not None and self._confirmed == seen
         held: dict[Path, ConfigProblem] = {}
         while True:
             # In a thread: reading a thousand files takes most of a second, and the loop has events to answer.
-            made = await asyncio.to_thread(reload, self._config, files, {**held, **moving})
-            losses = await self._losses(made, files, store, confirmed=confirmed)
+            reloaded = await asyncio.to_thread(reload, self._config, files, {**held, **moving})
+            losses = await self._losses(reloaded, files, store, confirmed=confirmed)
             # A file that has changed while it was read may have been read in part.
-            moved = await self._moving(files.path, seen)
+            moved = await self._changed_since(files.path, seen)
             if not (losses.keys() | moved.keys()) - (held.keys() | moving.keys()):
                 break
             held |= losses
             moving |= moved
         self._held = seen if held else None
         self._confirmed = None
-        made = replace(made, config=replace(made.config, held=tuple(held[file] for file in sorted(held))))
-        self._put_in_use(made, time.perf_counter() - started)
+        reloaded = replace(reloaded, config=replace(reloaded.config, held=tuple(held[file] for file in sorted(held))))
+        self._put_in_use(reloaded, time.perf_counter() - started)
 
-    async def _still(self, path: Path) -> FileStates:
-        """Wait until the files are still, or have changed for long enough; return how they looked then."""
+    async def _wait_until_quiet(self, path: Path) -> FileStates:
+        """Wait until the files stop changing, at most for a limited time; return their state."""
         now: FileStates = {}
-        for _ in range(STILL_LOOKS):
-            before, now = now, await asyncio.to_thread(_looks, path)
+        for _ in range(MAX_CHECKS):
+            before, now = now, await asyncio.to_thread(_file_states, path)
             if now == before:
                 break
-            await asyncio.sleep(STILL_SECONDS)
+            await asyncio.sleep(QUIET_SECONDS)
         return now
 
-    async def _moving(self, path: Path, seen: FileStates) -> dict[Path, ConfigProblem]:
-        """Return the files that have changed since they were `seen`; they are read again soon."""
-        now = await asyncio.to_thread(_looks, path)
+    async def _changed_since(self, path: Path, seen: FileStates) -> dict[Path, ConfigProblem]:
+        """Return the files that changed since the state `seen`, and request another reload for them."""
+        now = await asyncio.to_thread(_file_states, path)
         moving = [name for name in {*now, *seen} if now.get(name) != seen.get(name)]
         if moving:
             self.ask()
         files = [_folder(path) / name for name in moving]
         return {
-            file: ConfigProblem(str(file), 1, 1, "(file)", "changes while it is read; it is read again")
+            file: ConfigProblem(str(file), 1, 1, "(file)", "changed while it was read; it will be read again")
             for file in files
         }
 
     async def _losses(
-        self, made: ReloadResult, files: Files, store: Store, *, confirmed: bool
+        self, reloaded: ReloadResult, files: Files, store: Store, *, confirmed: bool
     ) -> dict[Path, ConfigProblem]:
-        """Return the files whose change would lose something, each with a reason."""
-        found = {} if confirmed else await self._dropped(made.config, store)
-        for name in self._config.destinations.keys() - made.config.destinations.keys():
+        """Return the files whose change would lose events or deliveries, each with the reason."""
+        reasons = {} if confirmed else await self._dropped(reloaded.config, store)
+        for name in self._config.destinations.keys() - reloaded.config.destinations.keys():
             if await store.due(name, 0, 1):
-                found["destinations", name] = f"is gone, but deliveries wait for it: {_MOVE}"
+                reasons["destinations", name] = f"is missing, but deliveries wait for it: {_MOVE}"
         held = {}
-        for (section, name), reason in found.items():
+        for (section, name), reason in reasons.items():
             if file := defining_file(files.contents, section, name):
                 held[file] = ConfigProblem(str(file), 1, 1, f"{section}.{name}", reason)
         return held
 
     async def _dropped(self, after: Config, store: Store) -> dict[tuple[str, str], str]:
-        """Return the chatbots that lose what may still be needed, each with what it loses."""
-        found = {}
-        lost = dict.fromkeys(self._config.chatbots.keys() - after.chatbots.keys(), "is gone, but it has events")
+        """Return the chatbots whose removed parts are still needed, each with the reason."""
+        reasons = {}
+        lost = dict.fromkeys(self._config.chatbots.keys() - after.chatbots.keys(), "is missing, but it has events")
         for name in self._config.chatbots.keys() & after.chatbots.keys():
             before, now = self._config.chatbots[name].routes, after.chatbots[name].routes
             kept = {route.name for route in now}
             gone = [route for route in before if route.name not in kept]
             waiting = [route.name for route in gone if await store.has_pending(name, route.name, route.destination)]
             if waiting:
-                found[name] = f"has lost the route {', '.join(waiting)}, but deliveries wait on it"
+                reasons[name] = f"has lost the route {', '.join(waiting)}, but deliveries wait on it"
             elif len(now) < len(before):
                 lost[name] = f"has lost {len(before) - len(now)} of its {len(before)} routes, and it has events"
         active = await store.active_chatbots(list(lost)) if lost else frozenset()
-        found |= {name: lost[name] for name in active}
-        return {("chatbots", name): f"{reason}: {CONFIRM}" for name, reason in found.items()}
+        reasons |= {name: lost[name] for name in active}
+        return {("chatbots", name): f"{reason}: {CONFIRM}" for name, reason in reasons.items()}
 
     def _report(self) -> None:
         for file in self._config.left_out:
             log.error("file_left_out", file=file.file, problems=len(file.problems), detail=LEFT_OUT)
 
-    def _put_in_use(self, made: ReloadResult, seconds: float) -> None:
-        before, self._config, self._files = self._config, made.config, made.files
-        if _fixed(before) != _fixed(made.config):
+    def _put_in_use(self, reloaded: ReloadResult, seconds: float) -> None:
+        before, self._config, self._files = self._config, reloaded.config, reloaded.files
+        if _fixed(before) != _fixed(reloaded.config):
             log.warning("restart_needed", detail="listen, admin and the store's url and keys change at the next start")
-        for problem in made.problems:
+        for problem in reloaded.problems:
             log.error("configuration_problem", problem=str(problem))
-        result = "partly" if made.problems else "complete"
-        for problem in made.config.held:
+        result = "partly" if reloaded.problems else "complete"
+        for problem in reloaded.config.held:
             log.warning("change_held", problem=str(problem))
         self._report()
-        self._observe(result, len(made.problems))
+        self._observe(result, len(reloaded.problems))
         log.info(
             "reloaded",
             result=result,
             seconds=round(seconds, 3),
-            kept=[str(file) for file in made.kept],
-            held=len(made.config.held),
-            left_out=len(made.config.left_out),
-            chatbots=len(made.config.chatbots),
-            destinations=len(made.config.destinations),
+            kept=[str(file) for file in reloaded.kept],
+            held=len(reloaded.config.held),
+            left_out=len(reloaded.config.left_out),
+            chatbots=len(reloaded.config.chatbots),
+            destinations=len(reloaded.config.destinations),
         )
 
 
 def _fixed(config: Config) -> tuple[object, ...]:
-    """Return what a process keeps from its start to its end."""
+    """Return the settings that stay the same until the process is restarted."""
     kept = config.store
     return config.server.listen, config.server.admin, kept.url, kept.encryption_keys, kept.identity_key
 
 
 @contextlib.asynccontextmanager
 async def _watching(path: Path, store_url: str, changed: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `changed` after each change of the files, for as long as the context lasts."""
-    # Beside the store the system would report each of its writes, thousands per second, and the thread that is told
-    # would take turns with the writer's at each of them.
-    watch = _look_again if _holds(_folder(path), make_url(store_url)) else _be_told
+    """Call `changed` after each change of the files while the context is open."""
+    # Next to a SQLite store, the system would report each of the store's thousands of writes per second, and the thread
+    # that receives the reports would compete with the writer. There the files are polled.
+    watch = _poll if _contains_store(_folder(path), make_url(store_url)) else _follow_events
     task = asyncio.get_running_loop().create_task(watch(path, changed), name="watch")
     try:
         yield
@@ -227,7 +227,7 @@ async def _watching(path: Path, store_url: str, changed: Callable[[], None]) -> 
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _be_told(path: Path, changed: Callable[[], None]) -> None:
+async def _follow_events(path: Path, changed: Callable[[], None]) -> None:
     def concerns(_: Change, name: str) -> bool:
         return _is_configuration(path, name)
 
@@ -235,43 +235,43 @@ async def _be_told(path: Path, changed: Callable[[], None]) -> None:
         changed()
 
 
-async def _look_again(path: Path, changed: Callable[[], None]) -> None:
-    before = _looks(path)
+async def _poll(path: Path, changed: Callable[[], None]) -> None:
+    before = _file_states(path)
     while True:
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        now = await asyncio.to_thread(_looks, path)
+        await asyncio.sleep(POLL_SECONDS)
+        now = await asyncio.to_thread(_file_states, path)
         if now != before:
             before = now
             changed()
 
 
-def _looks(path: Path) -> FileStates:
-    """Give what shows that a file has changed, of each that is part of the configuration."""
-    found = {}
+def _file_states(path: Path) -> FileStates:
+    """Return the state of each configuration file."""
+    reasons = {}
     with contextlib.suppress(OSError), os.scandir(_folder(path)) as entries:
         for entry in entries:
             if _is_configuration(path, entry.path):
-                with contextlib.suppress(OSError):  # it has just gone
+                with contextlib.suppress(OSError):  # deleted since the listing
                     seen = entry.stat()
-                    found[entry.name] = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
-    return found
+                    reasons[entry.name] = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
+    return reasons
 
 
 def _folder(path: Path) -> Path:
-    """Give what to watch: for a single file its folder too, since editors put a new file in its place."""
+    """Return the folder to watch. For a single file it is the parent, since editors replace the file."""
     return path if path.is_dir() else path.parent
 
 
-def _holds(folder: Path, store: URL) -> bool:
-    """Tell whether the embedded store's file is in the folder."""
+def _contains_store(folder: Path, store: URL) -> bool:
+    """Return True if the file of an SQLite store is in the folder."""
     embedded = store.get_backend_name() == "sqlite" and store.database
     return bool(embedded) and Path(str(store.database)).resolve().parent == folder.resolve()
 
 
 def _is_configuration(path: Path, changed: str) -> bool:
-    """Tell whether a changed file is part of the configuration.
+    """Return True if a changed file is part of the configuration.
 
-    A mounted folder of Kubernetes is replaced by renaming the link `..data`, and shows no change of its files.
+    Kubernetes replaces a mounted folder by renaming the link `..data`; the files themselves show no change.
     """
     name = Path(changed).name
     return name == "..data" or (name.endswith(".yaml") if path.is_dir() else name == path.name)

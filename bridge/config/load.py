@@ -1,4 +1,4 @@
-"""Loading a configuration: read the files, merge them, check every part, and say all that is wrong at once."""
+"""Reads the files of a configuration, merges them, checks every part and reports all problems at once."""
 
 import ipaddress
 import re
@@ -26,54 +26,54 @@ from bridge.config.yaml_reader import FILE_LIMIT, SourceTree, read_yaml
 from bridge.config.yaml_tree import MapNode, Scalar, plain
 from bridge.errors import did_you_mean
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import MEMBERS
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS
 
 _LOCALHOST: Final = "localhost"
 _APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)
 
 Content = bytes | MapNode | None
-"""The content of a file, or its tree with the variables filled in; None where the file cannot be read."""
+"""Content of a file, or its tree with the variables filled in; None if the file cannot be read."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read, check and compile the configuration at `path`.
 
-    Reads files, imports plugins, and does nothing else: no connection is opened, and the connectors are made without
-    I/O. The same files and environment give the same configuration.
+    Reads files and imports plug-ins, opens no connection, and creates the connectors without I/O. The same files and
+    environment always return the same configuration.
 
     Args:
-        path: A YAML file, or a folder whose `*.yaml` are merged in the order of their names.
-        environ: The variables that `${NAME}` may name.
+        path: A YAML file, or a folder whose `*.yaml` files are merged in the order of their names.
+        environ: The variables for `${NAME}`.
 
     Raises:
-        ConfigError: with everything that is wrong, in the order of files and lines.
+        ConfigError: The configuration has problems; all are included, in the order of files and lines.
     """
     return load_placed(path, environ)[0]
 
 
 def load_placed(path: Path, environ: Mapping[str, str]) -> tuple[Config, SourceTree]:
-    """Do what `load` does, and tell beside it where everything stands."""
+    """Return the result of `load`, together with the merged tree and its positions."""
     findings = Findings()
     return _build(path, read_files(path, findings), environ, findings)
 
 
 def read_files(path: Path, findings: Findings) -> dict[Path, bytes | None]:
-    """Read the files of a configuration, in the order in which they are merged; None for one that cannot be read."""
+    """Return the content of each file in the order of merging; None for an unreadable file."""
     return {file: _content(file, findings) for file in _files(path, findings)}
 
 
 def build(path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings) -> Config:
-    """Check and compile the configuration that the contents of files make; see `load`.
+    """Check and compile the configuration with the given file contents; see `load`.
 
     Args:
-        path: What the user gave: where problems of no file in particular are shown.
-        contents: The content of each file; None for a file that could not be read, which is among the findings. A
-            tree stands for itself, with its variables filled in.
-        environ: The variables that `${NAME}` may name.
+        path: The path that the user gave; the position of problems that belong to no file.
+        contents: Content of each file; None for a file that could not be read, which is then among the findings. A tree
+            has its variables filled in.
+        environ: The variables for `${NAME}`.
         findings: The problems found so far.
 
     Raises:
-        ConfigError: with everything that is wrong, in the order of files and lines.
+        ConfigError: The configuration has problems; all are included, in the order of files and lines.
     """
     return _build(path, contents, environ, findings)[0]
 
@@ -81,15 +81,15 @@ def build(path: Path, contents: Mapping[Path, Content], environ: Mapping[str, st
 def _build(
     path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
 ) -> tuple[Config, SourceTree]:
-    trees = [filled(file, content, environ, findings) for file, content in contents.items()]
+    trees = [fill_variables(file, content, environ, findings) for file, content in contents.items()]
     root = _merge([tree for tree in trees if tree], Position(str(path), 1, 1), findings)
-    brought = plugins.load_plugins(root, findings)
-    expressions = JinjaExpressions(brought.transforms, MEMBERS)
-    draft = ConfigDraft(root, findings, expressions, brought.transforms, whole=None not in trees)
+    loaded = plugins.load_plugins(root, findings)
+    expressions = JinjaExpressions(loaded.transforms, EVENT_NAME_MEMBERS)
+    draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=None not in trees)
     server = _server(draft)
     store = _store(draft)
     alerts = _alerts(draft)
-    destinations = build_destinations(draft, brought.connectors)
+    destinations = build_destinations(draft, loaded.connectors)
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
     if findings.problems or server is None or store is None or alerts is None:
@@ -101,13 +101,13 @@ def _build(
         chatbots=MappingProxyType(chatbots),
         warnings=tuple(sorted(findings.warnings)),
         alerts=alerts,
-        plugins=tuple(brought.folders),
+        plugins=tuple(loaded.folders),
     )
     return config, SourceTree(root)
 
 
 def _files(path: Path, findings: Findings) -> list[Path]:
-    """Give the files of a configuration in the order in which they are merged."""
+    """Return the files of a configuration in the order of merging."""
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.glob("*.yaml") if not file.name.startswith("."))
@@ -119,29 +119,29 @@ def _files(path: Path, findings: Findings) -> list[Path]:
 
 
 def tree_of(file: Path, content: bytes) -> MapNode | None:
-    """Return a file's tree as it is written; None if the file cannot be read."""
-    return _parsed(str(file), content)[0]
+    """Return the tree of a file as written; None if the file cannot be parsed."""
+    return _parse_cached(str(file), content)[0]
 
 
 def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
-    """Return the names of a file's sections; None if the file cannot be read."""
-    tree, problems = _parsed(str(file), content)
+    """Return the names of the sections in a file; None if the file cannot be parsed."""
+    tree, problems = _parse_cached(str(file), content)
     return None if tree is None or problems else frozenset(tree.items)
 
 
 def readable_chatbots(file: Path, content: bytes, environ: Mapping[str, str]) -> tuple[Chatbot, ...]:
-    """Return those chatbots of a file whose serial number can be read although the file has errors; without routes."""
+    """Return the chatbots with a readable serial number in a file that has errors, without routes."""
     findings = Findings()
-    tree = filled(file, content, environ, findings)
+    tree = fill_variables(file, content, environ, findings)
     if tree is None:
         return ()
-    draft = ConfigDraft(tree, findings, JinjaExpressions({}, MEMBERS), {}, whole=False)
+    draft = ConfigDraft(tree, findings, JinjaExpressions({}, EVENT_NAME_MEMBERS), {}, whole=False)
     return left_out_chatbots(draft, str(file))
 
 
 def names_in(file: Path, content: bytes, section: str) -> frozenset[str]:
-    """Give the names of a section's entries in one file; none where it cannot be read."""
-    tree = _parsed(str(file), content)[0]
+    """Return the names of the entries of a section in one file; empty if the file cannot be parsed."""
+    tree = _parse_cached(str(file), content)[0]
     entries = tree.items.get(section) if tree else None
     return frozenset(entries.items) if isinstance(entries, MapNode) else frozenset()
 
@@ -155,13 +155,13 @@ def _content(file: Path, findings: Findings) -> bytes | None:
         return None
 
 
-def filled(file: Path, content: Content, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
-    """Return a file's tree with its variables filled in; None if it has none or cannot be read."""
+def fill_variables(file: Path, content: Content, environ: Mapping[str, str], findings: Findings) -> MapNode | None:
+    """Return the tree of a file with its variables filled in; None if it has none or cannot be read."""
     if not isinstance(content, bytes):
         return content
     name = str(file)
-    parsed, found = _parsed(name, content)
-    for problem in found:
+    parsed, problems = _parse_cached(name, content)
+    for problem in problems:
         findings.problems.append(problem)
     if parsed is None:
         return None
@@ -170,8 +170,8 @@ def filled(file: Path, content: Content, environ: Mapping[str, str], findings: F
 
 
 @lru_cache(maxsize=4_096)
-def _parsed(name: str, content: bytes) -> tuple[MapNode | None, tuple[ConfigProblem, ...]]:
-    """Parse a file; remembered, because a reload reads a thousand files again of which one has changed."""
+def _parse_cached(name: str, content: bytes) -> tuple[MapNode | None, tuple[ConfigProblem, ...]]:
+    """Parse a file. Cached, since a reload reads a thousand files of which usually one has changed."""
     findings = Findings()
     tree = _parse(name, content, findings)
     return tree, tuple(findings.problems)
@@ -192,7 +192,7 @@ def _parse(name: str, content: bytes, findings: Findings) -> MapNode | None:
 
 
 def _merge(trees: list[MapNode], top: Position, findings: Findings) -> MapNode:
-    """Put the top-level sections of all files together, name by name."""
+    """Merge the top-level sections of all files by name."""
     root = MapNode(top, {}, {})
     known = known_keys(ConfigPart)
     for tree in trees:
@@ -231,8 +231,8 @@ def _section(draft: ConfigDraft, model: type[Model], name: str) -> Model | None:
 
 def _server(draft: ConfigDraft) -> ServerSettings | None:
     part = _section(draft, ServerPart, "server")
-    # A mistake in another key must not hide that the admin listener is open.
-    admin = part or _only(draft, "server", {"admin", "admin_token", "viewer_token"})
+    # A mistake in another key must not hide an open admin listener.
+    admin = part or _partial_server(draft, "server", {"admin", "admin_token", "viewer_token"})
     if admin:
         _check_admin(draft, admin)
     if part is None:
@@ -241,8 +241,8 @@ def _server(draft: ConfigDraft) -> ServerSettings | None:
     return ServerSettings(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
 
 
-def _only(draft: ConfigDraft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
-    """Make the model of some of a section's keys; None where they are wrong too, which has been noted already."""
+def _partial_server(draft: ConfigDraft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
+    """Return a model of some keys of a section; None if these are invalid, which was reported before."""
     values = {key: plain(node) for key, node in draft.section(section).items() if key in keys}
     try:
         return ServerPart.model_validate(values)
@@ -257,7 +257,7 @@ def _check_admin(draft: ConfigDraft, part: ServerPart) -> None:
     if fault:
         draft.value_error(where, fault)
     elif not token and not _is_loopback(part.admin.host):
-        draft.error(where, f"is missing: `admin` listens on {part.admin}, where others can reach it")
+        draft.error(where, f"is missing: `admin` listens on {part.admin}, which other machines can reach")
     warn_if_readable(draft.findings, draft.root, where)
     _check_viewer(draft, _secret(part.viewer_token), token)
 
@@ -269,14 +269,14 @@ def _check_viewer(draft: ConfigDraft, viewer: str, token: str) -> None:
     if fault := key_fault(viewer):
         draft.value_error(where, fault)
     elif not token:
-        draft.value_error(where, "needs `admin_token`: without it everybody may do everything")
+        draft.value_error(where, "needs `admin_token`: without one, everybody has the rights of an operator")
     elif viewer == token:
-        draft.value_error(where, "is the same as `admin_token`: who shows it would be an operator")
+        draft.value_error(where, "is the same as `admin_token`: use another token, or its holder is an operator")
     warn_if_readable(draft.findings, draft.root, where)
 
 
-def _secret(given: SecretStr | None) -> str:
-    return given.get_secret_value() if given else ""
+def _secret(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
 
 
 def _is_loopback(host: str) -> bool:
@@ -306,14 +306,14 @@ def _store(draft: ConfigDraft) -> StoreSettings | None:
 
 def _store_keys(draft: ConfigDraft, where: tuple[str, ...]) -> list[bytes]:
     keys: list[bytes] = []
-    for path, written in draft.texts(where):
+    for path, text in draft.texts(where):
         try:
-            key = store_key(written)
+            key = store_key(text)
         except ValueError as error:
             draft.value_error(path, str(error))
             continue
         if key in keys:
-            draft.value_error(path, "is the same key as one before it: remove it")
+            draft.value_error(path, "repeats an earlier key: remove it")
         keys.append(key)
         warn_if_readable(draft.findings, draft.root, path)
     return keys
@@ -325,11 +325,9 @@ def _alerts(draft: ConfigDraft) -> AlertSettings | None:
         return None
     for path, url in draft.texts(("alerts", "to")):
         if url and not _APPRISE.match(url):
-            draft.value_error(
-                path, "must be an address as Apprise writes it, such as mailto://user:password@example.com"
-            )
+            draft.value_error(path, "must be an Apprise URL such as mailto://user:password@example.com")
         warn_if_readable(draft.findings, draft.root, path)
-    # An empty one is a variable that is not set: nobody is to be told there.
+    # An empty address is an unset variable: that receiver is switched off.
     return AlertSettings(tuple(url for each in part.to if (url := _secret(each))), part.oldest, part.repeat)
 
 
@@ -341,7 +339,7 @@ def _has_password(url: str) -> bool:
 
 
 def _warn_of_gaps(draft: ConfigDraft) -> None:
-    """Warn of what is not there although the configuration makes little sense without it."""
+    """Warn of missing chatbots and of destinations without routes."""
     if not draft.section("chatbots"):
         if draft.whole:
             draft.warn(("chatbots",), "no chatbots: every event will be stored as unrecognised")

@@ -1,4 +1,4 @@
-"""A configuration on its way: read and merged, not yet checked; and what the checks of its parts have in common."""
+"""The merged configuration before its checks, and the operations that the checks of all sections share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -23,41 +23,43 @@ from bridge.config.yaml_tree import (
     position_inside,
 )
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.mapping.transform_api import Transform
 from connectors.base import ExpressionError
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-"""What the author may call a destination or a chatbot."""
+"""Pattern of the names of destinations and chatbots."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigDraft:
-    """The merged tree of all files, and where what is found goes."""
+    """The merged tree of all files, with the collected findings."""
 
     root: MapNode
     findings: Findings
     expressions: JinjaExpressions
     transforms: Mapping[str, Transform]
-    """Those that come with the bridge, and those of plugins."""
+    """Built-in transforms and those of plug-ins, by name."""
     whole: bool
-    """Whether every file could be read: if not, what is missing may stand in one that could not."""
+    """True if every file could be read. Otherwise a missing entry may be in an unreadable file."""
 
     def section(self, name: str) -> dict[str, Node]:
-        """Give the entries of a top-level section; none where it is missing or has no value."""
+        """Return the entries of a top-level section; empty if the section is missing or has no value."""
         return self.entries((name,), "a map of keys and values") or {}
 
     def entry(self, section: str, name: str) -> dict[str, Node] | None:
-        """Give the settings of a named entry, after a look at its name; None where they are no map."""
+        """Return the settings of a named entry after a check of its name; None if they are not a map."""
         path = (section, name)
         if not NAME_PATTERN.fullmatch(name):
-            self.error(path, "a name has letters, digits, `-`, `_` and `.` only, 64 at most")
+            self.error(
+                path, "a name has at most 64 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit"
+            )
         return self.entries(path, "a map of settings")
 
     def entries(self, path: ConfigPath, shape: str) -> dict[str, Node] | None:
-        """Give what is in the map at a path; None where there is none. What is there and is no map is a problem."""
+        """Return the entries of the map at a path; None if nothing is there. Report any other value."""
         followed, node = find_node(self.root, path)
         if followed != path:
             return None
@@ -67,7 +69,7 @@ class ConfigDraft:
         return None
 
     def items(self, path: ConfigPath, shape: str) -> int:
-        """Count what is in the list at a path; 0 where there is none. What is there and is no list is a problem."""
+        """Return the length of the list at a path; 0 if nothing is there. Report any other value."""
         followed, node = find_node(self.root, path)
         if followed != path:
             return 0
@@ -77,81 +79,81 @@ class ConfigDraft:
         return 0
 
     def model(
-        self, model: type[Model], path: ConfigPath, given: object, also_known: Iterable[str] = ()
+        self, model: type[Model], path: ConfigPath, values: object, also_known: Iterable[str] = ()
     ) -> Model | None:
-        """Make a model of the values of the part at `path`; notes what is wrong and gives None then.
+        """Return a model of the values at `path`; report invalid values and return None.
 
         Args:
-            model: The model.
-            path: Where the values stand.
-            given: The values, without their places.
-            also_known: Keys that may stand there besides the model's own, for suggestions.
+            model: Class of the model.
+            path: Path of the values.
+            values: The values, without positions.
+            also_known: Further keys that are allowed there, for suggestions.
         """
         try:
-            return model.model_validate(given)
+            return model.model_validate(values)
         except ValidationError as error:
             ErrorReporter(self.findings, self.root, path, model, also_known).report(error)
             return None
 
-    def rest(self, model: type[Model], given: Mapping[str, Any]) -> Model | None:
-        """Make the model without the values that are wrong, so that what depends on the others can still be checked.
+    def rest(self, model: type[Model], values: Mapping[str, Any]) -> Model | None:
+        """Return the model without its invalid values, so that dependent checks can still run.
 
-        None where it cannot be made without them. Notes nothing: `model` has done so.
+        Returns None if a required value is invalid. Reports nothing, since `model` has reported these values.
         """
         try:
-            return model.model_validate(given)
+            return model.model_validate(values)
         except ValidationError as error:
             wrong = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
         try:
-            return model.model_validate({key: value for key, value in given.items() if key not in wrong})
+            return model.model_validate({key: value for key, value in values.items() if key not in wrong})
         except ValidationError:
             return None
 
     def condition(self, path: ConfigPath) -> Condition | None:
-        """Compile the expression at a path; None where there is none, or none that can be compiled."""
+        """Return the compiled expression at a path; None if there is none or it has an error."""
         followed, node = find_node(self.root, path)
         if followed != path or not isinstance(node, Scalar) or not isinstance(node.value, str):
             return None
         try:
-            return self.expressions.expression(node.value, NAMES)
+            return self.expressions.expression(node.value, EVENT_NAMES)
         except ExpressionError as error:
             self.expression_error(path, error)
             return None
 
     def text(self, path: ConfigPath) -> str | None:
-        """Give the text, or the number as text, at a path; None where there is none."""
+        """Return the text, or the number as text, at a path; None if there is neither."""
         followed, node = find_node(self.root, path)
         known = followed == path and isinstance(node, Scalar) and isinstance(node.value, str | int)
         return str(plain(node)) if known else None
 
     def hidden(self, path: ConfigPath) -> frozenset[ConfigPath]:
-        """Return the paths, from a path on, of texts that came from outside the files: they are not to be shown."""
+        """Return the paths below a path of texts from variables or secret files, which must not be shown."""
         followed, node = find_node(self.root, path)
         return frozenset(from_outside(node)) if followed == path else frozenset()
 
     def texts(self, path: ConfigPath) -> list[tuple[ConfigPath, str]]:
-        """Give the texts of the list at a path, or the one text that stands there, each with its path."""
+        """Return the texts of the list at a path, or the single text there, each with its path."""
         node = find_node(self.root, path)[1]
         paths = [(*path, at) for at in range(len(node.items))] if isinstance(node, ListNode) else [path]
         return [(each, text) for each in paths if (text := self.text(each)) is not None]
 
     def error(self, path: ConfigPath, message: str) -> None:
-        """Note a problem at a key."""
+        """Add a problem at the position of a key."""
         self.findings.error(path, key_position(self.root, path), message)
 
     def value_error(self, path: ConfigPath, message: str) -> None:
-        """Note a problem at a value, or under the last key on the way to it."""
+        """Add a problem at the position of a value, or of the last key that exists on the path."""
         followed, node = find_node(self.root, path)
         self.findings.error(path, node.place if followed == path else key_position(self.root, path), message)
 
     def warn(self, path: ConfigPath, message: str) -> None:
-        """Note at a key what is likely not meant."""
+        """Add a warning at the position of a key."""
         self.findings.warn(path, key_position(self.root, path), message)
 
     def text_error(self, path: ConfigPath, message: str, line: int = 1, column: int | None = None) -> None:
-        """Note a problem with what a text says, at the place in the file.
+        """Add a problem with the content of a text, at its position in the file.
 
-        Where variables have put something into the text, the message is left out: it may repeat what they hold.
+        If the text contains values of variables, a general message replaces the given one, which may repeat them.
         """
         followed, node = find_node(self.root, path)
         if not isinstance(node, Scalar):
@@ -162,12 +164,12 @@ class ConfigDraft:
         self.findings.error(followed, position_inside(node, line, column), message)
 
     def expression_error(self, path: ConfigPath, error: ExpressionError) -> None:
-        """Note a problem with an expression, at the place in the file."""
+        """Add a problem with an expression, at its position in the file."""
         self.text_error(path, error.message, error.line, error.column)
 
 
 def split_settings(common: type[BaseModel], values: Mapping[str, Node]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part the values of the keys that all connectors have in common from those of the connector's own."""
+    """Split the values into common settings of all connectors and the connector's own settings."""
     known = known_keys(common)
     ours = {key: plain(node) for key, node in values.items() if key in known}
     return ours, {key: plain(node) for key, node in values.items() if key not in known}

@@ -1,6 +1,6 @@
-"""The configuration as the program uses it: checked, merged, compiled, frozen.
+"""Values of a checked, merged and compiled configuration; all are frozen.
 
-Durations are seconds, sizes are bytes. Nothing here shows a secret in its repr.
+Durations are in seconds, sizes in bytes. No repr shows a secret.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,29 +18,28 @@ from bridge.mapping.mapping import Mapping as FieldMapping
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]
-"""A compiled `when` or `test_when`: given `bridge.mapping.mapping.variables(event)`, its truth is the answer.
+"""A compiled `when` or `test_when`. Its result for `bridge.mapping.mapping.variables(event)` is true or false.
 
-Raises `connectors.base.ExpressionError` where the event's values do not suit the expression.
-"""
+Raises `connectors.base.ExpressionError` if the expression fails on the event's values."""
 
 
 class Ack(StrEnum):
-    """When the sender is told that an event has been taken."""
+    """Moment at which the sender gets success."""
 
     QUEUED = "queued"
-    """As soon as the event is stored."""
+    """Once the event is stored."""
     RELAYED = "relayed"
-    """Only when all its deliveries have been delivered within `ack_within`."""
+    """Once all deliveries of the event are delivered, within `ack_within`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where a listener listens."""
+    """Host and port of a listener."""
 
     host: str
-    """A name or an IP address, without brackets."""
+    """Name or IP address, without brackets."""
     port: int
-    """0 lets the system choose."""
+    """Port number; 0 lets the system choose."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -48,57 +47,57 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The two listeners."""
+    """Settings of the two listeners."""
 
     listen: ListenAddress
-    """The webhook endpoint."""
+    """Address of the webhook endpoint."""
     admin: ListenAddress
-    """Health, metrics, API, dashboard."""
+    """Address for health, metrics, API and dashboard."""
     admin_token: str | None = field(repr=False)
-    """What an admin request must show; None only where the admin listener is bound to loopback."""
+    """Token of operators; None only if the admin listener is bound to loopback."""
     max_body: int
-    """Bytes of a request's body, at most."""
+    """Maximum size of a request's body in bytes."""
     read_timeout: float
-    """Seconds in which a request's headers and body must have arrived."""
+    """Seconds in which a request's headers and body must arrive."""
     viewer_token: str | None = field(default=None, repr=False)
-    """What an admin request shows that may look and change nothing."""
+    """Token for read-only access to the admin listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where events and deliveries are kept, and for how long."""
+    """Location, retention and encryption of events and deliveries."""
 
     url: str = field(repr=False)
     """`sqlite:///PATH` (a relative PATH starts at the working directory) or `postgresql://…`; may hold a password."""
     retention_delivered: float
-    """Seconds that an event is kept after its last delivery has ended well."""
+    """Seconds that an event is kept after its last delivery succeeded."""
     retention_dead: float
     """Seconds that a dead letter is kept."""
     spool: str = "leadbridge-spool.db"
-    """With PostgreSQL: the file that keeps what comes while the database cannot be reached."""
+    """With PostgreSQL: path of the file that keeps events while the database cannot be reached."""
     spool_limit: int = 1024**3
-    """The most bytes of payloads in it."""
+    """Maximum number of payload bytes in the spool."""
     encryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
-    """What the store is encrypted with: the first encrypts, all decrypt; without any nothing is encrypted."""
+    """Encryption keys: the first encrypts, all decrypt. Without a key nothing is encrypted."""
     identity_key: bytes | None = field(default=None, repr=False)
-    """32 bytes that ids are made with; None where the store keeps a key of its own."""
+    """Key of 32 bytes that event ids are derived with; None if the store creates and keeps its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """Who is told when something needs a person."""
+    """Receivers and limits of alerts."""
 
     to: tuple[str, ...] = field(default=(), repr=False)
-    """Apprise URLs, which are secrets; nobody is told where there are none."""
+    """Apprise URLs, which are secrets. If empty, no alerts are sent."""
     oldest: float = 900.0
-    """Seconds that a lead may wait before somebody is told."""
+    """Seconds that a lead may wait before an alert is sent."""
     repeat: float = 14_400.0
-    """Seconds after which a trouble that is still there is told again."""
+    """Seconds after which an alert is repeated if its cause persists."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` requests in any `per` seconds, all chatbots of the destination together."""
+    """Limit of `requests` requests in any `per` seconds, shared by all chatbots of the destination."""
 
     requests: int
     per: float
@@ -106,18 +105,18 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedule:
-    """When a delivery that failed is due again."""
+    """Waiting times between the attempts of a failed delivery."""
 
     initial: float
-    """Seconds after the first failure."""
+    """Seconds to wait after the first failure."""
     max: float
-    """Seconds between two attempts, at most."""
+    """Maximum number of seconds between two attempts."""
     multiplier: float
-    """Each wait is that many times the one before."""
+    """Factor by which each wait exceeds the previous one."""
     jitter: float
-    """The share of a wait, 0 to 1, by which chance may shorten it, so that what failed together comes apart."""
+    """Share of a wait, 0 to 1, that is cut off at random, so that deliveries that failed together are retried apart."""
     give_up_after: float
-    """Seconds from a delivery's first failure of its own after which it becomes a dead letter."""
+    """Seconds from the first failure that is counted against the delivery until it becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,28 +125,28 @@ class Destination:
 
     name: str
     connector_name: str
-    """The entry point's name, such as `http`."""
+    """Name of the connector's entry point, such as `http`."""
     settings: DestinationSettings = field(repr=False)
     """The connector's own settings."""
     connector: Connector = field(compare=False)
-    """Made of the settings. Two destinations that are configured alike, and whose connectors are of the same class, are
-    equal. A plugin's class is another one after an edit."""
+    """Two destinations are equal if their settings are equal and their connectors are of the same class. An
+    edited plug-in has a new class."""
     rate_limit: RateLimit | None
     pace: Pace | None = field(compare=False, repr=False)
-    """Keeps to `rate_limit`: what the connector asks before each request."""
+    """Rate limiter for `rate_limit`, used before each request."""
     concurrency: int
-    """Calls under way at once, at most."""
+    """Maximum number of simultaneous calls."""
     batch_size: int
-    """Records in one call, at most; 1 where the connector does not batch."""
+    """Maximum number of records in one call; 1 if the connector does not batch."""
     batch_linger: float
     """Seconds that a record may wait for others to share its call."""
     timeout: float
-    """Seconds that one call may take."""
+    """Maximum duration of one call in seconds."""
     retry: RetrySchedule
     hidden: frozenset[ConfigPath] = frozenset()
-    """The paths of its texts that variables or secret files were filled into: a page does not show them."""
+    """Paths of the texts with values from variables or secret files, which pages must not show."""
     kind: type[Connector] = field(init=False, repr=False)
-    """The connector's class."""
+    """Class of the connector."""
 
     def __post_init__(self) -> None:
         """Set the class; a frozen dataclass sets a derived field only this way."""
@@ -156,56 +155,56 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which events of a chatbot go to which destination, under which mapping."""
+    """Selection of a chatbot's events, their destination and their mapping."""
 
     name: str
     """Stored with each delivery: the destination's name, and `NAME#2`, `NAME#3`, … for further routes of the same
     chatbot to the same destination, in the order of the file."""
     destination: str
     events: frozenset[str]
-    """Those of `bridge.event.EVENT_TYPES` that the route takes."""
+    """Event types that the route takes, of `bridge.event.EVENT_TYPES`."""
     when: Condition | None
-    """None takes all."""
+    """Condition for an event to take the route; None takes all."""
     mapping: FieldMapping
     settings: RouteSettings
     """The connector's own settings, an instance of its `route_settings`."""
     when_source: str | None = None
-    """The text that `when` was compiled of, to show to a person."""
+    """Source text of `when`, for display."""
     hidden: frozenset[ConfigPath] = frozenset()
-    """The same as `Destination.hidden`."""
+    """Paths of hidden texts, as in `Destination.hidden`."""
 
 
 class Ending(StrEnum):
-    """What a test can expect of a destination besides a record."""
+    """Expected result of a test other than a record."""
 
     NOT_SENT = "not_sent"
-    """No route takes the event there."""
+    """No route takes the event to the destination."""
     DEAD = "dead"
-    """The delivery becomes a dead letter before anything is sent: no record can be made of the event."""
+    """The delivery becomes a dead letter before anything is sent, because its record cannot be built."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTest:
-    """An event, and what is expected of a chatbot's routes for it."""
+    """An event and the expected result of a chatbot's routes."""
 
     name: str
-    """What it shows, in its author's words; may be empty."""
+    """Description by the author of the test; may be empty."""
     place: Position
     event: Mapping[str, Any] = field(repr=False)
-    """Fields by the sender's names; the others have a default."""
+    """Fields by the sender's names; missing ones have a default."""
     expect: Mapping[str, Mapping[str, Any] | Ending] = field(repr=False)
-    """By destination, or by one of several routes to it (`NAME#1`, `NAME#2`): the fields of the record, of which None
-    says that it goes without; or how it ends otherwise."""
+    """Expected fields or ending, by destination or by one of several routes to it (`NAME#1`, `NAME#2`). A field with
+    None must be missing from the record."""
     exact: bool
-    """Whether the records have no other fields than those that are expected."""
+    """True if the records may have no other fields than the expected ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """The vendor's API for leads that were missed."""
+    """Access to the vendor's API for missed leads."""
 
     url: str
-    """Without the path of the call, and without a `/` at its end."""
+    """URL without the path of the call and without a trailing `/`."""
     key: str = field(repr=False)
 
 
@@ -216,46 +215,46 @@ class Chatbot:
     name: str
     serial_number: str
     signing_keys: tuple[bytes, ...] = field(repr=False)
-    """The keys as UTF-8, the first is the current one; empty only with `insecure_skip_verify`."""
+    """Keys in UTF-8, the current one first; empty only with `insecure_skip_verify`."""
     signature_tolerance: float
-    """Seconds that a signature's time may be off; 0 does not look at it."""
+    """Seconds that a signature's time may differ from now; 0 turns this check off."""
     ack: Ack
     ack_within: float
-    """Seconds to wait for the deliveries under `Ack.RELAYED`."""
+    """Seconds to wait for the deliveries with `Ack.RELAYED`."""
     test_when: Condition | None
-    """True for an event that is only a test; None where no event is."""
+    """Condition for an event to be a test; None if there are no tests."""
     insecure_skip_verify: bool
-    """Whether events are taken without looking at their signature."""
+    """True if events are accepted without a signature."""
     routes: tuple[Route, ...]
     tests: tuple[RouteTest, ...] = field(repr=False)
     pull: Pull | None = None
     left_out: str = ""
-    """The file, if it has errors and is left out: its events are verified and kept, and get no deliveries."""
+    """Path of the file if it has errors. Its events are verified and kept, but get no deliveries."""
     fingerprints: frozenset[str] = field(init=False, repr=False, compare=False)
-    """Those of its signing keys, and `UNSIGNED` where it skips verification."""
+    """Fingerprints of its signing keys, and `UNSIGNED` if it skips verification."""
 
     def __post_init__(self) -> None:
-        """Derive the fingerprints; a frozen dataclass sets a derived field only this way."""
+        """Compute the fingerprints; a frozen dataclass sets a derived field only this way."""
         made = {key_fingerprint(key) for key in self.signing_keys}
         if self.insecure_skip_verify:
             made.add(UNSIGNED)
         object.__setattr__(self, "fingerprints", frozenset(made))
 
     def admits(self, verified_by: Iterable[str]) -> bool:
-        """Whether an event may be this chatbot's, by what verified it (`Verified.verified_by`)."""
+        """Return True if one of the keys that verified an event (`Verified.verified_by`) belongs to this chatbot."""
         return not self.fingerprints.isdisjoint(verified_by)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not in use because of its errors, and was never in use since the start."""
+    """A file that has errors and has not been in use since the start."""
 
     file: str
     problems: tuple[ConfigProblem, ...]
     chatbots: tuple[Chatbot, ...] = ()
-    """Those whose serial number can be read; without routes."""
+    """Chatbots with a readable serial number, without routes."""
     readable: bool = True
-    """Whether the names of all its chatbots are known."""
+    """True if the names of all its chatbots are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,18 +266,18 @@ class Config:
     destinations: Mapping[str, Destination]
     chatbots: Mapping[str, Chatbot]
     warnings: tuple[ConfigProblem, ...] = ()
-    """What works but is likely not meant, in the order of the files."""
+    """Warnings in the order of the files."""
     alerts: AlertSettings = AlertSettings()
     plugins: tuple[FilePath, ...] = ()
-    """The folders that transforms were taken from: a change in one of them is a change of the configuration."""
+    """Folders of plug-ins; a change in one of them changes the configuration."""
     left_out: tuple[LeftOut, ...] = ()
     """Files that are not in use because of their errors."""
     held: tuple[ConfigProblem, ...] = ()
-    """Changes of files that wait for a confirmation; these files stay in use as they were."""
+    """Changes that wait for a confirmation; their files stay in use as before."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
-    """The same chatbots by serial number, and those of files that are left out."""
+    """Chatbots by serial number, including those of files that are left out."""
     signing_keys: Mapping[bytes, tuple[Chatbot, ...]] = field(init=False, repr=False)
-    """Every key with the chatbots that have it."""
+    """Chatbots by signing key."""
 
     def __post_init__(self) -> None:
         """Index the chatbots; a frozen dataclass sets a derived field only this way."""
@@ -292,16 +291,16 @@ class Config:
         object.__setattr__(self, "signing_keys", MappingProxyType(by_key))
 
     def chatbot(self, name: str | None) -> Chatbot | None:
-        """Return the chatbot of a name, also if its file is left out."""
+        """Return the chatbot with this name, even if its file is left out."""
         if name is None or name in self.chatbots or not self.left_out:
             return self.chatbots.get(name or "")
         return next((each for file in self.left_out for each in file.chatbots if each.name == name), None)
 
     @property
     def unreadable(self) -> str | None:
-        """The first file that is left out and may hold chatbots whose names are not known."""
+        """Return the first left-out file that may contain chatbots with unknown names."""
         return next((each.file for each in self.left_out if not each.readable), None)
 
     def may_be_left_out(self, name: str) -> bool:
-        """Whether a chatbot is not in use only because its file is left out, as far as that can be known."""
+        """Return True if a chatbot may be missing only because its file is left out."""
         return name not in self.chatbots and (self.unreadable is not None or self.chatbot(name) is not None)

@@ -1,11 +1,11 @@
-"""The section `plugins`: folders of Python files that bring transforms and connectors; and those that are installed.
+"""Loads transforms and connectors from the folders of the section `plugins` and from installed packages.
 
-A file brings one connector at the most, and its name is the connector's. It is handed on as an entry point, as the
-installed ones are, so that nobody else needs to know where a connector comes from. Files of tests are left alone.
+A file provides at most one connector, named after the file. It becomes an entry point like those of installed packages,
+so that the rest of the program treats both alike. Files of tests are skipped.
 
-A folder is imported as a package of its own, whose name is made of what is in it: a folder that has changed is
-imported anew when the configuration is read again, one that has not is the package that it was. What a package that
-went out of use holds is kept as long as the process, because functions of it may still be at work.
+A folder is imported as a package whose name is derived from its content: a changed folder is imported again at a
+reload, an unchanged one is reused. Packages that are no longer in use stay loaded, because their functions may still be
+running.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from typing import Final
 
 from bridge.config.diagnostics import ConfigError, ConfigPath, Findings, Position
 from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, SourceSpan
-from bridge.mapping.expressions.sandbox import Sandbox
+from bridge.mapping.expressions.sandbox import ExpressionSandbox
 from bridge.mapping.plugin_api import connector_in, transforms_in
 from bridge.mapping.transform_api import Transform
 from bridge.mapping.transforms import BUILTIN
@@ -35,7 +35,7 @@ TRANSFORMS = "leadbridge.transforms"
 
 
 def connector_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
-    """Give the entry points of all installed connectors by name; none of them is loaded."""
+    """Return the entry points of all installed connectors by name, without loading them."""
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
@@ -43,45 +43,45 @@ def connector_class(entry: importlib.metadata.EntryPoint) -> type[Connector]:
     """Load a connector.
 
     Raises:
-        ImportError: it cannot be loaded, or what is there is no connector; the message is meant for a person.
+        ImportError: The connector cannot be loaded or is not a valid class; the message is shown to users.
     """
     try:
         found = entry.load()
-    except Exception as error:  # whatever a foreign module does while it is imported
+    except Exception as error:  # importing foreign code can raise anything
         raise ImportError(f"the connector `{entry.name}` ({entry.value}) cannot be loaded: {error!r}") from error
     if not (isinstance(found, type) and issubclass(found, Connector)):
         raise ImportError(f"`{entry.value}` is not a subclass of connectors.base.Connector")  # noqa: TRY004 - see Raises
-    for name, wanted in (("destination_settings", DestinationSettings), ("route_settings", RouteSettings)):
+    for name, base in (("destination_settings", DestinationSettings), ("route_settings", RouteSettings)):
         settings = getattr(found, name, None)
-        if not (isinstance(settings, type) and issubclass(settings, wanted)):
-            wrong = f"`{entry.value}` needs a {name}: a subclass of connectors.base.{wanted.__name__}"
+        if not (isinstance(settings, type) and issubclass(settings, base)):
+            wrong = f"`{entry.value}` needs a {name}: a subclass of connectors.base.{base.__name__}"
             raise ImportError(wrong)  # noqa: TRY004 - see Raises
     return found
 
 
 def transform_entries() -> Mapping[str, importlib.metadata.EntryPoint]:
-    """Give the entry points of all installed modules with transforms by name; none of them is loaded."""
+    """Return the entry points of all installed modules with transforms by name, without loading them."""
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=TRANSFORMS)}
 
 
 SECTION: Final = "plugins"
-_SHOWN: Final = 200
-_NOT_READ: Final = ("_", "test_", "conftest.")
-"""How the names of files begin that are no plugins: what plugins share, and their tests."""
+_MESSAGE_LIMIT: Final = 200
+_SKIPPED_PREFIXES: Final = ("_", "test_", "conftest.")
+"""Prefixes of files that are no plug-ins: shared code and tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugins:
-    """What plugins bring, and what comes with the bridge."""
+    """Built-in transforms and connectors, and those of plug-ins."""
 
     transforms: dict[str, Transform] = field(default_factory=lambda: dict(BUILTIN))
     connectors: dict[str, EntryPoint] = field(default_factory=lambda: dict(connector_entries()))
-    """Those of files have been imported; those that are installed have not."""
+    """Entry points by name. Those of files are already imported, installed ones are not."""
     folders: list[Path] = field(default_factory=list)
 
 
 def merge_folders(root: MapNode, tree: MapNode) -> None:
-    """Add a file's list of folders to that of the files before it; what is no list is left for `load_plugins`."""
+    """Append a file's list of plug-in folders; `load_plugins` reports a value that is not a list."""
     node = tree.items[SECTION]
     root.keys.setdefault(SECTION, tree.keys[SECTION])
     there = root.items.get(SECTION)
@@ -90,12 +90,12 @@ def merge_folders(root: MapNode, tree: MapNode) -> None:
 
 
 def load_plugins(root: MapNode, findings: Findings) -> Plugins:
-    """Import what the configuration names and what is installed; notes what is wrong."""
+    """Import the folders of the configuration and the installed transforms; report problems."""
     loading = _Loading(findings, Plugins())
     for name, entry in sorted(transform_entries().items()):
         path, place = (SECTION, name), root.place
         with loading.faults(path, place, None, f"the installed transforms `{name}` ({entry.value})"):
-            loading.take(path, place, entry.load(), entry.value)
+            loading.add_transforms(path, place, entry.load(), entry.value)
     listed = root.items.get(SECTION)
     for at, node in enumerate(listed.items if isinstance(listed, ListNode) else []):
         if not (isinstance(node, Scalar) and node.value is None):
@@ -107,7 +107,7 @@ def load_plugins(root: MapNode, findings: Findings) -> Plugins:
 class _Loading:
     findings: Findings
     plugins: Plugins
-    _taken: set[int] = field(default_factory=set)
+    _added: set[int] = field(default_factory=set)
 
     def folder(self, path: ConfigPath, node: Node) -> None:
         """Import each file of a folder, so that a mistake in one does not hide another."""
@@ -116,9 +116,11 @@ class _Loading:
             return
         folder = Path(node.place.file).parent / node.value
         if not folder.is_dir():
-            self.findings.error(path, node.place, f"there is no folder {folder}; a relative one starts at this file")
+            self.findings.error(
+                path, node.place, f"there is no folder {folder}; a relative path starts at the folder of this file"
+            )
             return
-        files = sorted(file for file in folder.glob("*.py") if not file.name.startswith(_NOT_READ))
+        files = sorted(file for file in folder.glob("*.py") if not file.name.startswith(_SKIPPED_PREFIXES))
         if not files:
             self.findings.warn(path, node.place, f"there is no *.py file in {folder}")
         self.plugins.folders.append(folder)
@@ -129,11 +131,11 @@ class _Loading:
 
     def _file(self, path: ConfigPath, place: Position, file: Path, package: str) -> None:
         if not file.stem.isidentifier():
-            self.findings.error(path, place, f"{file}: rename it: letters, digits and `_` only")
+            self.findings.error(path, place, f"{file}: rename it: use letters, digits and `_` only")
             return
         with self.faults(path, place, file.parent, str(file)), _no_bytecode():
             module = importlib.import_module(f"{package}.{file.stem}")
-            self.take(path, place, module, str(file))
+            self.add_transforms(path, place, module, str(file))
             self._take_connector(path, place, module, file)
 
     def _take_connector(self, path: ConfigPath, place: Position, module: ModuleType, file: Path) -> None:
@@ -142,7 +144,7 @@ class _Loading:
             return
         name = file.stem
         if name in self.plugins.connectors:
-            message = f"{file}: there is a connector `{name}` already: rename the file, its name is the connector's"
+            message = f"{file}: a connector `{name}` exists already: rename the file, whose name is the connector's"
             self.findings.error(path, place, message)
             return
         entry = EntryPoint(name, f"{module.__name__}:{found.__qualname__}", GROUP)
@@ -153,32 +155,32 @@ class _Loading:
         else:
             self.plugins.connectors[name] = entry
 
-    def take(self, path: ConfigPath, place: Position, found: object, source: str) -> None:
-        """Take over the transforms of a module. One that came before, by an import from elsewhere, is passed over."""
-        known = {**Sandbox({}).filters, **self.plugins.transforms}
+    def add_transforms(self, path: ConfigPath, place: Position, found: object, source: str) -> None:
+        """Add the transforms of a module, except those that another module has already provided."""
+        known = {**ExpressionSandbox({}).filters, **self.plugins.transforms}
         for each in transforms_in(found):
-            if id(each) in self._taken:
+            if id(each) in self._added:
                 continue
-            self._taken.add(id(each))
+            self._added.add(id(each))
             if each.name in known:
-                message = f"{source}: the name `{each.name}` is taken: give it another, `@transform(name=…)`"
+                message = f"{source}: the name `{each.name}` is taken: choose another with `@transform(name=…)`"
                 self.findings.error((*path, each.name), place, message)
             else:
                 self.plugins.transforms[each.name] = each
 
     @contextmanager
     def faults(self, path: ConfigPath, place: Position, folder: Path | None, what: str) -> Iterator[None]:
-        """Note what a foreign module does while it is imported."""
+        """Report exceptions that foreign code raises while it is imported."""
         try:
             yield
         except (Exception, SystemExit) as error:  # noqa: BLE001 - anything can come out of foreign code
-            where = _where(error, folder) if folder else ""
-            text = str(error).partition("\n")[0][:_SHOWN]
+            where = _fault_location(error, folder) if folder else ""
+            text = str(error).partition("\n")[0][:_MESSAGE_LIMIT]
             self.findings.error(path, place, f"{where or what}: cannot be imported: {type(error).__name__}: {text}")
 
 
 def _package(folder: Path) -> str:
-    """Make the package of a folder, unless there is one of just these contents, and give its name."""
+    """Return the name of the package for a folder; create the package unless one with this content exists."""
     digest = hashlib.sha256(os.path.abspath(folder).encode(errors="replace"))  # noqa: PTH100 - links stay as they are
     for file in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
         digest.update(f"\0{file.relative_to(folder)}\0".encode(errors="replace") + file.read_bytes())
@@ -193,7 +195,7 @@ def _package(folder: Path) -> str:
 
 @contextmanager
 def _no_bytecode() -> Iterator[None]:
-    """Have Python write no `__pycache__` into somebody's configuration; it would also hide an edit within a second."""
+    """Keep Python from writing `__pycache__` into a user's folder, which could also hide an edit of the same second."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
@@ -201,8 +203,8 @@ def _no_bytecode() -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _where(error: BaseException, folder: Path) -> str:
-    """Give file and line of a fault, of the files in the folder the last that was at work."""
+def _fault_location(error: BaseException, folder: Path) -> str:
+    """Return file and line of the innermost frame inside the folder."""
     top = Path(os.path.abspath(folder))  # noqa: PTH100 - as `_package` does
     places = [(frame.filename, frame.lineno or 1) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
@@ -212,7 +214,7 @@ def _where(error: BaseException, folder: Path) -> str:
 
 
 def plugins_in(folders: Iterable[Path]) -> Plugins:
-    """Import folders that a command is given, and what is installed. Raises ConfigError with what is wrong."""
+    """Import the given folders and the installed transforms. Raises ConfigError with all problems."""
     place = Position("--plugins", 1, 1)
     span = SourceSpan("", 0, 0)
     items: list[Node] = [Scalar(place, str(folder), span) for folder in folders]

@@ -1,7 +1,7 @@
-"""Writes docs/configuration.md: `python -m bridge.config.reference > docs/configuration.md`.
+"""Generates docs/configuration.md: `python -m bridge.config.reference > docs/configuration.md`.
 
-The text around the tables is in `reference.md`, where a comment such as `<!-- keys ServerPart -->` stands for a table
-that is made here: of the models that check a configuration, of the transforms, and of what these give when they run.
+The text is in `reference.md`. A comment there such as `<!-- keys ServerPart -->` is replaced by a table, generated from
+the models that check a configuration, from the transforms, and from the results of running them.
 """
 
 import json
@@ -25,29 +25,29 @@ _HEAD: Final = ("key", "meaning", "default", "example")
 
 
 def installed_schema() -> JsonSchema:
-    """Give the JSON Schema of a configuration with the connectors that are installed. May raise ImportError."""
+    """Return the JSON Schema for the installed connectors. Raises ImportError if one cannot be loaded."""
     entries = plugins.connector_entries()
     return json_schema({name: plugins.connector_class(entry) for name, entry in sorted(entries.items())})
 
 
 def reference(schema: JsonSchema) -> str:
-    """Write the documentation of the configuration.
+    """Return the documentation of the configuration.
 
     Args:
-        schema: Its JSON Schema.
+        schema: The JSON Schema of a configuration.
     """
     text = Path(__file__).with_name("reference.md").read_text("utf-8")
-    return _TABLE.sub(lambda found: "\n".join(_made(schema, found[1], found[2])), text)
+    return _TABLE.sub(lambda match: "\n".join(_table_lines(schema, match[1], match[2])), text)
 
 
-def _made(schema: JsonSchema, what: str, name: str) -> Iterator[str]:
+def _table_lines(schema: JsonSchema, what: str, name: str) -> Iterator[str]:
     definitions = schema["$defs"]
     if what == "keys":
         yield from table(_HEAD, keys(definitions[name], definitions))
     elif what == "sources":
-        yield from table(("name", "what it is"), ([_code(each), about] for each, about in SOURCES.items()))
+        yield from table(("name", "description"), ([_code(each), about] for each, about in SOURCES.items()))
     elif what == "transforms":
-        yield from table(("transform", "what it does", "example", "gives"), map(_transform, sorted(BUILTIN)))
+        yield from table(("transform", "description", "example", "result"), map(_transform, sorted(BUILTIN)))
     elif what == "connectors":
         for branch in definitions["DestinationPart"]["allOf"]:
             yield from _connector(branch, definitions)
@@ -61,9 +61,9 @@ def _connector(branch: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Ite
 
 
 def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = "") -> Iterator[list[str]]:
-    """Give a row for each key of a part, and for those below it: `retention`, `retention.delivered`, …."""
+    """Return a row for each key of a part and for the keys below it: `retention`, `retention.delivered`, …."""
     for name, written in part.get("properties", {}).items():
-        if written is True:  # a key that is described elsewhere
+        if written is True:  # described elsewhere
             continue
         schema = {**_resolved(written, definitions), **written}
         default = "required" if name in part.get("required", []) else _value(schema.get("default"))
@@ -73,7 +73,7 @@ def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = 
 
 
 def _parts(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[JsonSchema]:
-    """Give the maps with keys of their own that can stand somewhere. Fields have a chapter of their own."""
+    """Return the maps with their own keys that a value can be, except fields, which have their own chapter."""
     for each in [schema, *schema.get("anyOf", [])]:
         name = each.get("$ref", "").rpartition("/")[2]
         if name and name not in {"FieldForm", "RoutePart"}:
@@ -88,18 +88,18 @@ def _example(schema: JsonSchema) -> str:
     choices = [each for each in schema.get("anyOf", []) if isinstance(each, dict)]
     for each in (schema, *choices):
         if each.get("examples"):
-            others = [given for given in each["examples"] if given != schema.get("default")]
+            others = [example for example in each["examples"] if example != schema.get("default")]
             return _value((others or each["examples"])[0])
     for each in (schema, *choices):
         if each.get("enum"):
-            return " ".join(_value(given) for given in each["enum"])
+            return " ".join(_value(example) for example in each["enum"])
         if each.get("type") == "boolean":
             return _value(not schema.get("default"))
     return ""
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - JSON
-    """Write a value as it stands in YAML; nothing for none."""
+    """Return a value as YAML; empty for no value."""
     if value in (None, []) or isinstance(value, dict):
         return ""
     written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
@@ -107,25 +107,25 @@ def _value(value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def _transform(name: str) -> list[str]:
-    transform, (asked, value) = BUILTIN[name], TRANSFORM_EXAMPLES[name]
+    transform, (notation, value) = BUILTIN[name], TRANSFORM_EXAMPLES[name]
     arguments = "".join(
         f"<br>`{part.name}`: {part.description}"
         + ("" if part.default is REQUIRED else f" (default {_value(part.default)})" if part.default else " (optional)")
         for part in transform.parameters
     )
-    form = FieldForm.model_validate({"from": "Content", "transform": yaml.safe_load(f"[{asked}]")})
-    made = compile_mapping({name: form}, JinjaExpressions()).apply({"Content": value})
-    shown = f"{_code(asked)}<br>of {_code(json.dumps(value, ensure_ascii=False))}"
-    return [_code(name), _line(transform.description) + arguments, shown, _given(made[name])]
+    form = FieldForm.model_validate({"from": "Content", "transform": yaml.safe_load(f"[{notation}]")})
+    record = compile_mapping({name: form}, JinjaExpressions()).apply({"Content": value})
+    shown = f"{_code(notation)}<br>of {_code(json.dumps(value, ensure_ascii=False))}"
+    return [_code(name), _line(transform.description) + arguments, shown, _shortened(record[name])]
 
 
-def _given(value: object) -> str:
+def _shortened(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return _code(text if len(text) <= 40 else f'{text[:32]}…"')  # noqa: PLR2004 - the width of a column
 
 
 def table(head: tuple[str, ...], rows: Iterable[list[str]]) -> Iterator[str]:
-    """Write a table in Markdown."""
+    """Return the lines of a table in Markdown."""
     yield f"| {' | '.join(head)} |"
     yield f"| {' | '.join('---' for _ in head)} |"
     for row in rows:

@@ -1,7 +1,7 @@
-"""What may stand in a configuration: the models that its documentation and its JSON Schema are made from as well.
+"""Models of the configuration file, from which the documentation and the JSON Schema are generated too.
 
-Each model checks one part on its own, so that a mistake in one part does not hide those in another. What concerns
-several parts is checked where they come together (`destinations`, `chatbots`, `load`).
+Each model checks one part, so that a mistake in one part does not hide mistakes in others. Rules about several parts
+are in `destinations`, `chatbots` and `load`.
 """
 
 import re
@@ -28,17 +28,17 @@ _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}
 
 
 def _listed(value: object) -> object:
-    """Take a single text for a list of one."""
+    """Return a list with the text if the value is a single text."""
     return [value] if isinstance(value, str) else value
 
 
 def _as_written(value: object) -> object:
-    """Take a number for the text that it was written as; numbers are read only where the two are the same."""
+    """Return a whole number as text, which is exactly how it was written."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:  # noqa: ANN401 - a pydantic field
-    """Declare a setting whose default is parsed, and shown in the JSON Schema as one would write it."""
+    """Return a field with a parsed default that the JSON Schema shows as written."""
     return Field(
         default=parse(default), description=description, examples=[example], json_schema_extra={"default": default}
     )
@@ -50,13 +50,13 @@ EventType = Literal["Lead", "Appointment"]
 
 
 class StrictModel(BaseModel):
-    """A part of the configuration. Unknown keys are errors."""
+    """Base of all parts of the configuration: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ServerPart(StrictModel):
-    """The two listeners: the webhook endpoint, and the one for operators."""
+    """The two listeners: the webhook endpoint and the admin listener."""
 
     listen: ListenSetting = _setting(
         "0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.", "127.0.0.1:9000"
@@ -64,79 +64,79 @@ class ServerPart(StrictModel):
     admin: ListenSetting = _setting(
         "127.0.0.1:8081",
         parse_address,
-        "Address and port for health, metrics, API and dashboard; on any but a loopback address it needs "
+        "Address and port for health, metrics, API and dashboard. An address that other machines can reach needs "
         "`admin_token`.",
         "0.0.0.0:8081",
     )
     admin_token: SecretText | None = Field(
         default=None,
-        description="What an operator shows to the admin listener; at least 16 characters.",
+        description="Token of operators for the admin listener, with at least 16 characters.",
         examples=["${LEADBRIDGE_ADMIN_TOKEN}"],
     )
     viewer_token: SecretText | None = Field(
         default=None,
-        description="What somebody shows who may look at the admin listener but change nothing, and sees personal data "
-        "masked; at least 16 characters.",
+        description="Token for read-only access to the admin listener, with personal data masked. At least 16 "
+        "characters.",
         examples=["${LEADBRIDGE_VIEWER_TOKEN}"],
     )
-    max_body: ByteSize = _setting("1MiB", parse_size, "The largest request body that is taken.", "256KiB")
+    max_body: ByteSize = _setting("1MiB", parse_size, "Maximum size of a request body.", "256KiB")
     read_timeout: PositiveDuration = _setting(
-        "10s", parse_duration, "In what time a request's headers and body must have arrived.", "30s"
+        "10s", parse_duration, "Time in which a request's headers and body must arrive.", "30s"
     )
 
 
 class RetentionPart(StrictModel):
-    """How long events are kept."""
+    """Retention of events."""
 
     delivered: PositiveDuration = _setting(
-        "30d", parse_duration, "How long after its last delivery an event is kept.", "90d"
+        "30d", parse_duration, "Time that an event is kept after its last delivery succeeded.", "90d"
     )
-    dead: PositiveDuration = _setting("180d", parse_duration, "How long a dead letter is kept.", "365d")
+    dead: PositiveDuration = _setting("180d", parse_duration, "Time that a dead letter is kept.", "365d")
 
 
 class StorePart(StrictModel):
-    """Where events and deliveries are kept."""
+    """Storage of events and deliveries."""
 
     url: SecretStr = Field(
         default=SecretStr("sqlite:///leadbridge.db"),
         json_schema_extra={"default": "sqlite:///leadbridge.db"},
         examples=["postgresql://leadbridge:${DB_PASSWORD}@db/leads"],
-        description="`sqlite:///PATH`, a relative path starting at the working directory, or "
-        "`postgresql://user:password@host/database`.",
+        description="`sqlite:///PATH` or `postgresql://user:password@host/database`. A relative path starts at the "
+        "working directory.",
     )
     encryption_keys: Annotated[
         list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         default=[],
-        description="Keys that the store and the spool are encrypted with: the first encrypts, all decrypt. Each is 32 "
-        "random bytes in base64, as `openssl rand -base64 32` makes them. Without a key nothing is encrypted. To "
-        "change the key, put the new one first, restart, and run `leadbridge db rekey`.",
+        description="Encryption keys of the store and the spool: the first encrypts, all decrypt. Each is 32 random "
+        "bytes in base64; `openssl rand -base64 32` makes one. Without a key nothing is encrypted. To change the "
+        "key, put the new one first, restart, and run `leadbridge db rekey`.",
         examples=[["${LEADBRIDGE_STORE_KEY}"]],
     )
     retention: RetentionPart = Field(
         default_factory=RetentionPart,
-        description="How long events are kept; the audit log is kept for the longer time of the two.",
+        description="Retention of events. The audit log is kept for the longer of the two times.",
     )
     spool: str = Field(
         default="leadbridge-spool.db",
         min_length=1,
         examples=["/data/spool.db"],
-        description="With PostgreSQL: the file on this machine that keeps what comes while the database cannot be "
-        "reached; a relative path starts at the working directory. Each process needs one of its own.",
+        description="With PostgreSQL: local file that keeps new events while the database cannot be reached. A "
+        "relative path starts at the working directory. Each process needs its own file.",
     )
     spool_limit: ByteSize = _setting(
         "1GiB",
         parse_size,
-        "The most that the spool keeps, in bytes of payloads; beyond it the sender is told to come again.",
+        "Maximum number of payload bytes in the spool. When it is full, the sender gets 503 and tries again.",
         "256MiB",
     )
 
     identity_key: SecretText | None = Field(
         default=None,
         examples=["${LEADBRIDGE_IDENTITY_KEY}"],
-        description="32 random bytes in base64 (`openssl rand -base64 32`) that the ids of events are made with. By "
-        "default the store makes a key and keeps it. A key given here is not in the store nor in its backups, so keep "
-        "it beside them. It cannot be changed later.",
+        description="Key from which event ids are derived: 32 random bytes in base64 (`openssl rand -base64 32`). By "
+        "default the store creates and keeps a key. A key that is set here is not in the store or its backups, "
+        "so keep it safe too. It cannot be changed later.",
     )
 
     @field_validator("url")
@@ -151,58 +151,58 @@ class StorePart(StrictModel):
 
 
 class AlertsPart(StrictModel):
-    """Who is told when something needs a person."""
+    """Alerts to people."""
 
     to: Annotated[list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)] = (
         Field(
             default=[],
-            description="Where messages go, as Apprise writes it (mail, Slack, Teams, Telegram, ntfy and many more); "
-            "nothing is sent where there is none. Such an address is a secret. Try it with `leadbridge alerts test`.",
+            description="Apprise URLs of the receivers (mail, Slack, Teams, Telegram, ntfy and many more); without "
+            "one no alerts are sent. Such a URL is a secret. Test it with `leadbridge alerts test`.",
             examples=[["${ALERT_URL}"]],
         )
     )
     oldest: PositiveDuration = _setting(
-        "15m", parse_duration, "How long a lead may wait before somebody is told.", "5m"
+        "15m", parse_duration, "Time that a lead may wait before an alert is sent.", "5m"
     )
     repeat: PositiveDuration = _setting(
-        "4h", parse_duration, "After how long a trouble that is still there is told again.", "1d"
+        "4h", parse_duration, "Time after which an alert is repeated if its cause persists.", "1d"
     )
 
 
 class RateLimitPart(StrictModel):
-    """A limit on calls, shared by all chatbots that use the destination."""
+    """Limit on calls, shared by all chatbots that use the destination."""
 
-    requests: int = Field(ge=1, le=1_000_000, description="How many calls are made at most …", examples=[100])
-    per: PositiveDuration = Field(description="… in any span of this length.", examples=["10s"])
+    requests: int = Field(ge=1, le=1_000_000, description="Maximum number of calls …", examples=[100])
+    per: PositiveDuration = Field(description="… in any period of this length.", examples=["10s"])
 
 
 class BatchPart(StrictModel):
-    """How records share a call, where the connector can do that."""
+    """Batching of records, if the connector supports it."""
 
     size: int | None = Field(
         default=None,
         ge=1,
         examples=[50],
-        description="How many records share a call at most; by default as many as the API takes.",
+        description="Maximum number of records in one call. Default: the limit of the API.",
     )
     linger: Duration = _setting(
-        "0s", parse_duration, "How long a record may wait for others to share its call.", "250ms"
+        "0s", parse_duration, "Time that a record may wait for others to share its call.", "250ms"
     )
 
 
 class RetryPart(StrictModel):
-    """When a delivery that failed is tried again."""
+    """Retries of failed deliveries."""
 
-    initial: PositiveDuration = _setting("10s", parse_duration, "The wait after the first failure.", "1m")
-    max: PositiveDuration = _setting("1h", parse_duration, "The longest wait between two attempts.", "30m")
+    initial: PositiveDuration = _setting("10s", parse_duration, "Wait after the first failure.", "1m")
+    max: PositiveDuration = _setting("1h", parse_duration, "Maximum wait between two attempts.", "30m")
     multiplier: float = Field(
-        default=2.0, ge=1, le=10, description="By what each wait is longer than the one before.", examples=[3]
+        default=2.0, ge=1, le=10, description="Factor by which each wait is longer than the one before.", examples=[3]
     )
     jitter: float = Field(
-        default=0.2, ge=0, le=1, description="The share of a wait by which chance may shorten it.", examples=[0.5]
+        default=0.2, ge=0, le=1, description="Share of a wait that may be cut off at random.", examples=[0.5]
     )
     give_up_after: PositiveDuration = _setting(
-        "3d", parse_duration, "When a delivery that still fails becomes a dead letter.", "7d"
+        "3d", parse_duration, "Time after which a delivery that still fails becomes a dead letter.", "7d"
     )
 
     @field_validator("max")
@@ -214,52 +214,52 @@ class RetryPart(StrictModel):
 
 
 class DestinationPart(StrictModel):
-    """One account to deliver to. The settings of its connector stand beside these keys."""
+    """One account to deliver to. Its map also has the settings of its connector."""
 
-    connector: TextSetting = Field(description="Which connector speaks to it, such as `http`.", examples=["http"])
+    connector: TextSetting = Field(description="Name of the connector, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(
         default=None,
-        description="At most so many calls in a span of time, restarts included: a lane that begins anew takes it for "
-        "used up, and begins with one part of the span, such as 0.1 s of 100 in 10 s. Default: what the API allows "
-        "every account, where that is known (`hubspot`: 100 in 10 seconds).",
+        description="Limit on the number of calls in a period. It holds across restarts: a new lane starts as if the "
+        "limit were used up, so with 100 calls in 10 s its first call waits 0.1 s. Default: the limit of the "
+        "API, if it is known (`hubspot`: 100 calls in 10 seconds).",
     )
     concurrency: int = Field(
-        default=10, ge=1, le=1_000, description="How many calls are under way at once at most.", examples=[4]
+        default=10, ge=1, le=1_000, description="Maximum number of simultaneous calls.", examples=[4]
     )
-    batch: BatchPart = Field(default_factory=BatchPart, description="How records share a call.")
-    timeout: PositiveDuration = _setting("30s", parse_duration, "How long one call may take.", "60s")
-    retry: RetryPart = Field(default_factory=RetryPart, description="When a delivery that failed is tried again.")
+    batch: BatchPart = Field(default_factory=BatchPart, description="Batching of records.")
+    timeout: PositiveDuration = _setting("30s", parse_duration, "Maximum duration of one call.", "60s")
+    retry: RetryPart = Field(default_factory=RetryPart, description="Retries of failed deliveries.")
 
 
 class RoutePart(StrictModel):
-    """Which events go to which destination, as what. The route settings of its connector stand beside these keys."""
+    """A destination for some of a chatbot's events. Its map also has the route settings of the connector."""
 
-    to: TextSetting = Field(description="The name of a destination.", examples=["crm"])
+    to: TextSetting = Field(description="Name of the destination.", examples=["crm"])
     events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
         Field(
             default=["Lead", "Appointment"],
             min_length=1,
             examples=[["Lead"]],
-            description="Which types of events take this route.",
+            description="Types of the events that take this route.",
         )
     )
     when: str | None = Field(
         default=None,
-        description="An expression; only events for which it is true take this route.",
+        description="Expression; only events for which it is true take this route.",
         examples=["Email or PhoneNumber"],
     )
     fields: dict[str, FieldForm] = Field(
-        default={}, description="The fields of the record, by the destination's names; empty ones are left out."
+        default={}, description="Fields of the record, by the names of the destination. Empty fields are left out."
     )
 
 
 def _expected(value: object) -> object:
-    """Read what is expected of one destination."""
+    """Return the expected fields or ending of one destination."""
     if value is None:
         return Ending.NOT_SENT
     if isinstance(value, dict) or value in list(Ending):
         return value
-    raise ValueError("must be a map of the fields that are expected, `not_sent`, or `dead` for a dead letter")
+    raise ValueError("must be a map of expected fields, `not_sent`, or `dead` for a dead letter")
 
 
 Expected = Annotated[
@@ -271,48 +271,48 @@ Expected = Annotated[
 class TestPart(StrictModel):
     """One test of a chatbot's routes."""
 
-    __test__ = False  # pytest takes any class of such a name for its own
+    __test__ = False  # pytest collects every class with such a name
 
     name: str = Field(
-        default="", description="What it shows, for the report.", examples=["a phone number becomes international"]
+        default="", description="Description for the report.", examples=["a phone number becomes international"]
     )
     event: dict[str, Any] = Field(
-        description="An event's fields by the sender's names.",
+        description="Fields of the event, by the sender's names.",
         examples=[{"FirstName": "Ada", "Email": "Ada@Example.com"}],
     )
     expect: dict[str, Expected] = Field(
-        description="Of each destination, the fields that it is to get, or `not_sent`, or `dead`.",
+        description="Expected fields for each destination, or `not_sent`, or `dead`.",
         examples=[{"crm": {"email": "ada@example.com"}}],
     )
     exact: bool = Field(
-        default=False, description="Whether a destination is to get no other fields than those that are expected."
+        default=False, description="If true, a destination must get no other fields than the expected ones."
     )
 
 
 class PullPart(StrictModel):
-    """The vendor's API for leads, which `leadbridge backfill` asks for those that were missed."""
+    """Access to the vendor's API, from which `leadbridge backfill` gets missed leads."""
 
     url: str = Field(
-        description="Where the API is, without its path `/chat/Chatbot/LeadList`.",
+        description="URL of the API without the path `/chat/Chatbot/LeadList`.",
         examples=["https://api.example.com"],
     )
-    key: SecretText = Field(description="The vendor's secret key for its API.", examples=["${ACME_API_KEY}"])
+    key: SecretText = Field(description="Secret key for the vendor's API.", examples=["${ACME_API_KEY}"])
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise ValueError("must be https://HOST, with no more than a path")
+            raise ValueError("must be https://HOST, optionally with a path")
         if parts.scheme == "http" and parts.hostname not in _THIS_MACHINE:
-            raise ValueError("must begin with https://: the key would be sent in clear")
+            raise ValueError("must begin with https://, otherwise the key is sent unencrypted")
         return url.rstrip("/")
 
     @field_validator("key")
     @classmethod
     def _check_key(cls, key: SecretStr) -> SecretStr:
         if not re.fullmatch("[!-~]+", key.get_secret_value()):
-            raise ValueError("must be one word of printable characters, since it is sent in a header")
+            raise ValueError("must be printable ASCII characters without spaces, since it is sent in a header")
         return key
 
 
@@ -320,52 +320,52 @@ class ChatbotPart(StrictModel):
     """One chatbot: a source of events."""
 
     serial_number: Annotated[TextSetting, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="The chatbot's id, `SerialNumber` in its events.", examples=["59001dd73709417321c58b11693183a2"]
+        description="Id of the chatbot, `SerialNumber` in its events.", examples=["59001dd73709417321c58b11693183a2"]
     )
     signing_keys: Annotated[
         list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         default=[],
-        description="The vendor's Sign Key; several while a key is being changed, the current one first.",
+        description="Sign Key from the vendor. While a key is being changed, a list with the current key first.",
         examples=[["${ACME_SIGN_KEY}"]],
     )
     signature_tolerance: Duration = _setting(
-        "15m", parse_duration, "How far a signature's time may be off; 0s does not look at it.", "0s"
+        "15m", parse_duration, "Maximum difference between a signature's time and now; 0s turns this check off.", "0s"
     )
     ack: Ack = Field(
         default=Ack.QUEUED,
-        description="Whether the sender is told success when an event is stored (`queued`), or when all its "
-        "deliveries have arrived (`relayed`).",
+        description="Moment of success for the sender: once the event is stored (`queued`), or once all its "
+        "deliveries are delivered (`relayed`).",
     )
     ack_within: PositiveDuration = _setting(
-        "10s", parse_duration, "How long `ack: relayed` waits for the deliveries.", "5s"
+        "10s", parse_duration, "Time that `ack: relayed` waits for the deliveries.", "5s"
     )
     test_when: str | None = Field(
         default=None,
-        description="An expression; an event for which it is true is stored, answered as a test, and not delivered.",
+        description="Expression; events for which it is true are tests: stored, answered as a test, and not delivered.",
         examples=['Email.endswith("@example.org")'],
     )
     insecure_skip_verify: bool = Field(
-        default=False, description="Whether events are taken without a signature: anybody can then send leads."
+        default=False, description="If true, events are accepted without a signature, so anybody can send leads."
     )
     pull: PullPart | None = Field(
-        default=None, description="Where `leadbridge backfill` asks for leads that were missed."
+        default=None, description="Access to the vendor's API, for missed leads: see `leadbridge backfill`."
     )
-    routes: list[RoutePart] = Field(default=[], description="Where its events go.")
-    tests: list[TestPart] = Field(default=[], description="What is expected of its routes; see `leadbridge test`.")
+    routes: list[RoutePart] = Field(default=[], description="Routes of its events to destinations.")
+    tests: list[TestPart] = Field(default=[], description="Tests of its routes; see `leadbridge test`.")
 
 
 class ConfigPart(StrictModel):
     """The whole configuration. With a folder of files, each section is merged by name."""
 
-    server: ServerPart = Field(default_factory=ServerPart, description="The two listeners.")
-    store: StorePart = Field(default_factory=StorePart, description="Where events and deliveries are kept.")
-    alerts: AlertsPart = Field(default_factory=AlertsPart, description="Who is told when something needs a person.")
+    server: ServerPart = Field(default_factory=ServerPart, description="Settings of the two listeners.")
+    store: StorePart = Field(default_factory=StorePart, description="Storage of events and deliveries.")
+    alerts: AlertsPart = Field(default_factory=AlertsPart, description="Alerts to people.")
     plugins: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = Field(
         default=[],
-        description="Folders whose `*.py` files bring transforms and connectors of your own, relative to this file; a "
-        "file whose name begins with `_` is left to the others to import, and one with `test_` to pytest.",
+        description="Folders with your own transforms and connectors in `*.py` files. A relative path starts at the "
+        "folder of this file. Files whose names begin with `_` or `test_` are not loaded as plug-ins.",
         examples=[["./plugins"]],
     )
-    destinations: dict[str, DestinationPart] = Field(default={}, description="The accounts to deliver to, by name.")
-    chatbots: dict[str, ChatbotPart] = Field(default={}, description="The sources of events, by name.")
+    destinations: dict[str, DestinationPart] = Field(default={}, description="Accounts to deliver to, by name.")
+    chatbots: dict[str, ChatbotPart] = Field(default={}, description="Sources of events, by name.")

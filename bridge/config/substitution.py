@@ -1,7 +1,7 @@
 """`${VAR}`, `${VAR:-default}` and `${file:PATH}` in the values of a configuration file.
 
-They are filled in after the YAML has been read, in texts only: whatever a secret holds, it cannot change the structure
-of the file. `$${` stands for a plain `${`.
+They are filled in after the YAML was parsed, and in texts only, so that no secret can change the structure of the file.
+`$${` stands for a plain `${`.
 """
 
 import re
@@ -19,27 +19,27 @@ _FILE_LIMIT: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class _FilledIn:
+class _TextPart:
     text: str
     origin: Origin
     variable: str = ""
 
 
 class _ReferenceError(ValueError):
-    """A `${…}` that cannot be filled in."""
+    """Error for a `${…}` that cannot be filled in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """Fills in the references of one file."""
+    """Replacement of the references in one file."""
 
     environ: Mapping[str, str]
     folder: FilePath
-    """Where relative paths of `${file:PATH}` start."""
+    """Folder where relative paths of `${file:PATH}` start."""
     findings: Findings
 
     def fill(self, node: Node, path: ConfigPath = ()) -> Node:
-        """Give the tree with its references filled in; what cannot be filled in is noted and left empty."""
+        """Return the tree with its references filled in. A reference with a fault is reported and left empty."""
         if isinstance(node, MapNode):
             return replace(node, items={key: self.fill(value, (*path, key)) for key, value in node.items.items()})
         if isinstance(node, ListNode):
@@ -50,43 +50,43 @@ class Substitution:
         text = scalar.value
         if not isinstance(text, str) or "${" not in text:
             return scalar
-        parts: list[_FilledIn] = []
+        parts: list[_TextPart] = []
         end = 0
-        for found in _REFERENCE.finditer(text):
-            parts.append(_FilledIn(text[end : found.start()], Origin.WRITTEN))
-            end = found.end()
+        for match in _REFERENCE.finditer(text):
+            parts.append(_TextPart(text[end : match.start()], Origin.WRITTEN))
+            end = match.end()
             try:
-                parts.append(self._reference(found))
+                parts.append(self._reference(match))
             except _ReferenceError as error:
-                line = text.count("\n", 0, found.start()) + 1
-                column = found.start() - text.rfind("\n", 0, found.start())
-                self.findings.spoil(path, position_inside(scalar, line, column), str(error))
+                line = text.count("\n", 0, match.start()) + 1
+                column = match.start() - text.rfind("\n", 0, match.start())
+                self.findings.invalidate(path, position_inside(scalar, line, column), str(error))
                 return replace(scalar, value="", origin=Origin.OUTSIDE)
-        parts.append(_FilledIn(text[end:], Origin.WRITTEN))
+        parts.append(_TextPart(text[end:], Origin.WRITTEN))
         return _joined(scalar, parts)
 
-    def _reference(self, found: re.Match[str]) -> _FilledIn:
-        inside, closed = found[1], found[2]
+    def _reference(self, match: re.Match[str]) -> _TextPart:
+        inside, closed = match[1], match[2]
         if inside is None:
-            return _FilledIn("${", Origin.WRITTEN)
+            return _TextPart("${", Origin.WRITTEN)
         if not closed:
             raise _ReferenceError("`${` is never closed; a plain `${` is written `$${`")
         if inside.startswith("file:"):
-            return _FilledIn(self._read(inside.removeprefix("file:").strip()), Origin.OUTSIDE)
+            return _TextPart(self._read(inside.removeprefix("file:").strip()), Origin.OUTSIDE)
         name = _NAME.fullmatch(inside)
         if not name:
             raise _ReferenceError("`${…}` holds NAME, NAME:-default or file:PATH; a plain `${` is written `$${`")
         value = self.environ.get(name[1])
         if value or (value is not None and not name[2]):
-            return _FilledIn(value, Origin.OUTSIDE)
+            return _TextPart(value, Origin.OUTSIDE)
         if not name[2]:
             raise _ReferenceError(
-                f"the environment variable {name[1]} is not set: set it, or give a default: ${{{name[1]}:-…}}"
+                f"the environment variable {name[1]} is not set: set it, or write a default: ${{{name[1]}:-…}}"
             )
-        return _FilledIn(name[3], Origin.DEFAULT, name[1])
+        return _TextPart(name[3], Origin.DEFAULT, name[1])
 
     def _read(self, name: str) -> str:
-        """Read a mounted secret, without the line break at its end that editors leave."""
+        """Return a mounted secret, without the line break that editors add at the end."""
         path = self.folder / name
         try:
             if not path.is_file():  # a device or a pipe could be read for ever
@@ -106,7 +106,7 @@ class Substitution:
             raise _ReferenceError(f"the file {name} is not text in UTF-8") from None
 
 
-def _joined(scalar: Scalar, parts: list[_FilledIn]) -> Scalar:
+def _joined(scalar: Scalar, parts: list[_TextPart]) -> Scalar:
     origins = {part.origin for part in parts if part.text or part.variable}
     origin = next((each for each in (Origin.OUTSIDE, Origin.DEFAULT) if each in origins), Origin.WRITTEN)
     variables = tuple(part.variable for part in parts if part.variable)

@@ -1,4 +1,4 @@
-"""Durations, sizes and addresses as the configuration writes them. Pure."""
+"""Durations, sizes and addresses in the notation of the configuration. Pure."""
 
 import re
 from typing import Annotated, Final
@@ -16,29 +16,29 @@ _PORTS: Final = 65_536
 
 
 def parse_duration(text: object) -> float:
-    """Read `500ms`, `30s`, `5m`, `12h`, `30d`; gives seconds. 0 needs no unit. Raises ValueError."""
-    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if found:
-        return float(found[1]) * _SECONDS[found[2]]
+    """Return a duration such as `500ms`, `30s`, `5m`, `12h`, `30d` in seconds. 0 needs no unit. Raises ValueError."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match:
+        return float(match[1]) * _SECONDS[match[2]]
     if text == 0 and not isinstance(text, bool):
         return 0.0
     raise ValueError("must be a duration such as 30s, 5m, 12h or 30d")
 
 
 def parse_size(text: object) -> int:
-    """Read `512B`, `256KiB`, `1MiB`, `1GiB`; gives bytes. Raises ValueError."""
-    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
-    if not found or not int(found[1]):
+    """Return a size such as `512B`, `256KiB`, `1MiB`, `1GiB` in bytes. Raises ValueError."""
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if not match or not int(match[1]):
         raise ValueError("must be a size such as 256KiB or 1MiB")
-    return int(found[1]) * _BYTES[found[2]]
+    return int(match[1]) * _BYTES[match[2]]
 
 
 def parse_address(text: object) -> ListenAddress:
-    """Read `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for all addresses. Raises ValueError."""
-    found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
-    if not found or int(found["port"]) >= _PORTS:
+    """Return an address: `127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all addresses. Raises ValueError."""
+    match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if not match or int(match["port"]) >= _PORTS:
         raise ValueError("must be an address and a port, such as 127.0.0.1:8081 or [::1]:8081")
-    return ListenAddress(found["v6"] or found["name"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - asked for by `:8080`
+    return ListenAddress(match["v6"] or match["name"] or "0.0.0.0", int(match["port"]))  # noqa: S104 - asked for by `:8080`
 
 
 def _some_time(seconds: float) -> float:
@@ -53,17 +53,17 @@ _WRITTEN: Final = {
     "examples": ["30s", "5m", "12h", "30d"],
 }
 Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema({"anyOf": [_WRITTEN, {"const": 0}]})]
-"""Seconds; 0 is allowed."""
+"""Number of seconds; 0 is allowed."""
 PositiveDuration = Annotated[
     float, PlainValidator(parse_duration), AfterValidator(_some_time), WithJsonSchema({**_WRITTEN})
 ]
-"""Seconds, more than 0."""
+"""Number of seconds, more than 0."""
 ByteSize = Annotated[
     int,
     PlainValidator(parse_size),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
 ]
-"""Bytes, more than 0."""
+"""Number of bytes, more than 0."""
 ListenSetting = Annotated[
     ListenAddress,
     PlainValidator(parse_address),

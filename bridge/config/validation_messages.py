@@ -1,6 +1,6 @@
-"""What a validator found, in the words of the configuration: what is wrong, and what would be right. Pure.
+"""Problems for the errors of pydantic models: the fault and the correction, in terms of the configuration. Pure.
 
-Works for the models of this package and for those that connectors bring along.
+Covers the models of this package and those of connectors.
 """
 
 from collections.abc import Iterable, Mapping
@@ -59,19 +59,19 @@ _SHOWN_KEYS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ErrorReporter:
-    """Turns the errors of one model into problems of the configuration."""
+    """Conversion of one model's validation errors into problems of the configuration."""
 
     findings: Findings
     root: Node
-    """The whole configuration, for the places."""
+    """The whole configuration, for the positions."""
     path: ConfigPath
-    """Where the model's values stand in it."""
+    """Path of the model's values."""
     model: type[BaseModel]
     also_known: Iterable[str] = ()
-    """Keys that may stand beside the model's own, for suggestions."""
+    """Further keys that are allowed beside the model's own, for suggestions."""
 
     def report(self, error: ValidationError) -> None:
-        """Note all that a validation found."""
+        """Add a problem for each error of a validation."""
         for each in error.errors(include_url=False):
             self._one(each)
 
@@ -98,12 +98,12 @@ class ErrorReporter:
         return f"unknown key; known here: {', '.join(sorted(known))}"
 
     def _fields(self, location: ConfigPath) -> dict[str, FieldInfo]:
-        """Give the fields, by the names that the configuration uses, of the models at a location."""
+        """Return the fields of the models at a location, by their names in the configuration."""
         models = [self.model]
         for key in location:
             if isinstance(key, str):
-                found = [fields[key] for fields in map(_by_name, models) if key in fields]
-                models = [model for field in found for model in _models_in(field.annotation)] or models
+                fields_here = [fields[key] for fields in map(_by_name, models) if key in fields]
+                models = [model for field in fields_here for model in _models_in(field.annotation)] or models
         return {name: field for model in models for name, field in _by_name(model).items()}
 
 
@@ -112,21 +112,21 @@ def _by_name(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
-    """Give the keys that a model takes, as the configuration writes them."""
+    """Return the keys of a model as the configuration writes them."""
     return list(_by_name(model))
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:
-    """Find the models that a type is made of: itself, or what its unions, lists and maps hold."""
+    """Return the models in a type: itself, or the members of its unions, lists and maps."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def _message(error: ErrorDetails) -> str:
-    """Say what a value must be."""
+    """Return the description of a valid value."""
     kind, context = error["type"], error.get("ctx", {})
-    if kind not in _PYDANTICS_OWN:  # a connector's own kind of error comes with its own words
+    if kind not in _PYDANTICS_OWN:  # a connector's own kind of error has its own message
         return error["msg"]
     if "error" in context:
         return str(context["error"])
@@ -134,14 +134,14 @@ def _message(error: ErrorDetails) -> str:
         words, bound = _BOUNDS[kind]
         return words.format(context.get(bound))
     if kind == "string_pattern_mismatch":
-        return f"must look like {context.get('pattern')}, as a regular expression"
+        return f"must match the regular expression {context.get('pattern')}"
     if kind in _CHOICES:
         return _choice(str(context.get(_CHOICES[kind], "")), error.get("input"))
-    return _SHAPES.get(kind, "is not a value that can stand here")
+    return _SHAPES.get(kind, "is not a valid value")
 
 
 def _choice(expected: str, given: object) -> str:
-    """Say what can be chosen; pydantic writes it as `'a', 'b' or 'c'`."""
+    """Return the choices. Pydantic writes them as `'a', 'b' or 'c'`."""
     words = expected.replace("'", "`")
     hint = did_you_mean(given, expected.split("'")[1::2]) if isinstance(given, str) else ""
     return f"must be {words}{hint}"
@@ -151,5 +151,5 @@ def _sentence(description: str | None) -> str:
     if not description:
         return ""
     first = description.partition(". ")[0].rstrip(".")
-    # An abbreviation at the beginning stays as it is.
+    # An abbreviation at the beginning keeps its capitals.
     return f": {first if first[1:2].isupper() else first[:1].lower() + first[1:]}"

@@ -1,9 +1,9 @@
-"""Reading YAML into a tree that knows its places. Pure.
+"""Parsing of YAML into a tree with positions. Pure.
 
-Built on PyYAML's events instead of its loader, for three reasons. Places: a loader drops them. Hostile files: a budget
-is kept while the events come, so that a file is refused before it has grown. And types: of YAML 1.1's ideas about
-plain words only those are kept that nobody trips over: `true`, `false`, `null`, and numbers as JSON writes them. `NO`
-is Norway, `12:30` is a time, `0049123` is a phone number, and a long run of digits is an id; all of them stay text.
+It is built on PyYAML's events instead of its loader for three reasons. A loader drops positions. A budget refuses
+hostile files while they are parsed, before they use much memory. And of YAML 1.1's special words only `true`, `false`,
+`null` and numbers in JSON's notation are kept: `NO` (Norway), `12:30` (a time), `0049123` (a phone number) and long
+runs of digits (ids) stay text.
 """
 
 import re
@@ -17,13 +17,13 @@ from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Posit
 from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, SourceSpan, find_node, key_position, plain
 
 FILE_LIMIT: Final = 1024 * 1024
-"""Bytes of one file."""
+"""Maximum size of one file in bytes."""
 _SCALAR_LIMIT: Final = 65_536
 _NODE_LIMIT: Final = 60_000  # 1,000 chatbots in one file take about 35,000
 _DEPTH_LIMIT: Final = 32
 
-# The C one is ten times as fast. All wheels of PyYAML have it; a build of one's own without libyaml falls back to the
-# other, under which the same limits hold and the worst file takes some two seconds.
+# The C loader is ten times as fast. All wheels of PyYAML contain it; a build without libyaml uses the other one, which
+# keeps the same limits and takes about two seconds for the worst file.
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE: Final = re.compile(
     "[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -34,26 +34,26 @@ _INTEGER: Final = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
 _DECIMAL: Final = re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
 _QUOTE_TEMPLATE: Final = 'a template must be in quotes: "{{ … }}"'
 _KEY_EXPECTED: Final = (
-    "a key is expected: check the indentation, and put a text that begins with a quote in other quotes as a whole"
+    "a key is expected: check the indentation, and if a text begins with a quote, put the whole text in other quotes"
 )
 _WORDINGS: Final = (
-    ("mapping values are not allowed", "a `: ` where none can be: put the text in quotes, or check the indentation"),
+    ("mapping values are not allowed", "unexpected `: `: put the text in quotes, or check the indentation"),
     ("that cannot start any token", "a text cannot begin with this character: put it in quotes"),
-    ("unknown escape character", "`\\` before this character means nothing in double quotes: use single quotes"),
-    ("could not find expected ':'", "a key without its `:`, or a line that is indented too little"),
+    ("unknown escape character", "`\\` before this character has no meaning in double quotes: use single quotes"),
+    ("could not find expected ':'", "a `:` is missing after a key, or a line needs more indentation"),
     ("did not find expected key", _KEY_EXPECTED),
     ("expected <block end>", _KEY_EXPECTED),
-    ("did not find expected '-' indicator", "a `- ` is expected: check the indentation of the list"),
-    ("',' or ']'", "a `,` or `]` is expected: close the list, or put the text in quotes"),
-    ("',' or '}'", "a `,` or `}` is expected: close the map, or put the text in quotes"),
+    ("did not find expected '-' indicator", "expected `- `: check the indentation of the list"),
+    ("',' or ']'", "expected `,` or `]`: close the list, or put the text in quotes"),
+    ("',' or '}'", "expected `,` or `}`: close the map, or put the text in quotes"),
     ("alphabetic or numeric character", "a text cannot begin with `*` or `&`: put it in quotes"),
-    ("<document start>", "nothing can follow here: put the text in quotes as a whole"),
-    ("nesting depth", f"more than {_DEPTH_LIMIT} levels deep: no setting lies there"),
+    ("<document start>", "unexpected text after a value: put the whole text in quotes"),
+    ("nesting depth", f"more than {_DEPTH_LIMIT} levels deep: no setting is that deep"),
 )
 
 
 class _UnreadableError(Exception):
-    """A fault after which the rest of a file cannot be read."""
+    """Error after which the rest of a file cannot be parsed."""
 
     def __init__(self, place: Position, message: str) -> None:
         super().__init__(message)
@@ -62,12 +62,12 @@ class _UnreadableError(Exception):
 
 
 def read_yaml(file: str, text: str, findings: Findings) -> MapNode | None:
-    """Read one file. Notes what is wrong in `findings` and gives None where the file cannot be used at all.
+    """Parse one file; add problems to `findings` and return None if the file cannot be used at all.
 
     Args:
-        file: Its name as the user gave it.
-        text: What is in it.
-        findings: Where problems go.
+        file: Name of the file as the user gave it.
+        text: Content of the file.
+        findings: Receives the problems.
     """
     composer = _Composer(file, text, findings)
     try:
@@ -89,23 +89,23 @@ def read_yaml(file: str, text: str, findings: Findings) -> MapNode | None:
 
 @dataclass(slots=True)
 class _Composer:
-    """Makes nodes of events, within a budget."""
+    """Composer of nodes from events, within a budget."""
 
     file: str
     text: str
     findings: Findings
     path: ConfigPath = ()
-    """Where the reading has come to."""
+    """Path of the value that is being parsed."""
     _left: int = _NODE_LIMIT
     _anchors: dict[str, tuple[Node, int]] = field(default_factory=dict)
     _events: Iterator[Any] = field(default_factory=lambda: iter(()))
 
     def document(self) -> Node:
-        """Read the file's one document."""
+        """Return the single document of the file."""
         bad = _UNPRINTABLE.search(self.text)
         if bad:
             place = _place_at(self.file, self.text, bad.start())
-            raise _UnreadableError(place, f"holds a character (U+{ord(bad[0]):04X}) that a text file does not have")
+            raise _UnreadableError(place, f"contains the control character U+{ord(bad[0]):04X}: remove it")
         self._events = yaml.parse(self.text, Loader=_LOADER)
         next(self._events)
         event = next(self._events)
@@ -116,7 +116,10 @@ class _Composer:
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
             self.path = ()
-            raise _UnreadableError(self._place(event), "a second document begins: use one file for each, in a folder")
+            raise _UnreadableError(
+                self._place(event),
+                "a second document begins here: put each document into a file of its own, in one folder",
+            )
         return node
 
     def _node(self, event: Any, path: ConfigPath) -> Node:  # noqa: ANN401 - PyYAML's events have no types
@@ -128,7 +131,7 @@ class _Composer:
         if event.tag is not None:
             raise _UnreadableError(place, f"tags such as `{event.tag[:40]}` are not allowed: remove it")
         if len(path) > _DEPTH_LIMIT:
-            raise _UnreadableError(place, f"more than {_DEPTH_LIMIT} levels deep: no setting lies there")
+            raise _UnreadableError(place, f"more than {_DEPTH_LIMIT} levels deep: no setting is that deep")
         before = self._left
         if isinstance(event, yaml.ScalarEvent):
             node: Node = self._scalar(event, place)
@@ -143,18 +146,18 @@ class _Composer:
     def _spend(self, nodes: int, place: Position) -> None:
         self._left -= nodes
         if self._left < 0:
-            raise _UnreadableError(place, f"holds more than {_NODE_LIMIT:,} values: split the file")
+            raise _UnreadableError(place, f"has more than {_NODE_LIMIT:,} values: split the file")
 
     def _alias(self, event: Any, place: Position) -> Node:  # noqa: ANN401 - PyYAML's events have no types
         if event.anchor not in self._anchors:
-            raise _UnreadableError(place, f"there is no `&{event.anchor[:40]}` above that is complete")
+            raise _UnreadableError(place, f"there is no complete `&{event.anchor[:40]}` above this alias")
         node, size = self._anchors[event.anchor]
         self._spend(size, place)
         return node
 
     def _scalar(self, event: Any, place: Position) -> Scalar:  # noqa: ANN401 - PyYAML's events have no types
         if len(event.value) > _SCALAR_LIMIT:
-            raise _UnreadableError(place, f"a text of more than {_SCALAR_LIMIT:,} characters: shorten it")
+            raise _UnreadableError(place, f"a text with more than {_SCALAR_LIMIT:,} characters: shorten it")
         value = event.value if event.style else _resolve(event.value)
         return Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index))
 
@@ -174,7 +177,7 @@ class _Composer:
             if key == "<<" and not event.style:
                 merged += self._merged(value)
             elif key in node.items:
-                self.findings.spoil((*path, key), at, f"given twice: the first is at {node.keys[key]}")
+                self.findings.invalidate((*path, key), at, f"given twice: the first is at {node.keys[key]}")
             else:
                 node.items[key] = value
                 node.keys[key] = at
@@ -191,16 +194,16 @@ class _Composer:
         if isinstance(event, yaml.MappingStartEvent) and event.flow_style:
             raise _UnreadableError(place, _QUOTE_TEMPLATE)
         if not isinstance(event, yaml.ScalarEvent) or event.tag is not None or event.anchor is not None:
-            raise _UnreadableError(place, "a key is a plain text: put it in quotes")
+            raise _UnreadableError(place, "a key must be plain text: put it in quotes")
         if not event.value or len(event.value) > _SCALAR_LIMIT:
-            raise _UnreadableError(place, "a key is missing before this `:`, or far too long")
+            raise _UnreadableError(place, "a key is missing before this `:`, or is too long")
         return str(event.value)
 
     def _merged(self, node: Node) -> list[MapNode]:
-        found = node.items if isinstance(node, ListNode) else [node]
-        maps = [each for each in found if isinstance(each, MapNode)]
-        if len(maps) != len(found):
-            raise _UnreadableError(node.place, "`<<` takes over the keys of a map: `<<: *name`")
+        sources = node.items if isinstance(node, ListNode) else [node]
+        maps = [each for each in sources if isinstance(each, MapNode)]
+        if len(maps) != len(sources):
+            raise _UnreadableError(node.place, "`<<` needs a map, such as `<<: *name`")
         return maps
 
     def _place(self, event: Any) -> Position:  # noqa: ANN401 - PyYAML's events have no types
@@ -222,12 +225,12 @@ def _place_at(file: str, text: str, index: int) -> Position:
 
 
 def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Position, str]:
-    """Say what PyYAML found in the words of somebody who writes YAML now and then."""
+    """Return the position and a readable description of an error from PyYAML."""
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
     opened = getattr(error, "context_mark", None)
     if opened and (mark is None or mark.index >= len(text.rstrip())):
-        return Position(file, opened.line + 1, opened.column + 1), "what is opened here is never closed"
+        return Position(file, opened.line + 1, opened.column + 1), "this is never closed"
     if mark is None:
         return Position(file, 1, 1), problem
     lines = text.split("\n")
@@ -238,35 +241,35 @@ def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Position, str
     if "${" in line:
         return place, 'inside [ ] and { } a variable must be in quotes: "${NAME}"'
     if line[mark.column : mark.column + 1] == "\t":
-        return place, "a tab: indent with spaces"
+        return place, "a tab: indent with spaces instead"
     return place, next((ours for theirs, ours in _WORDINGS if theirs in problem), problem)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SourceTree:
-    """The files of a configuration as they were read: merged, with their variables filled in."""
+    """The merged files of a configuration, with their variables filled in."""
 
     root: MapNode
 
     def at_key(self, path: ConfigPath, message: str) -> ConfigProblem:
-        """Place what there is to say of a key; where it is missing, at the last one on the way to it."""
+        """Return a problem at the position of a key, or of the last key that exists on the path."""
         place = key_position(self.root, path)
         return ConfigProblem(place.file, place.line, place.column, dotted_path(path), message)
 
     def at_value(self, path: ConfigPath, message: str) -> ConfigProblem:
-        """Place what there is to say of a value; one that spans lines is placed at its key, as a missing one is."""
+        """Return a problem at the position of a value. For values of several lines it is the key's position."""
         followed, node = find_node(self.root, path)
         if followed != path or not isinstance(node, Scalar):
             return self.at_key(path, message)
         return ConfigProblem(node.place.file, node.place.line, node.place.column, dotted_path(path), message)
 
     def value(self, path: ConfigPath) -> Any:  # noqa: ANN401 - a JSON value
-        """Give what stands at a path, without places; None where there is nothing."""
+        """Return the value at a path without positions; None if there is none."""
         followed, node = find_node(self.root, path)
         return plain(node) if followed == path else None
 
     def from_outside(self) -> set[str]:
-        """Give the texts that variables and secret files have been filled into: they are not to be shown."""
+        """Return the texts with values from variables or secret files, which must not be shown."""
         return {str(each.value) for each in _scalars(self.root) if each.origin is Origin.OUTSIDE}
 
 

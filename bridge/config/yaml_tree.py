@@ -1,4 +1,4 @@
-"""A configuration file as a tree of values that know where they stand. Pure."""
+"""Tree of a configuration file whose nodes have positions. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from bridge.config.diagnostics import ConfigPath, Position
 
 
 class Origin(StrEnum):
-    """Where a text came from: what a message may show of it, and whether a secret is where it should be."""
+    """Origin of a text, which decides if a message may show it and if a secret is stored safely."""
 
     WRITTEN = "written"
-    """All of it stands in the file."""
+    """The whole text is in the file."""
     DEFAULT = "default"
-    """The defaults of its variables, which stand in the file too."""
+    """Some of the text is the default of a variable, which is in the file too."""
     OUTSIDE = "outside"
-    """Some of it came from the environment or from another file: it is not to be shown."""
+    """Some of the text is from the environment or another file; it must not be shown."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SourceSpan:
-    """The part of a file that a scalar was read from."""
+    """Part of a file that a scalar was parsed from."""
 
     source: str
-    """The whole text of the file."""
+    """Whole text of the file."""
     start: int
     end: int
 
@@ -38,7 +38,7 @@ class Scalar:
     span: SourceSpan
     origin: Origin = Origin.WRITTEN
     variables: tuple[str, ...] = ()
-    """The environment variables whose defaults it holds."""
+    """Environment variables whose defaults are in the value."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,19 +51,19 @@ class ListNode:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MapNode:
-    """A map. All keys are text, as written."""
+    """A map. All keys are text, as in the file."""
 
     place: Position
     items: dict[str, "Node"]
     keys: dict[str, Position]
-    """Where each key stands."""
+    """Position of each key."""
 
 
 Node = Scalar | ListNode | MapNode
 
 
 def plain(node: Node) -> Any:  # noqa: ANN401 - a JSON value
-    """Give the value without its places."""
+    """Return the value without positions."""
     if isinstance(node, MapNode):
         return {key: plain(value) for key, value in node.items.items()}
     if isinstance(node, ListNode):
@@ -72,7 +72,7 @@ def plain(node: Node) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def from_outside(node: Node, path: ConfigPath = ()) -> Iterator[ConfigPath]:
-    """Find the texts that variables and secret files have been filled into, each by its path from the node."""
+    """Return the paths, from the node on, of texts with values from variables or secret files."""
     if isinstance(node, Scalar):
         if node.origin is Origin.OUTSIDE:
             yield path
@@ -83,9 +83,9 @@ def from_outside(node: Node, path: ConfigPath = ()) -> Iterator[ConfigPath]:
 
 
 def find_node(node: Node, path: ConfigPath) -> tuple[ConfigPath, Node]:
-    """Follow a path as far as it leads, and give the part followed and what is there.
+    """Follow a path as far as possible; return the part that was followed and the node there.
 
-    Elements that lead nowhere are passed over: a validator may put its own words between the keys.
+    Unknown elements are skipped, because validators insert words of their own between the keys.
     """
     followed: ConfigPath = ()
     for key in path:
@@ -105,7 +105,7 @@ def _child(node: Node, key: str | int) -> Node | None:
 
 
 def key_position(root: Node, path: ConfigPath) -> Position:
-    """Find where the key at a path stands; where it is missing, the last key on the way to it."""
+    """Return the position of the key at a path, or of the last key that exists on the path."""
     followed, node = find_node(root, path)
     parent = find_node(root, followed[:-1])[1]
     if followed and isinstance(parent, MapNode):
@@ -114,14 +114,14 @@ def key_position(root: Node, path: ConfigPath) -> Position:
 
 
 def position_inside(scalar: Scalar, line: int, column: int | None) -> Position:
-    """Find where in the file a position inside a scalar's text is; the scalar's own place where that cannot be told.
+    """Return the position in the file of a line and column inside a scalar's text.
 
-    A text that had variables in it is not what stands in the file, so positions in it mean nothing there.
+    Returns the scalar's own position if the text contains values of variables or cannot be matched with the file.
 
     Args:
         scalar: The text.
-        line: Line in it, from 1.
-        column: Column in that line, from 1; None means the line's first character that is not a space.
+        line: Line in the text, from 1.
+        column: Column in that line, from 1; None means the first character that is not a space.
     """
     value = scalar.value
     if not isinstance(value, str) or scalar.origin is not Origin.WRITTEN:
@@ -141,9 +141,9 @@ def _place(scalar: Scalar, index: int) -> Position:
 
 
 def _index_in_file(span: SourceSpan, value: str, offset: int) -> int | None:
-    """Walk a text and what it was read from side by side, up to an offset of the text.
+    """Return the index in the file for an offset in a text; None if text and file differ.
 
-    Plain, quoted, literal and folded scalars differ from their text in white space, quotes and escapes only.
+    Plain, quoted, literal and folded scalars differ from their source only in white space, quotes and escapes.
     """
     source = span.source
     index = span.start
@@ -152,17 +152,17 @@ def _index_in_file(span: SourceSpan, value: str, offset: int) -> int | None:
     elif source[index : index + 1] in {"'", '"'}:
         index += 1
     for character in value[:offset]:
-        found = _match(source, index, span.end, character)
-        if found is None:
+        end = _match(source, index, span.end, character)
+        if end is None:
             return None
-        index = found + 1
+        index = end + 1
     if offset >= len(value):
         return index
     return _match(source, index, span.end, value[offset])
 
 
 def _match(source: str, index: int, end: int, character: str) -> int | None:
-    """Find the end of what stands for a character, from an index on; None where the two have parted."""
+    """Return the index of a character in the file, from an index on; None if text and file differ."""
     if character.isspace():
         if source[index] == "\\" and source[index + 1] in "nt ":
             return index + 1

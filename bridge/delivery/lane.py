@@ -215,7 +215,7 @@ class Lane:
         if prepared.slow:
             self.state.in_thread.update(delivery.id for delivery in prepared.slow)
             self._tasks.start(self._map_in_thread(prepared.slow, now))
-        await self._settle_unmapped(prepared.spoiled)
+        await self._settle_unmapped(prepared.dead_letters)
 
     async def _map_in_thread(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Map slow deliveries in a thread, so that the others do not wait. After a refresh they are read anew."""
@@ -227,7 +227,7 @@ class Lane:
             in_thread.discard(delivery.id)
             self.state.ready.extend(prepared.ready)
             self._wake.set()
-            await self._settle_unmapped(prepared.spoiled)
+            await self._settle_unmapped(prepared.dead_letters)
 
     async def _settle_unmapped(self, settlements: Sequence[Settlement]) -> None:
         if settlements:

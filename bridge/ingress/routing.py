@@ -14,8 +14,8 @@ from bridge.event import (
     serial_number,
 )
 from bridge.identity import Identity
-from bridge.mapping.budget import CONDITION_STEPS, Budget, InlineBudget, in_force, spending
-from bridge.mapping.mapping import variables
+from bridge.mapping.budget import CONDITION_STEPS, Budget, InlineBudget, budget_in_force, spending
+from bridge.mapping.mapping import event_variables
 from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import ExpressionError
 
@@ -104,9 +104,9 @@ def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]
     if condition is None:
         return True, None
     try:
-        if isinstance(in_force(), InlineBudget):
-            return bool(condition(variables(event))), None
+        if isinstance(budget_in_force(), InlineBudget):
+            return bool(condition(event_variables(event))), None
         with spending(Budget(CONDITION_STEPS)):  # of its own: the other conditions need not suffer
-            return bool(condition(variables(event))), None
+            return bool(condition(event_variables(event))), None
     except ExpressionError as error:
         return True, f"`when` failed on this event: {error.message}; fix it, then replay"

@@ -1,1 +1,1 @@
-"""Turns an event into the fields of a record."""
+"""Mapping of an event to the fields of a record."""

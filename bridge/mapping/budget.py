@@ -1,12 +1,12 @@
-"""How much work one lead may cause, counted while a record is made of it. Pure.
+"""The work that one lead may cause, counted while its record is built. Pure.
 
-The author of a configuration is trusted; the values come from strangers. So each operation whose cost depends on a
-value takes its cost from a budget before it runs, and fails with `LimitError` when nothing is left. The count depends
-on the values alone, not on the machine: the same lead under the same mapping ends the same way. Only `regex_replace`
-takes the time, and only on a long text with many matches.
+The author of a configuration is trusted; the values of a lead come from strangers. So each operation whose cost depends
+on a value takes its cost from a budget before it runs, and fails with `LimitError` when the budget is used up. The cost
+depends on the values alone, not on the machine: the same lead under the same mapping has the same result. Only
+`regex_replace` measures time, and only for many matches in a long text.
 
-One budget serves all that is made for one record. `spending` puts it in force for what is called inside; without one,
-each template, condition and transform has a budget of its own.
+All work for one record shares one budget. `spending` sets it for the calls inside; without it, each template, condition
+and transform has its own budget.
 """
 
 from collections.abc import ItemsView, KeysView, ValuesView
@@ -14,63 +14,63 @@ from contextvars import ContextVar, Token
 from typing import Final
 
 STEPS: Final = 100_000_000
-"""Steps that the making of one record may take. A step is about a nanosecond of work: 0.1 seconds in all."""
+"""Maximum number of steps for one record. A step is about a nanosecond of work, so this is about 0.1 seconds."""
 CONDITION_STEPS: Final = 10_000_000
-"""Steps that one `when` or `test_when` may take."""
+"""Maximum number of steps for one `when` or `test_when`."""
 INLINE_STEPS: Final = 2_000_000
-"""Steps that may be taken in the event loop, about two milliseconds. Work that needs more is done in a thread."""
+"""Maximum number of steps in the event loop, about two milliseconds. Longer work is done in a thread."""
 FIELD_TEXT: Final = 2_000_000
-"""Characters that one field of a record, or any text on the way to it, may have."""
+"""Maximum number of characters of a field, and of each intermediate text."""
 RECORD_TEXT: Final = 4_000_000
-"""Characters that all fields of a record may have together."""
-ITEM: Final = 300
-"""Steps that an element of a list takes wherever a list is gone through."""
+"""Maximum number of characters of all fields of a record together."""
+ITEM_STEPS: Final = 300
+"""Steps for an element of a list, each time the list is traversed."""
 _CHARACTER: Final = 10
-"""Steps that each character of a new text takes: it is also memory."""
+"""Steps for each character of a new text, which also takes memory."""
 
 
 class LimitError(ValueError):
-    """An operation that the values given would make too large. The message holds no value."""
+    """Error for an operation that the values would make too large. The message contains no value."""
 
 
 class InlineOverrun(BaseException):
-    """Work that takes longer than the event loop may be held up.
+    """Interruption of work that would block the event loop for too long.
 
-    It passes through all that handles errors, because nothing has failed.
+    It is no `Exception`, so that error handlers let it pass: nothing has failed.
     """
 
 
 class Budget:
-    """Counts down the steps that are left."""
+    """Counter of the steps that are left."""
 
     __slots__ = ("_left", "steps")
 
     def __init__(self, steps: int = STEPS) -> None:
         self.steps = steps
-        """How many there were at the beginning."""
+        """Number of steps at the start."""
         self._left = steps
 
     @property
     def spent(self) -> int:
-        """How many steps have been taken."""
+        """Return the number of steps taken."""
         return self.steps - self._left
 
     def charge(self, steps: int) -> None:
-        """Take steps; raises `LimitError` where not so many are left."""
+        """Take steps; raise `LimitError` if too few are left."""
         self._left -= steps
         if self._left < 0:
             self.exhausted()
 
     def charge_text(self, size: int) -> None:
-        """Take what it costs to make a text of `size` characters; raises `LimitError`."""
+        """Take the cost of a new text of `size` characters; raise `LimitError` if it is too long or too expensive."""
         if size > FIELD_TEXT:
             raise LimitError(f"the result would be longer than {FIELD_TEXT:,} characters")
         self.charge(size * _CHARACTER)
 
     def charge_value(self, value: object, rate: int = 1) -> None:
-        """Take what it costs to go through a value with all that is in it, at `rate` steps a character.
+        """Take the cost of traversing a value and everything in it, at `rate` steps per character.
 
-        A list may hold another one many times, so it may be far larger than the memory that it fills.
+        A list may contain the same list many times, so its content may be far larger than its memory.
         """
         if isinstance(value, str):
             self.charge(len(value) * rate)
@@ -81,18 +81,18 @@ class Budget:
             if isinstance(each, str):
                 self.charge(len(each) * rate)
             elif isinstance(each, list | tuple | dict | KeysView | ValuesView | ItemsView):
-                self.charge(len(each) * ITEM)
+                self.charge(len(each) * ITEM_STEPS)
                 waiting.extend(each)
                 if isinstance(each, dict):
                     waiting.extend(each.values())
 
     def exhausted(self) -> None:
-        """Raise the error of a budget in which nothing is left."""
+        """Raise the error of a used-up budget."""
         raise LimitError(f"takes more than {self.steps:,} steps for this event's values: shorten them first")
 
 
 class InlineBudget(Budget):
-    """The budget of work in the event loop. It ends with `InlineOverrun`, and the work is done again in a thread."""
+    """Budget of work in the event loop. It ends with `InlineOverrun`; then the work is repeated in a thread."""
 
     __slots__ = ()
 
@@ -100,7 +100,7 @@ class InlineBudget(Budget):
         super().__init__(INLINE_STEPS)
 
     def exhausted(self) -> None:
-        """Leave the event loop."""
+        """Interrupt the work."""
         raise InlineOverrun
 
 
@@ -117,17 +117,17 @@ class CompileBudget(Budget):
 _in_force: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
-in_force: Final = _in_force.get
-"""Returns the budget in force, or None."""
+budget_in_force: Final = _in_force.get
+"""Returns the current budget, or None."""
 
 
-def current() -> Budget:
-    """Return the budget in force, or a new one."""
+def current_budget() -> Budget:
+    """Return the current budget, or a new one."""
     return _in_force.get() or Budget()
 
 
 class spending:  # noqa: N801 - is used as a function; a generator would take five times as long
-    """Put a budget in force for all that is called inside."""
+    """Context in which all work takes its steps from one budget."""
 
     __slots__ = ("_budget", "_token")
 

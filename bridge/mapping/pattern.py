@@ -1,10 +1,10 @@
-r"""Regular expressions over a stranger's text. Pure.
+r"""Regular expressions over untrusted text. Pure.
 
-They run on RE2, whose time grows with the length of the text and never with the number of ways to read it. So it has
-no look-around and no back-references. Its error messages are put into words here, with the way to write it instead.
+They run on RE2, whose time grows with the length of the text and never with the number of possible matches. Therefore
+it has no look-around and no back-references. Its errors are replaced by messages that name the alternative.
 
-RE2 works on UTF-8. Texts are encoded once and searched as bytes: its wrapper would count characters for each match,
-and would misread letters beyond ASCII in a replacement.
+RE2 works on UTF-8. Texts are encoded once and searched as bytes, because its wrapper counts characters for each match
+and misreads letters beyond ASCII in a replacement.
 """
 
 import re
@@ -17,49 +17,49 @@ import re2  # type: ignore[import-untyped]  # has no annotations; `_Compiled` an
 
 from bridge.mapping import budget
 
-_MEMORY: Final = 4 * 1024 * 1024
-"""Bytes that RE2 may use for one pattern; with less a long list of Unicode classes would not fit."""
-_MATCH: Final = 2_000
-"""Steps that a match takes besides the search, in `replace`."""
-_INSTRUCTION: Final = 5_000
-"""Steps that an instruction of a compiled pattern takes from a `CompileBudget`."""
-_REFUSED: Final = 100_000_000
-"""Steps that a pattern takes from it that cannot be compiled."""
-_UNWATCHED: Final = 10_000_000
-"""Steps that searches could take at the worst before `replace` looks at the clock again."""
+_RE2_MEMORY: Final = 4 * 1024 * 1024
+"""Memory of RE2 for one pattern, in bytes. A long list of Unicode classes does not fit into less."""
+_MATCH_STEPS: Final = 2_000
+"""Steps for each match in `replace`, besides the search."""
+_INSTRUCTION_STEPS: Final = 5_000
+"""Steps of a `CompileBudget` for each instruction of a compiled pattern."""
+_INVALID_STEPS: Final = 100_000_000
+"""Steps of a `CompileBudget` for a pattern that cannot be compiled."""
+_CLOCK_STEPS: Final = 10_000_000
+"""Steps of searches in the worst case after which `replace` checks the time again."""
 _ESCAPE: Final = re.compile(r"\\(?:g<(\w+)>|([1-9]\d?)|(.?))", re.DOTALL)
 _CONTROLS: Final = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 _ANY_BYTE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\C")
-_LEAST_CONTINUATION: Final = 0x80
-_MOST_CONTINUATION: Final = 0xBF
+_MIN_CONTINUATION: Final = 0x80
+_MAX_CONTINUATION: Final = 0xBF
 _SURROUNDINGS: Final = "match the surrounding text too, and put the part that you want into a group `( )`"
-_INSTEAD: Final[tuple[tuple[str, str, str], ...]] = (
+_ALTERNATIVES: Final[tuple[tuple[str, str, str], ...]] = (
     (r"\(\?<?[=!]", "a look-around", _SURROUNDINGS),
-    (r"\(\?P$|\\[1-9]|\\k", "a back-reference", "write out what is repeated"),
+    (r"\(\?P$|\\[1-9]|\\k", "a back-reference", "write out the repeated part"),
     (r"\(\?>", "an atomic group", "write `(?:`, because RE2 never goes back"),
     (r"[*+?}]\+", "a possessive repetition", "leave out the second `+`, because RE2 never goes back"),
     (r"\(\?\(", "a condition", "write the alternatives with `|`"),
     (r"\(\?#", "a comment", "leave it out"),
     (r"\(\?[a-zA-Z-]*", "a flag", "it has `i`, `m`, `s` and `U`"),
     (r"\\Z", "`\\Z`", "write `\\z` for the end of the text"),
-    (r"\\[uUN]", "a character by its number", "write the character itself, or `\\x{20AC}`"),
+    (r"\\[uUN]", "a character by number", "write the character itself, or `\\x{20AC}`"),
 )
-"""Of RE2's errors: how what it complains of begins, its name, and what to write instead."""
+"""Start of the rejected part of a pattern, its name, and the alternative."""
 
 
 class PatternError(ValueError):
-    """A text that is not a pattern of RE2's. The message says what to write instead."""
+    """Error for a text that is no RE2 pattern. The message names the alternative."""
 
 
 class _Match(Protocol):
-    """What is used of a match of RE2's wrapper on bytes."""
+    """The used part of RE2's match on bytes."""
 
     def __getitem__(self, group: int | str) -> bytes | None: ...
     def span(self) -> tuple[int, int]: ...
 
 
 class _Compiled(Protocol):
-    """What is used of a pattern of RE2's wrapper."""
+    """The used part of RE2's compiled pattern."""
 
     groups: int
     groupindex: dict[str, int]
@@ -70,126 +70,128 @@ class _Compiled(Protocol):
 
 
 class Pattern:
-    """A compiled pattern. `compile_pattern` makes it."""
+    """A compiled pattern, created by `compile_pattern`."""
 
     def __init__(self, compiled: _Compiled) -> None:
         self._compiled = compiled
         self.size = compiled.programsize
         self.groups = compiled.groups
         self.names = compiled.groupindex
-        """The numbers of the groups that have a name."""
+        """Numbers of the named groups."""
 
     def extract(self, text: str, group: int | str) -> str:
-        """Return what a group finds where the pattern is found first, `""` where it is not. Raises `LimitError`."""
+        """Return a group of the first match, or `""` if there is no match. Raises `LimitError`."""
         encoded = _encoded(text)
-        budget.current().charge(len(encoded) * self.size)
-        found = self._compiled.search(encoded)
-        return _decoded(found[group] or b"") if found else ""
+        budget.current_budget().charge(len(encoded) * self.size)
+        match = self._compiled.search(encoded)
+        return _decoded(match[group] or b"") if match else ""
 
     def replacement(self, template: str) -> tuple[bytes | int, ...]:
-        r"""Read the text that comes in place of a match: pieces, and numbers of groups for `\1` and `\g<name>`.
+        r"""Return the parts of a replacement: texts, and numbers of groups for `\1` and `\g<name>`.
 
         Raises `PatternError` for a group that the pattern does not have.
         """
         pieces: list[bytes | int] = []
         at = 0
-        for found in _ESCAPE.finditer(template):
-            pieces.append(_encoded(template[at : found.start()]))
-            named, number, letter = found.groups()
+        for match in _ESCAPE.finditer(template):
+            pieces.append(_encoded(template[at : match.start()]))
+            named, number, letter = match.groups()
             pieces.append(_encoded(_control(letter)) if letter is not None else self._group(named or number))
-            at = found.end()
+            at = match.end()
         pieces.append(_encoded(template[at:]))
         return tuple(piece for piece in pieces if piece != b"")
 
     def replace(self, text: str, pieces: tuple[bytes | int, ...], clock: Callable[[], float] = time.thread_time) -> str:
-        """Put a replacement in place of each match. Raises `LimitError`.
+        """Replace each match. Raises `LimitError`.
 
-        A search is linear, but it may look far beyond the match that it finds, and then the next one looks at the
-        same text again. RE2 does not say how far it looked. So the time is taken where that could matter, which is
-        never so on texts of a usual length.
+        A search is linear, but it may read far beyond its match, and the next search then reads the same text again.
+        RE2 does not report how far it read. So the time is measured if that could matter, which never happens for texts
+        of a usual length.
         """
-        left = budget.current()
+        current = budget.current_budget()
         encoded = _encoded(text)
         total = len(encoded)
-        made: list[bytes] = []
+        result: list[bytes] = []
         at = size = 0
         last = (-1, -1)
-        left.charge(total * self.size)
-        unwatched, began = 0, clock() if total * self.size > _UNWATCHED // 1_000 else 0.0
-        for found in self._compiled.finditer(encoded):
-            start, end = span = found.span()
-            # After an empty match the wrapper finds it again, or goes on into the middle of a character.
+        current.charge(total * self.size)
+        steps_since_check, began = 0, clock() if total * self.size > _CLOCK_STEPS // 1_000 else 0.0
+        for match in self._compiled.finditer(encoded):
+            start, end = span = match.span()
+            # After an empty match the wrapper returns it again, or continues inside a character.
             if start == end and (
-                span == last or (start < total and _LEAST_CONTINUATION <= encoded[start] <= _MOST_CONTINUATION)
+                span == last or (start < total and _MIN_CONTINUATION <= encoded[start] <= _MAX_CONTINUATION)
             ):
                 continue
             last = span
-            instead = [piece if isinstance(piece, bytes) else found[piece] or b"" for piece in pieces]
-            made.append(encoded[at:start])
-            made += instead
+            instead = [piece if isinstance(piece, bytes) else match[piece] or b"" for piece in pieces]
+            result.append(encoded[at:start])
+            result += instead
             size += start - at + sum(map(len, instead))
             at = end
-            left.charge(_MATCH)
-            unwatched += (total - end) * self.size
-            if unwatched > _UNWATCHED:
+            current.charge(_MATCH_STEPS)
+            steps_since_check += (total - end) * self.size
+            if steps_since_check > _CLOCK_STEPS:
                 now = clock()
-                left.charge(int((now - began) * 1e9))
-                unwatched, began = 0, now
+                current.charge(int((now - began) * 1e9))
+                steps_since_check, began = 0, now
             if size > budget.FIELD_TEXT:
                 break
-        made.append(encoded[at:])
-        left.charge_text(size + total - at)
-        return _decoded(b"".join(made))
+        result.append(encoded[at:])
+        current.charge_text(size + total - at)
+        return _decoded(b"".join(result))
 
     def _group(self, name: str) -> int:
         number = int(name) if name.isdecimal() else self.names.get(name, -1)
         if not 0 <= number <= self.groups:
-            raise PatternError("names a group that the pattern does not have")
+            raise PatternError("refers to a group that the pattern does not have")
         return number
 
 
 @lru_cache(maxsize=1024)
 def compile_pattern(source: str) -> Pattern:
-    """Compile a pattern; raises `PatternError`, and `LimitError` if a `CompileBudget` is used up."""
-    left = budget.in_force()
-    if not isinstance(left, budget.CompileBudget):
+    """Return a compiled pattern; raise `PatternError`, and `LimitError` if a `CompileBudget` is used up."""
+    current = budget.budget_in_force()
+    if not isinstance(current, budget.CompileBudget):
         return _compile(source)
-    left.charge(_INSTRUCTION)
+    current.charge(_INSTRUCTION_STEPS)
     try:
         pattern = _compile(source)
     except PatternError:
-        left.charge(_REFUSED)
+        current.charge(_INVALID_STEPS)
         raise
-    left.charge(pattern.size * _INSTRUCTION)
+    current.charge(pattern.size * _INSTRUCTION_STEPS)
     return pattern
 
 
 def _compile(source: str) -> Pattern:
     options = re2.Options()
-    options.log_errors = False  # else RE2 writes each error to stderr
-    options.max_mem = _MEMORY
+    options.log_errors = False  # otherwise RE2 writes each error to stderr
+    options.max_mem = _RE2_MEMORY
     if _ANY_BYTE.search(source):
-        raise PatternError("uses `\\C`, which takes characters apart: write `.`")
+        raise PatternError("uses `\\C`, which splits characters: write `.`")
     try:
         return Pattern(re2.compile(source, options))
     except UnicodeEncodeError:
-        raise PatternError("holds half a character: write it as a whole") from None
+        raise PatternError("contains half a character: write the whole character") from None
     except re2.error as error:
-        raise PatternError(_in_words(error.args[0] if error.args else b"")) from None
+        raise PatternError(_explain(error.args[0] if error.args else b"")) from None
 
 
-def _in_words(said: Any) -> str:  # noqa: ANN401 - RE2's wrapper gives bytes or text
-    message = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+def _explain(error_text: Any) -> str:  # noqa: ANN401 - RE2's wrapper gives bytes or text
+    message = error_text.decode("utf-8", "replace") if isinstance(error_text, bytes) else str(error_text)
     what, _, which = message.partition(": ")
-    for beginning, name, instead in _INSTEAD:
+    for beginning, name, instead in _ALTERNATIVES:
         if re.match(beginning, which):
             shown = "" if name.startswith("`") else f" (`{which}`)"
             return f"uses {name}{shown}, which RE2 does not have: {instead}"
     if what == "invalid repetition size":
-        return f"repeats too often (`{which}`): RE2 repeats at most 1,000 times, and the lower bound comes first"
+        return (
+            f"has an invalid repetition (`{which}`): RE2 repeats at most 1,000 times, and the lower bound comes first"
+        )
     if what.startswith("pattern too large"):
         return "is too large: use fewer or shorter repetitions such as `{1,200}`"
-    return f"is not a regular expression of RE2's kind: {what}"
+    return f"is not a valid RE2 pattern: {what}"
 
 
 def _control(letter: str) -> str:

@@ -1,16 +1,16 @@
-"""What the author of a plugin imports: `from bridge.mapping.plugin_api import transform`. Pure.
+"""API for plug-ins: `from bridge.mapping.plugin_api import transform`. Pure.
 
     from typing import Annotated
     from bridge.mapping.plugin_api import transform
 
     @transform
-    def initials(value: str, dots: Annotated[bool, "whether a dot follows each letter"] = False) -> str:
-        \"\"\"The first letter of each word.\"\"\"
+    def initials(value: str, dots: Annotated[bool, "put a dot after each letter"] = False) -> str:
+        \"\"\"Return the first letter of each word.\"\"\"
         return ("." if dots else "").join(word[0] for word in value.split())
 
-The function becomes a transform of its name, for `transform: [{initials: true}]` and `{{ FirstName | initials }}`.
-This module keeps no list: a transform is found in the module that defines it, when the configuration is read. So is
-a connector, which needs no mark: it is a subclass of `connectors.base.Connector`, under the name of its file.
+The function becomes a transform with its name, for `transform: [{initials: true}]` and `{{ FirstName | initials }}`.
+There is no registry: transforms are found in their module when the configuration is loaded. Connectors need no mark:
+a subclass of `connectors.base.Connector` is found too, and named after its file.
 """
 
 import inspect
@@ -21,10 +21,10 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 
 import orjson
 
-from bridge.mapping.transform_api import REQUIRED, Parameter, Step, Transform, TransformError, as_text
+from bridge.mapping.transform_api import REQUIRED, Parameter, Transform, TransformError, TransformStep, value_as_text
 from connectors.base import Connector
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+TransformFunction = TypeVar("TransformFunction", bound=Callable[..., Any])
 
 _MARK: Final = "__leadbridge_transform__"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -34,49 +34,54 @@ _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KE
 
 
 @overload
-def transform(function: Function, /) -> Function: ...
+def transform(function: TransformFunction, /) -> TransformFunction: ...
 @overload
-def transform(*, name: str) -> Callable[[Function], Function]: ...
-def transform(function: Function | None = None, /, *, name: str = "") -> Function | Callable[[Function], Function]:
-    """Make a transform of a function. Its docstring is the description, its signature says what it may be given.
+def transform(*, name: str) -> Callable[[TransformFunction], TransformFunction]: ...
+def transform(
+    function: TransformFunction | None = None, /, *, name: str = ""
+) -> TransformFunction | Callable[[TransformFunction], TransformFunction]:
+    """Turn a function into a transform. Its docstring is the description, its signature defines the arguments.
 
-    The first parameter is the value: as text where it is annotated `str`, else as it comes (text, number, list, …); it
-    is never empty in a field, but may be in a template. The other parameters are the arguments, each annotated as
-    `str`, `int`, `float`, `bool`, `list`, `dict` or a union of these; one without a default must be given.
-    `Annotated[int, "what it is for"]` describes it in error messages.
+    The first parameter is the value, as text if it is annotated as `str`, otherwise with its own type. In a field it is
+    never empty, in a template it may be. The other parameters are the arguments, annotated as `str`, `int`, `float`,
+    `bool`, `list`, `dict` or a union of these; a parameter without a default is required. `Annotated[int,
+    "description"]` describes an argument in error messages.
 
-    The function is called in the middle of the bridge's work, so it computes and returns: no network, no files. What
-    it raises makes a dead letter of that one delivery, with the name of the transform and of the exception.
+    The function must be fast: no network, no files. If it raises an exception, that one delivery becomes a dead letter
+    with the names of the transform and of the exception.
 
     Args:
-        function: The function, where this is used as `@transform`.
-        name: Another name than the function's, where this is used as `@transform(name="…")`.
+        function: The function, for use as `@transform`.
+        name: Another name than the function's, for use as `@transform(name="…")`.
+
+    Returns:
+        The function itself, marked as a transform.
 
     Raises:
-        TypeError: the function cannot be one; the message says why.
+        TypeError: The function cannot be a transform; the message has the reason.
     """
 
-    def mark(found: Function) -> Function:
-        setattr(found, _MARK, _made(found, name or getattr(found, "__name__", "")))
-        return found
+    def mark(target: TransformFunction) -> TransformFunction:
+        setattr(target, _MARK, _build_transform(target, name or getattr(target, "__name__", "")))
+        return target
 
     return mark if function is None else mark(function)
 
 
-def transforms_in(found: object) -> list[Transform]:
-    """Give the transforms that a module defines or imports; of a function the one that it is."""
-    members = list(vars(found).values()) if isinstance(found, types.ModuleType) else [found]
+def transforms_in(source: object) -> list[Transform]:
+    """Return the transforms in a module, defined or imported, or the transform of a function."""
+    members = list(vars(source).values()) if isinstance(source, types.ModuleType) else [source]
     marked = [vars(member).get(_MARK) for member in members if inspect.isfunction(member)]
     return [each for each in marked if isinstance(each, Transform)]
 
 
 def connector_in(module: types.ModuleType) -> type[Connector] | None:
-    """Give the connector that a module defines; one that it imports, to build on, is not meant.
+    """Return the connector that a module defines; imported base classes do not count.
 
     Raises:
-        TypeError: it defines several, so that its name could not be the name of each.
+        TypeError: The module defines several, although the connector is named after the file.
     """
-    found = [
+    connectors = [
         member
         for name, member in vars(module).items()
         if inspect.isclass(member)
@@ -85,13 +90,15 @@ def connector_in(module: types.ModuleType) -> type[Connector] | None:
         and not inspect.isabstract(member)
         and not name.startswith("_")
     ]
-    if len(found) > 1:
-        names = ", ".join(each.__name__ for each in found)
-        raise TypeError(f"several connectors in a file ({names}): one each, or let the name of a base begin with `_`")
-    return found[0] if found else None
+    if len(connectors) > 1:
+        names = ", ".join(each.__name__ for each in connectors)
+        raise TypeError(
+            f"several connectors in a file ({names}): use one file each, and begin the names of base classes with `_`"
+        )
+    return connectors[0] if connectors else None
 
 
-def _made(function: Callable[..., Any], name: str) -> Transform:
+def _build_transform(function: Callable[..., Any], name: str) -> Transform:
     if (
         not inspect.isfunction(function)
         or inspect.iscoroutinefunction(function)
@@ -107,18 +114,18 @@ def _made(function: Callable[..., Any], name: str) -> Transform:
     parameters = tuple(_parameter(name, each, hints) for each in given[1:])
     description = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
     takes_text = _bare(hints.get(given[0].name)) is str
-    return Transform(name, description, _maker(name, function, parameters, takes_text=takes_text), parameters)
+    return Transform(name, description, _step_factory(name, function, parameters, takes_text=takes_text), parameters)
 
 
 def _parameter(transform_name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
     hint = hints.get(parameter.name)
     what = f"@transform: the parameter `{parameter.name}` of `{transform_name}`"
     if parameter.kind not in _BY_NAME:
-        raise TypeError(f"{what} must be one that can be given by name")
+        raise TypeError(f"{what} must not be positional-only or variadic")
     kinds = _kinds(_bare(hint))
     if not kinds:
         names = ", ".join(kind.__name__ for kind in _KINDS)
-        raise TypeError(f"{what} must be annotated with one or several of {names}")
+        raise TypeError(f"{what} must be annotated with one or more of {names}")
     words = [each for each in get_args(hint)[1:] if isinstance(each, str)] if get_origin(hint) is Annotated else []
     default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
     return Parameter(parameter.name, kinds, " ".join(words), default)
@@ -129,22 +136,22 @@ def _bare(hint: Any) -> Any:  # noqa: ANN401 - an annotation
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - an annotation
-    """Give the kinds that an annotation allows, besides None; none where it is no annotation for an argument."""
+    """Return the types that an annotation allows, without None; empty for other annotations."""
     parts = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
     kinds = tuple(get_origin(part) or part for part in parts if part is not types.NoneType)
     return kinds if all(kind in _KINDS for kind in kinds) else ()
 
 
-def _maker(
+def _step_factory(
     name: str, function: Callable[..., Any], parameters: tuple[Parameter, ...], *, takes_text: bool
-) -> Callable[..., Step]:
-    def make(*arguments: object) -> Step:
+) -> Callable[..., TransformStep]:
+    def make(*arguments: object) -> TransformStep:
         given = {parameter.name: argument for parameter, argument in zip(parameters, arguments, strict=True)}
 
         def step(value: object) -> Any:  # noqa: ANN401 - a JSON value
-            taken = as_text(value) if takes_text else value
+            argument_value = value_as_text(value) if takes_text else value
             try:
-                result = function(taken, **given)
+                result = function(argument_value, **given)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; its message may hold a value
                 raise TransformError(f"transform `{name}` fails with {type(error).__name__}") from None
             return result if type(result) in _PLAIN else _json_value(name, result)
@@ -155,9 +162,9 @@ def _maker(
 
 
 def _json_value(name: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
-    """Make one of JSON's types of a result, with nothing in it that the plugin could still change."""
+    """Return the result as JSON types, copied so that the plug-in cannot change it later."""
     try:
         return orjson.loads(orjson.dumps(value))
     except TypeError:
         kind = type(value).__name__
-        raise TransformError(f"transform `{name}` gives a value that JSON does not have ({kind})") from None
+        raise TransformError(f"transform `{name}` returns a value that JSON does not support ({kind})") from None

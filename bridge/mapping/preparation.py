@@ -1,7 +1,7 @@
-"""How deliveries become records to send, without holding up the event loop.
+"""Building of records for deliveries without blocking the event loop.
 
-Nearly all of it takes microseconds and is done in the event loop. Large payloads, and work that spends the event loop's
-budget, are done in one thread: whatever a lead says, nothing else waits for it.
+Most records take microseconds and are built in the event loop. Large payloads, and records that exceed the budget of
+the event loop, are built in one thread, so that no lead can block other work.
 """
 
 import asyncio
@@ -17,33 +17,33 @@ from bridge.delivery.attempt import Caller
 from bridge.delivery.batching import Ready, ready_record
 from bridge.delivery.settlement import storable
 from bridge.mapping.budget import InlineOverrun
-from bridge.mapping.record import LeftOutError, Spoiled, make_record
+from bridge.mapping.record import LeftOutError, UnmappableError, build_record
 from bridge.store.interface import Delivery, Settlement
 from connectors.base import Reason
 
 
 @dataclass(slots=True)
-class Prepared:
-    """What has become of some deliveries."""
+class PreparedBatch:
+    """Result of building records for some deliveries."""
 
     ready: list[Ready] = field(default_factory=list)
-    spoiled: list[Settlement] = field(default_factory=list)
-    """Dead letters."""
+    dead_letters: list[Settlement] = field(default_factory=list)
+    """Deliveries that became dead letters."""
     slow: list[Delivery] = field(default_factory=list)
-    """Those that the event loop has no time for."""
+    """Deliveries that take too long for the event loop."""
     waiting: int = 0
-    """How many belong to a chatbot whose file is left out."""
+    """Number of deliveries whose chatbot's file is left out."""
 
 
 class Preparation:
-    """Turns the deliveries of a lane into records; those that cannot be become dead letters, and nothing is sent.
+    """Builder of a lane's records. A delivery without a possible record becomes a dead letter.
 
     Args:
-        destination: Where they go.
-        chatbots: Returns the chatbot of a name in the configuration in use.
-        clock: Seconds since the epoch.
-        caller: Hears of dead letters.
-        log: The lane's.
+        destination: Destination of the lane.
+        chatbots: Returns a chatbot of the configuration in use, by name.
+        clock: Returns seconds since the epoch.
+        caller: Receives dead letters.
+        log: Logger of the lane.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Preparation:
         self._caller = caller
         self._log = log
 
-    async def inline(self, deliveries: Sequence[Delivery], now: float) -> Prepared:
-        """Prepare deliveries that were read at `now` in the event loop, slice by slice, but for those that are slow."""
-        prepared = Prepared()
+    async def inline(self, deliveries: Sequence[Delivery], now: float) -> PreparedBatch:
+        """Build records in the event loop for deliveries that were read at `now`, except slow ones."""
+        prepared = PreparedBatch()
         for at, delivery in enumerate(deliveries, 1):
             if len(delivery.payload) > worker.INLINE_PAYLOAD:
                 prepared.slow.append(delivery)
@@ -73,37 +73,37 @@ class Preparation:
                 prepared.slow.append(delivery)
             if at % worker.SLICE == 0:
                 await asyncio.sleep(0)
-        self._tell(prepared)
+        self._log_waiting(prepared)
         return prepared
 
-    async def aside(self, delivery: Delivery, now: float) -> Prepared:
-        """Prepare a slow delivery in the thread."""
-        prepared = Prepared()
+    async def aside(self, delivery: Delivery, now: float) -> PreparedBatch:
+        """Build the record of a slow delivery in the thread."""
+        prepared = PreparedBatch()
         await worker.in_thread(partial(self._prepare, delivery, now, prepared))
-        self._tell(prepared)
+        self._log_waiting(prepared)
         return prepared
 
-    def _tell(self, prepared: Prepared) -> None:
+    def _log_waiting(self, prepared: PreparedBatch) -> None:
         if prepared.waiting:
             reason = "the files of their chatbots are left out"
             self._log.warning("deliveries_wait", deliveries=prepared.waiting, reason=reason)
 
-    def _prepare(self, delivery: Delivery, now: float, into: Prepared) -> None:
+    def _prepare(self, delivery: Delivery, now: float, into: PreparedBatch) -> None:
         try:
-            record = make_record(delivery, self._chatbots)
+            record = build_record(delivery, self._chatbots)
             into.ready.append(ready_record(delivery, record, self._destination, now))
         except LeftOutError:
-            # It stays out, and what is behind it, until a reload has the queue read anew.
+            # It stays out of the queue, with later deliveries of its contact, until a reload reads the queue again.
             into.waiting += 1
-        except Spoiled as error:
-            into.spoiled.append(self._spoiled(delivery, error.reason, error.detail))
+        except UnmappableError as error:
+            into.dead_letters.append(self._dead_letter(delivery, error.reason, error.detail))
         except Exception as error:  # noqa: BLE001 - see below
-            # Transforms and connectors may be anybody's code; its fault must not keep the others from their records.
+            # Transforms and connectors may be foreign code, whose fault must not affect the other deliveries.
             self._log.exception("mapping_fault", delivery=delivery.id)
-            detail = f"a plugin raised {type(error).__name__}; see the log, fix it, then replay"
-            into.spoiled.append(self._spoiled(delivery, Reason.MAPPING, detail))
+            detail = f"a plug-in raised {type(error).__name__}; see the log, fix it, then replay"
+            into.dead_letters.append(self._dead_letter(delivery, Reason.MAPPING, detail))
 
-    def _spoiled(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
-        self._log.warning("delivery_spoiled", delivery=delivery.id, reason=reason.value)
+    def _dead_letter(self, delivery: Delivery, reason: Reason, detail: str) -> Settlement:
+        self._log.warning("delivery_unmappable", delivery=delivery.id, reason=reason.value)
         self._caller.spoiled(self._destination, delivery, reason)
         return retry.dead_letter(delivery, reason, storable(detail), self._clock())

@@ -1,6 +1,6 @@
-"""What a transform is, and how its arguments are checked. Pure.
+"""Transforms with their parameters, and the check of their arguments. Pure.
 
-The transforms themselves are in `transforms`; one of a plugin's is made of the same parts.
+The built-in transforms are in `transforms`; those of plug-ins have the same form.
 """
 
 import json
@@ -16,11 +16,11 @@ from bridge.errors import did_you_mean
 from bridge.mapping import budget
 from bridge.mapping.budget import FIELD_TEXT
 
-Step = Callable[[Any], Any]
-"""A transform with its arguments filled in."""
+TransformStep = Callable[[Any], Any]
+"""Function of a transform with its arguments bound."""
 
 REQUIRED: Final = object()
-"""The default of an argument that must be given."""
+"""Default of a required argument."""
 _KINDS: Final = {
     str: "text",
     int: "a whole number",
@@ -29,31 +29,32 @@ _KINDS: Final = {
     list: "a list",
     dict: "a table",
 }
-_CALL: Final = 1_000
-"""Steps of the budget that any call of a transform takes."""
-_LEAST: Final = 4
-"""Characters that a call takes steps for even if the value is shorter."""
+_CALL_STEPS: Final = 1_000
+"""Steps of the budget for each call of a transform."""
+_MIN_CHARACTERS: Final = 4
+"""Minimum number of characters that a call is charged for."""
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
 class TransformError(ValueError):
-    """A transform that is asked for wrongly. The message says how it is asked for rightly, and holds no value."""
+    """Error for a wrong use of a transform. The message names the right use and contains no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument that a transform takes."""
+    """One parameter of a transform."""
 
     name: str
     kinds: tuple[type, ...]
-    """What it may be: of `str`, `int`, `float`, `bool`, `list` and `dict`."""
+    """Allowed types, of `str`, `int`, `float`, `bool`, `list` and `dict`."""
     description: str
     default: Any = REQUIRED
     constant: bool = False
-    """Whether a template must write it out: computed from an event's values it would be a stranger's to choose."""
+    """True if templates must write the argument as a constant. A value computed from an event would be a stranger's
+    choice."""
 
     def check(self, value: Any) -> Any:  # noqa: ANN401 - arguments are whatever the author wrote
-        """Give the value in one of the kinds, a text being read as what it says; raises `TransformError`."""
+        """Return the value as one of the allowed types, converted from text if necessary; raise `TransformError`."""
         fits = bool in self.kinds if isinstance(value, bool) else isinstance(value, self.kinds)
         if fits:
             return value
@@ -65,52 +66,52 @@ class Parameter:
         return read
 
     def _read(self, value: object) -> float | None:
-        """Read what a variable can only give as text, and a whole number where any number will do."""
+        """Convert a text from a variable, or a whole number, to an allowed type; None if that is impossible."""
         if bool in self.kinds and isinstance(value, str) and value in _BOOLEANS:
             return _BOOLEANS[value]
         if int in self.kinds and isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
             return int(value)
         if float not in self.kinds or isinstance(value, bool):
             return None
-        written = str(value) if isinstance(value, str | int) else ""
-        return float(written) if re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", written, re.ASCII) else None
+        text = str(value) if isinstance(value, str | int) else ""
+        return float(text) if re.fullmatch(r"-?\d{1,9}(\.\d{1,9})?", text, re.ASCII) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """A transform as the configuration knows it."""
+    """A transform with its description, parameters and cost."""
 
     name: str
     description: str
-    make: Callable[..., Step]
-    """Given the checked arguments in the order of `parameters`, makes the step; may raise `TransformError`."""
+    make: Callable[..., TransformStep]
+    """Factory of the step. Receives the checked arguments in the order of `parameters`; may raise `TransformError`."""
     parameters: tuple[Parameter, ...] = ()
     rate: int = 10
-    """Steps of the budget that a character of the value takes at the most; see `bridge.mapping.budget`."""
+    """Maximum number of budget steps for a character of the value; see `bridge.mapping.budget`."""
     reads: int = FIELD_TEXT
-    """Characters of the value that it looks at."""
+    """Maximum number of characters of the value that are read."""
 
-    def bind(self, arguments: Sequence[Any] = (), named: Mapping[str, Any] = MappingProxyType({})) -> Step:
-        """Fill in the arguments, by position and by name, and give the step.
+    def bind(self, arguments: Sequence[Any] = (), named: Mapping[str, Any] = MappingProxyType({})) -> TransformStep:
+        """Return the step with its arguments bound, by position and by name.
 
         Raises:
-            TransformError: an argument is missing, unknown, of the wrong kind, or of no use.
+            TransformError: An argument is missing, unknown, of the wrong type, or invalid.
         """
         self.check_names(arguments, named)
         given = dict(zip((parameter.name for parameter in self.parameters), arguments, strict=False)) | dict(named)
         return self._charged(self.make(*(self._argument(parameter, given) for parameter in self.parameters)))
 
-    def _charged(self, step: Step) -> Step:
-        """Have a step take its cost from the budget in force, and bound its result."""
+    def _charged(self, step: TransformStep) -> TransformStep:
+        """Return a step that takes its cost from the current budget and limits its result."""
         rate, reads = self.rate, self.reads
-        short = _CALL // rate
+        short = _CALL_STEPS // rate
 
         def charged(value: Any) -> Any:  # noqa: ANN401 - a JSON value
             if type(value) is str and len(value) <= short:
-                return step(value)  # costs no more than the loop or the list around it takes for each turn
-            left = budget.current()
+                return step(value)  # costs no more than a turn of the loop or list around it
+            left = budget.current_budget()
             if isinstance(value, str):
-                left.charge((min(len(value), reads) + _LEAST) * rate + _CALL)
+                left.charge((min(len(value), reads) + _MIN_CHARACTERS) * rate + _CALL_STEPS)
             else:
                 left.charge_value(value, rate)
             result = step(value)
@@ -121,7 +122,7 @@ class Transform:
         return charged
 
     def check_names(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
-        """Check how many arguments there are and what they are called; raises `TransformError`."""
+        """Check number and names of the arguments; raise `TransformError`."""
         names = [parameter.name for parameter in self.parameters]
         takes = ", ".join(f"`{name}`" for name in names) or "no arguments"
         if len(arguments) > len(names):
@@ -131,7 +132,7 @@ class Transform:
                 hint = did_you_mean(name, names) or f": it takes {takes}"
                 raise TransformError(f"transform `{self.name}` has no argument `{name}`{hint}")
             if name in names[: len(arguments)]:
-                raise TransformError(f"transform `{self.name}` is given `{name}` twice")
+                raise TransformError(f"transform `{self.name}` gets `{name}` twice")
 
     def _argument(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see Parameter.check
         value = given.get(parameter.name, parameter.default)
@@ -146,8 +147,8 @@ class Transform:
             raise TransformError(f"transform `{self.name}`: {error}") from None
 
 
-def as_text(value: object) -> str:
-    """Write a value as text: nothing for None, `true` and `false`, JSON for lists and objects."""
+def value_as_text(value: object) -> str:
+    """Return a value as text: empty for None, `true` and `false`, JSON for lists and objects."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -156,7 +157,7 @@ def as_text(value: object) -> str:
 
 
 def to_json(value: object) -> str:
-    """Write a value as compact JSON; an empty text is `""` with its quotes, as a body needs it."""
+    """Return a value as compact JSON; an empty text is `""` with quotes, as in a JSON body."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # a number beyond 64 bits, a lone surrogate

@@ -1,18 +1,17 @@
-"""The transforms: small functions from a value to a value, by the names that the configuration uses. Pure.
+"""Built-in transforms: functions from a value to a value, by their names in the configuration. Pure.
 
-A transform is asked for in two ways, and is the same in both: as a step of a field (`transform: [{truncate: 500}]`)
-and as a filter of a template (`{{ Content | truncate(500) }}`). `BUILTIN` holds those that come with the bridge; a
-larger registry is a new mapping that holds more, and is handed to `expressions.JinjaExpressions` and to
-`mapping.compile_mapping` in its place.
+A transform can be a step of a field (`transform: [{truncate: 500}]`) or a filter of a template (`{{ Content |
+truncate(500) }}`); both have the same result. `BUILTIN` contains the built-in transforms. A larger registry is another
+mapping, passed to `expressions.JinjaExpressions` and `mapping.compile_mapping` instead.
 
-What all of them keep to:
+Rules for all transforms:
 
-- An empty value stays empty. Missing values and whole numbers are taken as their text.
-- One that changes a spelling (`e164`, `email`, `date`, `epoch_ms`) hands on what it cannot read, for a lead must not
-  lose a value because somebody mistyped it. One that takes a part out (`regex_extract`, `url_host`, `query_param`,
-  `first_name`, `last_name`, `lookup`) gives `""` where that part is not there.
-- Arguments come from the author of the configuration and are checked when it is read. Values come from strangers: the
-  work that a value can cause is bounded.
+- An empty value stays empty. Missing values and whole numbers are used as text.
+- Transforms that change the spelling (`e164`, `email`, `date`, `epoch_ms`) return a value unchanged if they cannot read
+  it, so that no lead loses a mistyped value. Transforms that extract a part (`regex_extract`, `url_host`,
+  `query_param`, `first_name`, `last_name`, `lookup`) return `""` if the part is missing.
+- Arguments come from the author of the configuration and are checked when it is loaded. Values come from strangers, so
+  the work that a value can cause is limited.
 """
 
 import hashlib
@@ -28,12 +27,12 @@ import markupsafe
 
 from bridge.mapping.budget import FIELD_TEXT
 from bridge.mapping.pattern import Pattern, PatternError, compile_pattern
-from bridge.mapping.transform_api import Parameter, Step, Transform, TransformError, as_text, to_json
+from bridge.mapping.transform_api import Parameter, Transform, TransformError, TransformStep, to_json, value_as_text
 
 URL_INPUT: Final = 4_000
-"""Characters of a value that are read as an address of a page."""
+"""Maximum number of characters that are read as the address of a page."""
 NAME_INPUT: Final = 300
-"""Characters that a name, an address or a phone number may have to be read as one."""
+"""Maximum number of characters of a name, an address or a phone number."""
 
 _WORD: Final = re.compile(r"[^\s(\[{<\-]+")
 _BEYOND_BMP: Final = re.compile("[\U00010000-\U0010ffff]")
@@ -46,65 +45,69 @@ _builtin: dict[str, Transform] = {}
 
 def _register(
     name: str, description: str, *parameters: Parameter, rate: int = 10, reads: int = FIELD_TEXT
-) -> Callable[[Callable[..., Step]], Callable[..., Step]]:
-    def keep(make: Callable[..., Step]) -> Callable[..., Step]:
+) -> Callable[[Callable[..., TransformStep]], Callable[..., TransformStep]]:
+    def keep(make: Callable[..., TransformStep]) -> Callable[..., TransformStep]:
         _builtin[name] = Transform(name, description, make, parameters, rate, reads)
         return make
 
     return keep
 
 
-def _register_plain(name: str, description: str, rate: int = 10, reads: int = FIELD_TEXT) -> Callable[[Step], Step]:
-    def keep(step: Step) -> Step:
+def _register_plain(
+    name: str, description: str, rate: int = 10, reads: int = FIELD_TEXT
+) -> Callable[[TransformStep], TransformStep]:
+    def keep(step: TransformStep) -> TransformStep:
         _builtin[name] = Transform(name, description, lambda: step, (), rate, reads)
         return step
 
     return keep
 
 
-@_register_plain("trim", "Takes away white space at both ends.")
+@_register_plain("trim", "Removes white space at both ends.")
 def trim(value: object) -> str:
-    """Take away white space at both ends."""
-    return as_text(value).strip()
+    """Return the text without white space at both ends."""
+    return value_as_text(value).strip()
 
 
-@_register_plain("lower", "In lower case.", 60)
+@_register_plain("lower", "Converts to lower case.", 60)
 def lower(value: object) -> str:
-    """Write in lower case."""
-    return as_text(value).lower()
+    """Return the text in lower case."""
+    return value_as_text(value).lower()
 
 
-@_register_plain("upper", "In upper case.", 60)
+@_register_plain("upper", "Converts to upper case.", 60)
 def upper(value: object) -> str:
-    """Write in upper case."""
-    return as_text(value).upper()
+    """Return the text in upper case."""
+    return value_as_text(value).upper()
 
 
-@_register_plain("title", "Each word with a capital, the rest of it in lower case.", 500)
+@_register_plain("title", "Starts each word with a capital letter and continues in lower case.", 500)
 def title(value: object) -> str:
-    """Give each word a capital; unlike `str.title` it leaves the letter after an apostrophe alone (`John's`)."""
-    return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), as_text(value))
+    """Return each word with a capital. Unlike `str.title`, letters after an apostrophe stay small (`John's`)."""
+    return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), value_as_text(value))
 
 
-@_register("truncate", "At most `n` characters.", Parameter("n", (int,), "how many characters are left at most"))
-def truncate(n: int) -> Step:
-    """Cut after `n` characters exactly, with no dots added: the limit is the destination's and is not negotiable."""
+@_register(
+    "truncate", "Cuts the text to at most `n` characters.", Parameter("n", (int,), "maximum number of characters")
+)
+def truncate(n: int) -> TransformStep:
+    """Return the first `n` characters exactly, without dots, because the limit is the destination's."""
     if n < 0:
         raise TransformError("transform `truncate`: `n` must not be negative")
-    return lambda value: as_text(value)[:n]
+    return lambda value: value_as_text(value)[:n]
 
 
 @_register(
     "e164",
-    "A phone number in the international form `+14155550100`; left as it is where it cannot be one.",
-    Parameter("region", (str,), "the two-letter country of numbers without a country code, such as US"),
+    "Converts a phone number to the international form `+14155550100`. Other texts stay unchanged.",
+    Parameter("region", (str,), "two-letter country for numbers without a country code, such as US"),
     rate=1_000,
     reads=NAME_INPUT,
 )
-def e164(region: str) -> Step:
-    """Write a phone number in E.164. A number that no country's plan allows by its length stays as it was typed.
+def e164(region: str) -> TransformStep:
+    """Return a phone number in E.164. A number whose length no country's plan allows stays as typed.
 
-    An extension is left out, because the form has no place for it.
+    An extension is removed, because the format has no place for it.
     """
     import phonenumbers  # noqa: PLC0415 - 20 ms and some memory that only those who use it should pay
 
@@ -114,7 +117,7 @@ def e164(region: str) -> Step:
         raise TransformError(f"transform `e164`: `region` is a two-letter country code such as US{hint}")
 
     def write(value: object) -> str:
-        text = as_text(value)
+        text = value_as_text(value)
         if not text.strip() or len(text) > NAME_INPUT:
             return text
         try:
@@ -130,24 +133,24 @@ def e164(region: str) -> Step:
 
 @_register(
     "email",
-    "An e-mail address in its usual form, lower case; left as it is where it cannot be one.",
+    "Converts an e-mail address to its usual form in lower case. Other texts stay unchanged.",
     rate=4_000,
     reads=NAME_INPUT,
 )
-def email() -> Step:
-    """Write an e-mail address trimmed, without `mailto:`, in lower case as a whole.
+def email() -> TransformStep:
+    """Return an e-mail address trimmed, without `mailto:`, in lower case.
 
-    The part before the `@` is lowered too, although a mail server may tell cases apart: none that matters does, while
-    CRMs match addresses without regard to case, and one person must not become two records.
+    The part before the `@` is converted too. A mail server may distinguish case, but no important one does, while CRMs
+    compare addresses without case, and one person must not become two records.
 
-    What is no address (by syntax; nothing is looked up) is only trimmed, not emptied: the destination then refuses
-    that one field, and the connector sends the record without it and keeps the value in a remark. Emptied here, the
-    only trace of how to reach this person would be gone from the CRM without a word.
+    Texts that are no valid address (by syntax, without a lookup) are only trimmed. The destination then refuses that
+    one field, and the connector sends the record without it and keeps the value in a remark. If the text were removed
+    here, the CRM would contain no trace of how to reach this person.
     """
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, only for those who use it
 
     def write(value: object) -> str:
-        text = as_text(value).strip()
+        text = value_as_text(value).strip()
         address = text[7:].strip() if text[:7].lower() == "mailto:" else text
         if not address or len(address) > NAME_INPUT:
             return text
@@ -164,47 +167,47 @@ def email() -> Step:
 
 @_register(
     "date",
-    "A time in another form and time zone; left as it is where it cannot be read.",
+    "Converts a time to another format and time zone. Texts that are no time stay unchanged.",
     Parameter("format", (str,), "strftime codes, such as %Y-%m-%d %H:%M"),
-    Parameter("tz", (str,), "a time zone such as Europe/London", default="UTC"),
+    Parameter("tz", (str,), "time zone such as Europe/London", default="UTC"),
 )
-def date(format: str, tz: str) -> Step:  # noqa: A002 - the name that the configuration uses
-    """Write a time with strftime codes in a time zone. Reads what `moment` reads."""
+def date(format: str, tz: str) -> TransformStep:  # noqa: A002 - the name that the configuration uses
+    """Return a time in a format of strftime codes and a time zone; see `read_time` for accepted values."""
     try:
         zone = ZoneInfo(tz)
         datetime(2026, 11, 24, tzinfo=zone).strftime(format)
     except (ValueError, OSError, KeyError):
         raise TransformError(
-            "transform `date`: `format` is made of strftime codes (%Y-%m-%d) and `tz` is a zone such as Europe/London"
+            "transform `date`: `format` needs strftime codes (%Y-%m-%d), `tz` needs a zone such as Europe/London"
         ) from None
 
     def write(value: object) -> str:
-        time = moment(value)
+        time = read_time(value)
         try:
-            return as_text(value) if time is None else time.astimezone(zone).strftime(format)
-        except (ValueError, OverflowError):  # a time so near the year 1 or 9999 that the zone moves it over the edge
-            return as_text(value)
+            return value_as_text(value) if time is None else time.astimezone(zone).strftime(format)
+        except (ValueError, OverflowError):  # near the year 1 or 9999 the zone can move a time out of range
+            return value_as_text(value)
 
     return write
 
 
-@_register_plain("epoch_ms", "A time as milliseconds since 1970; left as it is where it cannot be read.")
+@_register_plain("epoch_ms", "Converts a time to milliseconds since 1970. Texts that are no time stay unchanged.")
 def epoch_ms(value: object) -> object:
-    """Write a time as a whole number of milliseconds since the epoch. Reads what `moment` reads."""
-    time = moment(value)
+    """Return a time as a whole number of milliseconds since the epoch; see `read_time` for accepted values."""
+    time = read_time(value)
     if time is None:
         return value
     since = time - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
-def moment(value: object) -> datetime | None:
-    """Read a time, or None where it is none.
+def read_time(value: object) -> datetime | None:
+    """Return the time in a value; None if it is no time.
 
-    Text is ISO 8601 as the sender writes it: any number of fraction digits, and UTC where it names no zone. Numbers,
-    also in text, are seconds since the epoch, or milliseconds where seconds would lie beyond the year 5000.
+    Text is ISO 8601 as the sender writes it, with any number of fraction digits, and in UTC if it has no zone. Numbers,
+    also as text, are seconds since the epoch, or milliseconds if as seconds they were beyond the year 5000.
     """
-    text = as_text(value).strip()
+    text = value_as_text(value).strip()
     if len(text) > NAME_INPUT:
         return None
     try:
@@ -225,34 +228,34 @@ _PATTERN: Final = (
 
 @_register(
     "regex_extract",
-    "The part of a text that a regular expression finds first.",
+    "Extracts the first match of a regular expression.",
     Parameter("pattern", (str,), _PATTERN, constant=True),
-    Parameter("group", (int, str), "number or name of the group to give", default=None),
+    Parameter("group", (int, str), "number or name of the group to return", default=None),
 )
-def regex_extract(pattern: str, group: int | str | None) -> Step:
-    """Give what a pattern finds: its first group, the whole where it has none, or the group asked for."""
+def regex_extract(pattern: str, group: int | str | None) -> TransformStep:
+    """Return the requested group of the first match. Default: the first group, or the whole match without groups."""
     compiled = _pattern("regex_extract", pattern)
-    wanted: int | str = min(compiled.groups, 1) if group is None else group
-    known = wanted in compiled.names if isinstance(wanted, str) else 0 <= wanted <= compiled.groups
+    selected: int | str = min(compiled.groups, 1) if group is None else group
+    known = selected in compiled.names if isinstance(selected, str) else 0 <= selected <= compiled.groups
     if not known:
         raise TransformError("transform `regex_extract`: the pattern has no such `group`")
-    return lambda value: compiled.extract(as_text(value), wanted)
+    return lambda value: compiled.extract(value_as_text(value), selected)
 
 
 @_register(
     "regex_replace",
-    "Replaces all that a regular expression finds.",
+    "Replaces all matches of a regular expression.",
     Parameter("pattern", (str,), _PATTERN, constant=True),
-    Parameter("with", (str,), "what comes in its place; \\1 is what the first group found", constant=True),
+    Parameter("with", (str,), "replacement; \\1 is the text of the first group", constant=True),
 )
-def regex_replace(pattern: str, replacement: str) -> Step:
-    """Replace all that a pattern finds."""
+def regex_replace(pattern: str, replacement: str) -> TransformStep:
+    """Return the text with all matches of a pattern replaced."""
     compiled = _pattern("regex_replace", pattern)
     try:
         pieces = compiled.replacement(replacement)
     except PatternError as error:
         raise TransformError(f"transform `regex_replace`: `with` {error}") from None
-    return lambda value: compiled.replace(as_text(value), pieces)
+    return lambda value: compiled.replace(value_as_text(value), pieces)
 
 
 def _pattern(transform: str, pattern: str) -> Pattern:
@@ -262,47 +265,49 @@ def _pattern(transform: str, pattern: str) -> Pattern:
         raise TransformError(f"transform `{transform}`: `pattern` {error}") from None
 
 
-@_register_plain("first_name", "The first name in a full name.", 30_000, NAME_INPUT)
+@_register_plain("first_name", "Extracts the first name from a full name.", 30_000, NAME_INPUT)
 def first_name(value: object) -> str:
-    """Give the first name in a full name, `""` where it has none."""
+    """Return the first name in a full name, or `""` if it has none."""
     return _name_part(value, "first")
 
 
-@_register_plain("last_name", "The last name in a full name.", 30_000, NAME_INPUT)
+@_register_plain("last_name", "Extracts the last name from a full name.", 30_000, NAME_INPUT)
 def last_name(value: object) -> str:
-    """Give the last name in a full name, `""` where it has none."""
+    """Return the last name in a full name, or `""` if it has none."""
     return _name_part(value, "last")
 
 
 def _name_part(value: object, part: str) -> str:
     from nameparser import HumanName  # noqa: PLC0415 - 30 ms and 2 MB that only those who use it should pay
 
-    text = as_text(value)
+    text = value_as_text(value)
     return str(getattr(HumanName(text), part)) if len(text) <= NAME_INPUT else ""
 
 
 @_register(
     "lookup",
-    "The value that a table holds for this one.",
-    Parameter("table", (dict,), "values by the text they stand for", constant=True),
+    "Replaces a text by its value in a table; empty if it is not in the table.",
+    Parameter("table", (dict,), "values by text", constant=True),
     rate=25,
 )
-def lookup(table: Mapping[str, Any]) -> Step:
-    """Give the table's value for a text, compared without white space at its ends; `""` where it holds none."""
-    by_text = {as_text(key).strip(): found for key, found in table.items()}
-    return lambda value: by_text.get(as_text(value).strip(), "")
+def lookup(table: Mapping[str, Any]) -> TransformStep:
+    """Return the table's value for a text, compared without white space at the ends; `""` if there is none."""
+    by_text = {value_as_text(key).strip(): result for key, result in table.items()}
+    return lambda value: by_text.get(value_as_text(value).strip(), "")
 
 
-@_register_plain("hash", "The SHA-256 of the text, in hexadecimal digits.", 15)
+@_register_plain("hash", "Converts to the SHA-256 hash in hexadecimal digits.", 15)
 def sha256(value: object) -> str:
-    """Give the SHA-256 of the text as UTF-8 in 64 hexadecimal digits; `""` for an empty text."""
-    text = as_text(value)
+    """Return the SHA-256 of the text in UTF-8 as 64 hexadecimal digits; `""` for an empty text."""
+    text = value_as_text(value)
     return hashlib.sha256(text.encode(errors="replace")).hexdigest() if text else ""
 
 
-@_register_plain("url_host", "The host name in an address such as https://example.com/page.", 1_000, URL_INPUT)
+@_register_plain(
+    "url_host", "Extracts the host name from an address such as https://example.com/page.", 1_000, URL_INPUT
+)
 def url_host(value: object) -> str:
-    """Give the host name of a URL in lower case, without a port; the sender's `www.example.com` is one as well."""
+    """Return the host name of a URL in lower case, without the port. The scheme may be missing: `www.example.com`."""
     parts = _url(value)
     try:
         return (parts.hostname or "") if parts else ""
@@ -312,13 +317,13 @@ def url_host(value: object) -> str:
 
 @_register(
     "query_param",
-    "The value of a parameter in an address such as https://example.com/?utm_source=x.",
-    Parameter("name", (str,), "the parameter's name, such as utm_source"),
+    "Extracts the value of a parameter from an address such as https://example.com/?utm_source=x.",
+    Parameter("name", (str,), "name of the parameter, such as utm_source"),
     rate=1_000,
     reads=URL_INPUT,
 )
-def query_param(name: str) -> Step:
-    """Give the first value of a parameter in a URL's query, decoded."""
+def query_param(name: str) -> TransformStep:
+    """Return the first value of a parameter in a URL's query, decoded."""
 
     def find(value: object) -> str:
         parts = _url(value)
@@ -326,32 +331,32 @@ def query_param(name: str) -> Step:
             pairs = parse_qsl(parts.query, max_num_fields=_QUERY_FIELDS) if parts else []
         except ValueError:
             return ""
-        return next((found for key, found in pairs if key == name), "")
+        return next((result for key, result in pairs if key == name), "")
 
     return find
 
 
 def _url(value: object) -> SplitResult | None:
-    text = as_text(value).strip()[:URL_INPUT]
+    text = value_as_text(value).strip()[:URL_INPUT]
     try:
         return urlsplit(text if _SCHEME.match(text) else f"//{text.removeprefix('//')}")
     except ValueError:
         return None
 
 
-@_register_plain("html_escape", "For destinations that show a text as HTML: < > & and quotes written as entities.", 40)
+@_register_plain("html_escape", "Escapes < > & and quotes, for destinations that show the text as HTML.", 40)
 def html_escape(value: object) -> str:
-    """Escape what HTML would take as markup. The result is plain text: escaping twice shows."""
-    return str(markupsafe.escape(as_text(value)))
+    """Return the text with HTML's special characters escaped. Escaping twice is visible."""
+    return str(markupsafe.escape(value_as_text(value)))
 
 
-@_register_plain("bmp", "Without characters above U+FFFF (emoji), which some CRMs' databases refuse.", 150)
+@_register_plain("bmp", "Removes characters above U+FFFF (emoji), which some CRMs refuse.", 150)
 def bmp(value: object) -> str:
-    """Leave out the characters that take four bytes in UTF-8."""
-    return _BEYOND_BMP.sub("", as_text(value))
+    """Return the text without characters of four bytes in UTF-8."""
+    return _BEYOND_BMP.sub("", value_as_text(value))
 
 
-_register_plain("json", "As JSON, quotes included: for a template that builds a JSON body.", 25)(to_json)
+_register_plain("json", "Converts to JSON including quotes, for a template that builds a JSON body.", 25)(to_json)
 
 BUILTIN: Final[Mapping[str, Transform]] = MappingProxyType(_builtin)
-"""The transforms that come with the bridge, by name."""
+"""Built-in transforms by name."""

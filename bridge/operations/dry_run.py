@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bridge.config.model import Config
 from bridge.mapping.budget import Budget, spending
-from bridge.mapping.record import Spoiled, make_record
+from bridge.mapping.record import UnmappableError, build_record
 from bridge.operations.event_dry_run import json_text, preview_request
 from bridge.operations.masking import masked
 from bridge.store.interface import Delivery
@@ -81,8 +81,8 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: All
         return DryRun(problem=_LATER)
     with spending(Budget()):
         try:
-            record = make_record(delivery, config.chatbots.get)
-        except Spoiled as error:
+            record = build_record(delivery, config.chatbots.get)
+        except UnmappableError as error:
             return DryRun(problem=error.detail if reveal else _NO_RECORD)
         fields = allowance.facts(record.fields if reveal else masked(record.fields))
         known = config.destinations.get(destination)

@@ -13,8 +13,8 @@ from bridge.ingress import javascript_json
 from bridge.ingress.routing import route as route_event
 from bridge.ingress.routing import why_unrecognised
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import FieldTrace, variables
-from bridge.mapping.record import Spoiled, make_record
+from bridge.mapping.mapping import FieldTrace, event_variables
+from bridge.mapping.record import UnmappableError, build_record
 from bridge.store.interface import Delivery, NewDelivery
 from connectors.base import Connector, ExpressionError, Preview, Record
 
@@ -105,7 +105,7 @@ def dry_run_event(
 
 
 def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, config: Config) -> RouteDryRun:
-    values = variables(event)
+    values = event_variables(event)
     events = tuple(each for each in EVENT_TYPES if each in route.events)
     result = partial(RouteDryRun, route.name, route.destination, events=events, when=_condition(route, values))
     if delivery is None:
@@ -114,9 +114,9 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
         return result(state=FAILS, why=delivery.problem)
     fields = route.mapping.trace(values)
     try:
-        record = make_record(_delivery(event, route), config.chatbots.get)
+        record = build_record(_delivery(event, route), config.chatbots.get)
         request = preview_request(config.destinations[route.destination].connector, record)
-    except Spoiled as error:
+    except UnmappableError as error:
         return result(state=FAILS, why=error.detail, fields=fields)
     except ExpressionError as error:
         return result(state=FAILS, why=error.message, fields=fields)

@@ -12,7 +12,7 @@ from bridge.config.diagnostics import ConfigPath, ConfigProblem
 from bridge.config.model import Config, Destination
 from bridge.config.yaml_reader import SourceTree
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.field_facts import wanted_field
+from bridge.mapping.field_facts import field_facts
 from bridge.mapping.mapping import FieldForm
 from connectors.base import Finding, MappedRoute, Severity, Vault
 
@@ -96,7 +96,7 @@ def _questions(config: Config, places: SourceTree) -> list[_Questions]:
         for at, route in enumerate(chatbot.routes):
             path = ("chatbots", chatbot.name, "routes", at)
             forms: Mapping[str, object] = places.value((*path, "fields")) or {}
-            fields = (wanted_field(name, FieldForm.model_validate(form), expressions) for name, form in forms.items())
+            fields = (field_facts(name, FieldForm.model_validate(form), expressions) for name, form in forms.items())
             questions[route.destination].routes.append(path)
             questions[route.destination].mapped.append(MappedRoute(route.settings, tuple(fields)))
     return list(questions.values())

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bridge.config.diagnostics import Findings
-from bridge.config.load import filled
+from bridge.config.load import fill_variables
 from bridge.config.reload import Files
 from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import Allowance, dry_run
@@ -40,7 +40,7 @@ def files(contents: Mapping[str, bytes], environ: Mapping[str, str] = MappingPro
     """Return a folder of files in use."""
     folder = Path("/etc/leadbridge")
     known = {folder / name: content for name, content in contents.items()}
-    trees = {file: filled(file, content, environ, Findings()) for file, content in known.items()}
+    trees = {file: fill_variables(file, content, environ, Findings()) for file, content in known.items()}
     return Files(folder, environ, known, {file: tree for file, tree in trees.items() if tree})
 
 

@@ -85,11 +85,11 @@ def test_what_is_no_address_is_an_error_that_does_not_show_it(place: Place) -> N
         place.config()
     assert "alerts.often: unknown key" in str(caught.value)
     place.configure(f'{CONFIGURATION}alerts: {{to: ["${{ONE}}"]}}\n')
-    with pytest.raises(ConfigError, match=r"alerts.to\[0\]: must be an address as Apprise writes it") as caught:
+    with pytest.raises(ConfigError, match=r"alerts.to\[0\]: must be an Apprise URL such as") as caught:
         place.config()
     assert "a-secret" not in str(caught.value)
 
 
 def test_an_address_in_clear_is_warned_about(place: Place) -> None:
     configure(place, '{to: ["json://127.0.0.1/in-clear"]}')
-    assert any("alerts.to[0]" in str(each) and "secret in clear" in str(each) for each in place.config().warnings)
+    assert any("alerts.to[0]" in str(each) and "secret in plain text" in str(each) for each in place.config().warnings)

@@ -431,7 +431,7 @@ def test_without_pull_it_says_what_to_write(leadbridge: "Place", vendor: Vendor)
         ('{url: "http://api.example.com", key: "${API_KEY}"}', "must begin with https://"),
         ('{url: "ftp://api.example.com", key: "${API_KEY}"}', "must be https://HOST"),
         ('{url: "https://me:pw@api.example.com", key: "${API_KEY}"}', "must be https://HOST"),
-        ('{url: "https://api.example.com", key: "a b"}', "must be one word"),
+        ('{url: "https://api.example.com", key: "a b"}', "must be printable ASCII"),
         ('{url: "https://api.example.com"}', "key"),
     ],
 )
@@ -455,7 +455,7 @@ def test_the_key_is_shown_nowhere(leadbridge: "Place") -> None:
     assert pull is not None
     assert (pull.url, API_KEY in repr(pull)) == ("https://api.example.com", False)
     leadbridge.configure(text.replace("${API_KEY}", API_KEY))
-    assert any("pull.key: a secret in clear" in str(each) for each in leadbridge.config().warnings)
+    assert any("pull.key: a secret in plain text" in str(each) for each in leadbridge.config().warnings)
 
 
 def test_the_days_are_utc_days_up_to_today() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.config import Config
 from bridge.config.model import Route
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.operations.comparison import EXAMPLES, NOTHING, Kind, changes, counted, group
 from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_events, value_text
 from connectors.base import Preview, Record
@@ -49,7 +49,7 @@ def crm(fields: dict[str, Any] | None = None, **changed: Any) -> Route:
     return route("crm", fields or {"email": "Email"}, **changed)
 
 
-NEVER = EXPRESSIONS.expression("Content == 'never'", NAMES)
+NEVER = EXPRESSIONS.expression("Content == 'never'", EVENT_NAMES)
 REQUIRED = {"email": {"from": "URI", "required": True}}
 RECORD = {"email": "a@b.co"}
 
@@ -84,7 +84,7 @@ def test_an_event_that_starts_or_stops_is_told_with_the_reason() -> None:
         (side(crm(when=NEVER)), "its `when` does not hold"),
         (side(crm(events=frozenset({"Appointment"}))), "it takes only Appointment"),
         (side(), "no route takes it: it would be stored, and not delivered"),
-        (side(crm(), test_when=EXPRESSIONS.expression("Email", NAMES)), "it is a test"),
+        (side(crm(), test_when=EXPRESSIONS.expression("Email", EVENT_NAMES)), "it is a test"),
         (side(crm(), serial_number="another"), "no chatbot has its SerialNumber"),
     ):
         (change,) = changes(fate(side(crm())), fate(after))

@@ -12,7 +12,7 @@ from bridge.cli.test import junit, mismatch_lines
 from bridge.config.diagnostics import Position
 from bridge.config.model import Ending, Route, RouteTest
 from bridge.event import EVENT_FIELDS
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.operations import expectations
 from bridge.operations.expectations import NOTHING, Result, differences, event_of, run, run_tests
 from tests.building import EXPRESSIONS, FakeConnector, chatbot, config, destination, route
@@ -32,7 +32,7 @@ def expecting(
 
 
 def when(text: str) -> Any:
-    return EXPRESSIONS.expression(text, NAMES)
+    return EXPRESSIONS.expression(text, EVENT_NAMES)
 
 
 ROUTES = (

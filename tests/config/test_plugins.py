@@ -104,9 +104,9 @@ def test_an_unchanged_folder_is_imported_once(place: Place) -> None:
         ("return 1 / 0", "fails with ZeroDivisionError"),
         ("raise SystemExit(value)", "fails with SystemExit"),
         ("return mine(value)", "fails with RecursionError"),
-        ("return {1, 2}", "gives a value that JSON does not have (set)"),
-        ("return object()", "gives a value that JSON does not have (object)"),
-        ("return [value, b'x']", "gives a value that JSON does not have (list)"),
+        ("return {1, 2}", "returns a value that JSON does not support (set)"),
+        ("return object()", "returns a value that JSON does not support (object)"),
+        ("return [value, b'x']", "returns a value that JSON does not support (list)"),
     ],
 )
 def test_an_exception_spoils_its_field_only_and_shows_no_value(place: Place, body: str, what: str) -> None:
@@ -146,13 +146,13 @@ def test_a_function_that_cannot_be_a_transform_is_told_with_its_line(place: Plac
     place.write("@transform\ndef mine(value: str, times=1) -> str:\n    return value * times\n")
     assert place.fault() == (
         f"{place.plugins}/mine.py:3: cannot be imported: TypeError: @transform: the parameter `times` of `mine` must "
-        "be annotated with one or several of str, int, float, bool, list, dict"
+        "be annotated with one or more of str, int, float, bool, list, dict"
     )
 
 
 def test_a_file_that_cannot_be_imported_by_its_name_is_told(place: Place) -> None:
     place.write("", "not-a-name.py")
-    assert place.fault() == f"{place.plugins}/not-a-name.py: rename it: letters, digits and `_` only"
+    assert place.fault() == f"{place.plugins}/not-a-name.py: rename it: use letters, digits and `_` only"
 
 
 def test_the_other_files_of_a_folder_are_used_all_the_same(place: Place) -> None:
@@ -356,11 +356,11 @@ def test_tests_and_shared_code_are_not_imported(place: Place, name: str) -> None
 @pytest.mark.parametrize(
     ("name", "body", "fault"),
     [
-        ("crm.py", CRM, "crm.py: there is a connector `crm` already: rename the file, its name is the connector's"),
+        ("crm.py", CRM, "crm.py: a connector `crm` exists already: rename the file, whose name is the connector's"),
         (
             "mine.py",
             CRM + "\n\nclass Other(_Base):\n    pass\n",
-            "mine.py: cannot be imported: TypeError: several connectors in a file (Crm, Other): one each",
+            "mine.py: cannot be imported: TypeError: several connectors in a file (Crm, Other): use one file each",
         ),
         (
             "mine.py",

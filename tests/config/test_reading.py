@@ -238,7 +238,7 @@ def test_what_follows_from_a_problem_is_not_told_again() -> None:
     findings.error(("a",), place, "first")
     findings.error(("a",), place, "again")
     findings.error(("a", "b"), place, "elsewhere")
-    findings.spoil(("c",), place, "unreadable")
+    findings.invalidate(("c",), place, "unreadable")
     findings.error(("c", "d"), place, "follows")
     assert [problem.message for problem in findings.problems] == ["first", "elsewhere", "unreadable"]
 

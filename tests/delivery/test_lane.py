@@ -400,7 +400,7 @@ async def test_another_chatbot_of_the_same_name_takes_only_what_its_key_has_veri
     assert lane.states() == ["delivered", "dead"]
     (_, row) = lane.rows()
     assert row.reason == "unrouted"
-    assert "chatbot acme is another one now" in row.detail
+    assert "chatbot acme is a different one now" in row.detail
 
 
 async def test_a_route_that_is_gone_makes_a_dead_letter_that_says_so(rig: Callable[..., Rig]) -> None:
@@ -532,7 +532,7 @@ class Costly:
 
     def apply(self, values: Any) -> dict[str, Any]:
         if values["Email"] == "slow@example.com":
-            budget.current().charge(budget.INLINE_STEPS + 1)
+            budget.current_budget().charge(budget.INLINE_STEPS + 1)
             assert self.may_go_on.wait(5)
         self.made.append((values["Email"], threading.current_thread().name))
         return {"email": values["Email"]}

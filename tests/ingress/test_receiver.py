@@ -22,7 +22,7 @@ from bridge.ingress.receiver import COLLECT_SECONDS, Receiver
 from bridge.ingress.signature import sign
 from bridge.log import server_log
 from bridge.mapping import budget
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.store.driver import Driver
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
@@ -43,7 +43,7 @@ class Endpoint:
         self.session = session
         self.config: Config = config(
             [
-                chatbot("acme", route("crm"), test_when=EXPRESSIONS.expression('Content == "ping"', NAMES)),
+                chatbot("acme", route("crm"), test_when=EXPRESSIONS.expression('Content == "ping"', EVENT_NAMES)),
                 chatbot("other", serial_number="other", signing_keys=(b"the-other-chatbots-key",)),
             ]
         )
@@ -340,7 +340,7 @@ async def test_a_condition_that_takes_long_leaves_the_event_loop(endpoint: Endpo
     def when(values: Any) -> bool:
         threads.append(threading.current_thread().name)
         if values["Content"] == "costly":
-            budget.current().charge(budget.INLINE_STEPS + 1)
+            budget.current_budget().charge(budget.INLINE_STEPS + 1)
         return True
 
     endpoint.config = config([chatbot("acme", route("crm", when=when))])

@@ -4,7 +4,7 @@ import pytest
 from bridge.config.model import Condition
 from bridge.event import EventState, Form, Verified
 from bridge.ingress.routing import route
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from bridge.store.interface import NewDelivery
 from tests.building import EXPRESSIONS, IDENTITY, NOW, chatbot, lead
 from tests.building import route as to
@@ -15,7 +15,7 @@ def verified(document: object, name: str | None = "acme") -> Verified:
 
 
 def condition(text: str) -> Condition:
-    return EXPRESSIONS.expression(text, NAMES)
+    return EXPRESSIONS.expression(text, EVENT_NAMES)
 
 
 BOT = chatbot("acme", to("crm"), to("mail", events=frozenset({"Appointment"})))

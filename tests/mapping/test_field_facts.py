@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.field_facts import wanted_field
+from bridge.mapping.field_facts import field_facts
 from bridge.mapping.mapping import FieldForm
 from connectors.base import MappedField
 
@@ -60,6 +60,6 @@ TEXT: dict[str, Any] = {"text": True}
     ],
 )
 def test_what_a_mapping_says(form: Any, known: dict[str, Any]) -> None:
-    field = wanted_field("name", FieldForm.model_validate(form), JinjaExpressions())
+    field = field_facts("name", FieldForm.model_validate(form), JinjaExpressions())
 
     assert field == MappedField(name="name", **known)

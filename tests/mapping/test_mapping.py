@@ -11,19 +11,19 @@ from pydantic import ValidationError
 from bridge.event import EVENT_FIELDS, Event, EventState, Form
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import (
-    MEMBERS,
-    NAMES,
+    EVENT_NAME_MEMBERS,
+    EVENT_NAMES,
     FieldForm,
     FieldsError,
     Mapping,
     MappingError,
     compile_mapping,
-    variables,
+    event_variables,
 )
 from bridge.mapping.transform_api import Parameter, Transform
 from bridge.mapping.transforms import BUILTIN
 
-EXPRESSIONS = JinjaExpressions(members=MEMBERS)
+EXPRESSIONS = JinjaExpressions(members=EVENT_NAME_MEMBERS)
 FIELDS = {
     "SerialNumber": "59001dd73709417321c58b11693183a2",
     "Type": "Lead",
@@ -56,26 +56,26 @@ def event(fields: dict[str, Any] = FIELDS, chatbot: str | None = "acme") -> Even
 
 def compiled(fields: dict[str, Any], transforms: Any = BUILTIN) -> Mapping:
     forms = {name: FieldForm.model_validate(form) for name, form in fields.items()}
-    return compile_mapping(forms, JinjaExpressions(transforms, MEMBERS), transforms)
+    return compile_mapping(forms, JinjaExpressions(transforms, EVENT_NAME_MEMBERS), transforms)
 
 
 def apply(form: Any, **changes: Any) -> Any:
     """Apply one field to the event; the word `left out` where the record goes without it."""
-    return compiled({"x": form}).apply(variables(event({**FIELDS, **changes}))).get("x", "left out")
+    return compiled({"x": form}).apply(event_variables(event({**FIELDS, **changes}))).get("x", "left out")
 
 
 def test_the_variables_of_an_event() -> None:
-    found = variables(event())
-    assert set(found) == NAMES
+    found = event_variables(event())
+    assert set(found) == EVENT_NAMES
     assert {name: found[name] for name in FIELDS} == FIELDS
     assert found["event"] == {"id": "0f" * 16, "received_at": "2023-11-14T22:13:20.250Z"}
-    assert set(found["event"]) == MEMBERS["event"]
+    assert set(found["event"]) == EVENT_NAME_MEMBERS["event"]
     assert found["chatbot"] == "acme"
 
 
 def test_an_unrecognised_event_has_all_variables_too() -> None:
-    found = variables(event({}, chatbot=None))
-    assert set(found) == NAMES
+    found = event_variables(event({}, chatbot=None))
+    assert set(found) == EVENT_NAMES
     assert found["Email"] == found["chatbot"] == ""
 
 
@@ -140,7 +140,7 @@ def test_zero_and_false_are_values() -> None:
 
 
 def test_the_order_is_that_of_the_configuration() -> None:
-    made = compiled({"b": "Email", "a": "FirstName", "c": "Type"}).apply(variables(event()))
+    made = compiled({"b": "Email", "a": "FirstName", "c": "Type"}).apply(event_variables(event()))
     assert list(made) == ["b", "a", "c"]
 
 
@@ -149,7 +149,7 @@ def test_a_required_field_that_is_empty_is_an_error_that_says_what_to_do() -> No
         apply({"from": ["LastName", "{{ LastName }}"], "required": True})
     assert caught.value.field == "x"
     assert caught.value.message == (
-        "required, but empty in this event (from `LastName`, a template): give it another source or a default, then "
+        "required, but empty in this event (from `LastName`, a template): add another source or a default, then "
         "replay the delivery"
     )
     assert str(caught.value) == f"field `x`: {caught.value.message}"
@@ -159,7 +159,7 @@ def test_a_template_that_fails_is_an_error_without_values() -> None:
     with pytest.raises(MappingError) as caught:
         apply("Dear\n{{ SessionID + Email }}")
     assert caught.value.message == (
-        "line 2 of its template fails: unsupported operand type(s) for +: 'int' and 'str'; correct the mapping, then "
+        "line 2 of its template fails: unsupported operand type(s) for +: 'int' and 'str'; fix the mapping, then "
         "replay the delivery"
     )
 
@@ -170,7 +170,7 @@ def test_a_foreign_transform_that_fails_spoils_its_field_only_by_name() -> None:
 
     mine = {**BUILTIN, "mine": Transform("mine", "Mine.", lambda n: broken, (Parameter("n", (int,), "a number"),))}
     with pytest.raises(MappingError) as caught:
-        compiled({"x": {"from": "Email", "transform": [{"mine": 5}]}}, mine).apply(variables(event()))
+        compiled({"x": {"from": "Email", "transform": [{"mine": 5}]}}, mine).apply(event_variables(event()))
     assert "`mine` fails with RuntimeError" in caught.value.message
     assert "QQ" not in str(caught.value)
 
@@ -224,7 +224,7 @@ def test_the_trace_shows_each_step() -> None:
             "needed": {"from": "LastName", "required": True},
         }
     )
-    name, last, gone, fixed, needed = mapping.trace(variables(event()))
+    name, last, gone, fixed, needed = mapping.trace(event_variables(event()))
     assert name.sources == ("LastName", "FirstName")
     assert [(step.label, step.value) for step in name.steps] == [
         ("LastName", ""),
@@ -269,7 +269,7 @@ def outcome(found: dict[str, Any]) -> dict[str, Any] | MappingError:
 
 @given(EVENTS)
 def test_no_event_breaks_a_mapping(fields: dict[str, Any]) -> None:
-    record = outcome(variables(event(fields)))
+    record = outcome(event_variables(event(fields)))
     if isinstance(record, MappingError):
         assert record.field in {"session", "sum", "name", "first", "message"}
         return
@@ -280,7 +280,7 @@ def test_no_event_breaks_a_mapping(fields: dict[str, Any]) -> None:
 
 @given(EVENTS)
 def test_the_trace_agrees_with_what_is_sent(fields: dict[str, Any]) -> None:
-    found = variables(event(fields))
+    found = event_variables(event(fields))
     traces = MAPPING.trace(found)
     record = outcome(found)
     if isinstance(record, MappingError):
@@ -293,7 +293,7 @@ def test_the_trace_agrees_with_what_is_sent(fields: dict[str, Any]) -> None:
 
 @given(EVENTS)
 def test_a_plain_field_is_sent_as_it_is_or_not_at_all(fields: dict[str, Any]) -> None:
-    record = compiled({name: name for name in EVENT_FIELDS}).apply(variables(event(fields)))
+    record = compiled({name: name for name in EVENT_FIELDS}).apply(event_variables(event(fields)))
     for name, value in fields.items():
         if value is None or (isinstance(value, str) and not value.strip()):
             assert name not in record
@@ -316,7 +316,7 @@ def test_a_mapping_costs_microseconds() -> None:
             "kind": {"from": "Type", "lookup": {"Lead": "L"}},
         }
     )
-    found = variables(event())
+    found = event_variables(event())
     times = []
     for _ in range(5):
         started = time.thread_time()

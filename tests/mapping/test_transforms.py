@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.mapping.transform_api import Parameter, Transform, TransformError
-from bridge.mapping.transforms import BUILTIN, moment
+from bridge.mapping.transforms import BUILTIN, read_time
 
 ARGUMENTS: dict[str, list[Any]] = {
     "truncate": [5],
@@ -142,7 +142,7 @@ def test_truncate_keeps_its_bound_and_takes_no_more_than_it_must(text: str, n: i
 
 @given(st.datetimes())
 def test_a_time_without_a_zone_is_utc(time: Any) -> None:
-    assert moment(time.isoformat()) == moment(time.isoformat() + "+00:00")
+    assert read_time(time.isoformat()) == read_time(time.isoformat() + "+00:00")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_time_without_a_zone_is_utc(time: Any) -> None:
         ("truncate", [1.5], {}, "`n` must be a whole number"),
         ("truncate", [-1], {}, "must not be negative"),
         ("truncate", [1, 2], {}, "takes `n`, not 2 arguments"),
-        ("truncate", [1], {"n": 2}, "given `n` twice"),
+        ("truncate", [1], {"n": 2}, "gets `n` twice"),
         ("truncate", [], {"length": 2}, "has no argument `length`"),
         ("date", ["%Y"], {"zone": "UTC"}, "it takes `format`, `tz`"),
         ("date", ["%Y", "Mars/Olympus"], {}, "a zone such as Europe/London"),
@@ -163,10 +163,10 @@ def test_a_time_without_a_zone_is_utc(time: Any) -> None:
         ("trim", [1], {}, "takes no arguments"),
         ("e164", ["UK"], {}, "Britain is GB"),
         ("e164", ["XX"], {}, "two-letter country code"),
-        ("regex_extract", ["("], {}, "not a regular expression"),
+        ("regex_extract", ["("], {}, "is not a valid RE2 pattern"),
         ("regex_extract", ["a", 1], {}, "no such `group`"),
         ("regex_extract", ["a", "x"], {}, "no such `group`"),
-        ("regex_replace", ["a", r"\1"], {}, "names a group"),
+        ("regex_replace", ["a", r"\1"], {}, "refers to a group"),
         ("regex_replace", ["a"], {}, "needs `with`"),
         ("lookup", ["x"], {}, "must be a table"),
     ],

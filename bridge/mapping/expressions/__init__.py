@@ -1,1 +1,1 @@
-"""The language of expressions and templates: Jinja, sandboxed and strict, compiled once, called many times. Pure."""
+"""Expressions and templates: Jinja, sandboxed and strict, compiled once and called many times. Pure."""

@@ -1,7 +1,7 @@
-"""What an expression gives before there is an event, when only some of its names are known. Pure.
+"""Values of expressions that are certain when only some names are known. Pure.
 
-Only what follows from the text itself: constants, the names that are known, and `and`, `or`, `not`, `if` over them. No
-more is tried, so what is said is certain, and the rest is left open.
+Only constants, known names, and `and`, `or`, `not`, `if` over them are evaluated. Everything else stays unknown, so the
+result is always certain.
 """
 
 from collections.abc import Mapping
@@ -9,43 +9,43 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
-OPEN: Final = object()
-"""Stands for a value that depends on the event."""
+UNKNOWN: Final = object()
+"""Marker for a value that depends on the event."""
 
 
 def certain_value(node: nodes.Expr, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
-    """Give the value of an expression, or `OPEN`.
+    """Return the value of an expression, or `UNKNOWN`.
 
     Args:
-        node: The expression, checked.
-        known: The names whose values are known.
+        node: The expression, after its check.
+        known: Values of the known names.
     """
     if isinstance(node, nodes.And | nodes.Or):
         return _either(node, known)
     if isinstance(node, nodes.Not):
         value = certain_value(node.node, known)
-        return OPEN if value is OPEN else not value
+        return UNKNOWN if value is UNKNOWN else not value
     if isinstance(node, nodes.CondExpr):
         test = certain_value(node.test, known)
         chosen = node.expr1 if test else node.expr2
-        return OPEN if test is OPEN or chosen is None else certain_value(chosen, known)
+        return UNKNOWN if test is UNKNOWN or chosen is None else certain_value(chosen, known)
     try:
         return _filled(node, known).as_const()
     except nodes.Impossible:
-        return OPEN
+        return UNKNOWN
 
 
 def _either(node: nodes.And | nodes.Or, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
-    """Work out `and` and `or`, which one side alone can decide, whatever the other side gives."""
+    """Return the value of `and` or `or`, which one side alone can decide."""
     left, right = certain_value(node.left, known), certain_value(node.right, known)
     decides = isinstance(node, nodes.Or)
-    if left is not OPEN:
+    if left is not UNKNOWN:
         return left if bool(left) is decides else right
-    return right if right is not OPEN and bool(right) is decides else OPEN
+    return right if right is not UNKNOWN and bool(right) is decides else UNKNOWN
 
 
 def _filled(node: nodes.Expr, known: Mapping[str, Any]) -> nodes.Expr:
-    """Give a copy of an expression with constants in place of the names that are known."""
+    """Return a copy of an expression with constants in place of the known names."""
     if isinstance(node, nodes.Name):
         return nodes.Const(known[node.name], lineno=node.lineno) if node.name in known else node
     copied = type(node)(*(_copied(getattr(node, name), known) for name in node.fields), lineno=node.lineno)

@@ -1,4 +1,4 @@
-"""What can be said about an expression before it runs: names, filters, arguments, and where in its text. Pure."""
+"""Checks of an expression before it runs: names, filters and arguments, with positions in the text. Pure."""
 
 import inspect
 import re
@@ -11,13 +11,13 @@ from jinja2.lexer import ignored_tokens
 from jinja2.parser import Parser
 
 from bridge.errors import did_you_mean
-from bridge.mapping.expressions.filters import INNER
-from bridge.mapping.expressions.sandbox import METHODS, Sandbox
+from bridge.mapping.expressions.filters import INTERNAL_FILTERS
+from bridge.mapping.expressions.sandbox import ALLOWED_METHODS, ExpressionSandbox
 from bridge.mapping.transform_api import Transform, TransformError
 from connectors.base import ExpressionError
 
 BARE: Final = "variable"
-"""The lexer's state in which a bare expression is read; None reads a template."""
+"""Lexer state for a bare expression; None is for a template."""
 
 _STATEMENTS: Final[Mapping[type[nodes.Node], str]] = {
     nodes.Include: "include",
@@ -41,18 +41,18 @@ _WORDINGS: Final = (
     ("'end of template'", "the end"),
     ("expected token 'name'", "expected a name"),
 )
-_WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` between two values", ";": "remove it"}
+_WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` to compare", ";": "remove it"}
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
 
 _TURN: Final = 1_000
-"""Steps of the budget that a turn of a loop takes, and further ones for each node of Jinja's tree in it."""
+"""Steps of the budget for one turn of a loop; `_NODE` steps are added for each node in the loop."""
 _NODE: Final = 2_000
-"""Twice what a node takes on a quiet machine: on a busy one, or one that is half as fast, a loop that spends a whole
-budget still ends within a tenth of a second."""
+"""Twice the steps of a node on a quiet machine, so that a loop with a whole budget ends within a tenth of a second on a
+busy or slow one too."""
 
 _COMPUTED: Final = object()
-"""Stands for an argument that is known only when there is an event."""
+"""Marker for an argument that is only known with an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class _Token:
     column: int
 
 
-def parse(sandbox: Sandbox, source: str, state: str | None) -> nodes.Template:
-    """Parse a template (`state` None) or a bare expression (`BARE`); raises `ExpressionError` at the token."""
+def parse_source(sandbox: ExpressionSandbox, source: str, state: str | None) -> nodes.Template:
+    """Parse a template (`state` None) or a bare expression (`BARE`); raise `ExpressionError` at the token."""
     parser: Parser | None = None
     try:
         parser = Parser(sandbox, source, state=state)
@@ -81,9 +81,9 @@ def parse(sandbox: Sandbox, source: str, state: str | None) -> nodes.Template:
 
 
 def _syntax_error(
-    sandbox: Sandbox, source: str, state: str | None, parser: Parser | None, error: TemplateSyntaxError
+    sandbox: ExpressionSandbox, source: str, state: str | None, parser: Parser | None, error: TemplateSyntaxError
 ) -> ExpressionError:
-    """Place a syntax error. Jinja knows the line; the column is that of the token that the parser had reached."""
+    """Return a syntax error with its position. Jinja knows the line; the parser's current token has the column."""
     if state is BARE and source.lstrip().startswith("{{"):
         return ExpressionError("write the bare expression, without `{{` and `}}`", 1, 1)
     message = _plain_words(error.message or "cannot be read")
@@ -93,7 +93,7 @@ def _syntax_error(
     try:
         tokens.extend(_tokens(sandbox, source, state))
         left = sum(1 for _ in parser.stream) if parser else 0
-    except TemplateSyntaxError:  # the lexer itself could not go on: right behind what it read
+    except TemplateSyntaxError:  # the lexer failed right after the last token
         left = 0
     seen = [token for token in tokens if token.kind not in ignored_tokens]
     if 0 < left <= len(seen):
@@ -102,7 +102,7 @@ def _syntax_error(
 
 
 def _end(tokens: list[_Token]) -> tuple[int, int]:
-    """Give the line and column behind the last token."""
+    """Return the line and column after the last token."""
     if not tokens:
         return 1, 1
     last = tokens[-1]
@@ -111,7 +111,7 @@ def _end(tokens: list[_Token]) -> tuple[int, int]:
 
 
 def _plain_words(message: str) -> str:
-    """Say what Jinja says in the words of somebody who sees only the text."""
+    """Return Jinja's message in words that fit the text."""
     unclosed = _UNCLOSED.search(message)
     if unclosed:
         return f"`{{% {unclosed[1]} %}}` is never closed: add `{{% end{unclosed[1]} %}}`"
@@ -123,8 +123,8 @@ def _plain_words(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
 
 
-def _tokens(sandbox: Sandbox, source: str, state: str | None) -> Iterator[_Token]:
-    """Cut a text into Jinja's tokens with their places, which Jinja itself does not keep."""
+def _tokens(sandbox: ExpressionSandbox, source: str, state: str | None) -> Iterator[_Token]:
+    """Yield Jinja's tokens with their positions, which Jinja itself does not keep."""
     at = line_start = 0
     line = 1
     for _, kind, text in sandbox.lexer.tokeniter(source, None, None, state):
@@ -143,28 +143,28 @@ def _is_constant(node: nodes.Expr) -> bool:
     return all(isinstance(each, nodes.Const) for each in items)
 
 
-def _named(node: nodes.Filter) -> dict[str, nodes.Expr]:
+def _keywords(node: nodes.Filter) -> dict[str, nodes.Expr]:
     # Jinja's annotation calls these pairs; they are keywords.
     return {str(keyword.key): keyword.value for keyword in node.kwargs}
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """Finds what is wrong in a parsed expression, and makes its loops countable."""
+class ExpressionCheck:
+    """Check of a parsed expression, which also adds the counting of loops."""
 
-    sandbox: Sandbox
+    sandbox: ExpressionSandbox
     transforms: Mapping[str, Transform]
     source: str
     state: str | None
     names: frozenset[str] | None
     members: Mapping[str, frozenset[str]]
-    """Of some names, what they have."""
+    """Members of some names."""
     _local: set[str] = field(default_factory=set)
     _repeated: list[nodes.Compare] = field(default_factory=list)
     """Comparisons in loops."""
 
     def run(self, tree: nodes.Template) -> None:
-        """Check a whole tree; raises `ExpressionError` for the first thing found."""
+        """Check a whole tree; raise `ExpressionError` for the first mistake."""
         for name in tree.find_all(nodes.Name):
             if name.ctx != "load":
                 self._local.add(name.name)
@@ -173,8 +173,8 @@ class Check:
         for node in list(tree.find_all(nodes.Node)):
             self._check(node)
 
-    def _is_given(self, node: nodes.Expr) -> bool:
-        """Say whether a value stands in the text or comes from outside, and so is not made by the expression."""
+    def _is_input(self, node: nodes.Expr) -> bool:
+        """Return True if a value is a constant or a variable, and not computed by the expression."""
         owner = node.node if isinstance(node, nodes.Getattr) else node
         return _is_constant(node) or (isinstance(owner, nodes.Name) and owner.name not in self._local)
 
@@ -192,10 +192,10 @@ class Check:
         elif isinstance(node, nodes.Call):
             self._check_call(node)
         elif isinstance(node, nodes.For | nodes.Compare | nodes.Concat | nodes.Getitem):
-            self._meter(node)
+            self._add_charge(node)
         elif type(node) in _STATEMENTS:
             word = _STATEMENTS[type(node)]
-            raise self._error(f"`{{% {word} %}}` is not available; there are if, for and set", node, word)
+            raise self._error(f"`{{% {word} %}}` is not available; use if, for and set", node, word)
 
     def _check_name(self, node: nodes.Name) -> None:
         if node.ctx != "load" or node.name in self._local or node.name == "loop":
@@ -215,46 +215,46 @@ class Check:
         method = node.node
         if not isinstance(method, nodes.Getattr):
             name = method.name if isinstance(method, nodes.Name) else ""
-            instead = f"; there is a filter: `… | {name}`" if name in self.sandbox.filters else ""
+            instead = f"; use the filter: `… | {name}`" if name in self.sandbox.filters else ""
             raise self._error(f"there is no function `{name}` here{instead}", node, name)
-        if method.attr not in METHODS:
-            hint = did_you_mean(method.attr, METHODS)
+        if method.attr not in ALLOWED_METHODS:
+            hint = did_you_mean(method.attr, ALLOWED_METHODS)
             raise self._error(f"there is no method `{method.attr}` here{hint}", node, method.attr, ".")
 
-    def _meter(self, node: nodes.For | nodes.Compare | nodes.Concat | nodes.Getitem) -> None:
-        """Have a node take its cost from the budget."""
+    def _add_charge(self, node: nodes.For | nodes.Compare | nodes.Concat | nodes.Getitem) -> None:
+        """Change a node so that it takes its cost from the budget."""
         if isinstance(node, nodes.For):
             self._count_turns(node)
         elif isinstance(node, nodes.Compare):
-            self._weigh_compared(node)
+            self._charge_comparison(node)
         elif isinstance(node, nodes.Getitem):
             if isinstance(node.arg, nodes.Slice):
-                node.node = self._through(node.node, "sliced")
+                node.node = self._pass_through(node.node, "sliced")
         else:
-            node.nodes = [self._through(each, "weighed") for each in node.nodes]
+            node.nodes = [self._pass_through(each, "weighed") for each in node.nodes]
 
     def _count_turns(self, node: nodes.For) -> None:
         if node.recursive:
             raise self._error("`{% for … recursive %}` is not available", node, "recursive")
         size = sum(1 for part in (*node.body, *node.else_) for _ in part.find_all(nodes.Node))
-        node.iter = self._through(cast("nodes.Expr", node.iter), "counted", nodes.Const(_TURN + size * _NODE))
+        node.iter = self._pass_through(cast("nodes.Expr", node.iter), "counted", nodes.Const(_TURN + size * _NODE))
 
-    def _weigh_compared(self, node: nodes.Compare) -> None:
-        """Have a comparison take its cost, unless it is made once, or one side is a constant: that bounds it."""
+    def _charge_comparison(self, node: nodes.Compare) -> None:
+        """Charge a comparison, unless it runs only once or a constant on one side limits its cost."""
         sides = (node.expr, *(each.expr for each in node.ops))
-        if not any(each is node for each in self._repeated) and all(self._is_given(each) for each in sides):
+        if not any(each is node for each in self._repeated) and all(self._is_input(each) for each in sides):
             return
         searches = [each for each in node.ops if each.op in {"in", "notin"}]
         for each in searches:
             if not _is_constant(each.expr):
-                each.expr = self._through(each.expr, "sought")
+                each.expr = self._pass_through(each.expr, "sought")
         if not any(isinstance(each, nodes.Const) for each in (node.expr, *(each.expr for each in node.ops))):
-            node.expr = self._through(node.expr, "weighed")
+            node.expr = self._pass_through(node.expr, "weighed")
             for each in node.ops[:-1]:
-                each.expr = self._through(each.expr, "weighed")
+                each.expr = self._pass_through(each.expr, "weighed")
 
-    def _through(self, node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Expr:
-        """Return a node that sends a value through one of the sandbox's own filters."""
+    def _pass_through(self, node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Expr:
+        """Return a node that passes a value through one of the sandbox's internal filters."""
         through = nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
         through.set_environment(self.sandbox)
         for each in args:
@@ -262,8 +262,8 @@ class Check:
         return through
 
     def _check_filter(self, node: nodes.Filter, name: str, args: list[nodes.Expr]) -> None:
-        if name not in self.sandbox.filters or name in INNER:
-            hint = did_you_mean(name, self.sandbox.filters.keys() - INNER)
+        if name not in self.sandbox.filters or name in INTERNAL_FILTERS:
+            hint = did_you_mean(name, self.sandbox.filters.keys() - INTERNAL_FILTERS)
             raise self._error(f"unknown transform or filter `{name}`{hint}", node, name, "|", "(")
         transform = self.transforms.get(name)
         if transform:
@@ -276,10 +276,10 @@ class Check:
             self._check_arguments(node, name, args)
 
     def _check_per_item(self, node: nodes.Filter, args: list[nodes.Expr]) -> None:
-        """Check `map("truncate", 5)` as if it were `truncate(5)`."""
+        """Check `map("truncate", 5)` like `truncate(5)`."""
         name = self._constant(args[0]) if args else _COMPUTED
         if not isinstance(name, str):
-            raise self._error("`map` needs a filter's name in quotes, or `attribute=…`", node, node.name, "|")
+            raise self._error("`map` needs the name of a filter in quotes, or `attribute=…`", node, node.name, "|")
         self._check_filter(node, name, args[1:])
 
     def _check_arguments(self, node: nodes.Filter, name: str, args: list[nodes.Expr]) -> None:
@@ -288,16 +288,16 @@ class Check:
         function = inspect.unwrap(self.sandbox.filters[name])
         handed = 2 if hasattr(function, "jinja_pass_arg") else 1
         try:
-            inspect.signature(function).bind(*[None] * (handed + len(args)), **_named(node))
+            inspect.signature(function).bind(*[None] * (handed + len(args)), **_keywords(node))
         except TypeError as error:
             raise self._error(f"filter `{name}`: {error}", node, name, "|") from None
 
     def _check_transform(self, node: nodes.Filter, transform: Transform, args: list[nodes.Expr]) -> None:
-        """Bind a transform to the arguments that are written out; the others are checked when they are known."""
+        """Check the constant arguments of a transform; the others are checked when they are known."""
         if node.dyn_args or node.dyn_kwargs:
-            raise self._error(f"write out the arguments of `{transform.name}`", node, node.name, "|")
+            raise self._error(f"write the arguments of `{transform.name}` one by one", node, node.name, "|")
         positional = [self._constant(argument) for argument in args]
-        named = {key: self._constant(value) for key, value in _named(node).items()}
+        named = {key: self._constant(value) for key, value in _keywords(node).items()}
         computed = [
             parameter.name
             for at, parameter in enumerate(transform.parameters)
@@ -311,7 +311,7 @@ class Check:
             raise self._error(str(error), node, node.name, "|") from None
         for parameter in transform.parameters:
             if parameter.constant and parameter.name in computed:
-                message = f"`{parameter.name}` must be written out here: what an event holds is a stranger's to choose"
+                message = f"`{parameter.name}` must be a constant here, because strangers choose the values of an event"
                 raise self._error(f"transform `{transform.name}`: {message}", node, node.name, "|")
 
     def _constant(self, node: nodes.Expr) -> Any:  # noqa: ANN401 - a constant of the text
@@ -321,7 +321,7 @@ class Check:
             return _COMPUTED
 
     def _error(self, message: str, node: nodes.Node, word: str, *before: str) -> ExpressionError:
-        """Place an error at a word: at its first use, from the node's line on, behind one of the tokens `before`."""
+        """Return an error at the first use of a word from the node's line on, after one of the tokens `before`."""
         seen = [token for token in _tokens(self.sandbox, self.source, self.state) if token.kind not in ignored_tokens]
         for previous, token in zip([None, *seen], seen, strict=False):
             fits = previous is None or not before or previous.text in before

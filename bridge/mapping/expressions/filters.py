@@ -1,6 +1,6 @@
-"""Filters, tests and operators that take their cost from the budget in force before they run. Pure.
+"""Filters, tests and operators that take their cost from the current budget before they run. Pure.
 
-Most are Jinja's own. The rates are the worst that was measured on hostile values, rounded up.
+Most are Jinja's own. The rates are the highest that were measured with hostile values, rounded up.
 """
 
 import re
@@ -14,45 +14,45 @@ from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from bridge.mapping import budget
-from bridge.mapping.budget import FIELD_TEXT, ITEM, LimitError
-from bridge.mapping.transform_api import Step, Transform, as_text
+from bridge.mapping.budget import FIELD_TEXT, ITEM_STEPS, LimitError
+from bridge.mapping.transform_api import Transform, TransformStep, value_as_text
 
 _INTEGER_BITS: Final = 4_096
 _NUMBER_TEXT: Final = 400
-"""Characters that a text may have to be read as a number."""
+"""Maximum number of characters of a text that is read as a number."""
 _ATTRIBUTE_TEXT: Final = 200
 _SHORT_TEXT: Final = 30_000
-"""Characters up to which Python looks for a text in another one by trying each place."""
+"""Length up to which Python searches a text by trying each position."""
 _NEEDLE: Final = 100
-"""Characters of a text beyond which it does not do so."""
+"""Length of a searched text from which Python does not try each position."""
 _CALL: Final = 1_000
-"""Steps that a filter or test takes for each element of a list that it is called with."""
+"""Steps for each element of a list that a filter or test is called with."""
 _FORMAT_LIMIT: Final = 1_000
 _ROUND_LIMIT: Final = 15
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\*|\d{4})")
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the words of a text."""
+def word_set(text: str) -> frozenset[str]:
+    """Return the set of words in a text."""
     return frozenset(text.split())
 
 
-_CASES: Final = words("capitalize casefold lower swapcase title upper")
-_FROM_THE_END: Final = words("lstrip rfind rindex rpartition rsplit rstrip strip")
-"""Methods that compare what they look for at each place, or look each character up."""
+_CASES: Final = word_set("capitalize casefold lower swapcase title upper")
+_FROM_THE_END: Final = word_set("lstrip rfind rindex rpartition rsplit rstrip strip")
+"""Methods that compare at each position, or look up each character."""
 _RATES: Final[Mapping[str, int]] = {
-    **dict.fromkeys(words("abs count d default first items last length"), 0),
-    **dict.fromkeys(words("dictsort list max min reverse string sum unique wordcount"), 100),
-    **dict.fromkeys(words("capitalize sort striptags"), 200),
+    **dict.fromkeys(word_set("abs count d default first items last length"), 0),
+    **dict.fromkeys(word_set("dictsort list max min reverse string sum unique wordcount"), 100),
+    **dict.fromkeys(word_set("capitalize sort striptags"), 200),
     "urlencode": 1_500,
 }
-"""Jinja's filters that work at once, each with the steps that a character of its arguments takes at the most."""
-INNER: Final = frozenset({"counted", "sliced", "sought", "weighed"})
-"""Filters that `check` puts into an expression, and that no author may write."""
-_LAZY: Final = words("map reject rejectattr select selectattr")
-"""Jinja's filters whose work is done when their result is gone through."""
-_OF_ATTRIBUTES: Final = words("max min rejectattr selectattr sort sum unique")
-_JINJA_TESTS: Final = words(
+"""Jinja's immediate filters, each with the maximum number of steps for a character of its arguments."""
+INTERNAL_FILTERS: Final = frozenset({"counted", "sliced", "sought", "weighed"})
+"""Filters that `check` inserts into an expression; authors cannot use them."""
+_LAZY: Final = word_set("map reject rejectattr select selectattr")
+"""Jinja's filters that work while their result is traversed."""
+_OF_ATTRIBUTES: Final = word_set("max min rejectattr selectattr sort sum unique")
+_JINJA_TESTS: Final = word_set(
     "boolean defined eq equalto false float ge gt greaterthan in integer le lessthan lower lt mapping ne none "
     "number sequence string true undefined upper == != > >= < <="
 )
@@ -60,36 +60,47 @@ _NUMBER_TESTS: Final = ("odd", "even", "divisibleby")
 
 
 def filters(transforms: Mapping[str, Transform]) -> dict[str, Any]:
-    """Return all filters of an expression, by name; a transform comes before one of Jinja's."""
-    found: dict[str, Any] = {name: _at_once(name, FILTERS[name], rate) for name, rate in _RATES.items()}
-    found |= {name: _lazy(name, FILTERS[name]) for name in _LAZY}
-    found |= dict(zip(sorted(INNER), (_counted, _sliced, _sought, _weighed), strict=True))
-    found |= {"float": _float, "format": _format, "int": _int, "join": join, "replace": replace, "round": _round}
-    return found | {name: _as_filter(transform) for name, transform in transforms.items()}
+    """Return all filters of an expression, by name. Transforms replace Jinja's filters of the same name."""
+    result_filters: dict[str, Any] = {name: _at_once(name, FILTERS[name], rate) for name, rate in _RATES.items()}
+    result_filters |= {name: _lazy(name, FILTERS[name]) for name in _LAZY}
+    result_filters |= dict(zip(sorted(INTERNAL_FILTERS), (_counted, _sliced, _sought, _weighed), strict=True))
+    result_filters |= {
+        "float": _float,
+        "format": _format,
+        "int": _int,
+        "join": join,
+        "replace": replace,
+        "round": _round,
+    }
+    return result_filters | {name: _as_filter(transform) for name, transform in transforms.items()}
 
 
 def tests() -> dict[str, Any]:
     """Return all tests of an expression, by name."""
-    found: dict[str, Any] = {name: _charged_test(cast("Callable[..., Any]", TESTS[name])) for name in _JINJA_TESTS}
-    return found | {name: _for_numbers(cast("Callable[..., Any]", TESTS[name])) for name in _NUMBER_TESTS}
+    result_filters: dict[str, Any] = {
+        name: _charged_test(cast("Callable[..., Any]", TESTS[name])) for name in _JINJA_TESTS
+    }
+    return result_filters | {name: _for_numbers(cast("Callable[..., Any]", TESTS[name])) for name in _NUMBER_TESTS}
 
 
 def operators() -> dict[str, Callable[[Any, Any], Any]]:
-    """Return the operators whose result may be large, by their signs."""
+    """Return the operators with possibly large results, by symbol."""
     return {"+": _plus, "*": _times, "**": _power, "%": _modulo, "//": _whole}
 
 
-def settled(value: object) -> object:
-    """Return a list for an iterator or a view: `map` and `select` work when they are gone through."""
+def materialized(value: object) -> object:
+    """Return a list for an iterator or a view, since `map` and `select` only work while they are traversed."""
     return list(value) if isinstance(value, Iterator | ItemsView | KeysView | ValuesView) else value
 
 
-def _as_filter(transform: Transform) -> Step:
-    """Make a Jinja filter, which is handed the arguments with each value, of a transform, which wants them once."""
+def _as_filter(transform: Transform) -> TransformStep:
+    """Return a Jinja filter, which gets the arguments with each value, for a transform, which binds them once."""
     if not transform.parameters:
         return transform.bind()
 
-    bind: Callable[..., Step] = lru_cache(maxsize=256, typed=True)(lambda *args, **named: transform.bind(args, named))
+    bind: Callable[..., TransformStep] = lru_cache(maxsize=256, typed=True)(
+        lambda *args, **named: transform.bind(args, named)
+    )
 
     def apply(value: object, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as the author wrote them
         if any(isinstance(argument, dict | list) for argument in args) or named:
@@ -100,10 +111,10 @@ def _as_filter(transform: Transform) -> Step:
 
 
 def method_cost(owner: str, method: str, args: tuple[Any, ...]) -> int:
-    """Return the steps that a method of a text takes at the most."""
+    """Return the maximum number of steps of a text's method."""
     size = len(owner)
     needle = max((len(each) for each in args if isinstance(each, str)), default=0)
-    more = len(args) * ITEM
+    more = len(args) * ITEM_STEPS
     if method in _CASES:
         return size * 100 + more
     if method in _FROM_THE_END:
@@ -112,18 +123,18 @@ def method_cost(owner: str, method: str, args: tuple[Any, ...]) -> int:
 
 
 def _search_cost(size: int, needle: int) -> int:
-    """Return the steps that it takes at the most to look for a text in another one."""
+    """Return the maximum number of steps of a search in a text."""
     return 2 * size + (size * min(needle, _NEEDLE) if size < _SHORT_TEXT else 0)
 
 
 def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[..., Any]:
-    """Have one of Jinja's filters take its cost before it runs."""
+    """Return one of Jinja's filters that takes its cost before it runs."""
     if rate == 0:
         return function
 
     def charged(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - as Jinja calls it
-        left = budget.current()
-        value = settled(args[at])
+        left = budget.current_budget()
+        value = materialized(args[at])
         rest = (*args[at + 1 :], *named.values())
         _check_attributes(name, rest)
         left.charge_value(value, rate)
@@ -139,24 +150,24 @@ def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[...
 
 
 def _more(name: str, value: Any) -> int:  # noqa: ANN401 - a filter's value
-    """Return the steps that a filter takes beyond those for each of its elements and characters."""
-    if name == "striptags":  # it copies the rest for each comment
-        text = as_text(value)
+    """Return the steps of a filter besides those for its elements and characters."""
+    if name == "striptags":  # it copies the rest of the text for each comment
+        text = value_as_text(value)
         return len(text) * text.count("<!--") // 10
     if name in {"sort", "dictsort"} and hasattr(value, "__len__"):
-        return len(value) * len(value).bit_length() * ITEM
+        return len(value) * len(value).bit_length() * ITEM_STEPS
     if name == "sum" and isinstance(value, list) and any(isinstance(each, list | tuple) for each in value):
         return len(value) * sum(len(each) for each in value if isinstance(each, list | tuple))
     return 0
 
 
 def _lazy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have one of Jinja's filters take the cost of each element when it is gone through."""
+    """Return one of Jinja's filters that takes the cost of each element while it is traversed."""
 
     def charged(context: Context, value: Any, *args: Any, **named: Any) -> Iterator[Any]:  # noqa: ANN401 - as Jinja calls it
         _check_attributes(name, (*(args if name in _OF_ATTRIBUTES else ()), *named.values()))
-        left = budget.current()
-        for item in function(context, settled(value), *args, **named):
+        left = budget.current_budget()
+        for item in function(context, materialized(value), *args, **named):
             left.charge(_CALL)
             yield item
 
@@ -164,17 +175,17 @@ def _lazy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_attributes(name: str, arguments: Iterable[object]) -> None:
-    """Refuse the name of an attribute that is a long path, because it is followed for each element."""
+    """Raise LimitError for a long attribute path, because it is followed for each element."""
     if name in _OF_ATTRIBUTES or name in _LAZY:
         for each in arguments:
             if isinstance(each, str) and len(each) > _ATTRIBUTE_TEXT:
-                raise LimitError(f"`{name}` takes the name of an attribute with at most {_ATTRIBUTE_TEXT} characters")
+                raise LimitError(f"`{name}` accepts an attribute name of at most {_ATTRIBUTE_TEXT} characters")
 
 
 def _charged_test(test: Callable[..., Any]) -> Callable[..., Any]:
     def charged(*args: Any) -> Any:  # noqa: ANN401 - as Jinja calls it
-        left = budget.current()
-        left.charge(ITEM)
+        left = budget.current_budget()
+        left.charge(ITEM_STEPS)
         if len(args) > 1:
             left.charge_value(args, 2)
             sizes = [len(each) for each in args if isinstance(each, str)]
@@ -188,18 +199,18 @@ def _charged_test(test: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _weighed(value: object) -> object:
-    """Take what it costs to compare a value, or to write it as a text."""
-    plain = settled(value)
-    left = budget.current()
-    left.charge(ITEM)
+    """Take the cost of comparing a value or converting it to text."""
+    plain = materialized(value)
+    left = budget.current_budget()
+    left.charge(ITEM_STEPS)
     left.charge_value(plain, 2)
     return plain
 
 
 def _sought(value: object) -> object:
-    """Take what it costs to look for something in a value."""
-    plain = settled(value)
-    left = budget.current()
+    """Take the cost of searching a value."""
+    plain = materialized(value)
+    left = budget.current_budget()
     left.charge_value(plain, 2)
     if isinstance(plain, str):
         left.charge(_search_cost(len(plain), _NEEDLE))
@@ -207,28 +218,28 @@ def _sought(value: object) -> object:
 
 
 def _sliced(value: object) -> object:
-    """Take what it costs to cut a part out of a value."""
+    """Take the cost of slicing a value."""
     if isinstance(value, str):
-        budget.current().charge_text(len(value))
+        budget.current_budget().charge_text(len(value))
     elif isinstance(value, list | tuple):
-        budget.current().charge(len(value) * ITEM)
+        budget.current_budget().charge(len(value) * ITEM_STEPS)
     return value
 
 
 def _plus(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     if isinstance(left, str) and isinstance(right, str):
-        budget.current().charge_text(len(left) + len(right))
+        budget.current_budget().charge_text(len(left) + len(right))
     elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        budget.current().charge((len(left) + len(right)) * ITEM)
+        budget.current_budget().charge((len(left) + len(right)) * ITEM_STEPS)
     return left + right
 
 
 def _times(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     for several, times in ((left, right), (right, left)):
         if isinstance(several, str) and isinstance(times, int):
-            budget.current().charge_text(len(several) * max(0, times))
+            budget.current_budget().charge_text(len(several) * max(0, times))
         elif isinstance(several, list | tuple) and isinstance(times, int):
-            budget.current().charge(len(several) * max(0, times) * ITEM)
+            budget.current_budget().charge(len(several) * max(0, times) * ITEM_STEPS)
     if isinstance(left, int) and isinstance(right, int):
         _check_bits(left.bit_length() + right.bit_length())
     return left * right
@@ -259,9 +270,9 @@ def _check_bits(bits: int) -> None:
 def _modulo(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     if isinstance(left, str):
         if len(left) > _FORMAT_LIMIT or _WIDE_FORMAT.search(left):
-            raise LimitError("a format for `%` is short and has widths below 1,000")
+            raise LimitError("a format for `%` must be short, with widths below 1,000")
         values = right if isinstance(right, tuple) else tuple(right.values()) if isinstance(right, dict) else (right,)
-        left_over = budget.current()
+        left_over = budget.current_budget()
         left_over.charge_value(values)
         longest = max((len(each) for each in values if isinstance(each, str)), default=0)
         left_over.charge_text(len(left) + left.count("%") * (_FORMAT_LIMIT + longest))
@@ -272,7 +283,7 @@ def _modulo(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
 
 def _format(template: object, *values: object, **named: object) -> Any:  # noqa: ANN401 - see `_modulo`
     if isinstance(template, list | dict):
-        raise LimitError("a format for `%` is a text")
+        raise LimitError("a format for `%` must be text")
     return _modulo(_text(template), named or values)
 
 
@@ -293,21 +304,21 @@ def _is_short(value: object) -> bool:
 
 def _for_numbers(test: Callable[..., Any]) -> Callable[..., bool]:
     def check(value: object, *args: object) -> bool:
-        return isinstance(value, int | float) and bool(test(value, *args))  # of a text, `%` would be a format
+        return isinstance(value, int | float) and bool(test(value, *args))  # for a text, `%` would format
 
     return check
 
 
 def _round(value: Any, precision: int = 0) -> Any:  # noqa: ANN401 - a number
     if abs(precision) > _ROUND_LIMIT:
-        raise LimitError(f"`round` takes a precision of at most {_ROUND_LIMIT}")
+        raise LimitError(f"`round` accepts a precision of at most {_ROUND_LIMIT}")
     return round(value, precision)
 
 
 def replace(value: object, old: object, new: object, count: int = -1) -> str:
-    """Replace a text in another one."""
+    """Replace a text in another text."""
     text, gone, instead = _text(value), _text(old), _text(new)
-    left = budget.current()
+    left = budget.current_budget()
     left.charge(_search_cost(len(text), len(gone)) * 2)
     left.charge_text(len(text) + text.count(gone) * max(0, len(instead) - len(gone)))
     return text.replace(gone, instead, count)
@@ -315,14 +326,14 @@ def replace(value: object, old: object, new: object, count: int = -1) -> str:
 
 def join(values: Iterable[object], between: object = "") -> str:
     """Join the texts of several values."""
-    left = budget.current()
+    left = budget.current_budget()
     glue = _text(between)
     pieces = []
     size = 0
     for value in values:
         pieces.append(_text(value))
         size += len(pieces[-1]) + len(glue)
-        left.charge(ITEM)
+        left.charge(ITEM_STEPS)
         if size > FIELD_TEXT:
             break
     left.charge_text(size)
@@ -330,30 +341,30 @@ def join(values: Iterable[object], between: object = "") -> str:
 
 
 def _text(value: object) -> str:
-    """Write a value as text, after a look at how long that would be."""
+    """Return a value as text, after taking the cost of its length."""
     if isinstance(value, str):
         return value
-    budget.current().charge_value(value)
-    return as_text(value)
+    budget.current_budget().charge_value(value)
+    return value_as_text(value)
 
 
 def _counted(values: Iterable[Any], cost: int) -> Iterator[Any]:
-    left = budget.current()
+    left = budget.current_budget()
     for value in values:
         left.charge(cost)
         yield value
 
 
-def joined(pieces: Iterable[str]) -> str:
-    """Join the pieces of a rendering; raises `LimitError` before they fill the memory."""
+def join_pieces(pieces: Iterable[str]) -> str:
+    """Join the pieces of a rendering; raise `LimitError` before they fill the memory."""
     kept = list(pieces)
-    budget.current().charge_text(sum(map(len, kept)))
+    budget.current_budget().charge_text(sum(map(len, kept)))
     return "".join(kept)
 
 
-def joined_few(pieces: Iterable[str]) -> str:
-    """Do the same for a rendering of few pieces, none of which fills the memory."""
+def join_few_pieces(pieces: Iterable[str]) -> str:
+    """Join the few pieces of a rendering, none of which fills the memory."""
     text = "".join(pieces)
     if len(text) > _CALL:
-        budget.current().charge_text(len(text))
+        budget.current_budget().charge_text(len(text))
     return text

@@ -16,7 +16,7 @@ import phonenumbers
 from bridge.event import Event, restore
 from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import MEMBERS, FieldForm, MappingError, compile_mapping, variables
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldForm, MappingError, compile_mapping, event_variables
 from bridge.mapping.mapping import Mapping as Fields
 from tests.acceptance.hostile import PATTERNS
 from tests.benchmarks.bench import Bench
@@ -106,11 +106,12 @@ def _figure(
     aim: float | None = None,
 ) -> Figure:
     mapping = compile_mapping(
-        {field: FieldForm.model_validate(form) for field, form in fields.items()}, JinjaExpressions(members=MEMBERS)
+        {field: FieldForm.model_validate(form) for field, form in fields.items()},
+        JinjaExpressions(members=EVENT_NAME_MEMBERS),
     )
 
     def mapped(event: Event) -> Mapping[str, Any]:
-        return mapping.apply(variables(event))
+        return mapping.apply(event_variables(event))
 
     if any(mapped(event) != by_hand(event) for event in events):
         bench.faults.append(f"{name}: the two sides do not make the same record")
@@ -126,7 +127,7 @@ def _figure(
 
 def _hostile(event: Event) -> list[Figure]:
     """Measure each of the hostile fields on each of the texts."""
-    expressions = JinjaExpressions(members=MEMBERS)
+    expressions = JinjaExpressions(members=EVENT_NAME_MEMBERS)
     fields = {
         name: compile_mapping({name: FieldForm.model_validate(form)}, expressions)
         for name, form in HOSTILE_FIELDS.items()
@@ -146,7 +147,7 @@ def _hostile(event: Event) -> list[Figure]:
 
 def _worst(mapping: Fields, event: Event, text: str, budget: Callable[[], Budget]) -> float:
     """Give the milliseconds of processor time that a mapping takes on a text: the least of three times."""
-    values = variables(event) | {"Content": text}
+    values = event_variables(event) | {"Content": text}
     times = []
     for _ in range(3):
         began = time.thread_time()

@@ -9,13 +9,13 @@ import pytest
 
 from bridge.mapping.budget import FIELD_TEXT, Budget, InlineBudget, InlineOverrun, LimitError, spending
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.expressions.filters import INNER
-from bridge.mapping.expressions.sandbox import LIST_METHODS, OBJECT_METHODS, TEXT_METHODS, Sandbox
+from bridge.mapping.expressions.filters import INTERNAL_FILTERS
+from bridge.mapping.expressions.sandbox import LIST_METHODS, OBJECT_METHODS, TEXT_METHODS, ExpressionSandbox
 from bridge.mapping.transforms import BUILTIN
 from connectors.base import ExpressionError
 
 EXPRESSIONS = JinjaExpressions()
-SANDBOX = Sandbox(BUILTIN)
+SANDBOX = ExpressionSandbox(BUILTIN)
 STEPS = 5_000_000
 SECONDS = 0.15
 """How long an expression may take on any value with so many steps: a tenth of it on an idle machine."""
@@ -51,7 +51,7 @@ LISTS = ("Content | list", "Content.split('a')", "[Content] * 50", "[[[Content] 
 
 
 def sources() -> Iterator[str]:
-    for name in sorted(SANDBOX.filters.keys() - INNER):
+    for name in sorted(SANDBOX.filters.keys() - INTERNAL_FILTERS):
         call = f"{name}{ARGUMENTS.get(name, '')}"
         yield f"{{{{ Content | {call} }}}}"
         for items in LISTS:
@@ -131,7 +131,7 @@ def test_nearly_all_of_them_are_compiled() -> None:
     assert compiled > 0.9 * len(list(sources()))
 
 
-@pytest.mark.parametrize("name", sorted(INNER))
+@pytest.mark.parametrize("name", sorted(INTERNAL_FILTERS))
 def test_nobody_can_write_the_filters_that_count(name: str) -> None:
     with pytest.raises(ExpressionError, match="unknown transform or filter"):
         EXPRESSIONS.template(f"{{{{ 'a' | {name} }}}}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import NAMES
+from bridge.mapping.mapping import EVENT_NAMES
 from connectors.base import ExpressionError
 
 EXPRESSIONS = JinjaExpressions()
@@ -75,7 +75,7 @@ def test_what_is_certain_holds_for_every_event(text: str, kind: str, email: str,
     certain = EXPRESSIONS.certain_truth(text, {"Type": kind})
     values: dict[str, Any] = {"Type": kind, "Email": email, "PhoneNumber": phone}
     try:
-        value = EXPRESSIONS.expression(text, NAMES)(values)
+        value = EXPRESSIONS.expression(text, EVENT_NAMES)(values)
     except ExpressionError:
         return
     assert certain is None or certain is bool(value)
