@@ -19,8 +19,12 @@ from tests.chaos.wire import Wire
 DISK_BYTES = 128 * 1024**2
 FOR_SQLITE = frozenset({Blow.DISK_FULL, Blow.WRITES_FAIL, Blow.LOCKED})
 """Blows to a store that is a file of the program's own."""
-FOR_POSTGRESQL = frozenset({Blow.DATABASE_KILLED, Blow.DATABASE_FROZEN, Blow.DATABASE_CUT, Blow.ROWS_LOCKED})
-"""Blows to a server."""
+FOR_POSTGRESQL = frozenset(
+    {Blow.DATABASE_KILLED, Blow.DATABASE_FROZEN, Blow.DATABASE_CUT, Blow.ROWS_LOCKED, Blow.SPOOL_FULL}
+)
+"""Blows to a server, or to the spool before it."""
+ON_A_SMALL_DISK = frozenset({Blow.DISK_FULL, Blow.SPOOL_FULL})
+"""Blows that a disk of the run's own takes."""
 _CUT_SECONDS = 0.1
 _DELAY = 0.05
 """Seconds that a slow wire holds each piece back, about."""
@@ -88,6 +92,15 @@ class Blows:
                 await self._kill()
             case Blow.RESTART:
                 await victim.stop()
+            case Blow.CUT:
+                await asyncio.gather(self._inbound.cut(), *(crm.wire.cut() for crm in self._crms))
+            case _:
+                await self._change(step)
+
+    async def _change(self, step: Step) -> None:
+        """Change the clock or a file."""
+        victim = self._victim
+        match step.blow:
             case Blow.CLOCK:
                 victim.set_clock(step.shift)
             case Blow.RELOAD:
@@ -96,8 +109,27 @@ class Blows:
                 victim.configure("destinations: {by_field: {connector: http")
                 await asyncio.sleep(step.lasts)
                 victim.configure()
-            case Blow.CUT:
-                await asyncio.gather(self._inbound.cut(), *(crm.wire.cut() for crm in self._crms))
+            case Blow.CLOCK_RESTART:
+                await victim.stop()
+                victim.set_clock(step.shift)
+            case Blow.STORE_MOVED:
+                # Without a kill: a start would make a new store in its place, and nothing of that would be put back.
+                file = victim.folder / "leadbridge-spool.db" if self._server else victim.store
+                aside = file.with_name("aside")
+                file.rename(aside)
+                await asyncio.sleep(step.lasts)
+                aside.rename(file)
+            case Blow.SAVED_IN_PARTS:
+                await self._saved_in_parts(step)
+
+    async def _saved_in_parts(self, step: Step) -> None:
+        """Save the configuration as an editor does that truncates it first, and then stops half-way."""
+        file = self._victim.config
+        text = file.read_text()
+        for part in ("", text[: step.choice * len(text) // 1_000]):
+            file.write_text(part)
+            await asyncio.sleep(step.lasts / 2)
+        file.write_text(text)
 
     @contextlib.asynccontextmanager
     async def _lasting(self, step: Step) -> AsyncIterator[None]:
@@ -129,6 +161,10 @@ class Blows:
                 yield
                 cutting.cancel()
                 await asyncio.gather(cutting, return_exceptions=True)
+            case Blow.SPOOL_FULL:
+                assert self._server is not None, "it is not among the blows of a store that is a file"
+                with _killed(self._server), full_disk(victim.folder):
+                    yield
             case Blow.DATABASE_KILLED | Blow.DATABASE_FROZEN | Blow.ROWS_LOCKED:
                 assert self._server is not None, "it is not among the blows of a store that is a file"
                 with _SERVER_TROUBLES[step.blow](self._server):

@@ -25,9 +25,13 @@ class Blow(StrEnum):
     DATABASE_FROZEN = "PostgreSQL stands still"
     DATABASE_CUT = "connections to PostgreSQL cut, at any statement"
     ROWS_LOCKED = "rows of deliveries, events and lanes locked by a shell"
+    SPOOL_FULL = "PostgreSQL killed while the spool's disk is full"
+    STORE_MOVED = "store, or spool, renamed and put back"
     CLOCK = "clock jumps"
+    CLOCK_RESTART = "clock jumps while the program is stopped"
     RELOAD = "configuration reloaded"
     RELOAD_BROKEN = "broken configuration, then a good one"
+    SAVED_IN_PARTS = "configuration saved in parts"
     CUT = "all connections cut"
     SLOW = "connections delayed"
     CRM_AWAY = "a CRM out of reach"
@@ -44,6 +48,7 @@ LASTING = frozenset(
         Blow.DATABASE_FROZEN,
         Blow.DATABASE_CUT,
         Blow.ROWS_LOCKED,
+        Blow.SPOOL_FULL,
         Blow.SLOW,
         Blow.CRM_AWAY,
         Blow.CRM_FAILS,
@@ -63,7 +68,8 @@ class Step:
     after: float
     """Seconds of undisturbed load before it."""
     lasts: float
-    """Seconds, of a blow that lasts; of `KILL_STARTING` and `KILL_ENDING` until the (second) SIGKILL."""
+    """Seconds, of a blow that lasts; of `KILL_STARTING` and `KILL_ENDING` until the (second) SIGKILL; of
+    `STORE_MOVED` and `SAVED_IN_PARTS` until it is put right."""
     killed: bool
     """Whether the program is killed while a lasting blow lasts."""
     choice: int
@@ -76,7 +82,7 @@ class Step:
 
     @property
     def shift(self) -> float:
-        """By how many seconds the clock is off after a `CLOCK`."""
+        """By how many seconds the clock is off after a `CLOCK` or a `CLOCK_RESTART`."""
         return _SHIFTS[self.choice % len(_SHIFTS)]
 
 
@@ -92,7 +98,7 @@ def plan(seed: int, kills: int, blows: Collection[Blow]) -> list[Step]:
 
 def farthest(steps: Collection[Step]) -> float:
     """Give the farthest into the future that the clock is ever set, in seconds; it begins right."""
-    return max([0.0, *(step.shift for step in steps if step.blow is Blow.CLOCK)])
+    return max([0.0, *(step.shift for step in steps if step.blow in {Blow.CLOCK, Blow.CLOCK_RESTART})])
 
 
 def _step(blow: Blow, chance: random.Random) -> Step:

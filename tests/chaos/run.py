@@ -13,7 +13,7 @@ from bridge.store.schema import deliveries
 from bridge.store.url import driver_for
 from tests.acceptance.configured import ENVIRONMENT
 from tests.acceptance.waiting import comes
-from tests.chaos.blows import FOR_POSTGRESQL, FOR_SQLITE, Blows, disk
+from tests.chaos.blows import FOR_POSTGRESQL, FOR_SQLITE, ON_A_SMALL_DISK, Blows, disk
 from tests.chaos.crms import Crm, configuration, crms, disorder
 from tests.chaos.database import database
 from tests.chaos.load import Ledger, load
@@ -35,7 +35,7 @@ class Engine(StrEnum):
 
     FILE = "SQLite"
     SMALL_DISK = "SQLite on a small disk of its own, where that can be mounted"
-    SERVER = "PostgreSQL"
+    SERVER = "PostgreSQL, the spool on a small disk, where that can be mounted"
 
 
 async def run(seed: int, kills: int, engine: Engine = Engine.FILE) -> Result:
@@ -51,10 +51,10 @@ async def run(seed: int, kills: int, engine: Engine = Engine.FILE) -> Result:
     with contextlib.ExitStack() as stack:
         beside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leadbridge-chaos-")))
         folder = beside / "store"
-        mounted = engine is Engine.SMALL_DISK and stack.enter_context(disk(folder))
+        mounted = engine is not Engine.FILE and stack.enter_context(disk(folder))
         folder.mkdir(exist_ok=True)
         server = stack.enter_context(database()) if engine is Engine.SERVER else None
-        left_out = (FOR_SQLITE if server else FOR_POSTGRESQL) | (set() if mounted else {Blow.DISK_FULL})
+        left_out = (FOR_SQLITE if server else FOR_POSTGRESQL) | (frozenset() if mounted else ON_A_SMALL_DISK)
         steps = plan(seed, kills, frozenset(Blow) - left_out)
         async with crms(seed) as made:
             victim = Victim(folder, beside, configuration(made, server.url if server else _SQLITE), ENVIRONMENT)
