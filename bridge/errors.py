@@ -1,6 +1,6 @@
-"""The errors that the program knows, grouped by who must act on them.
+"""Errors of the program, grouped by the person who must act.
 
-One of these carries a message that says what to do next. Any other exception is a fault of the program.
+Each has a message with the next step. Any other exception is a fault of the program.
 """
 
 import difflib
@@ -58,7 +58,7 @@ _NEAR = 0.6  # difflib's own default: one slip in a short word, two or three in 
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Give ` (did you mean `x`?)` for the known name that is nearest, upper and lower case alike, or nothing."""
+    """Return ` (did you mean `x`?)` with the nearest known name, ignoring case; empty if none is near."""
     by_folded = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(name.casefold()[:100], by_folded, n=1, cutoff=_NEAR)
     return f" (did you mean `{by_folded[near[0]]}`?)" if near else ""

@@ -1,6 +1,6 @@
-"""The values that travel from the receiver to the store and on to the lane. Pure.
+"""Values that pass from the receiver to the store and on to the lane. Pure.
 
-What the sender posts is described on the vendor's page "Leads Webhook": ten fields, two types, `""` for unknown,
+The sender's format is described on the vendor's page "Leads Webhook": ten fields, two types, `""` for unknown,
 `SessionID` an integer, `CreateTime` in UTC.
 """
 
@@ -28,15 +28,15 @@ EVENT_FIELDS = (
 )
 EVENT_TYPES = ("Lead", "Appointment")
 NO_CONTACT = 0
-"""The contact of an event whose deliveries nobody puts in order."""
+"""Contact of an event whose deliveries have no order."""
 
 _USUAL = frozenset({str, int})
-"""The types of the fields of nearly every event."""
+"""Types of the fields of nearly every event."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Form(StrEnum):
-    """Which form of the body the signature covers; see `signature`."""
+    """Form of the body that the signature covers; see `signature`."""
 
     RAW = "raw"
     JSON = "json"
@@ -48,7 +48,7 @@ UNSIGNED = Form.UNSIGNED.value
 
 
 class EventState(StrEnum):
-    """What an authentic event turned out to be when it was received. Never changes, but see `UNRECOGNISED`."""
+    """State of an authentic event on receipt. It never changes, except from `UNRECOGNISED`."""
 
     ACCEPTED = "accepted"
     TEST = "test"
@@ -58,7 +58,7 @@ class EventState(StrEnum):
 
 
 class Room(StrEnum):
-    """Which part of the quarantine takes a refused request. Each has bounds of its own, so none can crowd out another.
+    """Part of the quarantine for a refused request. Each has its own limits, so that none can displace another.
 
     Decided by `bridge.ingress.verification.room`.
     """
@@ -85,14 +85,14 @@ class Verified(NamedTuple):
     """Fingerprints of the keys that verified it (`signature.key_fingerprint`), or `UNSIGNED`."""
 
     def __repr__(self) -> str:
-        """Name the form without a value of the payload: a repr ends up in logs."""
+        """Return the form without a value of the payload, since a repr ends up in logs."""
         return f"Verified(form={self.form.value!r}, chatbot={self.chatbot!r})"
 
 
 class Event(NamedTuple):
-    """One authentic payload. Stored as it is here, and never changed.
+    """One authentic payload, stored unchanged.
 
-    The values that travel with each request are tuples: a frozen dataclass takes several times as long to make.
+    The values that travel with each request are tuples, since a frozen dataclass takes several times as long to create.
     """
 
     id: str
@@ -116,16 +116,16 @@ class Event(NamedTuple):
     """The key of its phone number, for searches, where `contact` is that of an e-mail address."""
 
     def __repr__(self) -> str:
-        """Name the event without a value of it: a repr ends up in logs."""
+        """Return the event without a value of it, since a repr ends up in logs."""
         return f"Event(id={self.id!r}, state={self.state.value!r})"
 
 
 def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Read JSON as a lenient but exact reader does; raises ValueError for what JavaScript's JSON.parse refuses too.
+    """Return the value of JSON; raise ValueError for texts that JavaScript's JSON.parse refuses too.
 
-    orjson reads nearly everything; what it refuses although JavaScript does not (a lone surrogate, as a sender that
-    cuts a text in the middle of an emoji makes it; broken UTF-8; a byte order mark) goes the slow way, and comes out
-    with U+FFFD in place of what cannot be encoded.
+    orjson reads nearly everything. Texts that only JavaScript accepts (a lone surrogate from a text that was cut inside
+    an emoji, broken UTF-8, a byte order mark) are read in a slower way, with U+FFFD for characters that cannot be
+    encoded.
     """
     try:
         return orjson.loads(body)
@@ -134,9 +134,9 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value
-    """Give the sender's ten fields of a document, unknown ones as `""`; None if it is no object of plain values.
+    """Return the sender's ten fields of a document, unknown ones as `""`; None if it is no object of plain values.
 
-    Fields that the vendor adds later are left to the payload.
+    Fields that the vendor adds later stay in the payload only.
     """
     if not isinstance(document, dict):
         return None
@@ -152,16 +152,16 @@ def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSO
 
 
 def text_of(document: Any, name: str) -> str:  # noqa: ANN401 - any JSON value
-    """Give one of the fields as a text, whatever the others are; `""` where the document has none of a plain value.
+    """Return one of the fields as text, whatever the others are; `""` if it is missing or no plain value.
 
-    For who reads thousands of documents for one field: a fraction of what `fields_of` takes.
+    Takes a fraction of the time of `fields_of`, for thousands of documents.
     """
     value = document.get(name) if isinstance(document, dict) else None
     return "" if isinstance(value, dict | list) else str(_plain(value))
 
 
 def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> Event:
-    """Make an accepted event again from what the store keeps of it. Raises ValueError for a payload that is none."""
+    """Return an accepted event from its stored parts. Raises ValueError for an invalid payload."""
     fields = fields_of(decode(payload))
     if fields is None or fields["Type"] not in EVENT_TYPES:
         raise ValueError("the payload is not of the sender's shape")
@@ -179,7 +179,7 @@ def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> 
 
 
 def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    """Give the chatbot's serial number that a document names, trimmed; None where there is none."""
+    """Return the chatbot's serial number in a document, trimmed; None if there is none."""
     if not isinstance(document, dict):
         return None
     value = document.get("SerialNumber")
@@ -187,7 +187,7 @@ def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value
 
 
 def timestamp(seconds: float) -> str:
-    """Write seconds since the epoch as ISO 8601 in UTC, to the millisecond: `2026-11-24T10:00:00.250Z`."""
+    """Return seconds since the epoch as ISO 8601 in UTC, to the millisecond: `2026-11-24T10:00:00.250Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

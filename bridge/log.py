@@ -1,6 +1,6 @@
-"""The log: one line of JSON per request and per attempt on standard output, or colours in a terminal.
+"""The log: one line of JSON per request and per attempt on standard output, or coloured text in a terminal.
 
-Lines hold ids, names, sizes and reasons; never a value of an event, and never a secret.
+Lines contain ids, names, sizes and reasons, but never a value of an event or a secret.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ import structlog
 
 
 def configure(lines: BinaryIO | None = None) -> None:
-    """Set the log up for the process: JSON into `lines`, or to standard output, readable if that is a terminal.
+    """Configure the log of the process: JSON into `lines` or standard output, readable text in a terminal.
 
-    Without `lines` it also takes what Python and the libraries would print to standard error.
+    Without `lines` it also captures the output of Python and libraries to standard error.
     """
     if lines is None:
         _capture()
@@ -52,10 +52,10 @@ def server_log() -> logging.Logger:
 
 
 def _capture() -> None:
-    """Take the ways by which a text reaches standard error past this log: it may quote a request or a secret.
+    """Capture everything that would reach standard error past this log, since it may quote a request or a secret.
 
-    These are the libraries' loggers (asyncio's for what a callback raises), warnings, threads that end by an
-    exception, and exceptions that nobody can catch, as in a destructor.
+    This covers the libraries' loggers (asyncio's for exceptions in callbacks), warnings, threads that end with an
+    exception, and exceptions that cannot be caught, as in a destructor.
     """
     root = logging.getLogger()
     root.handlers = [_Kinds("library_fault")]
@@ -70,7 +70,7 @@ def _uncaught(where: str, error: BaseException | None) -> None:
 
 
 class _Kinds(logging.Handler):
-    """Writes what a library logs as one line: who logged it, where, and the kind of the error; never the text."""
+    """Handler that writes a library's message as one line: logger, position and kind of the error, never the text."""
 
     def __init__(self, event: str) -> None:
         super().__init__(logging.WARNING)
@@ -85,7 +85,7 @@ class _Kinds(logging.Handler):
 
 
 def _line(logger: object, level: str, entry: MutableMapping[str, Any]) -> bytes:
-    """Give an entry as JSON: what structlog has a processor each for, in one, since each request and attempt logs."""
+    """Return an entry as JSON, in one step instead of several structlog processors, since every request is logged."""
     if "exc_info" in entry:
         _frames(logger, level, entry)
     second, fraction = divmod(time.time(), 1)
@@ -100,9 +100,9 @@ def _to_the_second(seconds: float) -> str:
 
 
 def _frames(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write an exception as its type and the lines of code that it went through.
+    """Replace an exception by its type and its lines of code, without message and local variables.
 
-    Without its message and without local variables: both may hold a lead's data, or a secret.
+    Both may contain a lead's data or a secret.
     """
     given = entry.pop("exc_info", None)
     error = sys.exc_info()[1] if given is True else given
@@ -114,9 +114,9 @@ def _frames(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMappi
 
 
 class _Lines:
-    """Writes the lines of one turn of the event loop in one go: a write for each costs more than making it.
+    """Writer of all lines of one turn of the event loop at once, since a write per line costs more than its content.
 
-    A logger and its own factory, as structlog wants them. Outside of a loop a line is written at once.
+    It is a logger and its own factory, as structlog expects. Outside of a loop a line is written at once.
     """
 
     def __init__(self, file: BinaryIO) -> None:

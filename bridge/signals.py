@@ -1,8 +1,8 @@
-"""The signals of `serve` while it starts.
+"""Signals of `serve` during its start.
 
-Until the loop runs, Python's defaults hold: SIGHUP kills, and SIGTERM does too, or does nothing where the process is
-the first one of a container. Importing alone takes half a second. So `hold` is called before anything else is imported
-(this module imports next to nothing), and `Reloading` keeps a SIGHUP until there is a bridge to reload.
+Until the loop runs, Python's defaults apply: SIGHUP ends the process, and SIGTERM does too, or nothing in the first
+process of a container. Imports alone take half a second. So `hold` is called before other imports (this module has
+almost none), and `Reloading` keeps a SIGHUP until there is a bridge to reload.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _held: list[int] = []
-"""The SIGHUPs that came before there was a loop."""
+"""SIGHUPs received before there was a loop."""
 
 
 def hold() -> None:
@@ -28,7 +28,7 @@ def hold() -> None:
 
 
 class Reloading:
-    """Asks for a reload at each SIGHUP, the earlier ones included."""
+    """Requests a reload at each SIGHUP, including earlier ones."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._ask: Callable[[], None] | None = None
@@ -36,7 +36,7 @@ class Reloading:
         loop.add_signal_handler(signal.SIGHUP, self._asked)
 
     def begin(self, ask: Callable[[], None]) -> None:
-        """Call `ask` from now on, and at once if a signal waits."""
+        """Call `ask` from now on, and at once if a signal has arrived."""
         self._ask = ask
         if self._is_asked:
             ask()

@@ -1,5 +1,5 @@
-"""Tells people what needs them: looks at the bridge from beside it, and sends messages through Apprise.
+"""Alerts to people about problems of the bridge, sent through Apprise.
 
-`troubles` says what is wrong, `telling` which of it is worth a message, both pure; `sending` sends, `watch` does all
-of it again and again.
+`rules` finds the problems, `notifier` decides which of them need a message; both are pure. `sending` sends, and `watch`
+repeats all of it.
 """

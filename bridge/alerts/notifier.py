@@ -1,8 +1,8 @@
-"""Which troubles are worth a message, and when they are over. Pure: the time is passed in.
+"""Decisions about messages: which problems are reported, and when they are over. Pure: the time is passed in.
 
-A trouble is told once, after it has lasted as long as it may; told again after a while if it is still there, or at once
-when it has grown tenfold; and told to be over when it has been gone for a while, so that one that comes and goes is
-one trouble.
+A problem is reported once it has lasted longer than its patience. It is reported again after a while if it persists, or
+at once if it has grown tenfold. It is over when it has been absent for a while, so that a recurring problem counts as
+one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,39 +10,39 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 CALM_SECONDS = 120.0
-"""How long a trouble must have been gone to be over."""
+"""Seconds of absence after which a problem is over."""
 GROWN = 10
-"""So many times the size that was told last, and it is told again without waiting."""
+"""Factor of growth after which a problem is reported again without waiting."""
 
 
 class Key(NamedTuple):
-    """What tells one trouble from another."""
+    """Identity of a problem."""
 
     kind: str
     whom: str = ""
-    """The destination or chatbot that it is about; empty for the bridge as a whole."""
+    """Name of the destination or chatbot; empty for the bridge as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that is wrong at a moment. Its texts hold no personal data and no secret."""
+    """A problem at a moment. Its texts contain no personal data and no secret."""
 
     key: Key
     subject: str
-    """A few words, which also say that it is over: `hubspot: dead letters`."""
+    """A few words, also used to report its end: `hubspot: dead letters`."""
     detail: str
-    """How bad it is, and what to do."""
+    """Severity, and the next step for a person."""
     size: int = 1
     patience: float = 0.0
-    """Seconds that it may last before it is told."""
+    """Seconds that it may last before it is reported."""
     news_at: float | None = None
-    """When the newest of many came, in seconds since the epoch: told again only for newer ones. None for what is told
-    again as long as it lasts."""
+    """Time of the newest of several occurrences, in seconds since the epoch: only newer ones are reported again. None
+    for a problem that is reported again as long as it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is remembered of a trouble."""
+    """Memory of a problem between two calls."""
 
     subject: str
     since: float
@@ -53,11 +53,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One line for people."""
+    """One line of text for people."""
 
     text: str
     good: bool = False
-    """Whether it says that a trouble is over."""
+    """True if it reports the end of a problem."""
 
 
 def tell(
@@ -69,15 +69,15 @@ def tell(
     repeat: float,
     begun_at: float,
 ) -> tuple[list[Message], dict[Key, Known]]:
-    """Say what to tell now, and what to remember.
+    """Return the messages to send now, and the memory for the next call.
 
     Args:
-        known: What the last call said to remember.
-        troubles: What is wrong now.
-        unsure: Troubles of which it cannot be said now whether they are there.
+        known: Memory from the last call.
+        troubles: Current problems.
+        unsure: Problems whose presence is unknown now.
         now: Seconds since the epoch.
-        repeat: Seconds after which a trouble that is still there is told again.
-        begun_at: News from before that time are not told: whoever looked then has told them.
+        repeat: Seconds after which a persisting problem is reported again.
+        begun_at: Occurrences before this time are not reported, because an earlier process has done so.
     """
     messages: list[Message] = []
     remembered: dict[Key, Known] = {}

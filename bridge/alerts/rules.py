@@ -1,7 +1,7 @@
-"""What is wrong with a bridge, from what was seen of it. Pure.
+"""Rules that find problems in the observed state of a bridge. Pure.
 
-Texts are made of names of the configuration, numbers, times and the closed lists of reasons only: what a destination or
-an operator wrote may hold personal data, and an alert goes through other people's servers.
+Texts contain only names of the configuration, numbers, times and fixed reasons. Texts of a destination or an operator
+may contain personal data, and an alert passes through other people's servers.
 """
 
 from collections import Counter
@@ -16,17 +16,17 @@ from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadL
 from connectors.base import Quota, Reason
 
 REFUSALS_LIMIT = 5
-"""So many refused requests of one chatbot within `REFUSALS_SECONDS` are too many: a lead is sent three times."""
+"""Number of refused requests of one chatbot within `REFUSALS_SECONDS` that is a problem. A lead is sent three times."""
 REFUSALS_SECONDS = 600.0
 QUOTA_LEFT = 10
-"""A quota is nearly used when this part of it is left, or less (or the reserve, if that is more)."""
+"""A quota is nearly used up at this fraction of it (1 / QUOTA_LEFT), or at the reserve if that is more."""
 LONG_QUOTA_SECONDS = 60.0
-"""A quota that is renewed within so many seconds is not worth a message: it is used up and renewed all the time."""
+"""Quotas that are renewed within this time are not reported, since they are used up all the time."""
 
 NAMES_LIMIT = 10
-"""So many names at the most in one message."""
+"""Maximum number of names in one message."""
 SPOOL_NEARLY_FULL = 0.9
-"""The part of the spool's limit from which on it is told again, without waiting."""
+"""Fraction of the spool's limit from which it is reported again without waiting."""
 
 (
     _DEAD,
@@ -81,7 +81,7 @@ _WHY: Mapping[str, str] = {
     Reason.UNREACHABLE: "it cannot be reached",
 }
 _AT_ONCE = {Reason.FORBIDDEN, Reason.GONE, Reason.NOT_FOUND, Reason.REDIRECT, Reason.UNAUTHORIZED}
-"""Why a lane pauses until a person has done something."""
+"""Reasons for a pause that only a person can end."""
 _FAULTS: Mapping[str, str] = {
     SignatureFault.MISMATCH: "a wrong signature: was the Sign Key changed?",
     SignatureFault.STALE: "too old or too new: is a clock wrong?",
@@ -92,57 +92,57 @@ _FAULTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """What waits on this machine while the database cannot be reached."""
+    """State of the spool while the database cannot be reached."""
 
     size: int
-    """Bytes of payloads."""
+    """Number of payload bytes."""
     limit: int
-    """So many at the most; beyond it events are answered 503."""
+    """Maximum number of payload bytes; beyond it events are answered 503."""
     refusing: str | None = None
-    """Why events are answered 503 already, if they are."""
+    """Reason why events are answered 503 already, if they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a bridge at a moment."""
+    """Observed state of a bridge at a moment."""
 
     stored: AlertStatistics | None
-    """None where the store could not be read."""
+    """None if the store could not be read."""
     store_commits: bool
     pauses: Mapping[str, Pause]
-    """Why lanes that are worked here do not deliver, by destination."""
+    """Pauses of the lanes that this process works, by destination."""
     quotas: Mapping[str, Sequence[Quota]]
-    """What destinations whose lanes are worked here have told, by destination."""
+    """Quotas of the destinations whose lanes this process works, by destination."""
     refusals: Sequence[tuple[str, str]] = ()
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
     keys: Mapping[str, bytes] = field(default_factory=dict)
     """Fingerprints of the signing keys in the configuration, by chatbot."""
     problems: int = 0
-    """Of the configuration on disk."""
+    """Number of problems in the configuration on disk."""
     failing: frozenset[str] = frozenset()
-    """Destinations whose lanes fail again and again in this process, and are worked by no other one."""
+    """Destinations whose lanes fail repeatedly in this process and run in no other one."""
     moved: Sequence[str] = ()
-    """Open files of this process whose paths name other files by now, or none."""
+    """Open files of this process whose paths are now other files or missing."""
     unpruned: bool = False
-    """Whether nothing is pruned because the clock may be wrong."""
+    """True if nothing is pruned because the clock may be wrong."""
     faulty: Sequence[str] = ()
-    """Background work that has failed lately, by name."""
+    """Names of background tasks that failed recently."""
     held: Sequence[str] = ()
-    """The parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
+    """Parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
     left_out: Sequence[str] = ()
-    """The names of the files that are not in use because of their errors."""
+    """Names of the files that are not in use because of their errors."""
     spooled: Spooled | None = None
-    """What this process keeps for a database that is away; None where it keeps nothing, or cannot."""
+    """State of this process's spool; None if it is empty or there is none."""
     spools: bool = False
-    """Whether it could: then a store that cannot commit does not refuse anybody yet."""
+    """True if there is a spool, so that a store that cannot commit does not refuse events yet."""
     here: frozenset[str] = field(default=frozenset())
-    """Destinations whose lanes are worked here: what is about others is another process's to tell."""
+    """Destinations whose lanes this process works; other processes report about the others."""
     whole: bool = True
-    """Whether what is about no destination in particular is this process's to tell."""
+    """True if this process reports problems that belong to no destination."""
 
 
 def troubles(seen: Seen, now: float, oldest: float) -> list[Trouble]:
-    """Say what is wrong; `oldest` is how many seconds a lead may wait."""
+    """Return the current problems; `oldest` is the number of seconds that a lead may wait."""
     found = [*_bridge(seen), *_lanes(seen, now), *_quotas(seen, now), *_refused(seen.refusals)]
     if seen.stored:
         found += _dead(seen.stored.dead)
@@ -153,7 +153,7 @@ def troubles(seen: Seen, now: float, oldest: float) -> list[Trouble]:
 
 
 def unsure(known: Sequence[Key], seen: Seen, now: float) -> frozenset[Key]:
-    """Give those of the known troubles of which was not seen whether they are there."""
+    """Return the known problems whose presence could not be observed."""
     told = {(name, quota.name) for name, quotas in seen.quotas.items() for quota in quotas if quota.until > now}
     return frozenset(
         key
@@ -164,7 +164,7 @@ def unsure(known: Sequence[Key], seen: Seen, now: float) -> frozenset[Key]:
 
 
 def is_elsewhere(key: Key, seen: Seen) -> bool:
-    """Whether a trouble is by now another process's to tell."""
+    """Return True if another process now reports this problem."""
     if key.kind in {_UNRECOGNISED, _KEYS}:
         return not seen.whole
     return key.kind in _OF_DESTINATIONS and key.whom.split(" ", 1)[0] not in seen.here
@@ -263,7 +263,7 @@ def _unrecognised(stored: AlertStatistics) -> Iterator[Trouble]:
 
 
 def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Trouble]:
-    """Tell of chatbots whose leads are refused and whose keys have never proved to be the vendor's."""
+    """Yield chatbots whose leads are refused and whose keys have never verified a request."""
     for each in stored.quarantined:
         if each.room is not Room.MISMATCH or stored.proven_keys.get(each.chatbot) == keys.get(each.chatbot):
             continue
@@ -295,7 +295,7 @@ def _lanes(seen: Seen, now: float) -> Iterator[Trouble]:
         yield Trouble(Key(_FAILING, name), f"{name}: the lane fails", detail)
     for name, pause in seen.pauses.items():
         if pause.by != "lane":
-            # Whoever has paused it knows; a lead that waits too long is told.
+            # An operator paused it and knows; a lead that waits too long is reported.
             continue
         again = f"; it tries again at {timestamp(pause.until)}" if pause.until and pause.until > now else ""
         why = _WHY.get(pause.reason, pause.reason)

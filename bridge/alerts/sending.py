@@ -1,7 +1,7 @@
-"""Sends alerts through Apprise: each target by itself, in a thread of its own, with an end to waiting.
+"""Sending of alerts through Apprise, each receiver in its own thread and with a time limit.
 
-The URLs are secrets, and Apprise's log may repeat them, so nothing of it is written anywhere. Apprise is imported with
-the first message, for it is large.
+The URLs are secrets, and Apprise's log may repeat them, so that log is discarded. Apprise is imported with the first
+message, because it is large.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ import structlog
 from bridge.alerts.notifier import Message
 
 SEND_SECONDS = 60.0
-"""How long is waited for a target. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""
+"""Seconds to wait for a receiver. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""
 FIRST_WAIT = 15.0
 LONGEST_WAIT = 900.0
-"""Seconds after which a target that has failed is tried again: at first, and at most."""
+"""Seconds until a failed receiver is tried again: at first, and at most."""
 KEPT_LIMIT = 50
-"""The most messages that are kept for a target that fails: the newest ones."""
+"""Maximum number of messages that are kept for a failing receiver: the newest ones."""
 
 for _name in ("apprise", "urllib3"):
     logging.getLogger(_name).propagate = False
@@ -29,14 +29,14 @@ for _name in ("apprise", "urllib3"):
 log = structlog.get_logger()
 
 Send = Callable[[str, Sequence[Message]], str | None]
-"""Sends messages to a target: blocking, from any thread. Gives why it was not possible, None if it was."""
+"""Sends messages to a receiver: blocking, from any thread. Returns the reason of a failure, or None."""
 
 
 def send(url: str, messages: Sequence[Message]) -> str | None:
     """Send messages as one notification to one Apprise URL; see `Send`."""
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
 
-    # No limit of Apprise's own for the call: it would leave threads behind that the process waits for at its end.
+    # Without Apprise's own limit for the call, which would leave threads that the process waits for at its end.
     target = Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0))
     good = all(each.good for each in messages)
     try:
@@ -54,16 +54,16 @@ def send(url: str, messages: Sequence[Message]) -> str | None:
 
 
 def masked(at: int, url: str) -> str:
-    """Name a target as it can be logged and shown: its place in the configuration, and its kind."""
+    """Return a name of a receiver for logs: its position in the configuration, and its kind."""
     return f"alerts.to[{at}] ({url.partition('://')[0]})"
 
 
 class Outbox:
-    """Keeps for each target what it has not been sent yet. Lives in the loop's thread; nothing of it survives a crash.
+    """Unsent messages of each receiver. Lives in the event loop's thread; a crash loses them.
 
     Args:
-        send: How a target is sent messages.
-        patience: Seconds that are waited for a target.
+        send: Sends messages to a receiver.
+        patience: Seconds to wait for a receiver.
     """
 
     def __init__(self, send: Send = send, patience: float = SEND_SECONDS) -> None:
@@ -75,9 +75,9 @@ class Outbox:
         self._busy: set[str] = set()
 
     async def post(self, urls: Sequence[str], messages: Sequence[Message], now: float) -> None:
-        """Send messages to all targets, with those that they could not be sent before; waits for the slowest.
+        """Send messages to all receivers, with those that failed before; wait for the slowest.
 
-        A target that fails keeps its messages and is tried again by a later call, however many of them are new.
+        A receiver that fails keeps its messages, and a later call tries again.
         """
         for url in self._waiting.keys() - set(urls):
             del self._waiting[url]
@@ -98,7 +98,7 @@ class Outbox:
         except TimeoutError:
             failure = f"no answer within {self._patience:g} s"
         if failure is None:
-            # What came meanwhile waits for the next call.
+            # Messages that were added meanwhile wait for the next call.
             self._waiting[url] = self._waiting.get(url, [])[len(messages) :]
             self._failures.pop(url, None)
             log.info("alerted", target=name, messages=len(messages))
@@ -108,7 +108,7 @@ class Outbox:
         log.error("alert_not_sent", target=name, messages=len(messages), failure=failure)
 
     async def _in_thread(self, url: str, messages: Sequence[Message]) -> str | None:
-        """Send in a thread that the end of the process does not wait for."""
+        """Send in a thread that does not delay the end of the process."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[str | None] = loop.create_future()
         self._busy.add(url)

@@ -1,8 +1,8 @@
-"""Looks at the bridge again and again, and tells what needs a person. Beside the traffic, and never in its way.
+"""Repeated check of the bridge for problems, and the alerts about them. Runs beside the traffic.
 
-Where several processes serve one store, each tells what is about the lanes that it works, and the one that works the
-first of all lanes also what is about none.
-What is remembered of troubles does not survive the process: one that lasts is told again by the next.
+If several processes share one store, each reports about the lanes that it works, and the process with the first lane
+also reports about everything else. The memory of problems ends with the process, so the next one reports a persisting
+problem again.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from connectors.base import Quota
 
 LOOK_SECONDS = 15.0
 FAULTY_SECONDS = 600.0
-"""How long after a fault a background task counts as failing."""
+"""Seconds after a fault during which a background task counts as failing."""
 STORE_SECONDS = 30.0
-"""How long the store may take to answer or commit before it is in trouble."""
+"""Seconds that the store may take to answer or commit."""
 LOOK_BACK_SECONDS = 60.0
-"""Dead letters of the time before a start are told too: a process that died may not have come to it."""
+"""Dead letters of this time before a start are reported too, since a crashed process may not have reported them."""
 REFUSALS_KEPT = 10_000
 
 _FAULTS = frozenset(SignatureFault)
@@ -43,23 +43,23 @@ _HELD = frozenset({*EventState, "duplicate"})
 log = structlog.get_logger()
 
 Ask = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
-"""Asks the store; raises StoreUnavailableError."""
+"""Queries the store; raises StoreUnavailableError."""
 
 
 class Checked(Protocol):
-    """What is asked of the store besides; see `bridge.store.interface.Store`."""
+    """The used part of the store; see `bridge.store.interface.Store`."""
 
     async def check(self) -> None:
         """Raise StoreUnavailableError if it cannot commit."""
         ...
 
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Note under which keys a signature has held. Raises StoreUnavailableError."""
+        """Store the fingerprints of keys that have verified a request. Raises StoreUnavailableError."""
         ...
 
 
 class Spools(Protocol):
-    """What is asked of a spool; see `bridge.ingress.spool.Spool`."""
+    """The used part of a spool; see `bridge.ingress.spool.Spool`."""
 
     size: int
     limit: int
@@ -67,22 +67,22 @@ class Spools(Protocol):
 
     @property
     def in_use(self) -> bool:
-        """Whether events go there."""
+        """Return True if events go to the spool."""
         ...
 
 
 class Watch:
-    """Lives in the loop's thread. Nothing that goes wrong in it reaches the bridge.
+    """Watcher in the event loop's thread. Its own faults do not affect the bridge.
 
     Args:
-        config: Gives the configuration in use.
-        lanes: Gives the lanes that are worked here, by name.
-        store: Is asked whether it can commit.
-        ask: Asks the store a question.
-        clock: Seconds since the epoch.
-        outbox: Sends.
-        spool: Takes what comes while the store is away, where there is one.
-        failing: Gives the destinations whose lanes fail here again and again.
+        config: Returns the configuration in use.
+        lanes: Returns the lanes that this process works, by name.
+        store: The store, which is asked if it can commit.
+        ask: Queries the store.
+        clock: Returns seconds since the epoch.
+        outbox: Sends messages.
+        spool: The spool, if there is one.
+        failing: Returns the destinations whose lanes fail repeatedly here.
     """
 
     def __init__(
@@ -107,60 +107,60 @@ class Watch:
         self._known: dict[Key, Known] = {}
         self._refusals: deque[tuple[float, str, str]] = deque(maxlen=REFUSALS_KEPT)
         self._mismatched: set[str] = set()
-        """Chatbots whose first mismatch since the last reload has been looked at."""
+        """Chatbots whose first mismatch since the last reload was handled."""
         self._held: dict[str, tuple[bytes, ...]] = {}
-        """The keys that chatbots had when a signature of theirs last held."""
+        """Keys of each chatbot when one of its signatures last matched."""
         self._proved: dict[str, bytes] = {}
-        """What of it the store knows."""
+        """Fingerprints that the store has."""
         self._problems = 0
         self._spool = spool
         self._failing = failing
         self.moved: Callable[[], Sequence[str]] = tuple
-        """Gives the open files that are not in their places."""
+        """Returns the open files that are not in their places."""
         self._unpruned = False
         self._faults: dict[str, float] = {}
-        """When each background task has last failed."""
+        """Time of the last failure of each background task."""
         self._wake = asyncio.Event()
 
     def received(self, chatbot: str, result: str) -> None:
-        """Take in a request to the webhook: its chatbot's name, if it names one, and its result."""
+        """Record a request to the webhook: its chatbot's name, if it names one, and its result."""
         if not chatbot:
             return
         if result in _FAULTS:
             self._refusals.append((self._clock(), chatbot, result))
             if result == SignatureFault.MISMATCH and chatbot not in self._mismatched:
-                # Its key may be mistyped: then nothing else would be heard of it for long.
+                # Its key may be mistyped: report it soon, since nothing else will show it for a long time.
                 self._mismatched.add(chatbot)
                 self._wake.set()
         elif result in _HELD and (of := self._config().chatbots.get(chatbot)):
             self._held[chatbot] = of.signing_keys
 
     def wake(self) -> None:
-        """Look soon."""
+        """Request a check soon."""
         self._wake.set()
 
     def pruning(self, held: bool) -> None:  # noqa: FBT001 - the one thing that it says
-        """Take in whether pruning is held back."""
+        """Record whether pruning is held back."""
         self._unpruned = held
 
     def failed(self, work: str) -> None:
-        """Take in that a background task has failed."""
+        """Record that a background task has failed."""
         self._faults[work] = self._clock()
         self._wake.set()
 
     def reloaded(self, problems: int) -> None:
-        """Be told of a reload of the configuration, and how many problems the files have."""
+        """Record a reload of the configuration and the number of problems in the files."""
         self._problems = problems
         self._mismatched.clear()
         self._wake.set()
 
     async def run(self) -> None:
-        """Look every `LOOK_SECONDS`, and after each reload, until cancelled."""
+        """Check every `LOOK_SECONDS`, and after each reload, until cancelled."""
         while True:
             try:
                 await self.look()
             except Exception as error:
-                # Alerts that have failed once must not be silent for ever.
+                # A failed check must not end all alerts.
                 log.exception("fault", work="alerting", error=type(error).__name__)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -168,7 +168,7 @@ class Watch:
                     await self._wake.wait()
 
     async def look(self) -> None:
-        """Look once, and send what is to be told; where no alerts are configured, only note which keys hold."""
+        """Check once and send the messages; without configured alerts, only store which keys have matched."""
         await self._note_proofs()
         settings = self._config().alerts
         if not settings.to:
@@ -216,7 +216,7 @@ class Watch:
         )
 
     async def _note_proofs(self) -> None:
-        """Write down under which keys signatures have held; once for each chatbot and change of its keys."""
+        """Store which keys have verified requests, once for each chatbot and change of its keys."""
         held = {name: fingerprint(keys) for name, keys in self._held.items()}
         news = {name: mark for name, mark in held.items() if self._proved.get(name) != mark}
         if not news:
@@ -252,6 +252,6 @@ def _quotas(lane: Lane) -> list[Quota]:
     try:
         return list(lane.destination.connector.quotas())
     except Exception as error:
-        # A connector may be anybody's code.
+        # A connector may be foreign code.
         log.exception("connector_failed", destination=lane.destination.name, error=type(error).__name__)
         return []

@@ -1,4 +1,4 @@
-"""Waiting for deliveries, for chatbots whose sender is answered only when the relay has succeeded (`ack: relayed`)."""
+"""Waiting for deliveries, for chatbots whose sender gets success only after delivery (`ack: relayed`)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from bridge.store.interface import Store
 
 
 class Relay:
-    """Knows which requests wait for which events. Lives in the loop's thread."""
+    """Requests that wait for the deliveries of events. Lives in the event loop's thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -16,23 +16,23 @@ class Relay:
         self._closed = False
 
     def close(self) -> None:
-        """Let nobody wait any more: the process ends, and the sender comes again."""
+        """End all waits: the process ends, and the sender tries again."""
         self._closed = True
         for each in self._waits:
             if not each.expired():
                 each.reschedule(0.0)
 
     def settled(self, event_ids: frozenset[str]) -> None:
-        """Tell that deliveries of these events have been settled; called after each such commit."""
+        """Wake the requests that wait for these events; called after each commit of settled deliveries."""
         if self._waiting:
             for event_id in event_ids & self._waiting.keys():
                 for waiter in self._waiting[event_id]:
                     waiter.set()
 
     async def delivered(self, event_ids: Sequence[str], within: float) -> bool:
-        """Wait until every delivery of the events is delivered; False if that takes longer than `within` seconds.
+        """Wait until every delivery of the events is delivered; return False after `within` seconds.
 
-        What was delivered before counts. After `close` it is False at once. Raises StoreUnavailableError.
+        Earlier deliveries count. After `close` it returns False at once. Raises StoreUnavailableError.
         """
         if self._closed:
             return False

@@ -114,7 +114,7 @@ def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
 
 
 def json_form(body: bytes) -> bytes | None:
-    """Give what `JSON.stringify(JSON.parse(body))` gives, in UTF-8; None where the body is not JSON (see `parse`).
+    """Return `JSON.stringify(JSON.parse(body))` in UTF-8; None if the body is not JSON (see `parse`).
 
     The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the
     body's size, whatever it holds.
@@ -188,7 +188,7 @@ def _integer(literal: str) -> int | float:
 
 
 def _prepared(literal: str) -> int | float | str:
-    """Give the value that the standard library's encoder writes as JavaScript writes the number of this literal.
+    """Return a value that the standard library's encoder writes as JavaScript writes this number.
 
     That is the number itself but for some magnitudes; there it is the text, marked so that it loses its quotes.
     """

@@ -1,8 +1,8 @@
 """The webhook endpoint: read, verify, route, store, answer.
 
 One of the two conductors: it calls the steps in their order and decides nothing itself. The sender reads only the
-`status` of the answer and tries three times in about four minutes, so success is answered after the commit and never
-before, and whatever can become right by itself is answered so that the sender comes again.
+`status` of the answer and tries three times in about four minutes. So success is answered only after the commit, and
+every temporary failure is answered so that the sender tries again.
 """
 
 import asyncio
@@ -38,25 +38,27 @@ from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
 from bridge.store.interface import QuarantinedRequest, RoutedEvent
 
 INLINE_BODY = 16 * 1024
-"""Bytes of a body that is read in the event loop; a larger one is read in a thread, for a hostile one takes long."""
+"""Maximum size of a body that is read in the event loop. A larger one is read in a thread, since a hostile one takes
+long."""
 INLINE_COST = 256 * 1024
-"""Bytes that are hashed in the event loop to refuse a body; what costs more is verified in a thread."""
+"""Maximum number of bytes that are hashed in the event loop to refuse a body; more work is done in a thread."""
 SLOW_LIMIT = 64
-"""The most large bodies that wait for that thread; more are told to come again."""
+"""Maximum number of large bodies that wait for that thread; further ones get 503."""
 LARGE_BYTES = 4 * 1024 * 1024
-"""Bytes of large bodies that are read, verified and stored at once, at most, but always one of `server.max_body`: what
-JSON makes of a hostile one takes 25 times its size. More are told to come again, if possible before they are read."""
+"""Maximum number of bytes of large bodies in memory, but always one of `server.max_body`: the JSON values of a hostile
+one take 25 times its size. Further ones get 503, if possible before they are read."""
 SMALL_BYTES = 16 * 1024 * 1024
-"""The same of small bodies, which large ones do not keep out: more than a thousand, of usual leads ten thousand."""
+"""The same limit for small bodies, which large ones do not displace: about ten thousand usual leads."""
 QUARANTINE_LIMIT = 8
-"""The most refused requests of one room of the quarantine that are being written down at once; more are refused
-without."""
+"""Maximum number of refused requests of one room of the quarantine that are written at once; further ones are only
+refused."""
 IDLE_SECONDS = 75.0
-"""How long a connection may go without a complete request header: longer than proxies keep theirs (nginx: 60 s)."""
+"""Seconds that a connection may stay without a complete request header: longer than proxies keep theirs
+(nginx: 60 s)."""
 HEADER_BYTES = 8_190
-"""The most bytes of a header line; aiohttp answers 400 to more, and to more than 128 headers."""
+"""Maximum size of a header line; aiohttp answers 400 to longer ones, and to more than 128 headers."""
 COLLECT_SECONDS = 0.25
-"""How soon after a connection that spoke no HTTP its remains are collected; those of many are collected together."""
+"""Seconds after a connection without valid HTTP until its memory is collected, together with that of others."""
 RETRY_AFTER = "30"
 
 _SUCCESS = b'{"status":"success"}'
@@ -78,11 +80,11 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 Observe = Callable[[str, str], None]
-"""Told of each request: the chatbot's name or an empty text, and what came of it."""
+"""Receives each request's chatbot, or an empty text, and its result."""
 
 
 class Intake(Protocol):
-    """Where the receiver puts what it takes: the store, or the spool before it. See `bridge.store.interface.Store`."""
+    """Target of accepted requests: the store, or the spool before it. See `bridge.store.interface.Store`."""
 
     async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events with their deliveries. Raises StoreUnavailableError."""
@@ -96,7 +98,7 @@ class Intake(Protocol):
 class Receiver:
     """Answers the sender's requests; any number in parallel.
 
-    `config` gives the configuration in use, `identity` what ids are made with.
+    `config` returns the configuration in use, `identity` the keyed hashes for ids.
     """
 
     def __init__(
@@ -125,9 +127,9 @@ class Receiver:
         self._collecting = False
 
     def server(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> web.Server:
-        """Make the HTTP server below a listener; call it inside the running loop.
+        """Return the HTTP server of a listener; call it inside the running loop.
 
-        `answer` is called in place of the receiver's own, which it is put around.
+        `answer` replaces the receiver's own method, usually with a wrapper around it.
         """
         return Server(
             answer or self.answer,
@@ -140,7 +142,7 @@ class Receiver:
         )
 
     def close(self) -> None:
-        """End the thread; call it when no request is being answered any more."""
+        """End the thread; call it when no request is being answered."""
         self._slow.shutdown()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -175,14 +177,14 @@ class Receiver:
         reservation.take(length, limit)
         try:
             if request.content.is_eof():
-                # It came with its head: nothing is to be waited for.
+                # The body arrived with the head: there is nothing to wait for.
                 body = request.content.read_nowait()
                 if len(body) > limit:
                     raise SenderError("too_large", 413)
                 reservation.take(len(body), limit)
                 return body
             if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
-                # RFC 9110 section 10.1.1. Not for a body that is refused already: that is spared.
+                # RFC 9110 section 10.1.1. Not for a body that is refused already, which is then never sent.
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 # The answer itself has not begun.
                 request.writer.output_size = 0
@@ -191,7 +193,7 @@ class Receiver:
         except TimeoutError as error:
             raise SenderError("too_slow", 408) from error
         except BROKEN as error:
-            # It hung up, or its body is not what its head promised.
+            # The client closed the connection, or its body does not match its head.
             raise SenderError("broken_off", 400) from error
 
     async def _receive(
@@ -222,7 +224,7 @@ class Receiver:
         return self._success if Ready.suits(request) else Answer(_SUCCESS)
 
     async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[RoutedEvent]:
-        """Route the events of a body; in the thread where it is large, or where its conditions take long."""
+        """Return the routed events of a body. Large bodies and slow conditions are routed in the thread."""
 
         def routed() -> list[RoutedEvent]:
             return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
@@ -233,12 +235,12 @@ class Receiver:
                 with contextlib.suppress(InlineOverrun), spending(InlineBudget()):
                     return routed()
             made = await self._aside(routed)
-            # The spool learns its database's key while others wait: what was made with another one is made anew.
+            # The spool may get its database's key meanwhile: then the ids are computed again.
             if self._identity() == identity:
                 return made
 
     async def _aside(self, step: Callable[[], T]) -> T:
-        """Run a pure step in the thread for large bodies, so that one cannot hold up the others."""
+        """Run a pure step in the thread for large bodies, so that it cannot block others."""
         if self._slow_waiting >= SLOW_LIMIT:
             raise StoreUnavailableError("too many large bodies wait to be verified")
         self._slow_waiting += 1
@@ -250,9 +252,9 @@ class Receiver:
     async def _refuse(
         self, claim: Claim, header: Sequence[str], error: SignatureError, now: float, config: Config
     ) -> web.Response:
-        """Answer 401, and quarantine the request if it names a chatbot: the key may be mistyped on this side.
+        """Answer 401. Quarantine the request if it names a chatbot, in case the configured key is mistyped.
 
-        If its key may stand in a file that is left out, it is quarantined too and the answer is 503.
+        If its key may be in a file that is left out, it is quarantined too and the answer is 503.
         """
         name = claim.chatbots[0].name if claim.chatbots else ""
         file = _keys_left_out(claim, config) if error.code is SignatureFault.MISMATCH else None
@@ -301,7 +303,7 @@ class Receiver:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        """Make aiohttp's request object."""
+        """Return aiohttp's request object."""
         if message is ERROR:
             # What aiohttp could not parse hangs in a cycle with its traceback, and with all that had been read (libuv
             # reads up to 8 MB at once): clients that send endless header lines would fill the memory before Python
@@ -331,7 +333,7 @@ class _Reserved:
 
 
 class _Reservation:
-    """The bytes that one request may have in memory."""
+    """Bytes that one request may have in memory."""
 
     __slots__ = ("_reserved", "_size")
 
@@ -340,7 +342,7 @@ class _Reservation:
         self._size = 0
 
     def take(self, size: int, largest: int) -> None:
-        """Reserve so many bytes in all; `largest` is the size of the largest body. Raises SenderError."""
+        """Reserve this number of bytes in all; `largest` is the size of the largest body. Raises SenderError."""
         if size <= self._size:
             return
         self.end()
@@ -356,7 +358,7 @@ class _Reservation:
         self._size = size
 
     def end(self) -> None:
-        """Give it back."""
+        """Release the bytes."""
         if self._size <= INLINE_BODY:
             self._reserved.small -= self._size
         else:
@@ -365,7 +367,7 @@ class _Reservation:
 
 
 async def _body(content: StreamReader, reservation: _Reservation, limit: int) -> bytes:
-    """Read a body as it comes. Raises SenderError."""
+    """Return a body as it arrives. Raises SenderError."""
     parts, size = [], 0
     while part := await content.readany():
         size += len(part)
@@ -377,7 +379,7 @@ async def _body(content: StreamReader, reservation: _Reservation, limit: int) ->
 
 
 def _text(header: Sequence[str]) -> str:
-    """Give a header as text that can be stored: bytes that are no UTF-8 come as lone surrogates."""
+    """Return a header as text that can be stored: bytes that are no UTF-8 become lone surrogates."""
     return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -389,13 +391,13 @@ def _keys_left_out(claim: Claim, config: Config) -> str | None:
 
 
 def _waits(routed: Sequence[RoutedEvent], config: Config) -> list[float]:
-    """Give how long those of the events whose sender wants to hear of the relay may take."""
+    """Return the waiting times of the events whose sender expects the result of the relay."""
     chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
     return [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
 
 
 def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
-    """Say whether the path is one of the endpoint's, and which chatbot it names."""
+    """Return whether the path belongs to the endpoint, and the chatbot that it names."""
     if path == "/webhook":
         return True, None
     start, _, name = path.rpartition("/")

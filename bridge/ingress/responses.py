@@ -28,12 +28,12 @@ class Ready(web.StreamResponse):
 
     @staticmethod
     def suits(request: web.BaseRequest) -> bool:
-        """Tell whether the connection stays open after the answer and it needs to say nothing about that."""
+        """Return True if the connection stays open after the answer and needs no header for that."""
         return request.version == HttpVersion11 and request.keep_alive and request.method == "POST"
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the connection stays open."""
+        """Return True: the connection stays open."""
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:

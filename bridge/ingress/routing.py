@@ -1,4 +1,4 @@
-"""What a verified payload is, and which deliveries it gets. Pure."""
+"""Routing of a verified payload: its event, and one delivery for each route that takes it. Pure."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
 
 
 def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # noqa: ANN401 - any JSON value
-    """Tell whether the sender only tries the connection: an empty object, or what `test_when` describes."""
+    """Return True if the sender only tests the connection: an empty object, or `test_when` is true."""
     if document == {}:
         return True
     if chatbot is None or chatbot.test_when is None or not event.fields:
@@ -100,7 +100,7 @@ def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # n
 
 
 def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]:
-    """Tell whether a condition holds; where it fails, it holds with a problem, so that nothing is dropped by it."""
+    """Return the truth of a condition. One that fails counts as true, with a problem, so that no lead is lost."""
     if condition is None:
         return True, None
     try:

@@ -59,7 +59,7 @@ class Signature:
 
     @property
     def signed_at(self) -> float:
-        """When the sender says it signed: seconds since the epoch."""
+        """Return the signing time that the sender states, in seconds since the epoch."""
         return int(self.timestamp) if len(self.timestamp) == _SECONDS_DIGITS else int(self.timestamp) / 1000
 
 
@@ -166,7 +166,7 @@ def sign(key: bytes, timestamp: str, payload: bytes) -> str:
 
 @lru_cache(maxsize=1_024)
 def _keyed(key: bytes) -> hmac.HMAC:
-    """Give an HMAC that has taken in the key, to be copied.
+    """Return an HMAC that contains the key, to be copied.
 
     Not `hmac.digest`: it gives up the interpreter lock for each call, and getting it back from the store's writer
     costs more than the hash.

@@ -32,10 +32,10 @@ log = structlog.get_logger()
 
 
 class Spool:
-    """Takes what the receiver accepts, in place of the store. Lives in the loop's thread.
+    """Spool that accepts events in place of the store. Lives in the event loop's thread.
 
-    `limit` is in bytes of payloads; beyond it nothing is taken, and the sender is told to come again. `observe` is told
-    the bytes that wait, whenever they change.
+    `limit` is in bytes of payloads; beyond it nothing is accepted, and the sender tries again. `observe` receives the
+    number of waiting bytes whenever it changes.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Spool:
 
     @property
     def in_use(self) -> bool:
-        """Whether events go to the spool."""
+        """Return True if events go to the spool."""
         return self._in_use.is_set()
 
     @property
@@ -99,7 +99,7 @@ class Spool:
 
     @property
     def identity(self) -> Identity:
-        """What ids are made with at this moment: the database's key once it was seen, ever."""
+        """Return the current keyed hashes: the database's, once it was reached."""
         if self._identity is None:
             raise RuntimeError("the spool is not open")
         return self._identity

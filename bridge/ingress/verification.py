@@ -1,7 +1,7 @@
-"""Whether a request is authentic, and for which chatbots. Pure: the keys of the configuration, no clock, no I/O.
+"""Verification of a request, for the chatbots that it names. Pure: the keys of the configuration, no clock, no I/O.
 
-A key speaks only for its own chatbots. What a body says of itself is used before it is verified for one thing only:
-to choose whose keys must match.
+A key speaks only for its own chatbots. Before verification, the content of a body is used for one purpose only: to
+choose whose keys must match.
 """
 
 from collections.abc import Sequence
@@ -20,47 +20,47 @@ from bridge.ingress.signature import (
 )
 
 USUAL_TOLERANCE = 900.0
-"""How old a signature may be to count as fresh where the configuration takes any age."""
+"""Maximum age of a fresh signature in seconds where the configuration accepts any age."""
 EVENTS_LIMIT = 1_000
-"""The most events of one body; a longer array is kept whole, as one unrecognised event."""
+"""Maximum number of events in one body; a longer array is kept whole, as one unrecognised event."""
 
 
 class Claim(NamedTuple):
-    """A body, and what it claims to be: not verified."""
+    """A body and its unverified content."""
 
     body: bytes
     document: Any
-    """Its JSON value; None where it is not JSON."""
+    """Its JSON value; None if it is not JSON."""
     chatbots: tuple[Chatbot, ...]
-    """The configured chatbots that it names, or else the one that was addressed; each must have the key."""
+    """Configured chatbots that it names, or else the addressed one; each must have the key."""
     keys: tuple[bytes, ...]
-    """The keys that can make it authentic."""
+    """Keys that can verify it."""
     addressed: Chatbot | None
-    """The chatbot whose own path was called."""
+    """Chatbot whose own path was called."""
 
     def __repr__(self) -> str:
-        """Name the chatbots without a value of the body: a repr ends up in logs."""
+        """Return the chatbots without a value of the body, since a repr ends up in logs."""
         return f"Claim(chatbots={[chatbot.name for chatbot in self.chatbots]!r})"
 
     @property
     def unsigned(self) -> bool:
-        """Whether the configuration takes it without looking at its signature."""
+        """Return True if the configuration accepts it without a signature."""
         return bool(self.chatbots) and all(chatbot.insecure_skip_verify for chatbot in self.chatbots)
 
     @property
     def cost(self) -> int:
-        """Bytes that must be hashed to refuse it, about."""
+        """Return the approximate number of bytes that must be hashed to refuse it."""
         return len(self.body) * (1 + 2 * len(self.keys))
 
 
 def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
-    """Read what a body claims. Never raises."""
+    """Return the unverified content of a body. Never raises."""
     try:
         document = decode(body)
     except ValueError:
         document = None
     if isinstance(document, dict) and (chatbot := config.chatbot_by_serial.get(serial_number(document) or "")):
-        # What nearly every request is: one event of a chatbot that is known.
+        # The usual request: one event of a known chatbot.
         return Claim(body, document, (chatbot,), chatbot.signing_keys, addressed)
     serials = dict.fromkeys(serial_number(each) or "" for each in _documents(document))
     named = tuple(config.chatbot_by_serial[serial] for serial in serials if serial in config.chatbot_by_serial)
@@ -94,7 +94,7 @@ def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, a
 
 
 def room(claim: Claim, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
-    """Decide which part of the quarantine takes a request that `verify` has refused with this fault."""
+    """Return the part of the quarantine for a request that `verify` has refused with this fault."""
     if fault is SignatureFault.STALE:
         return Room.STALE
     if fault is not SignatureFault.MISMATCH or not any(map(_is_event, _documents(claim.document))):
@@ -119,7 +119,7 @@ def _documents(document: Any) -> Sequence[Any]:  # noqa: ANN401 - any JSON value
 
 
 def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
-    """Give the keys that all the named chatbots have, or every key where none is named (then no chatbot gets it)."""
+    """Return the keys that all named chatbots have; without a named chatbot, all keys (no chatbot gets the event)."""
     signed = [chatbot for chatbot in named if not chatbot.insecure_skip_verify]
     if not signed:
         return tuple(config.signing_keys)
@@ -127,7 +127,7 @@ def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
 
 
 def _tolerance(keys: Sequence[bytes], claim: Claim, config: Config) -> float:
-    """Give the strictest tolerance of the chatbots concerned; 0 (any age) only if all of them say so."""
+    """Return the strictest tolerance of the chatbots; 0 (any age) only if all of them have it."""
     if len(claim.chatbots) == 1:
         return claim.chatbots[0].signature_tolerance
     concerned = claim.chatbots or [chatbot for key in keys for chatbot in config.signing_keys[key]]
