@@ -131,7 +131,8 @@ def ask_for_all(port: int) -> None:
             who.ask(each.path, each.form)
 
 
-async def test_sqlite_reads_no_whole_table(tmp_path: Path, asked: list[Asked]) -> None:
+async def test_sqlite_reads_no_whole_table(tmp_path: Path, asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     await visit(f"sqlite:///{tmp_path}/leadbridge.db")
     connection = sqlite3.connect(tmp_path / "leadbridge.db")
     faults = [f"{said}: {statement}" for statement, given in asked if (said := scan(connection, statement, given))]
@@ -160,7 +161,11 @@ def scan(connection: sqlite3.Connection, statement: str, given: Any) -> str | No
     return f"{steps} steps" if steps > STEPS_OF_A_ROW * READ_ROWS else None
 
 
-async def test_postgresql_reads_no_whole_table(database: str, asked: list[Asked]) -> None:
+async def test_postgresql_reads_no_whole_table(
+    database: str, asked: list[Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The spool is in the working directory unless the configuration names a path.
+    monkeypatch.chdir(tmp_path)
     await visit(database)
     with psycopg.connect(database) as connection:
         # Of so small a table it would read all, where of a large one it would not.

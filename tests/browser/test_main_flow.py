@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from bridge.admin.desk import Desk
+from bridge.operations import bulk
 from bridge.store import commands
 from connectors.testing import Fault
 from tests.browser.conftest import SECONDS, VIEWER, Dashboard
@@ -48,7 +49,7 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     steps, change = asyncio.Semaphore(0), Desk.change
 
     async def one_by_one(desk: Desk, work: Any) -> Any:
-        if getattr(work, "func", None) is commands.step:
+        if getattr(work, "func", None) is bulk.step:
             await steps.acquire()
         return await change(desk, work)
 
