@@ -25,7 +25,7 @@ HIGHEST_STATUS = 999
 TROUBLE_SECONDS = 1.0
 """Seconds until outcomes are written again after the store could not commit."""
 FIRST_LOCKED_SECONDS = 0.25
-LONGEST_LOCKED_SECONDS = 4.0
+LONGEST_LOCKED_SECONDS = 1.0
 """Seconds until an outcome whose row was locked is written again: doubled each time, up to the longest."""
 NOTE = "the store refused the texts of this outcome; see outcome_refused in the log"
 
