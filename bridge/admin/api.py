@@ -255,7 +255,7 @@ def _events_wanted(asked: request_schemas.EventsGiven) -> EventFilter:
 
 
 def audience(caller: Caller, *, reveal: bool = False) -> Audience:
-    """Return who looks, for what is shown of personal data."""
+    """Return the reader's audience, which decides how personal data is masked."""
     return Audience(caller.may(Role.OPERATOR), reveal)
 
 

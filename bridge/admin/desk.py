@@ -149,7 +149,7 @@ class DryRuns:
         return await within(DRY_RUN_SECONDS, asyncio.wrap_future(future))
 
     async def close(self) -> None:
-        """Wait for the dry run that is under way, and drop those that wait."""
+        """Wait for the dry run that is under way, and drop the waiting ones."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
 

@@ -23,7 +23,7 @@ _REFUSING = "the spool takes no more, and is being moved to the store: new event
 
 
 class Spooling(Protocol):
-    """What is asked of a spool; see `bridge.ingress.spool.Spool`."""
+    """The part of a spool that health checks ask; see `bridge.ingress.spool.Spool`."""
 
     refusing: str | None
     undeleted: str | None

@@ -72,7 +72,7 @@ class Orders:
         return await self._do(lambda connection: deliveries.replay(connection, who, asked.id, now))
 
     async def discard(self, caller: Caller, asked: request_schemas.NumberGiven) -> schemas.Done:
-        """Give up a pending or dead delivery."""
+        """Discard a pending or dead delivery."""
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.discard(connection, who, asked.id, now))
 

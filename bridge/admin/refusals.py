@@ -39,7 +39,7 @@ class _Window:
     entry: int | None = None
     """The entry that counts those beyond `SINGLE_LIMIT`."""
     unwritten: int = 0
-    """How many its count lacks."""
+    """Number of deliveries that the count does not include."""
 
 
 class Refusals:

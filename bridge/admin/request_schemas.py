@@ -144,7 +144,7 @@ class NumberGiven(Given):
 
 
 class ReleaseGiven(NumberGiven):
-    """Which refused request, and whether its signature may be of any time."""
+    """A refused request, and whether its signature may be of any time."""
 
     any_age: Flag = Field(
         default=False, description="Release it although its signature is too old or too new. Its key must match."

@@ -50,7 +50,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Shown:
-    """What a lead's page says of the event and of its deliveries."""
+    """The texts of a lead's page about the event and its deliveries."""
 
     payload: Mapping[str, str] | str
     told: Sequence[Told]
