@@ -47,9 +47,9 @@ YOUNG_OBJECTS = 10_000
 """How many more objects than were freed are made before Python looks among them for cycles: requests that wait for one
 commit are thousands at once, none of them in a cycle, and the usual 700 would have them looked at for each commit."""
 REQUEST_SECONDS = 8.0
-"""How long a request that has begun may take to end after a stop: a store that stands still, then the spool."""
+"""Seconds that a request may take to end after a stop began: a store that stands still, then the spool."""
 ADMIN_SECONDS = 5.0
-"""How long each part of what people look at may take to end."""
+"""Seconds that each part of the admin listener may take to end."""
 
 FIRST_REST = 1.0
 LONGEST_REST = 60.0

@@ -94,7 +94,7 @@ def destination_shape(destination: Destination) -> schemas.DestinationShape:
 
 
 def settings_shown(settings: BaseModel, hidden: AbstractSet[ConfigPath] = frozenset()) -> dict[str, Any]:
-    """Show a connector's own settings: what is typed as a secret masked, and what a URL carries along as one.
+    """Show a connector's own settings, with secrets masked, also those that a URL carries.
 
     A text from a variable or a secret file (`hidden`) is masked too: the URL of a hook is its only secret.
     """

@@ -41,8 +41,8 @@ class LineShape(Shape):
     held: int | None = Field(
         description="Of those delivered, the records that the destination still has; null unasked."
     )
-    gone: int | None = Field(description="Those that it has no more.")
-    untold: int | None = Field(description="Those of which it has said nothing.")
+    gone: int | None = Field(description="Records that the destination no longer has.")
+    untold: int | None = Field(description="Records that the destination did not report on.")
 
 
 class Reconciled(Shape):

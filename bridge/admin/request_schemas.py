@@ -180,7 +180,7 @@ class SpanGiven(Given):
 
 
 class LanesGiven(Given):
-    """How much is shown of the lanes."""
+    """The request for the list of lanes, and whether destinations' words are revealed."""
 
     reveal: Reveal = False
 

@@ -1,4 +1,4 @@
-"""Who may look for a person, by what, and how often.
+"""Limits on searches for a person: the reader, the kind of text, and the rate.
 
 A viewer sees no personal data, but each answer to a search says whether the bridge knows somebody. So a viewer must
 know the whole e-mail address or nearly all of the phone number already, and the number of searches is bounded: nobody
@@ -35,7 +35,7 @@ class Searches:
         """The times of the latest searches, by session; those of all viewers have a list too."""
 
     async def begin(self, caller: Caller, asked: Sequence[SearchGiven]) -> None:
-        """Admit a search for any of what is asked, and write down its kind, never its text. Raises RefusedError."""
+        """Admit a search for any of the criteria, and log its kind, never its text. Raises RefusedError."""
         kind = next((each for each in _KINDS if getattr(asked[0], each)), None)
         if kind is None:
             return

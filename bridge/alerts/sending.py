@@ -75,7 +75,7 @@ class Outbox:
         self._busy: set[str] = set()
 
     async def post(self, urls: Sequence[str], messages: Sequence[Message], now: float) -> None:
-        """Send messages to all receivers, with those that failed before; wait for the slowest.
+        """Send messages to all receivers, also those that failed before, and wait for the slowest.
 
         A receiver that fails keeps its messages, and a later call tries again.
         """

@@ -178,7 +178,7 @@ def move(
     destination: DestinationOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Give pending and dead deliveries another route, for example before you remove a destination.
+    """Move pending and dead deliveries to another route, for example before you remove a destination.
 
     The route must be one of the chatbot's in the configuration on disk, and the event must not have a delivery there.
     """
