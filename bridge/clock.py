@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bridge.config.model import RetrySchedule
-from bridge.delivery.quota import Allowance
-from bridge.delivery.retry import Call, longest_wait
+from bridge.delivery.quota import QuotaHold
+from bridge.delivery.retry import CallTiming, longest_wait
 from bridge.store.interface import Delivery, Due, Pause, Settlement
 
 NOTICED_SECONDS = 1.0
@@ -73,11 +73,11 @@ class LaneClock:
         note = f"its end was more than {self._longest / 3600:g} h ahead, perhaps because of a wrong clock"
         return replace(pause, until=limit, detail=f"{pause.detail}; {note}" if pause.detail else note)
 
-    def allowance(self, allowance: Allowance) -> Allowance:
+    def allowance(self, allowance: QuotaHold) -> QuotaHold:
         """Return what a destination's quotas allow, in steady time."""
         shift, limit = self.shift, self.now() + self._longest
         nothing, retries = allowance.nothing_until - shift, allowance.retries_until - shift
-        return Allowance(min(nothing, limit), min(retries, limit))
+        return QuotaHold(min(nothing, limit), min(retries, limit))
 
     def stored_pause(self, pause: Pause | None) -> Pause | None:
         """Return a pause for the store."""
@@ -99,6 +99,6 @@ class LaneClock:
             attempt=attempt and replace(attempt, started_at=attempt.started_at + shift),
         )
 
-    def call(self, call: Call) -> Call:
+    def call(self, call: CallTiming) -> CallTiming:
         """Return a call in the machine's time, as metrics have it."""
         return replace(call, started_at=call.started_at + self.shift)

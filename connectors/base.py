@@ -159,7 +159,7 @@ class Context:
     """Context manager to enter before each request and to leave after its answer: `async with context.pace():`. An
     exception raised inside means that the request was not answered. Entering waits until the rate limit of the
     destination permits another request. The lane has already waited for the first request of each `deliver`, and
-    `pace` takes that into account. `http_client.session.Session` does this for every request; a connector with its
+    `pace` takes that into account. `http_client.session.HttpSession` does this for every request; a connector with its
     own client must do it itself."""
     offload: Offload = run_inline
     """Runs work on a lead's values that may take long, such as a template: `await context.offload(make)`."""
@@ -186,7 +186,7 @@ class Exchange:
 
 on_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("on_exchange", default=None)
 """Callback for each request as it ends, set by a caller that traces its requests; usually unset.
-`connectors.http_client.session.Session` calls it. A connector with its own client may call it too."""
+`connectors.http_client.session.HttpSession` calls it. A connector with its own client may call it too."""
 
 
 class VaultError(Exception):

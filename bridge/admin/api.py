@@ -18,7 +18,7 @@ from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.operations.audit import Action, Subject
 from bridge.operations.masking import Audience
-from bridge.store.queries import Page
+from bridge.store.queries import PageRequest
 from bridge.store.search import DeliveryFilter, EventFilter
 
 
@@ -173,7 +173,7 @@ class Api:
 
     def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> Query[schemas.QuarantinePage]:
         """Find a page of refused requests."""
-        return partial(views.quarantine, page=Page(asked.chatbot, before=asked.before, limit=asked.limit))
+        return partial(views.quarantine, page=PageRequest(asked.chatbot, before=asked.before, limit=asked.limit))
 
     def audit_shown(self, asked: request_schemas.AuditGiven) -> Query[schemas.AuditPage]:
         """Find a page of the audit log."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from bridge.delivery.retry import Call
+from bridge.delivery.retry import CallTiming
 from bridge.store.lane_queries import LaneRow
 from connectors.base import Delivered, Outcome, Quota
 
@@ -113,7 +113,7 @@ class Metrics:
             counter = self._received[chatbot, result] = self._events.labels(chatbot, result)
         counter.inc()
 
-    def attempted(self, destination: str, outcome: Outcome, call: Call, received_at: float) -> None:
+    def attempted(self, destination: str, outcome: Outcome, call: CallTiming, received_at: float) -> None:
         """Count an attempt."""
         reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
         self._attempts.labels(destination, type(outcome).__name__.lower(), reason).inc()

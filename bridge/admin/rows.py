@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.admin import schemas
 from bridge.event import decode, timestamp
-from bridge.operations.masking import HELD, Audience, masked_payload, meaning, visible_detail
+from bridge.operations.masking import HELD, Audience, masked_payload, reason_text, visible_detail
 from bridge.store import queries
 from bridge.store.audit_log import AuditRow
 from bridge.store.lane_queries import LaneRow
@@ -53,21 +53,21 @@ def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()
         seconds=round(row.duration, 3),
         outcome=row.outcome,
         reason=row.reason,
-        meaning=meaning(row.reason),
+        meaning=reason_text(row.reason),
         status=row.status,
         detail=visible_detail(row.detail, row.reason, audience, known),
     )
 
 
 def delivery_story(
-    story: queries.DeliveryStory, audience: Audience, known: Sequence[str] = ()
+    story: queries.DeliveryDetails, audience: Audience, known: Sequence[str] = ()
 ) -> schemas.DeliveryStory:
     """Show all about a delivery; see `attempt_shape`. Only a reveal shows what the destination gave back."""
     reveal = audience.reveal
     return schemas.DeliveryStory(
         delivery=delivery_shape(story.row),
         failing_since=moment(story.failing_since),
-        meaning=meaning(story.row.reason),
+        meaning=reason_text(story.row.reason),
         detail=visible_detail(story.detail, story.row.reason, audience, known),
         warned=bool(story.warning),
         warning=story.warning if reveal else None,
@@ -96,7 +96,7 @@ def lane_shape(
         owner=row.owner,
         paused_by=pause.by if pause else None,
         reason="by an operator" if held and not audience.operator else row.why(configured=known),
-        meaning=HELD if held else meaning(pause.reason) if pause else None,
+        meaning=HELD if held else reason_text(pause.reason) if pause else None,
         detail=visible_detail(pause.detail, pause.reason, audience) if pause else None,
         paused_until=moment(pause.until) if pause else None,
         quotas=[

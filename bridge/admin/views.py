@@ -14,7 +14,7 @@ from bridge.operations.masking import Audience, personal
 from bridge.store import audit_log, queries, search, statistics
 from bridge.store.lane_queries import LaneRow, all_lanes
 from bridge.store.quarantine import room_counts
-from bridge.store.queries import Page
+from bridge.store.queries import PageRequest
 from bridge.store.search import DeliveryFilter, EventFilter
 from connectors.base import Quota
 
@@ -57,7 +57,7 @@ def delivery(connection: Connection, number: int, audience: Audience) -> schemas
     story = delivery_operations.show(connection, number)
     if audience.reveal:
         return rows.delivery_story(story, audience)
-    payload = queries.payload(connection, event_operations.find(connection, story.row.event_id).seq)
+    payload = queries.payload(connection, event_operations.find_event(connection, story.row.event_id).seq)
     return rows.delivery_story(story, audience, personal(payload))
 
 
@@ -106,7 +106,7 @@ def causes(connection: Connection) -> Sequence[schemas.Cause]:
     ]
 
 
-def quarantine(connection: Connection, page: Page) -> schemas.QuarantinePage:
+def quarantine(connection: Connection, page: PageRequest) -> schemas.QuarantinePage:
     """Show a page of refused requests."""
     found = queries.quarantine_page(connection, page)
     return schemas.QuarantinePage(
@@ -117,7 +117,7 @@ def quarantine(connection: Connection, page: Page) -> schemas.QuarantinePage:
 
 def audit(connection: Connection, action: Action | None, before: int | None, limit: int) -> schemas.AuditPage:
     """Show a page of the audit log."""
-    found = audit_log.page(connection, action, before, limit)
+    found = audit_log.list_entries(connection, action, before, limit)
     return schemas.AuditPage(
         entries=[rows.audit_shape(each) for each in found],
         next=found[-1].id if len(found) == limit else None,

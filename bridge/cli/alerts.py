@@ -26,7 +26,7 @@ def alerts() -> None:
 @app.command("test")
 def send_test(path: PathArgument = None) -> None:
     """Send a message to each target of `alerts.to` now, and print which targets accepted it."""
-    targets = inputs.read(path).alerts.to
+    targets = inputs.read_config(path).alerts.to
     if not targets:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")
     failed = False

@@ -36,8 +36,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the entries, newest first."""
-    with open_store(inputs.read(config)).reading() as connection:
-        rows = audit_log.page(connection, action, before, limit)
+    with open_store(inputs.read_config(config)).reading() as connection:
+        rows = audit_log.list_entries(connection, action, before, limit)
     output.show_rows(
         [audit_shape(each).model_dump() if json else _texts(each) for each in rows], _COLUMNS, as_json=json
     )

@@ -41,7 +41,7 @@ def backfill(
 
     The exit status is 1 if anything was not accepted for that reason.
     """
-    config = inputs.read(path)
+    config = inputs.read_config(path)
     operations.source(config, chatbot)
     now = time.time()
     start = since.replace(tzinfo=UTC)

@@ -37,7 +37,7 @@ def check(
     --online each destination is asked, without writing anything, if it is there, accepts the credentials, and knows
     the fields. The exit status is 1 if there is an error, 0 otherwise.
     """
-    found = inputs.find(path)
+    found = inputs.config_path(path)
     try:
         config, places = inputs.read_placed(found)
     except ConfigError as error:

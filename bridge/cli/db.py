@@ -36,7 +36,7 @@ def migrate(*, config: ConfigOption = None) -> None:
 
     `leadbridge serve` does the same when it starts. Make a backup before an upgrade: a migration cannot be undone.
     """
-    kept = inputs.read(config).store
+    kept = inputs.read_config(config).store
     driver = driver_for(kept.url, kept.encryption_keys)
     try:
         migrated = migration.migrate(driver.engine())
@@ -56,7 +56,7 @@ def check(*, config: ConfigOption = None) -> None:
 
     It reads the whole store, which takes a while. A running `serve` is not held up.
     """
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         # First, because the spool is there even if the database is away.
@@ -94,7 +94,7 @@ def backup(
 
     For PostgreSQL use pg_dump.
     """
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         raise OperatorError(
@@ -105,7 +105,7 @@ def backup(
     copies.check_new(file)
     try:
         with store.writing() as connection:
-            audit_log.keep(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
+            audit_log.add_entry(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
     except StoreUnavailableError as error:
         # A store that can no longer be written needs a backup most.
         output.complain(f"the audit log does not tell of this: {error}")
@@ -127,7 +127,7 @@ def rekey(*, config: ConfigOption = None, json: JsonOption = False) -> None:
 
     The exit status is 1 if something is left: rows that cannot be decrypted, or old parts of the file.
     """
-    result = operations.rekey(inputs.read(config), BY_COMMAND, output.complain)
+    result = operations.rekey(inputs.read_config(config), BY_COMMAND, output.complain)
     if json:
         output.write_json(
             {

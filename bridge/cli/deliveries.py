@@ -32,7 +32,7 @@ from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
 from bridge.store.commands import BulkAction, DeliverySelection
 from bridge.store.interface import DeliveryState
-from bridge.store.queries import DeliveryStory, Page
+from bridge.store.queries import DeliveryDetails, PageRequest
 
 _COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "due_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
@@ -71,8 +71,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List deliveries, newest first."""
-    with open_store(inputs.read(config)).reading() as connection:
-        rows = queries.delivery_page(connection, Page(chatbot, destination, before, limit), state)
+    with open_store(inputs.read_config(config)).reading() as connection:
+        rows = queries.delivery_page(connection, PageRequest(chatbot, destination, before, limit), state)
     output.show_rows([delivery_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -89,7 +89,7 @@ def show(
 
     Answers of the destination may hold personal data. With --json, one object for each ID.
     """
-    store = open_store(inputs.read(config))
+    store = open_store(inputs.read_config(config))
 
     def show_one(delivery: int) -> None:
         with store.reading() as connection:
@@ -117,7 +117,7 @@ def replay(
     again with the configuration as it is on disk now, and gets its deliveries if it is recognised.
     """
     selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     store = open_store(settings)
 
     def replay_one(connection: Connection, text: str) -> ActionResult:
@@ -150,7 +150,7 @@ def discard(
     if state not in operations.OPEN_STATES:
         raise typer.BadParameter("only pending and dead deliveries are discarded", param_hint="--state")
     selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
-    store = open_store(inputs.read(config))
+    store = open_store(inputs.read_config(config))
 
     def discard_one(connection: Connection, text: str) -> ActionResult:
         delivery, now = delivery_id(text), time.time()
@@ -185,7 +185,7 @@ def move(
     if state not in operations.OPEN_STATES:
         raise typer.BadParameter("only pending and dead deliveries are moved", param_hint="--state")
     selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     store = open_store(settings)
 
     def move_one(connection: Connection, text: str) -> ActionResult:
@@ -269,7 +269,7 @@ def _confirm(question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-def _show(story: DeliveryStory, *, as_json: bool) -> None:
+def _show(story: DeliveryDetails, *, as_json: bool) -> None:
     facts = delivery_story(story, OPEN).model_dump(
         exclude={"masked": True, "warned": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
     )

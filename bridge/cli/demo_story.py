@@ -177,7 +177,7 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
 def deliveries(config: Config) -> list[queries.DeliveryRow]:
     """Read the deliveries from the store, oldest first."""
     with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
-        return queries.delivery_page(connection, queries.Page())[::-1]
+        return queries.delivery_page(connection, queries.PageRequest())[::-1]
 
 
 async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:

@@ -57,7 +57,7 @@ def doctor(
 
 
 def _found(path: Path | None, url: str | None) -> Iterator[HealthFinding]:
-    file = inputs.find(path)
+    file = inputs.config_path(path)
     try:
         config, places = inputs.read_placed(file)
     except ConfigError as error:
@@ -98,7 +98,7 @@ def _stored(config: Config) -> Iterator[HealthFinding]:
         yield from health_check.store(opened, driver)
         yield from health_check.encryption(config)
         with opened.reading() as connection:
-            found = list(health_check.clock(connection, driver, now))
+            found = list(health_check.check_clock(connection, driver, now))
             yield from found or [HealthFinding("clock", Severity.NOTE, "nothing speaks against it")]
             waits = list(health_check.leads(connection, config, now))
             yield from waits or [

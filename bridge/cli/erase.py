@@ -62,8 +62,8 @@ def erase(
     The exit status is 1 if nothing was found, or if something may be left.
     """
     person = _person(email, phone, region)
-    settings = inputs.read(path)
-    matches = erasure.find(settings, person)
+    settings = inputs.read_config(path)
+    matches = erasure.find_person(settings, person)
     if not json:
         _show_unsure(matches)
     if matches.anything:

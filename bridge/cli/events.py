@@ -11,10 +11,10 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
 from bridge.event import EventState
 from bridge.operations import events as operations
-from bridge.operations.events import EventStory
+from bridge.operations.events import EventDetails
 from bridge.operations.store_access import open_store
 from bridge.store import queries
-from bridge.store.queries import DeliveryRow, EventRow, Page
+from bridge.store.queries import DeliveryRow, EventRow, PageRequest
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
@@ -45,9 +45,9 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List events, newest first, without their content."""
-    with open_store(inputs.read(config)).reading() as connection:
-        cursor = operations.find(connection, before).seq if before else None
-        rows = queries.event_page(connection, Page(chatbot, None, cursor, limit), state)
+    with open_store(inputs.read_config(config)).reading() as connection:
+        cursor = operations.find_event(connection, before).seq if before else None
+        rows = queries.event_page(connection, PageRequest(chatbot, None, cursor, limit), state)
     output.show_rows([event_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -64,7 +64,7 @@ def show(
 
     This shows personal data. With --json, one object for each ID.
     """
-    store = open_store(inputs.read(config))
+    store = open_store(inputs.read_config(config))
 
     def show_one(beginning: str) -> None:
         with store.reading() as connection:
@@ -74,7 +74,7 @@ def show(
     for_each(ids, show_one)
 
 
-def _show(story: EventStory, *, as_json: bool) -> None:
+def _show(story: EventDetails, *, as_json: bool) -> None:
     value = payload_value(story.payload, reveal=True)
     if as_json:
         rows = [delivery_shape(each).model_dump() for each in story.deliveries]

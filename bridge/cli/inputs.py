@@ -24,7 +24,7 @@ DEFAULT = "config.yaml"
 T = TypeVar("T")
 
 
-def find(path: Path | None) -> Path:
+def config_path(path: Path | None) -> Path:
     """Return the path of the configuration: the argument, else the variable's value, else the default.
 
     Raises OperatorError if there is no such file or folder.
@@ -35,13 +35,13 @@ def find(path: Path | None) -> Path:
     return found
 
 
-def read(path: Path | None) -> Config:
+def read_config(path: Path | None) -> Config:
     """Find and read the configuration, without the files of a folder that have errors, as `serve` does.
 
     Writes the errors of these files to standard error. Raises OperatorError, or ConfigError if nothing is left
     without these files.
     """
-    found = find(path)
+    found = config_path(path)
     config = _without_collection(lambda: load_tolerant(found, os.environ)[0])
     for each in (problem for file in config.left_out for problem in file.problems):
         output.complain(str(each))
@@ -55,7 +55,7 @@ def read_whole(path: Path | None) -> Config:
 
 def read_placed(path: Path | None) -> tuple[Config, SourceTree]:
     """Read the configuration as `read_whole` does, with the positions of its parts."""
-    found = find(path)
+    found = config_path(path)
     return _without_collection(lambda: load_placed(found, os.environ))
 
 

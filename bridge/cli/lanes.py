@@ -22,7 +22,7 @@ NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="Names 
 app = output.application(no_args_is_help=True)
 
 
-class LaneState(StrEnum):
+class LaneFilter(StrEnum):
     """States of a lane."""
 
     RUNNING = "running"
@@ -44,7 +44,7 @@ def lanes() -> None:
 def list_(
     *,
     config: ConfigOption = None,
-    state: Annotated[LaneState | None, typer.Option("--state", help="Only those in this state.")] = None,
+    state: Annotated[LaneFilter | None, typer.Option("--state", help="Only those in this state.")] = None,
     chatbot: ChatbotOption = None,
     destination: Annotated[
         str | None, typer.Option("--destination", metavar="NAME", help="Only the one of this name.")
@@ -53,7 +53,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the lanes by name, each with its waiting deliveries, their age, and the process that works it."""
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     with open_store(settings).reading() as connection:
         found = operations.list_lanes(connection, settings, time.time())
     rows = [_row(each, settings) for each in found]
@@ -80,7 +80,7 @@ def pause(
 
     Events are still accepted, and their deliveries wait. Calls that are under way are not cancelled.
     """
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     store = open_store(settings)
 
     def pause_one(name: str) -> None:
@@ -94,7 +94,7 @@ def pause(
 @app.command()
 def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
     """Let the lanes of destinations go on after a pause by an operator or by the lane itself."""
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     store = open_store(settings)
 
     def resume_one(name: str) -> None:

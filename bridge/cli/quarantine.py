@@ -11,7 +11,7 @@ from bridge.event import timestamp
 from bridge.operations import quarantine as operations
 from bridge.operations.audit import BY_COMMAND
 from bridge.operations.store_access import OpenStore, open_store
-from bridge.store.queries import Page, QuarantineRow
+from bridge.store.queries import PageRequest, QuarantineRow
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
 
@@ -42,8 +42,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the requests, newest first, without their content."""
-    with open_store(inputs.read(config)).reading() as connection:
-        rows = operations.page(connection, Page(chatbot, None, before, limit))
+    with open_store(inputs.read_config(config)).reading() as connection:
+        rows = operations.page(connection, PageRequest(chatbot, None, before, limit))
     output.show_rows([_row(each) for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
@@ -65,7 +65,7 @@ def release(
     the exit status is 1. With --any-age a request that somebody captured and sent again is accepted too, unless its
     event is known: use it only if a clock was wrong.
     """
-    settings = inputs.read(config)
+    settings = inputs.read_config(config)
     store = open_store(settings)
 
     def release_one(request: int) -> None:
@@ -79,7 +79,7 @@ def release(
 @app.command()
 def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything: AllOption = False) -> None:
     """Delete requests for good, without looking at their signatures."""
-    store = open_store(inputs.read(config))
+    store = open_store(inputs.read_config(config))
 
     def discard_one(request: int) -> None:
         with store.writing() as connection:

@@ -66,7 +66,7 @@ def reconcile(
     is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()
-    config = inputs.read(path)
+    config = inputs.read_config(path)
     store = open_store(config)
     with store.reading() as connection:
         first = seq_at(connection, now - seconds)
@@ -94,7 +94,7 @@ def _answers(
     wanted = {name: answered[name] for name in answered if counted.delivered(name)}
     total = sum(map(counted.delivered, wanted))
     with store.writing() as connection:
-        audit_log.keep(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
+        audit_log.add_entry(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
 
     async def read(name: str, before: int | None) -> DeliveredPage:
         with store.reading() as connection:

@@ -32,7 +32,7 @@ def serve(
     In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
     read = load_files if strict else load_tolerant
-    config, files = read(inputs.find(path), os.environ)
+    config, files = read(inputs.config_path(path), os.environ)
     for warning in config.warnings:
         output.complain(warning_line(warning))
     log.configure()

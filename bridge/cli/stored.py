@@ -9,13 +9,13 @@ from typing import Any
 from bridge.cli import inputs, output
 from bridge.config import Config
 from bridge.event import decode
-from bridge.operations.comparison import NOTHING, Change, Group, Kind, counted, group
+from bridge.operations.comparison import NOTHING, Change, ChangeKind, Group, counted, group
 from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_event, value_text
 from bridge.operations.store_access import open_store
 from bridge.store.history import StoredEvent, recent_events
 
 _VALUE = 40  # characters of an example, at most
-_OF_A_PART = frozenset({Kind.LEFT_OUT, Kind.CHANGED, Kind.ADDED, Kind.REQUEST})
+_OF_A_PART = frozenset({ChangeKind.LEFT_OUT, ChangeKind.CHANGED, ChangeKind.ADDED, ChangeKind.REQUEST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def compare(asked: Asked, *, as_json: bool) -> bool:
         )
     else:
         _show(groups, len(events), asked)
-    return any(each.kind is Kind.DEAD for each in groups)
+    return any(each.kind is ChangeKind.DEAD for each in groups)
 
 
 def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[EventDryRun | None, EventDryRun]:
@@ -100,13 +100,13 @@ def _show_group(each: Group, *, compared: bool) -> None:
     else:
         lines = [_ending_line(example.change, compared=compared) for example in each.examples]
     count = counted(each.types)
-    output.say(f"  {count}: {lines[0]}", "red" if each.kind in {Kind.DEAD, Kind.STOPS} else None)
+    output.say(f"  {count}: {lines[0]}", "red" if each.kind in {ChangeKind.DEAD, ChangeKind.STOPS} else None)
     for line in lines[1:]:
         output.say(f"  {'':{len(count)}}  {line}")
 
 
 def _change_line(change: Change) -> str:
-    part = f"`{change.part}`" if change.kind is not Kind.REQUEST else f"the request's {change.part}"
+    part = f"`{change.part}`" if change.kind is not ChangeKind.REQUEST else f"the request's {change.part}"
     if change.before is NOTHING:
         return f"{part} is there now: {value_text(change.after, _VALUE)}"
     if change.after is NOTHING:
@@ -117,5 +117,5 @@ def _change_line(change: Change) -> str:
 
 def _ending_line(change: Change, *, compared: bool) -> str:
     kind = change.kind.value if compared else change.kind.value.removesuffix(" now")
-    record = f": {value_text(change.after, 2 * _VALUE)}" if change.kind is Kind.STARTS else ""
+    record = f": {value_text(change.after, 2 * _VALUE)}" if change.kind is ChangeKind.STARTS else ""
     return f"{kind}{record}{f' ({change.why})' if change.why else ''}"

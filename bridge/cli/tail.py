@@ -42,7 +42,7 @@ def tail(
     A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. The content of events is not
     shown; use `events show` for it.
     """
-    store = open_store(inputs.read(config))
+    store = open_store(inputs.read_config(config))
     follower = Follower()
     with store.reading() as connection:
         follower.begin(connection, back)

@@ -6,17 +6,17 @@ from typing import Any
 
 from bridge.config.model import Destination
 from bridge.delivery import retry
-from bridge.delivery.batching import Ready
-from bridge.delivery.quota import Allowance, quota_allowance
+from bridge.delivery.batching import BatchItem
+from bridge.delivery.quota import QuotaHold, quota_hold
 from bridge.delivery.settlement import clean_outcome
 from bridge.store.interface import Delivery
 from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Rejected, Retry
 
-Observe = Callable[[str, Outcome, retry.Call, float], None]
+Observe = Callable[[str, Outcome, retry.CallTiming, float], None]
 """Called for each attempt with the destination, the outcome, the call, and when the event was received."""
 
 
-class Caller:
+class AttemptRunner:
     """Makes the calls of all lanes of a process, and reports each attempt to `attempted`.
 
     A subclass adds more, such as traces (`bridge.telemetry`).
@@ -28,10 +28,10 @@ class Caller:
     async def deliver(
         self,
         destination: Destination,
-        batch: Sequence[Ready],
+        batch: Sequence[BatchItem],
         clock: Callable[[], float],
         log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
-    ) -> tuple[Sequence[Outcome], retry.Call]:
+    ) -> tuple[Sequence[Outcome], retry.CallTiming]:
         """Deliver a batch; return an outcome for each record, and the call.
 
         The lane keeps the rate limit (`Pace.prepay`). After a cancellation nobody knows which records were written.
@@ -53,19 +53,19 @@ class Caller:
         if len(outcomes) != len(records):
             detail = f"the connector returned {len(outcomes)} outcomes for {len(records)} records"
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
-        return outcomes, retry.Call(started, max(0.0, clock() - started))
+        return outcomes, retry.CallTiming(started, max(0.0, clock() - started))
 
     def spoiled(self, destination: Destination, delivery: Delivery, reason: Reason) -> None:
         """Note a delivery that became a dead letter because its event cannot be mapped."""
 
 
-def call_allowance(connector: Connector, log: Any) -> Allowance:  # noqa: ANN401 - as above
+def call_allowance(connector: Connector, log: Any) -> QuotaHold:  # noqa: ANN401 - as above
     """Return what the quotas allow that the connector knows after a call."""
     try:
-        return quota_allowance(connector.quotas())
+        return quota_hold(connector.quotas())
     except Exception as error:
         log.exception("connector_failed", error=type(error).__name__)
-        return Allowance()
+        return QuotaHold()
 
 
 def refused_whole(outcomes: Sequence[Outcome]) -> bool:
@@ -73,7 +73,7 @@ def refused_whole(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
 
 
-def log_attempt(log: Any, each: Ready, outcome: Outcome, call: retry.Call) -> None:  # noqa: ANN401 - structlog's logger
+def log_attempt(log: Any, each: BatchItem, outcome: Outcome, call: retry.CallTiming) -> None:  # noqa: ANN401 - structlog's logger
     """Log the outcome of a record without its detail, which may hold the lead (`leadbridge deliveries show`)."""
     failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value}
     log.info(

@@ -10,7 +10,7 @@ from connectors.base import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class BatchItem:
     """A delivery with its record."""
 
     delivery: Delivery
@@ -23,16 +23,16 @@ class Ready:
     """`Connector.batch_key` of the record."""
 
 
-def ready_record(delivery: Delivery, record: Record, destination: Destination, now: float) -> Ready:
+def ready_record(delivery: Delivery, record: Record, destination: Destination, now: float) -> BatchItem:
     """Ask the connector which records may share a call with this one. Raises any error of the connector."""
     if destination.batch_size == 1:
-        return Ready(delivery, record, now)
+        return BatchItem(delivery, record, now)
     group, key = destination.connector.batch_group(record), destination.connector.batch_key(record)
     hash(key)
-    return Ready(delivery, record, now, group, key)
+    return BatchItem(delivery, record, now, group, key)
 
 
-def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Ready]:
+def next_batch(ready: deque[BatchItem], size: int, loaded_before: float) -> list[BatchItem]:
     """Take the records of the next call out of `ready`: the first one, and others that may share its call.
 
     The batch has at most `size` records of one group, no two with the same key, in their order. It is empty, and
@@ -42,8 +42,8 @@ def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Rea
         return [ready.popleft()]
     first = ready[0]
     keys = set()
-    batch: list[Ready] = []
-    left: list[Ready] = []
+    batch: list[BatchItem] = []
+    left: list[BatchItem] = []
     for each in ready:
         if len(batch) < size and each.key not in keys and each.group == first.group:
             keys.add(each.key)
@@ -57,12 +57,12 @@ def next_batch(ready: deque[Ready], size: int, loaded_before: float) -> list[Rea
     return batch
 
 
-def untried_place(ready: Sequence[Ready]) -> int | None:
+def untried_place(ready: Sequence[BatchItem]) -> int | None:
     """Return the index of the first record whose delivery was never tried."""
     return next((place for place, each in enumerate(ready) if not each.delivery.attempts), None)
 
 
-def bring_untried_forward(ready: deque[Ready]) -> None:
+def bring_untried_forward(ready: deque[BatchItem]) -> None:
     """Move the first record whose delivery was never tried to the front, if there is one."""
     if place := untried_place(ready):
         first = ready[place]

@@ -18,8 +18,8 @@ import structlog
 from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, Destination
 from bridge.delivery import retry
-from bridge.delivery.attempt import Caller, call_allowance, log_attempt, refused_whole
-from bridge.delivery.batching import Ready
+from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, refused_whole
+from bridge.delivery.batching import BatchItem
 from bridge.delivery.lane_state import LaneState, ReadPlan
 from bridge.delivery.rate_limit import Slot
 from bridge.delivery.secret_store import StoreVault
@@ -59,7 +59,7 @@ class Lane:
         *,
         clock: LaneClock,
         chance: Callable[[], float] = random.random,
-        caller: Caller | None = None,
+        caller: AttemptRunner | None = None,
         owned: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = lease.lane
@@ -69,7 +69,7 @@ class Lane:
         self._lease = lease
         self._time = clock
         self._chance = chance
-        self._caller = caller or Caller()
+        self._caller = caller or AttemptRunner()
         self._owned = owned
         self._log = log.bind(destination=destination.name)
         self._preparation = Preparation(destination, chatbots, clock.now, self._caller, self._log)
@@ -157,7 +157,7 @@ class Lane:
             self.state.calling.update(each.delivery.id for each in batch)
             self._tasks.start(self._call(batch, self._time.now(), slot))
 
-    def _may_call(self, ready: Sequence[Ready]) -> bool:
+    def _may_call(self, ready: Sequence[BatchItem]) -> bool:
         return self._owned() and self.state.may_call(ready, len(self._tasks))
 
     def _read_ahead(self) -> None:
@@ -236,7 +236,7 @@ class Lane:
 
     # -- one call
 
-    async def _call(self, batch: list[Ready], decided_at: float, slot: Slot | None) -> None:
+    async def _call(self, batch: list[BatchItem], decided_at: float, slot: Slot | None) -> None:
         """Deliver a batch. A batch that is refused as a whole is split until the poisoned record stands alone.
 
         Args:
@@ -266,7 +266,7 @@ class Lane:
         await self._settle(settlements)
 
     def _decide(
-        self, batch: Sequence[Ready], outcomes: Sequence[Outcome], call: retry.Call, decided_at: float
+        self, batch: Sequence[BatchItem], outcomes: Sequence[Outcome], call: retry.CallTiming, decided_at: float
     ) -> list[Settlement]:
         """Return what becomes of the deliveries of a call, and note what the call says about the destination."""
         state, schedule = self.state, self.destination.retry

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from bridge.config.model import Destination
 from bridge.delivery import retry
-from bridge.delivery.batching import Ready, bring_untried_forward, next_batch, untried_place
+from bridge.delivery.batching import BatchItem, bring_untried_forward, next_batch, untried_place
 from bridge.delivery.queue_order import QueueOrder
-from bridge.delivery.quota import Allowance
+from bridge.delivery.quota import QuotaHold
 from bridge.store.interface import DeliveryState, Pause, Settlement
 
 READ_AHEAD = 4
@@ -41,7 +41,7 @@ class LaneState:
     now: float
     """Time of the current turn. All steps of a turn see the same time."""
     order: QueueOrder = field(default_factory=QueueOrder)
-    ready: deque[Ready] = field(default_factory=deque)
+    ready: deque[BatchItem] = field(default_factory=deque)
     """Mapped deliveries that wait for their call."""
     in_thread: set[int] = field(default_factory=set)
     """Deliveries that a thread maps."""
@@ -49,9 +49,9 @@ class LaneState:
     """Deliveries in a call, or called and not settled yet."""
     calls: int = 0
     """Number of calls under way."""
-    health: retry.Health = field(default_factory=retry.Health)
+    health: retry.DestinationHealth = field(default_factory=retry.DestinationHealth)
     suspects: retry.Suspects = field(default_factory=retry.Suspects)
-    allowance: Allowance = field(default_factory=Allowance)
+    allowance: QuotaHold = field(default_factory=QuotaHold)
     operator_pause: Pause | None = None
     more: bool = True
     """True if the store may hold deliveries behind the last one that was read."""
@@ -78,7 +78,7 @@ class LaneState:
         self.operator_pause = pause if pause and pause.by == "operator" else None
         if pause is None or self.health.pause is None:
             own = None if self.operator_pause else pause
-            self.health = retry.Health(pause=replace(own, until=self.now) if own and self.probe_now else own)
+            self.health = retry.DestinationHealth(pause=replace(own, until=self.now) if own and self.probe_now else own)
         self.probe_now = False
         self.outdated = False
         self.ready.clear()
@@ -86,7 +86,7 @@ class LaneState:
         self.order.forget(self.calling)
         self.more = True
 
-    def may_call(self, ready: Sequence[Ready], tasks: int) -> bool:
+    def may_call(self, ready: Sequence[BatchItem], tasks: int) -> bool:
         """Return whether some of these deliveries may go now; `tasks` is the number of tasks of the lane."""
         if self.stopping or self.operator_pause or self.outdated or self.now < self.allowance.nothing_until:
             return False
@@ -99,7 +99,7 @@ class LaneState:
         is_over = pause.until is None or self.now >= pause.until
         return self.calls == 0 and (is_over or (self.suspects.alone and untried_place(ready) is not None))
 
-    def take_batch(self, *, reading: bool) -> list[Ready]:
+    def take_batch(self, *, reading: bool) -> list[BatchItem]:
         """Take the records of the next call out of `ready`; empty if the call has to wait for others.
 
         `reading` is whether deliveries are being read: a probe waits for one that was never tried.
@@ -110,7 +110,7 @@ class LaneState:
                 return []
         return next_batch(self.ready, self.batch_size, self.now - self.destination.batch_linger)
 
-    def put_back(self, batch: Sequence[Ready]) -> None:
+    def put_back(self, batch: Sequence[BatchItem]) -> None:
         """Return records to the front of `ready`."""
         self.ready.extendleft(reversed(batch))
 

@@ -7,7 +7,7 @@ from connectors.base import Quota
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class QuotaHold:
     """Times until which deliveries are held back, in seconds since the epoch."""
 
     nothing_until: float = 0.0
@@ -20,9 +20,9 @@ class Allowance:
         return min((each for each in (self.nothing_until, self.retries_until) if each > now), default=None)
 
 
-def quota_allowance(quotas: Sequence[Quota]) -> Allowance:
+def quota_hold(quotas: Sequence[Quota]) -> QuotaHold:
     """Return what the quotas allow: the strictest of them counts."""
-    return Allowance(
+    return QuotaHold(
         max((each.until for each in quotas if each.remaining <= 0), default=0.0),
         max((each.until for each in quotas if each.remaining <= each.reserve), default=0.0),
     )

@@ -37,7 +37,7 @@ def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallTiming:
     """A call of a connector: when it began, and how many seconds it took."""
 
     started_at: float
@@ -50,7 +50,7 @@ class Call:
 
 
 def decide(
-    delivery: Delivery, outcome: Outcome, call: Call, schedule: RetrySchedule, chance: float, *, excused: bool
+    delivery: Delivery, outcome: Outcome, call: CallTiming, schedule: RetrySchedule, chance: float, *, excused: bool
 ) -> Settlement:
     """Return the settlement of a delivery after a call.
 
@@ -95,7 +95,7 @@ def dead_letter(delivery: Delivery, reason: Reason, detail: str, now: float) -> 
     )
 
 
-def _unsettled(delivery: Delivery, outcome: Outcome, call: Call) -> Settlement:
+def _unsettled(delivery: Delivery, outcome: Outcome, call: CallTiming) -> Settlement:
     """Return the delivery with this attempt, still pending and due at once."""
     failure = None if isinstance(outcome, Delivered) else outcome
     number = delivery.attempts + 1
@@ -143,7 +143,7 @@ def _dead(settled: Settlement, now: float) -> Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class DestinationHealth:
     """Health of a destination, as its calls show it. Each call's outcomes lead to a new value."""
 
     unclear: int = 0
@@ -159,12 +159,12 @@ class Health:
     def after(
         self,
         outcomes: Sequence[Outcome],
-        call: Call,
+        call: CallTiming,
         schedule: RetrySchedule,
         chance: float,
         *,
         decided_at: float | None = None,
-    ) -> "Health":
+    ) -> "DestinationHealth":
         """Return the health after a call that the lane decided on at `decided_at`, by default when the call began.
 
         A call that shows that the destination works (it took or refused a record by itself) ends a pause. A call that
@@ -176,15 +176,15 @@ class Health:
         began = call.started_at if decided_at is None else decided_at
         was_on_its_way = self.pause is not None and began < self.since
         if trouble is None:
-            return self if was_on_its_way and self.asked else Health()
+            return self if was_on_its_way and self.asked else DestinationHealth()
         if was_on_its_way and trouble.after is None:
             return self
         unclear = self.unclear + 1
         if trouble.blame is Blame.UNCLEAR and unclear < UNCLEAR_LIMIT and self.pause is None:
-            return Health(unclear=unclear)
+            return DestinationHealth(unclear=unclear)
         now = call.ended_at
         pause = self._paused(trouble, now, schedule, chance)
-        return Health(unclear, self.probes + 1, pause, now, asked=trouble.after is not None)
+        return DestinationHealth(unclear, self.probes + 1, pause, now, asked=trouble.after is not None)
 
     def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
         seconds = trouble.after
@@ -203,9 +203,9 @@ class Suspects:
         self._ids: set[int] = set()
         self._certain = False
 
-    def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: Health) -> None:
+    def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: DestinationHealth) -> None:
         """Add the outcomes of a call, after which the destination has this health."""
-        if health == Health():
+        if health == DestinationHealth():
             self._ids.clear()
             self._certain = False
             return

@@ -27,7 +27,7 @@ import structlog
 from bridge.clock import SHOWN_SECONDS, LaneClock, steady
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.delivery.assignment import shares
-from bridge.delivery.attempt import Caller
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.lane import Lane
 from bridge.delivery.lane_faults import Faults
 from bridge.delivery.rate_limit import Pace
@@ -56,7 +56,7 @@ class RunningLane(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LaneClaims:
     """Lanes of this process and of the others, as of one round of claims."""
 
     share: frozenset[str] = frozenset()
@@ -108,7 +108,9 @@ class LeaseTimer:
 class Lanes:
     """Runs the lanes that this process owns."""
 
-    def __init__(self, config: Callable[[], Config], store: Store, clock: Callable[[], float], caller: Caller) -> None:
+    def __init__(
+        self, config: Callable[[], Config], store: Store, clock: Callable[[], float], caller: AttemptRunner
+    ) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._config = config
         self._store = store
@@ -117,7 +119,7 @@ class Lanes:
         self._caller = caller
         self._configured: Mapping[str, Destination] = config().destinations
         self._running: dict[str, RunningLane] = {}
-        self._claim = Claim()
+        self._claim = LaneClaims()
         self._timer = LeaseTimer(store.shared, self._stop_at_end_of_leases)
         self._faults = Faults()
         self._seen_owned: dict[str, float] = {}
@@ -243,7 +245,7 @@ class Lanes:
         if not self._stopping:
             self._begin_missing(asked_at)
 
-    async def _claimed(self, names: Sequence[str], asked_at: float) -> Claim:
+    async def _claimed(self, names: Sequence[str], asked_at: float) -> LaneClaims:
         """Tell the other processes which lanes this one is configured to work, and take those of its share.
 
         Raises StoreUnavailableError.
@@ -258,7 +260,7 @@ class Lanes:
         if released:
             await self._store.release(self.owner, sorted(released))
         leases = await self._store.claim(self.owner, sorted(kept), self._clock(), LEASE_SECONDS)
-        return Claim(share, leases, membership.holders, released, asked_at + membership.next_expiry)
+        return LaneClaims(share, leases, membership.holders, released, asked_at + membership.next_expiry)
 
     def _share(self, membership: Membership, given_up: frozenset[str], now: float) -> frozenset[str]:
         """Return the lanes that this process is to work, with those that it had given up and no process works."""

@@ -29,11 +29,11 @@ from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Room, Verified
 from bridge.identity import Identity
 from bridge.ingress.ack import Relay
-from bridge.ingress.responses import Answer, Ready
+from bridge.ingress.responses import JsonResponse, PresetResponse
 from bridge.ingress.routing import route
 from bridge.ingress.server import BROKEN, Server
 from bridge.ingress.signature import HEADER, SignatureError, SignatureFault
-from bridge.ingress.verification import Claim, read_claim, room, verify
+from bridge.ingress.verification import UnverifiedBody, read_claim, room, verify
 from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
 from bridge.store.interface import QuarantinedRequest, RoutedEvent
 
@@ -119,7 +119,7 @@ class Receiver:
         self._loop = asyncio.get_running_loop()
         # Bound once: structlog's proxy looks its configuration up at each call.
         self._info = log.bind().info
-        self._success = Ready(_SUCCESS)
+        self._success = PresetResponse(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
         self._reserved = _Reserved()
@@ -153,7 +153,7 @@ class Receiver:
             return self._error(404, "unknown_path", addressed)
         if request.method != "POST":
             ready = request.method in {"GET", "HEAD"}
-            return Answer(_READY) if ready else self._error(405, "wrong_method", addressed)
+            return JsonResponse(_READY) if ready else self._error(405, "wrong_method", addressed)
         reservation = _Reservation(self._reserved)
         try:
             body = await self._read(request, config, reservation)
@@ -218,10 +218,10 @@ class Receiver:
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
             [each.event.id for each in routed], max(waits)
         ):
-            return Answer(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
+            return JsonResponse(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
         if all(each.event.state is EventState.TEST for each in routed):
-            return Answer(_TEST)
-        return self._success if Ready.suits(request) else Answer(_SUCCESS)
+            return JsonResponse(_TEST)
+        return self._success if PresetResponse.suits(request) else JsonResponse(_SUCCESS)
 
     async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[RoutedEvent]:
         """Return the routed events of a body. Large bodies and slow conditions are routed in the thread."""
@@ -250,7 +250,7 @@ class Receiver:
             self._slow_waiting -= 1
 
     async def _refuse(
-        self, claim: Claim, header: Sequence[str], error: SignatureError, now: float, config: Config
+        self, claim: UnverifiedBody, header: Sequence[str], error: SignatureError, now: float, config: Config
     ) -> web.Response:
         """Answer 401. Quarantine the request if it names a chatbot, in case the configured key is mistyped.
 
@@ -270,7 +270,7 @@ class Receiver:
         self._observe(name, error.code.value)
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
         if file:
-            return Answer(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
+            return JsonResponse(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
         return _error_response(str(error))
 
     def _log(self, verified: Sequence[Verified], routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
@@ -293,7 +293,7 @@ class Receiver:
         self._observe(name, result)
         log.warning("not_received", chatbot=name or None, result=result, status=status)
         headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
-        return Answer(_ERRORS[status], status, headers)
+        return JsonResponse(_ERRORS[status], status, headers)
 
     def _request(
         self,
@@ -383,7 +383,7 @@ def _text(header: Sequence[str]) -> str:
     return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _keys_left_out(claim: Claim, config: Config) -> str | None:
+def _keys_left_out(claim: UnverifiedBody, config: Config) -> str | None:
     """Return the name of the file that is left out and may hold the keys of a request; None if there is none."""
     if claim.chatbots:
         return next((Path(each.left_out).name for each in claim.chatbots if each.left_out), None)
@@ -406,4 +406,4 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
 
 
 def _error_response(message: str) -> web.Response:
-    return Answer(orjson.dumps({"status": "error", "error": message}), 401)
+    return JsonResponse(orjson.dumps({"status": "error", "error": message}), 401)

@@ -54,7 +54,7 @@ def _why_not_admitted(event: EventRow, chatbot: Chatbot) -> str:
     )
 
 
-def release(
+def release_request(
     connection: Connection, request: int, quarantined: QuarantinedRequest, config: Config, *, any_age: bool = False
 ) -> str | None:
     """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 JSON = "application/json"
 
 
-class Ready(web.StreamResponse):
+class PresetResponse(web.StreamResponse):
     """An answer with status 200 and the same JSON for everybody: one object for all requests, any number in parallel.
 
     Only for requests that `suits` takes; the others need what aiohttp decides for each.
@@ -51,7 +51,7 @@ class Ready(web.StreamResponse):
         """Do nothing: `prepare` has written all."""
 
 
-class Answer(web.Response):
+class JsonResponse(web.Response):
     """An answer with a JSON body. It does not name the server's software, which aiohttp does with its version."""
 
     def __init__(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:

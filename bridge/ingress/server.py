@@ -14,7 +14,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from bridge.ingress.responses import Answer
+from bridge.ingress.responses import JsonResponse
 from bridge.log import server_log
 
 _FAULTS = {
@@ -89,7 +89,7 @@ class _Connection(RequestHandler):
         self._log(exc, known, request.remote)
         if request.writer.output_size > 0:
             raise ConnectionError("part of another answer was sent already")
-        answer = Answer(_FAULTS[known], known)
+        answer = JsonResponse(_FAULTS[known], known)
         answer.force_close()
         return answer
 

@@ -25,7 +25,7 @@ EVENTS_LIMIT = 1_000
 """Maximum number of events in one body; a longer array is kept whole, as one unrecognised event."""
 
 
-class Claim(NamedTuple):
+class UnverifiedBody(NamedTuple):
     """A body and its unverified content."""
 
     body: bytes
@@ -53,7 +53,7 @@ class Claim(NamedTuple):
         return len(self.body) * (1 + 2 * len(self.keys))
 
 
-def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
+def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> UnverifiedBody:
     """Return the unverified content of a body. Never raises."""
     try:
         document = decode(body)
@@ -61,15 +61,17 @@ def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Claim:
         document = None
     if isinstance(document, dict) and (chatbot := config.chatbot_by_serial.get(serial_number(document) or "")):
         # The usual request: one event of a known chatbot.
-        return Claim(body, document, (chatbot,), chatbot.signing_keys, addressed)
+        return UnverifiedBody(body, document, (chatbot,), chatbot.signing_keys, addressed)
     serials = dict.fromkeys(serial_number(each) or "" for each in _documents(document))
     named = tuple(config.chatbot_by_serial[serial] for serial in serials if serial in config.chatbot_by_serial)
     if not named and addressed:
         named = (addressed,)
-    return Claim(body, document, named, _keys(named, config), addressed)
+    return UnverifiedBody(body, document, named, _keys(named, config), addressed)
 
 
-def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, any_age: bool = False) -> list[Verified]:
+def verify(
+    claim: UnverifiedBody, header: Sequence[str], now: float, config: Config, *, any_age: bool = False
+) -> list[Verified]:
     """Return the body's events, each verified for the chatbot that it names.
 
     `header` holds the values of the signature header; `now` is in seconds since the epoch. With `any_age` the
@@ -93,7 +95,7 @@ def verify(claim: Claim, header: Sequence[str], now: float, config: Config, *, a
     return _events(payload, document, form, tuple(map(key_fingerprint, keys)), claim, config)
 
 
-def room(claim: Claim, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
+def room(claim: UnverifiedBody, header: Sequence[str], fault: SignatureFault, now: float) -> Room:
     """Return the part of the quarantine for a request that `verify` has refused with this fault."""
     if fault is SignatureFault.STALE:
         return Room.STALE
@@ -126,7 +128,7 @@ def _keys(named: Sequence[Chatbot], config: Config) -> tuple[bytes, ...]:
     return tuple(key for key in signed[0].signing_keys if all(key in other.signing_keys for other in signed[1:]))
 
 
-def _tolerance(keys: Sequence[bytes], claim: Claim, config: Config) -> float:
+def _tolerance(keys: Sequence[bytes], claim: UnverifiedBody, config: Config) -> float:
     """Return the strictest tolerance of the chatbots; 0 (any age) only if all of them have it."""
     if len(claim.chatbots) == 1:
         return claim.chatbots[0].signature_tolerance
@@ -139,7 +141,7 @@ def _events(
     document: Any,  # noqa: ANN401 - any JSON value
     form: Form,
     verified_by: tuple[str, ...],
-    claim: Claim,
+    claim: UnverifiedBody,
     config: Config,
 ) -> list[Verified]:
     documents = _documents(document)
@@ -153,7 +155,7 @@ def _verified(
     document: Any,  # noqa: ANN401 - any JSON value
     form: Form,
     verified_by: tuple[str, ...],
-    claim: Claim,
+    claim: UnverifiedBody,
     config: Config,
 ) -> Verified:
     named = config.chatbot_by_serial.get(serial_number(document) or "")

@@ -13,8 +13,8 @@ from typing import Any
 from bridge import worker
 from bridge.config.model import Chatbot, Destination
 from bridge.delivery import retry
-from bridge.delivery.attempt import Caller
-from bridge.delivery.batching import Ready, ready_record
+from bridge.delivery.attempt import AttemptRunner
+from bridge.delivery.batching import BatchItem, ready_record
 from bridge.delivery.settlement import storable
 from bridge.mapping.budget import InlineOverrun
 from bridge.mapping.record import LeftOutError, UnmappableError, build_record
@@ -26,7 +26,7 @@ from connectors.base import Reason
 class PreparedBatch:
     """Result of building records for some deliveries."""
 
-    ready: list[Ready] = field(default_factory=list)
+    ready: list[BatchItem] = field(default_factory=list)
     dead_letters: list[Settlement] = field(default_factory=list)
     """Deliveries that became dead letters."""
     slow: list[Delivery] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Preparation:
         destination: Destination,
         chatbots: Callable[[str], Chatbot | None],
         clock: Callable[[], float],
-        caller: Caller,
+        caller: AttemptRunner,
         log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
     ) -> None:
         self._destination = destination

@@ -28,7 +28,7 @@ from bridge.operations.vendor_list import (
     judge,
     read_answer,
     read_element,
-    read_known,
+    read_stored,
 )
 from bridge.store import audit_log
 from bridge.store.history import STEP, received_since
@@ -172,7 +172,7 @@ def _known(store: OpenStore, serial: str, elements: Sequence[Any], moment: float
         with store.reading() as connection:
             rows = received_since(connection, moment, after)
         for row in rows:
-            each = read_known(row.id, row.payload, serial, identity)
+            each = read_stored(row.id, row.payload, serial, identity)
             if each and (each.id in ids or each.kin in kin):
                 known.append(each)
         after = rows[-1].seq if len(rows) == STEP else None
@@ -190,7 +190,7 @@ def _accept(
         part = routed[start : start + ACCEPTED_AT_ONCE]
         with store.writing() as connection:
             ((*news,),) = (each for each in write(connection, [Accept(part)]) if isinstance(each, list))
-            entry = entry or audit_log.keep(connection, _entry(who, chatbot, len(routed)), now)
+            entry = entry or audit_log.add_entry(connection, _entry(who, chatbot, len(routed)), now)
             audit_log.add(connection, entry, sum(news))
         lines += [_line(each, is_new=new) for each, new in zip(part, news, strict=True)]
     return lines

@@ -55,7 +55,7 @@ class MoveStep:
 
 def preview(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
     """Count the deliveries that a bulk change would handle, those with ids up to `through`."""
-    return commands.extent(connection, chosen, through)
+    return commands.selection_extent(connection, chosen, through)
 
 
 def audit_entry(who: Who, bulk: Bulk, extent: SelectionExtent, job: int | None = None) -> Entry:
@@ -70,12 +70,12 @@ def audit_entry(who: Who, bulk: Bulk, extent: SelectionExtent, job: int | None =
 def step(connection: Connection, who: Who, bulk: Bulk, progress: Progress, now: float) -> Progress:
     """Replay or discard the next deliveries, and return the new position."""
     through = progress.extent.through
-    ids = commands.step(connection, bulk.filter, bulk.act, progress.after, through, now)
+    ids = commands.change_next(connection, bulk.filter, bulk.act, progress.after, through, now)
     if not ids:
         return replace(progress, ended=True)
     entry = progress.entry
     if entry is None:
-        entry = audit_log.keep(connection, audit_entry(who, bulk, progress.extent), now)
+        entry = audit_log.add_entry(connection, audit_entry(who, bulk, progress.extent), now)
     audit_log.add(connection, entry, len(ids))
     return replace(progress, entry=entry, after=ids[-1], done=progress.done + len(ids))
 

@@ -21,7 +21,7 @@ _MOMENTARY: Final = frozenset({"webhook-timestamp", "webhook-signature"})
 """Headers that differ from one moment to the next (https://www.standardwebhooks.com)."""
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """Kinds of changes on a route, in the order of the report."""
 
     DEAD = "a dead letter now"
@@ -44,7 +44,7 @@ class Change:
 
     chatbot: str
     route: str
-    kind: Kind
+    kind: ChangeKind
     part: str = ""
     """The field, or the part of the request."""
     before: Any = NOTHING
@@ -69,7 +69,7 @@ class Group:
 
     chatbot: str
     route: str
-    kind: Kind
+    kind: ChangeKind
     part: str
     types: Counter[str] = field(default_factory=Counter)
     """Number of events of each type."""
@@ -91,14 +91,14 @@ class Group:
 def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:
     """Compare pairs of dry runs; the first of a pair is None if there is no other configuration.
 
-    Returns the changes route by route, in the order of `Kind`, the most frequent first.
+    Returns the changes route by route, in the order of `ChangeKind`, the most frequent first.
     """
-    groups: dict[tuple[str, str, Kind, str], Group] = {}
+    groups: dict[tuple[str, str, ChangeKind, str], Group] = {}
     for before, after in pairs:
         for change in changes(before, after):
             key = (change.chatbot, change.route, change.kind, change.part)
             groups.setdefault(key, Group(*key)).add(after if after.event.type else before or after, change)
-    kinds = list(Kind)
+    kinds = list(ChangeKind)
     return sorted(groups.values(), key=lambda each: (each.chatbot, each.route, kinds.index(each.kind), -each.count))
 
 
@@ -124,27 +124,29 @@ def _route_changes(chatbot: str, was: RouteDryRun | None, now: RouteDryRun | Non
     elif after == MATCHES:
         fixed, record = before == FAILS, now.record if now else None
         why = was.why if was and fixed else None
-        yield Change(chatbot, route, Kind.FIXED if fixed else Kind.STARTS, after=dict(record or {}), why=why)
+        yield Change(
+            chatbot, route, ChangeKind.FIXED if fixed else ChangeKind.STARTS, after=dict(record or {}), why=why
+        )
     elif after == FAILS and before != FAILS:
-        yield Change(chatbot, route, Kind.DEAD, why=now.why if now else None)
+        yield Change(chatbot, route, ChangeKind.DEAD, why=now.why if now else None)
     elif before in {MATCHES, FAILS} and after != FAILS:
-        yield Change(chatbot, route, Kind.STOPS, why=now.why if now else gone)
+        yield Change(chatbot, route, ChangeKind.STOPS, why=now.why if now else gone)
 
 
-def _differences(was: RouteDryRun, now: RouteDryRun) -> Iterator[tuple[Kind, str, Any, Any]]:
+def _differences(was: RouteDryRun, now: RouteDryRun) -> Iterator[tuple[ChangeKind, str, Any, Any]]:
     """Compare the records, or the requests if the records are equal, because a request repeats its record."""
     old, new = was.record or {}, now.record or {}
     found = list(_different(old, new))
     if found:
         yield from ((_kind(before, after), name, before, after) for name, before, after in found)
     elif was.request and now.request:
-        yield from ((Kind.REQUEST, *each) for each in _different(_parts(was.request), _parts(now.request)))
+        yield from ((ChangeKind.REQUEST, *each) for each in _different(_parts(was.request), _parts(now.request)))
 
 
-def _kind(before: object, after: object) -> Kind:
+def _kind(before: object, after: object) -> ChangeKind:
     if after is NOTHING:
-        return Kind.LEFT_OUT
-    return Kind.ADDED if before is NOTHING else Kind.CHANGED
+        return ChangeKind.LEFT_OUT
+    return ChangeKind.ADDED if before is NOTHING else ChangeKind.CHANGED
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -15,15 +15,15 @@ from bridge.operations import events
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, commands, queries
 from bridge.store.interface import DeliveryState
-from bridge.store.queries import DeliveryStory, EventRow
+from bridge.store.queries import DeliveryDetails, EventRow
 
 OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.DEAD})
 """States in which a delivery can be discarded or moved."""
 
 
-def show(connection: Connection, delivery: int) -> DeliveryStory:
+def show(connection: Connection, delivery: int) -> DeliveryDetails:
     """Read all about a delivery. Raises NotFoundError."""
-    story = queries.delivery_story(connection, delivery)
+    story = queries.delivery_details(connection, delivery)
     if story is None:
         raise unknown(delivery)
     return story
@@ -46,11 +46,11 @@ def replay_event(
     With `one_entry` the audit log has one entry for the event, otherwise one for each delivery.
     Raises NotFoundError, or ConflictError if there is nothing to replay or the event stays unrecognised.
     """
-    event = events.find(connection, event_id)
+    event = events.find_event(connection, event_id)
     if event.state is EventState.UNRECOGNISED:
         line = reprocess.route_again(connection, event, queries.payload(connection, event.seq), config)
         entry = Entry(who, Action.REPLAY, Subject.EVENT, event.id, facts={"was": event.state.value})
-        audit_log.keep(connection, entry, now)
+        audit_log.add_entry(connection, entry, now)
         return ActionResult((line,), (entry,))
     dead = _in_states(connection, event, {DeliveryState.DEAD})
     if not dead:
@@ -59,7 +59,7 @@ def replay_event(
         return _for_each(dead, lambda each: replay(connection, who, each, now))
     commands.replay(connection, dead, now)
     entry = Entry(who, Action.REPLAY, Subject.EVENT, event.id, len(dead), {"was": DeliveryState.DEAD.value})
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return ActionResult((f"event {event.id}: {len(dead)} pending and due now",), (entry,))
 
 
@@ -76,7 +76,7 @@ def discard(connection: Connection, who: Who, delivery: int, now: float) -> Acti
 
 def discard_event(connection: Connection, who: Who, event_id: str, now: float) -> ActionResult:
     """Give up the pending and dead deliveries of an event. Raises NotFoundError, or ConflictError if it has none."""
-    event = events.find(connection, event_id)
+    event = events.find_event(connection, event_id)
     deliveries = _in_states(connection, event, OPEN_STATES)
     if not deliveries:
         raise ConflictError(f"event {event.id}: no pending or dead delivery to discard")
@@ -130,5 +130,5 @@ def _for_each(deliveries: Sequence[int], act: Callable[[int], ActionResult]) -> 
 
 def _keep(connection: Connection, who: Who, action: Action, delivery: int, now: float, **facts: str) -> Entry:
     entry = Entry(who, action, Subject.DELIVERY, str(delivery), facts=facts)
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return entry

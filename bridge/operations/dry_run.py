@@ -13,7 +13,7 @@ from bridge.config.model import Config
 from bridge.mapping.budget import Budget, spending
 from bridge.mapping.record import UnmappableError, build_record
 from bridge.operations.event_dry_run import json_text, preview_request
-from bridge.operations.masking import masked
+from bridge.operations.masking import mask_values
 from bridge.store.interface import Delivery
 from connectors.base import Connector, ExpressionError, Preview, Record
 
@@ -43,7 +43,7 @@ class DryRun:
     """Reason why there is no record, or no request."""
 
 
-class Allowance:
+class PageBudget:
     """Time and characters that are left for one page. Used by one thread."""
 
     def __init__(self, text: int = TEXT, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +75,7 @@ class Allowance:
         return written
 
 
-def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Allowance, *, reveal: bool) -> DryRun:
+def dry_run(delivery: Delivery, destination: str, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:
     """Map the event as the lane would, and get the connector's request if personal data is shown."""
     if allowance.late:
         return DryRun(problem=_LATER)
@@ -84,7 +84,7 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: All
             record = build_record(delivery, config.chatbots.get)
         except UnmappableError as error:
             return DryRun(problem=error.detail if reveal else _NO_RECORD)
-        fields = allowance.facts(record.fields if reveal else masked(record.fields))
+        fields = allowance.facts(record.fields if reveal else mask_values(record.fields))
         known = config.destinations.get(destination)
         if known is None:
             return DryRun(fields, problem=f"destination {destination} is not in the configuration any more")
@@ -92,7 +92,7 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: All
         return _previewed(record, fields, known.connector, allowance) if reveal else DryRun(fields)
 
 
-def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, allowance: Allowance) -> DryRun:
+def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, allowance: PageBudget) -> DryRun:
     try:
         request = preview_request(connector, record)
     except ExpressionError as error:

@@ -1,7 +1,7 @@
 """Erasure of a person's data, in the store and in the spool of this machine.
 
-`find` reads all that names the person. `erase` leaves tombstones and removes it in short transactions, then cleans the
-files. Both work beside a running `serve`.
+`find_person` reads all that names the person. `erase` leaves tombstones and removes it in short transactions, then
+cleans the files. Both work beside a running `serve`.
 """
 
 import time
@@ -88,7 +88,7 @@ class Matches:
         return [request for each in self.stores for request in each.requests.unsure]
 
 
-def find(config: Config, person: Person) -> Matches:
+def find_person(config: Config, person: Person) -> Matches:
     """Search the spool of this machine, then the store.
 
     The order matters: an event that is moved during the search is moved from the spool to the store.
@@ -116,7 +116,7 @@ def _measured(found: StoreMatches) -> StoreMatches:
     """Count the deliveries of the events, and the texts that name the person or repeat words of the events."""
     seqs = list(found.events.sure)
     with found.store.reading() as connection:
-        extent = erasure.extent(connection, seqs)
+        extent = erasure.erasure_extent(connection, seqs)
     texts = sum(len(each.columns) for step in erasure.texts(found.store.reading, found.words, seqs) for each in step)
     return replace(found, extent=extent, texts=texts)
 
@@ -173,11 +173,11 @@ def _marking(
     ids = set[bytes]().union(*(holding.marks[each] for each in rows))
     if found.store is main:
         with main.writing() as connection:
-            tombstones.keep(connection, ids, until)
+            tombstones.add_tombstones(connection, ids, until)
             yield connection
         return
     with main.writing() as own:
-        tombstones.keep(own, ids, until)
+        tombstones.add_tombstones(own, ids, until)
     with found.store.writing() as connection:
         yield connection
 
@@ -192,7 +192,7 @@ def _clean(driver: Driver, spellings: Sequence[bytes]) -> Remains:
     if not isinstance(driver, SqliteDriver):
         return Remains.NOTHING
     try:
-        return erasure.clean(driver, spellings)
+        return erasure.scrub_files(driver, spellings)
     except driver.errors as error:
         raise StoreUnavailableError(
             f"the rows are erased, but the store's file cannot be cleaned: {cause(error)}; see that its disk has room "

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from bridge.errors import NotFoundError, OperatorError
 from bridge.store import queries
-from bridge.store.queries import DeliveryRow, DeliveryStory, EventRow
-from bridge.store.search import EventFilter, EventPage, find_events
+from bridge.store.queries import DeliveryDetails, DeliveryRow, EventRow
+from bridge.store.search import EventFilter, EventMatches, find_events
 
 LEAST_DIGITS = 6
 """Fewest digits of an event's id that a person may write."""
@@ -18,7 +18,7 @@ _BEGINNING = re.compile(f"[0-9a-f]{{{LEAST_DIGITS},{queries.ID_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class EventStory:
+class EventDetails:
     """An event with its payload and its deliveries, in the order of its routes."""
 
     row: EventRow
@@ -26,7 +26,7 @@ class EventStory:
     deliveries: Sequence[DeliveryRow]
 
 
-def find(connection: Connection, beginning: str) -> EventRow:
+def find_event(connection: Connection, beginning: str) -> EventRow:
     """Return the only event whose id begins with these digits, in upper or lower case.
 
     Raises NotFoundError, or OperatorError for a text that cannot be the beginning of an id.
@@ -44,7 +44,7 @@ def find(connection: Connection, beginning: str) -> EventRow:
     return matches[0]
 
 
-def search(connection: Connection, filters: Sequence[EventFilter], identity_key: bytes | None = None) -> EventPage:
+def search(connection: Connection, filters: Sequence[EventFilter], identity_key: bytes | None = None) -> EventMatches:
     """Return a page of events for the first filter that has any, or may have some on a later page.
 
     `identity_key` is the configuration's own; it finds the events of a person.
@@ -56,14 +56,14 @@ def search(connection: Connection, filters: Sequence[EventFilter], identity_key:
     return found
 
 
-def show(connection: Connection, beginning: str) -> EventStory:
-    """Read an event with its payload and its deliveries. Raises what `find` raises."""
-    event = find(connection, beginning)
-    return EventStory(event, queries.payload(connection, event.seq), queries.deliveries_of(connection, event.seq))
+def show(connection: Connection, beginning: str) -> EventDetails:
+    """Read an event with its payload and its deliveries. Raises what `find_event` raises."""
+    event = find_event(connection, beginning)
+    return EventDetails(event, queries.payload(connection, event.seq), queries.deliveries_of(connection, event.seq))
 
 
-def show_lead(connection: Connection, beginning: str) -> tuple[EventStory, Sequence[DeliveryStory]]:
+def show_lead(connection: Connection, beginning: str) -> tuple[EventDetails, Sequence[DeliveryDetails]]:
     """Read an event as `show` does, and the attempts of its deliveries."""
     event = show(connection, beginning)
-    stories = [queries.delivery_story(connection, each.id) for each in event.deliveries]
+    stories = [queries.delivery_details(connection, each.id) for each in event.deliveries]
     return event, [each for each in stories if each]

@@ -72,13 +72,13 @@ class Result:
 def run_tests(config: Config) -> list[Result]:
     """Run all tests of a configuration."""
     return [
-        run(test, number, chatbot, config)
+        run_test(test, number, chatbot, config)
         for chatbot in config.chatbots.values()
         for number, test in enumerate(chatbot.tests, 1)
     ]
 
 
-def run(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Result:
+def run_test(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> Result:
     """Run one test."""
     document = event_of(test, chatbot)
     dry_run = dry_run_event(javascript_json.stringify(document), document, config, RECEIVED_AT)

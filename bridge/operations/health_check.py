@@ -26,7 +26,7 @@ from bridge.operations.store_access import OpenStore, all_stores
 from bridge.store import quarantine, queries, rotation, statistics
 from bridge.store.driver import Driver
 from bridge.store.lane_queries import all_lanes
-from bridge.store.queries import Page
+from bridge.store.queries import PageRequest
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Severity
 
@@ -85,7 +85,7 @@ def encryption(config: Config) -> Iterator[HealthFinding]:
         yield HealthFinding("encryption", Severity.WARNING if driver.keys and old else Severity.NOTE, message)
 
 
-def clock(connection: Connection, driver: Driver, now: float) -> Iterator[HealthFinding]:
+def check_clock(connection: Connection, driver: Driver, now: float) -> Iterator[HealthFinding]:
     """Compare this machine's clock with the database server's, and with the times in the latest events."""
     server = driver.clock(connection, now)
     if abs(server - now) > CLOCK_SECONDS:
@@ -94,7 +94,7 @@ def clock(connection: Connection, driver: Driver, now: float) -> Iterator[Health
             Severity.WARNING,
             f"{server - now:+,.0f} s between this machine and the database server: synchronise both (NTP)",
         )
-    events = queries.event_page(connection, Page(limit=EVENTS_LOOKED_AT), EventState.ACCEPTED)
+    events = queries.event_page(connection, PageRequest(limit=EVENTS_LOOKED_AT), EventState.ACCEPTED)
     # An event's id begins with its time of creation, or 0 if the time could not be read.
     late = [created - each.received_at for each in events if (created := int(each.id[:CREATED_DIGITS], 16))]
     if late and min(late) > CLOCK_SECONDS:

@@ -31,7 +31,7 @@ def pause(
     commands.pause_lane(connection, name, Pause("operator", reason or DEFAULT_REASON))
     # The entry leaves the reason out: a person wrote it, and it may name another person.
     entry = Entry(who, Action.PAUSE, Subject.LANE, name)
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return ActionResult((f"lane {name}: paused until it is resumed",), (entry,))
 
 
@@ -40,7 +40,7 @@ def resume(connection: Connection, who: Who, name: str, config: Config, now: flo
     _check(connection, name, config, now)
     was_paused = commands.resume_lane(connection, name)
     entry = Entry(who, Action.RESUME, Subject.LANE, name)
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return ActionResult((f"lane {name}: " + ("resumed" if was_paused else "was not paused"),), (entry,))
 
 

@@ -63,7 +63,7 @@ OPEN: Final = Audience(operator=True, reveal=True)
 """A person who can read the store itself."""
 
 
-def meaning(reason: str | None) -> str | None:
+def reason_text(reason: str | None) -> str | None:
     """Return the sentence that stands for a reason's code; None for anything else."""
     return next((text for code, text in MEANINGS.items() if code == reason), None)
 
@@ -78,7 +78,7 @@ def visible_detail(text: str | None, reason: str | None, audience: Audience, kno
     return masked_words(text, known) if audience.operator and reason in _OWN_WORDS else None
 
 
-def masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def mask_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Mask all texts and numbers in a JSON value; its keys stay."""
     return _masked(value, keys=False)
 

@@ -28,7 +28,7 @@ from bridge.identity import STAND_IN
 from bridge.ingress.routing import route
 from bridge.mapping.budget import CompileBudget, LimitError, spending
 from bridge.mapping.pattern import compile_pattern
-from bridge.operations.dry_run import Allowance, DryRun, dry_run
+from bridge.operations.dry_run import DryRun, PageBudget, dry_run
 from bridge.store.interface import Delivery
 
 TEXT_LIMIT: Final = 64 * 1024
@@ -82,7 +82,7 @@ def route_text(files: Files, place: RoutePosition) -> str:
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
-def attempt(files: Files, place: RoutePosition, text: str, payload: bytes, now: float) -> TrialResult:
+def run_trial(files: Files, place: RoutePosition, text: str, payload: bytes, now: float) -> TrialResult:
     """Try an edited route on an event. Raises OperatorError where the files or the event are of no use."""
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"longer than {TEXT_LIMIT:,} characters")
@@ -129,7 +129,7 @@ def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> 
         return TrialResult(result=DryRun(problem=made.problem))
     event = routed.event
     delivery = Delivery(0, event.id, chatbot.name, event.payload, now, mine.name, 0, 0, None, {})
-    return TrialResult(result=dry_run(delivery, mine.destination, config, Allowance(), reveal=True))
+    return TrialResult(result=dry_run(delivery, mine.destination, config, PageBudget(), reveal=True))
 
 
 def _refused(problems: Sequence[str]) -> TrialResult:

@@ -13,10 +13,10 @@ from bridge.ingress import reprocess
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, queries
 from bridge.store import quarantine as rooms
-from bridge.store.queries import Page, QuarantineRow
+from bridge.store.queries import PageRequest, QuarantineRow
 
 
-def page(connection: Connection, request: Page) -> Sequence[QuarantineRow]:
+def page(connection: Connection, request: PageRequest) -> Sequence[QuarantineRow]:
     """Return a page of requests, newest first."""
     return queries.quarantine_page(connection, request)
 
@@ -26,7 +26,7 @@ def all_ids(connection: Connection) -> list[int]:
     ids: list[int] = []
     rows = None
     while rows is None or rows:
-        rows = page(connection, Page(before=ids[-1] if ids else None))
+        rows = page(connection, PageRequest(before=ids[-1] if ids else None))
         ids += [row.id for row in rows]
     return ids[::-1]
 
@@ -42,11 +42,11 @@ def release(
     quarantined = queries.quarantined(connection, request)
     if quarantined is None:
         raise _unknown(request)
-    line = reprocess.release(connection, request, quarantined, config, any_age=any_age)
+    line = reprocess.release_request(connection, request, quarantined, config, any_age=any_age)
     if line is None:
         raise _unknown(request)
     entry = Entry(who, Action.RELEASE, Subject.REQUEST, str(request), facts={"age": "any"} if any_age else {})
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return ActionResult((line,), (entry,))
 
 
@@ -55,7 +55,7 @@ def discard(connection: Connection, who: Who, request: int, now: float) -> Actio
     if not rooms.discard(connection, [request]):
         raise _unknown(request)
     entry = Entry(who, Action.DISCARD, Subject.REQUEST, str(request))
-    audit_log.keep(connection, entry, now)
+    audit_log.add_entry(connection, entry, now)
     return ActionResult((f"request {request}: discarded",), (entry,))
 
 

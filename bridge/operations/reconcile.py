@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bridge.config.model import Config, Destination, Route
-from bridge.delivery.quota import quota_allowance
+from bridge.delivery.quota import quota_hold
 from bridge.store.interface import DeliveryState
 from connectors.base import RemoteRecord
 
@@ -261,6 +261,6 @@ async def _answers(destination: Destination, askable: Sequence[tuple[int, Remote
 
 def _spent(destination: Destination, now: float) -> bool:
     try:
-        return quota_allowance(destination.connector.quotas()).retries_until > now
+        return quota_hold(destination.connector.quotas()).retries_until > now
     except Exception:  # noqa: BLE001 - foreign code; without a quota nothing is forbidden
         return False

@@ -130,7 +130,7 @@ def _clean(driver: Driver) -> list[str]:
     if not isinstance(driver, SqliteDriver):
         return []
     try:
-        left = erasure.clean(driver)
+        left = erasure.scrub_files(driver)
     except driver.errors as error:
         raise StoreUnavailableError(
             f"the rows are encrypted, but the file of {driver.name} cannot be rewritten: {cause(error)}; see that its "

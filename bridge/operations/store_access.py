@@ -81,7 +81,7 @@ class AuditCount:
         self._store = store
         self._queue = queue
         with store.writing(queue=queue) as connection:
-            self._entry = audit_log.keep(connection, entry, now)
+            self._entry = audit_log.add_entry(connection, entry, now)
 
     def add(self, store: OpenStore, connection: Connection, count: int) -> None:
         """Count a step in its own transaction; a step in another store, such as the spool, is counted before it."""
@@ -119,7 +119,7 @@ class CommandVault:
         """Return the last value; see `Vault.read`."""
         try:
             with open_store(self._config).reading() as connection:
-                return secrets.read(connection, self._destination, name)
+                return secrets.read_secret(connection, self._destination, name)
         except OperatorError as error:
             raise VaultError(str(error)) from error
 
@@ -127,6 +127,6 @@ class CommandVault:
         """Write a value, and return after the commit; see `Vault.write`."""
         try:
             with open_store(self._config).writing() as connection:
-                secrets.keep(connection, self._destination, name, value, time.time())
+                secrets.write_secret(connection, self._destination, name, value, time.time())
         except OperatorError as error:
             raise VaultError(str(error)) from error

@@ -122,7 +122,7 @@ def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:
     )
 
 
-def read_known(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
+def read_stored(event_id: str, payload: bytes, serial: str, identity: Identity) -> Listed | None:
     """Read a stored event in any state; None if it is not a lead of this chatbot."""
     try:
         document = decode(payload)

@@ -40,7 +40,7 @@ class AuditRow:
     facts: Mapping[str, str | int]
 
 
-def keep(connection: Connection, entry: Entry, now: float) -> int:
+def add_entry(connection: Connection, entry: Entry, now: float) -> int:
     """Write an entry in the open transaction. Returns its id, for `add`."""
     values = {
         "at": now,
@@ -62,7 +62,7 @@ def add(connection: Connection, entry: int, count: int) -> None:
     connection.execute(update(audit).where(audit.c.id == entry).values(count=audit.c.count + count))
 
 
-def page(
+def list_entries(
     connection: Connection, action: Action | None = None, before: int | None = None, limit: int = PAGE
 ) -> Sequence[AuditRow]:
     """Read a page of entries, newest first. `before` is the last id of the page before."""
@@ -75,7 +75,7 @@ def page(
     return [AuditRow(**{**row, "facts": orjson.loads(row["facts"] or "{}")}) for row in found]
 
 
-def prune(connection: Connection, before: float) -> bool:
+def prune_entries(connection: Connection, before: float) -> bool:
     """Delete the oldest entries that were written before a time. Returns True if there may be more.
 
     Entries are in the order of writing. If clocks differ, an old entry is deleted once it is among the oldest.

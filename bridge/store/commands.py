@@ -154,7 +154,7 @@ def resume_lane(connection: Connection, name: str) -> bool:
     return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 
 
-def extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
+def selection_extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
     """Count the selected deliveries with ids up to `through`, at most the oldest `COUNT_LIMIT`."""
     asked = _select(connection, chosen)
     if through is not None:
@@ -168,7 +168,7 @@ def extent(connection: Connection, chosen: DeliverySelection, through: int | Non
     return SelectionExtent(count, last or 0)
 
 
-def step(
+def change_next(
     connection: Connection, chosen: DeliverySelection, act: BulkAction, after: int, through: int, now: float
 ) -> Sequence[int]:
     """Replay or discard the next deliveries that `next_ids` returns; return their ids."""

@@ -133,7 +133,7 @@ def match_requests(
     return _look(rows, person, holding, words, identity)
 
 
-def extent(connection: Connection, seqs: Sequence[int]) -> ErasureExtent:
+def erasure_extent(connection: Connection, seqs: Sequence[int]) -> ErasureExtent:
     """Count the deliveries that are deleted with the events."""
     total, pending = 0, dict[str, int]()
     for part in _parts(seqs):
@@ -208,7 +208,7 @@ def erase_requests(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids)))
 
 
-def clean(driver: SqliteDriver, spellings: Sequence[bytes] | None = None) -> Remains:
+def scrub_files(driver: SqliteDriver, spellings: Sequence[bytes] | None = None) -> Remains:
     """Remove old content from the files of an embedded store: free pages, the write-ahead log, unused parts of pages.
 
     The file is rewritten if it still holds one of the spellings. If the store is encrypted, that cannot be seen: then,

@@ -11,7 +11,7 @@ from bridge.errors import RowLockedError
 from bridge.store import lease
 from bridge.store.driver import Driver
 from bridge.store.interface import Lease, Membership, Pause
-from bridge.store.queue import Call
+from bridge.store.queue import CustomChange
 
 LOCKED_SECONDS = 1.0
 """Time that a claim spends on lanes whose rows are locked. Leases are renewed every two seconds."""
@@ -28,7 +28,7 @@ class LeaseKeeper:
             waits for other changes.
     """
 
-    def __init__(self, driver: Driver, submit: Callable[[Call], Awaitable[Any]]) -> None:
+    def __init__(self, driver: Driver, submit: Callable[[CustomChange], Awaitable[Any]]) -> None:
         self._driver = driver
         self._submit = submit
 
@@ -63,13 +63,13 @@ class LeaseKeeper:
     async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
         """Release the owner's lanes; see `Store.release`."""
         try:
-            await self._do(lambda c: lease.release(c, owner, names))
+            await self._do(lambda c: lease.release_lanes(c, owner, names))
         except RowLockedError:
-            await self._do(lambda c: lease.release(c, owner, names, skip=True))
+            await self._do(lambda c: lease.release_lanes(c, owner, names, skip=True))
 
     async def pause(self, held: Lease, pause: Pause | None) -> None:
         """Write a lane's own pause; see `Store.pause`."""
         await self._do(lambda c: lease.pause(c, held, pause))
 
     async def _do(self, function: Callable[[Connection], T]) -> T:
-        return cast("T", await self._submit(Call(function)))
+        return cast("T", await self._submit(CustomChange(function)))

@@ -12,7 +12,7 @@ from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
 from bridge.store.quarantine import room_counts
-from bridge.store.queries import DeliveryRow, EventRow, Page, QuarantineRow, in_state
+from bridge.store.queries import DeliveryRow, EventRow, PageRequest, QuarantineRow, in_state
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.search import SPAN, first_delivery
 
@@ -176,7 +176,7 @@ class Follower:
 
     def begin(self, connection: Connection, back: int) -> None:
         """Skip everything in the store, except the last `back` events."""
-        newest = queries.event_page(connection, Page(limit=back + 1)) if back else []
+        newest = queries.event_page(connection, PageRequest(limit=back + 1)) if back else []
         last_event = connection.execute(select(func.max(events.c.seq))).scalar() or 0
         self._event = newest[-1].seq if len(newest) > back else 0 if back else last_event
         # Deliveries are in the order of their events, except those of events that were routed again.
@@ -185,7 +185,7 @@ class Follower:
         last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
         self._delivery = last if first is None else first - 1
         self._refused = connection.execute(select(func.max(quarantine.c.id))).scalar() or 0
-        page = Page(before=self._delivery + 1, limit=OPEN_LIMIT // len(_OPEN))
+        page = PageRequest(before=self._delivery + 1, limit=OPEN_LIMIT // len(_OPEN))
         for state in _OPEN:
             for each in queries.delivery_page(connection, page, state):
                 self._open[each.id] = (each.state.value, each.attempts)

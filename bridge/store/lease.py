@@ -93,7 +93,9 @@ def lasting(connection: Connection, owner: str, now: float, seconds: float) -> d
     return {row.name: Lease(row.name, row.fence) for row in connection.execute(query)}
 
 
-def release(connection: Connection, owner: str | None, names: Sequence[str] | None, *, skip: bool = False) -> None:
+def release_lanes(
+    connection: Connection, owner: str | None, names: Sequence[str] | None, *, skip: bool = False
+) -> None:
     """Release lanes of the owner, or of all owners, so that the next owner need not wait for the leases to expire.
 
     With `skip`, lanes whose rows are locked by another transaction are left.

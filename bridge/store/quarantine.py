@@ -80,7 +80,7 @@ class _Group:
         return sum(size for _, size in self.rows)
 
 
-def keep(connection: Connection, request: QuarantinedRequest, identity: Identity) -> bool:
+def add_request(connection: Connection, request: QuarantinedRequest, identity: Identity) -> bool:
     """Store a request. Returns False if there is no room for it, or if it was erased.
 
     The same body takes one place, however often it is sent.
@@ -117,7 +117,7 @@ def discard(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(ids))).rowcount
 
 
-def prune(connection: Connection, before: float) -> bool:
+def prune_requests(connection: Connection, before: float) -> bool:
     """Delete the next requests that were received before a time. Returns True if there may be more."""
     old = select(quarantine.c.id).where(quarantine.c.received_at < before).order_by(quarantine.c.id).limit(STEP)
     ids = connection.execute(old).scalars().all()

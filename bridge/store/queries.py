@@ -27,7 +27,7 @@ ID_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """Filter and cursor of a page. A field that is None matches every row."""
 
     chatbot: str | None = None
@@ -86,7 +86,7 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class DeliveryStory:
+class DeliveryDetails:
     """All about a delivery, except the payload of its event."""
 
     row: DeliveryRow
@@ -139,7 +139,7 @@ def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
 # -- events
 
 
-def event_page(connection: Connection, page: Page, state: EventState | None = None) -> list[EventRow]:
+def event_page(connection: Connection, page: PageRequest, state: EventState | None = None) -> list[EventRow]:
     """Read a page of events, newest first."""
     query = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
     if state is not None:
@@ -205,7 +205,7 @@ def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
 # -- deliveries
 
 
-def delivery_page(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[DeliveryRow]:
+def delivery_page(connection: Connection, page: PageRequest, state: DeliveryState | None = None) -> list[DeliveryRow]:
     """Read a page of deliveries, newest first."""
     return deliveries_in(connection, delivery_ids(connection, page, state))
 
@@ -218,7 +218,7 @@ def deliveries_in(connection: Connection, ids: Sequence[int]) -> list[DeliveryRo
     return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id.desc()))]
 
 
-def delivery_ids(connection: Connection, page: Page, state: DeliveryState | None = None) -> list[int]:
+def delivery_ids(connection: Connection, page: PageRequest, state: DeliveryState | None = None) -> list[int]:
     """Read the ids of a page of deliveries, newest first."""
     chosen = _chosen(connection, page, state)
     if page.before is not None:
@@ -232,7 +232,7 @@ def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
     return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id))]
 
 
-def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | None:
+def delivery_details(connection: Connection, delivery: int) -> DeliveryDetails | None:
     """Read all about one delivery; None if there is none with this id."""
     query = (
         select(
@@ -252,7 +252,7 @@ def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | Non
         return None
     keys, name = keys_of(connection), (row.event_id, row.route)
     memo = keys.open_text(row.memo, "deliveries.memo", *name)
-    return DeliveryStory(
+    return DeliveryDetails(
         _delivery(row),
         row.failing_since,
         keys.open_text(row.detail, "deliveries.detail", *name),
@@ -264,7 +264,7 @@ def delivery_story(connection: Connection, delivery: int) -> DeliveryStory | Non
     )
 
 
-def _chosen(connection: Connection, page: Page, state: DeliveryState | None) -> Select[int]:
+def _chosen(connection: Connection, page: PageRequest, state: DeliveryState | None) -> Select[int]:
     """Select the ids of the deliveries that match the page's filter."""
     chosen = select(deliveries.c.id)
     if page.chatbot is not None:
@@ -371,7 +371,7 @@ def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int
 # -- quarantine
 
 
-def quarantine_page(connection: Connection, page: Page) -> list[QuarantineRow]:
+def quarantine_page(connection: Connection, page: PageRequest) -> list[QuarantineRow]:
     """Read a page of refused requests, newest first."""
     size = plain_size(quarantine.c.body)
     query = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)

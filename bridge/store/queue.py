@@ -34,13 +34,13 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CustomChange:
     """Any other change: a function that is called with the connection in the group's transaction."""
 
     function: Callable[[Connection], object]
 
 
-Change = Accept | Settle | Call
+Change = Accept | Settle | CustomChange
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> list[object]:

@@ -20,7 +20,7 @@ def newest(connection: Connection, now: float) -> float | None:
     return found
 
 
-def prune(connection: Connection, now: float, delivered: float, dead: float, after: int) -> PruneResult:
+def prune_events(connection: Connection, now: float, delivered: float, dead: float, after: int) -> PruneResult:
     """Examine the next `STEP` events after a `seq`, and delete the expired ones.
 
     An event is kept while a delivery is pending, then for `dead` seconds after its last dead letter, and for

@@ -89,7 +89,7 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class EventPage:
+class EventMatches:
     """A page of events, newest first."""
 
     rows: list[EventRow]
@@ -98,14 +98,14 @@ class EventPage:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryPage:
+class DeliveryMatches:
     """A page of deliveries, newest first."""
 
     rows: list[DeliveryRow]
     next: int | None
 
 
-def find_events(connection: Connection, criteria: EventFilter, identity_key: bytes | None = None) -> EventPage:
+def find_events(connection: Connection, criteria: EventFilter, identity_key: bytes | None = None) -> EventMatches:
     """Find a page of events. `identity_key` is `store.identity_key`, with which the key of a contact is computed.
 
     By e-mail address or whole phone number: the index finds all events with settled deliveries, and the newest
@@ -126,10 +126,10 @@ def find_events(connection: Connection, criteria: EventFilter, identity_key: byt
     bottom = low if criteria.state is EventState.UNRECOGNISED else max(low, high - SPAN)
     chosen = _chosen_events(criteria).where(events.c.seq >= bottom, events.c.seq < high)
     seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(criteria.limit)).scalars())
-    return EventPage(events_in(connection, seqs), _next(seqs, criteria.limit, bottom, low))
+    return EventMatches(events_in(connection, seqs), _next(seqs, criteria.limit, bottom, low))
 
 
-def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> DeliveryPage:
+def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> DeliveryMatches:
     """Find a page of deliveries. The time of a delivery is the receipt of its event."""
     low, high = _delivery_bounds(connection, criteria)
     if criteria.state is DeliveryState.PENDING and criteria.destination is None:
@@ -141,7 +141,7 @@ def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> Deliver
         bottom = max(low, high - SPAN)
         examined = _span(criteria, bottom, high)
     ids = list(connection.execute(_chosen_deliveries(examined.subquery("looked"), criteria)).scalars())
-    return DeliveryPage(deliveries_in(connection, ids), _next(ids, criteria.limit, bottom, low))
+    return DeliveryMatches(deliveries_in(connection, ids), _next(ids, criteria.limit, bottom, low))
 
 
 def seq_at(connection: Connection, moment: float) -> int:
@@ -313,7 +313,7 @@ def _is_part(criteria: EventFilter) -> bool:
     return not criteria.email and not is_whole_number(criteria.phone or "")
 
 
-def _find_person(connection: Connection, criteria: EventFilter, keys: PersonKeys, low: int, high: int) -> EventPage:
+def _find_person(connection: Connection, criteria: EventFilter, keys: PersonKeys, low: int, high: int) -> EventMatches:
     undelivered = criteria.state in _UNDELIVERED
     known = [] if undelivered or not keys else _known(connection, keys, low, high)
     named, bottom = _named(connection, criteria, max(low, high - READ_SPAN), high, READ_SPAN)
@@ -321,15 +321,15 @@ def _find_person(connection: Connection, criteria: EventFilter, keys: PersonKeys
     near = [seq for seq in found if seq >= bottom]
     if _is_part(criteria):
         shown = (near if criteria.before or len(near) >= criteria.limit else found)[: criteria.limit]
-        return EventPage(events_in(connection, shown), _next(near[: criteria.limit], criteria.limit, bottom, low))
+        return EventMatches(events_in(connection, shown), _next(near[: criteria.limit], criteria.limit, bottom, low))
     end = bottom if undelivered else known[-1] if len(known) == FOUND_LIMIT else low
     shown = found[: criteria.limit]
-    return EventPage(events_in(connection, shown), _next(shown, criteria.limit, end, low))
+    return EventMatches(events_in(connection, shown), _next(shown, criteria.limit, end, low))
 
 
-def _find_part(connection: Connection, criteria: EventFilter, low: int, high: int) -> EventPage:
+def _find_part(connection: Connection, criteria: EventFilter, low: int, high: int) -> EventMatches:
     named, bottom = _named(connection, criteria, max(low, high - READ_SPAN), high, criteria.limit)
-    return EventPage(events_in(connection, named), _next(named, criteria.limit, bottom, low))
+    return EventMatches(events_in(connection, named), _next(named, criteria.limit, bottom, low))
 
 
 def _known(connection: Connection, keys: PersonKeys, low: int, high: int) -> list[int]:

@@ -7,7 +7,7 @@ from bridge.store.schema import secrets
 from bridge.store.transaction import insert_missing
 
 
-def keep(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
+def write_secret(connection: Connection, destination: str, name: str, value: str, now: float) -> None:
     """Write a value, and replace the one with this name."""
     sealed = keys_of(connection).seal_text(value, "secrets.value", destination, name)
     row = {"destination": destination, "name": name, "value": sealed, "kept_at": now}
@@ -16,7 +16,7 @@ def keep(connection: Connection, destination: str, name: str, value: str, now: f
     connection.execute(update(secrets).where(where).values(value=sealed, kept_at=now))
 
 
-def read(connection: Connection, destination: str, name: str) -> str | None:
+def read_secret(connection: Connection, destination: str, name: str) -> str | None:
     """Read a value; None if there is none."""
     where = (secrets.c.destination == destination) & (secrets.c.name == name)
     found: str | None = connection.execute(select(secrets.c.value).where(where)).scalar_one_or_none()

@@ -16,7 +16,7 @@ from bridge.store.driver import LOCK_NOT_AVAILABLE, Driver
 T = TypeVar("T")
 
 
-class Session:
+class ThreadConnection:
     """A connection for one thread, opened at its first use.
 
     `opened` is called with each new connection, in that thread. An error that it raises counts as the connection's.

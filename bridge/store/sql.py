@@ -39,8 +39,8 @@ from bridge.store.interface import (
     RoutedEvent,
     Settlement,
 )
-from bridge.store.queue import Accept, Call, Change, Settle
-from bridge.store.session import Session
+from bridge.store.queue import Accept, Change, CustomChange, Settle
+from bridge.store.session import ThreadConnection
 from bridge.store.sqlite_statements import delivery_of
 from bridge.store.writer import Writer
 
@@ -95,9 +95,9 @@ class SqlStore:
         self._queue = driver.queue()
         self._loop = asyncio.get_running_loop()
         self._prepare = prepare
-        self._own = Session(driver, self._opened)
+        self._own = ThreadConnection(driver, self._opened)
         """Session of the writer."""
-        self._keeping = Session(driver)
+        self._keeping = ThreadConnection(driver)
         """Session of the leases, since the writer may have to wait for a locked row."""
         self._sessions = [self._own, self._keeping]
         self._preparing = threading.Lock()
@@ -208,15 +208,15 @@ class SqlStore:
 
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Store a refused request in its bounded room; see `Store.quarantine`."""
-        return await self._call(lambda c: quarantine.keep(c, request, identity), sent=True)
+        return await self._call(lambda c: quarantine.add_request(c, request, identity), sent=True)
 
     async def prune_quarantine(self, before: float) -> bool:
         """Delete old refused requests, a step at a time; see `Store.prune_quarantine`."""
-        return await self._call(lambda c: quarantine.prune(c, before))
+        return await self._call(lambda c: quarantine.prune_requests(c, before))
 
     async def prune_tombstones(self, now: float) -> bool:
         """Delete expired tombstones, a step at a time; see `Store.prune_tombstones`."""
-        return await self._call(lambda c: tombstones.prune(c, now))
+        return await self._call(lambda c: tombstones.prune_tombstones(c, now))
 
     async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
         """Store which keys have verified a signature; see `Store.keep_proofs`."""
@@ -224,19 +224,19 @@ class SqlStore:
 
     async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
         """Keep a destination's secret; see `Store.keep_secret`."""
-        await self._call(lambda c: secrets.keep(c, destination, name, value, now))
+        await self._call(lambda c: secrets.write_secret(c, destination, name, value, now))
 
     async def read_secret(self, destination: str, name: str) -> str | None:
         """Read a destination's secret; see `Store.read_secret`."""
-        return await self._read(lambda c: secrets.read(c, destination, name))
+        return await self._read(lambda c: secrets.read_secret(c, destination, name))
 
     async def note(self, entry: Entry, now: float) -> int:
         """Keep an entry of the audit log; see `Store.note`."""
-        return await self._call(lambda c: audit_log.keep(c, entry, now))
+        return await self._call(lambda c: audit_log.add_entry(c, entry, now))
 
     async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
         """Delete expired events, a step at a time; see `Store.prune`."""
-        return await self._call(lambda c: retention.prune(c, now, delivered, dead, after))
+        return await self._call(lambda c: retention.prune_events(c, now, delivered, dead, after))
 
     async def newest_receipt(self, now: float) -> tuple[float, float | None]:
         """Return the store's time and the receipt of its newest event; see `Store.newest_receipt`."""
@@ -249,7 +249,7 @@ class SqlStore:
 
     async def prune_audit(self, before: float) -> bool:
         """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
-        return await self._call(lambda c: audit_log.prune(c, before))
+        return await self._call(lambda c: audit_log.prune_entries(c, before))
 
     async def close(self) -> None:
         """Commit waiting changes, then close; see `Store.close`."""
@@ -261,7 +261,7 @@ class SqlStore:
             session.close()
 
     async def _call(self, function: Callable[[Connection], T], *, sent: bool = False) -> T:
-        return cast("T", await self._writer.submit(Call(function), sent=sent))
+        return cast("T", await self._writer.submit(CustomChange(function), sent=sent))
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
         return await self._loop.run_in_executor(self._readers, self._ask, question)
@@ -270,9 +270,9 @@ class SqlStore:
         """Run a query in a reader's thread, on the connection of that thread."""
         if self._prepare:
             raise StoreUnavailableError(f"{self._driver.name}: the store has not been reached yet")
-        session: Session | None = getattr(self._local, "session", None)
+        session: ThreadConnection | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = Session(self._driver)
+            session = self._local.session = ThreadConnection(self._driver)
             self._sessions.append(session)
         return session.read(question)
 
@@ -397,7 +397,7 @@ class SqlStore:
         names, self._unannounced = self._unannounced, set()
         with contextlib.suppress(StoreUnavailableError):
             # No one waits for it, so it may wait for others like the changes from senders.
-            notified = self._writer.submit(Call(lambda c: self._driver.notify(c, names)), sent=True)
+            notified = self._writer.submit(CustomChange(lambda c: self._driver.notify(c, names)), sent=True)
             notified.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
@@ -406,4 +406,4 @@ def _kind(change: Change) -> int | str:
 
     Each other change may lock several lanes in the order of their names, which two changes together would not keep.
     """
-    return id(change) if isinstance(change, Call) else type(change).__name__
+    return id(change) if isinstance(change, CustomChange) else type(change).__name__

@@ -37,7 +37,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class DeadLetterCause:
     """Dead letters of one destination for one reason."""
 
     destination: str
@@ -98,14 +98,14 @@ def day(connection: Connection, now: float) -> Day:
     return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
 
 
-def causes(connection: Connection) -> list[Cause]:
+def causes(connection: Connection) -> list[DeadLetterCause]:
     """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
     query = (
         select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))
         .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
         .group_by(deliveries.c.destination, deliveries.c.reason)
     )
-    found = [Cause(*row) for row in connection.execute(query)]
+    found = [DeadLetterCause(*row) for row in connection.execute(query)]
     return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
 
 

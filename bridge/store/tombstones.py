@@ -39,7 +39,7 @@ def until(now: float, tolerances: Iterable[float], *, shared: bool) -> float | N
     return max(replayable, now + SPOOL_SECONDS) if shared else replayable
 
 
-def keep(connection: Connection, ids: Iterable[bytes], until: float | None) -> None:
+def add_tombstones(connection: Connection, ids: Iterable[bytes], until: float | None) -> None:
     """Keep the ids of erased events, or the digests of refused requests. A later expiry is not shortened."""
     _in_turn(connection)
     for each in sorted(ids):
@@ -64,7 +64,7 @@ def stops(connection: Connection, digest: bytes) -> bool:
     return connection.execute(select(tombstones.c.id).where(tombstones.c.id == digest)).first() is not None
 
 
-def prune(connection: Connection, now: float) -> bool:
+def prune_tombstones(connection: Connection, now: float) -> bool:
     """Delete the next expired tombstones. Returns True if there may be more."""
     keys: tuple[tuple[Table, Column[bytes] | Column[int]], ...] = (
         (tombstones, tombstones.c.id),

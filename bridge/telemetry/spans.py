@@ -23,8 +23,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from bridge.config.model import Destination
 from bridge.delivery import retry
-from bridge.delivery.attempt import Caller, Observe, refused_whole
-from bridge.delivery.batching import Ready
+from bridge.delivery.attempt import AttemptRunner, Observe, refused_whole
+from bridge.delivery.batching import BatchItem
 from bridge.identity import Identity
 from bridge.ingress import receiver
 from bridge.ingress.receiver import Intake
@@ -98,7 +98,7 @@ class Spans(Tracing):
         """See `Tracing`."""
         return _TracedIntake(intake)
 
-    def caller(self, attempted: Observe) -> Caller:
+    def caller(self, attempted: Observe) -> AttemptRunner:
         """See `Tracing`."""
         return _TracedCaller(attempted, self._tracer)
 
@@ -166,7 +166,7 @@ class _TracedIntake:
         return await self._intake.quarantine(request, identity)
 
 
-class _TracedCaller(Caller):
+class _TracedCaller(AttemptRunner):
     """Makes the calls of lanes, with a span for each attempt and beneath it one for each request of the connector.
 
     A batch is one call for many attempts, each in another trace: its requests stand beneath the first of them, which
@@ -180,11 +180,11 @@ class _TracedCaller(Caller):
     async def deliver(
         self,
         destination: Destination,
-        batch: Sequence[Ready],
+        batch: Sequence[BatchItem],
         clock: Callable[[], float],
         log: Any,  # noqa: ANN401 - as in `Caller`
-    ) -> tuple[Sequence[Outcome], retry.Call]:
-        """See `Caller`."""
+    ) -> tuple[Sequence[Outcome], retry.CallTiming]:
+        """See `AttemptRunner`."""
         began = time_ns()
         first, span = 0, None
         with _harmless():
@@ -212,11 +212,11 @@ class _TracedCaller(Caller):
         return outcomes, call
 
     def spoiled(self, destination: Destination, delivery: Delivery, reason: Reason) -> None:
-        """See `Caller`."""
+        """See `AttemptRunner`."""
         with _harmless():
             _end(self._deliver(destination, delivery, {}, time_ns()), "spoiled", reason.value)
 
-    def _first(self, destination: Destination, batch: Sequence[Ready], began: int) -> tuple[int, Span | None]:
+    def _first(self, destination: Destination, batch: Sequence[BatchItem], began: int) -> tuple[int, Span | None]:
         """Start the span of the first attempt of a batch whose trace is sampled; give its place in the batch too."""
         for number, each in enumerate(batch):
             span = self._attempt(destination, each.delivery, len(batch), began)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from bridge.delivery.attempt import Caller, Observe
+from bridge.delivery.attempt import AttemptRunner, Observe
 from bridge.ingress import receiver
 from bridge.ingress.receiver import Intake
 
@@ -43,9 +43,9 @@ class Tracing:
         """Give what the receiver puts events in."""
         return intake
 
-    def caller(self, attempted: Observe) -> Caller:
+    def caller(self, attempted: Observe) -> AttemptRunner:
         """Give what makes the calls of all lanes; `attempted` is told of each attempt."""
-        return Caller(attempted)
+        return AttemptRunner(attempted)
 
     async def close(self) -> None:
         """Send what is left, within a bound; call it after all the others have ended."""

@@ -23,7 +23,7 @@ from connectors.gohighlevel.settings import GoHighLevelSettings
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 
 
 class GoHighLevelConnector(Connector):
@@ -48,7 +48,7 @@ class GoHighLevelConnector(Connector):
         self._location = base / "locations" / settings.location_id
         self._now = context.now
         self._quotas: Sequence[Quota] = ()
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         headers = {"Authorization": f"Bearer {token}", "Version": requests.VERSION}
         self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
 

@@ -16,10 +16,10 @@ from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import (
     CallTraits,
     classify,
-    meaning,
     message_in,
     retry_after,
     shorten,
+    status_meaning,
     words_in,
 )
 
@@ -173,7 +173,7 @@ def _safe_link(value: object) -> str | None:
 
 def _usual_success(*, reads_body: bool) -> frozenset[int]:
     """Return the success statuses for settings that name none."""
-    usual = frozenset(status for status in range(200, 300) if meaning(status).verdict is Delivered)
+    usual = frozenset(status for status in range(200, 300) if status_meaning(status).verdict is Delivered)
     return usual | {_MULTI_STATUS} if reads_body else usual
 
 

@@ -10,7 +10,7 @@ from connectors.http.settings import OAuth2
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.tokens import Token, TokenSource, read_token
 
 
@@ -24,7 +24,7 @@ class ClientCredentials:
         secrets: Receives each token, for masking.
     """
 
-    def __init__(self, settings: OAuth2, session: Session, now: Callable[[], float], secrets: Secrets) -> None:
+    def __init__(self, settings: OAuth2, session: HttpSession, now: Callable[[], float], secrets: Secrets) -> None:
         self._url = URL(settings.token_url)
         self._headers, self._body = token_request(settings)
         self._session = session

@@ -29,7 +29,7 @@ from connectors.http.probe import (
 from connectors.http.requests import HttpRequest, HttpRequests, preview, secrets_of
 from connectors.http.settings import HttpSettings, setting
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 
 
 class HttpConnector(Connector):
@@ -60,7 +60,7 @@ class HttpConnector(Connector):
         self._requests = HttpRequests(settings, context)
         self._reader = Reader(settings, context, self._requests.traits, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         self._offload = context.offload
         self._credentials_in = credentials_in(settings)
         self._auth: ClientCredentials | None = None

@@ -21,7 +21,7 @@ from connectors.http.headers import is_sensitive
 from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.status_table import meaning, shorten
+from connectors.http_client.status_table import shorten, status_meaning
 
 _REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN})
 _CHECKED = _REFUSALS | {Reason.REDIRECT}  # to a login page
@@ -78,7 +78,7 @@ def unreachable_finding(failed: Failure) -> Finding:
 
 def problem_finding(target: ProbeTarget, answer: Answer, secrets: Secrets) -> Finding | None:
     """Return the problem shown by an answer, or None."""
-    row = meaning(answer.status)
+    row = status_meaning(answer.status)
     what = f"it answered {answer.status}: {row.why}"
     if target.is_leads_address and row.reason in _REFUSALS:
         return Finding(
@@ -110,7 +110,7 @@ def success_finding(target: ProbeTarget, answer: Answer, without: Answer | Failu
         return Finding(Severity.NOTE, f"reachable{access}; {limit}")
     if target.credentials is None:
         return Finding(Severity.NOTE, "reachable; no credentials are set")
-    if token or (isinstance(without, Answer) and meaning(without.status).reason in _CHECKED):
+    if token or (isinstance(without, Answer) and status_meaning(without.status).reason in _CHECKED):
         return Finding(Severity.NOTE, "reachable, credentials accepted")
     same = f"a HEAD is answered {answer.status} without credentials too"
     return Finding(Severity.NOTE, f"reachable; the credentials could not be checked, because {same}")

@@ -68,7 +68,7 @@ class Stale(aiohttp.ClientConnectionError):
     """An idle connection that already holds an unrequested answer. Nothing was sent on it."""
 
 
-def failure(fault: Exception, url: URL) -> Failure:
+def network_failure(fault: Exception, url: URL) -> Failure:
     """Return the meaning of a network fault for the records of the call.
 
     The detail names host, port and the system's reason, never the URL: its path and query can hold secrets.
@@ -137,7 +137,7 @@ class TooLargeError(ValueError):
     """Content that would be larger than allowed."""
 
 
-def decode(body: bytes, encoding: str, limit: int) -> bytes:
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """Return the decompressed content of a body.
 
     Args:

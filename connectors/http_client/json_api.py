@@ -14,7 +14,7 @@ from yarl import URL
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.status_table import classify, message_in, shorten, words_in
 
 
@@ -59,7 +59,7 @@ class JsonApi:
 
     def __init__(
         self,
-        session: Session,
+        session: HttpSession,
         secrets: Secrets,
         now: Callable[[], float],
         *,

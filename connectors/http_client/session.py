@@ -22,7 +22,15 @@ from yarl import URL
 
 from connectors.base import Blame, Context, Exchange, Reason, Retry, SettingError, on_exchange
 from connectors.http_client.address_guard import GuardedResolver, guarded_sockets
-from connectors.http_client.answer import Answer, Failure, Stale, TooLargeError, decode, failure, no_connection
+from connectors.http_client.answer import (
+    Answer,
+    Failure,
+    Stale,
+    TooLargeError,
+    decompress,
+    network_failure,
+    no_connection,
+)
 from connectors.http_client.settings import NetworkSettings, TlsSettings
 from connectors.http_client.status_table import classify
 
@@ -36,7 +44,7 @@ _QUICK_WAIT = (0.1, 0.4)  # seconds before each further try, at random
 _REPEATED_BY_AIOHTTP = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 
 
-class Session:
+class HttpSession:
     """HTTP session of one destination. Used by one event loop; `send` may run in parallel.
 
     Nothing is opened before the first `send`. A crash leaves nothing behind. Requests under way at that moment may or
@@ -157,7 +165,7 @@ class Session:
                 ) as response:
                     result = await self._read(response)
         except (aiohttp.ClientError, OSError) as fault:
-            result = failure(fault, url)
+            result = network_failure(fault, url)
         finally:
             if report and began:
                 report(_exchange(method, url, result, monotonic() - began))
@@ -242,7 +250,7 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
             raise TooLargeError
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     encoding = response.headers.get("Content-Encoding")
-    return body if encoding is None else decode(body, encoding, limit)
+    return body if encoding is None else decompress(body, encoding, limit)
 
 
 def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:

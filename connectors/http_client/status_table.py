@@ -179,7 +179,7 @@ STATUSES: Mapping[int, Meaning] = {
     598: _again(Reason.TIMEOUT, "a proxy got no answer in time"),
     599: _again(Reason.TIMEOUT, "a proxy got no connection in time"),
 }
-"""Statuses with a meaning of their own. `meaning` also covers all others."""
+"""Statuses with a meaning of their own. `status_meaning` also covers all others."""
 
 _CLASSES: Mapping[int, Meaning] = {
     1: STATUSES[100],
@@ -191,7 +191,7 @@ _CLASSES: Mapping[int, Meaning] = {
 _UNKNOWN = _again(Reason.BAD_ANSWER, "no HTTP status")
 
 
-def meaning(status: int) -> Meaning:
+def status_meaning(status: int) -> Meaning:
     """Return the row of a status; a status that is not in the table has the row of its class (RFC 9110 section 15)."""
     return STATUSES.get(status) or _CLASSES.get(status // 100, _UNKNOWN)
 
@@ -208,7 +208,7 @@ def classify(
         words: Message of the destination (`words_in`) without secrets; it becomes part of the detail.
         traits: Properties of the call.
     """
-    row = meaning(status)
+    row = status_meaning(status)
     verdict, reason, blame = row.verdict, row.reason, row.blame
     if verdict is Delivered:
         return Delivered(status=status)

@@ -22,7 +22,7 @@ from connectors.hubspot.answers import (
     unclear_outcome,
 )
 from connectors.hubspot.client import HubSpotClient
-from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answer, record_outcome
+from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.remarks import BODIES, HubSpotActivity, mark_reader
 from connectors.hubspot.requests import ALONE, HubSpotRequest, HubSpotRequests
 
@@ -218,7 +218,7 @@ class Activities:
         self._now = now
         self._secrets = secrets
         self._lookup = Lookup(client, requests, now, timeout, secrets)
-        self._refusals = {kind: Refusals(now) for kind in BODIES}
+        self._refusals = {kind: RefusalHistory(now) for kind in BODIES}
 
     def open(self) -> None:
         """Forget all lookups, because another process may have worked on the account."""

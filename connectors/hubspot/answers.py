@@ -121,7 +121,7 @@ def read_search_result(answer: Answer) -> str | Retry | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ActivityPage:
     """One page of a contact's activities."""
 
     ids: tuple[str, ...]
@@ -129,7 +129,7 @@ class Page:
     """Start of the next page, if there is one."""
 
 
-def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page | Retry] | Retry:
+def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, ActivityPage | Retry] | Retry:
     """Return the ids of contacts' notes, meetings or tasks, by the ids of the contacts.
 
     HubSpot reports a contact without any in an error of its own (recorded answers). A contact that is not mentioned has
@@ -138,24 +138,28 @@ def read_associated(answer: Answer, contacts: Sequence[str]) -> dict[str, Page |
     document = _object(answer)
     if not isinstance(document.get("results"), list):
         return unclear_outcome(answer, "has no results")
-    found: dict[str, Page | Retry] = {}
+    found: dict[str, ActivityPage | Retry] = {}
     for each in _objects(document, "results"):
         source, paging = each.get("from"), each.get("paging")
         following = paging.get("next") if isinstance(paging, dict) else None
         after = following.get("after") if isinstance(following, dict) else None
         ids = tuple(str(one["toObjectId"]) for one in _objects(each, "to") if one.get("toObjectId"))
         if isinstance(source, dict):
-            found[str(source.get("id"))] = Page(ids, after if isinstance(after, str) else None)
+            found[str(source.get("id"))] = ActivityPage(ids, after if isinstance(after, str) else None)
     errors = _objects(document, "errors")
     unexplained = _number_of_errors(document) > len(errors)
     for each in errors:
         context = each.get("context")
         named = context.get("fromObjectId") if isinstance(context, dict) else None
         if isinstance(named, list) and str(each.get("subCategory")).endswith(_NONE_FOUND):
-            found |= dict.fromkeys(map(str, named), Page(()))
+            found |= dict.fromkeys(map(str, named), ActivityPage(()))
         else:
             unexplained = True
-    rest = unclear_outcome(answer, "says nothing of one of the contacts", Blame.RECORD) if unexplained else Page(())
+    rest = (
+        unclear_outcome(answer, "says nothing of one of the contacts", Blame.RECORD)
+        if unexplained
+        else ActivityPage(())
+    )
     return {contact: found.get(contact, rest) for contact in contacts}
 
 

@@ -11,7 +11,7 @@ from yarl import URL
 from connectors.base import Vault
 from connectors.http_client.answer import Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.tokens import RefreshToken, Token, TokenSource, read_token
 from connectors.hubspot.settings import OAuth
 
@@ -29,7 +29,9 @@ class OAuthTokens:
         secrets: Receives each token, for masking.
     """
 
-    def __init__(self, settings: OAuth, url: URL, session: Session, now: Callable[[], float], secrets: Secrets) -> None:
+    def __init__(
+        self, settings: OAuth, url: URL, session: HttpSession, now: Callable[[], float], secrets: Secrets
+    ) -> None:
         self._settings = settings
         self._url = url
         self._session = session

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from connectors.base import Context, Quota, Vault
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.hubspot.auth import OAuthTokens
 from connectors.hubspot.requests import HubSpotRequest, HubSpotRequests
 from connectors.hubspot.settings import HubSpotSettings
@@ -57,7 +57,7 @@ class HubSpotClient:
         self, settings: HubSpotSettings, requests: HubSpotRequests, context: Context, secrets: Secrets
     ) -> None:
         self._now = context.now
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         self._token = settings.access_token.get_secret_value() if settings.access_token else ""
         self._oauth: OAuthTokens | None = None
         if settings.oauth is not None:

@@ -20,7 +20,7 @@ from connectors.hubspot.answers import (
     unclear_outcome,
 )
 from connectors.hubspot.client import HubSpotClient
-from connectors.hubspot.errors import HubSpotProblem, Refusals, problem_in_answer, record_outcome
+from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequests, Lead
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
@@ -64,7 +64,7 @@ class Contacts:
         self._requests = requests
         self._now = now
         self._secrets = secrets
-        self._refusals = Refusals(now)
+        self._refusals = RefusalHistory(now)
         self._recent: dict[str, str] = {}
         self._unclear: dict[str, float] = {}
         self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)

@@ -200,7 +200,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-class Refusals:
+class RefusalHistory:
     """Judge of refusals of one kind of call, from the answers to other calls.
 
     A batch that is refused without a category is split by the lane until its records stand alone. A record that is

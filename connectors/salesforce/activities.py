@@ -19,7 +19,7 @@ from connectors.salesforce.answers import Part, Written, is_answered, read_activ
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.duplicates import Allow, Update, resolve
 from connectors.salesforce.errors import (
-    Kind,
+    ErrorKind,
     SalesforceProblem,
     is_refusal,
     outcome,
@@ -29,7 +29,7 @@ from connectors.salesforce.errors import (
 from connectors.salesforce.leads import assignment_warning, delivered_record, is_incomplete, refused_fields
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
 from connectors.salesforce.requests import SalesforceActivity, SalesforceRequests, rule_headers, salesforce_activity
-from connectors.salesforce.schema import Shape
+from connectors.salesforce.schema import ObjectSchema
 
 _NOT_FOUND = 404
 _SEVERAL = 300
@@ -57,7 +57,7 @@ class Appointments:
         self._client = client
         self._requests = requests
 
-    async def deliver(self, row: Row, shape: Shape | None) -> Outcome:
+    async def deliver(self, row: Row, shape: ObjectSchema | None) -> Outcome:
         """Write one appointment, and return its outcome."""
         plan = _Plan(row)
         while True:
@@ -70,7 +70,7 @@ class Appointments:
                 return record_outcomes([result], [{}], [person_of(row.record)], described=described)[0]
             plan = further
 
-    async def _write(self, plan: _Plan, shape: Shape | None) -> Outcome | SalesforceProblem:
+    async def _write(self, plan: _Plan, shape: ObjectSchema | None) -> Outcome | SalesforceProblem:
         """Write record and activity, unless they exist. Return the outcome, or the problem of the record."""
         row, activity = plan.row, planned_activity(plan.row)
         lookup = await self._look(row, plan.target, activity)
@@ -95,7 +95,7 @@ class Appointments:
         if isinstance(record, Written) and isinstance(beside, Written):
             warnings += assignment_warning(row, existing)
             return delivered_record(record, warnings, self._client, {"activity": beside.id})
-        if isinstance(record, SalesforceProblem) and record.kind is not Kind.HALTED:
+        if isinstance(record, SalesforceProblem) and record.kind is not ErrorKind.HALTED:
             return record
         return outcome(beside) if isinstance(beside, SalesforceProblem) else _lost(answer.status)
 
@@ -132,7 +132,7 @@ class Appointments:
                 if part and not part.is_good
                 else None
             )
-            if problem is not None and problem.kind is not Kind.HALTED:
+            if problem is not None and problem.kind is not ErrorKind.HALTED:
                 return outcome(problem)
         return _lost(status)
 
@@ -158,13 +158,13 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _further(plan: _Plan, problem: SalesforceProblem, shape: Shape | None) -> _Plan | None:
+def _further(plan: _Plan, problem: SalesforceProblem, shape: ObjectSchema | None) -> _Plan | None:
     """Return another plan for an appointment whose record has a problem; None if there is none left.
 
     Each plan gives up a field or one of two choices, so the plans come to an end.
     """
     row = plan.row
-    if plan.target is not None and problem.kind is Kind.CONFIGURATION:
+    if plan.target is not None and problem.kind is ErrorKind.CONFIGURATION:
         return plan.otherwise
     if is_incomplete(problem) and not (row.certain or plan.is_new):
         return replace(plan, is_new=True)

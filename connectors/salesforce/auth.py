@@ -17,7 +17,7 @@ from connectors.base import Reason, Retry, SettingError, Vault
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.tokens import RefreshToken, Token, TokenSource, check_credentials, read_token, token_failure
 from connectors.salesforce.errors import document_of
 from connectors.salesforce.settings import SalesforceSettings
@@ -50,7 +50,7 @@ class Access:
     """
 
     def __init__(
-        self, settings: SalesforceSettings, session: Session, now: Callable[[], float], secrets: Secrets
+        self, settings: SalesforceSettings, session: HttpSession, now: Callable[[], float], secrets: Secrets
     ) -> None:
         check_credentials(_credentials(settings))
         self._settings = settings

@@ -10,11 +10,11 @@ from yarl import URL
 from connectors.base import Quota, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.salesforce.auth import Access, OrgToken
 from connectors.salesforce.errors import (
     LONG_PAUSE,
-    Kind,
+    ErrorKind,
     SalesforceProblem,
     call_outcome,
     document_of,
@@ -22,7 +22,7 @@ from connectors.salesforce.errors import (
     read_salesforce_problem,
 )
 from connectors.salesforce.requests import SalesforceRequest, SalesforceRequests
-from connectors.salesforce.schema import Shape, read_shape
+from connectors.salesforce.schema import ObjectSchema, read_shape
 
 # "Limit Info Header" of the REST API Developer Guide: `api-usage=18/5000; per-app-api-usage=17/250(appName=x);
 # api-bursts=1/750`. The last one counts the hours of the month in which the org exceeded its daily limit, out of those
@@ -80,7 +80,7 @@ class SalesforceClient:
     """
 
     def __init__(
-        self, access: Access, session: Session, usage: SalesforceQuotas, secrets: Secrets, now: Callable[[], float]
+        self, access: Access, session: HttpSession, usage: SalesforceQuotas, secrets: Secrets, now: Callable[[], float]
     ) -> None:
         self.secrets = secrets
         self.now = now
@@ -114,7 +114,9 @@ class SalesforceClient:
         if outcome is None:
             return answer
         problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
-        return replace(problem, is_whole_call=True) if problem is not None and problem.kind is Kind.FIELD else outcome
+        return (
+            replace(problem, is_whole_call=True) if problem is not None and problem.kind is ErrorKind.FIELD else outcome
+        )
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request, and return the answer of any status, or the failure."""
@@ -132,7 +134,7 @@ class SalesforceClient:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    shape: Shape | None
+    shape: ObjectSchema | None
     since: float
 
 
@@ -143,11 +145,11 @@ class Shapes:
         self._client = client
         self._requests = requests
         self._kept: dict[str, _Kept] = {}
-        self._asking: dict[str, asyncio.Task[Shape | Retry | None]] = {}
+        self._asking: dict[str, asyncio.Task[ObjectSchema | Retry | None]] = {}
 
     async def of(
         self, name: str, fields: Iterable[str] = (), *, within: float = _SHAPE_SECONDS
-    ) -> Shape | Retry | None:
+    ) -> ObjectSchema | Retry | None:
         """Return an object's shape.
 
         None if the org refuses to describe it: leads are then sent unchecked. `Retry` if the description cannot be read
@@ -172,7 +174,7 @@ class Shapes:
             each.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
-    async def _ask(self, name: str) -> Shape | Retry | None:
+    async def _ask(self, name: str) -> ObjectSchema | Retry | None:
         try:
             answer = await self._client.ask(self._requests.describe(name))
             if isinstance(answer, Failure):
@@ -187,6 +189,6 @@ class Shapes:
             del self._asking[name]
 
 
-def _life(shape: Shape | None, fields: Iterable[str]) -> float:
+def _life(shape: ObjectSchema | None, fields: Iterable[str]) -> float:
     known = shape is not None and all(shape.field(name) for name in fields)
     return _SHAPE_SECONDS if known else _MISSING_SHAPE_SECONDS

@@ -24,7 +24,7 @@ from connectors.base import (
 from connectors.event_text import Sources
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.salesforce.activities import Appointments, planned_activity
 from connectors.salesforce.answers import read_existing, read_parts
 from connectors.salesforce.auth import Access, login_url
@@ -81,7 +81,7 @@ class SalesforceConnector(Connector):
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._origin = login_url(settings)
         self._secrets = _secrets_of(settings)
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         self._usage = SalesforceQuotas(settings.quota_reserve)
         self._access = Access(settings, self._session, context.now, self._secrets)
         self._requests = SalesforceRequests(settings.api_version)

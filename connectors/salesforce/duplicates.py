@@ -6,7 +6,7 @@ lead). A unique field finds a record without any rule.
 
 from dataclasses import dataclass
 
-from connectors.salesforce.errors import DuplicateMatch, Kind, SalesforceProblem
+from connectors.salesforce.errors import DuplicateMatch, ErrorKind, SalesforceProblem
 from connectors.salesforce.settings import SalesforceRoute
 
 
@@ -39,7 +39,7 @@ def resolve(problem: SalesforceProblem, route: SalesforceRoute) -> Update | Allo
     with the user, which a rule finds anyway. The record is then saved if the rule allows it, so that a customer who
     writes again is not lost.
     """
-    if problem.kind is not Kind.DUPLICATE or route.duplicates != "update":
+    if problem.kind is not ErrorKind.DUPLICATE or route.duplicates != "update":
         return None
     if problem.found_id:
         return Update(problem.found_id, f"written into {problem.found_id}, which has the same value of a unique field")

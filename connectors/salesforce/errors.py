@@ -72,7 +72,7 @@ def _match(match: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:  # n
     return DuplicateMatch(record["Id"], str(kind), float(confidence) if isinstance(confidence, int | float) else 0.0)
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """The kind of an error, which determines the reaction."""
 
     ACCOUNT = "account"
@@ -104,37 +104,37 @@ class Kind(Enum):
     """The record was deleted meanwhile; an upsert creates another one."""
 
 
-_KINDS: Mapping[str, Kind] = {
-    "ALL_OR_NONE_OPERATION_ROLLED_BACK": Kind.HALTED,
-    "API_CURRENTLY_DISABLED": Kind.ACCOUNT,
-    "API_DISABLED_FOR_ORG": Kind.ACCOUNT,
-    "DUPLICATES_DETECTED": Kind.DUPLICATE,
-    "DUPLICATE_VALUE": Kind.DUPLICATE,
-    "ENTITY_IS_DELETED": Kind.VANISHED,
-    "GONE": Kind.ACCOUNT,
-    "INVALID_EMAIL_ADDRESS": Kind.VALUE,
-    "INVALID_FIELD": Kind.FIELD,
-    "INVALID_FIELD_FOR_INSERT_UPDATE": Kind.FIELD,
-    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": Kind.VALUE,
-    "INVALID_SESSION_ID": Kind.SESSION,
-    "INVALID_TYPE": Kind.CONFIGURATION,
-    "INVALID_TYPE_ON_FIELD_IN_RECORD": Kind.VALUE,
-    "NOT_FOUND": Kind.CONFIGURATION,
-    "NUMBER_OUTSIDE_VALID_RANGE": Kind.VALUE,
-    "ORG_LOCKED": Kind.ACCOUNT,
-    "PROCESSING_HALTED": Kind.HALTED,
-    "QUERY_TIMEOUT": Kind.SERVER,
-    "REQUEST_RUNNING_TOO_LONG": Kind.SERVER,
-    "SERVER_UNAVAILABLE": Kind.SERVER,
-    "STORAGE_LIMIT_EXCEEDED": Kind.ACCOUNT,
-    "STRING_TOO_LONG": Kind.VALUE,
-    "UNABLE_TO_LOCK_ROW": Kind.LOCKED,
-    "UNKNOWN_EXCEPTION": Kind.SERVER,
-    "UNSUPPORTED_API_VERSION": Kind.ACCOUNT,
+_KINDS: Mapping[str, ErrorKind] = {
+    "ALL_OR_NONE_OPERATION_ROLLED_BACK": ErrorKind.HALTED,
+    "API_CURRENTLY_DISABLED": ErrorKind.ACCOUNT,
+    "API_DISABLED_FOR_ORG": ErrorKind.ACCOUNT,
+    "DUPLICATES_DETECTED": ErrorKind.DUPLICATE,
+    "DUPLICATE_VALUE": ErrorKind.DUPLICATE,
+    "ENTITY_IS_DELETED": ErrorKind.VANISHED,
+    "GONE": ErrorKind.ACCOUNT,
+    "INVALID_EMAIL_ADDRESS": ErrorKind.VALUE,
+    "INVALID_FIELD": ErrorKind.FIELD,
+    "INVALID_FIELD_FOR_INSERT_UPDATE": ErrorKind.FIELD,
+    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": ErrorKind.VALUE,
+    "INVALID_SESSION_ID": ErrorKind.SESSION,
+    "INVALID_TYPE": ErrorKind.CONFIGURATION,
+    "INVALID_TYPE_ON_FIELD_IN_RECORD": ErrorKind.VALUE,
+    "NOT_FOUND": ErrorKind.CONFIGURATION,
+    "NUMBER_OUTSIDE_VALID_RANGE": ErrorKind.VALUE,
+    "ORG_LOCKED": ErrorKind.ACCOUNT,
+    "PROCESSING_HALTED": ErrorKind.HALTED,
+    "QUERY_TIMEOUT": ErrorKind.SERVER,
+    "REQUEST_RUNNING_TOO_LONG": ErrorKind.SERVER,
+    "SERVER_UNAVAILABLE": ErrorKind.SERVER,
+    "STORAGE_LIMIT_EXCEEDED": ErrorKind.ACCOUNT,
+    "STRING_TOO_LONG": ErrorKind.VALUE,
+    "UNABLE_TO_LOCK_ROW": ErrorKind.LOCKED,
+    "UNKNOWN_EXCEPTION": ErrorKind.SERVER,
+    "UNSUPPORTED_API_VERSION": ErrorKind.ACCOUNT,
 }
 
 
-DROPPED = (Kind.VALUE, Kind.FIELD)
+DROPPED = (ErrorKind.VALUE, ErrorKind.FIELD)
 """Kinds that concern part of a record, without which the rest may be accepted."""
 
 
@@ -157,17 +157,17 @@ class SalesforceProblem:
     """True if the whole call was refused with it, so that it may concern another record."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ErrorKind:
         """Return the kind of the error. An unknown code refuses the record, and a 5xx is Salesforce's fault."""
         # A trigger reports a lock under another code. Two rows with equal keys, as Salesforce compares keys, block each
         # other too: each can be written, but not both together.
         if "UNABLE_TO_LOCK_ROW" in self.message or "uplicate external id specified" in self.message:
-            return Kind.LOCKED
+            return ErrorKind.LOCKED
         if self.code == "REQUEST_LIMIT_EXCEEDED":
-            return Kind.BUSY if "oncurrent" in self.message else Kind.EXHAUSTED
+            return ErrorKind.BUSY if "oncurrent" in self.message else ErrorKind.EXHAUSTED
         if self.code.startswith("INSUFFICIENT_ACCESS"):
-            return Kind.CONFIGURATION
-        return _KINDS.get(self.code) or (Kind.SERVER if self.status >= 500 else Kind.REFUSED)  # noqa: PLR2004 - 5xx
+            return ErrorKind.CONFIGURATION
+        return _KINDS.get(self.code) or (ErrorKind.SERVER if self.status >= 500 else ErrorKind.REFUSED)  # noqa: PLR2004 - 5xx
 
     @property
     def found_id(self) -> str | None:
@@ -182,9 +182,9 @@ class SalesforceProblem:
         `Email: invalid email address: x`, `No such column 'X' on sobject of type Lead`, `Unable to create/update
         fields: X, Y. Please check ...`.
         """
-        if self.fields or self.kind not in (Kind.VALUE, Kind.FIELD):
+        if self.fields or self.kind not in (ErrorKind.VALUE, ErrorKind.FIELD):
             return self.fields
-        if self.kind is Kind.VALUE:
+        if self.kind is ErrorKind.VALUE:
             return (self.message.partition(":")[0],)
         column, columns = _COLUMN.search(self.message), _COLUMNS.search(self.message)
         if column is not None:
@@ -209,7 +209,7 @@ def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> Sal
     listed = document if isinstance(document, list) else [document]
     found = [_problem(each, status, secrets) for each in listed if isinstance(each, dict) and _code(each)]
     values = [each for each in found if each.kind in DROPPED]
-    others = [each for each in found if each.kind not in (Kind.HALTED, *DROPPED)]
+    others = [each for each in found if each.kind not in (ErrorKind.HALTED, *DROPPED)]
     if not others and values:
         return replace(values[0], fields=tuple(name for each in values for name in each.fields))
     return next(iter(others or found), None)
@@ -254,32 +254,32 @@ def outcome(
     """
     kind, status, words = problem.kind, problem.status, problem.words
     memo = memo or {}
-    if kind in (Kind.REFUSED, Kind.VALUE):
+    if kind in (ErrorKind.REFUSED, ErrorKind.VALUE):
         return Rejected(Reason.REFUSED, words, blame, status, memo)
-    if kind is Kind.DUPLICATE:
+    if kind is ErrorKind.DUPLICATE:
         return Rejected(Reason.CONFLICT, words, blame, status, memo)
     reason, blamed, after = _RETRIES[kind]
     if kind in _CORRECTABLE:
         reason = _REASONS.get(status, Reason.FORBIDDEN if "ACCESS" in problem.code else reason)
         words += "; correct object, external_id, fields or api_version, or give the user the rights"
-    if kind is not Kind.ACCOUNT and kind in _CORRECTABLE and blame is Blame.RECORD:
+    if kind is not ErrorKind.ACCOUNT and kind in _CORRECTABLE and blame is Blame.RECORD:
         blamed = Blame.RECORD
     return Retry(reason, words, blamed, after, status, memo)
 
 
-_RETRIES: Mapping[Kind, tuple[Reason, Blame, float | None]] = {
-    Kind.ACCOUNT: (Reason.REFUSED, Blame.DESTINATION, None),
-    Kind.BUSY: (Reason.RATE_LIMITED, Blame.DESTINATION, SHORT_PAUSE),
-    Kind.CONFIGURATION: (Reason.REFUSED, Blame.DESTINATION, None),
-    Kind.EXHAUSTED: (Reason.RATE_LIMITED, Blame.DESTINATION, LONG_PAUSE),
-    Kind.FIELD: (Reason.REFUSED, Blame.DESTINATION, None),
-    Kind.HALTED: (Reason.CONFLICT, Blame.UNCLEAR, None),
-    Kind.LOCKED: (Reason.CONFLICT, Blame.RECORD, None),
-    Kind.SERVER: (Reason.SERVER_ERROR, Blame.UNCLEAR, None),
-    Kind.SESSION: (Reason.UNAUTHORIZED, Blame.DESTINATION, None),
-    Kind.VANISHED: (Reason.CONFLICT, Blame.RECORD, None),
+_RETRIES: Mapping[ErrorKind, tuple[Reason, Blame, float | None]] = {
+    ErrorKind.ACCOUNT: (Reason.REFUSED, Blame.DESTINATION, None),
+    ErrorKind.BUSY: (Reason.RATE_LIMITED, Blame.DESTINATION, SHORT_PAUSE),
+    ErrorKind.CONFIGURATION: (Reason.REFUSED, Blame.DESTINATION, None),
+    ErrorKind.EXHAUSTED: (Reason.RATE_LIMITED, Blame.DESTINATION, LONG_PAUSE),
+    ErrorKind.FIELD: (Reason.REFUSED, Blame.DESTINATION, None),
+    ErrorKind.HALTED: (Reason.CONFLICT, Blame.UNCLEAR, None),
+    ErrorKind.LOCKED: (Reason.CONFLICT, Blame.RECORD, None),
+    ErrorKind.SERVER: (Reason.SERVER_ERROR, Blame.UNCLEAR, None),
+    ErrorKind.SESSION: (Reason.UNAUTHORIZED, Blame.DESTINATION, None),
+    ErrorKind.VANISHED: (Reason.CONFLICT, Blame.RECORD, None),
 }
-_CORRECTABLE = (Kind.ACCOUNT, Kind.CONFIGURATION, Kind.FIELD)
+_CORRECTABLE = (ErrorKind.ACCOUNT, ErrorKind.CONFIGURATION, ErrorKind.FIELD)
 
 
 def record_outcomes(

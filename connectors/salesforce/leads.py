@@ -15,7 +15,7 @@ from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import (
     DROPPED,
-    Kind,
+    ErrorKind,
     SalesforceProblem,
     is_refusal,
     outcome,
@@ -30,7 +30,7 @@ from connectors.salesforce.requests import (
     SalesforceRequests,
     rule_headers,
 )
-from connectors.salesforce.schema import Shape
+from connectors.salesforce.schema import ObjectSchema
 
 Known = Mapping[str, Existing] | None
 """Existing records, by their key in lower case; None if they cannot be queried."""
@@ -69,7 +69,7 @@ def make_draft(row: Row, known: Known) -> Draft:
     return Draft(row, False, UNSEEN, _UNSENT)  # noqa: FBT003 - it is written as one that exists
 
 
-def drop_refused_fields(drafts: Sequence[Draft], shape: Shape | None) -> list[Draft]:
+def drop_refused_fields(drafts: Sequence[Draft], shape: ObjectSchema | None) -> list[Draft]:
     """Remove refused fields from records, and return the drafts to send again; none if that would not help.
 
     If a whole call was refused for a field, records without the field are sent again too. A record that has it and
@@ -96,11 +96,11 @@ def assignment_warning(row: Row, existing: Existing | None) -> tuple[str, ...]:
     return (_UNASSIGNED.format(name=row.route.object),) if is_unknown else ()
 
 
-def refused_fields(row: Row, verdict: object, shape: Shape | None) -> tuple[str, ...]:
+def refused_fields(row: Row, verdict: object, shape: ObjectSchema | None) -> tuple[str, ...]:
     """Return the refused fields if a record can go without all of them, else nothing."""
     if not isinstance(verdict, SalesforceProblem) or verdict.kind not in DROPPED:
         return ()
-    unknown = row.unknown(shape) if verdict.kind is Kind.FIELD else ()
+    unknown = row.unknown(shape) if verdict.kind is ErrorKind.FIELD else ()
     return row.droppable((*verdict.named, *unknown), shape)
 
 
@@ -117,7 +117,7 @@ class Leads:
         self._requests = requests
         self._shapes = shapes
 
-    async def deliver(self, rows: Sequence[Row], shape: Shape | None, *, is_whole_batch: bool) -> list[Outcome]:
+    async def deliver(self, rows: Sequence[Row], shape: ObjectSchema | None, *, is_whole_batch: bool) -> list[Outcome]:
         """Write the rows, and return the outcome of each.
 
         Args:
@@ -133,14 +133,14 @@ class Leads:
         await self._send(drafts, shape)
         await self._send_as_new(drafts, shape)
         shape = await self._send_without_refused(drafts, shape)
-        await self._send_in_parts([each for each in drafts if _kind(each) is Kind.LOCKED], shape)
+        await self._send_in_parts([each for each in drafts if _kind(each) is ErrorKind.LOCKED], shape)
         await self._settle_duplicates(drafts, shape)
         together = [each for each in drafts if _is_refused_together(each)]
         if not is_whole_batch or len(together) < len(drafts):
             await self._split(together, shape)
         return self._outcomes(drafts, shape)
 
-    async def _known(self, rows: Sequence[Row], shape: Shape | None) -> Known | Retry:
+    async def _known(self, rows: Sequence[Row], shape: ObjectSchema | None) -> Known | Retry:
         """Query which of the records exist, where it matters."""
         asking = [row for row in rows if row.asks]
         if not asking:
@@ -171,7 +171,7 @@ class Leads:
                 return meant
         return None
 
-    async def _send(self, drafts: Sequence[Draft], shape: Shape | None, *, allow: bool = False) -> None:
+    async def _send(self, drafts: Sequence[Draft], shape: ObjectSchema | None, *, allow: bool = False) -> None:
         """Send records by their keys: possibly new ones in one call, existing ones in another."""
         for is_new in (True, False):
             chosen = [each for each in drafts if each.is_new is is_new]
@@ -182,7 +182,7 @@ class Leads:
     async def _send_some(
         self,
         drafts: Sequence[Draft],
-        shape: Shape | None,
+        shape: ObjectSchema | None,
         headers: Mapping[str, str],
         make: Callable[..., SalesforceRequest],
         ids: Sequence[str] | None = None,
@@ -202,7 +202,7 @@ class Leads:
         for each, verdict in zip(drafts, verdicts, strict=True):
             each.verdict = verdict
 
-    async def _send_as_new(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+    async def _send_as_new(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> None:
         """Send unknown records once more that turned out to be new.
 
         Fields that a new record requires are not sent for an unknown one, so only a new record lacks them.
@@ -212,7 +212,7 @@ class Leads:
             each.is_new, each.existing = True, None
         await self._send(new, shape)
 
-    async def _send_without_refused(self, drafts: Sequence[Draft], shape: Shape | None) -> Shape | None:
+    async def _send_without_refused(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> ObjectSchema | None:
         """Send records again without refused optional fields, until none is refused, and return the object's shape.
 
         This ends: each repeated record, or one beside it, has lost a field or its way. The shape may change, because a
@@ -224,18 +224,18 @@ class Leads:
             ]
             if any(isinstance(each.verdict, SalesforceProblem) and each.verdict.is_whole_call for each in wrong):
                 current = await self._shapes.of(wrong[0].row.route.object, within=_FRESH)
-                shape = current if isinstance(current, Shape) else shape
+                shape = current if isinstance(current, ObjectSchema) else shape
             again = drop_refused_fields(wrong, shape)
             if not again:
                 return shape
             await self._send(again, shape)
 
-    async def _send_in_parts(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+    async def _send_in_parts(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> None:
         size = max(1, len(drafts) // _SMALLER)
         for start in range(0, len(drafts), size):
             await self._send(drafts[start : start + size], shape)
 
-    async def _split(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+    async def _split(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> None:
         """Find the record for which others were refused with it.
 
         The bridge splits a batch only if all of it was refused. Of a batch that was sent in several calls, some records
@@ -249,21 +249,21 @@ class Leads:
             await self._send(half, shape)
             await self._split([each for each in half if _is_refused_together(each)], shape)
 
-    async def _settle_duplicates(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+    async def _settle_duplicates(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> None:
         await self._learn([each for each in drafts if isinstance(_resolved(each), Learn)], shape)
         found = [(each, _resolved(each)) for each in drafts]
         updated = [(each, to) for each, to in found if isinstance(to, Update)]
         await self._update(updated, shape)
         allowed = [(each, to) for each, to in found if isinstance(to, Allow)]
         for each, into in updated:
-            if into.otherwise is not None and _kind(each) is Kind.CONFIGURATION:
+            if into.otherwise is not None and _kind(each) is ErrorKind.CONFIGURATION:
                 each.existing = None
                 allowed.append((each, into.otherwise))
         await self._send([each for each, _ in allowed], shape, allow=True)
         for each, to in allowed:
             each.warnings += (to.warning,)
 
-    async def _learn(self, drafts: Sequence[Draft], shape: Shape | None) -> None:
+    async def _learn(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> None:
         """Send duplicates as requests of their own, to learn which records they duplicate.
 
         Their number is limited so that the time for one `deliver` is enough; the others are delivered again.
@@ -276,7 +276,7 @@ class Leads:
             for start in range(0, len(chosen), MOST_PARTS):
                 await self._learn_some(chosen[start : start + MOST_PARTS], shape, is_new=is_new)
 
-    async def _learn_some(self, drafts: Sequence[Draft], shape: Shape | None, *, is_new: bool) -> None:
+    async def _learn_some(self, drafts: Sequence[Draft], shape: ObjectSchema | None, *, is_new: bool) -> None:
         route = drafts[0].row.route
         rows = [(each.row.key, body(each.row, each.existing, shape)[0]) for each in drafts]
         answer = await self._client.call(self._requests.each(route, rows, rule_headers(route, is_new=is_new)))
@@ -287,7 +287,7 @@ class Leads:
             else:
                 each.verdict = answer
 
-    async def _update(self, found: Sequence[tuple[Draft, Update]], shape: Shape | None) -> None:
+    async def _update(self, found: Sequence[tuple[Draft, Update]], shape: ObjectSchema | None) -> None:
         """Write duplicates into the records that they duplicate; one per record in a call."""
         first: dict[str, tuple[Draft, Update]] = {}
         for each, to in found:
@@ -304,7 +304,7 @@ class Leads:
             for each, to in first.values():
                 each.warnings += (to.warning,)
 
-    async def _describe(self, drafts: Mapping[str, Draft], shape: Shape | None) -> bool:
+    async def _describe(self, drafts: Mapping[str, Draft], shape: ObjectSchema | None) -> bool:
         """Read the descriptions of the records with these ids, to which remarks are appended.
 
         Return False if they cannot be read at the moment; the verdicts then hold the outcome.
@@ -321,7 +321,7 @@ class Leads:
             each.existing = (known or {}).get(record_id.casefold()) or Existing(record_id)
         return not isinstance(known, Retry)
 
-    def _outcomes(self, drafts: Sequence[Draft], shape: Shape | None) -> list[Outcome]:
+    def _outcomes(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> list[Outcome]:
         verdicts = [
             delivered_record(each.verdict, (*each.warnings, *assignment_warning(each.row, each.existing)), self._client)
             if isinstance(each.verdict, Written)
@@ -345,7 +345,7 @@ def _is_refused_together(draft: Draft) -> bool:
     return isinstance(draft.verdict, Rejected) and draft.verdict.blame is Blame.BATCH
 
 
-def _kind(draft: Draft) -> Kind | None:
+def _kind(draft: Draft) -> ErrorKind | None:
     return draft.verdict.kind if isinstance(draft.verdict, SalesforceProblem) else None
 
 
@@ -355,6 +355,6 @@ def _resolved(draft: Draft) -> Update | Allow | Learn | None:
 
 def _memo(draft: Draft) -> dict[str, Any]:
     """Return the number of locks that the record met: it goes in smaller batches then (`batch_group`)."""
-    if _kind(draft) is not Kind.LOCKED:
+    if _kind(draft) is not ErrorKind.LOCKED:
         return {}
     return {"locked": str(int(draft.row.record.memo.get("locked", "0")) + 1)}

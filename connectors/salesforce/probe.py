@@ -10,7 +10,7 @@ from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.errors import call_outcome
 from connectors.salesforce.records import takes_remark
 from connectors.salesforce.requests import SalesforceRequests
-from connectors.salesforce.schema import FieldShape, Shape
+from connectors.salesforce.schema import FieldShape, ObjectSchema
 from connectors.salesforce.settings import SalesforceRoute
 
 _CREDENTIALS = "correct login_url and the credentials, and let the app and its user use the API"
@@ -50,7 +50,7 @@ class Prober:
         for number, each in enumerate(routes):
             route: Any = each.settings  # the bridge passes the connector's own model
             shape = await self._shapes.of(route.object)
-            if isinstance(shape, Shape):
+            if isinstance(shape, ObjectSchema):
                 findings += about_route(number, route, each.fields, shape)
             else:
                 findings.append(_undescribed(number, route, shape))
@@ -78,13 +78,15 @@ class Prober:
         findings = []
         for name in ("Event", "Task") if routes else ():
             shape = await self._shapes.of(name)
-            if not isinstance(shape, Shape) or not shape.createable:
+            if not isinstance(shape, ObjectSchema) or not shape.createable:
                 what = f"the user may not create a {name}, which an appointment becomes; grant the right to edit them"
                 findings.append(Finding(Severity.WARNING, what))
         return findings
 
 
-def about_route(number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape) -> Iterator[Finding]:
+def about_route(
+    number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: ObjectSchema
+) -> Iterator[Finding]:
     """Compare a route with its object. Pure.
 
     Args:
@@ -117,7 +119,7 @@ def _about_spelling(number: int, fields: Sequence[MappedField]) -> Iterator[Find
 
 
 def _about_required(
-    number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape
+    number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: ObjectSchema
 ) -> Iterator[Finding]:
     always = {mapped.name.lower(): mapped.always for mapped in fields}
     given = _FALLBACK_FIELDS.get(route.object.lower(), frozenset()) | {route.external_id.lower()}
@@ -131,7 +133,9 @@ def _about_required(
             yield Finding(Severity.ERROR, "required for a new record and not mapped", number, field=known.name)
 
 
-def _about_key(number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: Shape) -> Iterator[Finding]:
+def _about_key(
+    number: int, route: SalesforceRoute, fields: Sequence[MappedField], shape: ObjectSchema
+) -> Iterator[Finding]:
     setting = ("external_id",)
     known = shape.field(route.external_id)
     if known is None:
@@ -154,7 +158,7 @@ def _about_key(number: int, route: SalesforceRoute, fields: Sequence[MappedField
         yield Finding(Severity.ERROR, what, number, setting=setting)
 
 
-def _about_field(mapped: MappedField, shape: Shape) -> Iterator[tuple[Severity, str]]:
+def _about_field(mapped: MappedField, shape: ObjectSchema) -> Iterator[tuple[Severity, str]]:
     known = shape.field(mapped.name)
     if mapped.name.lower() == "id":
         yield Severity.ERROR, "is assigned by Salesforce; remove it, and identify records by external_id"
@@ -197,7 +201,7 @@ def _undescribed(number: int, route: SalesforceRoute, outcome: Retry | None) -> 
     return Finding(Severity.WARNING, f"fields were not checked: {outcome.detail}; ask again later", number)
 
 
-def _near(name: str, shape: Shape) -> str:
+def _near(name: str, shape: ObjectSchema) -> str:
     names = {field.name.lower(): field.name for field in shape.fields.values()}
     found = difflib.get_close_matches(name.lower(), names, 1)
     return f" (did you mean {names[found[0]]}?)" if found else ""

@@ -9,7 +9,7 @@ import orjson
 
 from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.salesforce.schema import Shape
+from connectors.salesforce.schema import ObjectSchema
 from connectors.salesforce.settings import SalesforceRoute
 
 DESCRIPTION = "Description"
@@ -93,7 +93,7 @@ class Row:
             warnings=(*self.warnings, f"{', '.join(dropped)} {why}; {kept}"),
         )
 
-    def droppable(self, names: tuple[str, ...], shape: Shape | None) -> tuple[str, ...]:
+    def droppable(self, names: tuple[str, ...], shape: ObjectSchema | None) -> tuple[str, ...]:
         """Return those of the named fields that the record has and can go without.
 
         Fields that a new record needs are not among them, nor is the field of the remark.
@@ -106,7 +106,7 @@ class Row:
         """Return True if it has one of these fields."""
         return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self.fields)
 
-    def unknown(self, shape: Shape | None) -> tuple[str, ...]:
+    def unknown(self, shape: ObjectSchema | None) -> tuple[str, ...]:
         """Return its fields that its object does not have, or that the user may not write.
 
         A value that is an object names a relationship, which describe lists under another name.
@@ -141,7 +141,7 @@ class Rows:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
-    def row(self, record: Record, shape: Shape | None, since: float = 0.0) -> Row | Rejected:
+    def row(self, record: Record, shape: ObjectSchema | None, since: float = 0.0) -> Row | Rejected:
         """Return the row of a record, or the rejection of a record that cannot become one.
 
         Args:
@@ -172,7 +172,7 @@ class Rows:
             route,
             key,
             fields,
-            remark=clean(remark),
+            remark=drop_surrogates(remark),
             certain=own and not record.is_repeat and _received(record) >= since,
             warnings=warnings,
         )
@@ -188,10 +188,10 @@ def external_key(record: Record) -> str:
     """
     route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge passes the connector's own model
     mapped = next((value for name, value in record.fields.items() if _is_key(name, route)), None)
-    return clean(as_text(mapped)).strip() or record.id
+    return drop_surrogates(as_text(mapped)).strip() or record.id
 
 
-def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def body(row: Row, existing: Existing | None, shape: ObjectSchema | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields to send, without the external id, and warnings for the operator.
 
     Args:
@@ -224,7 +224,7 @@ def body(row: Row, existing: Existing | None, shape: Shape | None) -> tuple[dict
     return fields, tuple(warnings)
 
 
-def takes_remark(name: str, shape: Shape | None) -> bool:
+def takes_remark(name: str, shape: ObjectSchema | None) -> bool:
     """Return True if an object has a `Description` for a remark."""
     return shape.takes(DESCRIPTION) if shape else name.lower() in PEOPLE
 
@@ -235,19 +235,19 @@ def created_at(record: Record) -> str:
     return as_text(said).strip() or as_text(record.event.get("event", {}).get("received_at"))
 
 
-def _longest(name: str, shape: Shape | None) -> int | None:
+def _longest(name: str, shape: ObjectSchema | None) -> int | None:
     if shape is None:
         return LONGEST_DESCRIPTION if name == DESCRIPTION else None
     known = shape.field(name)
     return known.length if known is not None and known.is_cut else None
 
 
-def _is_required(name: str, shape: Shape | None) -> bool:
+def _is_required(name: str, shape: ObjectSchema | None) -> bool:
     known = shape.field(name) if shape else None
     return known is not None and known.required
 
 
-def _is_writable(name: str, shape: Shape) -> bool:
+def _is_writable(name: str, shape: ObjectSchema) -> bool:
     known = shape.field(name)
     return known is not None and (known.createable or known.updateable)
 
@@ -267,7 +267,7 @@ def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, 
         elif name.lower() in (each.lower() for each in fields):
             warnings.append(f"{name} is also mapped in another spelling and left out; remove one from fields")
         else:
-            fields[name] = clean(value) if isinstance(value, str) else value
+            fields[name] = drop_surrogates(value) if isinstance(value, str) else value
     return fields, tuple(warnings)
 
 
@@ -296,7 +296,7 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
         last = as_text(event.get("LastName")).strip()
         local = as_text(event.get("Email")).partition("@")[0].strip()
         phone = as_text(event.get("PhoneNumber")).strip()
-        found["LastName"] = cut(clean(last or first or local or phone or route.last_name), 80)
+        found["LastName"] = cut(drop_surrogates(last or first or local or phone or route.last_name), 80)
         if not last and first:  # otherwise the lead would be called David David
             found |= {name: None for name in fields if name.lower() == "firstname"}
     if kind == "lead" and "company" not in given:
@@ -310,7 +310,7 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def clean(text: str) -> str:
+def drop_surrogates(text: str) -> str:
     """Return the text without halves of emoji, which UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode()
 

@@ -32,7 +32,7 @@ class FieldShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ObjectSchema:
     """One object, as the connector's user sees it."""
 
     name: str
@@ -56,7 +56,7 @@ class Shape:
         return field is not None and field.createable
 
 
-def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
+def read_shape(document: Any) -> ObjectSchema | None:  # noqa: ANN401 - any JSON value
     """Return the shape in an answer of `describe`; None if it is not one, or names no field."""
     if not isinstance(document, dict) or not isinstance(document.get("fields"), list):
         return None
@@ -65,7 +65,7 @@ def read_shape(document: Any) -> Shape | None:  # noqa: ANN401 - any JSON value
     ]
     if not fields:  # every object has fields; without them every mapped field would seem wrong
         return None
-    return Shape(
+    return ObjectSchema(
         name=str(document.get("name", "")),
         createable=document.get("createable") is not False,
         updateable=document.get("updateable") is not False,

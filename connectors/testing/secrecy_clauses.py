@@ -112,7 +112,7 @@ class SecrecyClauses(Subject[FakeT]):
             self._check_quotas(run.connector.quotas())
 
     async def test_every_request_waits_for_the_rate_limit(self) -> None:
-        """`Context.pace` is entered before each and left after its answer; `http_client.session.Session` does so."""
+        """`Context.pace` is entered before each and left after its answer, as `HttpSession` does."""
         waits, within = 0, 0
 
         async with self.fake() as fake:

@@ -8,7 +8,7 @@ from yarl import URL
 from connectors.base import Reason, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.tokens import Token, TokenSource, check_credentials, read_token, token_failure
 from connectors.zoho.settings import ZohoSettings
 
@@ -28,7 +28,7 @@ class ZohoTokens:
     """
 
     def __init__(
-        self, settings: ZohoSettings, url: URL, session: Session, now: Callable[[], float], secrets: Secrets
+        self, settings: ZohoSettings, url: URL, session: HttpSession, now: Callable[[], float], secrets: Secrets
     ) -> None:
         credentials = {
             "client_id": settings.client_id,
@@ -47,10 +47,10 @@ class ZohoTokens:
     async def _fetch(self) -> Token | Failure:
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         result = await self._session.send("POST", self._url, headers, self._form)
-        return refusal(result) or read_token(result, self._now(), self._secrets)
+        return token_refusal(result) or read_token(result, self._now(), self._secrets)
 
 
-def refusal(result: Answer | Failure) -> Failure | None:
+def token_refusal(result: Answer | Failure) -> Failure | None:
     """Return the refusal in a token answer, which Zoho sends with status 200; None for any other answer. Pure.
 
     The documentation names `invalid_client`, `invalid_code`, `invalid_client_secret` (zoho.com/crm/developer, "Refresh

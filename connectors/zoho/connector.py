@@ -23,7 +23,7 @@ from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Failure
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.zoho import answers, probe, requests
 from connectors.zoho.auth import ZohoTokens
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
@@ -47,7 +47,7 @@ class ZohoConnector(Connector):
         accounts = _address(settings, "accounts_url", settings.accounts_url)
         self._base = _address(settings, "api_url", settings.api_url) / "crm" / settings.api_version
         secrets = Secrets(settings.client_secret.get_secret_value(), settings.refresh_token.get_secret_value())
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         self._tokens = ZohoTokens(settings, accounts / "oauth" / "v2" / "token", self._session, context.now, secrets)
         self._api = JsonApi(self._session, secrets, context.now, per_record_statuses=answers.PER_RECORD_STATUSES)
 
@@ -71,7 +71,7 @@ class ZohoConnector(Connector):
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request for the records."""
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
-        body = orjson.dumps(requests.document(records), option=orjson.OPT_INDENT_2).decode()
+        body = orjson.dumps(requests.upsert_document(records), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._url(records[0])), headers, body)
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
@@ -90,7 +90,7 @@ class ZohoConnector(Connector):
         await self._session.close()
 
     async def _upsert(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        reply = await self._call("POST", self._url(records[0]), requests.document(records))
+        reply = await self._call("POST", self._url(records[0]), requests.upsert_document(records))
         if not isinstance(reply, Reply):
             return [reply] * len(records)
         found = answers.upsert_outcomes(reply, len(records), self._api.masked)

@@ -24,7 +24,7 @@ def duplicate_key(record: Record) -> Hashable:
     return next(((name, str(value).strip().lower()) for name, value in fields if value not in (None, "")), None)
 
 
-def document(records: Sequence[Record]) -> dict[str, Any]:
+def upsert_document(records: Sequence[Record]) -> dict[str, Any]:
     """Return the document that upserts the records, all of one route's settings."""
     route = zoho_route(records[0])
     result: dict[str, Any] = {

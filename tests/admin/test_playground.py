@@ -11,8 +11,15 @@ from bridge.config.diagnostics import Findings
 from bridge.config.load import fill_variables
 from bridge.config.reload import Files
 from bridge.mapping.pattern import compile_pattern
-from bridge.operations.dry_run import Allowance, dry_run
-from bridge.operations.playground import EXPANDED_LIMIT, PROBLEMS_LIMIT, RoutePosition, TrialResult, attempt, route_text
+from bridge.operations.dry_run import PageBudget, dry_run
+from bridge.operations.playground import (
+    EXPANDED_LIMIT,
+    PROBLEMS_LIMIT,
+    RoutePosition,
+    TrialResult,
+    route_text,
+    run_trial,
+)
 from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
 
@@ -47,18 +54,18 @@ def files(contents: Mapping[str, bytes], environ: Mapping[str, str] = MappingPro
 def test_a_route_is_tried_without_the_other_chatbots() -> None:
     """A thousand of them took seconds. Here none of the others could be compiled: their destination is not there."""
     in_use = files({"a.yaml": MAIN, "b.yaml": OTHERS})
-    tried = attempt(in_use, RoutePosition("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
+    tried = run_trial(in_use, RoutePosition("acme", 0), "to: crm\nfields: {e-mail: Email}", PAYLOAD, NOW)
     assert tried.problems == ()
     assert tried.result
     assert tried.result.fields == {"e-mail": "ada@example.com"}
-    assert attempt(in_use, RoutePosition("acme", 0), "to: gone", PAYLOAD, NOW).problems
+    assert run_trial(in_use, RoutePosition("acme", 0), "to: gone", PAYLOAD, NOW).problems
 
 
 KEYS = ", ".join(f"{'k' * 1_000}{n}: 1" for n in range(30))
 
 
 def tried(text: str) -> TrialResult:
-    return attempt(files({"a.yaml": MAIN}), RoutePosition("acme", 0), text, PAYLOAD, NOW)
+    return run_trial(files({"a.yaml": MAIN}), RoutePosition("acme", 0), text, PAYLOAD, NOW)
 
 
 def test_variables_are_filled_in_but_for_those_of_the_edited_text() -> None:
@@ -68,7 +75,7 @@ def test_variables_are_filled_in_but_for_those_of_the_edited_text() -> None:
     place = RoutePosition("acme", 0)
     text = route_text(in_use, place)
     assert "${TOKEN}" in text
-    made = attempt(in_use, place, text, PAYLOAD, NOW).result
+    made = run_trial(in_use, place, text, PAYLOAD, NOW).result
     assert made
     assert made.fields == {"mail": "${TOKEN}"}
 
@@ -117,7 +124,7 @@ def test_the_first_mistakes_are_shown_and_none_at_length() -> None:
 
 def test_a_request_has_so_much_room_and_time_for_all_its_records() -> None:
     clock = Clock()
-    allowance = Allowance(text=1_000, seconds=1.0, clock=clock)
+    allowance = PageBudget(text=1_000, seconds=1.0, clock=clock)
     made = allowance.facts({"a": "<" * 100, "b": "x" * 300, "c": "y"})
     assert made == {"a": "<" * 100, "2 more": "not shown: the page would be too large"}
     in_use = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])

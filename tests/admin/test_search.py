@@ -201,19 +201,19 @@ async def test_the_hours_are_counted(desk: Desk) -> None:
     assert sum(day.accepted) == 8
     assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 11}
     assert day.complete
-    assert await desk.ask(statistics.causes) == [statistics.Cause("crm", "mapping", 3)]
+    assert await desk.ask(statistics.causes) == [statistics.DeadLetterCause("crm", "mapping", 3)]
 
 
 async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 2)
     chosen = DeliverySelection(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
-    found = await desk.ask(lambda connection: commands.extent(connection, chosen))
+    found = await desk.ask(lambda connection: commands.selection_extent(connection, chosen))
     assert found.count == 3
     first = await desk.change(step(chosen, 0, found.through))
     rest = await desk.change(step(chosen, first[-1], found.through))
     assert (len(first), len(rest)) == (2, 1)
     assert await desk.change(step(chosen, rest[-1], found.through)) == []
-    assert (await desk.ask(lambda connection: commands.extent(connection, chosen))).count == 0
+    assert (await desk.ask(lambda connection: commands.selection_extent(connection, chosen))).count == 0
 
 
 async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_receipt(
@@ -221,7 +221,7 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
 ) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 4)
     chosen = DeliverySelection(DeliveryState.PENDING)
-    found = await desk.ask(lambda connection: commands.extent(connection, chosen))
+    found = await desk.ask(lambda connection: commands.selection_extent(connection, chosen))
     assert found.count == 11
     taken: list[int] = []
     while ids := await desk.change(step(chosen, taken[-1] if taken else 0, found.through)):
@@ -229,7 +229,7 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
     assert taken == sorted(set(taken))
     assert (len(taken), taken[-1]) == (11, found.through)
     monkeypatch.setattr(commands, "COUNT_LIMIT", 5)
-    few = await desk.ask(lambda connection: commands.extent(connection, chosen))
+    few = await desk.ask(lambda connection: commands.selection_extent(connection, chosen))
     assert (few.count, few.through) == (5, taken[4])
 
 
@@ -237,13 +237,13 @@ async def test_a_change_that_fails_changes_nothing(desk: Desk) -> None:
     chosen = DeliverySelection(DeliveryState.DEAD)
 
     def fail(connection: Connection) -> None:
-        commands.step(connection, chosen, BulkAction.DISCARD, 0, 10_000, NOW)
+        commands.change_next(connection, chosen, BulkAction.DISCARD, 0, 10_000, NOW)
         raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
         await desk.change(fail)
-    assert (await desk.ask(lambda connection: commands.extent(connection, chosen))).count == 3
+    assert (await desk.ask(lambda connection: commands.selection_extent(connection, chosen))).count == 3
 
 
 def step(chosen: DeliverySelection, after: int, through: int) -> "Callable[[Connection], list[int]]":
-    return lambda connection: list(commands.step(connection, chosen, BulkAction.REPLAY, after, through, NOW))
+    return lambda connection: list(commands.change_next(connection, chosen, BulkAction.REPLAY, after, through, NOW))

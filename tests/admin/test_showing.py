@@ -9,7 +9,7 @@ import pytest
 from bridge.admin.dashboard.charts import hours, meter, share
 from bridge.config.diagnostics import ConfigError
 from bridge.config.load import load
-from bridge.operations.masking import masked, masked_payload, masked_words, personal
+from bridge.operations.masking import mask_values, masked_payload, masked_words, personal
 
 
 def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:
@@ -34,7 +34,7 @@ def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:
         "field 1": {"field 1": ["s•••", "1•••", True, None]},
     }
     assert masked_payload("no JSON at all") == "n•••"
-    assert masked(None) is None
+    assert mask_values(None) is None
 
 
 def test_a_field_that_does_not_hold_what_the_sender_puts_there_is_masked() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bridge.admin.metrics import Metrics
-from bridge.delivery.retry import Call
+from bridge.delivery.retry import CallTiming
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault
 from bridge.store.lane_queries import LaneRow
@@ -24,8 +24,8 @@ ASKED = [each["expr"] for each in RULES] + [target["expr"] for panel in PANELS f
 def shown() -> str:
     metrics = Metrics()
     metrics.received("acme", "accepted")
-    metrics.attempted("crm", Delivered(), Call(0.0, 1.0), 0.0)
-    metrics.attempted("crm", Retry(Reason.TIMEOUT, ""), Call(0.0, 1.0), 0.0)
+    metrics.attempted("crm", Delivered(), CallTiming(0.0, 1.0), 0.0)
+    metrics.attempted("crm", Retry(Reason.TIMEOUT, ""), CallTiming(0.0, 1.0), 0.0)
     metrics.committed(3, 0.001)
     metrics.reloaded("complete", 0)
     lanes = [LaneRow("crm", None, None, 2, 10.0, 1)]

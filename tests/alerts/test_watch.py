@@ -196,7 +196,7 @@ class Place:
     async def settle(self, outcomes: dict[int, Outcome]) -> None:
         lease = (await self.store.claim("lane", ["crm"], self.clock(), 10.0))["crm"]
         for delivery in await self.store.read("crm", list(outcomes)):
-            call = retry.Call(self.clock(), 0.0)
+            call = retry.CallTiming(self.clock(), 0.0)
             settled = retry.decide(delivery, outcomes[delivery.id], call, SCHEDULE, 0.0, excused=False)
             await self.store.settle(lease, [settled])
 
@@ -299,10 +299,10 @@ async def alone(embedded: Driver, embedded_store: SqlStore, target: Target) -> A
 
 
 async def test_a_lane_that_has_paused_and_goes_on(alone: Place, target: Target) -> None:
-    alone.lane.state.health = retry.Health(pause=Pause("lane", Reason.UNAUTHORIZED, "no", NOW + 60))
+    alone.lane.state.health = retry.DestinationHealth(pause=Pause("lane", Reason.UNAUTHORIZED, "no", NOW + 60))
     await alone.look(0, 15)
     assert target.lines[0].startswith("crm: the lane has paused: it refuses the credentials")
-    alone.lane.state.health = retry.Health()
+    alone.lane.state.health = retry.DestinationHealth()
     await alone.look(15, CALM_SECONDS)
     assert target.lines[1:] == ["over: crm: the lane has paused"]
     assert [each["type"] for each in target.taken] == ["warning", "success"]

@@ -140,7 +140,7 @@ class Place:
         async def work(store: SqlStore) -> None:
             lease = (await store.claim("lane", [destination], now, 10.0))[destination]
             for delivery in await store.read(destination, list(outcomes)):
-                call = retry.Call(now, 0.25)
+                call = retry.CallTiming(now, 0.25)
                 decided = retry.decide(delivery, outcomes[delivery.id], call, SCHEDULE, 0.0, excused=False)
                 await store.settle(lease, [decided])
             await store.release("lane")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.config import Config
 from bridge.config.model import Route
 from bridge.mapping.mapping import EVENT_NAMES
-from bridge.operations.comparison import EXAMPLES, NOTHING, Kind, changes, counted, group
+from bridge.operations.comparison import EXAMPLES, NOTHING, ChangeKind, changes, counted, group
 from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_events, value_text
 from connectors.base import Preview, Record
 from tests.building import EXPRESSIONS, NOW, FakeConnector, chatbot, config, destination, lead, route
@@ -63,11 +63,11 @@ def test_the_same_configuration_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "change"),
     [
-        ({"email": "Email"}, {"email": "FirstName"}, (Kind.CHANGED, "email", "a@b.co", "David")),
-        ({"email": "Email"}, {"email": "Email", "n": "SessionID"}, (Kind.ADDED, "n", NOTHING, 7)),
-        ({"email": "Email", "n": "SessionID"}, {"email": "Email"}, (Kind.LEFT_OUT, "n", 7, NOTHING)),
-        ({"n": {"value": 1}}, {"n": {"value": True}}, (Kind.CHANGED, "n", 1, True)),
-        ({"n": {"value": 7}}, {"n": {"value": "7"}}, (Kind.CHANGED, "n", 7, "7")),
+        ({"email": "Email"}, {"email": "FirstName"}, (ChangeKind.CHANGED, "email", "a@b.co", "David")),
+        ({"email": "Email"}, {"email": "Email", "n": "SessionID"}, (ChangeKind.ADDED, "n", NOTHING, 7)),
+        ({"email": "Email", "n": "SessionID"}, {"email": "Email"}, (ChangeKind.LEFT_OUT, "n", 7, NOTHING)),
+        ({"n": {"value": 1}}, {"n": {"value": True}}, (ChangeKind.CHANGED, "n", 1, True)),
+        ({"n": {"value": 7}}, {"n": {"value": "7"}}, (ChangeKind.CHANGED, "n", 7, "7")),
     ],
 )
 def test_a_field_that_changes_is_one_change(
@@ -77,9 +77,9 @@ def test_a_field_that_changes_is_one_change(
 
 
 def test_an_event_that_starts_or_stops_is_told_with_the_reason() -> None:
-    assert compared(None, side(crm())) == [(Kind.STARTS, "", NOTHING, RECORD)]
-    assert compared(side(), side(crm())) == [(Kind.STARTS, "", NOTHING, RECORD)]
-    assert compared(side(crm(when=NEVER)), side(crm())) == [(Kind.STARTS, "", NOTHING, RECORD)]
+    assert compared(None, side(crm())) == [(ChangeKind.STARTS, "", NOTHING, RECORD)]
+    assert compared(side(), side(crm())) == [(ChangeKind.STARTS, "", NOTHING, RECORD)]
+    assert compared(side(crm(when=NEVER)), side(crm())) == [(ChangeKind.STARTS, "", NOTHING, RECORD)]
     for after, why in (
         (side(crm(when=NEVER)), "its `when` does not hold"),
         (side(crm(events=frozenset({"Appointment"}))), "it takes only Appointment"),
@@ -88,7 +88,7 @@ def test_an_event_that_starts_or_stops_is_told_with_the_reason() -> None:
         (side(crm(), serial_number="another"), "no chatbot has its SerialNumber"),
     ):
         (change,) = changes(fate(side(crm())), fate(after))
-        assert change.kind is Kind.STOPS
+        assert change.kind is ChangeKind.STOPS
         assert change.why is not None
         assert change.why.startswith(why)
 
@@ -99,7 +99,12 @@ def test_a_dead_letter_comes_and_goes() -> None:
     (stops,) = changes(fate(side(crm(REQUIRED)), URI=""), fate(side(crm(when=NEVER)), URI=""))
     (born_dead,) = changes(None, fate(side(crm(REQUIRED)), URI=""))
 
-    assert [each.kind for each in (dies, fixed, stops, born_dead)] == [Kind.DEAD, Kind.FIXED, Kind.STOPS, Kind.DEAD]
+    assert [each.kind for each in (dies, fixed, stops, born_dead)] == [
+        ChangeKind.DEAD,
+        ChangeKind.FIXED,
+        ChangeKind.STOPS,
+        ChangeKind.DEAD,
+    ]
     assert dies.why == fixed.why == born_dead.why
     assert "required" in str(dies.why)
     assert stops.why == "its `when` does not hold"
@@ -109,8 +114,8 @@ def test_another_request_for_the_same_record_is_told() -> None:
     elsewhere = Preview("POST", "https://new.example.com", {"Authorization": "Bearer ***", "X-Source": "a"}, "{}")
 
     assert compared(side(crm()), side(crm(), request=elsewhere)) == [
-        (Kind.REQUEST, "URL", "https://crm.example.com", "https://new.example.com"),
-        (Kind.REQUEST, "header X-Source", NOTHING, "a"),
+        (ChangeKind.REQUEST, "URL", "https://crm.example.com", "https://new.example.com"),
+        (ChangeKind.REQUEST, "header X-Source", NOTHING, "a"),
     ]
 
 
@@ -118,7 +123,7 @@ def test_what_a_record_changes_in_its_request_is_not_told_twice() -> None:
     other = Preview("POST", "https://crm.example.com", {}, '{"email":"David"}')
 
     assert compared(side(crm()), side(crm({"email": "FirstName"}), request=other)) == [
-        (Kind.CHANGED, "email", "a@b.co", "David")
+        (ChangeKind.CHANGED, "email", "a@b.co", "David")
     ]
 
 
@@ -135,7 +140,7 @@ def test_alike_changes_are_one_group_with_a_few_examples() -> None:
 
     (found,) = group((fate(one, **each), fate(other, **each)) for each in fields)
 
-    assert (found.chatbot, found.route, found.kind, found.part) == ("acme", "crm", Kind.CHANGED, "phone")
+    assert (found.chatbot, found.route, found.kind, found.part) == ("acme", "crm", ChangeKind.CHANGED, "phone")
     assert (found.count, found.types) == (39, Counter(Lead=38, Appointment=1))
     assert [(each.change.before, each.change.after) for each in found.examples] == [("+10", 7), ("+11", 7), ("+12", 7)]
     assert found.examples[0].event == fate(one, **fields[0]).event.id
@@ -148,9 +153,9 @@ def test_what_is_worst_is_told_first() -> None:
     found = group((fate(one, PhoneNumber=each), fate(other, PhoneNumber=each)) for each in ("1", "", "2"))
 
     assert [(each.kind, each.part, each.count) for each in found] == [
-        (Kind.DEAD, "", 1),
-        (Kind.CHANGED, "a", 2),
-        (Kind.CHANGED, "b", 2),
+        (ChangeKind.DEAD, "", 1),
+        (ChangeKind.CHANGED, "a", 2),
+        (ChangeKind.CHANGED, "b", 2),
     ]
 
 

@@ -162,7 +162,7 @@ def test_the_number_of_a_try_is_never_given_twice(filled: "Place") -> None:
         lease = (await store.claim("lane", ["crm"], NOW, 10.0))["crm"]
         (delivery,) = await store.read("crm", [5])
         assert filled("deliveries", "discard", 5).exit_code == 0
-        decided = retry.decide(delivery, failed(), retry.Call(NOW, 0.1), SCHEDULE, 0.0, excused=False)
+        decided = retry.decide(delivery, failed(), retry.CallTiming(NOW, 0.1), SCHEDULE, 0.0, excused=False)
         await store.settle(lease, [decided])
         await store.release("lane")
 

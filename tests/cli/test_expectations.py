@@ -14,7 +14,7 @@ from bridge.config.model import Ending, Route, RouteTest
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.mapping import EVENT_NAMES
 from bridge.operations import expectations
-from bridge.operations.expectations import NOTHING, Result, differences, event_of, run, run_tests
+from bridge.operations.expectations import NOTHING, Result, differences, event_of, run_test, run_tests
 from tests.building import EXPRESSIONS, FakeConnector, chatbot, config, destination, route
 
 JSON = st.recursive(
@@ -217,7 +217,7 @@ def test_a_test_says_the_same_at_any_time() -> None:
     bot = chatbot("acme", *received)
     settings = config([bot], [destination("crm", FakeConnector())])
 
-    one, other = (run(test, 1, bot, settings) for _ in range(2))
+    one, other = (run_test(test, 1, bot, settings) for _ in range(2))
 
     assert one.mismatches == ()
     assert json.dumps(one.dry_run.routes[0].record) == json.dumps(other.dry_run.routes[0].record)

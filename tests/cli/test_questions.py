@@ -11,7 +11,7 @@ from bridge.operations.audit import Action
 from bridge.store import audit_log, history, lane_queries, queries
 from bridge.store.driver import Driver
 from bridge.store.interface import DeliveryState
-from bridge.store.queries import Page
+from bridge.store.queries import PageRequest
 
 PENDING = DeliveryState.PENDING
 DEAD = DeliveryState.DEAD
@@ -50,24 +50,30 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda c: queries.event_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: queries.event_page(c, Page(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
+        (lambda c: queries.event_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: queries.event_page(c, PageRequest(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
         (lambda c: queries.events_like(c, "0069"), "(id>? AND id<?)"),
-        (lambda c: queries.delivery_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: queries.delivery_page(c, Page(), DEAD), "ix_deliveries_dead"),
-        (lambda c: queries.delivery_page(c, Page(destination="crm"), DEAD), "ix_deliveries_causes (destination=?)"),
-        (lambda c: queries.delivery_page(c, Page(), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: queries.delivery_page(c, Page(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: queries.delivery_page(c, Page(destination="crm"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: queries.delivery_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: queries.delivery_page(c, PageRequest(), DEAD), "ix_deliveries_dead"),
+        (
+            lambda c: queries.delivery_page(c, PageRequest(destination="crm"), DEAD),
+            "ix_deliveries_causes (destination=?)",
+        ),
+        (lambda c: queries.delivery_page(c, PageRequest(), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: queries.delivery_page(c, PageRequest(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
+        (
+            lambda c: queries.delivery_page(c, PageRequest(destination="crm"), PENDING),
+            "ix_deliveries_due (destination=?)",
+        ),
         (lambda c: queries.deliveries_of(c, 1), "(event_seq=?)"),
-        (lambda c: queries.delivery_story(c, 1), "PRIMARY KEY (delivery_id=?)"),
+        (lambda c: queries.delivery_details(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_queries.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
-        (lambda c: queries.quarantine_page(c, Page(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: queries.quarantine_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
         (lambda c: history.delivered_page(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (lambda c: history.count_events(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (lambda c: history.count_events(c, 1, 9), "(event_seq=?)"),
-        (lambda c: audit_log.page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: audit_log.page(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
+        (lambda c: audit_log.list_entries(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: audit_log.list_entries(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
     ],
 )
 def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], index: str) -> None:
@@ -79,11 +85,11 @@ def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], i
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda c: queries.event_page(c, Page(chatbot="acme")),
-        lambda c: queries.delivery_page(c, Page()),
-        lambda c: queries.delivery_page(c, Page(chatbot="acme", destination="crm")),
-        lambda c: queries.delivery_page(c, Page(chatbot="acme"), DEAD),
-        lambda c: audit_log.page(c, Action.PAUSE, 9),
+        lambda c: queries.event_page(c, PageRequest(chatbot="acme")),
+        lambda c: queries.delivery_page(c, PageRequest()),
+        lambda c: queries.delivery_page(c, PageRequest(chatbot="acme", destination="crm")),
+        lambda c: queries.delivery_page(c, PageRequest(chatbot="acme"), DEAD),
+        lambda c: audit_log.list_entries(c, Action.PAUSE, 9),
     ],
 )
 def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callable[[Connection], object]) -> None:
@@ -92,6 +98,6 @@ def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callabl
 
 def test_every_destination_that_something_waits_for_is_listed(engine: Engine) -> None:
     with engine.connect() as connection:
-        found = queries.delivery_page(connection, Page(), PENDING)
+        found = queries.delivery_page(connection, PageRequest(), PENDING)
 
     assert [(row.id, row.destination) for row in found] == [(2, "mail"), (1, "crm")]

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery import retry
-from bridge.delivery.retry import LONGEST_PROBE, UNCLEAR_LIMIT, Call, Health, decide
+from bridge.delivery.retry import LONGEST_PROBE, UNCLEAR_LIMIT, CallTiming, DestinationHealth, decide
 from bridge.store.interface import Delivery, DeliveryState
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE
 
 DELIVERY = Delivery(1, "e" * 32, "acme", b"{}", NOW - 60, "crm", 0, 0, None, {"kept": "1"})
-CALL = Call(NOW - 1, 1.0)
+CALL = CallTiming(NOW - 1, 1.0)
 UNCLEAR = Retry(Reason.SERVER_ERROR, "500", status=500)
 DOWN = Retry(Reason.UNAUTHORIZED, "401", Blame.DESTINATION, status=401)
 BUSY = Retry(Reason.CONFLICT, "busy", Blame.RECORD)
@@ -73,10 +73,12 @@ def test_gives_up_only_after_the_schedule() -> None:
     assert settle(BUSY, failing_since=NOW - 3 * 86_400, **old).state is DeliveryState.DEAD
 
 
-def health(*calls: tuple[float, Sequence[Outcome]], start: Health | None = None, took: float = 0.0) -> Health:
-    current = start or Health()
+def health(
+    *calls: tuple[float, Sequence[Outcome]], start: DestinationHealth | None = None, took: float = 0.0
+) -> DestinationHealth:
+    current = start or DestinationHealth()
     for ended, outcomes in calls:
-        current = current.after(outcomes, Call(ended - took, took), SCHEDULE, 0.0)
+        current = current.after(outcomes, CallTiming(ended - took, took), SCHEDULE, 0.0)
     return current
 
 
@@ -92,7 +94,7 @@ def test_unclear_failures_pause_only_in_a_row() -> None:
     assert health(*row, (NOW, [UNCLEAR])).pause is not None
     for sign_of_life in (Delivered(), REFUSED, BUSY):
         assert health(*row, (NOW, [sign_of_life]), *row).pause is None
-        assert health((NOW, [UNCLEAR, sign_of_life])) == Health()
+        assert health((NOW, [UNCLEAR, sign_of_life])) == DestinationHealth()
 
 
 def test_the_destinations_own_time_is_obeyed_and_not_capped() -> None:
@@ -103,7 +105,7 @@ def test_the_destinations_own_time_is_obeyed_and_not_capped() -> None:
 
 
 def test_probes_come_less_often_but_not_too_seldom() -> None:
-    current, waits, at = Health(), [], NOW
+    current, waits, at = DestinationHealth(), [], NOW
     for _ in range(10):
         current = health((at, [DOWN]), start=current)
         assert current.pause is not None
@@ -125,22 +127,22 @@ def test_calls_on_their_way_when_the_pause_began_do_not_lengthen_it() -> None:
 def test_calls_on_their_way_end_a_pause_only_if_the_destination_did_not_ask_for_it() -> None:
     concluded = health(*[(NOW, [UNCLEAR])] * UNCLEAR_LIMIT)
     assert concluded.pause is not None
-    assert health((NOW + 1, [Delivered()]), start=concluded, took=9) == Health()
+    assert health((NOW + 1, [Delivered()]), start=concluded, took=9) == DestinationHealth()
     asked = health((NOW, [dataclasses.replace(DOWN, after=60.0)]))
     assert health((NOW + 1, [Delivered()]), start=asked, took=9) == asked
-    assert health((NOW + 60, [Delivered()]), start=asked) == Health()
+    assert health((NOW + 60, [Delivered()]), start=asked) == DestinationHealth()
 
 
 def test_a_call_counts_from_when_it_was_taken_up_not_from_when_it_began() -> None:
     asked = health((NOW, [dataclasses.replace(DOWN, after=60.0)]))
-    late = asked.after([Delivered()], Call(NOW + 1, 0.0), SCHEDULE, 0.0, decided_at=NOW - 1)
+    late = asked.after([Delivered()], CallTiming(NOW + 1, 0.0), SCHEDULE, 0.0, decided_at=NOW - 1)
     assert late == asked
 
 
 def test_a_sign_of_life_ends_the_pause() -> None:
     paused = health((NOW, [DOWN]))
-    assert health((NOW + 10, [Delivered()]), start=paused) == Health()
-    assert health((NOW + 10, [REFUSED]), start=paused) == Health()
+    assert health((NOW + 10, [Delivered()]), start=paused) == DestinationHealth()
+    assert health((NOW + 10, [REFUSED]), start=paused) == DestinationHealth()
 
 
 outcomes = st.sampled_from([Delivered(), REFUSED, BUSY, UNCLEAR, DOWN])

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from bridge.delivery import settlement as module
-from bridge.delivery.attempt import Caller
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.settlement import MEMO_LIMIT, NOTE, TEXT_LIMIT, clean_outcome, settle, storable
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.store.interface import Delivery, Lease, Settlement, Store
@@ -100,7 +100,7 @@ async def test_whatever_a_connector_gives_is_an_outcome_for_each_record(answer: 
     connector = FakeConnector()
     connector.answer = lambda _: answer
     batch = [cast("Any", Ready())]
-    outcomes, _ = await Caller().deliver(destination("crm", connector), batch, lambda: NOW, LOG)
+    outcomes, _ = await AttemptRunner().deliver(destination("crm", connector), batch, lambda: NOW, LOG)
     assert [type(each) for each in outcomes] == [Retry]
     assert outcomes[0].reason is Reason.CONNECTOR_ERROR  # type: ignore[union-attr]
 
@@ -189,7 +189,7 @@ async def test_each_engine_keeps_the_outcomes_that_are_cleaned(store: SqlStore) 
     await store.accept([routed("crm") for _ in hostile])
     held = await lease(store)
     rows: list[Delivery] = await store.read("crm", [1, 2, 3])
-    call = retry.Call(NOW, 0.1)
+    call = retry.CallTiming(NOW, 0.1)
     outcomes = [
         retry.decide(row, clean_outcome(each), call, SCHEDULE, 0.0, excused=False)
         for row, each in zip(rows, hostile, strict=True)

@@ -12,7 +12,7 @@ import pytest
 from bridge.config.model import RateLimit
 from bridge.delivery import lane_faults
 from bridge.delivery import supervisor as module
-from bridge.delivery.attempt import Caller
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver
@@ -38,7 +38,7 @@ class Process:
             [destination(name, connector, rate_limit=rate_limit) for name, connector in self.connectors.items()],
         )
         loop = asyncio.get_running_loop()
-        self.lanes = Lanes(lambda: self.config, self.store, loop.time, Caller())
+        self.lanes = Lanes(lambda: self.config, self.store, loop.time, AttemptRunner())
         self.store.on_accepted, self.store.on_changed = self.lanes.wake, self.lanes.change
         self.run = loop.create_task(self.lanes.run())
 

@@ -7,15 +7,15 @@ from email.utils import parsedate_to_datetime
 import pytest
 from aiohttp import web
 
-from bridge.ingress.responses import Answer, Ready
+from bridge.ingress.responses import JsonResponse, PresetResponse
 
 BODY = b'{"status":"success"}'
-READY = Ready(BODY)
+READY = PresetResponse(BODY)
 
 
 async def respond(request: web.BaseRequest) -> web.StreamResponse:
     await request.read()
-    return READY if Ready.suits(request) else Answer(BODY)
+    return READY if PresetResponse.suits(request) else JsonResponse(BODY)
 
 
 @pytest.fixture

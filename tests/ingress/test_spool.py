@@ -116,7 +116,7 @@ async def test_what_was_erased_meanwhile_is_not_moved(rig: Rig, driver: Driver) 
     assert await rig.spool.accept([ann, taken, other]) == [True] * 3
     with driver.engine().begin() as connection:
         tombstones.keep_contacts(connection, [IDENTITY.email_contact("ANN@example.com")], NOW + 1, None)
-        tombstones.keep(connection, [bytes.fromhex(taken.event.id)], None)
+        tombstones.add_tombstones(connection, [bytes.fromhex(taken.event.id)], None)
     with rig.kept._driver.engine().begin() as spool:
         spool.execute(delete(events).where(events.c.id == bytes.fromhex(taken.event.id)))
     rig.store.away = False

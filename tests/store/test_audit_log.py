@@ -34,17 +34,17 @@ async def desk(driver: Driver) -> AsyncIterator[Desk]:
 
 
 async def page(desk: Desk, *asked: Any) -> list[int]:
-    return [each.id for each in await desk.ask(lambda connection: audit_log.page(connection, *asked))]
+    return [each.id for each in await desk.ask(lambda connection: audit_log.list_entries(connection, *asked))]
 
 
 async def test_an_entry_is_kept_as_it_is(store: SqlStore, desk: Desk) -> None:
     assert await store.note(PAUSED, NOW) == 1
-    (kept,) = await desk.ask(audit_log.page)
+    (kept,) = await desk.ask(audit_log.list_entries)
     assert kept == audit_log.AuditRow(
         1, NOW, "pause", "operator", "session", "0123abcd", "10.0.0.5", "lane", "crm", 1, {"was": "running", "of": 3}
     )
     await store.note(Entry(BY_COMMAND, Action.ERASE, count=2), NOW)
-    bare = (await desk.ask(audit_log.page))[0]
+    bare = (await desk.ask(audit_log.list_entries))[0]
     assert (bare.subject, bare.session, bare.address, bare.count, bare.facts) == (None, None, None, 2, {})
 
 
@@ -63,7 +63,7 @@ async def test_an_action_and_its_entry_are_both_there_or_neither(store: SqlStore
 
     def act(connection: Connection, entry: Entry = PAUSED) -> ActionResult:
         commands.pause_lane(connection, "crm", Pause("operator", "moving"))
-        audit_log.keep(connection, entry, NOW)
+        audit_log.add_entry(connection, entry, NOW)
         return ActionResult(("done",), (entry,))
 
     def fail(connection: Connection) -> ActionResult:
@@ -88,7 +88,7 @@ async def test_the_steps_of_an_action_are_counted(store: SqlStore, desk: Desk) -
     await store.note(Entry(BY_COMMAND, Action.DISCARD_ALL, count=0), NOW)
     for _ in range(2):
         await desk.change(lambda connection: audit_log.add(connection, first, 500))
-    assert [each.count for each in await desk.ask(audit_log.page)] == [0, 1_000]
+    assert [each.count for each in await desk.ask(audit_log.list_entries)] == [0, 1_000]
 
 
 async def test_many_are_removed_in_steps_when_their_time_is_over(

@@ -204,7 +204,7 @@ async def test_finds_what_holds_it_in_steps(store: SqlStore, driver: Driver, mon
         while after is not None:
             after = erasure.match_events(connection, ANN, after, found, PersonWords(ANN), IDENTITY)
             steps.append(after)
-        extent = erasure.extent(connection, list(found.sure))
+        extent = erasure.erasure_extent(connection, list(found.sure))
 
     assert steps == [2, 4, 6, None]
     assert list(found.sure) == [1, 3, 5, 6]
@@ -329,7 +329,7 @@ async def test_nothing_is_left_in_the_files_beside_a_serving_process(
     assert in_files(embedded)
 
     erase_all(embedded)
-    assert erasure.clean(SqliteDriver(embedded_url(embedded)), ANN.spellings) is Remains.NOTHING
+    assert erasure.scrub_files(SqliteDriver(embedded_url(embedded)), ANN.spellings) is Remains.NOTHING
 
     assert in_files(embedded) == []
     assert await embedded_store.accept([routed("crm"), other]) == [True, False]
@@ -351,11 +351,11 @@ async def test_a_large_file_is_not_rewritten_while_it_is_served(
     assert in_files(embedded)
 
     embedded.lock()
-    assert erasure.clean(SqliteDriver(embedded_url(embedded)), ANN.spellings) is Remains.PAGES
+    assert erasure.scrub_files(SqliteDriver(embedded_url(embedded)), ANN.spellings) is Remains.PAGES
     assert in_files(embedded)
     embedded.unlock()
 
-    assert erasure.clean(embedded, ANN.spellings) is Remains.NOTHING
+    assert erasure.scrub_files(embedded, ANN.spellings) is Remains.NOTHING
     assert in_files(embedded) == []
 
 
@@ -369,9 +369,9 @@ async def test_a_log_that_somebody_reads_is_told_of(
     reader.execute("SELECT count(*) FROM events").fetchone()
     erase_all(embedded)
 
-    assert erasure.clean(embedded, ANN.spellings) is Remains.LOG
+    assert erasure.scrub_files(embedded, ANN.spellings) is Remains.LOG
     reader.close()
-    assert erasure.clean(embedded, ANN.spellings) is Remains.NOTHING
+    assert erasure.scrub_files(embedded, ANN.spellings) is Remains.NOTHING
     assert in_files(embedded) == []
 
 

@@ -33,7 +33,7 @@ async def desk(driver: Driver) -> AsyncIterator[Desk]:
 async def settle(store: SqlStore, outcomes: dict[int, Outcome]) -> None:
     lease = (await store.claim("lane", ["crm"], NOW, 1e9))["crm"]
     for delivery in await store.read("crm", list(outcomes)):
-        call = retry.Call(NOW, 1.0)
+        call = retry.CallTiming(NOW, 1.0)
         settled = retry.decide(delivery, outcomes[delivery.id], call, SCHEDULE, 0.0, excused=False)
         await store.settle(lease, [settled])
 

@@ -203,7 +203,7 @@ class StoreModel(RuleBasedStateMachine):
         read = self.run(self.store.read(name, [each.id for each in due]))
         assert [each.id for each in read] == [each.id for each in due]
         assert [each.payload for each in read] == [self.known[each.event_id].event.payload for each in read]
-        call = retry.Call(self.now, 0.0)
+        call = retry.CallTiming(self.now, 0.0)
         settled = [retry.decide(each, outcome, call, SCHEDULE, 0.0, excused=False) for each in read]
         if settled and lease.fence != self.fences[name]:
             with pytest.raises(LeaseLostError):

@@ -136,7 +136,7 @@ async def test_a_serving_process_removes_what_is_old(
     await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
     await store.quarantine(request(2, NOW - 1), IDENTITY)
     with driver.engine().begin() as connection:
-        tombstones.keep(connection, [b"1" * 16], NOW - 1)
+        tombstones.add_tombstones(connection, [b"1" * 16], NOW - 1)
 
     with pytest.raises(asyncio.CancelledError):
         await pruner.prune_for_ever(lambda: config([]), store, Clock())

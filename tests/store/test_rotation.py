@@ -12,7 +12,7 @@ from bridge.store import commands, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_keys
 from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedRequest, RoutedEvent
-from bridge.store.queries import delivery_story, payload, quarantined
+from bridge.store.queries import delivery_details, payload, quarantined
 from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.sql import SqlStore
@@ -119,7 +119,7 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
         (seq,) = connection.execute(select(events.c.seq)).scalars()
         assert payload(connection, seq).startswith(b"{")
         first, second = connection.execute(select(deliveries.c.id).order_by(deliveries.c.id)).scalars()
-        story, other = delivery_story(connection, first), delivery_story(connection, second)
+        story, other = delivery_details(connection, first), delivery_details(connection, second)
         assert story is not None
         assert other is not None
         assert (story.detail, story.warning, story.remote_url, story.memo["n"], story.tries[0].detail) == (SAID,) * 5

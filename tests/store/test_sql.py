@@ -226,7 +226,7 @@ async def test_counts_what_is_not_delivered(store: SqlStore) -> None:
 async def test_an_event_counts_as_delivered_only_if_it_is_known(store: SqlStore, driver: Driver) -> None:
     unknown, erased, none = routed("crm"), routed("crm", SessionID=2), routed(SessionID=3)
     with driver.engine().begin() as connection:
-        tombstones.keep(connection, [bytes.fromhex(erased.event.id)], None)
+        tombstones.add_tombstones(connection, [bytes.fromhex(erased.event.id)], None)
     assert await store.accept([erased, none]) == [False, True]
     assert await store.undelivered([unknown.event.id]) == 1
     assert await store.undelivered([erased.event.id]) == 0
@@ -234,7 +234,7 @@ async def test_an_event_counts_as_delivered_only_if_it_is_known(store: SqlStore,
     assert await store.undelivered([each.event.id for each in (unknown, erased, none)]) == 1
     with driver.engine().begin() as connection:
         # An erasure leaves its tombstones before it takes the rows.
-        tombstones.keep(connection, [bytes.fromhex(none.event.id)], None)
+        tombstones.add_tombstones(connection, [bytes.fromhex(none.event.id)], None)
     assert await store.undelivered([unknown.event.id, none.event.id]) == 1
 
 

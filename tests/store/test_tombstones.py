@@ -28,7 +28,7 @@ def test_a_tombstone_stands_as_long_as_a_captured_request_is_good() -> None:
 async def test_an_erased_event_is_not_kept_again(store: SqlStore, driver: Driver) -> None:
     erased, other = routed("crm", "mail"), routed("crm")
     with driver.engine().begin() as connection:
-        tombstones.keep(connection, [bytes.fromhex(erased.event.id)], NOW)
+        tombstones.add_tombstones(connection, [bytes.fromhex(erased.event.id)], NOW)
 
     assert await store.accept([other, erased]) == [True, False]
 
@@ -60,9 +60,9 @@ async def test_they_are_pruned_when_they_are_over(
     monkeypatch.setattr(tombstones, "STEP", 2)
     ids = [bytes([number]) * 16 for number in range(4)]
     with driver.engine().begin() as connection:
-        tombstones.keep(connection, ids[:3], NOW)
-        tombstones.keep(connection, ids[2:3], None)
-        tombstones.keep(connection, ids[2:], NOW)
+        tombstones.add_tombstones(connection, ids[:3], NOW)
+        tombstones.add_tombstones(connection, ids[2:3], None)
+        tombstones.add_tombstones(connection, ids[2:], NOW)
         tombstones.keep_contacts(connection, [1, 2], NOW, NOW)
         tombstones.keep_contacts(connection, [2], NOW + 5, NOW + 9)
 

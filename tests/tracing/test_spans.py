@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.delivery.batching import Ready
+from bridge.delivery.batching import BatchItem
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Delivery, RoutedEvent
 from bridge.store.sql import SqlStore
@@ -170,7 +170,7 @@ async def test_a_call_that_is_cut_off_is_shown(monkeypatch: pytest.MonkeyPatch) 
         tracing = Spans()
         caller = tracing.caller(lambda *_: None)
         call = asyncio.create_task(
-            caller.deliver(destination("crm", connector), [Ready(delivery, record, NOW)], Clock(), None)
+            caller.deliver(destination("crm", connector), [BatchItem(delivery, record, NOW)], Clock(), None)
         )
         await called.wait()
         call.cancel()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.delivery.attempt import Caller
+from bridge.delivery.attempt import AttemptRunner
 from bridge.telemetry.switch import Tracing, begin
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
@@ -91,4 +91,4 @@ async def test_where_nobody_asks_everything_is_as_it_was() -> None:
     given = object()
     methods: list[Callable[[Any], Any]] = [tracing.answer, tracing.received, tracing.intake]
     assert all(method(given) is given for method in methods)
-    assert type(tracing.caller(lambda *_: None)) is Caller
+    assert type(tracing.caller(lambda *_: None)) is AttemptRunner

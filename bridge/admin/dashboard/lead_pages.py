@@ -19,7 +19,7 @@ from bridge.errors import NotFoundError
 from bridge.event import EventState
 from bridge.operations import events
 from bridge.operations.audit import Action, Subject
-from bridge.operations.dry_run import FEWER, Allowance, DryRun, dry_run
+from bridge.operations.dry_run import FEWER, DryRun, PageBudget, dry_run
 from bridge.operations.masking import Audience, personal
 from bridge.store import queries
 from bridge.store.interface import Delivery, DeliveryState
@@ -108,7 +108,7 @@ class LeadPages:
         except RefusedError:
             return None
         try:
-            return (await self._api.desk.ask(partial(events.find, beginning=beginning))).id
+            return (await self._api.desk.ask(partial(events.find_event, beginning=beginning))).id
         except NotFoundError:
             return None
 
@@ -179,12 +179,12 @@ class LeadPages:
 def _shown(
     event: EventRow,
     payload: bytes,
-    stories: Sequence[queries.DeliveryStory],
+    stories: Sequence[queries.DeliveryDetails],
     config: Config,
     audience: Audience,
 ) -> Shown:
     """Show an event and its deliveries, within what one page may hold. For a thread: a lead can be large."""
-    allowance, known = Allowance(), personal(payload)
+    allowance, known = PageBudget(), personal(payload)
     value = rows.payload_value(payload, reveal=audience.reveal)
     facts = allowance.facts(value if isinstance(value, dict) else {"": value})
     told = [
@@ -195,11 +195,11 @@ def _shown(
 
 def _told(
     shown: schemas.DeliveryStory,
-    story: queries.DeliveryStory,
+    story: queries.DeliveryDetails,
     event: EventRow,
     payload: bytes,
     config: Config,
-    allowance: Allowance,
+    allowance: PageBudget,
 ) -> Told:
     row = story.row
     delivery = Delivery(

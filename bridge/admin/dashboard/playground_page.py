@@ -59,7 +59,7 @@ class PlaygroundPage:
         text = form.get("yaml", "")
         try:
             tried = await self._dry_runs.attempt(
-                partial(playground.attempt, self._files(), place, text, payload, self._clock())
+                partial(playground.run_trial, self._files(), place, text, payload, self._clock())
             )
         except UnansweredError:
             raise

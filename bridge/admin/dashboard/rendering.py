@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
 from bridge.operations.event_dry_run import json_text
-from bridge.operations.masking import meaning
+from bridge.operations.masking import reason_text
 
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
 _FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -34,7 +34,7 @@ class Rendering:
         self._environment.filters["clock"] = clock
         self._environment.filters["as_json"] = json_text
         self._environment.filters["older"] = older
-        self._environment.filters["meaning"] = meaning
+        self._environment.filters["meaning"] = reason_text
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
         self._files = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES

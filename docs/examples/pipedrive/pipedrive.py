@@ -31,7 +31,7 @@ from connectors.base import (
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.settings import NetworkSettings
 
 TITLE = "title"
@@ -66,7 +66,7 @@ class Pipedrive(Connector):
             raise SettingError(("base_url",), str(error)) from None
         self._persons = base / "api" / "v2" / "persons"
         self._leads = base / "api" / "v1" / "leads"
-        self._session = Session(settings, context)
+        self._session = HttpSession(settings, context)
         self._api = JsonApi(self._session, Secrets(token), context.now, headers={"x-api-token": token})
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:

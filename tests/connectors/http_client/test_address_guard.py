@@ -19,7 +19,7 @@ from connectors.http_client.address_guard import (
     reach,
 )
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.settings import NetworkSettings
 from connectors.testing import Sandbox
 from tests.connectors.building import answers, connector, context, raw_server
@@ -167,7 +167,7 @@ class Names(AbstractResolver):
 
 
 async def send(url: str, resolver: AbstractResolver | None = None, **settings: Any) -> Answer | Failure:
-    session = Session(NetworkSettings.model_validate(settings), context(), resolver=resolver)
+    session = HttpSession(NetworkSettings.model_validate(settings), context(), resolver=resolver)
     try:
         return await session.send("POST", URL(url), {}, b"{}")
     finally:

@@ -11,7 +11,7 @@ from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import Secrets
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.testing import Fault, Sandbox
 from connectors.testing.expressions import PlainExpressions
 from tests.connectors.building import NOW, context
@@ -19,8 +19,8 @@ from tests.connectors.building import NOW, context
 SECRET = "token-of-the-api"
 
 
-def api(session: Session | None = None, **options: Any) -> JsonApi:
-    made = session or Session(HttpSettings(url="http://127.0.0.1:9", allow_private=True), context())
+def api(session: HttpSession | None = None, **options: Any) -> JsonApi:
+    made = session or HttpSession(HttpSettings(url="http://127.0.0.1:9", allow_private=True), context())
     return JsonApi(made, Secrets(SECRET), lambda: NOW, **options)
 
 
@@ -89,7 +89,7 @@ def test_a_success_that_is_no_json_is_unclear() -> None:
 
 async def test_what_json_does_not_have_is_not_sent() -> None:
     async with Sandbox() as crm:
-        session = Session(HttpSettings(url=crm.url, allow_private=True), context())
+        session = HttpSession(HttpSettings(url=crm.url, allow_private=True), context())
         read = outcome(await api(session).call("POST", URL(crm.url), {"email": 2**70}))
         await session.close()
     assert (type(read), read.reason) == (Rejected, Reason.MAPPING)
@@ -98,7 +98,7 @@ async def test_what_json_does_not_have_is_not_sent() -> None:
 
 async def test_headers_and_document_arrive() -> None:
     async with Sandbox(authorization="Bearer x") as crm:
-        session = Session(HttpSettings(url=crm.url, allow_private=True), context())
+        session = HttpSession(HttpSettings(url=crm.url, allow_private=True), context())
         calls = api(session, headers={"Authorization": "Bearer x"})
         reply = await calls.call("POST", URL(crm.url), {"email": "a@b.co"}, {"X-Trace": "7"})
         crm.faults.next(Fault.disconnects(written=False))

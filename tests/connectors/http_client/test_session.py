@@ -14,7 +14,7 @@ from yarl import URL
 
 from connectors.base import Blame, Reason
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.session import Session
+from connectors.http_client.session import HttpSession
 from connectors.http_client.settings import NetworkSettings
 from connectors.testing import Fault, Sandbox
 from tests.connectors.building import Behaviour, answers, context, raw_server, sends
@@ -24,12 +24,12 @@ from tests.connectors.http_client.test_address_guard import Names
 @asynccontextmanager
 async def session(
     resolver: AbstractResolver | None = None, slept: list[float] | None = None, within: float = 5.0, **settings: Any
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[HttpSession]:
     async def sleep(seconds: float) -> None:
         if slept is not None:
             slept.append(seconds)
 
-    made = Session(
+    made = HttpSession(
         NetworkSettings.model_validate({"allow_private": True, **settings}),
         context(timeout=within),
         resolver=resolver,
@@ -352,7 +352,7 @@ async def test_a_call_that_is_cancelled_ends_at_once_and_the_session_goes_on(crm
 
 
 async def test_nothing_is_opened_before_the_first_call_and_closing_twice_is_fine() -> None:
-    made = Session(NetworkSettings(), context())
+    made = HttpSession(NetworkSettings(), context())
     await made.close()
     await made.close()
     with pytest.raises(RuntimeError, match="closed"):

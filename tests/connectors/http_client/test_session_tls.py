@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from yarl import URL
 
 from connectors.base import Blame, Delivered, Reason
-from connectors.http_client.answer import Answer, Failure, failure
-from connectors.http_client.session import Session
+from connectors.http_client.answer import Answer, Failure, network_failure
+from connectors.http_client.session import HttpSession
 from connectors.http_client.settings import NetworkSettings
 from connectors.testing import Sandbox
 from tests.connectors.building import Certificates, answers, context, deliver, raw_server
@@ -26,7 +26,7 @@ async def no_sleep(_: float) -> None:
 
 async def send(url: str, **tls: Any) -> Answer | Failure:
     settings = NetworkSettings.model_validate({"allow_private": True, "tls": tls or None})
-    session = Session(settings, context(), sleep=no_sleep)
+    session = HttpSession(settings, context(), sleep=no_sleep)
     try:
         return await session.send("POST", URL(url), {}, b"{}")
     finally:
@@ -66,7 +66,7 @@ async def test_and_not_trusted_else(certificates: Certificates) -> None:
 
 async def test_the_name_in_the_certificate_must_be_right(certificates: Certificates) -> None:
     settings = NetworkSettings.model_validate({"allow_private": True, "tls": {"ca": certificates.ca}})
-    session = Session(settings, context(), resolver=Names("127.0.0.1"), sleep=no_sleep)
+    session = HttpSession(settings, context(), resolver=Names("127.0.0.1"), sleep=no_sleep)
     async with raw_server(answers(b"200 OK"), certificates.server_context()) as raw:
         result = await session.send("POST", URL(f"https://crm.internal:{raw.port}/"), {}, b"{}")
         await session.close()
@@ -103,7 +103,7 @@ async def test_in_tls_1_3_the_handshake_is_over_before_the_refusal_comes(certifi
 def test_a_refusal_that_is_read_in_time_is_the_destinations_trouble() -> None:
     fault = ClientOSError(1, "alert")
     fault.__cause__ = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]")
-    assert "client certificate" in detail(failure(fault, URL("https://crm.example/")))
+    assert "client certificate" in detail(network_failure(fault, URL("https://crm.example/")))
 
 
 async def test_a_server_without_tls_is_no_tls() -> None:
@@ -157,7 +157,7 @@ async def test_files_that_come_later_are_found(certificates: Certificates, tmp_p
     late = tmp_path / "ca.pem"
     async with Sandbox(tls=certificates.server_context()) as crm:
         settings = NetworkSettings.model_validate({"allow_private": True, "tls": {"ca": str(late)}})
-        session = Session(settings, context())
+        session = HttpSession(settings, context())
         assert "cannot be read" in detail(await session.send("POST", URL(crm.url), {}, b"{}"))
         late.write_bytes(certificates.ca.read_bytes())
         assert isinstance(await session.send("POST", URL(crm.url), {}, b"{}"), Answer)

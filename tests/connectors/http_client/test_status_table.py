@@ -9,7 +9,15 @@ from multidict import CIMultiDict
 
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.http import HttpConnector
-from connectors.http_client.status_table import STATUSES, CallTraits, classify, meaning, retry_after, shorten, words_in
+from connectors.http_client.status_table import (
+    STATUSES,
+    CallTraits,
+    classify,
+    retry_after,
+    shorten,
+    status_meaning,
+    words_in,
+)
 from tests.connectors.building import NOW, connector, raw_server, record, sends
 
 # Written down a second time, by what an operator will see, so that a slip in the table is noticed.
@@ -66,7 +74,7 @@ def test_every_status(status: int) -> None:
         return
     kind, reason, blame = EXPECTED.get(status) or BY_CLASS[status // 100]
     assert (type(outcome), outcome.reason, outcome.blame) == (kind, reason, blame)
-    assert outcome.detail == f"it answered {status}: {meaning(status).why}"
+    assert outcome.detail == f"it answered {status}: {status_meaning(status).why}"
 
 
 def test_the_table_and_this_test_name_the_same_statuses() -> None:

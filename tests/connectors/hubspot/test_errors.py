@@ -10,7 +10,7 @@ from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
-    Page,
+    ActivityPage,
     Stored,
     read_associated,
     read_batch,
@@ -209,7 +209,7 @@ NONE = {"subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND", "context": {"fr
 def test_associations_are_of_those_that_are_named(document: dict[str, Any], told: tuple[Any, ...]) -> None:
     pages = read_associated(answer(document), ["1", "2"])
     assert isinstance(pages, dict)
-    assert tuple(each.ids if isinstance(each, Page) else None for each in pages.values()) == told
+    assert tuple(each.ids if isinstance(each, ActivityPage) else None for each in pages.values()) == told
 
 
 @given(JSON)

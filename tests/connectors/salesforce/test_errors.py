@@ -10,7 +10,7 @@ from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import (
-    Kind,
+    ErrorKind,
     SalesforceProblem,
     call_outcome,
     is_refusal,
@@ -131,7 +131,7 @@ def test_the_first_cause_counts() -> None:
     assert worse.words == "REQUIRED_FIELD_MISSING: Required fields are missing [Company]"
     only = read_salesforce_problem([halted], 400, SECRETS)
     assert only is not None
-    assert only.kind is Kind.HALTED
+    assert only.kind is ErrorKind.HALTED
 
 
 def test_secrets_are_masked_in_its_words() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from bridge.delivery.quota import Allowance, quota_allowance
+from bridge.delivery.quota import QuotaHold, quota_hold
 from connectors.base import Blame, Delivered, Retry
 from connectors.salesforce.client import SalesforceQuotas
 from connectors.testing.salesforce import SalesforceSandbox
@@ -75,12 +75,12 @@ async def test_new_leads_go_on_past_the_days_limit_where_the_org_goes_on() -> No
         for _ in range(2):
             (outcome,) = await target.deliver([record()])
             assert isinstance(outcome, Delivered)
-            assert quota_allowance(target.quotas()) == Allowance(nothing_until=0.0, retries_until=NOW + 900)
+            assert quota_hold(target.quotas()) == QuotaHold(nothing_until=0.0, retries_until=NOW + 900)
         org.limits.burst_hours = 0
         (outcome,) = await target.deliver([record()])
         await target.close()
     assert isinstance(outcome, Retry)
-    assert quota_allowance(target.quotas()).nothing_until == NOW + 900
+    assert quota_hold(target.quotas()).nothing_until == NOW + 900
 
 
 async def test_the_apps_own_quota_holds_the_lane() -> None:
@@ -93,7 +93,7 @@ async def test_the_apps_own_quota_holds_the_lane() -> None:
             ("daily", 99_998),
             ("daily of the app", 0),
         ]
-        assert quota_allowance(target.quotas()).nothing_until == NOW + 900
+        assert quota_hold(target.quotas()).nothing_until == NOW + 900
         (outcome,) = await target.deliver([record()])
         await target.close()
     assert isinstance(outcome, Retry)

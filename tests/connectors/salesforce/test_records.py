@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from connectors.base import Reason, Record, Rejected
 from connectors.event_text import Sources
 from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, append_texts, body, cut, external_key, units
-from connectors.salesforce.schema import Shape, read_shape
+from connectors.salesforce.schema import ObjectSchema, read_shape
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
 from tests.connectors.building import context
@@ -18,20 +18,20 @@ from tests.connectors.salesforce.building import KEY, appointment, record, route
 LEAD = standard_objects(Field(name=KEY, length=60, external_id=True, unique=True), {}, on_activities=False)["Lead"]
 
 
-def shape(**changes: Any) -> Shape:
+def shape(**changes: Any) -> ObjectSchema:
     described = {**LEAD.describe("68.0"), **changes}
     made = read_shape(described)
     assert made is not None
     return made
 
 
-def row(made: Record, known: Shape | None = None) -> Row:
+def row(made: Record, known: ObjectSchema | None = None) -> Row:
     found = Rows(Sources(context())).row(made, known)
     assert isinstance(found, Row), found
     return found
 
 
-def fields(made: Record, existing: Existing | None = None, known: Shape | None = None) -> dict[str, Any]:
+def fields(made: Record, existing: Existing | None = None, known: ObjectSchema | None = None) -> dict[str, Any]:
     return body(row(made, known), existing, known)[0]
 
 

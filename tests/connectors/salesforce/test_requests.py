@@ -18,7 +18,7 @@ from connectors.salesforce.answers import (
     read_rows,
     read_write,
 )
-from connectors.salesforce.errors import Kind, SalesforceProblem
+from connectors.salesforce.errors import ErrorKind, SalesforceProblem
 from connectors.salesforce.records import Existing, Row
 from connectors.salesforce.requests import (
     SalesforceActivity,
@@ -164,7 +164,7 @@ def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
     errors = [{"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": "rolled back", "fields": []}]
     (verdict,) = read_rows(answer([{"id": "00QA", "success": False, "errors": errors}]), 1, SECRETS)
     assert isinstance(verdict, SalesforceProblem)
-    assert verdict.kind is Kind.HALTED
+    assert verdict.kind is ErrorKind.HALTED
 
 
 @pytest.mark.parametrize(
