@@ -5,6 +5,7 @@ it names who is to blame (`Blame`). The bridge alone decides when to retry, when
 same way for all connectors.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
 
 ResultT = TypeVar("ResultT")
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 __all__ = [
     "Blame",
@@ -46,8 +48,17 @@ __all__ = [
     "Vault",
     "VaultError",
     "on_exchange",
+    "parse_size",
     "run_inline",
 ]
+
+
+def parse_size(text: object) -> int:
+    """Return a size such as `512B`, `256KiB`, `1MiB`, `1GiB` in bytes. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9}) ?(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
+    if not match or not int(match[1]):
+        raise ValueError("must be a size such as 256KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
 
 
 class DestinationSettings(BaseModel):

@@ -19,9 +19,9 @@ from bridge.config.units import (
     PositiveDuration,
     parse_address,
     parse_duration,
-    parse_size,
 )
 from bridge.mapping.mapping import FieldForm
+from connectors.base import parse_size
 
 _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}

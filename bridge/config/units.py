@@ -6,11 +6,10 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from bridge.config.model import ListenAddress
+from connectors.base import parse_size
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|m|h|d)", re.ASCII)
-_SIZE: Final = re.compile(r"(\d{1,9}) ?(B|KiB|MiB|GiB)", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s\[\]:/@]*)):(?P<port>\d{1,5})", re.ASCII)
 _PORTS: Final = 65_536
 
@@ -23,14 +22,6 @@ def parse_duration(text: object) -> float:
     if text == 0 and not isinstance(text, bool):
         return 0.0
     raise ValueError("must be a duration such as 30s, 5m, 12h or 30d")
-
-
-def parse_size(text: object) -> int:
-    """Return a size such as `512B`, `256KiB`, `1MiB`, `1GiB` in bytes. Raises ValueError."""
-    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
-    if not match or not int(match[1]):
-        raise ValueError("must be a size such as 256KiB or 1MiB")
-    return int(match[1]) * _BYTES[match[2]]
 
 
 def parse_address(text: object) -> ListenAddress:

@@ -1,35 +1,18 @@
 """Network settings that connectors share, as a base of their own settings."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
-from connectors.base import DestinationSettings
-
-_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-_SIZE = re.compile(r"(\d{1,12})\s*(|B|KiB|MiB|GiB)", re.ASCII)
-
-
-def parse_size(value: object) -> object:
-    """Return a size such as `256KiB` or `1MiB` in bytes; a whole number is returned unchanged.
-
-    Raises:
-        ValueError: the text is not a size.
-    """
-    if not isinstance(value, str):
-        return value
-    found = _SIZE.fullmatch(value.strip())
-    if not found:
-        raise ValueError("must be a size such as 256KiB or 1MiB")
-    return int(found[1]) * _UNITS[found[2]]
-
+from connectors.base import DestinationSettings, parse_size
 
 Size = Annotated[
     int,
-    BeforeValidator(parse_size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _SIZE.pattern}]}),
+    BeforeValidator(lambda value: parse_size(value) if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$"}]}
+    ),
 ]
 """Number of bytes; written as a number, or as `256KiB`, `1MiB`."""
 
