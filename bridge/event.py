@@ -120,7 +120,7 @@ class Event(NamedTuple):
         return f"Event(id={self.id!r}, state={self.state.value!r})"
 
 
-def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def decode(body: bytes) -> Any:
     """Return the value of JSON; raise ValueError for texts that JavaScript's JSON.parse refuses too.
 
     orjson reads nearly everything. Texts that only JavaScript accepts (a lone surrogate from a text that was cut inside
@@ -133,7 +133,7 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
         return _encodable(javascript_json.parse(body))
 
 
-def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSON value
+def fields_of(document: Any) -> dict[str, Any] | None:
     """Return the sender's ten fields of a document, unknown ones as `""`; None if it is no object of plain values.
 
     Fields that the vendor adds later stay in the payload only.
@@ -151,7 +151,7 @@ def fields_of(document: Any) -> dict[str, Any] | None:  # noqa: ANN401 - any JSO
     return fields
 
 
-def text_of(document: Any, name: str) -> str:  # noqa: ANN401 - any JSON value
+def text_of(document: Any, name: str) -> str:
     """Return one of the fields as text, whatever the others are; `""` if it is missing or no plain value.
 
     Takes a fraction of the time of `fields_of`, for thousands of documents.
@@ -178,7 +178,7 @@ def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> 
     )
 
 
-def serial_number(document: Any) -> str | None:  # noqa: ANN401 - any JSON value
+def serial_number(document: Any) -> str | None:
     """Return the chatbot's serial number in a document, trimmed; None if there is none."""
     if not isinstance(document, dict):
         return None
@@ -191,13 +191,13 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON scalar
+def _plain(value: Any) -> Any:
     if value is None:
         return ""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):

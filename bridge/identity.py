@@ -86,7 +86,7 @@ class Identity:
         hashed.update(orjson.dumps(parts))
         return _created(created[:19]) + hashed.hexdigest()
 
-    def unrecognised_id(self, payload: bytes, document: Any) -> str:  # noqa: ANN401 - any JSON value
+    def unrecognised_id(self, payload: bytes, document: Any) -> str:
         """Return the id of an event that is not recognised: equal where the canonical JSON (or else the bytes) is."""
         hashed = self._unrecognised.copy()
         hashed.update(payload if document is None else javascript_json.stringify(document, sort_keys=True))
@@ -150,5 +150,5 @@ def _digits(text: str) -> str:
     return text.encode("ascii", "ignore").translate(None, _NO_DIGITS).decode()
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - a JSON scalar
+def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else str(value)

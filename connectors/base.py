@@ -330,8 +330,7 @@ class Connector(ABC):
     may override it. None if there is no such limit, or none is known."""
 
     @abstractmethod
-    def __init__(self, settings: Any, context: Context) -> None:  # noqa: ANN401 - each connector names its own model
-        ...
+    def __init__(self, settings: Any, context: Context) -> None: ...
 
     def open(self, vault: Vault) -> None:  # noqa: B027 - most connectors keep nothing
         """Receive the vault, in which secrets that change are stored.
@@ -346,7 +345,7 @@ class Connector(ABC):
         """
         return ()
 
-    def check_route(self, settings: Any, fields: Sequence[str]) -> None:  # noqa: ANN401, B027 - its own route model
+    def check_route(self, settings: Any, fields: Sequence[str]) -> None:  # noqa: B027 - its own route model
         """Raise `SettingError` for mistakes that the types of the settings cannot catch, such as a broken template.
 
         `fields` are the names that the route maps, in order. A path that begins with `fields` leads to one of them.
@@ -359,7 +358,7 @@ class Connector(ABC):
         """Return True if `deliver` may receive more than one record under these settings."""
         return self.max_batch > 1
 
-    def batch_group(self, record: Record) -> Hashable:  # noqa: ARG002 - most connectors have one group
+    def batch_group(self, record: Record) -> Hashable:
         """Return the group of a record. Only records of equal groups share a call (for example, the same object)."""
         return None
 
@@ -382,7 +381,7 @@ class Connector(ABC):
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request that `deliver` would send, without sending it. Secrets are masked."""
 
-    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - sends no request
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Ask the destination whether it would accept the records of its routes.
 
         Check that it is reachable and accepts the credentials, and that it knows the fields: names, types, lengths,

@@ -61,7 +61,7 @@ class _Deferred(TyperCommand):
         info_name: str | None,
         args: list[str],
         parent: "Context | None" = None,
-        **extra: Any,  # noqa: ANN401 - handed on as it came
+        **extra: Any,
     ) -> "Context":
         """Parse the arguments as the real command does, which the context then carries."""
         command = get_command(importlib.import_module(f"bridge.cli.{self.name}").app)
@@ -71,12 +71,12 @@ class _Deferred(TyperCommand):
 class Commands(TyperGroup):
     """The commands of `leadbridge`. An error for a person becomes one line and exit status 1."""
 
-    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - handed on as they came
+    def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, line in COMMANDS.items():
             self.add_command(_Deferred(name, help=line, rich_markup_mode=None))
 
-    def invoke(self, ctx: "Context") -> Any:  # noqa: ANN401 - whatever a command returns
+    def invoke(self, ctx: "Context") -> Any:
         """Run the command that is asked for."""
         try:
             return super().invoke(ctx)
@@ -91,7 +91,7 @@ app = output.application(cls=Commands, add_completion=True, no_args_is_help=True
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - how Typer calls it
     if not asked:
         return
-    from importlib import metadata  # noqa: PLC0415 - costs more than the rest of the start
+    from importlib import metadata  # costs more than the rest of the start
 
     try:
         output.say(f"leadbridge {metadata.version('leadbridge')}")

@@ -58,7 +58,7 @@ def check(
 
 def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:
     """Ask the destinations; return the findings, and a line for each good destination (with JSON a row)."""
-    from bridge.operations.store_access import CommandVault  # noqa: PLC0415 - SQLAlchemy, a fifth of the time of a check without it
+    from bridge.operations.store_access import CommandVault  # SQLAlchemy, a fifth of the time of a check without it
 
     with output.waiting() as show:
         count = len(config.destinations)

@@ -217,7 +217,7 @@ async def _until_delivered(stage: Stage) -> None:
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415 - one look, so that the addresses can be shown before anything listens
+    import socket  # one look, so that the addresses can be shown before anything listens
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -277,5 +277,5 @@ def of_salesforce(stage: Stage) -> list[Row]:
     return rows
 
 
-def _name(fields: Any, *parts: str) -> str:  # noqa: ANN401 - a record's fields, of either CRM
+def _name(fields: Any, *parts: str) -> str:
     return " ".join(filter(None, (fields.get(part) for part in parts)))

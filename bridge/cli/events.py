@@ -83,7 +83,7 @@ def _show(story: EventDetails, *, as_json: bool) -> None:
         _show_text(story.row, value, story.deliveries)
 
 
-def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:  # noqa: ANN401 - any JSON value
+def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:
     output.show_facts({name: fact for name, fact in event_shape(event) if name != "deliveries"})
     output.say()
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))

@@ -74,7 +74,7 @@ def explain(
             raise typer.BadParameter("--against and --chatbot go with --stored N")
         finding = _explain(given, as_json=json)
     else:
-        from bridge.cli import stored  # noqa: PLC0415 - SQLAlchemy, which nothing else here needs
+        from bridge.cli import stored  # SQLAlchemy, which nothing else here needs
 
         asked = stored.Asked(stored_events, chatbot, _only_path(given), against)
         finding = stored.compare(asked, as_json=json)

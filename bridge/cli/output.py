@@ -78,7 +78,7 @@ def visible(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def write_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+def write_json(value: Any) -> None:
     """Write a JSON document to standard output, as UTF-8."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     # A lone surrogate cannot be written as UTF-8, and JSON leaves these controls to the terminal.
@@ -92,8 +92,8 @@ def waiting() -> Iterator[Callable[[str], None]]:
     if not sys.stdout.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.text import Text  # noqa: PLC0415 - see above
+    from rich.console import Console  # only a terminal needs it
+    from rich.text import Text
 
     with Console().status("") as status:
         yield lambda text: status.update(Text(visible(text)))
@@ -124,10 +124,10 @@ def show_columns(lines: Sequence[Sequence[str]], indent: str = "") -> None:
 
 
 def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only a terminal needs it
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415 - see above
-    from rich.text import Text  # noqa: PLC0415 - see above
+    from rich.box import SIMPLE_HEAD  # only a terminal needs it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
@@ -154,7 +154,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

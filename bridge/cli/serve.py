@@ -43,7 +43,7 @@ def serve(
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop's event loop if uvloop is installed, else None, which means Python's own."""
     try:
-        import uvloop  # noqa: PLC0415 - not there on every platform
+        import uvloop  # not there on every platform
     except ImportError:
         return None
     return uvloop.new_event_loop

@@ -279,7 +279,7 @@ def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     return {"description": description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
 
 
-def _editor_form(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def _editor_form(schema: Any) -> Any:
     """Return a schema without the parts that editors ignore, extended by other accepted forms of its values."""
     if isinstance(schema, list):
         return [_editor_form(each) for each in schema]

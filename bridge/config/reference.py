@@ -98,7 +98,7 @@ def _example(schema: JsonSchema) -> str:
     return ""
 
 
-def _value(value: Any) -> str:  # noqa: ANN401 - JSON
+def _value(value: Any) -> str:
     """Return a value as YAML; empty for no value."""
     if value in (None, []) or isinstance(value, dict):
         return ""

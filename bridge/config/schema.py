@@ -37,7 +37,7 @@ def _as_written(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:  # noqa: ANN401 - a pydantic field
+def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:
     """Return a field with a parsed default that the JSON Schema shows as written."""
     return Field(
         default=parse(default), description=description, examples=[example], json_schema_extra={"default": default}
@@ -207,7 +207,7 @@ class RetryPart(StrictModel):
 
     @field_validator("max")
     @classmethod
-    def _check_max(cls, longest: float, info: Any) -> float:  # noqa: ANN401 - pydantic's own
+    def _check_max(cls, longest: float, info: Any) -> float:
         if longest < info.data.get("initial", 0):
             raise ValueError("must not be shorter than `initial`")
         return longest

@@ -122,7 +122,7 @@ class _Composer:
             )
         return node
 
-    def _node(self, event: Any, path: ConfigPath) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+    def _node(self, event: Any, path: ConfigPath) -> Node:
         self.path = path
         place = self._place(event)
         self._spend(1, place)
@@ -148,14 +148,14 @@ class _Composer:
         if self._left < 0:
             raise _UnreadableError(place, f"has more than {_NODE_LIMIT:,} values: split the file")
 
-    def _alias(self, event: Any, place: Position) -> Node:  # noqa: ANN401 - PyYAML's events have no types
+    def _alias(self, event: Any, place: Position) -> Node:
         if event.anchor not in self._anchors:
             raise _UnreadableError(place, f"there is no complete `&{event.anchor[:40]}` above this alias")
         node, size = self._anchors[event.anchor]
         self._spend(size, place)
         return node
 
-    def _scalar(self, event: Any, place: Position) -> Scalar:  # noqa: ANN401 - PyYAML's events have no types
+    def _scalar(self, event: Any, place: Position) -> Scalar:
         if len(event.value) > _SCALAR_LIMIT:
             raise _UnreadableError(place, f"a text with more than {_SCALAR_LIMIT:,} characters: shorten it")
         value = event.value if event.style else _resolve(event.value)
@@ -187,7 +187,7 @@ class _Composer:
                 node.keys.setdefault(key, source.keys[key])
         return node
 
-    def _key(self, event: Any, path: ConfigPath) -> str:  # noqa: ANN401 - PyYAML's events have no types
+    def _key(self, event: Any, path: ConfigPath) -> str:
         self.path = path
         place = self._place(event)
         self._spend(1, place)
@@ -206,7 +206,7 @@ class _Composer:
             raise _UnreadableError(node.place, "`<<` needs a map, such as `<<: *name`")
         return maps
 
-    def _place(self, event: Any) -> Position:  # noqa: ANN401 - PyYAML's events have no types
+    def _place(self, event: Any) -> Position:
         return Position(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
@@ -263,7 +263,7 @@ class SourceTree:
             return self.at_key(path, message)
         return ConfigProblem(node.place.file, node.place.line, node.place.column, dotted_path(path), message)
 
-    def value(self, path: ConfigPath) -> Any:  # noqa: ANN401 - a JSON value
+    def value(self, path: ConfigPath) -> Any:
         """Return the value at a path without positions; None if there is none."""
         followed, node = find_node(self.root, path)
         return plain(node) if followed == path else None

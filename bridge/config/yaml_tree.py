@@ -62,7 +62,7 @@ class MapNode:
 Node = Scalar | ListNode | MapNode
 
 
-def plain(node: Node) -> Any:  # noqa: ANN401 - a JSON value
+def plain(node: Node) -> Any:
     """Return the value without positions."""
     if isinstance(node, MapNode):
         return {key: plain(value) for key, value in node.items.items()}

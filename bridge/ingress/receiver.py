@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -292,7 +293,7 @@ class Receiver:
         name = addressed.name if addressed else ""
         self._observe(name, result)
         log.warning("not_received", chatbot=name or None, result=result, status=status)
-        headers = {"Retry-After": RETRY_AFTER} if status == 503 else None  # noqa: PLR2004 - an HTTP status
+        headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
         return JsonResponse(_ERRORS[status], status, headers)
 
     def _request(

@@ -50,7 +50,7 @@ def identified(event: Event, identity: Identity) -> Event:
     return event._replace(id=identity.event_id(fields), contact=identity.contact(fields), phone=identity.phone(fields))
 
 
-def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:  # noqa: ANN401 - any JSON value
+def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:
     """Say why an event is not recognised, and what would help."""
     if document is None:
         return "it is not JSON"
@@ -88,7 +88,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
     return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
 
 
-def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:  # noqa: ANN401 - any JSON value
+def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:
     """Return True if the sender only tests the connection: an empty object, or `test_when` is true."""
     if document == {}:
         return True

@@ -7,6 +7,7 @@ or a lead. So a fault leaves one line with its kind, and its answer is a constan
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -37,7 +38,7 @@ class Server(web.Server):
     each body that breaks off, so none is written here.
     """
 
-    def __init__(self, handler: Handler, *, listener: str, logs: bool = False, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, handler: Handler, *, listener: str, logs: bool = False, **options: Any) -> None:
         super().__init__(
             handler,
             loop=asyncio.get_running_loop(),
@@ -58,7 +59,7 @@ class Server(web.Server):
 class ApplicationRunner(web.AppRunner):
     """Runs an application on a `Server`."""
 
-    def __init__(self, application: web.Application, *, listener: str, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, application: web.Application, *, listener: str, **options: Any) -> None:
         super().__init__(application, **options)
         self._listener = listener
 
@@ -70,7 +71,7 @@ class ApplicationRunner(web.AppRunner):
 class _Connection(RequestHandler):
     __slots__ = ("_is_logged", "_listener")
 
-    def __init__(self, server: Server, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+    def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._listener = server.listener
         self._is_logged = server.logs
@@ -102,7 +103,7 @@ class _Connection(RequestHandler):
             self._log(exc_info, 500)
 
     def _log(self, error: BaseException | None, status: int, address: str | None = None) -> None:
-        frames = traceback.extract_tb(error.__traceback__) if error and status != 400 else None  # noqa: PLR2004
+        frames = traceback.extract_tb(error.__traceback__) if error and status != HTTPStatus.BAD_REQUEST else None
         log.warning(
             "http_fault",
             listener=self._listener,

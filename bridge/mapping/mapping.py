@@ -176,7 +176,7 @@ class _Field:
     required: bool
     keep_empty: bool
 
-    def value(self, event_variables: abc.Mapping[str, Any], trace: list[TraceStep] | None = None) -> Any:  # noqa: ANN401
+    def value(self, event_variables: abc.Mapping[str, Any], trace: list[TraceStep] | None = None) -> Any:
         """Return the value, or `_LEFT_OUT` if it is empty. Add each step to `trace` if it is given."""
         value: Any = ""
         label = ""
@@ -197,7 +197,7 @@ class _Field:
             raise self._failure(label, error) from None
         return self._replace_empty(value, trace) if _is_empty(value) else value
 
-    def _replace_empty(self, value: Any, trace: list[TraceStep] | None) -> Any:  # noqa: ANN401 - JSON values
+    def _replace_empty(self, value: Any, trace: list[TraceStep] | None) -> Any:
         """Return the default or another replacement of an empty value."""
         if self.default is not None:
             value = self.default
@@ -369,7 +369,7 @@ class _Compiler:
         owner, _, member = source.partition(".")
         return source, (lambda event_variables: event_variables[owner][member]) if member else itemgetter(source)
 
-    def _transform(self, path: FieldPath, notation: Any) -> tuple[str, TransformStep]:  # noqa: ANN401 - what the author wrote
+    def _transform(self, path: FieldPath, notation: Any) -> tuple[str, TransformStep]:
         try:
             name, transform, arguments, named = self._call(notation)
             return _label(name, arguments, named), transform.bind(arguments, named)

@@ -178,7 +178,7 @@ def _compile(source: str) -> Pattern:
         raise PatternError(_explain(error.args[0] if error.args else b"")) from None
 
 
-def _explain(error_text: Any) -> str:  # noqa: ANN401 - RE2's wrapper gives bytes or text
+def _explain(error_text: Any) -> str:
     message = error_text.decode("utf-8", "replace") if isinstance(error_text, bytes) else str(error_text)
     what, _, which = message.partition(": ")
     for beginning, name, instead in _ALTERNATIVES:

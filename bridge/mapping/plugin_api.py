@@ -131,11 +131,11 @@ def _parameter(transform_name: str, parameter: inspect.Parameter, hints: Mapping
     return Parameter(parameter.name, kinds, " ".join(words), default)
 
 
-def _bare(hint: Any) -> Any:  # noqa: ANN401 - an annotation
+def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:  # noqa: ANN401 - an annotation
+def _kinds(hint: Any) -> tuple[type, ...]:
     """Return the types that an annotation allows, without None; empty for other annotations."""
     parts = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
     kinds = tuple(get_origin(part) or part for part in parts if part is not types.NoneType)
@@ -148,7 +148,7 @@ def _step_factory(
     def make(*arguments: object) -> TransformStep:
         given = {parameter.name: argument for parameter, argument in zip(parameters, arguments, strict=True)}
 
-        def step(value: object) -> Any:  # noqa: ANN401 - a JSON value
+        def step(value: object) -> Any:
             argument_value = value_as_text(value) if takes_text else value
             try:
                 result = function(argument_value, **given)
@@ -161,7 +161,7 @@ def _step_factory(
     return make
 
 
-def _json_value(name: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
+def _json_value(name: str, value: object) -> Any:
     """Return the result as JSON types, copied so that the plug-in cannot change it later."""
     try:
         return orjson.loads(orjson.dumps(value))

@@ -52,7 +52,7 @@ class Preparation:
         chatbots: Callable[[str], Chatbot | None],
         clock: Callable[[], float],
         caller: AttemptRunner,
-        log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
+        log: Any,
     ) -> None:
         self._destination = destination
         self._chatbots = chatbots

@@ -53,7 +53,7 @@ class Parameter:
     """True if templates must write the argument as a constant. A value computed from an event would be a stranger's
     choice."""
 
-    def check(self, value: Any) -> Any:  # noqa: ANN401 - arguments are whatever the author wrote
+    def check(self, value: Any) -> Any:
         """Return the value as one of the allowed types, converted from text if necessary; raise `TransformError`."""
         fits = bool in self.kinds if isinstance(value, bool) else isinstance(value, self.kinds)
         if fits:
@@ -106,7 +106,7 @@ class Transform:
         rate, reads = self.rate, self.reads
         short = _CALL_STEPS // rate
 
-        def charged(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+        def charged(value: Any) -> Any:
             if type(value) is str and len(value) <= short:
                 return step(value)  # costs no more than a turn of the loop or list around it
             left = budget.current_budget()
@@ -134,7 +134,7 @@ class Transform:
             if name in names[: len(arguments)]:
                 raise TransformError(f"transform `{self.name}` gets `{name}` twice")
 
-    def _argument(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see Parameter.check
+    def _argument(self, parameter: Parameter, given: Mapping[str, Any]) -> Any:
         value = given.get(parameter.name, parameter.default)
         if value is REQUIRED:
             why = f": {parameter.description}" if parameter.description else ""

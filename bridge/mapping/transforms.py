@@ -109,7 +109,7 @@ def e164(region: str) -> TransformStep:
 
     An extension is removed, because the format has no place for it.
     """
-    import phonenumbers  # noqa: PLC0415 - 20 ms and some memory that only those who use it should pay
+    import phonenumbers  # 20 ms and some memory that only those who use it should pay
 
     country = region.strip().upper()
     if country not in phonenumbers.SUPPORTED_REGIONS:
@@ -147,7 +147,7 @@ def email() -> TransformStep:
     one field, and the connector sends the record without it and keeps the value in a remark. If the text were removed
     here, the CRM would contain no trace of how to reach this person.
     """
-    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, only for those who use it
+    from email_validator import EmailNotValidError, validate_email  # 20 ms, only for those who use it
 
     def write(value: object) -> str:
         text = value_as_text(value).strip()
@@ -278,7 +278,7 @@ def last_name(value: object) -> str:
 
 
 def _name_part(value: object, part: str) -> str:
-    from nameparser import HumanName  # noqa: PLC0415 - 30 ms and 2 MB that only those who use it should pay
+    from nameparser import HumanName  # 30 ms and 2 MB that only those who use it should pay
 
     text = value_as_text(value)
     return str(getattr(HumanName(text), part)) if len(text) <= NAME_INPUT else ""

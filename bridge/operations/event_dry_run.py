@@ -80,7 +80,7 @@ def dry_run_events(body: bytes, config: Config, now: float) -> list[EventDryRun]
 
 def dry_run_event(
     payload: bytes,
-    document: Any,  # noqa: ANN401 - any JSON value
+    document: Any,
     config: Config,
     now: float,
     event_id: str | None = None,
@@ -156,7 +156,7 @@ WIDTH: Final = 60
 """Maximum number of characters of a value."""
 
 
-def value_text(value: Any, width: int = WIDTH) -> str:  # noqa: ANN401 - any JSON value
+def value_text(value: Any, width: int = WIDTH) -> str:
     """Write a value as JSON, cut off at its maximum length."""
     text = _as_json(value)
     return text if len(text) <= width else f"{text[: width - 1]}…"
@@ -167,7 +167,7 @@ def json_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
-def changed_texts(before: Any, after: Any, width: int = WIDTH) -> tuple[str, str]:  # noqa: ANN401 - any JSON values
+def changed_texts(before: Any, after: Any, width: int = WIDTH) -> tuple[str, str]:
     """Write two different values so that the part in which they differ is visible."""
     texts = _as_json(before), _as_json(after)
     start = max(0, _common_length(*texts) - width // 2) if max(map(len, texts)) > width else 0
@@ -175,7 +175,7 @@ def changed_texts(before: Any, after: Any, width: int = WIDTH) -> tuple[str, str
     return one, other
 
 
-def _as_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -78,7 +78,7 @@ def visible_detail(text: str | None, reason: str | None, audience: Audience, kno
     return masked_words(text, known) if audience.operator and reason in _OWN_WORDS else None
 
 
-def mask_values(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def mask_values(value: Any) -> Any:
     """Mask all texts and numbers in a JSON value; its keys stay."""
     return _masked(value, keys=False)
 
@@ -89,7 +89,7 @@ def masked_text(text: str) -> str:
     return f"{first}•••@•••" if _EMAIL.fullmatch(text.strip()) else f"{first}•••"
 
 
-def masked_payload(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def masked_payload(value: Any) -> Any:
     """Mask an event: known fields by their names, other fields with their keys, which may be personal data too."""
     if not isinstance(value, Mapping):
         return _masked(value, keys=True)
@@ -122,13 +122,13 @@ def masked_words(text: str | None, known: Iterable[str]) -> str | None:
     return _PHONE.sub(lambda found: masked_text(found[0]), text)
 
 
-def _field(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _field(name: str, value: Any) -> Any:
     pattern = _OPEN.get(name)
     shown = pattern and isinstance(value, str | int) and pattern.fullmatch(str(value))
     return value if shown else _masked(value, keys=True)
 
 
-def _masked(value: Any, *, keys: bool) -> Any:  # noqa: ANN401 - any JSON value
+def _masked(value: Any, *, keys: bool) -> Any:
     if isinstance(value, Mapping):
         names = [f"field {at}" for at in range(1, len(value) + 1)] if keys else value
         return {name: _masked(each, keys=keys) for name, each in zip(names, value.values(), strict=True)}

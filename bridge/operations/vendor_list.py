@@ -98,7 +98,7 @@ def read_answer(status: int, body: bytes) -> list[Any]:
     return listed
 
 
-def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:  # noqa: ANN401 - any JSON value
+def read_element(element: Any, serial: str, identity: Identity) -> Listed | str:
     """Read an element as the webhook would have sent it, or return the reason why it cannot be identified.
 
     All fields of an event's identity must be there, with the webhook's own names, though they may be empty.
@@ -161,7 +161,7 @@ def judge(elements: Sequence[Any], serial: str, known: Sequence[Listed], identit
     return judged
 
 
-def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: bool) -> Judged:  # noqa: ANN401 - JSON
+def _judge(element: Any, each: Listed, kin: Sequence[Listed], *, spells_alike: bool) -> Judged:
     """Compare an element without a known id with the stored events of its type and session."""
     for stored in kin:
         if abs((stored.created - each.created).total_seconds()) <= _SAME_SECONDS:

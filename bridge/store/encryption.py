@@ -113,7 +113,7 @@ class KeyRing:
         cipher = self._ciphers.get(header[len(_SEALED) :])
         if cipher is None:
             raise KeyMissingError(header[len(_SEALED) :].hex())
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - loaded with the keys only
+        from cryptography.exceptions import InvalidTag  # loaded with the keys only
 
         nonce, rest = sealed[_HEADER : _HEADER + _NONCE], sealed[_HEADER + _NONCE :]
         try:
@@ -167,7 +167,7 @@ def key_in(beginning: bytes | str) -> str | None:
 
 def attach_keys(engine: "Engine", ring: KeyRing) -> None:
     """Attach the keys to every connection that an engine opens, for `keys_of`."""
-    from sqlalchemy import event  # noqa: PLC0415 - the pure part needs no SQL
+    from sqlalchemy import event  # the pure part needs no SQL
 
     @event.listens_for(engine, "connect")
     def connect(_: object, record: "ConnectionPoolEntry") -> None:
@@ -182,7 +182,7 @@ def keys_of(connection: "Connection") -> KeyRing:
 
 def plain_size(column: "ColumnElement[bytes]") -> Any:  # noqa: ANN401 - SQLAlchemy infers a row of it
     """Return the SQL for the length of a value before it was sealed."""
-    from sqlalchemy import case, func  # noqa: PLC0415 - the pure part needs no SQL
+    from sqlalchemy import case, func  # the pure part needs no SQL
 
     length = func.length(column)
     return case((func.substr(column, 1, len(_SEALED)) == _SEALED, length - OVERHEAD), else_=length)
@@ -191,7 +191,7 @@ def plain_size(column: "ColumnElement[bytes]") -> Any:  # noqa: ANN401 - SQLAlch
 def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
     if not keys:
         return {}
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - costs start time
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # costs start time
 
     return {key_id(key): AESGCM(key) for key in keys}
 

@@ -80,7 +80,7 @@ def _migrate(connection: Connection) -> bool:
     elif found != HEAD:
         _upgrade(connection, found)
     if connection.dialect.name == "postgresql":
-        from bridge.store.postgres_queue import functions_differ, make_functions  # noqa: PLC0415 - that engine's alone
+        from bridge.store.postgres_queue import functions_differ, make_functions  # that engine's alone
 
         if functions_differ(connection):
             make_functions(connection)
@@ -93,7 +93,7 @@ def _complete(engine: Engine) -> bool:
         return False
     if engine.dialect.name != "postgresql":
         return True
-    from bridge.store.postgres_queue import functions_differ  # noqa: PLC0415 - that engine's alone
+    from bridge.store.postgres_queue import functions_differ  # that engine's alone
 
     try:
         with engine.connect() as connection:
@@ -115,8 +115,8 @@ def _create(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection, found: str) -> None:
-    from alembic import command  # noqa: PLC0415 - costs start time, and is needed once per release only
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+    from alembic import command  # costs start time, and is needed once per release only
+    from alembic.script import ScriptDirectory
 
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
@@ -130,7 +130,7 @@ def _upgrade(connection: Connection, found: str) -> None:
 
 
 def _config() -> "Config":
-    from alembic.config import Config  # noqa: PLC0415 - see above
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("bridge.store") / "migrations"))

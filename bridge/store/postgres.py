@@ -193,12 +193,12 @@ class PostgresDriver:
         message = "a value is not of the column's type" if data_error else cause.diag.message_primary
         return type(cause)(f"{message} (SQLSTATE {cause.sqlstate})")
 
-    def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - see below
+    def clock(self, connection: Connection, now: float) -> float:
         """Return the server's time, since the clocks of the machines may differ."""
         cursor = raw(connection).execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(cursor.fetchone()[0])
 
-    def moved(self, writer: Connection | None) -> str | None:  # noqa: ARG002 - the server sees to its files
+    def moved(self, writer: Connection | None) -> str | None:
         """Return None."""
         return None
 

@@ -193,7 +193,7 @@ class SqliteDriver:
         """Return the reader of the queue; see `Driver.queue`."""
         return SqliteQueueReader(self.dialect)
 
-    def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - see below
+    def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:
         """Do nothing: a query of an embedded engine waits for no one."""
         return contextlib.nullcontext()
 
@@ -221,7 +221,7 @@ class SqliteDriver:
         """Return sqlite3's error, which names tables and columns but no values."""
         return getattr(error, "orig", None) or error
 
-    def clock(self, connection: Connection, now: float) -> float:  # noqa: ARG002 - one machine has one clock
+    def clock(self, connection: Connection, now: float) -> float:
         """Return `now`."""
         return now
 

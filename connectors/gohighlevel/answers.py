@@ -1,6 +1,7 @@
 """Answers of HighLevel's API 2.0 to outcomes, quotas and findings. Pure."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from connectors.base import Delivered, Finding, Quota, Rejected, Retry, Severity
@@ -48,10 +49,10 @@ def finding(answer: Reply | Retry | Rejected) -> Finding:
     """Return the finding for an answer about the location."""
     if isinstance(answer, Reply):
         return Finding(Severity.NOTE, "reachable, credentials accepted; the fields were not checked")
-    if answer.status == 401:  # noqa: PLR2004 - RFC 9110
+    if answer.status == HTTPStatus.UNAUTHORIZED:
         what = f"{answer.detail}; create a private integration token of this location"
         return Finding(Severity.ERROR, what, setting=("access_token",))
-    if answer.status == 403:  # noqa: PLR2004 - RFC 9110
+    if answer.status == HTTPStatus.FORBIDDEN:
         what = "reachable; the token may not read the location, so it is unknown whether it may write contacts"
         return Finding(Severity.NOTE, what)
     if answer.status in (400, 404, 422):

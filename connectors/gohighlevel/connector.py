@@ -66,7 +66,7 @@ class GoHighLevelConnector(Connector):
         body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._upsert), headers, body)
 
-    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - fields are not checked
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Read the location, which cannot write."""
         return (answers.finding(await self._api.call("GET", self._location)),)
 

@@ -96,7 +96,7 @@ class HttpConnector(Connector):
         request = self._requests.batch([record.id for record in records], parts, now)
         return preview(request, self._secrets, bearer=self._auth is not None)
 
-    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:  # noqa: ARG002 - HTTP describes no fields
+    async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Send a HEAD, which cannot write, to check that the destination is reachable and takes the credentials."""
         token = await self._auth.source.token() if self._auth else None
         if isinstance(token, Failure):

@@ -41,7 +41,7 @@ class Answer:
     body: bytes
     """The body, decompressed."""
 
-    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+    def json(self) -> Any:
         """Parse the body as JSON. Raises ValueError if it is not JSON, or empty."""
         return orjson.loads(self.body)
 

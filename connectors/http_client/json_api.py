@@ -26,7 +26,7 @@ class Reply:
     document: Any
     headers: Mapping[str, str]
 
-    def get(self, *path: str | int) -> Any:  # noqa: ANN401 - any JSON value
+    def get(self, *path: str | int) -> Any:
         """Return the value at a path of keys and indexes; None if the document has another shape."""
         found = self.document
         for step in path:

@@ -219,7 +219,7 @@ class _Request(aiohttp.ClientRequest):
     A late or doubled answer to one lead would then count as the delivery of another.
     """
 
-    async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp does not export the type
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
         if conn.protocol is None or conn.protocol.should_close:
             raise Stale
         return await super().send(conn)
@@ -293,6 +293,6 @@ def _is_momentary(result: Answer | Failure) -> bool:
     return isinstance(result, Failure) and result.momentary
 
 
-def _last_result(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's state is not generic
+def _last_result(state: RetryCallState) -> Any:
     """Return the result of the last try, in place of tenacity's own error."""
     return state.outcome.result() if state.outcome else None

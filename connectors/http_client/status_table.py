@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import orjson
 
@@ -213,13 +214,13 @@ def classify(
     if verdict is Delivered:
         return Delivered(status=status)
     after = retry_after(headers, now)
-    if status == 409 and traits.keyed:  # noqa: PLR2004 - the table's own numbers
+    if status == HTTPStatus.CONFLICT and traits.keyed:
         # The Idempotency-Key draft, section 2.7: the first request with this key is still being worked on.
         verdict, blame = Retry, Blame.RECORD
-    elif status == 503 and after is not None:  # noqa: PLR2004 - the table's own numbers
+    elif status == HTTPStatus.SERVICE_UNAVAILABLE and after is not None:
         blame = Blame.DESTINATION  # it states how long it is away
     elif row.address and traits.per_record:
-        verdict, blame = (Retry, Blame.UNCLEAR) if status < 400 else (Rejected, Blame.RECORD)  # noqa: PLR2004
+        verdict, blame = (Retry, Blame.UNCLEAR) if status < HTTPStatus.BAD_REQUEST else (Rejected, Blame.RECORD)
     detail = f"it answered {status}: {row.why}" + (f' ("{words}")' if words else "")
     if verdict is Rejected:
         return Rejected(reason, detail, blame, status)

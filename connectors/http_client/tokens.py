@@ -225,7 +225,7 @@ def _error_in(document: object) -> str:
     return f"{code}: {words}" if isinstance(code, str) and code != words else words
 
 
-def _token_in(document: Any, status: int, now: float) -> Token | Failure:  # noqa: ANN401 - any JSON value
+def _token_in(document: Any, status: int, now: float) -> Token | Failure:
     value = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or not value:
         return token_failure(Retry(Reason.BAD_ANSWER, f"no access token in the answer {status}", status=status))

@@ -123,7 +123,7 @@ def _records(part: Part | None) -> list[dict[str, Any]] | None:
     return listed
 
 
-def _row(result: Any, status: int, secrets: Secrets) -> Verdict:  # noqa: ANN401 - any JSON value
+def _row(result: Any, status: int, secrets: Secrets) -> Verdict:
     if not isinstance(result, dict):
         return unreadable(status)
     if result.get("success") is True and isinstance(result.get("id"), str) and result["id"]:

@@ -62,7 +62,7 @@ def read_matches(duplicate: Mapping[str, Any]) -> list[DuplicateMatch]:
     return sorted(found.values(), key=lambda match: -match.confidence)
 
 
-def _match(match: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:  # noqa: ANN401 - any JSON value
+def _match(match: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:
     record = match.get("record") if isinstance(match, dict) else None
     if not isinstance(record, dict) or not isinstance(record.get("Id"), str):
         return None
@@ -200,7 +200,7 @@ class SalesforceProblem:
         return f"{self.code or self.status}: {self.message}{named}" if self.message else self.code or str(self.status)
 
 
-def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> SalesforceProblem | None:  # noqa: ANN401 - any JSON value
+def read_salesforce_problem(document: Any, status: int, secrets: Secrets) -> SalesforceProblem | None:
     """Return an error, or a list of them, as one problem; None if there is none.
 
     An error that only reports the failure of another part has the lowest rank. A refused value or field ranks below an
@@ -226,7 +226,7 @@ def call_outcome(answer: Answer, now: float, secrets: Secrets) -> Retry | Reject
     return outcome(problem, Blame.BATCH)
 
 
-def document_of(answer: Answer) -> Any:  # noqa: ANN401 - any JSON value
+def document_of(answer: Answer) -> Any:
     """Return the JSON of an answer; None if it is not JSON."""
     try:
         return answer.json()

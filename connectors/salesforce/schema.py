@@ -56,7 +56,7 @@ class ObjectSchema:
         return field is not None and field.createable
 
 
-def read_shape(document: Any) -> ObjectSchema | None:  # noqa: ANN401 - any JSON value
+def read_shape(document: Any) -> ObjectSchema | None:
     """Return the shape in an answer of `describe`; None if it is not one, or names no field."""
     if not isinstance(document, dict) or not isinstance(document.get("fields"), list):
         return None

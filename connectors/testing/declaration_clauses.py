@@ -100,7 +100,7 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, typ
             yield from _fields(inner, f"{before}{name}.")
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - an annotation
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     """Return the models in an annotation."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation

@@ -46,7 +46,7 @@ class PlainExpressions:
 def _as_expression_error(function: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
     """Turn errors caused by the values into `ExpressionError`, without a value in it."""
 
-    def call(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    def call(values: Mapping[str, Any]) -> Any:
         try:
             return function(values)
         except (TemplateError, TypeError, ValueError, ArithmeticError) as error:

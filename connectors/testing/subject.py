@@ -92,11 +92,11 @@ class Subject(Generic[FakeT]):
         """Return fields that the API refuses for good, such as a lead without a required field."""
         pytest.skip("the class names no refused record")
 
-    def expire(self, fake: FakeT) -> None:  # noqa: ARG002 - for those that have tokens
+    def expire(self, fake: FakeT) -> None:
         """Invalidate the access tokens that the fake has issued."""
         pytest.skip("the class names no way for an access token to expire")
 
-    def tokens(self, fake: FakeT) -> int:  # noqa: ARG002 - for those that have tokens
+    def tokens(self, fake: FakeT) -> int:
         """Return the number of access tokens that the fake was asked for."""
         pytest.skip("the class names no count of access tokens")
 
@@ -123,7 +123,7 @@ class Subject(Generic[FakeT]):
         """Return the compiler of templates; by default one without the bridge's own filters."""
         return PlainExpressions()
 
-    def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:  # noqa: ANN401 - fields of a Record
+    def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:
         """Return the record of a lead: the same one for the same number."""
         event = self.event(number)
         about = {"id": f"{number:032x}", "received_at": "2026-11-24T10:00:01.000Z"}
@@ -145,7 +145,7 @@ class Subject(Generic[FakeT]):
         event = self.event(number)
         return [str(event[name]) for name in ("Email", "PhoneNumber", "LastName", "Content") if event.get(name)]
 
-    def context(self, **changes: Any) -> Context:  # noqa: ANN401 - fields of a Context
+    def context(self, **changes: Any) -> Context:
         """Return the connector's context."""
         made = Context(
             destination="crm",
@@ -157,7 +157,7 @@ class Subject(Generic[FakeT]):
         )
         return replace(made, **changes)
 
-    def make(self, fake: FakeT, vault: Vault | None = None, **changes: Any) -> Connector:  # noqa: ANN401 - of a Context
+    def make(self, fake: FakeT, vault: Vault | None = None, **changes: Any) -> Connector:
         """Return a connector to a fake, with its vault. `changes` apply to its context."""
         settings = self.connector.destination_settings.model_validate(dict(self.settings(fake)))
         made = self.connector(settings, self.context(**changes))

@@ -1,6 +1,7 @@
 """Access tokens of Zoho, which last an hour; the refresh token stays the same."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from yarl import URL
@@ -56,7 +57,7 @@ def token_refusal(result: Answer | Failure) -> Failure | None:
     The documentation names `invalid_client`, `invalid_code`, `invalid_client_secret` (zoho.com/crm/developer, "Refresh
     Access Tokens"). Too many tokens within ten minutes are refused too, as `Access Denied`.
     """
-    if isinstance(result, Failure) or result.status != 200:  # noqa: PLR2004 - OK
+    if isinstance(result, Failure) or result.status != HTTPStatus.OK:
         return None
     try:
         document = result.json()

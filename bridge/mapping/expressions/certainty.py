@@ -13,7 +13,7 @@ UNKNOWN: Final = object()
 """Marker for a value that depends on the event."""
 
 
-def certain_value(node: nodes.Expr, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
+def certain_value(node: nodes.Expr, known: Mapping[str, Any]) -> Any:
     """Return the value of an expression, or `UNKNOWN`.
 
     Args:
@@ -35,7 +35,7 @@ def certain_value(node: nodes.Expr, known: Mapping[str, Any]) -> Any:  # noqa: A
         return UNKNOWN
 
 
-def _either(node: nodes.And | nodes.Or, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
+def _either(node: nodes.And | nodes.Or, known: Mapping[str, Any]) -> Any:
     """Return the value of `and` or `or`, which one side alone can decide."""
     left, right = certain_value(node.left, known), certain_value(node.right, known)
     decides = isinstance(node, nodes.Or)
@@ -53,7 +53,7 @@ def _filled(node: nodes.Expr, known: Mapping[str, Any]) -> nodes.Expr:
     return copied
 
 
-def _copied(value: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever a node is made of
+def _copied(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [_copied(each, known) for each in value]
     if isinstance(value, nodes.Operand | nodes.Keyword | nodes.Pair):

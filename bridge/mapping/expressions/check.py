@@ -314,7 +314,7 @@ class ExpressionCheck:
                 message = f"`{parameter.name}` must be a constant here, because strangers choose the values of an event"
                 raise self._error(f"transform `{transform.name}`: {message}", node, node.name, "|")
 
-    def _constant(self, node: nodes.Expr) -> Any:  # noqa: ANN401 - a constant of the text
+    def _constant(self, node: nodes.Expr) -> Any:
         try:
             return node.as_const(self.sandbox.evaluation)
         except nodes.Impossible:

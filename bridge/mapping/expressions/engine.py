@@ -142,7 +142,7 @@ class JinjaExpressions:
         takes_steps = any(tree.find_all(_COSTLY))
         root, lines = _load(sandbox, tree)
 
-        def evaluate(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an expression's value
+        def evaluate(values: Mapping[str, Any]) -> Any:
             try:
                 if not takes_steps or budget_in_force():
                     return _result(next(root(RenderContext(values, sandbox))))

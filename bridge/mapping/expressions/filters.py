@@ -102,7 +102,7 @@ def _as_filter(transform: Transform) -> TransformStep:
         lambda *args, **named: transform.bind(args, named)
     )
 
-    def apply(value: object, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - as the author wrote them
+    def apply(value: object, *args: Any, **named: Any) -> Any:
         if any(isinstance(argument, dict | list) for argument in args) or named:
             return transform.bind(args, named)(value)
         return bind(*args)(value)
@@ -132,7 +132,7 @@ def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[...
     if rate == 0:
         return function
 
-    def charged(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - as Jinja calls it
+    def charged(*args: Any, **named: Any) -> Any:
         left = budget.current_budget()
         value = materialized(args[at])
         rest = (*args[at + 1 :], *named.values())
@@ -149,7 +149,7 @@ def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[...
     return wraps(function)(charged)
 
 
-def _more(name: str, value: Any) -> int:  # noqa: ANN401 - a filter's value
+def _more(name: str, value: Any) -> int:
     """Return the steps of a filter besides those for its elements and characters."""
     if name == "striptags":  # it copies the rest of the text for each comment
         text = value_as_text(value)
@@ -164,7 +164,7 @@ def _more(name: str, value: Any) -> int:  # noqa: ANN401 - a filter's value
 def _lazy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return one of Jinja's filters that takes the cost of each element while it is traversed."""
 
-    def charged(context: Context, value: Any, *args: Any, **named: Any) -> Iterator[Any]:  # noqa: ANN401 - as Jinja calls it
+    def charged(context: Context, value: Any, *args: Any, **named: Any) -> Iterator[Any]:
         _check_attributes(name, (*(args if name in _OF_ATTRIBUTES else ()), *named.values()))
         left = budget.current_budget()
         for item in function(context, materialized(value), *args, **named):
@@ -183,7 +183,7 @@ def _check_attributes(name: str, arguments: Iterable[object]) -> None:
 
 
 def _charged_test(test: Callable[..., Any]) -> Callable[..., Any]:
-    def charged(*args: Any) -> Any:  # noqa: ANN401 - as Jinja calls it
+    def charged(*args: Any) -> Any:
         left = budget.current_budget()
         left.charge(ITEM_STEPS)
         if len(args) > 1:
@@ -226,7 +226,7 @@ def _sliced(value: object) -> object:
     return value
 
 
-def _plus(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
+def _plus(left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str):
         budget.current_budget().charge_text(len(left) + len(right))
     elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
@@ -234,7 +234,7 @@ def _plus(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     return left + right
 
 
-def _times(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
+def _times(left: Any, right: Any) -> Any:
     for several, times in ((left, right), (right, left)):
         if isinstance(several, str) and isinstance(times, int):
             budget.current_budget().charge_text(len(several) * max(0, times))
@@ -245,7 +245,7 @@ def _times(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     return left * right
 
 
-def _whole(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
+def _whole(left: Any, right: Any) -> Any:
     _check_divided(left, right)
     return left // right
 
@@ -256,7 +256,7 @@ def _check_divided(left: object, right: object) -> None:
             _check_bits(each.bit_length())
 
 
-def _power(base: Any, exponent: Any) -> Any:  # noqa: ANN401 - operands
+def _power(base: Any, exponent: Any) -> Any:
     if isinstance(base, int) and isinstance(exponent, int):
         _check_bits(base.bit_length() * exponent)
     return base**exponent
@@ -267,7 +267,7 @@ def _check_bits(bits: int) -> None:
         raise LimitError("the number would be too large")
 
 
-def _modulo(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
+def _modulo(left: Any, right: Any) -> Any:
     if isinstance(left, str):
         if len(left) > _FORMAT_LIMIT or _WIDE_FORMAT.search(left):
             raise LimitError("a format for `%` must be short, with widths below 1,000")
@@ -281,20 +281,20 @@ def _modulo(left: Any, right: Any) -> Any:  # noqa: ANN401 - operands
     return left % right
 
 
-def _format(template: object, *values: object, **named: object) -> Any:  # noqa: ANN401 - see `_modulo`
+def _format(template: object, *values: object, **named: object) -> Any:
     if isinstance(template, list | dict):
         raise LimitError("a format for `%` must be text")
     return _modulo(_text(template), named or values)
 
 
-def _int(value: Any, default: Any = 0, base: int = 10) -> Any:  # noqa: ANN401 - a number, or the default
+def _int(value: Any, default: Any = 0, base: int = 10) -> Any:
     number = do_int(value, default, base) if _is_short(value) else default
     if isinstance(number, int):
         _check_bits(number.bit_length())
     return number
 
 
-def _float(value: Any, default: Any = 0.0) -> Any:  # noqa: ANN401 - a number, or the default
+def _float(value: Any, default: Any = 0.0) -> Any:
     return do_float(value, default) if _is_short(value) else default
 
 
@@ -309,7 +309,7 @@ def _for_numbers(test: Callable[..., Any]) -> Callable[..., bool]:
     return check
 
 
-def _round(value: Any, precision: int = 0) -> Any:  # noqa: ANN401 - a number
+def _round(value: Any, precision: int = 0) -> Any:
     if abs(precision) > _ROUND_LIMIT:
         raise LimitError(f"`round` accepts a precision of at most {_ROUND_LIMIT}")
     return round(value, precision)

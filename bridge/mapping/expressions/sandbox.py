@@ -72,7 +72,7 @@ class RenderContext(Context):
         self.vars: dict[str, Any] = {}
         self.exported_vars: set[str] = set()
 
-    def resolve_or_missing(self, key: str) -> Any:  # noqa: ANN401 - a variable's value
+    def resolve_or_missing(self, key: str) -> Any:
         """Return the value of a variable, or Jinja's marker for a missing one."""
         return self.parent.get(key, missing)
 
@@ -99,22 +99,22 @@ class ExpressionSandbox(ImmutableSandboxedEnvironment):
         """Allow the listed members of JSON types and of `loop`, and nothing else."""
         return any(isinstance(obj, kind) and attr in members for kind, members in _MEMBERS)
 
-    def wrap_str_format(self, value: Any) -> None:  # noqa: ANN401 - Jinja's signature
+    def wrap_str_format(self, value: Any) -> None:
         """Leave `format` to `is_safe_attribute`: a value with braces could request any width."""
 
-    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - Jinja's signature
+    def getattr(self, obj: Any, attribute: str) -> Any:
         """Return `obj.attribute`. Keys of an object come first, because an answer may have a key such as `items`."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         member = super().getattr(obj, attribute)
         return self.undefined(f"there is no `{attribute}`") if isinstance(member, Undefined) else member
 
-    def getitem(self, obj: Any, argument: Any) -> Any:  # noqa: ANN401 - Jinja's signature
+    def getitem(self, obj: Any, argument: Any) -> Any:
         """Return `obj[argument]`. An error does not name the argument, which may be a value of an event."""
         member = super().getitem(obj, argument)
         return self.undefined("there is no such element") if isinstance(member, Undefined) else member
 
-    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Jinja's signature
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method after taking its cost."""
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str) and obj.__name__ == "replace":

@@ -118,7 +118,7 @@ def _resolved(part: Mapping[str, Any], replies: Mapping[str, Reply], newest: str
     )
 
 
-def _filled(value: Any, replies: Mapping[str, Reply]) -> Any:  # noqa: ANN401 - any JSON value
+def _filled(value: Any, replies: Mapping[str, Reply]) -> Any:
     """Replace references by their values. Raises `ProblemError` for an unknown reference."""
     if isinstance(value, dict):
         return {name: _filled(each, replies) for name, each in value.items()}
@@ -132,7 +132,7 @@ def _filled(value: Any, replies: Mapping[str, Reply]) -> Any:  # noqa: ANN401 - 
     return _REFERENCE.sub(lambda found: str(_found(found, replies)), value)
 
 
-def _found(reference: re.Match[str], replies: Mapping[str, Reply]) -> Any:  # noqa: ANN401 - any JSON value
+def _found(reference: re.Match[str], replies: Mapping[str, Reply]) -> Any:
     name, path = reference.groups()
     value: Any = replies[name].document if name in replies and replies[name].status < _FIRST_ERROR else None
     for step in _STEP.finditer(path):

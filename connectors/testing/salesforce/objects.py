@@ -78,11 +78,11 @@ def standard_objects(
     }
 
 
-def _read_only(name: str, kind: Any, **more: Any) -> Field:  # noqa: ANN401 - a Kind; a Field checks the rest
+def _read_only(name: str, kind: Any, **more: Any) -> Field:
     return Field(name=name, kind=kind, createable=False, updateable=False, **more)
 
 
-def _picklist(name: str, values: tuple[str, ...], label: str = "", **more: Any) -> Field:  # noqa: ANN401 - a Field's
+def _picklist(name: str, values: tuple[str, ...], label: str = "", **more: Any) -> Field:
     return Field(name=name, label=label, kind="picklist", length=255, values=values, **more)
 
 

@@ -175,7 +175,7 @@ def _order(reader: _Reader, made: SObject) -> tuple[str, bool]:
     return field.name, descending
 
 
-def _checked(field: Field, literal: _Literal) -> Any:  # noqa: ANN401 - the value of a field
+def _checked(field: Field, literal: _Literal) -> Any:
     """Raise an error for a quoted value of a field that is not text, and the reverse."""
     kinds: Mapping[str, tuple[str, ...]] = {
         "boolean": ("boolean",),
@@ -195,7 +195,7 @@ def _checked(field: Field, literal: _Literal) -> Any:  # noqa: ANN401 - the valu
     return literal.value
 
 
-def _comparable(field: Field, value: Any) -> Any:  # noqa: ANN401 - the value of a field
+def _comparable(field: Field, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return full_id(value) or value if field.kind in ("id", "reference") else value.casefold()
@@ -221,7 +221,7 @@ def _record(row: Row, fields: list[Field], version: str) -> dict[str, Any]:
     return {"attributes": row.attributes(version), **{each.name: row.fields.get(each.name) for each in fields}}
 
 
-def _sortable(value: Any) -> tuple[bool, Any]:  # noqa: ANN401 - the value of a field
+def _sortable(value: Any) -> tuple[bool, Any]:
     return (value is not None, value if value is not None else "")
 
 

@@ -67,7 +67,7 @@ def _written(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}+0000"
 
 
-def _read(field: Field, value: object) -> Any:  # noqa: ANN401 - a stored value has the type of its field
+def _read(field: Field, value: object) -> Any:
     if field.kind == "boolean":
         if isinstance(value, bool):
             return value
@@ -111,7 +111,7 @@ def _unreadable(field: Field, value: object) -> ProblemError:
     return ProblemError(error.status, *error.problems, unread=True)
 
 
-def _problem(field: Field, value: Any) -> Problem | None:  # noqa: ANN401 - a stored value has the type of its field
+def _problem(field: Field, value: Any) -> Problem | None:
     if field.is_text and len(value) > field.length:
         message = f"{field.title}: data value too large: {value} (max length={field.length})"
         return Problem("STRING_TOO_LONG", message, (field.name,))
