@@ -74,7 +74,7 @@ def check(*, config: ConfigOption = None) -> None:
         raise typer.Exit(1)
     with store.writing():
         pass
-    output.say(f"good: revision {migration.HEAD}, {driver.dialect.name}, undamaged, can be written")
+    output.say(f"good: revision {migration.HEAD}, {driver.engine().dialect.name}, undamaged, can be written")
     if driver.keys:
         with store.reading() as connection:
             output.say(operations.describe_keys(connection))

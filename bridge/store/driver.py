@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy import Connection, Engine
 
 from bridge.store.encryption import KeyRing
 
@@ -33,7 +33,7 @@ class QueueReader(Protocol):
         ...
 
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
-        """Read `sqlite_statements.READ_COLUMNS` of the deliveries that are pending, in order of id.
+        """Read the deliveries that are pending, in order of id, for `queue.delivery_of`.
 
         The last one is that with which the payloads reach `READ_BYTES`.
         """
@@ -43,7 +43,6 @@ class QueueReader(Protocol):
 class Driver(Protocol):
     """One engine."""
 
-    dialect: Dialect
     keys: KeyRing
     """Keys that encrypt the values. Every connection carries them (`encryption.keys_of`)."""
     begin: str

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import conninfo
 from psycopg.pq import Format, PGconn, Ping, TransactionStatus
-from sqlalchemy import Connection, Dialect, Engine, create_engine, exc
+from sqlalchemy import Connection, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
@@ -117,7 +117,6 @@ class PostgresDriver:
         )
         self._autocommit = self._engine(autocommit=True, isolation_level="AUTOCOMMIT")
         self._transactions = self._engine(autocommit=False)
-        self.dialect: Dialect = self._transactions.dialect
         self._listener: Listener | None = None
         self._writer: Connection | None = None
         self._seen: tuple[int | None, int] = (None, 0)

@@ -6,13 +6,16 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
+import structlog
 from sqlalchemy import Connection
 
 from bridge.errors import LeaseLostError
-from bridge.store.encryption import KeyRing, keys_of
-from bridge.store.interface import Attempt, Lease, NewDelivery, RoutedEvent, Settlement
+from bridge.store.encryption import DamagedError, KeyRing, keys_of
+from bridge.store.interface import Attempt, Delivery, Lease, NewDelivery, RoutedEvent, Settlement
 from bridge.store.postgres_queue import PostgresQueueWriter
 from bridge.store.sqlite_queue import SqliteQueueWriter
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -66,6 +69,32 @@ def is_one_statement(connection: Connection, changes: Sequence[Change]) -> bool:
     if kinds == {Accept}:
         return sum(len(change.routed) for change in changes if isinstance(change, Accept)) <= limit
     return kinds == {Settle} and sum(len(c.settlements) for c in changes if isinstance(c, Settle)) <= limit
+
+
+def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
+    """Decrypt a row of `QueueReader.read` and return its delivery."""
+    identity, event_id, chatbot, payload, received_at, verified_by, route, attempts, failures, since, memo, _ = row
+    payload = bytes(payload)
+    try:
+        payload = keys.open(payload, "events.payload", event_id)
+        memo = keys.open_text(memo, "deliveries.memo", event_id, route)
+    except DamagedError as error:
+        # Without a payload the delivery becomes a dead letter, and the lane goes on with the others.
+        log.error("row_damaged", delivery=identity, error=str(error))  # noqa: TRY400 - the traceback tells nothing
+        payload, memo = b"", None
+    return Delivery(
+        id=identity,
+        event_id=event_id.hex(),
+        chatbot=chatbot,
+        payload=payload,
+        received_at=received_at,
+        route=route,
+        attempts=attempts,
+        failures=failures,
+        failing_since=since,
+        memo=orjson.loads(memo) if memo else {},
+        verified_by=tuple(verified_by.split()),
+    )
 
 
 def _queue_writer(connection: Connection) -> _QueueWriter:

@@ -41,7 +41,6 @@ from bridge.store.interface import (
 )
 from bridge.store.queue import Accept, Change, CustomChange, Settle
 from bridge.store.session import ThreadConnection
-from bridge.store.sqlite_statements import delivery_of
 from bridge.store.writer import Writer
 
 READERS = 2
@@ -144,7 +143,7 @@ class SqlStore:
             rows = self._queue.read(connection, wanted)
             # The statement does not name the lane: the planner would read all pending deliveries of the destination
             # instead of these ids.
-            found = [delivery_of(keys, row) for row in rows if row[-1] == lane]
+            found = [queue.delivery_of(keys, row) for row in rows if row[-1] == lane]
             return found, rows[-1][0] if rows else None
 
         while ids:

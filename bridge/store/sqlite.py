@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import QueueReader, RemoteCommits, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
-from bridge.store.sqlite_statements import SqliteQueueReader
+from bridge.store.sqlite_queue import SqliteQueueReader
 
 BUSY_SECONDS = 2.0
 """Time that a write waits for another process's lock before it fails and the sender gets 503."""
@@ -82,7 +81,6 @@ class SqliteDriver:
         self.keys = keys
         self.path = Path(url.database)
         self.name: str = url.database
-        self.dialect: Dialect = sqlite.dialect(paramstyle="qmark")
         self._lock: _FileLock | None = None
         self._checkpointer: _Checkpointer | None = None
         self._version: int | None = None
@@ -191,7 +189,7 @@ class SqliteDriver:
 
     def queue(self) -> QueueReader:
         """Return the reader of the queue; see `Driver.queue`."""
-        return SqliteQueueReader(self.dialect)
+        return SqliteQueueReader()
 
     def read_transaction(self, connection: Connection) -> AbstractContextManager[object]:
         """Do nothing: a query of an embedded engine waits for no one."""

@@ -1,9 +1,12 @@
-"""The hot path into SQLite's tables: many events, or many outcomes, with one statement.
+"""The hot path into SQLite's tables and out of them, as plain statements of the driver.
 
-The statement inserts into an empty view, whose trigger distributes each row over the tables. A group is thus written by
-one call of the driver, which releases the interpreter lock once. With a statement for each table, the writer's thread
-and the event loop wait for each other some twenty times per commit (docs/internals/store.md). The views and triggers
-are temporary objects of the connection, so migrations do not see them.
+SQLAlchemy's execution of a statement costs several times as much as the database's (docs/internals/store.md).
+
+Many events, or many outcomes, are one statement. It inserts into an empty view, whose trigger distributes each row over
+the tables. A group is thus written by one call of the driver, which releases the interpreter lock once. With a
+statement for each table, the writer's thread and the event loop wait for each other some twenty times per commit
+(docs/internals/store.md). The views and triggers are temporary objects of the connection, so migrations do not see
+them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from bridge.store.driver import raw
+from bridge.store.driver import READ_BYTES, raw
 
 ROWS_LIMIT = 64
 """Most rows of one statement. Further rows of a group go into another statement of the same transaction."""
@@ -161,3 +164,38 @@ class _Insert:
         if text is None:
             text = self._texts[count] = self._head + ", ".join([self._row] * count)
         return text
+
+
+# The state is a literal, not a parameter, so that the planner can use the partial index.
+DUE = """
+SELECT id, contact, due_at, failures, attempts FROM deliveries
+WHERE destination = ? AND state = 'pending' AND id > ? ORDER BY id LIMIT ?"""
+_READ = """
+SELECT d.id, e.id, e.chatbot, e.payload, e.received_at, e.verified_by, d.route, d.attempts, d.failures,
+  d.failing_since, d.memo, d.destination
+FROM deliveries d JOIN events e ON e.seq = d.event_seq
+WHERE d.id IN ({}) AND d.state = 'pending' ORDER BY d.id"""
+_PAYLOAD = 3
+"""Position of the payload in a row of it."""
+
+
+class SqliteQueueReader:
+    """The hot queries; see `bridge.store.driver.QueueReader`."""
+
+    def due(self, connection: Connection, lane: str, after: int, limit: int) -> Sequence[Sequence[Any]]:
+        """Read due deliveries; see `QueueReader.due`."""
+        rows: Sequence[Sequence[Any]] = raw(connection).execute(DUE, (lane, after, limit)).fetchall()
+        return rows
+
+    def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Read deliveries; see `QueueReader.read`."""
+        rows: list[Sequence[Any]] = []
+        size = 0
+        cursor = raw(connection).execute(_READ.format(", ".join("?" * len(ids))), list(ids))
+        for row in cursor:
+            rows.append(row)
+            size += len(row[_PAYLOAD])
+            if size >= READ_BYTES:
+                cursor.close()
+                break
+        return rows

@@ -24,7 +24,7 @@ from bridge.store.migrate import HEAD, migrate, revision
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.sqlite_statements import SqliteQueueReader
+from bridge.store.sqlite_queue import DUE
 from bridge.store.url import driver_for
 from tests.building import NOW, event, routed
 
@@ -474,9 +474,7 @@ async def test_the_database_itself_forbids_impossible_states(store: SqlStore, dr
 
 async def test_the_queue_is_read_through_its_partial_index(embedded_store: SqlStore, embedded: SqliteDriver) -> None:
     connection = sqlite3.connect(embedded.path)
-    plan = connection.execute(
-        "EXPLAIN QUERY PLAN " + SqliteQueueReader(embedded.dialect).due_text, ("crm", 0, 10, 0)
-    ).fetchall()
+    plan = connection.execute("EXPLAIN QUERY PLAN " + DUE, ("crm", 0, 10)).fetchall()
     connection.close()
     assert [row[3] for row in plan] == ["SEARCH deliveries USING INDEX ix_deliveries_due (destination=? AND id>?)"]
 
