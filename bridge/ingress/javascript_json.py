@@ -1,10 +1,8 @@
 """JSON as JavaScript reads and writes it: what `JSON.stringify(JSON.parse(body))` gives, byte for byte. Pure.
 
 The sender documents its signature over `JSON.stringify(req.body)`, so a body that was signed in that form can only be
-verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values and `stringify` writes
-any such value; `json_form` does both in one, and quicker, because anybody may send a body that it has to be tried on:
-there the scanner and the encoder of the standard library, both in C, do all but the order of members and the numbers
-that Python writes otherwise (`_prepared`).
+verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values, `stringify` writes
+any such value, and `json_form` does both.
 
 The rules are those of ECMA-262, sections "JSON.parse", "SerializeJSONProperty", "QuoteJSONString",
 "OrdinaryOwnPropertyKeys" and "Number::toString"; `tests/ingress/test_javascript_json.py` compares them with Node.
@@ -37,8 +35,6 @@ _Result = TypeVar("_Result")
 
 _SAFE = 2**53
 """Up to here every integer is a double of its own, and both languages write all its digits."""
-_LEAST_POSITIONAL = 1e-4
-"""Python writes a smaller fraction with an exponent; JavaScript does so only below 1e-6."""
 _INDEX_LIMIT = 2**32 - 1
 """Integer keys below this are array indices (ECMA-262 "Object type"), which V8 lists before all others."""
 _INDEX = re.compile("0|[1-9][0-9]{0,9}")
@@ -46,11 +42,6 @@ _INDEX = re.compile("0|[1-9][0-9]{0,9}")
 _BRACKETS = b"[{]}"
 _STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
-
-# The scanner joins a high surrogate with the low one behind it, so no text that it read holds such a pair in two
-# pieces. That makes these marks, and only these, safe to find again in the encoder's output.
-_RAW_BEGIN = "\ud800\udc00"
-_RAW_END = "\udbff\udfff"
 
 
 def parse(body: bytes) -> JsonValue:
@@ -69,7 +60,13 @@ def parse(body: bytes) -> JsonValue:
             the body.
     """
     _check_depth(body)
-    return _scanned(_READER, body)
+    text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    try:
+        value: JsonValue = _on_some_stack(lambda: _READER.decode(text))
+    except json.JSONDecodeError as error:
+        # Not the error itself: it carries the whole body.
+        raise ValueError(f"not JSON at character {error.pos}") from None
+    return value
 
 
 def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
@@ -116,18 +113,12 @@ def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
 def json_form(body: bytes) -> bytes | None:
     """Return `JSON.stringify(JSON.parse(body))` in UTF-8; None if the body is not JSON (see `parse`).
 
-    The same as `stringify(parse(body))`, in half the time where there are many arrays and objects. Linear in the
-    body's size, whatever it holds.
+    Linear in the body's size, whatever it holds.
     """
     try:
-        _check_depth(body)
-        prepared = _scanned(_PREPARER, body)
+        return stringify(parse(body))
     except ValueError:
         return None
-    text = _on_some_stack(lambda: _ENCODER.encode(prepared))
-    if _RAW_BEGIN in text:
-        text = text.replace(f'"{_RAW_BEGIN}', "").replace(f'{_RAW_END}"', "")
-    return _encoded(text)
 
 
 def _check_depth(body: bytes) -> None:
@@ -142,16 +133,6 @@ def _check_depth(body: bytes) -> None:
     steps = array("b", outside.translate(_STEPS, _NO_BRACKETS))
     if max(accumulate(steps), default=0) > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels")
-
-
-def _scanned(decoder: json.JSONDecoder, body: bytes) -> JsonValue:
-    text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
-    try:
-        value: JsonValue = _on_some_stack(lambda: decoder.decode(text))
-    except json.JSONDecodeError as error:
-        # Not the error itself: it carries the whole body.
-        raise ValueError(f"not JSON at character {error.pos}") from None
-    return value
 
 
 def _on_some_stack(step: Callable[[], _Result]) -> _Result:
@@ -185,21 +166,6 @@ def _number(literal: str) -> int | float:
 def _integer(literal: str) -> int | float:
     # 15 digits are below 2**53, and far from where `int` refuses (4300 digits) or takes quadratic time.
     return int(literal) if len(literal) <= 15 else _number(literal)  # noqa: PLR2004 - explained above
-
-
-def _prepared(literal: str) -> int | float | str:
-    """Return a value that the standard library's encoder writes as JavaScript writes this number.
-
-    That is the number itself but for some magnitudes; there it is the text, marked so that it loses its quotes.
-    """
-    number = _number(literal)
-    if isinstance(number, int) or _LEAST_POSITIONAL <= abs(number) <= _SAFE:
-        return number
-    return f"{_RAW_BEGIN}{_number_text(number)}{_RAW_END}"
-
-
-def _prepared_integer(literal: str) -> int | float | str:
-    return int(literal) if len(literal) <= 15 else _prepared(literal)  # noqa: PLR2004 - as for `_integer`
 
 
 @lru_cache(maxsize=1024)
@@ -264,7 +230,3 @@ _SCALARS: dict[type, Callable[..., str]] = {
     type(None): lambda _: "null",
 }
 _READER = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_refuse)
-_PREPARER = json.JSONDecoder(
-    parse_int=_prepared_integer, parse_float=_prepared, parse_constant=_refuse, object_hook=_javascript_order
-)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
