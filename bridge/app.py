@@ -33,8 +33,8 @@ from bridge.ingress.spool import Spool
 from bridge.shutdown import Shutdown, end_at_last
 from bridge.signals import Reloading
 from bridge.store.driver import Driver
-from bridge.store.pruner import prune_for_ever
 from bridge.store.reserve import Reserve
+from bridge.store.retention import prune_for_ever
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.url import driver_for, prepare, spool_driver

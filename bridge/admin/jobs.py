@@ -19,7 +19,6 @@ from bridge.admin.authentication import Caller
 from bridge.admin.desk import Desk
 from bridge.config.model import Config, Destination
 from bridge.config.units import parse_duration
-from bridge.delivery.secret_store import StoreVault
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
 from bridge.operations import bulk
@@ -39,6 +38,7 @@ from bridge.store import audit_log, history
 from bridge.store.commands import DeliverySelection, SelectionExtent
 from bridge.store.interface import Store
 from bridge.store.search import SPAN, seq_at
+from bridge.store.secrets import StoreVault
 
 KEPT = 20
 """Number of jobs of each kind that are remembered after their end."""

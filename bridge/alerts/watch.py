@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,8 @@ from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault, fingerprint
 from bridge.store import statistics
+from bridge.store.interface import Store
+from bridge.store.quarantine import keep_proofs
 from bridge.store.statistics import AlertStatistics
 from connectors.base import Quota
 
@@ -44,18 +47,6 @@ log = structlog.get_logger()
 
 Ask = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
 """Queries the store; raises StoreUnavailableError."""
-
-
-class Checked(Protocol):
-    """The used part of the store; see `bridge.store.interface.Store`."""
-
-    async def check(self) -> None:
-        """Raise StoreUnavailableError if it cannot commit."""
-        ...
-
-    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Store the fingerprints of keys that have verified a request. Raises StoreUnavailableError."""
-        ...
 
 
 class Spools(Protocol):
@@ -89,7 +80,7 @@ class Watch:
         self,
         config: Callable[[], Config],
         lanes: Callable[[], Mapping[str, Lane]],
-        store: Checked,
+        store: Store,
         ask: Ask,
         clock: Callable[[], float],
         outbox: Outbox | None = None,
@@ -223,7 +214,7 @@ class Watch:
             return
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                await self._store.keep_proofs(news, self._clock())
+                await self._store.change(partial(keep_proofs, keys=news, now=self._clock()))
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("proofs_not_kept", error=str(error) or "no answer in time")
         else:

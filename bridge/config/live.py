@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,7 @@ from bridge.config.model import Config
 from bridge.config.reload import Files, ReloadResult, defining_file, reload
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
+from bridge.store.queries import active_chatbots, has_pending
 
 RETRY_SECONDS = 5.0
 """Seconds until a reload is tried again if the store is unavailable."""
@@ -171,12 +173,18 @@ class LiveConfiguration:
             before, now = self._config.chatbots[name].routes, after.chatbots[name].routes
             kept = {route.name for route in now}
             gone = [route for route in before if route.name not in kept]
-            waiting = [route.name for route in gone if await store.has_pending(name, route.name, route.destination)]
+            waiting = [
+                route.name
+                for route in gone
+                if await store.query(
+                    partial(has_pending, chatbot=name, route=route.name, destination=route.destination)
+                )
+            ]
             if waiting:
                 reasons[name] = f"has lost the route {', '.join(waiting)}, but deliveries wait on it"
             elif len(now) < len(before):
                 lost[name] = f"has lost {len(before) - len(now)} of its {len(before)} routes, and it has events"
-        active = await store.active_chatbots(list(lost)) if lost else frozenset()
+        active = await store.query(partial(active_chatbots, chatbots=list(lost))) if lost else frozenset()
         reasons |= {name: lost[name] for name in active}
         return {("chatbots", name): f"{reason}: {CONFIRM}" for name, reason in reasons.items()}
 

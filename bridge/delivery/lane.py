@@ -22,11 +22,11 @@ from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, 
 from bridge.delivery.batching import BatchItem
 from bridge.delivery.lane_state import LaneState, ReadPlan
 from bridge.delivery.rate_limit import Slot
-from bridge.delivery.secret_store import StoreVault
 from bridge.delivery.settlement import settle
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.mapping.preparation import Preparation
 from bridge.store.interface import Delivery, Lease, Pause, Settlement, Store
+from bridge.store.secrets import StoreVault
 from connectors.base import Outcome
 
 STORE_TROUBLE_SECONDS = 1.0

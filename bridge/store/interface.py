@@ -8,12 +8,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from bridge.event import Event, Room
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
 from connectors.base import Reason
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 PAGE = 100
 """Rows of a page by default."""
@@ -258,39 +263,11 @@ class Store(Protocol):
         """
         ...
 
-    async def active_chatbots(self, chatbots: Sequence[str]) -> frozenset[str]:
-        """Return the chatbots that have events among the newest in the store."""
-        ...
-
-    async def has_pending(self, chatbot: str, route: str, destination: str) -> bool:
-        """Return True if a delivery of a chatbot is pending on a route to a destination."""
-        ...
-
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Keep a refused request; False if its room is full and it may not take the place of another one.
 
         The identity makes the digest by which the sender's three tries are one request.
         """
-        ...
-
-    async def prune_quarantine(self, before: float) -> bool:
-        """Delete the next refused requests that were received before a time. Returns True if there may be more."""
-        ...
-
-    async def prune_tombstones(self, now: float) -> bool:
-        """Delete the next expired tombstones. Returns True if there may be more."""
-        ...
-
-    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Store the fingerprint of the keys that verified a signature (`bridge.ingress.signature`), by chatbot."""
-        ...
-
-    async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
-        """Store a destination's secret, and replace the one with this name."""
-        ...
-
-    async def read_secret(self, destination: str, name: str) -> str | None:
-        """Read a secret that `keep_secret` stored; None if there is none."""
         ...
 
     async def note(self, entry: Entry, now: float) -> int:
@@ -300,8 +277,12 @@ class Store(Protocol):
         """
         ...
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
-        """Delete the expired events among the next ones after a `seq`."""
+    async def query(self, function: Callable[["Connection"], T]) -> T:
+        """Run a query for which nothing above is meant, with the connection of a reader."""
+        ...
+
+    async def change(self, function: Callable[["Connection"], T]) -> T:
+        """Run a change for which nothing above is meant, in a transaction of its own between those of the traffic."""
         ...
 
     async def newest_receipt(self, now: float) -> tuple[float, float | None]:
@@ -309,10 +290,6 @@ class Store(Protocol):
 
         Events from the future are skipped; None if there are no others.
         """
-        ...
-
-    async def prune_audit(self, before: float) -> bool:
-        """Delete the next entries of the audit log that are older than a time. Returns True if there may be more."""
         ...
 
     async def close(self) -> None:

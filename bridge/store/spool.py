@@ -45,33 +45,33 @@ class SpoolStore(SqlStore):
 
     async def size(self) -> int:
         """Return the size of the waiting payloads, in bytes."""
-        return await self._read(lambda c: int(c.execute(_SIZE).scalar_one()))
+        return await self.query(lambda c: int(c.execute(_SIZE).scalar_one()))
 
     async def first_identity(self, given: bytes | None) -> Identity:
         """Return the identity for ids while the database is away: the configured key, the database's, or its own."""
         if given is not None:
             return Identity(given)
-        return await self._call(lambda c: installation.copy(c) or installation.adopt(c, None))
+        return await self.change(lambda c: installation.copy(c) or installation.adopt(c, None))
 
     async def keep_identity(self, identity: Identity) -> None:
         """Keep the database's key for a start without the database."""
-        await self._call(lambda c: installation.keep_copy(c, identity))
+        await self.change(lambda c: installation.keep_copy(c, identity))
 
     async def oldest(self, limit: int, after: int = 0) -> tuple[list[RoutedEvent], int]:
         """Read the oldest events after a number, in order of receipt, and the number of the last one."""
-        return await self._read(lambda c: _oldest(c, limit, after))
+        return await self.query(lambda c: _oldest(c, limit, after))
 
     async def remove(self, through: int, limit: int) -> bool:
         """Delete the oldest moved events, up to a number. Returns True if there may be more."""
-        return await self._call(lambda c: _remove(c, events, through, limit))
+        return await self.change(lambda c: _remove(c, events, through, limit))
 
     async def refused(self, after: int = 0) -> tuple[int, QuarantinedRequest] | None:
         """Read the oldest refused request after an id, with its id."""
-        return await self._read(lambda c: _refused(c, after))
+        return await self.query(lambda c: _refused(c, after))
 
     async def remove_refused(self, through: int, limit: int) -> bool:
         """Delete the oldest moved requests, up to an id, as `remove` does."""
-        return await self._call(lambda c: _remove(c, quarantine, through, limit))
+        return await self.change(lambda c: _remove(c, quarantine, through, limit))
 
 
 _SIZE = select(func.coalesce(func.sum(plain_size(events.c.payload)), 0))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar, cast
@@ -14,17 +14,7 @@ from sqlalchemy import Connection, text
 from bridge.errors import RowLockedError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
-from bridge.store import (
-    audit_log,
-    installation,
-    lease,
-    quarantine,
-    queries,
-    queue,
-    retention,
-    secrets,
-    tombstones,
-)
+from bridge.store import audit_log, installation, lease, quarantine, queries, queue, retention
 from bridge.store.driver import Driver, RemoteCommits, raw
 from bridge.store.encryption import keys_of
 from bridge.store.heartbeat import LeaseKeeper
@@ -34,7 +24,6 @@ from bridge.store.interface import (
     Lease,
     Membership,
     Pause,
-    PruneResult,
     QuarantinedRequest,
     RoutedEvent,
     Settlement,
@@ -132,7 +121,7 @@ class SqlStore:
 
     async def due(self, lane: str, after: int, limit: int) -> list[Due]:
         """Read the pending deliveries of a lane; see `Store.due`."""
-        rows = await self._read(lambda c: self._queue.due(c, lane, after, limit))
+        rows = await self.query(lambda c: self._queue.due(c, lane, after, limit))
         return [Due(*row) for row in rows]
 
     async def read(self, lane: str, ids: Sequence[int]) -> list[Delivery]:
@@ -147,7 +136,7 @@ class SqlStore:
             return found, rows[-1][0] if rows else None
 
         while ids:
-            found, last = await self._read(partial(query, wanted=ids))
+            found, last = await self.query(partial(query, wanted=ids))
             if found or last is None:
                 return found
             # All of these were moved to another destination, but later ids may not be.
@@ -173,7 +162,7 @@ class SqlStore:
     async def check(self) -> None:
         """Check that the store can commit; see `Store.check`."""
         # An update that changes no value but is written: only that shows that the disk has room and can be written.
-        await self._call(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
+        await self.change(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
 
     async def pause(self, lease_: Lease, pause: Pause | None) -> None:
         """Write a lane's own pause; see `Store.pause`."""
@@ -181,12 +170,12 @@ class SqlStore:
 
     async def pause_of(self, lane: str) -> Pause | None:
         """Read a lane's pause; see `Store.pause_of`."""
-        return await self._read(lambda c: lease.read_pause(c, lane))
+        return await self.query(lambda c: lease.read_pause(c, lane))
 
     async def undelivered(self, event_ids: Sequence[str]) -> int:
         """Count the undelivered deliveries of events; see `Store.undelivered`."""
         ids = [bytes.fromhex(each) for each in event_ids]
-        count = await self._read(lambda c: queries.undelivered(c, ids))
+        count = await self.query(lambda c: queries.undelivered(c, ids))
         if count and not self._driver.exclusive:
             # Other processes send no notification when they settle. A query from time to time costs less than a
             # notification for each delivery.
@@ -195,47 +184,23 @@ class SqlStore:
 
     async def identity(self, given: bytes | None) -> Identity:
         """Return the identity of the installation; see `Store.identity`."""
-        return await self._call(lambda c: installation.adopt(c, given), sent=True)
-
-    async def active_chatbots(self, chatbots: Sequence[str]) -> frozenset[str]:
-        """Return the chatbots that have events; see `Store.active_chatbots`."""
-        return await self._read(lambda c: queries.active_chatbots(c, chatbots))
-
-    async def has_pending(self, chatbot: str, route: str, destination: str) -> bool:
-        """Return True if a delivery is pending; see `Store.has_pending`."""
-        return await self._read(lambda c: queries.has_pending(c, chatbot, route, destination))
+        return await self.change(lambda c: installation.adopt(c, given), sent=True)
 
     async def quarantine(self, request: QuarantinedRequest, identity: Identity) -> bool:
         """Store a refused request in its bounded room; see `Store.quarantine`."""
-        return await self._call(lambda c: quarantine.add_request(c, request, identity), sent=True)
-
-    async def prune_quarantine(self, before: float) -> bool:
-        """Delete old refused requests, a step at a time; see `Store.prune_quarantine`."""
-        return await self._call(lambda c: quarantine.prune_requests(c, before))
-
-    async def prune_tombstones(self, now: float) -> bool:
-        """Delete expired tombstones, a step at a time; see `Store.prune_tombstones`."""
-        return await self._call(lambda c: tombstones.prune_tombstones(c, now))
-
-    async def keep_proofs(self, keys: Mapping[str, bytes], now: float) -> None:
-        """Store which keys have verified a signature; see `Store.keep_proofs`."""
-        await self._call(lambda c: quarantine.keep_proofs(c, keys, now))
-
-    async def keep_secret(self, destination: str, name: str, value: str, now: float) -> None:
-        """Keep a destination's secret; see `Store.keep_secret`."""
-        await self._call(lambda c: secrets.write_secret(c, destination, name, value, now))
-
-    async def read_secret(self, destination: str, name: str) -> str | None:
-        """Read a destination's secret; see `Store.read_secret`."""
-        return await self._read(lambda c: secrets.read_secret(c, destination, name))
+        return await self.change(lambda c: quarantine.add_request(c, request, identity), sent=True)
 
     async def note(self, entry: Entry, now: float) -> int:
         """Keep an entry of the audit log; see `Store.note`."""
-        return await self._call(lambda c: audit_log.add_entry(c, entry, now))
+        return await self.change(lambda c: audit_log.add_entry(c, entry, now))
 
-    async def prune(self, now: float, delivered: float, dead: float, after: int) -> PruneResult:
-        """Delete expired events, a step at a time; see `Store.prune`."""
-        return await self._call(lambda c: retention.prune_events(c, now, delivered, dead, after))
+    async def query(self, function: Callable[[Connection], T]) -> T:
+        """Run a query; see `Store.query`."""
+        return await self._loop.run_in_executor(self._readers, self._ask, function)
+
+    async def change(self, function: Callable[[Connection], T], *, sent: bool = False) -> T:
+        """Run a change; see `Store.change`. `sent`: it comes from a sender, see `Writer.submit`."""
+        return cast("T", await self._writer.submit(CustomChange(function), sent=sent))
 
     async def newest_receipt(self, now: float) -> tuple[float, float | None]:
         """Return the store's time and the receipt of its newest event; see `Store.newest_receipt`."""
@@ -244,11 +209,7 @@ class SqlStore:
             store_time = self._driver.clock(connection, now)
             return store_time, retention.newest(connection, store_time)
 
-        return await self._read(query)
-
-    async def prune_audit(self, before: float) -> bool:
-        """Delete old entries of the audit log, a step at a time; see `Store.prune_audit`."""
-        return await self._call(lambda c: audit_log.prune_entries(c, before))
+        return await self.query(query)
 
     async def close(self) -> None:
         """Commit waiting changes, then close; see `Store.close`."""
@@ -258,12 +219,6 @@ class SqlStore:
         self._driver.close()
         for session in self._sessions:
             session.close()
-
-    async def _call(self, function: Callable[[Connection], T], *, sent: bool = False) -> T:
-        return cast("T", await self._writer.submit(CustomChange(function), sent=sent))
-
-    async def _read(self, question: Callable[[Connection], T]) -> T:
-        return await self._loop.run_in_executor(self._readers, self._ask, question)
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         """Run a query in a reader's thread, on the connection of that thread."""

@@ -20,6 +20,7 @@ from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.tombstones import prune_tombstones
 from connectors.base import Reason, Rejected
 from connectors.testing import Sandbox
 from tests.acceptance.configured import ENVIRONMENT, http, settings
@@ -251,7 +252,7 @@ def test_what_is_erased_does_not_come_back(leadbridge: "Place", tolerance: str, 
     assert len(leadbridge.rows("events", "list")) == 1
 
     async def over(store: SqlStore) -> None:
-        await store.prune_tombstones(before + (stands or 1e9) + 10)
+        await store.change(lambda c: prune_tombstones(c, before + (stands or 1e9) + 10))
 
     leadbridge.with_store(over)
     leadbridge.receive(document, now=before + 60)

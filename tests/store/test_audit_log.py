@@ -11,7 +11,7 @@ from bridge.admin.audit_log import AuditLog
 from bridge.admin.desk import Desk
 from bridge.errors import OperatorError
 from bridge.operations.audit import BY_COMMAND, Action, ActionResult, Entry, Means, Subject, Who
-from bridge.store import audit_log, commands, pruner
+from bridge.store import audit_log, commands, retention
 from bridge.store.driver import Driver
 from bridge.store.interface import Pause
 from bridge.store.schema import audit, lanes
@@ -97,12 +97,12 @@ async def test_many_are_removed_in_steps_when_their_time_is_over(
     monkeypatch.setattr(audit_log, "STEP", 2)
     for number in range(5):
         await store.note(PAUSED, NOW + number)
-    assert await store.prune_audit(NOW + 4)
-    assert await store.prune_audit(NOW + 4)
-    assert not await store.prune_audit(NOW + 4)
+    assert await store.change(lambda c: audit_log.prune_entries(c, NOW + 4))
+    assert await store.change(lambda c: audit_log.prune_entries(c, NOW + 4))
+    assert not await store.change(lambda c: audit_log.prune_entries(c, NOW + 4))
     assert [each.at for each in rows(driver, audit)] == [NOW + 4]
     # The id of one that was removed is not given again.
-    assert not await store.prune_audit(NOW + 5)
+    assert not await store.change(lambda c: audit_log.prune_entries(c, NOW + 5))
     assert await store.note(PAUSED, NOW) == 6
 
 
@@ -112,11 +112,11 @@ async def test_it_is_kept_as_long_as_the_longest_kept_event(
     clock, slept = Clock(), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
-        if seconds == pruner.ROUND_SECONDS:
+        if seconds == retention.ROUND_SECONDS:
             slept.set()
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
+    monkeypatch.setattr("bridge.store.retention.asyncio.sleep", sleep)
     # The time of this test is the database's too.
     monkeypatch.setattr(driver, "clock", lambda _, now: now)
     for days in (0, 181):
@@ -124,7 +124,7 @@ async def test_it_is_kept_as_long_as_the_longest_kept_event(
     for after, left in ((180 * DAY, 2), (180 * DAY + 1, 1)):
         clock.now = NOW + after
         slept.clear()
-        pruning = asyncio.create_task(pruner.prune_for_ever(lambda: config([]), store, clock))
+        pruning = asyncio.create_task(retention.prune_for_ever(lambda: config([]), store, clock))
         await slept.wait()
         pruning.cancel()
         await asyncio.gather(pruning, return_exceptions=True)

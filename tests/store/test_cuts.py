@@ -10,6 +10,7 @@ from psycopg import conninfo
 
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Lease
+from bridge.store.secrets import read_secret
 from bridge.store.sql import READERS, SqlStore
 from tests.building import NOW, routed
 from tests.chaos.wire import Wire
@@ -64,7 +65,7 @@ async def _settle(store: SqlStore) -> None:
         lambda store: store.due("crm", 0, 10),
         lambda store: store.read("crm", [1]),
         lambda store: store.undelivered([f"{1:032x}"]),
-        lambda store: store.read_secret("crm", "token"),
+        lambda store: store.query(lambda c: read_secret(c, "crm", "token")),
         lambda store: store.heartbeat("me", ["crm"], NOW, 60.0),
         _claim,
         _settle,

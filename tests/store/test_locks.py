@@ -17,6 +17,7 @@ from bridge.store.driver import raw
 from bridge.store.interface import Lease, Pause
 from bridge.store.postgres import PostgresDriver
 from bridge.store.postgres_queue import ROW_MILLISECONDS
+from bridge.store.retention import prune_events
 from bridge.store.sql import SqlStore
 from bridge.store.transaction import transaction
 from tests.building import NOW, routed
@@ -133,7 +134,7 @@ async def test_what_is_pruned_waits_for_a_locked_row_and_nobody_with_it(stores: 
     await store.accept([routed("crm")])
     await store.settle((await store.claim("me", ["crm"], NOW, LEASE_SECONDS))["crm"], [delivered(1)])
     async with held_row(database, "SELECT FROM events WHERE seq = 1"), asyncio.timeout(3):
-        pruned = asyncio.ensure_future(store.prune(NOW + 1000, 1.0, 1.0, 0))
+        pruned = asyncio.ensure_future(store.change(lambda c: prune_events(c, NOW + 1000, 1.0, 1.0, 0)))
         await until(lambda: ask(database, WAITING) == [(1,)])
         assert await store.accept([routed("crm")]) == [True]
         with pytest.raises(RowLockedError):

@@ -21,6 +21,7 @@ from bridge.store.driver import Driver, raw
 from bridge.store.encryption import NO_KEYS, KeyRing
 from bridge.store.interface import DeliveryState, Lease, NewDelivery, RoutedEvent
 from bridge.store.migrate import migrate
+from bridge.store.retention import prune_events
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
@@ -234,7 +235,11 @@ class StoreModel(RuleBasedStateMachine):
         self.now += seconds
         after: int | None = 0
         while after is not None:
-            after = self.run(self.store.prune(self.now, KEPT, KEPT_DEAD, after)).after
+            after = self.run(
+                self.store.change(
+                    functools.partial(prune_events, now=self.now, delivered=KEPT, dead=KEPT_DEAD, after=after)
+                )
+            ).after
         wanted = {each.event_id for each in self.expected.values() if each.kept(self.now)}
         for event_id, routed in list(self.known.items()):
             if event_id not in wanted and routed.event.received_at <= self.now - KEPT:

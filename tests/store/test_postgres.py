@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, lanes
+from bridge.store.secrets import read_secret, write_secret
 from bridge.store.sql import NOTIFY_SECONDS, SPACING_LIMIT, SqlStore
 from bridge.store.transaction import TURN
 from bridge.store.url import driver_for
@@ -118,9 +120,9 @@ async def test_the_same_event_at_two_processes_at_once_is_kept_once(
 
 async def test_processes_that_keep_the_same_at_once_do_not_collide(store: SqlStore, other: SqlStore) -> None:
     for number in range(5):
-        keeping = [each.keep_secret("crm", f"token {number}", "value", NOW) for each in (store, other)]
-        await asyncio.gather(*keeping)
-    assert await other.read_secret("crm", "token 4") == "value"
+        write = partial(write_secret, destination="crm", name=f"token {number}", value="value", now=NOW)
+        await asyncio.gather(*(each.change(write) for each in (store, other)))
+    assert await other.query(partial(read_secret, destination="crm", name="token 4")) == "value"
 
 
 # -- news
@@ -318,7 +320,7 @@ async def test_a_server_that_does_not_answer_is_given_up(
     monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.2)
     async with asyncio.timeout(3):
         with pytest.raises(StoreUnavailableError):
-            await store._call(lambda c: c.execute(text("SELECT pg_sleep(4)")))
+            await store.change(lambda c: c.execute(text("SELECT pg_sleep(4)")))
         with psycopg.connect(database) as blocker:
             blocker.execute("LOCK TABLE deliveries")
             with pytest.raises(StoreUnavailableError):
@@ -395,7 +397,7 @@ async def test_what_the_server_says_of_a_row_is_not_repeated(store: SqlStore) ->
     assert "ck_events_accepted_is_known" in str(refused.value)
     assert "private" not in str(refused.value)
     with pytest.raises(psycopg.DataError) as refused_:
-        await store._call(lambda c: c.execute(text("SELECT CAST('private' AS integer)")))
+        await store.change(lambda c: c.execute(text("SELECT CAST('private' AS integer)")))
     assert "private" not in str(refused_.value)
 
 

@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge import app
-from bridge.store import pruner
+from bridge.store import retention
 from bridge.store.driver import Driver
-from bridge.store.pruner import DOUBT_SECONDS, ROUND_SECONDS, ClockDoubt
+from bridge.store.retention import DOUBT_SECONDS, ROUND_SECONDS, ClockDoubt
 from bridge.store.schema import events
 from bridge.store.sql import SqlStore
 from tests.building import NOW, Clock, config, routed
@@ -60,10 +60,10 @@ async def _rounds(
             done.set()
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
+    monkeypatch.setattr("bridge.store.retention.asyncio.sleep", sleep)
     monkeypatch.setattr(driver, "clock", lambda _, now: now)
     with capture_logs() as logs:
-        pruning = asyncio.create_task(pruner.prune_for_ever(lambda: config([]), store, clock, held))
+        pruning = asyncio.create_task(retention.prune_for_ever(lambda: config([]), store, clock, held))
         await done.wait()
         pruning.cancel()
         await asyncio.gather(pruning, return_exceptions=True)

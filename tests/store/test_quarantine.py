@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from bridge.event import Room
 from bridge.ingress.signature import fingerprint
-from bridge.store import pruner, tombstones
 from bridge.store import quarantine as rooms
+from bridge.store import retention, tombstones
 from bridge.store.driver import Driver
 from bridge.store.interface import QuarantinedRequest
 from bridge.store.quarantine import AGE_LIMIT, Bounds
@@ -110,7 +110,7 @@ async def test_what_is_old_goes_without_another_request(store: SqlStore, driver:
     await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
     await store.quarantine(request(2, NOW - AGE_LIMIT + 1), IDENTITY)
 
-    assert not await store.prune_quarantine(NOW - AGE_LIMIT)
+    assert not await store.change(lambda c: rooms.prune_requests(c, NOW - AGE_LIMIT))
 
     assert set(bodies(driver)) == {"body 2"}
 
@@ -118,8 +118,8 @@ async def test_what_is_old_goes_without_another_request(store: SqlStore, driver:
 async def test_it_is_known_under_which_keys_a_signature_has_held(store: SqlStore, driver: Driver) -> None:
     first, second = fingerprint([b"a", b"b"]), fingerprint([b"c"])
     assert first == fingerprint([b"b", b"a"]) != second
-    await store.keep_proofs({"acme": first, "other": second}, NOW)
-    await store.keep_proofs({"acme": second}, NOW)
+    await store.change(lambda c: rooms.keep_proofs(c, {"acme": first, "other": second}, NOW))
+    await store.change(lambda c: rooms.keep_proofs(c, {"acme": second}, NOW))
 
     with driver.engine().connect() as connection:
         assert rooms.proven_keys(connection) == {"acme": second, "other": second}
@@ -129,17 +129,17 @@ async def test_a_serving_process_removes_what_is_old(
     store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def sleep(seconds: float) -> None:
-        if seconds == pruner.ROUND_SECONDS:
+        if seconds == retention.ROUND_SECONDS:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("bridge.store.pruner.asyncio.sleep", sleep)
+    monkeypatch.setattr("bridge.store.retention.asyncio.sleep", sleep)
     await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
     await store.quarantine(request(2, NOW - 1), IDENTITY)
     with driver.engine().begin() as connection:
         tombstones.add_tombstones(connection, [b"1" * 16], NOW - 1)
 
     with pytest.raises(asyncio.CancelledError):
-        await pruner.prune_for_ever(lambda: config([]), store, Clock())
+        await retention.prune_for_ever(lambda: config([]), store, Clock())
 
     assert set(bodies(driver)) == {"body 2"}
     with driver.engine().connect() as connection:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from sqlalchemy import func, select, text
 
@@ -5,6 +7,7 @@ from bridge.event import EventState
 from bridge.store import retention
 from bridge.store.driver import Driver
 from bridge.store.interface import RoutedEvent
+from bridge.store.retention import prune_events
 from bridge.store.schema import attempts, deliveries, events
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SPARE_PAGES, SqliteDriver
@@ -19,7 +22,9 @@ DAY = 86_400.0
 async def prune(store: SqlStore, now: float) -> None:
     after: int | None = 0
     while after is not None:
-        after = (await store.prune(now, 30 * DAY, 180 * DAY, after)).after
+        after = (
+            await store.change(partial(prune_events, now=now, delivered=30 * DAY, dead=180 * DAY, after=after))
+        ).after
 
 
 async def test_keeps_what_is_pending_and_removes_the_rest_in_its_time(store: SqlStore, driver: Driver) -> None:
@@ -69,7 +74,7 @@ async def test_the_file_shrinks_after_much_was_removed(embedded_store: SqlStore,
     await embedded_store.accept([routed(Content="x" * 200_000) for _ in range(200)])
     await prune(embedded_store, NOW + 30 * DAY)
     free = select(func.count()).select_from(events)
-    assert await embedded_store._call(lambda c: c.execute(free).scalar_one()) == 0
+    assert await embedded_store.change(lambda c: c.execute(free).scalar_one()) == 0
     with embedded.connect() as connection:
         for _ in range(100):
             embedded.tidy(connection)

@@ -15,6 +15,7 @@ from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedReque
 from bridge.store.queries import delivery_details, payload, quarantined
 from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
+from bridge.store.secrets import read_secret, write_secret
 from bridge.store.sql import SqlStore
 from bridge.store.url import prepare
 from tests.building import IDENTITY, NOW, event
@@ -44,7 +45,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     )
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
     await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)
-    await store.keep_secret("crm", "refresh_token", SAID, NOW)
+    await store.change(lambda c: write_secret(c, "crm", "refresh_token", SAID, NOW))
     await store.close()
 
 
@@ -128,7 +129,7 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
         assert kept is not None
         assert (kept.body, kept.signature) == (SAID.encode(), "t=1,v1=2")
     store = SqlStore(driver)
-    assert await store.read_secret("crm", "refresh_token") == SAID
+    assert await store.query(lambda c: read_secret(c, "crm", "refresh_token")) == SAID
     pause = await store.pause_of("crm")
     assert pause is not None
     assert (pause.reason, pause.detail) == ("auth", SAID)

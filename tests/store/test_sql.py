@@ -296,13 +296,13 @@ async def test_a_locked_store_is_trouble_that_passes(
 
 
 async def test_a_full_disk_is_trouble_that_passes(embedded_store: SqlStore, embedded: SqliteDriver) -> None:
-    pages = await embedded_store._call(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
-    await embedded_store._call(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one())
+    pages = await embedded_store.change(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await embedded_store.change(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one())
     big = [routed("crm", Content="x" * 5_000) for _ in range(3)]
     with pytest.raises(StoreUnavailableError, match="full"):
         await embedded_store.accept(big)
     assert rows(embedded, events) == []
-    await embedded_store._call(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar_one())
+    await embedded_store.change(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar_one())
     assert await embedded_store.accept(big) == [True] * 3
 
 

@@ -66,8 +66,8 @@ async def test_they_are_pruned_when_they_are_over(
         tombstones.keep_contacts(connection, [1, 2], NOW, NOW)
         tombstones.keep_contacts(connection, [2], NOW + 5, NOW + 9)
 
-    assert await store.prune_tombstones(NOW + 1)
-    while await store.prune_tombstones(NOW + 1):
+    assert await store.change(lambda c: tombstones.prune_tombstones(c, NOW + 1))
+    while await store.change(lambda c: tombstones.prune_tombstones(c, NOW + 1)):
         pass
 
     with driver.engine().connect() as connection:

@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.delivery.secret_store import StoreVault
+from bridge.store.secrets import StoreVault
 from bridge.store.sql import SqlStore
 from connectors.base import VaultError
 from tests.building import NOW
