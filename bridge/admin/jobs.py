@@ -35,7 +35,7 @@ from bridge.operations.reconcile import (
     steps,
 )
 from bridge.store import audit_log, history
-from bridge.store.commands import DeliverySelection, SelectionExtent
+from bridge.store.commands import DeliverySelection, SelectionExtent, selection_extent
 from bridge.store.interface import Store
 from bridge.store.search import SPAN, seq_at
 from bridge.store.secrets import StoreVault
@@ -75,7 +75,7 @@ class Runs:
 
     async def preview(self, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
         """Count the deliveries that a run would handle."""
-        return await self._desk.ask(partial(bulk.preview, chosen=chosen, through=through))
+        return await self._desk.ask(partial(selection_extent, chosen=chosen, through=through))
 
     async def begin(self, caller: Caller, request: Bulk, through: int | None) -> Run:
         """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""

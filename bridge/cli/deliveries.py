@@ -30,7 +30,7 @@ from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.masking import OPEN
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
-from bridge.store.commands import BulkAction, DeliverySelection
+from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryDetails, PageRequest
 
@@ -224,7 +224,7 @@ def _change_each(store: OpenStore, ids: Sequence[str], operation: Callable[[Conn
 def _change_all(store: OpenStore, request: Bulk, *, yes: bool) -> None:
     verb, state = request.act.value, request.filter.state
     with store.reading() as connection:
-        progress = Progress(bulk.preview(connection, request.filter))
+        progress = Progress(selection_extent(connection, request.filter))
     if not progress.extent.count:
         output.say(f"nothing to {verb}: {_count(0, state)}")
         return
@@ -239,7 +239,7 @@ def _change_all(store: OpenStore, request: Bulk, *, yes: bool) -> None:
 
 def _move_all(store: OpenStore, chosen: DeliverySelection, to: str, config: Config, *, yes: bool) -> None:
     with store.reading() as connection:
-        extent = bulk.preview(connection, chosen)
+        extent = selection_extent(connection, chosen)
     _confirm(f"Move {extent.count} {chosen.state.value} deliveries to {to}?", yes=yes)
     after: int | None = 0
     refused = False

@@ -11,6 +11,7 @@ from bridge.event import timestamp
 from bridge.operations import quarantine as operations
 from bridge.operations.audit import BY_COMMAND
 from bridge.operations.store_access import OpenStore, open_store
+from bridge.store import queries
 from bridge.store.queries import PageRequest, QuarantineRow
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
@@ -43,7 +44,7 @@ def list_(
 ) -> None:
     """List the requests, newest first, without their content."""
     with open_store(inputs.read_config(config)).reading() as connection:
-        rows = operations.page(connection, PageRequest(chatbot, None, before, limit))
+        rows = queries.quarantine_page(connection, PageRequest(chatbot, None, before, limit))
     output.show_rows([_row(each) for each in rows], _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")

@@ -53,11 +53,6 @@ class MoveStep:
     """Id of the last delivery that was handled; None if there are no more."""
 
 
-def preview(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
-    """Count the deliveries that a bulk change would handle, those with ids up to `through`."""
-    return commands.selection_extent(connection, chosen, through)
-
-
 def audit_entry(who: Who, bulk: Bulk, extent: SelectionExtent, job: int | None = None) -> Entry:
     """Return the audit entry of a bulk change, with a count of zero; `job` is its number if it runs in background."""
     facts: dict[str, str | int] = {"of": extent.count}

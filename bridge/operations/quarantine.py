@@ -3,8 +3,6 @@
 Functions that change something run inside the caller's transaction and write their audit entry there.
 """
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection
 
 from bridge.config.model import Config
@@ -13,12 +11,7 @@ from bridge.ingress import reprocess
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, queries
 from bridge.store import quarantine as rooms
-from bridge.store.queries import PageRequest, QuarantineRow
-
-
-def page(connection: Connection, request: PageRequest) -> Sequence[QuarantineRow]:
-    """Return a page of requests, newest first."""
-    return queries.quarantine_page(connection, request)
+from bridge.store.queries import PageRequest
 
 
 def all_ids(connection: Connection) -> list[int]:
@@ -26,7 +19,7 @@ def all_ids(connection: Connection) -> list[int]:
     ids: list[int] = []
     rows = None
     while rows is None or rows:
-        rows = page(connection, PageRequest(before=ids[-1] if ids else None))
+        rows = queries.quarantine_page(connection, PageRequest(before=ids[-1] if ids else None))
         ids += [row.id for row in rows]
     return ids[::-1]
 

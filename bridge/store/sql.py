@@ -179,7 +179,7 @@ class SqlStore:
         if count and not self._driver.exclusive:
             # Other processes send no notification when they settle. A query from time to time costs less than a
             # notification for each delivery.
-            self._loop.call_later(SETTLED_ELSEWHERE_SECONDS, self._settled_elsewhere, frozenset(event_ids))
+            self._loop.call_later(SETTLED_ELSEWHERE_SECONDS, lambda: self.on_settled(frozenset(event_ids)))
         return count
 
     async def identity(self, given: bytes | None) -> Identity:
@@ -310,9 +310,6 @@ class SqlStore:
             self.on_changed()
         if news.accepted:
             self.on_accepted(news.accepted)
-
-    def _settled_elsewhere(self, event_ids: frozenset[str]) -> None:
-        self.on_settled(event_ids)
 
     def _committed(self, group: Sequence[Change], results: Sequence[object], took: float) -> None:
         """Call the listeners after a commit. Runs in the loop."""

@@ -1,12 +1,13 @@
-"""Answers of Zoho CRM's API to outcomes. Pure.
+"""Answers of Zoho CRM's API to outcomes and findings. Pure.
 
 Source: zoho.com/crm/developer/docs/api/v8, "Upsert Records" and "Status Codes".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from difflib import get_close_matches
 
-from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
+from connectors.base import Blame, Delivered, Finding, MappedRoute, Outcome, Reason, Rejected, Retry, Severity
 from connectors.http_client.json_api import Reply
 from connectors.http_client.status_table import message_in
 
@@ -96,3 +97,27 @@ def _error_text(row: Reply) -> str:
     name = row.get("details", "api_name")
     field = f" ({name})" if isinstance(name, str) else ""
     return f"{row.get('code')}{field}: {message_in(row.document) or 'no reason given'}"
+
+
+def findings(fields: Reply, mapped_route: MappedRoute, route: int) -> list[Finding]:
+    """Return the differences between the mapped fields and those of the module."""
+    known = {
+        each["api_name"]: each for each in fields.get("fields") or () if isinstance(each, dict) and "api_name" in each
+    }
+    mapped = {each.name for each in mapped_route.fields}
+    differences = [
+        Finding(Severity.ERROR, f"no such field{_hint(name, known)}", route, name)
+        for name in (each.name for each in mapped_route.fields)
+        if name not in known
+    ]
+    differences += [
+        Finding(Severity.ERROR, "must be mapped: the module requires it", route, name)
+        for name, each in known.items()
+        if each.get("system_mandatory") is True and name not in mapped
+    ]
+    return differences
+
+
+def _hint(name: str, known: Mapping[str, object]) -> str:
+    near = get_close_matches(name, known, 1)
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -24,7 +24,7 @@ from connectors.http_client.answer import Failure
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.session import HttpSession
-from connectors.zoho import answers, probe, requests
+from connectors.zoho import answers, requests
 from connectors.zoho.auth import ZohoTokens
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
 
@@ -101,7 +101,7 @@ class ZohoConnector(Connector):
         url = (self._base / "settings" / "fields").with_query(module=module)
         reply = await self._call("GET", url)
         if isinstance(reply, Reply) and isinstance(reply.get("fields"), list):
-            return probe.findings(reply, mapped, number)
+            return answers.findings(reply, mapped, number)
         if isinstance(reply, Reply):
             reply = self._api.refused(reply)
         what = f"the fields of {module} cannot be read: {reply.detail}"
