@@ -106,8 +106,8 @@ class Lane:
     async def run(self) -> None:
         """Work the lane. Return after `stop` or when the lease is lost; a cancellation cuts the calls off.
 
-        Raises any fault of the lane itself. Its state can no longer be trusted then, and the supervisor begins a new
-        lane from the store.
+        Raises any fault of the lane itself, when the calls under way are settled: otherwise they would be made again.
+        The state of the lane can no longer be trusted, so the supervisor begins a new lane from the store.
         """
         self.destination.connector.open(StoreVault(self._store, self.destination.name, self._time.wall))
         try:
@@ -120,6 +120,10 @@ class Lane:
                 self._read_ahead()
                 await self._sleep()
             await self._tasks.finish()
+        except Exception:
+            self.state.stopping = True
+            await self._tasks.finish()
+            raise
         finally:
             await self._tasks.cancel()
 

@@ -31,6 +31,7 @@ class LeaseKeeper:
     def __init__(self, driver: Driver, submit: Callable[[CustomChange], Awaitable[Any]]) -> None:
         self._driver = driver
         self._submit = submit
+        self._extended: dict[str, float] = {}
 
     async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
         """Send a heartbeat and read the other members; see `Store.heartbeat`."""
@@ -42,9 +43,11 @@ class LeaseKeeper:
         """Take or renew lanes; see `Store.claim`."""
 
         def claim(some: Sequence[str], *, skip: bool = False, alone: bool = False) -> Awaitable[dict[str, Lease]]:
-            return self._do(
-                lambda c: lease.claim(c, owner, some, self._driver.clock(c, now), ttl, skip=skip, alone=alone)
-            )
+            def taken(c: Connection) -> dict[str, Lease]:
+                clock = self._driver.clock(c, now)
+                return lease.claim(c, owner, some, clock, ttl, skip=skip, alone=alone, extended=self._extended)
+
+            return self._do(taken)
 
         try:
             return await claim(names)

@@ -11,12 +11,13 @@ from sqlalchemy import insert, select, update
 
 from bridge.clock import LaneClock
 from bridge.config.model import RateLimit
+from bridge.delivery import retry
 from bridge.delivery.lane import Lane
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import key_fingerprint
 from bridge.mapping import budget
 from bridge.store.driver import Driver
-from bridge.store.interface import DeliveryState, Lease, Pause
+from bridge.store.interface import DeliveryState, Lease, Pause, Settlement
 from bridge.store.schema import attempts, deliveries, lanes
 from bridge.store.sql import SqlStore
 from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
@@ -609,6 +610,32 @@ async def test_a_fault_of_the_lane_itself_ends_it_so_that_it_can_begin_anew(
         await asyncio.wait_for(lane.run, 5)
     lane.run = None
     assert lane.states() == ["pending"]
+
+
+async def test_a_fault_of_the_lane_waits_for_the_outcomes_of_the_other_calls(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane, gate, decide = rig(), asyncio.Event(), retry.decide
+
+    def fail_once(*given: Any, **more: Any) -> Settlement:
+        monkeypatch.setattr(retry, "decide", decide)
+        asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_soon(gate.set))
+        raise ZeroDivisionError
+
+    async def hold(records: Any) -> None:
+        if records[0].event["Content"] == "held":
+            await gate.wait()
+
+    monkeypatch.setattr(retry, "decide", fail_once)
+    lane.connector.before = hold
+    await lane.accept(Content="held")
+    await lane.accept(Content="faulty")
+    await lane.start()
+    assert lane.run
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(lane.run, 5)
+    lane.run = None
+    assert lane.states() == ["delivered", "pending"]
 
 
 async def test_while_a_quota_is_nearly_used_up_only_new_deliveries_go(rig: Callable[..., Rig]) -> None:

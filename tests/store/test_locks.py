@@ -129,6 +129,27 @@ async def test_a_lost_lease_is_said_beside_a_locked_row(stores: list[SqlStore], 
         assert await store.settle(leases["crm"], [delivered(77)]) == frozenset()
 
 
+async def test_a_process_that_could_not_renew_a_locked_lane_writes_its_outcomes_before_another_takes_it(
+    stores: list[SqlStore], database: str
+) -> None:
+    store, other = stores
+    await store.accept([routed("crm")])
+    later = NOW + LEASE_SECONDS
+    await store.heartbeat("me", ["crm"], NOW, LEASE_SECONDS)
+    held = await store.claim("me", ["crm"], NOW, LEASE_SECONDS)
+    async with held_row(database, "SELECT FROM lanes WHERE name = 'crm'"):
+        assert await store.settle(held["crm"], [delivered(1)]) == {1}
+        await store.heartbeat("me", ["crm"], later, LEASE_SECONDS)
+    # The lease is over, the row is free, and the other process is the first to come.
+    await other.heartbeat("other", ["crm"], later, LEASE_SECONDS)
+    assert await other.claim("other", ["crm"], later, LEASE_SECONDS) == {}
+    assert await store.settle(held["crm"], [delivered(1)]) == frozenset()
+    # A process that lives and does not claim its lane any more loses it.
+    assert await other.claim("other", ["crm"], later + RENEW_SECONDS, LEASE_SECONDS) == {}
+    taken = await other.claim("other", ["crm"], later + LEASE_SECONDS / 2, LEASE_SECONDS)
+    assert taken["crm"].fence == held["crm"].fence + 1
+
+
 async def test_what_is_pruned_waits_for_a_locked_row_and_nobody_with_it(stores: list[SqlStore], database: str) -> None:
     store, _ = stores
     await store.accept([routed("crm")])
