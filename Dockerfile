@@ -17,6 +17,12 @@ RUN /build/bin/python -m hatchling build -t wheel -d /wheel \
 FROM python:3.13-slim
 COPY --from=build /venv /venv
 COPY config.example.yaml /app/config.example.yaml
+LABEL org.opencontainers.image.title="Leadbridge" \
+      org.opencontainers.image.description="Carries every lead of an AI Agent chatbot into the CRM" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/leadbridge/leadbridge" \
+      org.opencontainers.image.documentation="https://github.com/leadbridge/leadbridge/tree/main/docs"
 # The store is written to the working directory; nothing else is, so the rest may be mounted read-only.
 RUN mkdir -p /data /config && chown 10001:10001 /data
 ENV PATH=/venv/bin:$PATH \
@@ -28,7 +34,6 @@ VOLUME /data
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=3s --start-period=10s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/healthz', timeout=2)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --start-interval=1s CMD ["leadbridge", "healthcheck"]
 ENTRYPOINT []
 CMD ["leadbridge", "serve"]

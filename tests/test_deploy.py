@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,16 +15,21 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
-from bridge.cli import COMMANDS
+from bridge.cli import COMMANDS, app
+from bridge.cli.init import IMAGE_GROUP
 from bridge.config import Config, ConfigError, load
 from bridge.shutdown import GRACE_SECONDS
+from connectors.testing import HubSpotSandbox
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 VERSION = PROJECT["version"]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
+CHART = ROOT / "deploy" / "helm" / "leadbridge"
+UNIT = ROOT / "deploy" / "systemd" / "leadbridge.service"
 MANIFESTS = sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 COMPOSE = [ROOT / "compose.yaml", ROOT / "deploy" / "postgresql" / "compose.yaml"]
 KUBERNETES = ("1.29", "1.37")
@@ -56,6 +63,37 @@ def services(path: Path) -> dict[str, dict[str, Any]]:
     found = yaml.safe_load(path.read_text())["services"]
     assert isinstance(found, dict)
     return found
+
+
+def test_the_first_start_of_compose_needs_no_edit(tmp_path: Path) -> None:
+    """The services in their order, with the arguments of the file; ports and the store's folder are the test's."""
+    parts = services(COMPOSE[0])
+    assert parts["leadbridge"]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
+    assert parts["leadbridge"]["env_file"] == [{"path": ".env", "required": False}]
+    assert "127.0.0.1:8081:8081" in parts["leadbridge"]["ports"]
+    runner = CliRunner()
+    for said in ("the dashboard's token is in", "has a configuration already"):
+        arguments = [str(tmp_path) if each == "/config" else each for each in parts["init"]["command"][1:]]
+        done = runner.invoke(app, arguments)
+        assert (done.exit_code, said in done.output) == (0, True)
+    config = load(tmp_path, {})
+    assert config.warnings == ()
+    assert config.server.admin_token == (tmp_path / "secrets" / "admin_token").read_text().strip()
+    assert config.server.admin_token not in done.output
+    settings = yaml.safe_load((tmp_path / "config.yaml").read_text())["destinations"]["crm"]
+    (command, crm, option, port) = parts["sandbox"]["command"][1:]
+    assert (command, crm, option, settings["base_url"]) == (
+        "sandbox",
+        settings["connector"],
+        "--port",
+        f"http://127.0.0.1:{port}",
+    )
+    assert parts["sandbox"]["network_mode"] == "service:leadbridge"
+    assert (tmp_path / "secrets" / "crm_token").read_text().strip() == HubSpotSandbox().access_token
+    modes = {each.stat().st_mode & 0o777 for each in [tmp_path / "config.yaml", *(tmp_path / "secrets").iterdir()]}
+    assert modes == {0o640}
+    group = re.findall(r"^USER \d+:(\d+)$", DOCKERFILE, re.MULTILINE)
+    assert [str(IMAGE_GROUP)] == group
 
 
 def bridges(path: Path) -> Iterator[dict[str, Any]]:
@@ -174,6 +212,91 @@ def test_an_embedded_store_is_served_by_one_and_postgresql_by_three() -> None:
     assert shared["replicas"] == 3
 
 
+# -- Helm
+
+
+def rendered(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Render the chart with Helm itself; documents by kind and name."""
+    helm = pytest.importorskip("helm_python", reason="Helm's library has no build for this machine")
+    with helm.Chart.load(str(CHART)) as chart:
+        files = chart.render(dict(values), name="leadbridge", namespace="crm")
+    texts = (text for name, text in files.items() if name.endswith(".yaml"))
+    found = (each for text in texts for each in yaml.safe_load_all(text) if each)
+    return {f"{each['kind']} {each['metadata']['name']}": each for each in found}
+
+
+SECRETS = {"secrets": {"LEADBRIDGE_ADMIN_TOKEN": SECRET.format(1)}}
+CHARTS = {
+    "sqlite": {**SECRETS, "ingress": {"className": "nginx", "host": "leads.example.com", "tlsSecret": "leads-tls"}},
+    "postgresql": {"postgresql": True, "existingSecret": "own", "storage": {"className": "ssd", "size": "2Gi"}},
+}
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("values", CHARTS.values(), ids=CHARTS)
+def test_the_chart_fits_the_schemas(values: Mapping[str, Any], version: str) -> None:
+    found = rendered(values)
+    assert len(found) > 4
+    for each in found.values():
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize("engine", CHARTS)
+def test_the_chart_runs_the_pod_of_the_manifest(engine: str) -> None:
+    path = next(each for each in MANIFESTS if each.stem == engine)
+    kind = workload(path)["kind"]
+    found = rendered({**SECRETS, "postgresql": engine == "postgresql"})[f"{kind} leadbridge"]["spec"]
+    pods = [found["template"]["spec"], workload(path)["spec"]["template"]["spec"]]
+    for pod in pods:
+        pod["containers"][0].pop("imagePullPolicy", None)
+        for spread in pod.get("topologySpreadConstraints", ()):
+            spread.pop("labelSelector")
+    assert pods[0] == pods[1]
+    assert found["replicas"] == workload(path)["spec"]["replicas"]
+
+
+@pytest.mark.parametrize("values", CHARTS.values(), ids=CHARTS)
+def test_the_configuration_of_the_chart_is_good_with_a_chatbot(values: Mapping[str, Any], tmp_path: Path) -> None:
+    for name, text in rendered(values)["ConfigMap leadbridge"]["data"].items():
+        (tmp_path / name).write_text(text)
+    chatbots = yaml.safe_load(of_kind(MANIFESTS[0], "ConfigMap")["data"]["config.yaml"])
+    parts = {key: value for key, value in chatbots.items() if key in {"destinations", "chatbots"}}
+    (tmp_path / "acme.yaml").write_text(yaml.safe_dump(parts))
+    database = {"DATABASE_URL": "postgresql://leadbridge:Abc123@db/leadbridge"} if "postgresql" in values else {}
+    config = load(tmp_path, {**secrets(MANIFESTS[1]), **database})
+    assert (config.warnings, config.store.spool) == ((), "/data/spool.db")
+    assert config.store.url.startswith("postgresql:" if database else "sqlite:////data/")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"), [({}, "set secrets"), ({**SECRETS, "postgresq": True}, "postgresq")], ids=["secrets", "typo"]
+)
+def test_the_chart_refuses_mistakes(values: Mapping[str, Any], reason: str) -> None:
+    helm = pytest.importorskip("helm_python")
+    with pytest.raises(helm.HelmError, match=reason):
+        rendered(values)
+
+
+def test_the_chart_has_the_version_of_the_program() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == VERSION
+
+
+# -- systemd
+
+
+def test_the_unit_is_good() -> None:
+    text = UNIT.read_text()
+    (command,) = re.findall(r"^ExecStart=\S+/leadbridge (\w+)", text, re.MULTILINE)
+    (stop,) = re.findall(r"^TimeoutStopSec=(\d+)", text, re.MULTILINE)
+    assert command in COMMANDS
+    assert int(stop) >= GRACE_SECONDS + 5
+    if shutil.which("systemd-analyze"):
+        checked = subprocess.run(["systemd-analyze", "verify", UNIT], capture_output=True, text=True, check=False)
+        said = [line for line in checked.stderr.splitlines() if "is not executable" not in line]
+        assert not said, "the program is not installed here; nothing else is wrong"
+
+
 # -- compose
 
 
@@ -202,7 +325,7 @@ def test_the_container_has_no_rights_and_time_to_stop(path: Path) -> None:
 def test_what_is_built_and_mounted_is_there(path: Path) -> None:
     for each in services(path).values():
         assert (path.parent / each.get("build", "x") / "Dockerfile").exists() or "build" not in each
-        for volume in each["volumes"]:
+        for volume in each.get("volumes", ()):
             source = volume.split(":")[0]
             # ./config of one machine is the user's own.
             assert not source.startswith(".") or (path.parent / source).exists() or path == COMPOSE[0]
@@ -304,3 +427,28 @@ def test_an_audit_fails_on_a_finding(tmp_path: Path) -> None:
     asked = (tmp_path / "asked").read_text()
     for lock in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
         assert lock in asked
+
+
+def test_the_source_distribution_builds_its_own_image(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as content:
+        names = {name.partition("/")[2] for name in content.getnames()}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    needed = {each for line in copied for each in line.split()}
+    assert needed, built.stdout
+    for each in needed | {"Dockerfile", ".dockerignore", "Makefile", "bridge/py.typed", "connectors/py.typed"}:
+        assert each in names or any(name.startswith(f"{each}/") for name in names), each
+
+
+def test_windows_is_refused_in_one_sentence() -> None:
+    code = "import sys; sys.platform = 'win32'; import bridge.cli"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Windows is not supported" in done.stderr

@@ -6,6 +6,9 @@ and shell completion do without them.
 
 import sys
 
+if sys.platform == "win32":
+    sys.exit("leadbridge: Windows is not supported: the store needs POSIX locks. Use the container, or WSL.")
+
 if sys.argv[1:2] == ["serve"]:
     # Before the other imports: until it is done, a SIGHUP kills.
     from bridge.signals import hold
@@ -44,6 +47,7 @@ COMMANDS = {
     "alerts": "Test that alerts arrive.",
     "reconcile": "Compare received leads with delivered leads.",
     "doctor": "Find faults of the installation, and their remedies.",
+    "healthcheck": "Ask the running bridge whether it lives, for container engines.",
     "schema": "Print the JSON Schema of the configuration, for editors.",
     "connectors": "See which connectors there are, and their settings.",
     "backfill": "Accept leads that were missed, from the vendor's list.",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ from bridge.config import ConfigError, load
 from bridge.config.editor_schema import json_schema
 from bridge.errors import OperatorError
 
+IMAGE_GROUP = 10001
+"""Group of the image's user, as the Dockerfile names it."""
+SANDBOX_TOKEN = "pat-na1-00000000-0000-0000-0000-000000000000"  # noqa: S105 - of an account that does not exist
+
 app = output.application()
 
 
@@ -35,13 +40,22 @@ def init(
         str | None, typer.Option(metavar="NAME", help="Its connector; see `leadbridge connectors list`.")
     ] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Its address, for connectors that need one.")] = None,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Write one that works at once, into a sandbox CRM: for a container.")
+    ] = False,
 ) -> None:
     """Write a configuration to begin with: config.yaml, commented, .env.example and config.schema.json.
 
     In a terminal the command asks for values without an option. The configuration passes `leadbridge check` as it is,
     with a warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there,
     nothing is written, and the exit status is 1.
+
+    With --trial the admin token and the signing key are generated, and nothing is asked. A folder that already has a
+    configuration stays as it is, with exit status 0.
     """
+    if trial:
+        _write_trial(folder)
+        return
     named = connector or _ask("Connector", "--connector", "http")
     kind = find_connector(named)
     answers = Answers(
@@ -87,6 +101,49 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             output.say(f"wrote {folder / name}")
     except OSError as error:
         raise OperatorError(f"{folder}: cannot be written: {error.strerror}; name another folder") from error
+
+
+def _write_trial(folder: Path) -> None:
+    """Write the trial configuration, readable by the image's group.
+
+    A container engine may run this as root on a folder of the user's: the files then belong to the folder's owner. The
+    configuration is written last, so that an interrupted run is repeated.
+    """
+    if any(folder.glob("*.yaml")):
+        output.say(f"{folder}: has a configuration already; nothing is written")
+        return
+    vault = folder / "secrets"
+    try:
+        vault.mkdir(parents=True, exist_ok=True)
+        _hand_over(vault, folder, 0o750)
+        for name, text in _trial_secrets().items():
+            _replace(vault / name, text + "\n", folder)
+        text = Path(__file__).with_name("trial.yaml").read_text("utf-8")
+        _replace(folder / "config.yaml", text, folder)
+    except OSError as error:
+        raise OperatorError(f"{folder}: cannot be written: {error.strerror}; name another folder") from error
+    output.say(f"wrote {folder / 'config.yaml'}; the dashboard's token is in {vault / 'admin_token'}")
+
+
+def _trial_secrets() -> Mapping[str, str]:
+    return {
+        "admin_token": secrets.token_urlsafe(24),
+        "signing_key": secrets.token_urlsafe(24),
+        "crm_token": SANDBOX_TOKEN,
+    }
+
+
+def _replace(path: Path, text: str, folder: Path) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text(text, encoding="utf-8")
+    _hand_over(draft, folder, 0o640)
+    draft.replace(path)
+
+
+def _hand_over(path: Path, folder: Path, mode: int) -> None:
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, folder.stat().st_uid, IMAGE_GROUP)
 
 
 def _check(path: Path) -> None:

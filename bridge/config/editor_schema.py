@@ -212,6 +212,7 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
         definitions.pop(names[model], None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:leadbridge:configuration",
         "title": "Leadbridge configuration",
         **top,
         "properties": {name: _section(name, each) for name, each in top["properties"].items()},
