@@ -66,8 +66,8 @@ def admin_address(path: Path, environ: Mapping[str, str]) -> ListenAddress:
     """
     findings = Findings()
     for file, content in read_files(path, findings).items():
-        server = _parse_cached(str(file), content)[0] if content and b"server" in content else None
-        server = server.items.get("server") if server else None
+        tree = _parse_cached(str(file), content)[0] if content and b"server" in content else None
+        server = tree.items.get("server") if tree else None
         node = server.items.get("admin") if isinstance(server, MapNode) else None
         if node is not None:
             filled = plain(Substitution(environ, file.parent, findings).fill(node, ("server", "admin")))
