@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -49,6 +50,7 @@ __all__ = [
     "VaultError",
     "on_exchange",
     "parse_size",
+    "read_appointment_start",
     "run_inline",
 ]
 
@@ -144,6 +146,17 @@ class Offload(Protocol):
     async def __call__(self, make: Callable[[], ResultT]) -> ResultT:
         """Return the result of `make`, or raise its error. `make` may run twice, so it must not change anything."""
         ...
+
+
+def read_appointment_start(text: str, created: datetime | None, zone: tzinfo | None) -> datetime | None:
+    """Return the start that an appointment's text states beyond doubt, in UTC, else None.
+
+    See `connectors.appointments.start_of`. The bridge's transform `appointment_start` uses it too, so that a field and
+    an event in the CRM never have different times.
+    """
+    from connectors.appointments import start_of  # noqa: PLC0415 - its patterns take 20 ms that few need
+
+    return start_of(text, created, zone)
 
 
 async def run_inline(make: Callable[[], ResultT]) -> ResultT:

@@ -43,6 +43,10 @@ TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "email": ("email", " mailto:Ada@Example.COM "),
     "date": ('{date: {format: "%d.%m.%Y %H:%M", tz: Europe/Berlin}}', "2026-11-24T22:30:00Z"),
     "epoch_ms": ("epoch_ms", "2026-11-24T22:30:00Z"),
+    "appointment_start": (
+        "{appointment_start: {tz: Europe/Madrid}}",
+        "Cita: miércoles 25 de noviembre de 2026 a las 10:00",
+    ),
     "regex_extract": ("{regex_extract: 'order (\\d+)'}", "About order 4711: where is it?"),
     "regex_replace": ("{regex_replace: {pattern: '\\s+', with: ' '}}", "too   many    blanks"),
     "first_name": ("first_name", "Dr. Ada King Lovelace"),

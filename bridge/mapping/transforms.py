@@ -8,8 +8,8 @@ Rules for all transforms:
 
 - An empty value stays empty. Missing values and whole numbers are used as text.
 - Transforms that change the spelling (`e164`, `email`, `date`, `epoch_ms`) return a value unchanged if they cannot read
-  it, so that no lead loses a mistyped value. Transforms that extract a part (`regex_extract`, `url_host`,
-  `query_param`, `first_name`, `last_name`, `lookup`) return `""` if the part is missing.
+  it, so that no lead loses a mistyped value. Transforms that extract a part (`appointment_start`, `regex_extract`,
+  `url_host`, `query_param`, `first_name`, `last_name`, `lookup`) return `""` if the part is missing.
 - Arguments come from the author of the configuration and are checked when it is loaded. Values come from strangers, so
   the work that a value can cause is limited.
 """
@@ -28,6 +28,7 @@ import markupsafe
 from bridge.mapping.budget import FIELD_TEXT
 from bridge.mapping.pattern import Pattern, PatternError, compile_pattern
 from bridge.mapping.transform_api import Parameter, Transform, TransformError, TransformStep, to_json, value_as_text
+from connectors.base import read_appointment_start
 
 URL_INPUT: Final = 4_000
 """Maximum number of characters that are read as the address of a page."""
@@ -218,6 +219,34 @@ def read_time(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+@_register(
+    "appointment_start",
+    "Extracts the start of an appointment from its text, in UTC; empty if the text does not state it beyond doubt.",
+    Parameter(
+        "tz", (str,), "time zone of texts that name none, such as Europe/London; without it they have no start", ""
+    ),
+    Parameter("created", (str,), "when the appointment was made (in a template: CreateTime); the start is later", ""),
+    rate=2_500,
+    reads=4_000,
+)
+def appointment_start(tz: str, created: str) -> TransformStep:
+    """Return the start in ISO 8601, such as `2026-11-25T09:00:00Z`, for the transforms `date` and `epoch_ms`.
+
+    The connectors read the time of a meeting in the same way.
+    """
+    try:
+        zone = ZoneInfo(tz) if tz else None
+    except (ValueError, OSError, KeyError):
+        raise TransformError("transform `appointment_start`: `tz` needs a time zone such as Europe/London") from None
+    made = read_time(created)
+
+    def find(value: object) -> str:
+        start = read_appointment_start(value_as_text(value), made, zone)
+        return f"{start:%Y-%m-%dT%H:%M:%SZ}" if start else ""
+
+    return find
 
 
 _PATTERN: Final = (

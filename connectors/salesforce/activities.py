@@ -19,7 +19,6 @@ from connectors.salesforce.answers import Part, Written, is_answered, read_activ
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.duplicates import Allow, Update, resolve
 from connectors.salesforce.errors import (
-    ErrorKind,
     SalesforceProblem,
     is_refusal,
     outcome,
@@ -30,6 +29,7 @@ from connectors.salesforce.leads import assignment_warning, delivered_record, is
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
 from connectors.salesforce.requests import SalesforceActivity, SalesforceRequests, rule_headers, salesforce_activity
 from connectors.salesforce.schema import ObjectSchema
+from connectors.salesforce.status_codes import ErrorKind
 
 _NOT_FOUND = 404
 _SEVERAL = 300

@@ -14,7 +14,6 @@ from connectors.http_client.session import HttpSession
 from connectors.salesforce.auth import Access, OrgToken
 from connectors.salesforce.errors import (
     LONG_PAUSE,
-    ErrorKind,
     SalesforceProblem,
     call_outcome,
     document_of,
@@ -23,6 +22,7 @@ from connectors.salesforce.errors import (
 )
 from connectors.salesforce.requests import SalesforceRequest, SalesforceRequests
 from connectors.salesforce.schema import ObjectSchema, read_shape
+from connectors.salesforce.status_codes import ErrorKind
 
 # "Limit Info Header" of the REST API Developer Guide: `api-usage=18/5000; per-app-api-usage=17/250(appName=x);
 # api-bursts=1/750`. The last one counts the hours of the month in which the org exceeded its daily limit, out of those
@@ -33,6 +33,8 @@ _OF_THE_ORG = "api-usage"
 _NAMES = {_OF_THE_ORG: "daily", "per-app-api-usage": "daily of the app"}
 _HEADER = "Sforce-Limit-Info"
 _WHOLE = 100
+_FIRST_ERROR = 400
+_UNAUTHORIZED = 401
 _SHAPE_SECONDS = 6 * 3600.0  # seconds until an administrator's change of a length or a field is noticed
 _MISSING_SHAPE_SECONDS = 600.0  # seconds until the next try if access is denied, or a field is missing
 
@@ -93,19 +95,21 @@ class SalesforceClient:
     async def call(self, request: SalesforceRequest) -> Answer | Retry | Rejected:
         """Send a request, and return the answer with a result for each record, or the outcome of all of them.
 
-        After a 401 the request is sent once more with a new token. It cannot write twice: a 401 means that nothing was
-        done.
+        If the token is refused, the request is sent once more with a new one. It cannot write twice: a refused token
+        means that nothing was done.
         """
         answer = await self.ask(request)
         if isinstance(answer, Failure):
             return answer.outcome
         return call_outcome(answer, self.now(), self.secrets) or answer
 
-    async def write(self, request: SalesforceRequest) -> Answer | Retry | Rejected | SalesforceProblem:
-        """Send a request that writes several records, as `call` does.
+    async def write(
+        self, request: SalesforceRequest, *, is_single: bool = False
+    ) -> Answer | Retry | Rejected | SalesforceProblem:
+        """Send a request that writes records, as `call` does.
 
         If the whole call is refused for one field, that problem is returned: often only some of the records have the
-        field.
+        field. A refused value is returned too if `is_single`, because only then it is clear whose value it is.
         """
         answer = await self.ask(request)
         if isinstance(answer, Failure):
@@ -114,13 +118,22 @@ class SalesforceClient:
         if outcome is None:
             return answer
         problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
-        return (
-            replace(problem, is_whole_call=True) if problem is not None and problem.kind is ErrorKind.FIELD else outcome
-        )
+        if problem is None or problem.kind not in (ErrorKind.FIELD, ErrorKind.VALUE):
+            return outcome
+        if problem.kind is ErrorKind.FIELD:
+            return replace(problem, is_whole_call=True)
+        return problem if is_single else outcome
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request, and return the answer of any status, or the failure."""
-        return await self._access.source.send_with_token(lambda token: self._send(request, token))
+        return await self._access.source.send_with_token(lambda token: self._send(request, token), self._is_refused)
+
+    def _is_refused(self, answer: Answer | Failure) -> bool:
+        """Return True if the token was refused: by a 401, or by an error code with any other status."""
+        if not isinstance(answer, Answer) or answer.status < _FIRST_ERROR:
+            return False
+        problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
+        return answer.status == _UNAUTHORIZED or (problem is not None and problem.kind is ErrorKind.SESSION)
 
     async def _send(self, request: SalesforceRequest, token: OrgToken) -> Answer | Failure:
         self.instance = token.instance

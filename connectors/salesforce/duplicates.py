@@ -6,8 +6,9 @@ lead). A unique field finds a record without any rule.
 
 from dataclasses import dataclass
 
-from connectors.salesforce.errors import DuplicateMatch, ErrorKind, SalesforceProblem
+from connectors.salesforce.errors import DuplicateMatch, SalesforceProblem
 from connectors.salesforce.settings import SalesforceRoute
+from connectors.salesforce.status_codes import ErrorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ def resolve(problem: SalesforceProblem, route: SalesforceRoute) -> Update | Allo
         return Update(own[0].id, f"written into {own[0].id}, which a duplicate rule found{others}", otherwise)
     if problem.matches and problem.allows_save:
         return _allow(problem.matches[0])
-    known = problem.matches or problem.code == "DUPLICATE_VALUE"
-    return None if known else Learn()
+    return Learn() if problem.code == "DUPLICATES_DETECTED" and not problem.matches else None
 
 
 def _allow(found: DuplicateMatch) -> Allow:

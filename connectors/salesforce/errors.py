@@ -7,13 +7,13 @@ Developer Guide ("StatusCode"). An answer as a whole has `errorCode`, a row of a
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any
 
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import classify, message_in, shorten
+from connectors.salesforce.status_codes import KINDS, ErrorKind
 
 LONG_PAUSE = 900.0
 """Seconds until the next try after a used-up day: its 24 hours roll, so calls become available all the time."""
@@ -29,6 +29,21 @@ _SEVERAL = 5
 _RECORD_ID = re.compile(r"\bid: ?([A-Za-z0-9]{18}|[A-Za-z0-9]{15})\b")
 
 
+_NO_ACCESS_TO_REFERENCE = "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
+_LIMIT = re.compile(r"cpu time|concurrent|timed out|too many (?:soql|dml)", re.IGNORECASE)
+_ABOUT_OWNERS = frozenset(
+    {
+        "INACTIVE_OWNER_OR_USER",
+        "INVALID_OWNER",
+        "INVALID_USERID",
+        "NO_SUCH_USER_EXISTS",
+        "OP_WITH_INVALID_USER_TYPE_EXCEPTION",
+        "TRANSFER_REQUIRES_READ",
+    }
+)
+_ABOUT_REFERENCES = frozenset(
+    {"INVALID_CROSS_REFERENCE_KEY", "INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", "INVALID_ID_FIELD", "MALFORMED_ID"}
+)
 _DUPLICATES = ("duplicateResult", "duplicateResut")  # the second is Salesforce's own spelling, up to about v60
 _REASONS = {403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.GONE}
 _REFUSALS = frozenset({400, 403, 404, 405, 410, 501})
@@ -72,68 +87,6 @@ def _match(match: Any, result: Mapping[str, Any]) -> DuplicateMatch | None:
     return DuplicateMatch(record["Id"], str(kind), float(confidence) if isinstance(confidence, int | float) else 0.0)
 
 
-class ErrorKind(Enum):
-    """The kind of an error, which determines the reaction."""
-
-    ACCOUNT = "account"
-    """The org, its storage or its API version: no record is to blame."""
-    BUSY = "busy"
-    """Too many simultaneous calls."""
-    CONFIGURATION = "configuration"
-    """Rights or names are wrong, for this record (the user may not see its owner, or a reference) or for all: the code
-    is the same."""
-    DUPLICATE = "duplicate"
-    """A duplicate rule, or a unique field, found another record."""
-    EXHAUSTED = "exhausted"
-    """The day's calls are used up."""
-    FIELD = "field"
-    """A field does not exist, or the user may not write it; without it the record may be accepted."""
-    HALTED = "halted"
-    """The record itself is fine: another part of the same transaction failed."""
-    LOCKED = "locked"
-    """Another write holds the row."""
-    REFUSED = "refused"
-    """The record itself is refused."""
-    SERVER = "server"
-    """Salesforce failed."""
-    SESSION = "session"
-    """The access token is no longer valid."""
-    VALUE = "value"
-    """The value of a field is refused; without it the record may be accepted."""
-    VANISHED = "vanished"
-    """The record was deleted meanwhile; an upsert creates another one."""
-
-
-_KINDS: Mapping[str, ErrorKind] = {
-    "ALL_OR_NONE_OPERATION_ROLLED_BACK": ErrorKind.HALTED,
-    "API_CURRENTLY_DISABLED": ErrorKind.ACCOUNT,
-    "API_DISABLED_FOR_ORG": ErrorKind.ACCOUNT,
-    "DUPLICATES_DETECTED": ErrorKind.DUPLICATE,
-    "DUPLICATE_VALUE": ErrorKind.DUPLICATE,
-    "ENTITY_IS_DELETED": ErrorKind.VANISHED,
-    "GONE": ErrorKind.ACCOUNT,
-    "INVALID_EMAIL_ADDRESS": ErrorKind.VALUE,
-    "INVALID_FIELD": ErrorKind.FIELD,
-    "INVALID_FIELD_FOR_INSERT_UPDATE": ErrorKind.FIELD,
-    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": ErrorKind.VALUE,
-    "INVALID_SESSION_ID": ErrorKind.SESSION,
-    "INVALID_TYPE": ErrorKind.CONFIGURATION,
-    "INVALID_TYPE_ON_FIELD_IN_RECORD": ErrorKind.VALUE,
-    "NOT_FOUND": ErrorKind.CONFIGURATION,
-    "NUMBER_OUTSIDE_VALID_RANGE": ErrorKind.VALUE,
-    "ORG_LOCKED": ErrorKind.ACCOUNT,
-    "PROCESSING_HALTED": ErrorKind.HALTED,
-    "QUERY_TIMEOUT": ErrorKind.SERVER,
-    "REQUEST_RUNNING_TOO_LONG": ErrorKind.SERVER,
-    "SERVER_UNAVAILABLE": ErrorKind.SERVER,
-    "STORAGE_LIMIT_EXCEEDED": ErrorKind.ACCOUNT,
-    "STRING_TOO_LONG": ErrorKind.VALUE,
-    "UNABLE_TO_LOCK_ROW": ErrorKind.LOCKED,
-    "UNKNOWN_EXCEPTION": ErrorKind.SERVER,
-    "UNSUPPORTED_API_VERSION": ErrorKind.ACCOUNT,
-}
-
-
 DROPPED = (ErrorKind.VALUE, ErrorKind.FIELD)
 """Kinds that concern part of a record, without which the rest may be accepted."""
 
@@ -165,9 +118,14 @@ class SalesforceProblem:
             return ErrorKind.LOCKED
         if self.code == "REQUEST_LIMIT_EXCEEDED":
             return ErrorKind.BUSY if "oncurrent" in self.message else ErrorKind.EXHAUSTED
-        if self.code.startswith("INSUFFICIENT_ACCESS"):
+        if self.code == _NO_ACCESS_TO_REFERENCE and self.fields:
+            return ErrorKind.VALUE
+        known = KINDS.get(self.code)
+        if known is None and self.code.startswith("INSUFFICIENT_ACCESS"):
             return ErrorKind.CONFIGURATION
-        return _KINDS.get(self.code) or (ErrorKind.SERVER if self.status >= 500 else ErrorKind.REFUSED)  # noqa: PLR2004 - 5xx
+        if known is ErrorKind.NESTED:
+            return ErrorKind.LOCKED if _LIMIT.search(self.message) else ErrorKind.REFUSED
+        return known or (ErrorKind.SERVER if self.status >= 500 else ErrorKind.REFUSED)  # noqa: PLR2004 - 5xx
 
     @property
     def found_id(self) -> str | None:
@@ -184,12 +142,19 @@ class SalesforceProblem:
         """
         if self.fields or self.kind not in (ErrorKind.VALUE, ErrorKind.FIELD):
             return self.fields
+        if self.code in _ABOUT_OWNERS:
+            return ("OwnerId",)
         if self.kind is ErrorKind.VALUE:
             return (self.message.partition(":")[0],)
         column, columns = _COLUMN.search(self.message), _COLUMNS.search(self.message)
         if column is not None:
             return (column[1],)
         return tuple(each.strip() for each in columns[1].split(",")) if columns is not None else ()
+
+    @property
+    def is_about_a_reference(self) -> bool:
+        """Return True if a field with a record id is at fault and the error does not list it."""
+        return not self.fields and self.code in _ABOUT_REFERENCES
 
     @property
     def words(self) -> str:
@@ -254,7 +219,7 @@ def outcome(
     """
     kind, status, words = problem.kind, problem.status, problem.words
     memo = memo or {}
-    if kind in (ErrorKind.REFUSED, ErrorKind.VALUE):
+    if kind in (ErrorKind.REFUSED, ErrorKind.VALUE, ErrorKind.CONVERTED):
         return Rejected(Reason.REFUSED, words, blame, status, memo)
     if kind is ErrorKind.DUPLICATE:
         return Rejected(Reason.CONFLICT, words, blame, status, memo)
@@ -274,6 +239,7 @@ _RETRIES: Mapping[ErrorKind, tuple[Reason, Blame, float | None]] = {
     ErrorKind.EXHAUSTED: (Reason.RATE_LIMITED, Blame.DESTINATION, LONG_PAUSE),
     ErrorKind.FIELD: (Reason.REFUSED, Blame.DESTINATION, None),
     ErrorKind.HALTED: (Reason.CONFLICT, Blame.UNCLEAR, None),
+    ErrorKind.HELD: (Reason.CONFLICT, Blame.RECORD, None),
     ErrorKind.LOCKED: (Reason.CONFLICT, Blame.RECORD, None),
     ErrorKind.SERVER: (Reason.SERVER_ERROR, Blame.UNCLEAR, None),
     ErrorKind.SESSION: (Reason.UNAUTHORIZED, Blame.DESTINATION, None),

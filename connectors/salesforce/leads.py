@@ -15,7 +15,6 @@ from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import (
     DROPPED,
-    ErrorKind,
     SalesforceProblem,
     is_refusal,
     outcome,
@@ -31,6 +30,7 @@ from connectors.salesforce.requests import (
     rule_headers,
 )
 from connectors.salesforce.schema import ObjectSchema
+from connectors.salesforce.status_codes import ErrorKind
 
 Known = Mapping[str, Existing] | None
 """Existing records, by their key in lower case; None if they cannot be queried."""
@@ -101,7 +101,9 @@ def refused_fields(row: Row, verdict: object, shape: ObjectSchema | None) -> tup
     if not isinstance(verdict, SalesforceProblem) or verdict.kind not in DROPPED:
         return ()
     unknown = row.unknown(shape) if verdict.kind is ErrorKind.FIELD else ()
-    return row.droppable((*verdict.named, *unknown), shape)
+    found = row.droppable((*verdict.named, *unknown), shape)
+    # An error about a reference often names no field. Of several references one is wrong, and the lead counts more.
+    return found or (row.droppable(row.references(shape), shape) if verdict.is_about_a_reference else ())
 
 
 def is_incomplete(verdict: object) -> bool:
@@ -193,7 +195,8 @@ class Leads:
             each.warnings = warnings
         keys = ids or [each.row.key for each in drafts]
         rows = [(key, fields) for key, (fields, _) in zip(keys, made, strict=True)]
-        answer = await self._client.write(make(drafts[0].row.route, rows, headers))
+        request = make(drafts[0].row.route, rows, headers)
+        answer = await self._client.write(request, is_single=len(drafts) == 1)
         verdicts: Sequence[Verdict]
         if isinstance(answer, Answer):
             verdicts = read_rows(answer, len(drafts), self._client.secrets)

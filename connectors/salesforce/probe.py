@@ -93,7 +93,7 @@ def about_route(
         number: Index of the route.
         route: Settings of the route.
         fields: Mapped fields.
-        shape: Shape of the object.
+        shape: Schema of the object.
     """
     if not (shape.createable and shape.updateable):
         what = f"the user may not create and update {route.object}; grant the right"

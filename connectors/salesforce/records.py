@@ -98,9 +98,17 @@ class Row:
 
         Fields that a new record needs are not among them, nor is the field of the remark.
         """
-        wanted = {name.lower() for name in names} - {DESCRIPTION.lower(), "lastname", "company"}
-        found = (name for name in self.fields if name.lower() in wanted)
-        return tuple(name for name in found if not _is_required(name, shape))
+        wanted = {name.lower() for name in names}
+        kept = {DESCRIPTION.lower(), "lastname", "company"}
+        found = (name for name in self.fields if not wanted.isdisjoint((name.lower(), _label(name, shape))))
+        return tuple(name for name in found if name.lower() not in kept and not _is_required(name, shape))
+
+    def references(self, shape: ObjectSchema | None) -> tuple[str, ...]:
+        """Return its fields that hold ids of other records."""
+        known = {name: shape.field(name) if shape else None for name in self.fields}
+        return tuple(
+            name for name, field in known.items() if (field.type == "reference" if field else name.endswith("Id"))
+        )
 
     def has(self, names: tuple[str, ...]) -> bool:
         """Return True if it has one of these fields."""
@@ -146,7 +154,7 @@ class Rows:
 
         Args:
             record: The record.
-            shape: Shape of its object.
+            shape: Schema of its object.
             since: Start of this process's work, in seconds since the epoch. A record that was received before may have
                 been written by a process that was killed before it could report it.
         """
@@ -197,7 +205,7 @@ def body(row: Row, existing: Existing | None, shape: ObjectSchema | None) -> tup
     Args:
         row: The record.
         existing: The existing record; None for a record that is new, or may be.
-        shape: Shape of the object; None if the user may not read it.
+        shape: Schema of the object; None if the user may not read it.
     """
     fields = dict(row.fields) if existing else {**row.fields, **row.when_new}
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -240,6 +248,11 @@ def _longest(name: str, shape: ObjectSchema | None) -> int | None:
         return LONGEST_DESCRIPTION if name == DESCRIPTION else None
     known = shape.field(name)
     return known.length if known is not None and known.is_cut else None
+
+
+def _label(name: str, shape: ObjectSchema | None) -> str:
+    known = shape.field(name) if shape else None
+    return known.label.lower() if known is not None else ""
 
 
 def _is_required(name: str, shape: ObjectSchema | None) -> bool:

@@ -22,6 +22,8 @@ class FieldShape:
     external_id: bool
     """True if an upsert can find records by it."""
     unique: bool
+    label: str
+    """Name for people, which some errors use."""
     values: frozenset[str] | None
     """The only values of a restricted picklist; None if other values are accepted."""
 
@@ -88,6 +90,7 @@ def _field(description: Mapping[str, Any]) -> FieldShape:
         required=required and createable,
         external_id=bool(description.get("externalId") or description.get("idLookup")),
         unique=bool(description.get("unique")),
+        label=str(description.get("label") or description["name"]),
         values=_values(description),
     )
 

@@ -19,7 +19,7 @@ from tests.node.child import run_script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHINESE = {"FirstName": "小明", "LastName": "王\N{CJK UNIFIED IDEOGRAPH-20000}", "Content": "请回电话，谢谢！"}  # noqa: RUF001 - as people write
+CHINESE = {"FirstName": "小明", "LastName": "王\N{CJK UNIFIED IDEOGRAPH-20000}", "Content": "请回电话，谢谢！"}
 EMOJI = {"FirstName": "Zoë \N{GRINNING FACE}", "Content": "👨‍👩‍👧 & <b>'quotes'</b> \"and\" \\ / \u2028\u007f"}
 PLUS = {"PhoneNumber": "+86 138 0013 8000", "Email": "xiao.ming+crm@example.com"}
 

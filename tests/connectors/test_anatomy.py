@@ -20,7 +20,7 @@ OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
     "http": {"address", "headers"},  # the parts of a request that a configuration builds
     "hubspot": {"contacts", "lead_objects", "remarks"},  # two kinds of objects, and the texts of activities
-    "salesforce": {"leads", "records", "duplicates", "schema"},  # collections, duplicate rules, the fields of an org
+    "salesforce": {"leads", "records", "duplicates", "schema", "status_codes"},  # collections, rules, fields, codes
 }
 PURE: Final = ("settings", "requests", "answers", "errors", "records", "remarks", "duplicates", "address", "headers")
 IMPURE: Final = {"asyncio", "connectors.http_client.session"}

@@ -41,7 +41,7 @@ def run(name: str, value: Any, *arguments: Any, **named: Any) -> Any:
 def test_the_registry_is_the_one_of_the_contract() -> None:
     names = (
         "trim lower upper title truncate e164 email date epoch_ms regex_extract regex_replace first_name last_name "
-        "lookup hash url_host query_param html_escape bmp json"
+        "lookup hash url_host query_param html_escape bmp json appointment_start"
     )
     assert sorted(BUILTIN) == sorted(names.split())
 
@@ -163,6 +163,7 @@ def test_a_time_without_a_zone_is_utc(time: Any) -> None:
         ("trim", [1], {}, "takes no arguments"),
         ("e164", ["UK"], {}, "Britain is GB"),
         ("e164", ["XX"], {}, "two-letter country code"),
+        ("appointment_start", ["Mars"], {}, "needs a time zone"),
         ("regex_extract", ["("], {}, "is not a valid RE2 pattern"),
         ("regex_extract", ["a", 1], {}, "no such `group`"),
         ("regex_extract", ["a", "x"], {}, "no such `group`"),
@@ -177,6 +178,16 @@ def test_wrong_arguments_are_told(name: str, arguments: list[Any], named: dict[s
     assert told in str(caught.value)
 
 
+def test_the_start_of_an_appointment_becomes_a_field() -> None:
+    text = "Cita: miércoles 25 de noviembre de 2026 a las 10:00"
+    assert run("appointment_start", text, "Europe/Madrid") == "2026-11-25T09:00:00Z"
+    assert run("date", run("appointment_start", text, "Europe/Madrid"), "%H:%M", "Europe/Madrid") == "10:00"
+    assert run("appointment_start", text) == ""
+    assert run("appointment_start", text, "Europe/Madrid", "2026-11-24T10:00:00Z") == "2026-11-25T09:00:00Z"
+    assert run("appointment_start", text, "Europe/Madrid", "2026-12-24T10:00:00Z") == ""
+    assert run("appointment_start", "tomorrow at ten", "Europe/Madrid") == ""
+
+
 def test_a_plugin_is_made_of_the_same_parts() -> None:
     repeated = Transform(
         "repeated", "Several times.", lambda n: lambda value: value * n, (Parameter("n", (int,), "how often"),)
@@ -187,6 +198,7 @@ def test_a_plugin_is_made_of_the_same_parts() -> None:
 def test_what_is_heavy_is_imported_only_when_it_is_used() -> None:
     code = (
         "import sys, bridge.mapping.transforms\n"
-        "assert not {'phonenumbers', 'nameparser', 'email_validator'} & set(sys.modules), sorted(sys.modules)"
+        "heavy = {'phonenumbers', 'nameparser', 'email_validator', 'connectors.appointments'}\n"
+        "assert not heavy & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,6 @@ from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import (
-    ErrorKind,
     SalesforceProblem,
     call_outcome,
     is_refusal,
@@ -18,6 +17,7 @@ from connectors.salesforce.errors import (
     read_salesforce_problem,
     record_outcomes,
 )
+from connectors.salesforce.status_codes import ErrorKind
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import route
 

@@ -18,7 +18,7 @@ from connectors.salesforce.answers import (
     read_rows,
     read_write,
 )
-from connectors.salesforce.errors import ErrorKind, SalesforceProblem
+from connectors.salesforce.errors import SalesforceProblem
 from connectors.salesforce.records import Existing, Row
 from connectors.salesforce.requests import (
     SalesforceActivity,
@@ -27,6 +27,7 @@ from connectors.salesforce.requests import (
     rule_headers,
     salesforce_activity,
 )
+from connectors.salesforce.status_codes import ErrorKind
 from tests.connectors.salesforce.building import KEY, record, route
 
 WIRE = SalesforceRequests("68.0")
