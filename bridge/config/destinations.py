@@ -16,7 +16,7 @@ from bridge.config.validation_messages import known_keys
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import did_you_mean
 from bridge.mapping.mapping import EVENT_NAMES
-from bridge.worker import aside
+from bridge.mapping.worker import aside
 from connectors.base import Connector, Context, DestinationSettings, ExpressionError, SettingError
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger
+
 from bridge.config.model import Destination
 from bridge.delivery import retry
 from bridge.delivery.batching import BatchItem
@@ -30,7 +32,7 @@ class AttemptRunner:
         destination: Destination,
         batch: Sequence[BatchItem],
         clock: Callable[[], float],
-        log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
+        log: FilteringBoundLogger,
     ) -> tuple[Sequence[Outcome], retry.CallTiming]:
         """Deliver a batch; return an outcome for each record, and the call.
 
@@ -59,7 +61,7 @@ class AttemptRunner:
         """Note a delivery that became a dead letter because its event cannot be mapped."""
 
 
-def call_allowance(connector: Connector, log: Any) -> QuotaHold:  # noqa: ANN401 - as above
+def call_allowance(connector: Connector, log: FilteringBoundLogger) -> QuotaHold:
     """Return what the quotas allow that the connector knows after a call."""
     try:
         return quota_hold(connector.quotas())
@@ -73,7 +75,7 @@ def refused_whole(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(each, Rejected) and each.blame is Blame.BATCH for each in outcomes)
 
 
-def log_attempt(log: Any, each: BatchItem, outcome: Outcome, call: retry.CallTiming) -> None:  # noqa: ANN401 - structlog's logger
+def log_attempt(log: FilteringBoundLogger, each: BatchItem, outcome: Outcome, call: retry.CallTiming) -> None:
     """Log the outcome of a record without its detail, which may hold the lead (`leadbridge deliveries show`)."""
     failed = {} if isinstance(outcome, Delivered) else {"reason": outcome.reason.value}
     log.info(

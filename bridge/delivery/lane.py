@@ -15,16 +15,16 @@ from typing import Any
 
 import structlog
 
-from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, refused_whole
 from bridge.delivery.batching import BatchItem
+from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane_state import LaneState, ReadPlan
+from bridge.delivery.preparation import Preparation
 from bridge.delivery.rate_limit import Slot
 from bridge.delivery.settlement import settle
 from bridge.errors import LeaseLostError, StoreUnavailableError
-from bridge.mapping.preparation import Preparation
 from bridge.store.interface import Delivery, Lease, Pause, Settlement, Store
 from bridge.store.secrets import StoreVault
 from connectors.base import Outcome

@@ -11,7 +11,9 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
 
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.store.interface import Lease, Settlement, Store
@@ -75,7 +77,7 @@ async def settle(
     store: Store,
     lease: Lease,
     settlements: Sequence[Settlement],
-    log: Any,  # noqa: ANN401 - structlog's logger, which has no type of its own
+    log: FilteringBoundLogger,
 ) -> AsyncIterator[Sequence[Settlement]]:
     """Write outcomes, however long the store takes: a known outcome must not be forgotten.
 

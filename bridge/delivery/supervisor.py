@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import structlog
 
-from bridge.clock import SHOWN_SECONDS, LaneClock, steady
 from bridge.config.model import Chatbot, Config, Destination
 from bridge.delivery.assignment import shares
 from bridge.delivery.attempt import AttemptRunner
+from bridge.delivery.clock import SHOWN_SECONDS, LaneClock, steady
 from bridge.delivery.lane import Lane
 from bridge.delivery.lane_faults import Faults
 from bridge.delivery.rate_limit import Pace

@@ -22,10 +22,10 @@ from bridge.alerts.notifier import CALM_SECONDS, Message
 from bridge.alerts.sending import FIRST_WAIT, KEPT_LIMIT, Outbox, send
 from bridge.alerts.watch import Watch
 from bridge.app import running
-from bridge.clock import LaneClock
 from bridge.config.model import AlertSettings
 from bridge.config.reload import load_files
 from bridge.delivery import retry
+from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane import Lane
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState, Room

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from bridge.clock import LaneClock
 from bridge.config.model import RateLimit
 from bridge.delivery import retry
+from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane import Lane
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import key_fingerprint

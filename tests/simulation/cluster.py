@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
-from bridge.clock import LaneClock
 from bridge.config.model import Chatbot, RateLimit, RetrySchedule
 from bridge.delivery.assignment import shares
+from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane import Lane
 from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from bridge.store.interface import Lease, Store

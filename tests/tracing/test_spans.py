@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from bridge.delivery.batching import BatchItem
@@ -170,7 +171,9 @@ async def test_a_call_that_is_cut_off_is_shown(monkeypatch: pytest.MonkeyPatch) 
         tracing = Spans()
         caller = tracing.caller(lambda *_: None)
         call = asyncio.create_task(
-            caller.deliver(destination("crm", connector), [BatchItem(delivery, record, NOW)], Clock(), None)
+            caller.deliver(
+                destination("crm", connector), [BatchItem(delivery, record, NOW)], Clock(), structlog.get_logger()
+            )
         )
         await called.wait()
         call.cancel()

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from bridge import worker
-from bridge.mapping import budget
+from bridge.mapping import budget, worker
 from bridge.mapping.budget import INLINE_STEPS, STEPS, LimitError
 from connectors.base import Connector, Rejected
 from connectors.http.connector import HttpConnector

@@ -8,14 +8,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from bridge import worker
+from structlog.typing import FilteringBoundLogger
+
 from bridge.config.model import Chatbot, Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.batching import BatchItem, ready_record
 from bridge.delivery.settlement import storable
+from bridge.mapping import worker
 from bridge.mapping.budget import InlineOverrun
 from bridge.mapping.record import LeftOutError, UnmappableError, build_record
 from bridge.store.interface import Delivery, Settlement
@@ -52,7 +53,7 @@ class Preparation:
         chatbots: Callable[[str], Chatbot | None],
         clock: Callable[[], float],
         caller: AttemptRunner,
-        log: Any,
+        log: FilteringBoundLogger,
     ) -> None:
         self._destination = destination
         self._chatbots = chatbots
