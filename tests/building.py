@@ -186,7 +186,7 @@ def route(name: str, fields: Mapping[str, Any] | None = None, **changes: Any) ->
 def chatbot(name: str = "acme", *routes: Route, **changes: Any) -> Chatbot:
     known: dict[str, Any] = {
         "name": name,
-        "serial_number": SERIAL,
+        "serial_numbers": (SERIAL,),
         "signing_keys": (KEY,),
         "signature_tolerance": 900.0,
         "ack": Ack.QUEUED,

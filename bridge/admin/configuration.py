@@ -61,7 +61,7 @@ def chatbot_shape(chatbot: Chatbot) -> schemas.ChatbotShape:
     """Show a chatbot, without its keys."""
     return schemas.ChatbotShape(
         name=chatbot.name,
-        serial_number=chatbot.serial_number,
+        serial_number=", ".join(chatbot.serial_numbers),
         signing_keys=len(chatbot.signing_keys),
         signature_tolerance=chatbot.signature_tolerance,
         ack=chatbot.ack.value,

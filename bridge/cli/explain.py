@@ -1,6 +1,7 @@
 """`leadbridge explain`: dry runs of an event, and effects of a changed configuration on stored events."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,9 @@ import typer
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import LIMIT, STANDARD_INPUT, ChatbotOption, JsonOption, read_event, split_required_event
+from bridge.config.diagnostics import ConfigPath, Position
+from bridge.config.presets import SECTION
+from bridge.config.yaml_reader import SourceTree
 from bridge.event import EventState
 from bridge.mapping.mapping import FieldTrace
 from bridge.operations.event_dry_run import (
@@ -91,12 +95,13 @@ def _only_path(arguments: list[Path]) -> Path | None:
 def _explain(arguments: list[Path], *, as_json: bool) -> bool:
     """Explain an event; return True if there is a finding."""
     path, event = split_required_event(arguments)
-    results = dry_run_events(read_event(event), inputs.read_whole(path), time.time())
+    config, places = inputs.read_placed(path)
+    results = dry_run_events(read_event(event), config, time.time())
     if as_json:
-        output.write_json([row for result in results for row in _rows(result)])
+        output.write_json([row for result in results for row in _rows(result, places)])
     else:
         for result in results:
-            _show(result)
+            _show(result, places)
     return any(_is_finding(result) for result in results)
 
 
@@ -104,7 +109,7 @@ def _is_finding(result: EventDryRun) -> bool:
     return result.event.state is EventState.UNRECOGNISED or any(each.state == FAILS for each in result.routes)
 
 
-def _rows(result: EventDryRun) -> list[dict[str, Any]]:
+def _rows(result: EventDryRun, places: SourceTree) -> list[dict[str, Any]]:
     """Return a row for each route, or a single row for an event that no route sees."""
     event = {"id": None, "chatbot": result.event.chatbot, "type": result.event.type}
     if not result.routes:
@@ -119,29 +124,38 @@ def _rows(result: EventDryRun) -> list[dict[str, Any]]:
             "events": list(each.events),
             "when": asdict(each.when) if each.when else None,
             "fields": {trace.field: trace.value for trace in each.fields if not trace.left_out},
-            "trace": [asdict(trace) for trace in each.fields],
+            "trace": [
+                asdict(trace) | {"written": dict(zip(("path", "place"), map(str, place), strict=True))}
+                for trace, place in zip(each.fields, _origins(result, at, places), strict=True)
+            ],
             "request": _request(each.request) if each.request else None,
         }
-        for each in result.routes
+        for at, each in enumerate(result.routes)
     ]
+
+
+def _origins(result: EventDryRun, at: int, places: SourceTree) -> list[tuple[str, Position]]:
+    """Return the path and the position at which each field of a route is written, which may be in a preset."""
+    fields: ConfigPath = ("chatbots", result.event.chatbot or "", "routes", at, "fields")
+    return [places.origin((*fields, trace.field)) for trace in result.routes[at].fields]
 
 
 def _request(request: Preview) -> dict[str, Any]:
     return {**asdict(request), "headers": dict(request.headers)}
 
 
-def _show(result: EventDryRun) -> None:
+def _show(result: EventDryRun, places: SourceTree) -> None:
     event = result.event
     output.show_facts({"state": event.state.value, "chatbot": event.chatbot, "type": event.type})
     if result.why:
         say = output.complain if event.state is EventState.UNRECOGNISED else output.say
         say(f"event: {result.why}")
-    for each in result.routes:
+    for at, each in enumerate(result.routes):
         output.say()
-        _show_route(each)
+        _show_route(each, _origins(result, at, places))
 
 
-def _show_route(result: RouteDryRun) -> None:
+def _show_route(result: RouteDryRun, origins: Sequence[tuple[str, Position]]) -> None:
     where = result.route if result.route == result.destination else f"{result.route} (to {result.destination})"
     why = f": {result.why}" if result.why else ""
     output.say(f"route {where}: {result.state}{why}", _COLOURS.get(result.state))
@@ -149,7 +163,13 @@ def _show_route(result: RouteDryRun) -> None:
         output.show_columns([["when", _condition(result.when)]], "  ")
     if result.fields:
         output.say()
-        output.show_rows([_field(trace) for trace in result.fields], ("field", "from", "value"), as_json=False)
+        # Without presets all fields are written in the chatbot's own file.
+        shared = any(path.startswith(f"{SECTION}.") for path, _ in origins)
+        rows = [
+            _field(trace) | {"written_at": f"{place.file}:{place.line}"}
+            for trace, (_, place) in zip(result.fields, origins, strict=True)
+        ]
+        output.show_rows(rows, ("field", "from", "value", *(["written_at"] if shared else [])), as_json=False)
     if result.request:
         output.say()
         _show_request(result.request)

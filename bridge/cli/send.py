@@ -112,7 +112,7 @@ def _sample(chatbot: Chatbot, now: float) -> bytes:
     """Return a lead in the vendor's form, with an invented person."""
     return orjson.dumps(
         {
-            "SerialNumber": chatbot.serial_number,
+            "SerialNumber": chatbot.serial_numbers[0],
             "Type": "Lead",
             "FirstName": "Ada",
             "LastName": "Example",

@@ -12,7 +12,7 @@ from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.validation_messages import known_keys
-from bridge.config.yaml_tree import ListNode, find_node, plain
+from bridge.config.yaml_tree import ListNode, Node, find_node, plain
 from bridge.errors import did_you_mean
 from bridge.mapping.mapping import FieldForm, FieldsError, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
@@ -46,7 +46,7 @@ def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
         chatbots.append(
             Chatbot(
                 name=name,
-                serial_number=part.serial_number,
+                serial_numbers=tuple(part.serial_number),
                 signing_keys=tuple(keys),
                 signature_tolerance=part.signature_tolerance,
                 ack=part.ack,
@@ -85,7 +85,7 @@ def _build(draft: ConfigDraft, name: str, destinations: Mapping[str, BuiltDestin
         return None
     return Chatbot(
         name=name,
-        serial_number=part.serial_number,
+        serial_numbers=tuple(part.serial_number),
         signing_keys=tuple(key.get_secret_value().encode() for key in part.signing_keys),
         signature_tolerance=part.signature_tolerance,
         ack=part.ack,
@@ -117,14 +117,14 @@ def _check_keys(draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None) 
 def _check_serial_numbers(draft: ConfigDraft) -> None:
     first: dict[str, tuple[str, ConfigPath]] = {}
     for name in draft.section("chatbots"):
-        path = ("chatbots", name, "serial_number")
-        serial = (draft.text(path) or "").strip()
-        if serial in first:
-            other, there = first[serial]
-            place = find_node(draft.root, there)[1].place
-            draft.value_error(path, f"is already used by chatbot `{other}` at {place}")
-        elif serial:
-            first[serial] = name, path
+        for path, text in draft.texts(("chatbots", name, "serial_number")):
+            serial = text.strip()
+            if serial in first:
+                other, there = first[serial]
+                place = find_node(draft.root, there)[1].place
+                draft.value_error(path, f"is already used by chatbot `{other}` at {place}")
+            elif serial:
+                first[serial] = name, path
 
 
 def _routes(draft: ConfigDraft, path: ConfigPath, destinations: Mapping[str, BuiltDestination]) -> tuple[Route, ...]:
@@ -198,16 +198,26 @@ def _target(
 def _mapping(draft: ConfigDraft, path: ConfigPath) -> FieldMapping:
     """Compile the fields of a route one by one, so that a mistake in one field does not hide another."""
     values = draft.entries(path, "a map from the destination's fields to the event's") or {}
-    forms = {name: draft.model(FieldForm, (*path, name), plain(node)) for name, node in values.items()}
+    return FieldMapping.joined(_field(draft, (*path, name), node) for name, node in values.items())
+
+
+def _field(draft: ConfigDraft, path: ConfigPath, node: Node) -> FieldMapping:
+    """Return a field as a mapping of its own; an empty mapping if it has a mistake."""
+    name = str(path[-1])
+    if known := draft.compiled.get((name, id(node))):
+        return known
+    form = draft.model(FieldForm, path, plain(node))
+    if form is None:
+        return FieldMapping()
     try:
-        return compile_mapping(
-            {name: form for name, form in forms.items() if form}, draft.expressions, draft.transforms
-        )
+        made = compile_mapping({name: form}, draft.expressions, draft.transforms)
     except FieldsError as error:
         for problem in error.problems:
-            where = find_node(draft.root, (*path, *problem.path))[0]
+            where = find_node(draft.root, (*path[:-1], *problem.path))[0]
             if problem.cause:
                 draft.expression_error(where, problem.cause)
             else:
                 draft.text_error(where, problem.message)
         return FieldMapping()
+    draft.compiled[name, id(node)] = made
+    return made

@@ -1,8 +1,8 @@
 """Positions, problems and warnings of a configuration. Pure."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from bridge.errors import LeadbridgeError
 
@@ -55,30 +55,107 @@ class ConfigError(LeadbridgeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Origins:
+    """Which values come from presets, and which destinations and chatbots use each preset."""
+
+    taken: dict[ConfigPath, ConfigPath] = field(default_factory=dict)
+    """Path in a preset, by the path of the value that was taken from it."""
+    uses: dict[ConfigPath, Position] = field(default_factory=dict)
+    """Position of `use`, by the path of its map."""
+    users: dict[ConfigPath, set[ConfigPath]] = field(default_factory=dict)
+    """Paths of the destinations and chatbots that use a preset, also through another one, by the preset's path."""
+    files: dict[ConfigPath, set[str]] = field(default_factory=dict)
+    """Files of the presets that a destination or chatbot uses, by its path."""
+
+    def path(self, path: ConfigPath) -> ConfigPath:
+        """Return the path in the preset from which a value was taken, or the path itself."""
+        while length := self._taken_length(path):
+            path = self.taken[path[:length]] + path[length:]
+        return path
+
+    def use_of(self, path: ConfigPath) -> Position:
+        """Return the position of the `use` that brought a taken value."""
+        length = next(length for length in range(self._taken_length(path), 0, -1) if path[:length] in self.uses)
+        return self.uses[path[:length]]
+
+    def _taken_length(self, path: ConfigPath) -> int:
+        """Return the length of the longest part of a path that was taken from a preset; 0 if there is none."""
+        return next((length for length in range(len(path), 0, -1) if path[:length] in self.taken), 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Problems and warnings, collected while a configuration is read and checked."""
 
     problems: list[ConfigProblem] = field(default_factory=list)
     warnings: list[ConfigProblem] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
     _invalid: set[ConfigPath] = field(default_factory=set)
     _reported: set[ConfigPath] = field(default_factory=set)
+    _shared: dict[tuple[bool, ConfigProblem], dict[ConfigPath, ConfigPath]] = field(default_factory=dict)
+    """Problems (True) and warnings in presets: by each user that has it, the path of its value."""
 
     def error(self, path: ConfigPath, place: Position, message: str) -> None:
         """Add a problem. Only the first one of each path is kept, since later ones usually follow from it."""
-        inside_invalid = any(path[:length] in self._invalid for length in range(1, len(path) + 1))
-        if path and (inside_invalid or path in self._reported):
+        if path and (self.is_muted(path) or path in self._reported):
             return
         self._reported.add(path)
-        self.problems.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
+        self._add(path, place, message, is_error=True)
 
     def invalidate(self, path: ConfigPath, place: Position, message: str) -> None:
         """Add a problem that makes the whole value at the path unusable: nothing below it is reported."""
         self.error(path, place, message)
+        self.mute(path)
+
+    def mute(self, path: ConfigPath) -> None:
+        """Report nothing more at the path or below it, because all of it follows from a known problem."""
         self._invalid.add(path)
+
+    def is_muted(self, path: ConfigPath) -> bool:
+        """Return True if nothing is reported at the path."""
+        return any(
+            each[:length] in self._invalid
+            for each in {path, self.origins.path(path)}
+            for length in range(1, len(each) + 1)
+        )
 
     def warn(self, path: ConfigPath, place: Position, message: str) -> None:
         """Add a warning: the configuration works, but probably not as intended."""
-        self.warnings.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
+        if not (path and self.is_muted(path)):
+            self._add(path, place, message, is_error=False)
+
+    def _add(self, path: ConfigPath, place: Position, message: str, *, is_error: bool) -> None:
+        origin = self.origins.path(path)
+        problem = ConfigProblem(place.file, place.line, place.column, dotted_path(origin), message)
+        if origin == path:
+            (self.problems if is_error else self.warnings).append(problem)
+        else:
+            self._shared.setdefault((is_error, problem), {}).setdefault(path[:2], path)
+
+    def place_shared(self) -> None:
+        """Add the findings in presets: once at the preset, or at its users if it is good for most of them."""
+        for (is_error, problem), users in self._shared.items():
+            first = next(iter(users.values()))
+            preset = self.origins.path(first)[:3]
+            count = len(self.origins.users.get(preset, users))
+            found = self.problems if is_error else self.warnings
+            if 2 * len(users) > count:
+                found.append(replace(problem, message=f"{problem.message} ({_used_by(users, count)})"))
+                continue
+            message = f"{problem.message} (from {problem.path} at {problem.file}:{problem.line}:{problem.column})"
+            for path in users.values():
+                place = self.origins.use_of(path)
+                found.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
+        self._shared.clear()
+
+
+def _used_by(users: Collection[ConfigPath], count: int) -> str:
+    """Return who uses the preset that has a problem."""
+    kind, name = next(iter(users))[:2]
+    if count == 1:
+        return f"used by {str(kind).removesuffix('s')} `{name}`"
+    found = len(users)
+    return f"used by {count} {kind}" if found == count else f"in {found} of the {count} {kind} that use it"
 
 
 def dotted_path(path: ConfigPath) -> str:

@@ -6,11 +6,12 @@ check variables, names in other files, or expressions; `leadbridge check` does.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic.json_schema import models_json_schema
 
 from bridge.config.merge import NAME_PATTERN
+from bridge.config.presets import KINDS
 from bridge.config.schema import ConfigPart
 from bridge.mapping.transform_api import REQUIRED, Parameter, Transform
 from bridge.mapping.transforms import BUILTIN
@@ -214,6 +215,12 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     )
     for model in {*settings.values(), *route_settings.values()}:
         definitions.pop(names[model], None)
+    for kind, part in (("destinations", "DestinationPart"), ("routes", "RoutePart"), ("chatbots", "ChatbotPart")):
+        name = part.replace("Part", "Preset")
+        definitions[name] = _required_from(definitions[part], "nothing")
+        entries = definitions["PresetsPart"]["properties"][kind] | {"additionalProperties": {"$ref": f"#/$defs/{name}"}}
+        definitions["PresetsPart"]["properties"][kind] = _section(kind, entries)
+        definitions[part] = _required_from(definitions[part], "presets")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:leadbridge:configuration",
@@ -235,10 +242,8 @@ def _in_use(top: JsonSchema, definitions: Mapping[str, JsonSchema]) -> dict[str,
 
 
 def _section(name: str, schema: JsonSchema) -> JsonSchema:
-    """Return the schema of a section, which may have no value; restrict the names of destinations and chatbots."""
-    named = (
-        {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in {"destinations", "chatbots"} else {}
-    )
+    """Return the schema of a section, which may have no value; restrict the names of its entries."""
+    named = {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in KINDS else {}
     described: JsonSchema = {key: schema[key] for key in ("description", "default") if key in schema}
     kept = {key: value for key, value in schema.items() if key not in described}
     return {**described, "anyOf": [{**kept, **named}, {"type": "null"}]}
@@ -264,13 +269,33 @@ def _destination(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> 
     return {**rest, "properties": {**common["properties"], "connector": connector}, "allOf": chosen}
 
 
+def _required_from(schema: JsonSchema, source: Literal["presets", "nothing"]) -> JsonSchema:
+    """Return the schema of a map whose required keys may come from presets, or that requires nothing."""
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    if "allOf" in schema:
+        kept["allOf"] = [{**each, "then": _required_from(each["then"], source)} for each in schema["allOf"]]
+    required = schema.get("required", [])
+    if source == "nothing" or not required:
+        return kept
+    return {**kept, "if": {"required": ["use"]}, "else": {"required": required}}
+
+
+def required_keys(schema: JsonSchema) -> list[str]:
+    """Return the keys that a map needs, itself or from presets."""
+    return list(schema.get("required", schema.get("else", {}).get("required", [])))
+
+
 def _route(common: JsonSchema, by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
     """Return the schema of a route with the settings of all connectors; the destination may be in another file."""
     having: dict[str, dict[str, JsonSchema]] = {}
     for connector, own in sorted(by_connector.items()):
         for name, schema in own.get("properties", {}).items():
             having.setdefault(name, {})[connector] = schema
-    return {**common, "properties": {**common["properties"], **{name: _any_of(each) for name, each in having.items()}}}
+    own = {name: _any_of(each) for name, each in having.items()}
+    fields = common["properties"]["fields"]
+    removal = {"type": "null", "description": "Removes the field of a preset."}
+    fields = {**fields, "additionalProperties": {"anyOf": [fields["additionalProperties"], removal]}}
+    return {**common, "properties": {**common["properties"], "fields": fields, **own}}
 
 
 def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:

@@ -23,7 +23,7 @@ from watchfiles import Change, awatch
 
 from bridge.config.diagnostics import ConfigProblem
 from bridge.config.model import Config
-from bridge.config.reload import Files, ReloadResult, defining_file, reload
+from bridge.config.reload import Files, ReloadResult, defining_files, reload
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
 from bridge.store.queries import active_chatbots, has_pending
@@ -161,7 +161,7 @@ class LiveConfiguration:
                 reasons["destinations", name] = f"is missing, but deliveries wait for it: {_MOVE}"
         held = {}
         for (section, name), reason in reasons.items():
-            if file := defining_file(files.contents, section, name):
+            for file in defining_files(files, section, name):
                 held[file] = ConfigProblem(str(file), 1, 1, f"{section}.{name}", reason)
         return held
 

@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from bridge.config import plugins
+from bridge.config import plugins, presets
 from bridge.config.chatbots import build_chatbots, left_out_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
-from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings, Position
+from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
 from bridge.config.merge import ConfigDraft, Model
 from bridge.config.model import AlertSettings, Chatbot, Config, ListenAddress, ServerSettings, StoreSettings
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
@@ -31,6 +32,8 @@ from bridge.mapping.mapping import EVENT_NAME_MEMBERS
 
 _LOCALHOST: Final = "localhost"
 _APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)
+
+_NOWHERE: Final = Position("", 1, 1)
 
 Content = bytes | MapNode | None
 """Content of a file, or its tree with the variables filled in; None if the file cannot be read."""
@@ -55,7 +58,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 def load_placed(path: Path, environ: Mapping[str, str]) -> tuple[Config, SourceTree]:
     """Return the result of `load`, together with the merged tree and its positions."""
     findings = Findings()
-    return _build(path, read_files(path, findings), environ, findings)
+    return build_placed(path, read_files(path, findings), environ, findings)
 
 
 def admin_address(path: Path, environ: Mapping[str, str]) -> ListenAddress:
@@ -99,23 +102,27 @@ def build(path: Path, contents: Mapping[Path, Content], environ: Mapping[str, st
     Raises:
         ConfigError: The configuration has problems; all are included, in the order of files and lines.
     """
-    return _build(path, contents, environ, findings)[0]
+    return build_placed(path, contents, environ, findings)[0]
 
 
-def _build(
+def build_placed(
     path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
 ) -> tuple[Config, SourceTree]:
+    """Return the result of `build`, together with the merged tree and its positions."""
     trees = [fill_variables(file, content, environ, findings) for file, content in contents.items()]
-    root = _merge([tree for tree in trees if tree], Position(str(path), 1, 1), findings)
+    merged = merge([tree for tree in trees if tree], findings, Position(str(path), 1, 1))
+    whole = None not in trees
+    root = presets.apply_presets(merged, findings, whole=whole)
     loaded = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(loaded.transforms, EVENT_NAME_MEMBERS)
-    draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=None not in trees)
+    draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=whole)
     server = _server(draft)
     store = _store(draft)
     alerts = _alerts(draft)
     destinations = build_destinations(draft, loaded.connectors)
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
+    findings.place_shared()
     if findings.problems or server is None or store is None or alerts is None:
         raise ConfigError(findings.problems, findings.warnings)
     config = Config(
@@ -127,7 +134,7 @@ def _build(
         alerts=alerts,
         plugins=tuple(loaded.folders),
     )
-    return config, SourceTree(root)
+    return config, SourceTree(root, findings.origins)
 
 
 def _files(path: Path, findings: Findings) -> list[Path]:
@@ -153,13 +160,26 @@ def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
     return None if tree is None or problems else frozenset(tree.items)
 
 
-def readable_chatbots(file: Path, content: bytes, environ: Mapping[str, str]) -> tuple[Chatbot, ...]:
-    """Return the chatbots with a readable serial number in a file that has errors, without routes."""
+def readable_chatbots(
+    file: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str]
+) -> tuple[Chatbot, ...]:
+    """Return the chatbots with a readable serial number in a file that has errors, without routes.
+
+    Their keys may be in a preset of any file.
+    """
     findings = Findings()
-    tree = fill_variables(file, content, environ, findings)
+    trees = {each: fill_variables(each, content, environ, findings) for each, content in contents.items()}
+    tree = trees[file]
     if tree is None:
         return ()
-    draft = ConfigDraft(tree, findings, JinjaExpressions({}, EVENT_NAME_MEMBERS), {}, whole=False)
+    shared = [
+        replace(each, items={presets.SECTION: each.items[presets.SECTION]})
+        for each in trees.values()
+        if each and presets.SECTION in each.items
+    ]
+    own = replace(tree, items={"chatbots": tree.items["chatbots"]} if "chatbots" in tree.items else {})
+    root = presets.apply_presets(merge([*shared, own], findings), findings, whole=False)
+    draft = ConfigDraft(root, findings, JinjaExpressions({}, EVENT_NAME_MEMBERS), {}, whole=False)
     return left_out_chatbots(draft, str(file))
 
 
@@ -215,8 +235,8 @@ def _parse(name: str, content: bytes, findings: Findings) -> MapNode | None:
     return read_yaml(name, text, findings)
 
 
-def _merge(trees: list[MapNode], top: Position, findings: Findings) -> MapNode:
-    """Merge the top-level sections of all files by name."""
+def merge(trees: Iterable[MapNode], findings: Findings, top: Position = _NOWHERE) -> MapNode:
+    """Merge the top-level sections of all files by name. `top` is the position of problems that belong to no file."""
     root = MapNode(top, {}, {})
     known = known_keys(ConfigPart)
     for tree in trees:
@@ -227,23 +247,26 @@ def _merge(trees: list[MapNode], top: Position, findings: Findings) -> MapNode:
                 hint = did_you_mean(section, known) or f"; known here: {', '.join(known)}"
                 findings.error((section,), tree.keys[section], f"unknown key{hint}")
             else:
-                _merge_section(root, section, tree, findings)
+                _merge_section(root, (section,), tree, findings)
     return root
 
 
-def _merge_section(root: MapNode, section: str, tree: MapNode, findings: Findings) -> None:
+def _merge_section(root: MapNode, path: ConfigPath, tree: MapNode, findings: Findings) -> None:
+    section = str(path[-1])
     place, node = tree.keys[section], tree.items[section]
     if not isinstance(node, MapNode):
         if not (isinstance(node, Scalar) and node.value is None):
-            findings.error((section,), place, "must be a map of keys and values")
+            findings.error(path, place, "must be a map of keys and values")
         return
     merged = root.items.setdefault(section, MapNode(node.place, {}, {}))
     root.keys.setdefault(section, place)
     if not isinstance(merged, MapNode):
         return
     for name, value in node.items.items():
-        if name in merged.items:
-            findings.error((section, name), node.keys[name], f"given twice: the first is at {merged.keys[name]}")
+        if path == (presets.SECTION,):
+            _merge_section(merged, (*path, name), node, findings)
+        elif name in merged.items:
+            findings.error((*path, name), node.keys[name], f"given twice: the first is at {merged.keys[name]}")
         else:
             merged.items[name] = value
             merged.keys[name] = node.keys[name]

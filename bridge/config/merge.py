@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,11 +24,13 @@ from bridge.config.yaml_tree import (
 )
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import EVENT_NAMES
+from bridge.mapping.mapping import Mapping as FieldMapping
 from bridge.mapping.transform_api import Transform
 from connectors.base import ExpressionError
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-"""Pattern of the names of destinations and chatbots."""
+"""Pattern of the names of destinations, chatbots and presets."""
+NAME_RULE: Final = "a name has at most 64 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,6 +46,8 @@ class ConfigDraft:
     """Built-in transforms and those of plug-ins, by name."""
     whole: bool
     """True if every file could be read. Otherwise a missing entry may be in an unreadable file."""
+    compiled: dict[tuple[str, int], FieldMapping] = field(default_factory=dict)
+    """Fields without mistakes, each by its name and its node, because the users of a preset share the nodes."""
 
     def section(self, name: str) -> dict[str, Node]:
         """Return the entries of a top-level section; empty if the section is missing or has no value."""
@@ -53,9 +57,7 @@ class ConfigDraft:
         """Return the settings of a named entry after a check of its name; None if they are not a map."""
         path = (section, name)
         if not NAME_PATTERN.fullmatch(name):
-            self.error(
-                path, "a name has at most 64 letters, digits, `-`, `_` and `.`, and begins with a letter or a digit"
-            )
+            self.error(path, NAME_RULE)
         return self.entries(path, "a map of settings")
 
     def entries(self, path: ConfigPath, shape: str) -> dict[str, Node] | None:

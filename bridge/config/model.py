@@ -213,7 +213,8 @@ class Chatbot:
     """A source of events."""
 
     name: str
-    serial_number: str
+    serial_numbers: tuple[str, ...]
+    """Values of `SerialNumber` in its events; a request that is made here has the first."""
     signing_keys: tuple[bytes, ...] = field(repr=False)
     """Keys in UTF-8, the current one first; empty only with `insecure_skip_verify`."""
     signature_tolerance: float
@@ -282,7 +283,9 @@ class Config:
     def __post_init__(self) -> None:
         """Index the chatbots; a frozen dataclass sets a derived field only this way."""
         waiting = [chatbot for file in self.left_out for chatbot in file.chatbots if chatbot.name not in self.chatbots]
-        by_serial = {chatbot.serial_number: chatbot for chatbot in (*waiting, *self.chatbots.values())}
+        by_serial = {
+            serial: chatbot for chatbot in (*waiting, *self.chatbots.values()) for serial in chatbot.serial_numbers
+        }
         object.__setattr__(self, "chatbot_by_serial", MappingProxyType(by_serial))
         by_key: dict[bytes, tuple[Chatbot, ...]] = {}
         for chatbot in (*self.chatbots.values(), *waiting):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from bridge.config import plugins
-from bridge.config.editor_schema import SOURCES, TRANSFORM_EXAMPLES, JsonSchema, json_schema
+from bridge.config.editor_schema import SOURCES, TRANSFORM_EXAMPLES, JsonSchema, json_schema, required_keys
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import FieldForm, compile_mapping
 from bridge.mapping.transform_api import REQUIRED
@@ -66,7 +66,7 @@ def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = 
         if written is True:  # described elsewhere
             continue
         schema = {**_resolved(written, definitions), **written}
-        default = "required" if name in part.get("required", []) else _value(schema.get("default"))
+        default = "required" if name in required_keys(part) else _value(schema.get("default"))
         yield [_code(before + name), _line(schema.get("description", "")), default, _example(schema)]
         for each in _parts(written, definitions):
             yield from keys(each, definitions, f"{before}{name}.")

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings
-from bridge.config.load import Content, build, fill_variables, names_in, read_files, readable_chatbots, sections_in
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings, Origins
+from bridge.config.load import (
+    Content,
+    build_placed,
+    fill_variables,
+    names_in,
+    read_files,
+    readable_chatbots,
+    sections_in,
+)
 from bridge.config.model import Config, LeftOut
 from bridge.config.yaml_tree import MapNode
 
@@ -29,6 +37,8 @@ class Files:
     contents: Contents
     trees: Mapping[Path, MapNode] = field(default_factory=dict)
     """Trees of the same files with variables and secret files filled in, from their last valid version."""
+    origins: Origins = field(default_factory=Origins)
+    """The presets that destinations and chatbots use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,9 @@ def load_files(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     """Read a configuration for the first time, as `bridge.config.load` does. Raises ConfigError."""
     findings = Findings()
     contents = read_files(path, findings)
-    config, trees = _build_with_trees(path, contents, environ, findings)
-    return config, Files(path, environ, {file: each for file, each in contents.items() if each is not None}, trees)
+    config, trees, origins = _build_with_trees(path, contents, environ, findings)
+    good = {file: each for file, each in contents.items() if each is not None}
+    return config, Files(path, environ, good, trees, origins)
 
 
 def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
@@ -81,12 +92,12 @@ def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files
             problems |= problems_by_file
             for file in problems_by_file:
                 del candidates[file]
-    config, trees = result
+    config, trees, origins = result
     good = {file: content for file in candidates if (content := on_disk[file]) is not None}
     if problems and (not config.chatbots or _may_need(problems, on_disk, good)):
         raise ConfigError([each for problems_of_file in problems.values() for each in problems_of_file])
     left_out = _left_out(problems, on_disk, environ)
-    return dataclasses.replace(config, left_out=left_out), Files(path, environ, good, trees)
+    return dataclasses.replace(config, left_out=left_out), Files(path, environ, good, trees, origins)
 
 
 def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = MappingProxyType({})) -> ReloadResult:
@@ -126,7 +137,7 @@ def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = M
                 return ReloadResult(current, files, tuple(sorted(problems)), tuple(sorted(kept)))
             kept |= offenders
             _revert(candidates, files, offenders)
-    config, trees = built
+    config, trees, origins = built
     contents = {
         file: content if isinstance(content, bytes) else files.contents[file]
         for file, content in candidates.items()
@@ -136,13 +147,15 @@ def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = M
         file: [each for each in problems if Path(each.file) == file] for file in kept & on_disk.keys() - contents.keys()
     }
     config = dataclasses.replace(_reuse_destinations(config, current), left_out=_left_out(new, on_disk, files.environ))
-    result = Files(files.path, files.environ, contents, trees)
+    result = Files(files.path, files.environ, contents, trees, origins)
     return ReloadResult(config, result, tuple(sorted(problems)), tuple(sorted(kept)))
 
 
-def defining_file(contents: Contents, section: str, name: str) -> Path | None:
-    """Return the file that defines an entry of a section; None if there is none."""
-    return next((file for file, content in contents.items() if name in names_in(file, content, section)), None)
+def defining_files(files: Files, section: str, name: str) -> list[Path]:
+    """Return the file that defines an entry of a section, and those of the presets that it uses."""
+    own = [file for file, content in files.contents.items() if name in names_in(file, content, section)]
+    shared = [Path(file) for file in sorted(files.origins.files.get((section, name), ()))]
+    return [*own[:1], *(file for file in shared if file not in own)]
 
 
 def _files_to_revert(
@@ -180,11 +193,11 @@ def _revert(candidates: dict[Path, Content], files: Files, taken: Collection[Pat
 
 def _build_with_trees(
     path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
-) -> tuple[Config, Mapping[Path, MapNode]]:
-    """Return a configuration with the trees that it was built from. Raises ConfigError."""
+) -> tuple[Config, Mapping[Path, MapNode], Origins]:
+    """Return a configuration with the trees that it was built from, and its presets. Raises ConfigError."""
     trees = {file: fill_variables(file, content, environ, findings) for file, content in contents.items()}
-    config = build(path, trees, environ, findings)
-    return config, {file: tree for file, tree in trees.items() if tree is not None}
+    config, merged = build_placed(path, trees, environ, findings)
+    return config, {file: tree for file, tree in trees.items() if tree is not None}, merged.origins
 
 
 def _is_blank(content: bytes | None) -> bool:
@@ -228,7 +241,7 @@ def _left_out(
     result = []
     for file, problems in sorted(broken.items()):
         content = on_disk.get(file) or b""
-        chatbots = readable_chatbots(file, content, environ)
+        chatbots = readable_chatbots(file, {**on_disk, file: content}, environ)
         names = names_in(file, content, "chatbots")
         readable = sections_in(file, content) is not None and not _is_blank(content) and len(chatbots) == len(names)
         result.append(LeftOut(str(file), tuple(sorted(problems)), chatbots, readable))

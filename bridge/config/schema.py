@@ -32,6 +32,11 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _serials(value: object) -> object:
+    """Return a list with the serial number if the value is a single one."""
+    return [value] if isinstance(value, str | int | float) or value is None else value
+
+
 def _as_written(value: object) -> object:
     """Return a whole number as text, which is exactly how it was written."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -46,6 +51,7 @@ def _setting(default: str, parse: Callable[[str], Any], description: str, exampl
 
 TextSetting = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
 SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+SerialNumber = Annotated[TextSetting, StringConstraints(strip_whitespace=True, min_length=1)]
 EventType = Literal["Lead", "Appointment"]
 
 
@@ -213,9 +219,23 @@ class RetryPart(StrictModel):
         return longest
 
 
+UseSetting = Annotated[list[TextSetting], BeforeValidator(_listed, json_schema_input_type=list[str] | str)]
+
+
+def _use(kind: str, example: str) -> Any:
+    """Return the field `use`. The loader replaces it by the keys of the presets before a model sees them."""
+    return Field(
+        default=[],
+        description=f"Name of a preset of `presets.{kind}`, or a list of names of which later ones win. Keys beside it "
+        "replace those of the preset.",
+        examples=[example],
+    )
+
+
 class DestinationPart(StrictModel):
     """One account to deliver to. Its map also has the settings of its connector."""
 
+    use: UseSetting = _use("destinations", "hubspot")
     connector: TextSetting = Field(description="Name of the connector, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(
         default=None,
@@ -234,6 +254,7 @@ class DestinationPart(StrictModel):
 class RoutePart(StrictModel):
     """A destination for some of a chatbot's events. Its map also has the route settings of the connector."""
 
+    use: UseSetting = _use("routes", "leads")
     to: TextSetting = Field(description="Name of the destination.", examples=["crm"])
     events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
         Field(
@@ -319,8 +340,14 @@ class PullPart(StrictModel):
 class ChatbotPart(StrictModel):
     """One chatbot: a source of events."""
 
-    serial_number: Annotated[TextSetting, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
-        description="Id of the chatbot, `SerialNumber` in its events.", examples=["59001dd73709417321c58b11693183a2"]
+    use: UseSetting = _use("chatbots", "workspace")
+    serial_number: Annotated[
+        list[SerialNumber], BeforeValidator(_serials, json_schema_input_type=list[str | int] | str | int)
+    ] = Field(
+        min_length=1,
+        description="Id of the chatbot, `SerialNumber` in its events. A list if several of the vendor's chatbots are "
+        "one here.",
+        examples=["59001dd73709417321c58b11693183a2"],
     )
     signing_keys: Annotated[
         list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
@@ -355,6 +382,14 @@ class ChatbotPart(StrictModel):
     tests: list[TestPart] = Field(default=[], description="Tests of its routes; see `leadbridge test`.")
 
 
+class PresetsPart(StrictModel):
+    """Presets: each has keys of its kind, and an entry takes them with `use: NAME`."""
+
+    destinations: dict[str, Any] = Field(default={}, description="Presets of destinations, by name.")
+    routes: dict[str, Any] = Field(default={}, description="Presets of routes, by name.")
+    chatbots: dict[str, Any] = Field(default={}, description="Presets of chatbots, by name.")
+
+
 class ConfigPart(StrictModel):
     """The whole configuration. With a folder of files, each section is merged by name."""
 
@@ -366,6 +401,9 @@ class ConfigPart(StrictModel):
         description="Folders with your own transforms and connectors in `*.py` files. A relative path starts at the "
         "folder of this file. Files whose names begin with `_` or `test_` are not loaded as plug-ins.",
         examples=[["./plugins"]],
+    )
+    presets: PresetsPart = Field(
+        default_factory=PresetsPart, description="Pieces of configuration that many chatbots share, by name."
     )
     destinations: dict[str, DestinationPart] = Field(default={}, description="Accounts to deliver to, by name.")
     chatbots: dict[str, ChatbotPart] = Field(default={}, description="Sources of events, by name.")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Position, dotted_path
+from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Origins, Position, dotted_path
 from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, SourceSpan, find_node, key_position, plain
 
 FILE_LIMIT: Final = 1024 * 1024
@@ -250,6 +250,7 @@ class SourceTree:
     """The merged files of a configuration, with their variables filled in."""
 
     root: MapNode
+    origins: Origins = field(default_factory=Origins)
 
     def at_key(self, path: ConfigPath, message: str) -> ConfigProblem:
         """Return a problem at the position of a key, or of the last key that exists on the path."""
@@ -267,6 +268,10 @@ class SourceTree:
         """Return the value at a path without positions; None if there is none."""
         followed, node = find_node(self.root, path)
         return plain(node) if followed == path else None
+
+    def origin(self, path: ConfigPath) -> tuple[str, Position]:
+        """Return the path of a value as it is written, which may be in a preset, and its position."""
+        return dotted_path(self.origins.path(path)), key_position(self.root, path)
 
     def from_outside(self) -> set[str]:
         """Return the texts with values from variables or secret files, which must not be shown."""

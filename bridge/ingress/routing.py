@@ -57,7 +57,7 @@ def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:
     serial = serial_number(document)
     if serial is None:
         return "it has no SerialNumber"
-    if chatbot is None or chatbot.serial_number != serial:
+    if chatbot is None or serial not in chatbot.serial_numbers:
         return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
     if chatbot.left_out:
         return f"the file of its chatbot {chatbot.name} has errors and is left out: fix {chatbot.left_out}, then replay"
@@ -70,7 +70,7 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
         chatbot is not None
         and not chatbot.left_out
         and fields.get("Type") in EVENT_TYPES
-        and serial_number(verified.document) == chatbot.serial_number
+        and serial_number(verified.document) in chatbot.serial_numbers
     )
     event = Event(
         id=identity.event_id(fields) if known else identity.unrecognised_id(verified.payload, verified.document),

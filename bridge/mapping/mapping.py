@@ -232,6 +232,11 @@ class Mapping:
 
     _fields: tuple[_Field, ...] = ()
 
+    @classmethod
+    def joined(cls, parts: abc.Iterable["Mapping"]) -> "Mapping":
+        """Return a mapping with the fields of several, in order."""
+        return cls(tuple(field for each in parts for field in each._fields))
+
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the record's fields in the order of the configuration."""

@@ -79,7 +79,7 @@ def _chatbot(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> C
 
 def _check_owner(delivery: Delivery, serial: str | None, chatbot: Chatbot) -> None:
     """Refuse an event whose chatbot's name now belongs to another chatbot. Keys may have changed meanwhile."""
-    if serial != chatbot.serial_number and not chatbot.admits(delivery.verified_by):
+    if serial not in chatbot.serial_numbers and not chatbot.admits(delivery.verified_by):
         raise UnmappableError(
             Reason.UNROUTED,
             f"chatbot {chatbot.name} is a different one now: it has neither the event's SerialNumber nor a key that "

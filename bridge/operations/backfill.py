@@ -108,12 +108,18 @@ def backfill(
     Raises OperatorError if the vendor's list cannot be read; then nothing is accepted.
     """
     chatbot, pull = source(config, request.chatbot)
-    elements = asyncio.run(_listed(pull, chatbot.serial_number, request.since, now, report))
+    lists = [
+        (serial, asyncio.run(_listed(pull, serial, request.since, now, report))) for serial in chatbot.serial_numbers
+    ]
     with store.writing() as connection:
         identity = adopt(connection, config.store.identity_key)
     start = request.since.timestamp() - EARLIER_SECONDS
-    known = _known(store, chatbot.serial_number, elements, start, identity)
-    judged = judge(elements, chatbot.serial_number, known, identity)
+    judged = [
+        each
+        for serial, elements in lists
+        for each in judge(elements, serial, _known(store, serial, elements, start, identity), identity)
+    ]
+    judged.sort(key=lambda each: each.listed.created.timestamp() if each.listed else 0.0)
     missed = [each.listed for each in judged if each.verdict is Verdict.MISSED and each.listed]
     return BackfillResult(judged, _accept(store, who, missed, chatbot, now, identity))
 

@@ -89,7 +89,7 @@ def run_test(test: RouteTest, number: int, chatbot: Chatbot, config: Config) -> 
 def event_of(test: RouteTest, chatbot: Chatbot) -> dict[str, Any]:
     """Return the event as the sender would send it: fields that the test leaves out are empty."""
     document: dict[str, Any] = dict.fromkeys(EVENT_FIELDS, "")
-    document |= {"SerialNumber": chatbot.serial_number, "Type": "Lead"}
+    document |= {"SerialNumber": chatbot.serial_numbers[0], "Type": "Lead"}
     return document | {name: _as_sent(name, value) for name, value in test.event.items()}
 
 

@@ -16,8 +16,9 @@ from typing import Final
 import orjson
 import yaml
 
-from bridge.config.diagnostics import ConfigError, Findings, dotted_path
-from bridge.config.load import build, tree_of
+from bridge.config import presets
+from bridge.config.diagnostics import ConfigError, ConfigPath, Findings, dotted_path
+from bridge.config.load import build, merge, tree_of
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.config.yaml_reader import read_yaml
@@ -78,7 +79,7 @@ def places(config: Config) -> list[tuple[RoutePosition, str]]:
 def route_text(files: Files, place: RoutePosition) -> str:
     """Return the YAML of a route in use, variables not filled in. Raises OperatorError if there is no such route."""
     trees = {file: tree for file, content in files.contents.items() if (tree := tree_of(file, content))}
-    node = find_node(trees[_file(trees, place)], ("chatbots", place.chatbot, "routes", place.at))[1]
+    node = _chatbot_and_routes(trees, place)[1].items[place.at]
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
@@ -113,7 +114,7 @@ def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> 
         raise OperatorError("the event is no JSON: paste one object, as the sender sends it") from error
     if not isinstance(document, dict):
         raise OperatorError("the event must be one JSON object")
-    document = {"Type": "Lead", "SessionID": 1, "CreateTime": "", **document, "SerialNumber": chatbot.serial_number}
+    document = {"Type": "Lead", "SessionID": 1, "CreateTime": "", **document, "SerialNumber": chatbot.serial_numbers[0]}
     routed = route(Verified(orjson.dumps(document), document, Form.RAW, chatbot.name), chatbot, now, STAND_IN)
     if routed.event.state is EventState.UNRECOGNISED:
         return TrialResult(
@@ -165,24 +166,35 @@ def _sizes(node: Node) -> Iterator[int]:
         yield from _sizes(each)
 
 
-def _file(trees: Mapping[Path, MapNode], place: RoutePosition) -> Path:
-    """Return the file in which a route stands. Raises OperatorError."""
-    path = ("chatbots", place.chatbot, "routes", place.at)
-    for file, tree in trees.items():
-        if find_node(tree, path)[0] == path:
-            return file
+def _chatbot_and_routes(trees: Mapping[Path, MapNode], place: RoutePosition) -> tuple[MapNode, ListNode]:
+    """Return a chatbot as it is written, and the list of its routes, which may be in a preset.
+
+    Raises:
+        OperatorError: The files in use have no such route.
+    """
+    findings = Findings()
+    root = merge(trees.values(), findings)
+    chatbot = find_node(root, ("chatbots", place.chatbot))[1]
+    path: ConfigPath = ("chatbots", place.chatbot, "routes")
+    if isinstance(chatbot, MapNode) and "routes" not in chatbot.items:
+        presets.apply_presets(root, findings, whole=True)
+        path = findings.origins.path(path)
+    followed, routes = find_node(root, path)
+    known = followed == path and isinstance(routes, ListNode) and place.at < len(routes.items)
+    if known and isinstance(chatbot, MapNode) and isinstance(routes, ListNode):
+        return chatbot, routes
     raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
 
 
 def _edited(trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node) -> dict[Path, MapNode]:
     """Return the files with the edited route, without the other chatbots: a thousand of them take a second."""
-    path = ("chatbots", place.chatbot)
-    chatbot = find_node(trees[_file(trees, place)], path)[1]
-    routes = find_node(chatbot, ("routes",))[1]
-    if not isinstance(chatbot, MapNode) or not isinstance(routes, ListNode):
-        raise OperatorError(f"chatbot {place.chatbot} has no routes in the files in use")
+    chatbot, routes = _chatbot_and_routes(trees, place)
     items = [edited if at == place.at else each for at, each in enumerate(routes.items)]
-    chatbot = replace(chatbot, items={**chatbot.items, "routes": replace(routes, items=items)})
+    chatbot = MapNode(
+        chatbot.place,
+        {**chatbot.items, "routes": replace(routes, items=items)},
+        {"routes": chatbot.place, **chatbot.keys},
+    )
     changed = {}
     for file, tree in trees.items():
         chatbots = tree.items.get("chatbots")

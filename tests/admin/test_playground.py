@@ -80,6 +80,34 @@ def test_variables_are_filled_in_but_for_those_of_the_edited_text() -> None:
     assert made.fields == {"mail": "${TOKEN}"}
 
 
+def test_a_route_with_presets_is_tried_wherever_it_is_written() -> None:
+    shared = b"""
+presets:
+  routes: {leads: {fields: {mail: Email, name: FirstName}}}
+  chatbots: {standard: {signing_keys: [a-signing-key-of-good-length], routes: [{use: leads, to: crm}]}}
+"""
+    own = b"""
+destinations:
+  crm: {connector: http, url: "https://crm.example.com/leads"}
+chatbots:
+  acme: {use: standard, serial_number: 59001dd73709417321c58b11693183a2}
+  other:
+    use: standard
+    serial_number: 59001dd73709417321c58b11693183a3
+    routes: [{use: leads, to: crm, fields: {name: null}}]
+"""
+    in_use = files({"a.yaml": own, "b.yaml": shared})
+    assert route_text(in_use, RoutePosition("acme", 0)) == "use: leads\nto: crm\n"
+    assert route_text(in_use, RoutePosition("other", 0)) == "use: leads\nto: crm\nfields:\n  name: null\n"
+    for name in ("acme", "other"):
+        edited = "use: leads\nto: crm\nfields: {name: LastName}\n"
+        made = run_trial(in_use, RoutePosition(name, 0), edited, PAYLOAD, NOW).result
+        assert made
+        assert made.fields == {"mail": "ada@example.com", "name": "García"}
+        refused = run_trial(in_use, RoutePosition(name, 0), "use: leeds\nto: crm\n", PAYLOAD, NOW).problems
+        assert refused == ("use: there is no preset `leeds` (did you mean `leads`?)",)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -85,7 +85,7 @@ def test_an_event_that_starts_or_stops_is_told_with_the_reason() -> None:
         (side(crm(events=frozenset({"Appointment"}))), "it takes only Appointment"),
         (side(), "no route takes it: it would be stored, and not delivered"),
         (side(crm(), test_when=EXPRESSIONS.expression("Email", EVENT_NAMES)), "it is a test"),
-        (side(crm(), serial_number="another"), "no chatbot has its SerialNumber"),
+        (side(crm(), serial_numbers=("another",)), "no chatbot has its SerialNumber"),
     ):
         (change,) = changes(fate(side(crm())), fate(after))
         assert change.kind is ChangeKind.STOPS

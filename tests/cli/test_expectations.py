@@ -131,7 +131,7 @@ def test_what_a_test_leaves_out_is_as_the_sender_would_send_it() -> None:
 
     assert event_of(expecting({}, {"PhoneNumber": 4155550100, "SessionID": 7, "Content": True}), bot) == {
         **dict.fromkeys(EVENT_FIELDS, ""),
-        "SerialNumber": bot.serial_number,
+        "SerialNumber": bot.serial_numbers[0],
         "Type": "Lead",
         "PhoneNumber": "4155550100",
         "SessionID": 7,

@@ -103,6 +103,7 @@ def test_json_has_every_step(place: "Place") -> None:
         "value": "jo@example.com",
         "left_out": False,
         "error": None,
+        "written": {"path": "chatbots.acme.routes[1].fields.email", "place": "config.yaml:21:18"},
     }
 
 
@@ -179,3 +180,23 @@ def test_a_connector_that_fails_is_a_dead_letter_without_its_words(error: Except
     (fate,) = event_dry_run.dry_run_events(json.dumps(lead()).encode(), settings, 0.0)
 
     assert (fate.routes[0].state, fate.routes[0].why) == (event_dry_run.FAILS, why)
+
+
+def test_each_field_says_where_it_is_written(place: "Place") -> None:
+    text = place.path.read_text()
+    preset = "presets:\n  routes: {leads: {fields: {email: Email, phone: PhoneNumber}}}\n"
+    own = 'fields: {email: Email, name: "{{ FirstName }} {{ LastName }}", phone: PhoneNumber}'
+    place.path.write_text(preset + text.replace(own, "use: leads\n        fields: {name: FirstName}"))
+
+    crm, _mail = explained(place, lead(**CREATED, Content="mail me"))
+    assert [(each["field"], each["written"]["path"]) for each in crm["trace"]] == [
+        ("email", "presets.routes.leads.fields.email"),
+        ("phone", "presets.routes.leads.fields.phone"),
+        ("name", "chatbots.acme.routes[0].fields.name"),
+    ]
+    assert crm["trace"][0]["written"]["place"] == "config.yaml:2:29"
+
+    shown = place("explain", "-", stdin=json.dumps(lead(**CREATED))).stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "email Email Jo@Example.com config.yaml:2" in lines
+    assert "FIELD FROM VALUE WRITTEN" in lines

@@ -28,7 +28,7 @@ def test_flags_say_it_all(place: "Place") -> None:
     ]
     config = load(place.folder / "new/config.yaml", {})
     assert config.chatbots["acme-shop"].routes[0].destination == "sales"
-    assert config.chatbots["acme-shop"].serial_number == "59001dd7"
+    assert config.chatbots["acme-shop"].serial_numbers == ("59001dd7",)
 
 
 def test_what_it_writes_passes_check_before_and_after_the_secrets_are_set(place: "Place") -> None:
@@ -84,7 +84,7 @@ def test_in_a_terminal_it_asks(place: "Place", monkeypatch: pytest.MonkeyPatch) 
         "URL of the destination",
     ]
     config = load(place.folder / "new/config.yaml", {})
-    assert config.chatbots["acme"].serial_number == "0049"
+    assert config.chatbots["acme"].serial_numbers == ("0049",)
     assert 'url: "https://crm.example.com/$${x}"' in Path("new/config.yaml").read_text()
     assert config.chatbots["acme"].routes[0].destination == "crm.eu"
 

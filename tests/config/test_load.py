@@ -89,7 +89,7 @@ def test_every_setting_arrives(good: Load) -> None:
     assert crm.rate_limit == RateLimit(100, 10)
     assert crm.retry == RetrySchedule(1, 120, 1.5, 0, 86400)
     acme = config.chatbots["acme"]
-    assert acme.serial_number == "59001737"
+    assert acme.serial_numbers == ("59001737",)
     assert acme.signing_keys == (b"s1gning-key-from-the-environment", b"t0ken-from-the-environment")
     assert (acme.signature_tolerance, acme.ack, acme.ack_within) == (0, Ack.RELAYED, 5)
     assert acme.test_when is not None
@@ -142,7 +142,7 @@ def test_a_variable_cannot_change_the_structure(good: Load, environ: dict[str, s
     assert crm.settings.token.get_secret_value() == environ["TRICKY"]
     assert crm.settings.url == "https://crm.example.com/a/b?x=${y}"
     assert config.server.admin_token == "a-token-from-a-mounted-file"
-    assert config.chatbots["acme"].serial_number == "59001"
+    assert config.chatbots["acme"].serial_numbers == ("59001",)
     assert config.chatbots["acme"].routes[0].mapping.apply({}) == {"note": environ["TRICKY"], "empty": ""}
 
 

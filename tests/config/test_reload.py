@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bridge.config import ConfigError
-from bridge.config.reload import Files, ReloadResult, defining_file, load_files, reload
+from bridge.config.reload import Files, ReloadResult, defining_files, load_files, reload
 
 CRM = """\
 destinations:
@@ -132,8 +132,8 @@ def test_an_empty_folder_changes_nothing(folder: Folder) -> None:
 
 def test_says_in_which_file_something_stands(folder: Folder) -> None:
     files: Files = folder.files
-    assert defining_file(files.contents, "destinations", "crm") == folder.path / "crm.yaml"
-    assert defining_file(files.contents, "destinations", "nothing") is None
+    assert defining_files(files, "destinations", "crm") == [folder.path / "crm.yaml"]
+    assert defining_files(files, "destinations", "nothing") == []
 
 
 def test_the_first_reading_must_be_good(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ async def test_another_chatbot_of_the_same_name_takes_only_what_its_key_has_veri
             foreign._replace(event=foreign.event._replace(verified_by=(key_fingerprint(b"a-key-of-the-one-before"),))),
         ]
     )
-    lane.bots["acme"] = chatbot("acme", route("crm"), serial_number="another")
+    lane.bots["acme"] = chatbot("acme", route("crm"), serial_numbers=("another",))
     await lane.start()
     await lane.until(lambda: "pending" not in lane.states())
     assert lane.states() == ["delivered", "dead"]

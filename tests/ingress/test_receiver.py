@@ -44,7 +44,7 @@ class Endpoint:
         self.config: Config = config(
             [
                 chatbot("acme", route("crm"), test_when=EXPRESSIONS.expression('Content == "ping"', EVENT_NAMES)),
-                chatbot("other", serial_number="other", signing_keys=(b"the-other-chatbots-key",)),
+                chatbot("other", serial_numbers=("other",), signing_keys=(b"the-other-chatbots-key",)),
             ]
         )
         self.clock = Clock()

@@ -17,9 +17,9 @@ OTHER_KEY = b"the-key-of-the-other-chatbot"
 BOTS = config(
     [
         chatbot("acme"),
-        chatbot("other", serial_number="other", signing_keys=(OTHER_KEY,)),
-        chatbot("sister", serial_number="sister", signing_keys=(b"an-old-key-being-replaced", KEY)),
-        chatbot("open", serial_number="open", signing_keys=(), insecure_skip_verify=True),
+        chatbot("other", serial_numbers=("other",), signing_keys=(OTHER_KEY,)),
+        chatbot("sister", serial_numbers=("sister",), signing_keys=(b"an-old-key-being-replaced", KEY)),
+        chatbot("open", serial_numbers=("open",), signing_keys=(), insecure_skip_verify=True),
     ]
 )
 
@@ -101,7 +101,7 @@ def test_the_strictest_tolerance_of_the_chatbots_concerned_counts() -> None:
     using = config(
         [
             chatbot("acme", signature_tolerance=60.0),
-            chatbot("sister", serial_number="sister", signature_tolerance=0.0),
+            chatbot("sister", serial_numbers=("sister",), signature_tolerance=0.0),
         ]
     )
     assert check(lead(SerialNumber="sister"), at=NOW + 1e6, using=using)
@@ -138,7 +138,7 @@ def test_each_key_that_matches_is_known() -> None:
     (verified,) = verify(read_claim(body, None, BOTS), [both], NOW, BOTS)
     assert set(verified.verified_by) == set(fingerprints(KEY, OTHER_KEY))
     # Two keys that HMAC pads to the same bytes are one to whoever signs, so both are known.
-    padded = config([chatbot("acme"), chatbot("twin", serial_number="twin", signing_keys=(KEY + b"\0",))])
+    padded = config([chatbot("acme"), chatbot("twin", serial_numbers=("twin",), signing_keys=(KEY + b"\0",))])
     (verified,) = check(lead(SerialNumber="unknown"), using=padded)
     assert set(verified.verified_by) == set(fingerprints(KEY, KEY + b"\0"))
 
