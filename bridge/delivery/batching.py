@@ -1,8 +1,9 @@
 """Batches of records that share a call. Pure."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bridge.config.model import Destination
 from bridge.store.interface import Delivery
@@ -32,11 +33,14 @@ def ready_record(delivery: Delivery, record: Record, destination: Destination, n
     return BatchItem(delivery, record, now, group, key)
 
 
-def next_batch(ready: deque[BatchItem], size: int, loaded_before: float) -> list[BatchItem]:
+def next_batch(
+    ready: deque[BatchItem], size: int, loaded_before: float, shares: Mapping[int, int] = MappingProxyType({})
+) -> list[BatchItem]:
     """Take the records of the next call out of `ready`: the first one, and others that may share its call.
 
     The batch has at most `size` records of one group, no two with the same key, in their order. It is empty, and
-    nothing is taken, if it is not full and its first record was loaded after `loaded_before`.
+    nothing is taken, if it is not full and its first record was loaded after `loaded_before`. `shares` is the most
+    records of a call with a delivery, where that is less (`bridge.delivery.suspects`).
     """
     if size == 1:
         return [ready.popleft()]
@@ -45,7 +49,9 @@ def next_batch(ready: deque[BatchItem], size: int, loaded_before: float) -> list
     batch: list[BatchItem] = []
     left: list[BatchItem] = []
     for each in ready:
-        if len(batch) < size and each.key not in keys and each.group == first.group:
+        most = min(size, shares.get(each.delivery.id, size)) if shares else size
+        if len(batch) < most and each.key not in keys and each.group == first.group:
+            size = most
             keys.add(each.key)
             batch.append(each)
         else:

@@ -275,11 +275,14 @@ class Lane:
         """Return what becomes of the deliveries of a call, and note what the call says about the destination."""
         state, schedule = self.state, self.destination.retry
         before = state.health.pause
-        state.health = state.health.after(outcomes, call, schedule, self._chance(), decided_at=decided_at)
+        outcomes, signs = state.suspects.judge([each.delivery for each in batch], outcomes)
+        if signs:
+            doubts = [*signs.values()]
+            state.health = state.health.after(doubts, call, schedule, self._chance(), decided_at=decided_at)
         excused = state.health.pause is not None
         if state.health.pause != before:
             self._pausing = self._tasks.start(self._write_pause(state.health.pause))
-        state.suspects.add([each.delivery.id for each in batch], outcomes, state.health)
+        state.suspects.add(signs, state.health)
         settlements = []
         for each, outcome in zip(batch, outcomes, strict=True):
             settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))

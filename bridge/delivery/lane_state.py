@@ -10,6 +10,7 @@ from bridge.delivery import retry
 from bridge.delivery.batching import BatchItem, bring_untried_forward, next_batch, untried_place
 from bridge.delivery.queue_order import QueueOrder
 from bridge.delivery.quota import QuotaHold
+from bridge.delivery.suspects import Suspects
 from bridge.store.interface import DeliveryState, Pause, Settlement
 
 READ_AHEAD = 4
@@ -50,7 +51,7 @@ class LaneState:
     calls: int = 0
     """Number of calls under way."""
     health: retry.DestinationHealth = field(default_factory=retry.DestinationHealth)
-    suspects: retry.Suspects = field(default_factory=retry.Suspects)
+    suspects: Suspects = field(default_factory=Suspects)
     allowance: QuotaHold = field(default_factory=QuotaHold)
     operator_pause: Pause | None = None
     more: bool = True
@@ -108,7 +109,8 @@ class LaneState:
             bring_untried_forward(self.ready)
             if reading or self.lacks_probe():
                 return []
-        return next_batch(self.ready, self.batch_size, self.now - self.destination.batch_linger)
+        linger = self.destination.batch_linger
+        return next_batch(self.ready, self.batch_size, self.now - linger, self.suspects.shares)
 
     def put_back(self, batch: Sequence[BatchItem]) -> None:
         """Return records to the front of `ready`."""

@@ -196,28 +196,6 @@ class DestinationHealth:
         return Pause("lane", trouble.reason.value, trouble.detail, until)
 
 
-class Suspects:
-    """Deliveries whose calls failed since the destination worked last, and that may be to blame."""
-
-    def __init__(self) -> None:
-        self._ids: set[int] = set()
-        self._certain = False
-
-    def add(self, ids: Sequence[int], outcomes: Sequence[Outcome], health: DestinationHealth) -> None:
-        """Add the outcomes of a call, after which the destination has this health."""
-        if health == DestinationHealth():
-            self._ids.clear()
-            self._certain = False
-            return
-        self._ids.update(each for each, outcome in zip(ids, outcomes, strict=True) if isinstance(outcome, Retry))
-        self._certain |= any(isinstance(each, Retry) and each.blame is Blame.DESTINATION for each in outcomes)
-
-    @property
-    def alone(self) -> bool:
-        """True if it is a single delivery, so that any other one shows which side is to blame."""
-        return len(self._ids) == 1 and not self._certain
-
-
 def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:
     """Return the failure that puts the destination in doubt; None if a record shows that it works."""
     doubts = [each for each in outcomes if isinstance(each, Retry) and each.blame in {Blame.DESTINATION, Blame.UNCLEAR}]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bridge.delivery.suspects import ATTEMPTS_LIMIT
 from connectors.testing import Fault, Sandbox
-from tests.acceptance.configured import ENVIRONMENT, chatbot, http, marked, settings
+from tests.acceptance.configured import ENVIRONMENT, RETRY, chatbot, http, marked, settings
 from tests.acceptance.destination import Deciding
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
@@ -26,6 +27,8 @@ LONG = 5.0
 BUSY = [f"busy{number}" for number in range(8)]
 LEADS = 240
 LIMITED = 20
+BAD = "bad@example.com"
+GIVE_UP = 2.0
 
 
 class Bridge:
@@ -39,6 +42,7 @@ class Bridge:
         self.flaky = Sandbox(key="lead", seed=3)
         self.asking = Deciding(self._ask)
         self.busy = Deciding(self._refuse_some)
+        self.poisoned = Deciding(lambda record: (404 if record["email"] == BAD else 201, {}))
         self.program: Program
         self.sender: Sender
         self._others = asyncio.Event()
@@ -47,7 +51,10 @@ class Bridge:
     def settings(self) -> dict[str, Any]:
         retry = {"initial": "30ms", "max": "30ms", "jitter": 0}
         results = {"each": "answer.results", "ok": "result.ok", "otherwise": "retry"}
+        give_up = {**RETRY, "give_up_after": f"{GIVE_UP:g}s"}
         destinations = {
+            "poisoned": http(self.poisoned.url, retry=give_up),
+            "quiet": http(self.poisoned.url, retry=give_up),
             "paused": http(self.paused.url),
             "retried": http(self.retried.url, results=results, retry=retry),
             "limited": http(self.limited.url, rate_limit={"requests": 1, "per": "200ms"}),
@@ -85,7 +92,8 @@ async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brid
     folder = tmp_path_factory.mktemp("lanes")
     made = Bridge()
     async with AsyncExitStack() as stack:
-        for crm in (made.paused, made.retried, made.limited, made.emptied, made.flaky, made.asking, made.busy):
+        crms = (made.paused, made.retried, made.limited, made.emptied, made.flaky, made.asking, made.busy)
+        for crm in (*crms, made.poisoned):
             await stack.enter_async_context(crm)
         # Only now it is known where they listen.
         made.program = await stack.enter_async_context(Program(folder, made.settings(), ENVIRONMENT))
@@ -183,6 +191,43 @@ async def test_a_new_lead_goes_after_a_pause_in_which_the_queue_was_emptied(brid
     await until(lambda: time.time() > _paused(program, "emptied")[-1]["until"] + 0.5, "the pause to be over")
     await bridge.sender.deliver(lead(Content="emptied"))
     await until(lambda: crm.records, lambda: f"the new lead to arrive; {program.told()}", seconds=10)
+
+
+async def test_one_record_alone_cannot_keep_a_lane_paused(bridge: Bridge) -> None:
+    """A destination answers one record, and only that, as if its address were wrong."""
+    program = bridge.program
+    for lane in ("poisoned", "quiet"):
+        await bridge.sender.deliver(lead(Content=lane, Email=BAD))
+    good = 0
+    while _failed(program, "poisoned") <= ATTEMPTS_LIMIT:
+        await bridge.sender.deliver(lead(Content="poisoned"))
+        good += 1
+        failed = _failed(program, "poisoned")
+        await until(
+            lambda: _delivered(program, "poisoned") == good and _failed(program, "poisoned") > failed,  # noqa: B023 - is called before the next round
+            lambda: f"a good lead to go and the bad one to fail; {program.told()}",
+        )
+    assert len(_paused(program, "poisoned")) < ATTEMPTS_LIMIT
+    await until(lambda: _failed(program, "quiet") > ATTEMPTS_LIMIT, lambda: f"more attempts; {program.told()}")
+    await bridge.sender.deliver(lead(Content="quiet"))
+    await until(lambda: _delivered(program, "quiet"), lambda: f"a new lead to go; {program.told()}", seconds=5)
+    deadline = time.monotonic() + 20
+    while len(dead := await program.deliveries("--state", "dead")) < 2:
+        assert time.monotonic() < deadline, f"the records are not given up: {program.told()}"
+        await asyncio.sleep(0.2)
+    assert sorted((each["destination"], each["reason"]) for each in dead) == [
+        ("poisoned", "not_found"),
+        ("quiet", "not_found"),
+    ]
+
+
+def _failed(program: Program, destination: str) -> int:
+    return sum(each["destination"] == destination and each["outcome"] == "retry" for each in program.events("attempt"))
+
+
+def _delivered(program: Program, destination: str) -> int:
+    attempts = program.events("attempt")
+    return sum(each["destination"] == destination and each["outcome"] == "delivered" for each in attempts)
 
 
 def _paused(program: Program, destination: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from bridge.config.model import RateLimit
 from bridge.delivery import retry
 from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane import Lane
+from bridge.delivery.suspects import ATTEMPTS_LIMIT
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import key_fingerprint
 from bridge.mapping import budget
@@ -21,7 +23,7 @@ from bridge.store.interface import DeliveryState, Lease, Pause, Settlement
 from bridge.store.schema import attempts, deliveries, lanes
 from bridge.store.sql import SqlStore
 from connectors.base import Blame, Delivered, Outcome, Quota, Reason, Record, Rejected, Retry
-from tests.building import KEY, Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
+from tests.building import KEY, SCHEDULE, Clock, FakeConnector, all_delivered, chatbot, destination, route, routed
 
 pytestmark = pytest.mark.each_engine
 
@@ -827,3 +829,70 @@ async def test_a_probe_is_a_lead_that_was_never_tried_if_there_is_one(rig: Calla
     lane.advance(600.0)
     await lane.settled(5)
     assert lane.connector.emails[2] == "fresh@example.com"
+
+
+def _page_for(*emails: str) -> Callable[[Sequence[Record]], Sequence[Outcome]]:
+    """Answer that blames the destination whenever a call has one of these records."""
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        if any(each.fields["email"] in emails for each in records):
+            return [Retry(Reason.NOT_FOUND, "a page", Blame.DESTINATION, status=404)] * len(records)
+        return [Delivered()] * len(records)
+
+    return answer
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_one_record_pauses_a_busy_lane_a_few_times_and_is_given_up(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    lane = rig(concurrency=1, batch=10, retry=dataclasses.replace(SCHEDULE, give_up_after=100.0))
+    pauses: list[Pause] = []
+    write = lane.store.pause
+
+    async def write_pause(lease: Lease, pause: Pause | None) -> None:
+        pauses.extend([pause] if pause else [])
+        await write(lease, pause)
+
+    monkeypatch.setattr(lane.store, "pause", write_pause)
+    await lane.start()
+    lane.connector.answer = _page_for("bad@example.com")
+    await lane.accept(Email="bad@example.com")
+    for turn in range(20):
+        await lane.accept(3)
+        for _ in range(4):
+            await asyncio.sleep(0.02)
+            lane.advance(30.0)
+        good = 3 * (turn + 1)
+        await lane.until(lambda: lane.states().count("delivered") == good)  # noqa: B023 - is called before the next round
+        if restarted and turn % 7 == 6:
+            await lane.stop()
+            await lane.start()
+    await lane.until(lambda: lane.states().count("dead") == 1)
+    await lane.until(lambda: lane.states().count("delivered") == 60)
+    assert len(pauses) <= ATTEMPTS_LIMIT
+    dead = lane.rows()[0]
+    assert (dead.state, dead.reason) == ("dead", "not_found")
+    assert "counts against the record" in dead.detail
+
+
+async def test_one_record_of_a_quiet_lane_is_given_up_and_the_next_lead_goes_at_once(rig: Callable[..., Rig]) -> None:
+    lane = rig(retry=dataclasses.replace(SCHEDULE, give_up_after=2000.0))
+    await lane.start()
+    bad = "bad@example.com"
+    lane.connector.answer = _page_for(bad)
+    await lane.accept(Email=bad)
+    for count in range(1, 8):
+        await lane.settled(count)
+        lane.advance(600.0)
+    await lane.settled(7)
+    assert lane.lane is not None
+    assert lane.lane.pause is not None
+    await lane.accept(Email="good@example.com")
+    await lane.until(lambda: "delivered" in lane.states())
+    for count in range(10, 13):
+        lane.advance(2000.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lane.settled(count), 0.2)
+    assert lane.states() == ["dead", "delivered"]
+    assert lane.lane.pause is None
