@@ -13,7 +13,7 @@ class Blame(StrEnum):
     batch until that record stands alone. For a call of one record it means `RECORD`.
     `UNCLEAR`: a fault that may lie on either side (a 5xx, a time-out). Several in a row pause the lane.
     `DESTINATION`: the account, its credentials, its quota or its network. The lane pauses, and no delivery spends an
-    attempt on it.
+    attempt on it. If only one record fails so again and again, while others are delivered, the bridge blames it.
     """
 
     RECORD = "record"
