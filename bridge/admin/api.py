@@ -169,7 +169,7 @@ class Api:
             asked.before,
             asked.limit,
         )
-        return partial(views.deliveries, wanted=wanted)
+        return partial(views.deliveries, wanted=wanted, configured=self.config().destinations)
 
     def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> Query[schemas.QuarantinePage]:
         """Find a page of refused requests."""
@@ -197,7 +197,9 @@ class Api:
 
     async def _event(self, caller: Caller, asked: request_schemas.EventGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
-        made = await self.desk.json(partial(views.event, beginning=asked.id, reveal=asked.reveal))
+        configured = self.config().destinations
+        work = partial(views.event, beginning=asked.id, configured=configured, reveal=asked.reveal)
+        made = await self.desk.json(work)
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
@@ -208,7 +210,9 @@ class Api:
     async def _delivery(self, caller: Caller, asked: request_schemas.DeliveryGiven) -> bytes:
         _may_reveal(caller, reveal=asked.reveal)
         shown = audience(caller, reveal=asked.reveal)
-        made = await self.desk.json(partial(views.delivery, number=asked.id, audience=shown))
+        configured = self.config().destinations
+        work = partial(views.delivery, number=asked.id, audience=shown, configured=configured)
+        made = await self.desk.json(work)
         if asked.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
         return made

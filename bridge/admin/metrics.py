@@ -13,7 +13,7 @@ from bridge.delivery.retry import CallTiming
 from bridge.store.lane_queries import LaneRow
 from connectors.base import Delivered, Outcome, Quota
 
-LANE_STATES: Final = ("running", "paused", "unowned")
+LANE_STATES: Final = ("running", "paused", "unowned", "removed")
 
 
 class Gauges:

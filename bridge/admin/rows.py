@@ -1,7 +1,7 @@
 """From the store's rows to what the API answers and the commands list. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from bridge.admin import schemas
@@ -27,8 +27,11 @@ def event_shape(row: EventRow) -> schemas.EventShape:
     )
 
 
-def delivery_shape(row: DeliveryRow) -> schemas.DeliveryShape:
-    """Show a delivery, without anything that its event or the destination said."""
+def delivery_shape(row: DeliveryRow, configured: Container[str]) -> schemas.DeliveryShape:
+    """Show a delivery, without anything that its event or the destination said.
+
+    `configured` has the destinations of the configuration.
+    """
     return schemas.DeliveryShape(
         id=row.id,
         state=row.state.value,
@@ -42,6 +45,7 @@ def delivery_shape(row: DeliveryRow) -> schemas.DeliveryShape:
         tries=row.attempts,
         failures=row.failures,
         reason=row.reason,
+        configured=row.destination in configured,
     )
 
 
@@ -60,12 +64,12 @@ def attempt_shape(row: AttemptRow, audience: Audience, known: Sequence[str] = ()
 
 
 def delivery_story(
-    story: queries.DeliveryDetails, audience: Audience, known: Sequence[str] = ()
+    story: queries.DeliveryDetails, audience: Audience, configured: Container[str], known: Sequence[str] = ()
 ) -> schemas.DeliveryStory:
     """Show all about a delivery; see `attempt_shape`. Only a reveal shows what the destination gave back."""
     reveal = audience.reveal
     return schemas.DeliveryStory(
-        delivery=delivery_shape(story.row),
+        delivery=delivery_shape(story.row, configured),
         failing_since=moment(story.failing_since),
         meaning=reason_text(story.row.reason),
         detail=visible_detail(story.detail, story.row.reason, audience, known),
@@ -79,23 +83,20 @@ def delivery_story(
     )
 
 
-def lane_shape(
-    row: LaneRow, configured: Mapping[str, object], quotas: Sequence[Quota], audience: Audience
-) -> schemas.LaneShape:
+def lane_shape(row: LaneRow, quotas: Sequence[Quota], audience: Audience) -> schemas.LaneShape:
     """Show a lane; operators read what one of them has given as the reason of a pause."""
-    pause = row.pause
-    known = row.name in configured
+    pause = row.pause if row.configured else None
     held = pause is not None and pause.by == "operator"
     return schemas.LaneShape(
         name=row.name,
         state=row.state,
-        configured=known,
+        configured=row.configured,
         pending=row.pending,
         oldest_pending_at=moment(row.oldest_pending_at),
         dead=row.dead,
         owner=row.owner,
         paused_by=pause.by if pause else None,
-        reason="by an operator" if held and not audience.operator else row.why(configured=known),
+        reason="by an operator" if held and not audience.operator else row.why(),
         meaning=HELD if held else reason_text(pause.reason) if pause else None,
         detail=visible_detail(pause.detail, pause.reason, audience) if pause else None,
         paused_until=moment(pause.until) if pause else None,

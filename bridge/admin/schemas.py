@@ -62,6 +62,7 @@ class DeliveryShape(Shape):
     tries: int
     failures: int
     reason: str | None
+    configured: bool = Field(description="False if its destination is no longer configured, so that it only waits.")
 
 
 class DeliveryPage(Shape):

@@ -1,7 +1,7 @@
 """Queries of the API and the pages, with the shapes of their answers."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -35,30 +35,33 @@ def events(
     return schemas.EventPage(events=[rows.event_shape(row) for row in found.rows], next=found.next)
 
 
-def event(connection: Connection, beginning: str, *, reveal: bool) -> schemas.EventStory:
+def event(connection: Connection, beginning: str, configured: Container[str], *, reveal: bool) -> schemas.EventStory:
     """Show one event. Raises NotFoundError."""
     story = event_operations.show(connection, beginning)
     return schemas.EventStory(
         event=rows.event_shape(story.row),
         payload=rows.payload_value(story.payload, reveal=reveal),
         masked=not reveal,
-        deliveries=[rows.delivery_shape(each) for each in story.deliveries],
+        deliveries=[rows.delivery_shape(each, configured) for each in story.deliveries],
     )
 
 
-def deliveries(connection: Connection, wanted: DeliveryFilter) -> schemas.DeliveryPage:
+def deliveries(connection: Connection, wanted: DeliveryFilter, configured: Container[str]) -> schemas.DeliveryPage:
     """Show a page of deliveries."""
     found = search.find_deliveries(connection, wanted)
-    return schemas.DeliveryPage(deliveries=[rows.delivery_shape(each) for each in found.rows], next=found.next)
+    shapes = [rows.delivery_shape(each, configured) for each in found.rows]
+    return schemas.DeliveryPage(deliveries=shapes, next=found.next)
 
 
-def delivery(connection: Connection, number: int, audience: Audience) -> schemas.DeliveryStory:
+def delivery(
+    connection: Connection, number: int, audience: Audience, configured: Container[str]
+) -> schemas.DeliveryStory:
     """Show all about a delivery. Raises NotFoundError."""
     story = delivery_operations.show(connection, number)
     if audience.reveal:
-        return rows.delivery_story(story, audience)
+        return rows.delivery_story(story, audience, configured)
     payload = queries.payload(connection, event_operations.find_event(connection, story.row.event_id).seq)
-    return rows.delivery_story(story, audience, personal(payload))
+    return rows.delivery_story(story, audience, configured, personal(payload))
 
 
 def lanes(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> schemas.LaneList:
@@ -88,7 +91,7 @@ def overview(connection: Connection, quotas: Quotas, now: float, audience: Audie
 
 
 def _lanes(found: Sequence[LaneRow], quotas: Quotas, audience: Audience) -> list[schemas.LaneShape]:
-    return [rows.lane_shape(each, quotas, quotas.get(each.name, ()), audience) for each in found]
+    return [rows.lane_shape(each, quotas.get(each.name, ()), audience) for each in found]
 
 
 def _by_room(connection: Connection) -> dict[str, int]:

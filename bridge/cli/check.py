@@ -1,9 +1,11 @@
 """`leadbridge check`: all errors of a configuration at once."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.config import Config, ConfigError, ConfigProblem
 from bridge.config.yaml_reader import SourceTree
+from bridge.errors import LeadbridgeError
 from bridge.operations.probe import probe_all
 from connectors.base import Severity
 
@@ -35,7 +38,8 @@ def check(
 
     A setting that works but is probably a mistake is shown as a warning. Nothing is started, and nothing is sent. With
     --online each destination is asked, without writing anything, if it is there, accepts the credentials, and knows
-    the fields. The exit status is 1 if there is an error, 0 otherwise.
+    the fields. Where a store is there (PostgreSQL only with --online), a destination that is no longer configured and
+    whose deliveries wait is a warning. The exit status is 1 if there is an error, 0 otherwise.
     """
     found = inputs.config_path(path)
     try:
@@ -43,7 +47,7 @@ def check(
     except ConfigError as error:
         _show([*_rows(Severity.ERROR, error.problems), *_rows(Severity.WARNING, error.warnings)], as_json=json)
         raise typer.Exit(1) from error
-    rows, well = _rows(Severity.WARNING, config.warnings), list[str]()
+    rows, well = _rows(Severity.WARNING, [*config.warnings, *_removed(config, places, online=online)]), list[str]()
     if online:
         more, well = _ask(config, places, as_json=json)
         rows = sorted([*rows, *more], key=lambda row: row[1])
@@ -54,6 +58,25 @@ def check(
         raise typer.Exit(1)
     if not json:
         output.say(f"{found}: good. {_summary(config)}")
+
+
+def _removed(config: Config, places: SourceTree, *, online: bool) -> list[ConfigProblem]:
+    """Return a warning for each destination that is no longer configured and whose deliveries wait in the store.
+
+    A store that is not there or cannot be read is no finding of a check; `doctor` reports it.
+    """
+    file = config.store.url.partition("sqlite:///")[2].partition("?")[0]
+    if not (Path(file).exists() if file else online):
+        return []
+    from bridge.operations.lanes import removed_lanes  # as below
+    from bridge.operations.store_access import open_store  # as below
+
+    try:
+        with open_store(config).reading() as connection:
+            found = removed_lanes(connection, config, time.time())
+    except LeadbridgeError:
+        return []
+    return [places.at_key(("destinations", each.name), each.why() or "") for each in found]
 
 
 def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Container, Sequence
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
@@ -32,6 +32,7 @@ from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
 from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
 from bridge.store.interface import DeliveryState
+from bridge.store.lane_queries import REMOVED
 from bridge.store.queries import DeliveryDetails, PageRequest
 
 _COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "due_at")
@@ -71,9 +72,11 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List deliveries, newest first."""
-    with open_store(inputs.read_config(config)).reading() as connection:
+    settings = inputs.read_config(config)
+    with open_store(settings).reading() as connection:
         rows = queries.delivery_page(connection, PageRequest(chatbot, destination, before, limit), state)
-    output.show_rows([delivery_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
+    shown = [delivery_shape(each, settings.destinations).model_dump() for each in rows]
+    output.show_rows(shown if json else list(map(with_reason, shown)), _COLUMNS, as_json=json)
     if not json and len(rows) == limit:
         output.complain(f"For older ones: --before {rows[-1].id}")
 
@@ -89,12 +92,13 @@ def show(
 
     Answers of the destination may hold personal data. With --json, one object for each ID.
     """
-    store = open_store(inputs.read_config(config))
+    settings = inputs.read_config(config)
+    store = open_store(settings)
 
     def show_one(delivery: int) -> None:
         with store.reading() as connection:
             story = operations.show(connection, delivery)
-        _show(story, as_json=json)
+        _show(story, settings.destinations, as_json=json)
 
     for_each(ids, show_one)
 
@@ -269,12 +273,20 @@ def _confirm(question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True)
 
 
-def _show(story: DeliveryDetails, *, as_json: bool) -> None:
-    facts = delivery_story(story, OPEN).model_dump(
+def with_reason(delivery: dict[str, Any]) -> dict[str, Any]:
+    """Return a delivery for a list: one whose destination was removed says so, instead of a time to come."""
+    if delivery["configured"] or delivery["state"] != DeliveryState.PENDING.value:
+        return delivery
+    return {**delivery, "reason": REMOVED, "due_at": None}
+
+
+def _show(story: DeliveryDetails, configured: Container[str], *, as_json: bool) -> None:
+    facts = delivery_story(story, OPEN, configured).model_dump(
         exclude={"masked": True, "warned": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
     )
     attempts = facts.pop("attempts")
-    facts = {**facts.pop("delivery"), **facts}
+    delivery = facts.pop("delivery")
+    facts = {**(delivery if as_json else with_reason(delivery)), **facts}
     if as_json:
         output.write_json({**facts, "attempts": attempts})
         return

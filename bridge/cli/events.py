@@ -1,20 +1,21 @@
 """`leadbridge events`: list and show the events that were received."""
 
 import json as json_text
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from bridge.admin.rows import delivery_shape, event_shape, payload_value
 from bridge.cli import inputs, output
+from bridge.cli.deliveries import with_reason
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
 from bridge.event import EventState
 from bridge.operations import events as operations
 from bridge.operations.events import EventDetails
 from bridge.operations.store_access import open_store
 from bridge.store import queries
-from bridge.store.queries import DeliveryRow, EventRow, PageRequest
+from bridge.store.queries import EventRow, PageRequest
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
@@ -64,29 +65,30 @@ def show(
 
     This shows personal data. With --json, one object for each ID.
     """
-    store = open_store(inputs.read_config(config))
+    settings = inputs.read_config(config)
+    store = open_store(settings)
 
     def show_one(beginning: str) -> None:
         with store.reading() as connection:
             story = operations.show(connection, beginning)
-        _show(story, as_json=json)
+        _show(story, settings.destinations, as_json=json)
 
     for_each(ids, show_one)
 
 
-def _show(story: EventDetails, *, as_json: bool) -> None:
+def _show(story: EventDetails, configured: Container[str], *, as_json: bool) -> None:
     value = payload_value(story.payload, reveal=True)
+    rows = [delivery_shape(each, configured).model_dump() for each in story.deliveries]
     if as_json:
-        rows = [delivery_shape(each).model_dump() for each in story.deliveries]
         output.write_json({**event_shape(story.row).model_dump(), "payload": value, "deliveries": rows})
     else:
-        _show_text(story.row, value, story.deliveries)
+        _show_text(story.row, value, rows)
 
 
-def _show_text(event: EventRow, value: Any, deliveries: Sequence[DeliveryRow]) -> None:
+def _show_text(event: EventRow, value: Any, deliveries: Sequence[dict[str, Any]]) -> None:
     output.show_facts({name: fact for name, fact in event_shape(event) if name != "deliveries"})
     output.say()
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))
     output.say()
     if deliveries:
-        output.show_rows([delivery_shape(each).model_dump() for each in deliveries], _DELIVERY_COLUMNS, as_json=False)
+        output.show_rows(list(map(with_reason, deliveries)), _DELIVERY_COLUMNS, as_json=False)

@@ -28,6 +28,7 @@ class LaneFilter(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     UNOWNED = "unowned"
+    REMOVED = "removed"
 
 
 @app.callback()
@@ -35,8 +36,9 @@ def lanes() -> None:
     """See the state of each destination; pause and resume it.
 
     A lane is the queue of one destination. It is `running`, `paused` (by an operator, or by the lane itself because the
-    destination is in trouble; then it tries again at the time shown), or `unowned`: no process works it. Nothing is
-    lost while a lane does not run: its deliveries wait.
+    destination is in trouble; then it tries again at the time shown), `unowned` (no process works it), or `removed`:
+    the configuration has no such destination any more, so move or discard its deliveries. Nothing is lost while a lane
+    does not run: its deliveries wait.
     """
 
 
@@ -106,19 +108,19 @@ def resume(names: NamesArgument, *, config: ConfigOption = None) -> None:
 
 
 def _row(row: LaneRow, config: Config) -> dict[str, Any]:
-    pause = row.pause
+    pause = row.pause if row.configured else None
     return {
         "id": row.name,
         "state": row.state,
         "chatbot": _chatbots(row.name, config),
         "destination": row.name,
-        "configured": row.name in config.destinations,
+        "configured": row.configured,
         "pending": row.pending,
         "oldest_pending_at": moment(row.oldest_pending_at),
         "dead": row.dead,
         "owner": row.owner,
         "paused_by": pause.by if pause else None,
-        "reason": row.why(configured=row.name in config.destinations),
+        "reason": row.why(),
         "detail": pause.detail if pause else None,
         "paused_until": moment(pause.until) if pause else None,
     }

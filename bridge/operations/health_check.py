@@ -117,16 +117,26 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Health
     seen = Seen(
         stored=statistics.alert_statistics(connection, names, whole=True),
         store_commits=True,
-        pauses={each.name: each.pause for each in lanes if each.pause},
+        pauses={each.name: each.pause for each in lanes if each.pause and each.configured},
         quotas={},
         keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
     )
     for each in troubles(seen, now, config.alerts.oldest):
         yield HealthFinding("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
     for lane in lanes:
-        if lane.pause and lane.pause.by == "operator":
+        if lane.pending and not lane.configured:
+            yield HealthFinding("leads", Severity.WARNING, f"{lane.name}: {lane.why()}: {removal_remedy(lane.name)}")
+        elif lane.pause and lane.pause.by == "operator":
             message = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
             yield HealthFinding("leads", Severity.WARNING, message)
+
+
+def removal_remedy(name: str) -> str:
+    """Return the commands for the waiting deliveries of a destination that was removed."""
+    return (
+        f"`leadbridge deliveries move --all --destination {name} --to ROUTE`, or "
+        f"`leadbridge deliveries discard --all --state pending --destination {name}`"
+    )
 
 
 def refused(connection: Connection) -> HealthFinding:

@@ -23,6 +23,11 @@ def list_lanes(connection: Connection, config: Config, now: float) -> list[LaneR
     return all_lanes(connection, list(config.destinations), now)
 
 
+def removed_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:
+    """Return the destinations that are no longer configured and whose deliveries wait, by name."""
+    return [each for each in list_lanes(connection, config, now) if each.pending and not each.configured]
+
+
 def pause(
     connection: Connection, who: Who, name: str, config: Config, now: float, reason: str = DEFAULT_REASON
 ) -> ActionResult:

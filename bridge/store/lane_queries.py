@@ -11,6 +11,9 @@ from bridge.store.interface import DeliveryState, Pause
 from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events, lanes
 
+REMOVED = "no longer configured"
+"""Reason why nothing is delivered to a destination that the configuration does not have."""
+
 _Row: TypeAlias = Row[*tuple[Any, ...]]
 
 
@@ -27,29 +30,48 @@ class LaneRow:
     oldest_pending_at: float | None
     """Receipt of the event of the oldest pending delivery."""
     dead: int
+    configured: bool = True
+    """False if the configuration has no such destination, so that nothing is delivered."""
 
     @property
     def state(self) -> str:
-        """State of the lane: `paused`, else `running` if a process works it, else `unowned`."""
+        """State of the lane: `removed` without a destination, `paused`, `running` if a process works it, `unowned`."""
+        if not self.configured:
+            return "removed"
         if self.pause:
             return "paused"
         return "running" if self.owner else "unowned"
 
-    def why(self, *, configured: bool) -> str | None:
+    def why(self) -> str | None:
         """Return the reason why the lane does not deliver; None if it does."""
-        if self.pause:
-            return self.pause.reason
-        return None if configured else "not in the configuration"
+        if self.configured:
+            return self.pause.reason if self.pause else None
+        if not self.pending:
+            return REMOVED
+        waiting = (
+            "1 delivery waits; move or discard it"
+            if self.pending == 1
+            else (f"{self.pending:,} deliveries wait; move or discard them")
+        )
+        return f"{REMOVED}: {waiting}"
 
 
 def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> list[LaneRow]:
     """Read the lanes of all destinations by name: configured ones, and former ones that have rows in the store."""
     rows = {row.name: row for row in connection.execute(select(lanes))}
+    known = frozenset(configured)
     pending = _pending(connection)
     dead = _dead(connection)
     pauses = {name: pause_of(keys_of(connection), row) for name, row in rows.items() if row.paused_by is not None}
     return [
-        LaneRow(name, _owner(rows.get(name), now), pauses.get(name), *pending.get(name, (0, None)), dead.get(name, 0))
+        LaneRow(
+            name,
+            _owner(rows.get(name), now),
+            pauses.get(name),
+            *pending.get(name, (0, None)),
+            dead.get(name, 0),
+            name in known,
+        )
         for name in sorted({*configured, *rows, *pending, *dead})
     ]
 

@@ -32,7 +32,7 @@ async def desk(driver: Driver) -> AsyncIterator[Desk]:
 
 
 def deliveries(connection: Connection) -> int:
-    return len(views.deliveries(connection, DeliveryFilter()).deliveries)
+    return len(views.deliveries(connection, DeliveryFilter(), ()).deliveries)
 
 
 @pytest.mark.each_engine

@@ -1,5 +1,6 @@
 """`leadbridge lanes`."""
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +61,25 @@ def test_a_lane_that_is_worked_is_running_until_its_lease_is_over(leadbridge: "P
 
 
 def test_a_destination_that_is_configured_no_more_is_shown_while_something_is_left_of_it(filled: "Place") -> None:
+    filled.pause("crm", OWN)
     filled.configure(CONFIGURATION.replace("to: crm", "to: mail").replace("  crm:", "  other:"))
 
-    crm = lanes(filled)["crm"]
+    crm = lanes(filled, "--state", "removed")["crm"]
 
-    assert (crm["configured"], crm["reason"], crm["chatbot"], crm["pending"]) == (
-        False,
-        "not in the configuration",
-        [],
-        2,
+    waits = "no longer configured: 2 deliveries wait; move or discard them"
+    assert (crm["configured"], crm["reason"], crm["chatbot"], crm["pending"]) == (False, waits, [], 2)
+    assert (crm["paused_by"], crm["paused_until"]) == (None, None), "its pause ends at no time"
+    (warning, good) = filled("check").stdout.splitlines()
+    assert re.fullmatch(rf"config\.yaml:\d+:\d+: destinations\.crm: warning: {waits}", warning)
+    assert "good" in good
+    assert f"crm: {waits}: `leadbridge deliveries move" in filled("doctor").stdout
+    listed = filled("deliveries", "list", "--state", "pending").stdout
+    assert listed.count("no longer configured") == 2
+    assert all(not each["configured"] for each in filled.rows("deliveries", "list", "--destination", "crm"))
+    assert (
+        filled("deliveries", "discard", "--all", "--state", "pending", "--destination", "crm", "--yes").exit_code == 0
     )
+    assert "no longer configured" not in filled("check").stdout
 
 
 def test_filters(filled: "Place") -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery.batching import BatchItem, next_batch
-from bridge.delivery.retry import Call, DestinationHealth
+from bridge.delivery.retry import CallTiming, DestinationHealth
 from bridge.delivery.suspects import ATTEMPTS_LIMIT, Suspects
 from bridge.store.interface import Delivery
 from connectors.base import Blame, Delivered, Outcome, Reason, Record, Retry, RouteSettings
@@ -37,7 +37,7 @@ class Judged:
             self.attempts[each] = self.attempts.get(each, 0) + 1
         judged, signs = self.suspects.judge(deliveries, [*outcomes.values()])
         if signs:
-            self.health = self.health.after([*signs.values()], Call(self.now, 0.0), SCHEDULE, 0.0)
+            self.health = self.health.after([*signs.values()], CallTiming(self.now, 0.0), SCHEDULE, 0.0)
         self.suspects.add(signs, self.health)
         return judged
 

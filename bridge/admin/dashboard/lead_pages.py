@@ -157,7 +157,7 @@ class LeadPages:
             {"page": page},
             said_before={name: request.query.get(name, "") for name in names},
             chatbots=list(self._api.config().chatbots),
-            destinations=list(self._api.config().destinations),
+            destinations=sorted({*self._api.config().destinations, *request.query.getall("destination", [])}),
             states=list(DeliveryState),
             reasons=list(Reason),
         )
@@ -188,7 +188,8 @@ def _shown(
     value = rows.payload_value(payload, reveal=audience.reveal)
     facts = allowance.facts(value if isinstance(value, dict) else {"": value})
     told = [
-        _told(rows.delivery_story(each, audience, known), each, event, payload, config, allowance) for each in stories
+        _told(rows.delivery_story(each, audience, config.destinations, known), each, event, payload, config, allowance)
+        for each in stories
     ]
     return Shown(facts if isinstance(value, dict) else next(iter(facts.values())), told)
 
