@@ -132,7 +132,8 @@ class Suspects:
     def _remember(self, delivery: int, failure: _Failure, company: int) -> None:
         self._failures[delivery] = failure
         if company > 1:
-            self.shares[delivery] = max(1, company // SHARE)
+            # Later it goes alone: the batches of before a restart are forgotten.
+            self.shares[delivery] = 1 if failure.attempts >= ATTEMPTS_LIMIT else max(1, company // SHARE)
         if len(self._failures) > KNOWN_LIMIT:
             self._forget(next(iter(self._failures)))
 
