@@ -41,11 +41,11 @@ from bridge.store.url import driver_for, prepare, spool_driver
 from bridge.telemetry.switch import begin
 
 SWITCH_SECONDS = 0.0002
-"""How long a thread may keep the interpreter from another one: the loop and the store's writer hand over often, and
-Python's 5 ms would be the latency of an answer (docs/architecture.md, "Hot paths")."""
+"""Maximum seconds that a thread keeps the interpreter while another one waits. The loop and the store's writer
+alternate often, and Python's 5 ms would be the latency of an answer (docs/architecture.md, "Hot paths")."""
 YOUNG_OBJECTS = 10_000
-"""How many more objects than were freed are made before Python looks among them for cycles: requests that wait for one
-commit are thousands at once, none of them in a cycle, and the usual 700 would have them looked at for each commit."""
+"""Number of new objects after which Python searches them for cycles. Thousands of requests may wait for one commit,
+none of them in a cycle; with the usual 700, Python would search them at each commit."""
 REQUEST_SECONDS = 8.0
 """Seconds that a request may take to end after a stop began: a store that stands still, then the spool."""
 ADMIN_SECONDS = 5.0
@@ -66,7 +66,7 @@ class Running:
     """A bridge that is up."""
 
     listen: ListenAddress
-    """Where the webhook endpoint really listens: the port is chosen where 0 was asked for."""
+    """Address of the webhook endpoint, with the chosen port if port 0 was configured."""
     admin: ListenAddress
     lanes: Lanes
     configuration: LiveConfiguration

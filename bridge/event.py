@@ -75,7 +75,7 @@ class Verified(NamedTuple):
     """A payload whose signature holds, for the chatbot that it names. Only this can become an event."""
 
     payload: bytes
-    """What the signature covers: the body, its JSON form where that is what was signed, or an element of it."""
+    """The signed payload: the body, its JSON form if that was signed, or an element of either."""
     document: Any
     """The payload's JSON value; None where it is not JSON (`null` is no event either)."""
     form: Form

@@ -1,8 +1,8 @@
-"""The end of a bridge: its steps in reverse order of their beginning, all of them within one deadline.
+"""Shutdown of a bridge: steps in reverse order of their start, all within one deadline.
 
-Container engines kill 30 s after SIGTERM. So no step may use up the time of the others: it gets what is left of the one
-deadline, less what the stores need at the end. A step that does not end in time is cut off and left behind. Nothing is
-lost by that: a delivery that is not settled stays pending, as after a crash.
+Container engines kill a process 30 s after SIGTERM. So no step may use up the time of the others: each gets the rest of
+the deadline, less a reserve for the stores. A step that does not end in time is cancelled. Nothing is lost by that: a
+delivery that is not settled stays pending, as after a crash.
 """
 
 import asyncio
@@ -14,57 +14,57 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 GRACE_SECONDS = 25.0
-"""How long a stop takes at the most, all in all; container engines kill after 30 or less."""
+"""Maximum seconds of a whole shutdown; container engines kill after 30 or less."""
 STORE_SECONDS = 5.0
-"""What the steps before them leave of it to the stores."""
+"""Seconds that the other steps leave to the stores."""
 MARGIN_SECONDS = 1.0
-"""What the stores leave of it to the end of the process itself."""
+"""Seconds that the stores leave to the end of the process itself."""
 LEAST_SECONDS = 0.1
-"""What each step gets even if the others have used up the time."""
+"""Minimum seconds of each step, even if the others have used up the time."""
 
 log = structlog.get_logger()
 
 
 class Shutdown:
-    """Ends what was begun, within one deadline. Made inside the running loop.
+    """Steps that end parts of the bridge within one deadline. Create it in the running loop.
 
     Args:
-        stack: Where the steps are kept; its end is theirs.
+        stack: Holder of the steps; they run when it is closed.
     """
 
     def __init__(self, stack: contextlib.AsyncExitStack) -> None:
         self.cut_off: list[str] = []
-        """The steps that did not end in time, and may still hold a thread."""
+        """Steps that did not end in time and may still occupy a thread."""
         self._stack = stack
         self._loop = asyncio.get_running_loop()
         self._until: float | None = None
 
     def begin(self) -> None:
-        """Let the time run; the first step does it otherwise."""
+        """Start the deadline, unless it is running. The first step starts it otherwise."""
         if self._until is None:
             self._until = self._loop.time() + GRACE_SECONDS
 
     def add(
         self, name: str, step: Callable[[], Awaitable[None]], *, most: float = GRACE_SECONDS, store: bool = False
     ) -> None:
-        """Add a step, which comes before those that were added before it.
+        """Add a step. It runs before the steps that were added earlier.
 
         Args:
-            name: What the log calls it.
-            step: Ends something; where it is cut off, it is cancelled.
-            most: Seconds that it may take, at most.
-            store: Whether it is a store's: then the time that the other steps have to leave is its own.
+            name: Name in the log.
+            step: Ends a part of the bridge. Cancelled if it takes too long.
+            most: Maximum seconds of the step.
+            store: True for a store, which may use the seconds that the other steps leave.
         """
         self._stack.push_async_callback(self._end, name, step, most, MARGIN_SECONDS if store else STORE_SECONDS)
 
     async def leave(self) -> None:
-        """End the process if a thread or a task was left behind: Python would wait for it. Call it after the stack."""
+        """End the process if a thread or a task is left, for which Python would wait. Call it after the stack."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for each in tasks:
             each.cancel()
         late = (await asyncio.wait(tasks, timeout=LEAST_SECONDS))[1] if tasks else ()
         if late or self.cut_off:
-            # The log is written in the loop's next turn.
+            # The log is written in the next turn of the loop.
             await asyncio.sleep(0)
             os._exit(0)
 
@@ -78,7 +78,7 @@ class Shutdown:
                 self.cut_off.append(name)
                 log.warning("cut_off", step=name, detail="what is not settled stays pending")
                 task.cancel()
-                # Not longer: it may not want to end.
+                # Not longer, because it may ignore the cancellation.
                 await asyncio.wait({task}, timeout=LEAST_SECONDS)
         except asyncio.CancelledError:
             task.cancel()
@@ -88,7 +88,7 @@ class Shutdown:
 
 
 def end_at_last() -> None:
-    """End the process when the time of a stop is over, whatever it does then: the loop itself may stand still."""
+    """End the process at the deadline in any case, from a thread: the loop itself may be blocked."""
     timer = threading.Timer(GRACE_SECONDS, os._exit, (1,))
     timer.daemon = True
     timer.start()

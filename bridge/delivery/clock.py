@@ -1,9 +1,8 @@
-"""The time that a lane goes by: it never jumps, though somebody may set the machine's clock.
+"""The clock of a lane, which never jumps, even if somebody sets the machine's clock.
 
-Every deadline of the running process is in steady time. The store keeps the clock's time, which another process reads
+Every deadline of the running process is in steady time. The store keeps the machine's time, which another process reads
 later, perhaps under another clock. So times are shifted on their way into the store and out of it, and a time from the
-store that is too far ahead is brought near: no mistake of a clock, and no answer of a destination, holds up a lead for
-longer than `longest_wait`.
+store is limited to `longest_wait` ahead: no wrong clock, and no answer of a destination, delays a lead for longer.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +14,14 @@ from bridge.delivery.retry import CallTiming, longest_wait
 from bridge.store.interface import Delivery, Due, Pause, Settlement
 
 NOTICED_SECONDS = 1.0
-"""A clock that is off by less is not corrected for: it is being slewed."""
+"""Difference of the clocks below which times are not shifted: such a clock is being slewed."""
 SHOWN_SECONDS = 60.0
-"""A clock that was set by so much since the process began is shown to the operator."""
+"""Difference since the start of the process from which it is shown to the operator."""
 Seconds = Callable[[], float]
 
 
 def steady(clock: Seconds, timer: Seconds) -> Seconds:
-    """Return a clock that shows what `clock` shows now, and goes on as `timer` does."""
+    """Return a clock that starts at the time of `clock` and advances with `timer`."""
     origin = clock() - timer()
     return lambda: origin + timer()
 
@@ -31,9 +30,9 @@ class LaneClock:
     """Steady time, and its relation to the store's.
 
     Args:
-        clock: Seconds since the epoch, as the machine has them.
-        now: The same, but steady; by default the machine's.
-        schedule: The destination's, which says how far ahead a time may be.
+        clock: The machine's clock, in seconds since the epoch.
+        now: The same, but steady; the machine's clock by default.
+        schedule: Schedule of the destination, which determines how far ahead a time may be.
     """
 
     def __init__(self, clock: Seconds, now: Seconds | None, schedule: RetrySchedule) -> None:
@@ -50,21 +49,21 @@ class LaneClock:
         return ahead if abs(ahead) >= NOTICED_SECONDS else 0.0
 
     def dues(self, dues: Sequence[Due]) -> Sequence[Due]:
-        """Return what the store says is due when, in steady time."""
+        """Return the due times from the store in steady time."""
         shift, limit = self.shift, self.now() + self._longest
         if not shift and all(each.due_at <= limit for each in dues):
             return dues
         return [replace(each, due_at=min(each.due_at - shift, limit)) for each in dues]
 
     def delivery(self, delivery: Delivery) -> Delivery:
-        """Return a delivery that has not begun to fail in the future."""
+        """Return a delivery whose first failure is in steady time, and not in the future."""
         since, shift = delivery.failing_since, self.shift
         if since is None or (not shift and since <= self.now()):
             return delivery
         return replace(delivery, failing_since=min(since - shift, self.now()))
 
     def pause(self, pause: Pause | None) -> Pause | None:
-        """Return a pause from the store in steady time; one that was brought near says so."""
+        """Return a pause from the store in steady time, with a note if its end had to be limited."""
         if pause is None or pause.until is None:
             return pause
         until, limit = pause.until - self.shift, self.now() + self._longest
@@ -74,7 +73,7 @@ class LaneClock:
         return replace(pause, until=limit, detail=f"{pause.detail}; {note}" if pause.detail else note)
 
     def allowance(self, allowance: QuotaHold) -> QuotaHold:
-        """Return what a destination's quotas allow, in steady time."""
+        """Return the times of a destination's quotas in steady time."""
         shift, limit = self.shift, self.now() + self._longest
         nothing, retries = allowance.nothing_until - shift, allowance.retries_until - shift
         return QuotaHold(min(nothing, limit), min(retries, limit))
@@ -86,7 +85,7 @@ class LaneClock:
         return replace(pause, until=pause.until + self.shift)
 
     def stored(self, settlement: Settlement, shift: float) -> Settlement:
-        """Return a settlement for the store, `shift` seconds later; the lane itself goes on with the steady one."""
+        """Return a settlement for the store, `shift` seconds later. The lane itself keeps the steady one."""
         if not shift:
             return settlement
         due_at, since, settled_at = settlement.due_at, settlement.failing_since, settlement.settled_at
@@ -100,5 +99,5 @@ class LaneClock:
         )
 
     def call(self, call: CallTiming) -> CallTiming:
-        """Return a call in the machine's time, as metrics have it."""
+        """Return a call in the machine's time, for metrics."""
         return replace(call, started_at=call.started_at + self.shift)

@@ -15,7 +15,7 @@ class Slot:
     """The right to send a request, and afterwards its position among the last requests."""
 
     taken: float
-    """When the slot was taken, or moved to the end, in the loop's time."""
+    """Time at which the slot was taken, or moved to the end, in the loop's time."""
     arrived: float
     """Latest time at which the request has arrived."""
 

@@ -68,7 +68,7 @@ class LaneClaims:
     released: frozenset[str] = frozenset()
     """Lanes that this process has just given up."""
     next_end: float = math.inf
-    """When the first lease of another process ends if it is not renewed, in the loop's time."""
+    """End of the first lease of another process if it is not renewed, in the loop's time."""
 
 
 class LeaseTimer:

@@ -1,4 +1,4 @@
-"""JSON as JavaScript reads and writes it: what `JSON.stringify(JSON.parse(body))` gives, byte for byte. Pure.
+"""JSON as JavaScript reads and writes it, byte for byte as `JSON.stringify(JSON.parse(body))` does. Pure.
 
 The sender documents its signature over `JSON.stringify(req.body)`, so a body that was signed in that form can only be
 verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values, `stringify` writes
@@ -24,17 +24,17 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 """A JSON value. A `str` may hold lone surrogates, as a JavaScript string may; a `float` may be infinite (`1e400`)."""
 
 MAX_DEPTH = 200
-"""How many arrays and objects may lie in one another; a deeper body is refused as no JSON.
+"""Maximum depth of arrays and objects in each other; a deeper body does not count as JSON.
 
-V8 reads any depth. CPython's scanner goes one C call deeper for each level, and how many it has depends on the
-version, the platform and what is on the stack already. No known serialiser of such senders writes nearly as deep
-(System.Text.Json stops at 64, Ruby's json at 100), and an event needs 1.
+V8 reads any depth. CPython's scanner makes a C call for each level, and its limit depends on the version, the platform
+and the stack of the caller. Usual serialisers write less (System.Text.Json stops at 64, Ruby's json at 100), and an
+event needs 1.
 """
 
 _Result = TypeVar("_Result")
 
 _SAFE = 2**53
-"""Up to here every integer is a double of its own, and both languages write all its digits."""
+"""Limit up to which every integer is a double of its own, and both languages write all its digits."""
 _INDEX_LIMIT = 2**32 - 1
 """Integer keys below this are array indices (ECMA-262 "Object type"), which V8 lists before all others."""
 _INDEX = re.compile("0|[1-9][0-9]{0,9}")
@@ -47,7 +47,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 def parse(body: bytes) -> JsonValue:
     """Read a body as `JSON.parse(body.toString("utf8"))` does in Node, after one leading byte order mark is taken off.
 
-    Decided as in JavaScript: broken UTF-8 becomes U+FFFD, one for each maximal subpart (WHATWG Encoding, "UTF-8
+    As in JavaScript, broken UTF-8 becomes U+FFFD, one for each maximal subpart (WHATWG Encoding, "UTF-8
     decoder"); of members of one name the last value stands at the first one's place; every number is a double.
     The byte order mark is what Express strips; JSON.parse itself refuses one, and so a second one is refused here.
 
@@ -56,7 +56,7 @@ def parse(body: bytes) -> JsonValue:
         `-0.0` are), else a `float`, infinite where it overflows. Members are in the order written, not V8's.
 
     Raises:
-        ValueError: For all that JSON.parse refuses, and for more than `MAX_DEPTH` levels. Its text holds nothing of
+        ValueError: JSON.parse refuses the body, or it has more than `MAX_DEPTH` levels. The message holds nothing of
             the body.
     """
     _check_depth(body)
@@ -72,17 +72,17 @@ def parse(body: bytes) -> JsonValue:
 def stringify(value: JsonValue, *, sort_keys: bool = False) -> bytes:
     """Write a value as `JSON.stringify(value)` does, in UTF-8. Any depth, without recursion.
 
-    Decided as in JavaScript: members whose name is an array index come first, ascending, then the others as they
+    As in JavaScript, members whose name is an array index come first, ascending, then the others as they
     stand; numbers are written as doubles (an `int` beyond 2**53 too), `-0.0` as `0`, infinity and NaN as `null`; a
     lone surrogate is escaped, in lower case ("well-formed JSON.stringify"), all other text is written as it is.
 
     Args:
-        value: What to write, as `parse` or another JSON reader gives it.
+        value: The value, as `parse` or another JSON reader returns it.
         sort_keys: Write members by their names' UTF-16 code units instead, array indices too. With the above this is
             the canonical form of RFC 8785: equal for documents that differ only in white space, spelling and order.
 
     Raises:
-        TypeError: For a value of another type than `JsonValue` names.
+        TypeError: The value is of a type that `JsonValue` does not name.
     """
     ordered = _canonical_order if sort_keys else _javascript_order
     pieces: list[str] = []
@@ -122,10 +122,10 @@ def json_form(body: bytes) -> bytes | None:
 
 
 def _check_depth(body: bytes) -> None:
-    """Raise ValueError where brackets outside of strings lie deeper than `MAX_DEPTH`.
+    """Raise ValueError if brackets outside of strings are nested deeper than `MAX_DEPTH`.
 
-    Done before the scanner runs, so that it never meets its own limit. Right for all that the scanner gets to read:
-    it stops where the text is no longer JSON, and until there quotes and backslashes mean what they mean here.
+    Called before the scanner, which then never meets its own limit. The scanner stops where the text is no longer JSON,
+    and up to there quotes and backslashes have the same meaning here.
     """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
@@ -136,10 +136,10 @@ def _check_depth(body: bytes) -> None:
 
 
 def _on_some_stack(step: Callable[[], _Result]) -> _Result:
-    """Run a step of up to `MAX_DEPTH` nested C calls, on a fresh thread where the caller left too little stack.
+    """Run a step of up to `MAX_DEPTH` nested C calls, in a new thread if the caller leaves too little stack.
 
-    Until Python 3.11 these calls count against the same limit (1000) as all frames of the caller, so that one body
-    would be JSON or not depending on who asks.
+    Until Python 3.11 these calls count against the same limit (1000) as all frames of the caller. So it would depend on
+    the caller if a body is JSON.
     """
     try:
         return step()
@@ -149,7 +149,7 @@ def _on_some_stack(step: Callable[[], _Result]) -> _Result:
 
 
 def _encoded(text: str) -> bytes:
-    # Nothing but lone surrogates cannot be encoded, and Python's escape for them is also JavaScript's: \udXXX.
+    # Only lone surrogates cannot be encoded, and Python's escape for them is also JavaScript's: \udXXX.
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -170,11 +170,13 @@ def _integer(literal: str) -> int | float:
 
 @lru_cache(maxsize=1024)
 def _number_text(number: float) -> str:
-    """Write a double as ECMA-262 "Number::toString" does, and what is not finite as `null`.
+    """Write a double as ECMA-262 "Number::toString" does, and infinity and NaN as `null`.
 
     Both languages choose the same digits: the fewest that read back as the same double, of these the nearest. They
-    differ in where the exponent begins (Python 1e16 and 1e-5, JavaScript 1e21 and 1e-7) and in `1.0` and `1e-07`.
-    Cached, because a megabyte of such numbers can be made of short ones only, and so of few.
+    differ in the size from which they write an exponent (Python 1e16 and 1e-5, JavaScript 1e21 and 1e-7), in `1.0` and
+    in `1e-07`.
+
+    Cached: a megabyte holds many such numbers only if they are short, and of short ones there are few.
     """
     text = repr(number + 0.0)  # -0.0 + 0.0 is 0.0
     mantissa, _, exponent = text.partition("e")

@@ -1,7 +1,7 @@
 """The HTTP server below both listeners: how it answers and logs requests that are not valid HTTP.
 
 aiohttp's own error answers quote the request, and its log has tracebacks that quote it too. A request may hold a token
-or a lead. So a fault leaves one line with its kind, and its answer is a constant text.
+or a lead. So a fault is logged in one line with its kind, and answered with a constant text.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _FAULTS = {
     504: b'{"status":"error","error":"the program did not answer in time"}',
 }
 BROKEN = (web.RequestPayloadError, HttpProcessingError, ClientPayloadError, ConnectionError)
-"""What reading a body raises if the client hung up, or if the body is not what its head says."""
+"""Errors of reading a body whose client hung up, or that does not match its head."""
 
 log = structlog.get_logger()
 
@@ -32,10 +32,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Server(web.Server):
-    """Makes the connections of one listener.
+    """HTTP server of one listener. Create it in the running loop.
 
-    Made inside the running loop. `listener` is its name in the log. With `logs` the handler itself writes a line for
-    each body that breaks off, so none is written here.
+    `listener` is its name in the log. With `logs` the handler itself logs each body that breaks off.
     """
 
     def __init__(self, handler: Handler, *, listener: str, logs: bool = False, **options: Any) -> None:
@@ -52,7 +51,7 @@ class Server(web.Server):
         self.logs = logs
 
     def __call__(self) -> RequestHandler:
-        """Make the protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
@@ -75,7 +74,7 @@ class _Connection(RequestHandler):
         super().__init__(server, **options)
         self._listener = server.listener
         self._is_logged = server.logs
-        """Whether a broken body has its line already."""
+        """True if a broken body is in the log already."""
 
     def handle_error(
         self,
@@ -95,7 +94,7 @@ class _Connection(RequestHandler):
         return answer
 
     def log_exception(self, *_: object, exc_info: BaseException | None = None, **__: object) -> None:
-        """Log a fault after the answer: the rest of a body that nobody wanted was broken, or the program is."""
+        """Log a fault after the answer: of the unread rest of a body, or of the program."""
         if isinstance(exc_info, BROKEN):
             if not self._is_logged:
                 self._log(exc_info, 400)

@@ -1,8 +1,8 @@
-"""The sender's signature over a request: read from its header, checked for its age, matched with a key. Pure.
+"""The sender's signature over a request: parsing of the header, check of the age, matching of keys. Pure.
 
-The form is the vendor's: `X-Webhook-Signature: t=<unix time>,v1=<hex>`, where the digest is HMAC-SHA256 over the
-time as written, a full stop and the payload. Which payload (the body as sent or its JSON form, see `json_form`) is
-tried by the caller; here it is bytes.
+The form is the vendor's: `X-Webhook-Signature: t=<unix time>,v1=<hex>`. The digest is HMAC-SHA256 over the time as
+written, a full stop and the payload. The payload is the body as sent or its JSON form (`json_form`), as the caller
+chooses.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ HEADER = "X-Webhook-Signature"
 _TIMESTAMP = re.compile("[0-9]{10}(?:[0-9]{3})?")
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
 _USUAL = re.compile("t=([0-9]{10}(?:[0-9]{3})?),v1=([0-9a-fA-F]{64})")
-"""What nearly every header is: read at once."""
+"""The usual header, parsed in one step."""
 _SECONDS_DIGITS = 10
 _SPACES = " \t"
 
 
 class SignatureFault(StrEnum):
-    """Why a request is not authentic: the label that refusals are counted under."""
+    """Reasons why a request is not authentic; refusals are counted by them."""
 
     MISSING = "missing"
     """No header, or nothing in it: perhaps no key is set at the sender, or a proxy drops the header."""
@@ -50,12 +50,12 @@ class SignatureError(SenderError):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the header says, well-formed but not yet verified."""
+    """Content of a well-formed header, not verified yet."""
 
     timestamp: str
-    """`t` as it was received, since these characters are signed: 10 ASCII digits (seconds) or 13 (milliseconds)."""
+    """`t` as received, since these characters are signed: 10 ASCII digits (seconds) or 13 (milliseconds)."""
     digests: tuple[bytes, ...] = field(repr=False)
-    """Each `v1`, 32 bytes; one at least. Several while the sender changes its key."""
+    """Each `v1` in 32 bytes, at least one. There are several while the sender changes its key."""
 
     @property
     def signed_at(self) -> float:
@@ -118,8 +118,8 @@ def check_age(signature: Signature, now: float, tolerance: float) -> None:
 def matching_keys(signature: Signature, payload: bytes, keys: Iterable[bytes]) -> tuple[bytes, ...]:
     """Find every key under which one of the digests is that of the payload.
 
-    Several, where the sender signed with several, or where two keys are one to HMAC, which pads them with zeros.
-    Compared in constant time: how long it takes tells how many keys there are, and nothing about them.
+    There are several if the sender signed with several, or if two keys are equal to HMAC, which pads them with zeros.
+    Digests are compared in constant time: the duration shows the number of keys and nothing else about them.
     """
     message = _signed_bytes(signature.timestamp, payload)
     found: list[bytes] = []
@@ -135,7 +135,7 @@ def matching_keys(signature: Signature, payload: bytes, keys: Iterable[bytes]) -
 
 
 def fingerprint(keys: Iterable[bytes]) -> bytes:
-    """Compute 16 bytes that differ for different keys, in whatever order they are, and from which none can be read."""
+    """Compute 16 bytes that identify a set of keys, in any order, and do not reveal them."""
     made = hashlib.blake2b(digest_size=16, person=b"leadbridge-keys")
     for key in sorted(keys):
         made.update(hashlib.sha256(key).digest())
@@ -144,10 +144,10 @@ def fingerprint(keys: Iterable[bytes]) -> bytes:
 
 @lru_cache(maxsize=1_024)
 def key_fingerprint(key: bytes) -> str:
-    """Compute what a key is known by where it must not be kept: in the store, with each event that it verified.
+    """Compute the text that identifies a key in the store, with each event that it verified.
 
-    Not keyed with the installation's key: an event that a spool took before it knew that key keeps its fingerprints
-    when it is moved. A signing key has at least 16 characters of chance, so it is not found by trying.
+    It does not depend on the installation's key, so an event that a spool accepted before it knew that key keeps its
+    fingerprints when it is moved. A signing key has at least 16 random characters, so nobody finds it by trying.
     """
     return fingerprint((key,)).hex()
 
@@ -157,7 +157,7 @@ def sign(key: bytes, timestamp: str, payload: bytes) -> str:
 
     Args:
         key: The signing key's bytes (its text in UTF-8).
-        timestamp: What `t` is to be; signed and written as it stands, even where `parse_header` would refuse it.
+        timestamp: Text of `t`, signed and written as it is, even if `parse_header` would refuse it.
         payload: The bytes to sign.
     """
     digest = hmac.digest(key, _signed_bytes(timestamp, payload), "sha256")
@@ -168,8 +168,8 @@ def sign(key: bytes, timestamp: str, payload: bytes) -> str:
 def _keyed(key: bytes) -> hmac.HMAC:
     """Return an HMAC that contains the key, to be copied.
 
-    Not `hmac.digest`: it gives up the interpreter lock for each call, and getting it back from the store's writer
-    costs more than the hash.
+    `hmac.digest` would release the interpreter lock at each call, and to get it back from the store's writer costs more
+    than the hash.
     """
     return hmac.new(key, digestmod="sha256")
 

@@ -1,11 +1,11 @@
-"""What is accepted while the database cannot be reached: kept on this machine, and moved over when it is back.
+"""The spool: it keeps events on this machine while the database cannot be reached, and moves them over later.
 
-An event is spooled after the database has failed for it, and so is every later one until the spool is empty again:
-what one contact sends stays in order. Moving is accepting once more, and the id of an event makes a second time
-nothing; so a crash at any point, or a commit of the database whose answer was lost, neither loses nor doubles an event.
+An event goes to the spool after the database has failed for it. So do all later events until the spool is empty, which
+keeps the events of a contact in order. To move an event is to accept it in the database. Its id makes a second accept
+harmless, so neither a crash nor a lost answer to a commit loses or doubles an event.
 
-Moving writes nothing here. How far it has come is kept in memory, and what was moved is deleted when the disk lets it:
-a full disk does not keep the events from the database, nor new ones once the last is moved.
+Moving does not write to the spool. The position is kept in memory, and moved events are deleted when the disk permits
+it. A full disk thus delays neither the moving nor, after the last event is moved, new events.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ MOVED_AT_ONCE = 100
 """Events that are moved in one step."""
 _DELETED_AT_ONCE = 2 * MOVED_AT_ONCE
 LOOK_SECONDS = 1.0
-"""How often the database is tried while it is away."""
+"""Seconds between two attempts to reach the database."""
 REFUSED_SECONDS = 30.0
-"""How often it is tried, and that is logged, while it does not take this process's events."""
+"""Seconds between two attempts, each with a line in the log, while the database refuses this process's events."""
 
 log = structlog.get_logger()
 
 
 class Spool:
-    """Spool that accepts events in place of the store. Lives in the event loop's thread.
+    """Spool that accepts events in place of the store. Used by the event loop's thread.
 
-    `limit` is in bytes of payloads; beyond it nothing is accepted, and the sender tries again. `observe` receives the
+    `limit` is in bytes of payloads; beyond it no event is accepted, and the sender tries again. `observe` receives the
     number of waiting bytes whenever it changes.
     """
 
@@ -49,34 +49,34 @@ class Spool:
     ) -> None:
         self.limit = limit
         self.size = 0
-        """Bytes of payloads that wait."""
+        """Bytes of the waiting payloads."""
         self._store = store
         self._spool = spool
         self._observe = observe
         self._identity_key = identity_key
         self._identity: Identity | None = None
         self._agreed = False
-        """Whether `_identity` is the database's."""
+        """True if `_identity` is the database's."""
         self._writing = 0
-        """Calls that are putting something into the spool."""
+        """Number of calls that write to the spool."""
         self._idle = asyncio.Event()
-        """Whether there are none."""
+        """Set while there are no such calls."""
         self._idle.set()
         self._pause: asyncio.Future[None] | None = None
-        """Pending while nobody may begin such a call."""
+        """Pending while no such call may begin."""
         self._in_use = asyncio.Event()
         self.refusing: str | None = None
-        """Why new events are refused here, while they are."""
+        """Reason why new events are refused; None if they are not."""
         self.undeleted: str | None = None
-        """Why events that were moved cannot be deleted, while they cannot."""
+        """Reason why moved events cannot be deleted; None if they can."""
         self._moved_through = 0
-        """The number of the last event that was moved."""
+        """Number of the last moved event."""
         self._moved_requests = 0
-        """The id of the last refused request that was moved."""
+        """Id of the last moved request of the quarantine."""
         self._step = _DELETED_AT_ONCE
-        """How many rows are deleted in one transaction: fewer on a disk that is nearly full."""
+        """Number of rows that one transaction deletes: fewer on a disk that is nearly full."""
         self._delete_at = 0.0
-        """When deleting is tried again, in the loop's time."""
+        """Time of the next attempt to delete, in the loop's time."""
 
     @property
     def in_use(self) -> bool:
@@ -85,12 +85,12 @@ class Spool:
 
     @property
     def moved(self) -> str | None:
-        """The spool's file, while its path names another file or none."""
+        """The spool's file while its path leads to another file or to none."""
         return self._spool.moved
 
     @property
     def on_moved(self) -> Callable[[], None]:
-        """Called when `moved` has changed."""
+        """Callback for each change of `moved`."""
         return self._spool.on_moved
 
     @on_moved.setter
@@ -99,16 +99,16 @@ class Spool:
 
     @property
     def identity(self) -> Identity:
-        """Return the current keyed hashes: the database's, once it was reached."""
+        """Return the keyed hashes in use: the database's, once it was reached."""
         if self._identity is None:
             raise RuntimeError("the spool is not open")
         return self._identity
 
     async def open(self, identity: Identity | None) -> None:
-        """Look whether an earlier run has left something; call it before the first event.
+        """Look for events of an earlier run. Call it before the first event.
 
-        `identity` is the database's. It is None while the database is away: then events go to the spool until the
-        database has been reached, so none enters it under another id.
+        `identity` is the database's, or None while the database is away. Then all events go to the spool until the
+        database has been reached, so no event enters it under another id.
         """
         if identity is None:
             self._identity = await self._spool.first_identity(self._identity_key)
@@ -123,8 +123,8 @@ class Spool:
     async def accept(self, routed: Sequence[RoutedEvent]) -> list[bool]:
         """Keep the events in the store, or else in the spool; see `Store.accept`.
 
-        Raises StoreUnavailableError if the spool is full or cannot commit either, and StoreBusyError of a store that
-        is there but has too much to do.
+        Raises StoreUnavailableError if the spool is full or cannot commit either, and StoreBusyError if the store can
+        be reached but has too much to do.
         """
         if not self.in_use:
             try:
@@ -165,7 +165,7 @@ class Spool:
             return await self._spool.quarantine(request, identity)
 
     async def _opened(self) -> bool:
-        """Wait while nothing may be put into the spool; say whether something may then."""
+        """Wait while the spool is paused. Returns True if events go to the spool."""
         while self._pause:
             await asyncio.shield(self._pause)
         return self.in_use
@@ -182,7 +182,7 @@ class Spool:
                 self._idle.set()
 
     async def run(self) -> None:
-        """Move what is spooled whenever the database can be reached; until cancelled."""
+        """Move the events whenever the database can be reached, until cancelled."""
         while True:
             if self.undeleted and not self.in_use:
                 with contextlib.suppress(TimeoutError):
@@ -195,23 +195,23 @@ class Spool:
                 if not await self._move():
                     await self._end()
             except StoreUnavailableError:
-                # The database is still away, or the spool itself is in trouble: both may come back.
+                # The database is still away, or the spool itself cannot be used. Both may change.
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             except OperatorError as error:
-                # The database is used with another key: events wait here until somebody has corrected that.
-                log.error("spool_not_moved", error=str(error))  # noqa: TRY400 - its message says all
+                # The database is used with another key. Events wait here until somebody corrects that.
+                log.error("spool_not_moved", error=str(error))  # noqa: TRY400 - the message suffices
                 await asyncio.sleep(REFUSED_SECONDS)
                 continue
 
     async def _end(self) -> None:
-        """Stop using the spool, unless something has come meanwhile. Nobody puts anything in while this looks."""
+        """Stop using the spool, unless new events have arrived. Calls that write to it wait meanwhile."""
         self._pause = asyncio.get_running_loop().create_future()
         try:
             await self._idle.wait()
             if await self._move():
                 return
-            # What an erasure took out of it was never moved.
+            # Events that an erasure has deleted were never moved.
             self._sized(0)
             self._in_use.clear()
         finally:
@@ -224,12 +224,12 @@ class Spool:
             await self._spool.keep_reserve()
 
     async def _move(self) -> bool:
-        """Move the oldest; says whether there was anything."""
+        """Move the oldest events, or a request. Returns False if there are none."""
         if not self._agreed:
             await self._agree(await self._store.identity(self._identity_key))
         kept, last = await self._spool.oldest(MOVED_AT_ONCE, self._moved_through)
         if kept:
-            # Made anew: what came before the database was ever seen has ids of the spool's own key.
+            # Events that arrived before the database was reached for the first time have ids of the spool's own key.
             moved = [each._replace(event=identified(each.event, self.identity)) for each in kept]
             await self._store.accept(moved)
             self._moved_through = last
@@ -247,7 +247,7 @@ class Spool:
         return True
 
     async def _delete(self) -> None:
-        """Delete what was moved; on a disk that is full, later."""
+        """Delete moved events; on a full disk, try again later."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._delete_at:
             return
@@ -279,17 +279,17 @@ class Spool:
             pass
 
     async def _agree(self, identity: Identity) -> None:
-        """Take the database's identity into use."""
+        """Use the database's identity from now on."""
         if self._identity_key is None:
             try:
                 await self._spool.keep_identity(identity)
             except StoreUnavailableError as error:
-                # The next start does it. Until then ids may be made with the spool's own key, and are made anew.
+                # The next start copies it. Until then ids may be made with the spool's own key, and are replaced later.
                 log.warning("identity_not_copied", error=str(error))
         self._identity, self._agreed = identity, True
 
     def _refuse(self, why: str | None) -> None:
-        """Note why new events are refused, or that they are not."""
+        """Record the reason why new events are refused; None if they are accepted."""
         if why and not self.refusing:
             log.error("spool_refuses", error=why, detail="senders get 503; make room on the disk of store.spool")
         elif self.refusing and not why:

@@ -1,8 +1,8 @@
-"""The thread for work on a lead's values that takes long, so that it holds up no other lead.
+"""The thread for long work on a lead's values, which would delay other leads in the event loop.
 
-Nearly all of that work takes microseconds and is done in the event loop. What spends the event loop's budget is done
-again here, within the budget of a record. There is one such thread for all lanes: with more of them the event loop
-would get less of the interpreter's time.
+Nearly all of that work takes microseconds and is done in the event loop. Work that exceeds the event loop's budget is
+repeated here, within the budget of a record. There is one such thread for all lanes, because more threads would leave
+less of the interpreter's time to the event loop.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from typing import TypeVar
 from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
 
 INLINE_PAYLOAD = 16 * 1024
-"""Bytes of a payload that is mapped in the event loop; a larger one is mapped in the thread."""
+"""Maximum size of a payload that is mapped in the event loop; a larger one is mapped in the thread."""
 SLICE = 20
-"""Deliveries that are mapped in the event loop before it looks after others."""
+"""Number of deliveries that are mapped in the event loop before other tasks have their turn."""
 
 T = TypeVar("T")
 
@@ -23,10 +23,10 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="mapping")
 
 
 async def aside(make: Callable[[], T]) -> T:
-    """Make something in the event loop, or in the thread if it takes long.
+    """Run work in the event loop, or in the thread if it takes long.
 
     Args:
-        make: Depends on a lead's values and changes nothing, because it may be called twice.
+        make: The work. It must change nothing, because it may be called twice.
     """
     try:
         return at_once(make)
@@ -35,13 +35,13 @@ async def aside(make: Callable[[], T]) -> T:
 
 
 def at_once(make: Callable[[], T]) -> T:
-    """Make something in the event loop; raises `InlineOverrun` if it takes long."""
+    """Run work in the event loop. Raises `InlineOverrun` if it takes long."""
     with spending(InlineBudget()):
         return make()
 
 
 async def in_thread(make: Callable[[], T]) -> T:
-    """Make something in the thread."""
+    """Run work in the thread."""
     return await asyncio.get_running_loop().run_in_executor(_thread, _within, make)
 
 
