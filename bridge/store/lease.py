@@ -1,24 +1,36 @@
-"""Leases and pauses of lanes, and the members that serve the store: statements for a transaction of the caller.
+"""Leases and pauses of lanes, and the members that serve the store.
+
+The functions are statements for a transaction of the caller. `LeaseKeeper` runs them for one process, and keeps its
+leases even while the store is busy or another transaction has locked a lane's row.
 
 A process sends heartbeats (`members`), claims the lanes of its share (`lanes`), and releases them when it stops. The
 fence of a lane rises with each new owner.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, TypeVar, cast
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
 
-from bridge.errors import LeaseLostError
+from bridge.errors import LeaseLostError, RowLockedError
+from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
 from bridge.store.interface import Lease, Membership, Pause
 from bridge.store.lane_queries import pause_of
+from bridge.store.queue import CustomChange
 from bridge.store.schema import lanes, members
 from bridge.store.transaction import add_lanes
 
 _Rows = dict[str, Row[*tuple[Any, ...]]]
+
+LOCKED_SECONDS = 1.0
+"""Time that a claim spends on lanes whose rows are locked. Leases are renewed every two seconds."""
+
+T = TypeVar("T")
 
 
 def heartbeat(connection: Connection, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
@@ -118,7 +130,7 @@ def release_lanes(
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
-def pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
+def write_pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
     """Write the lane's own pause, or its end. An operator's pause stays. Raises LeaseLostError."""
     query = select(lanes.c.fence).where(lanes.c.name == lease.lane).with_for_update()
     row = connection.execute(query).one_or_none()
@@ -213,3 +225,62 @@ def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -
     """
     query = select(lanes).where(which).order_by(lanes.c.name)
     return {row.name: row for row in connection.execute(query.with_for_update(key_share=True, skip_locked=skip))}
+
+
+class LeaseKeeper:
+    """Heartbeats, claims, renewals and releases of one process.
+
+    Args:
+        driver: The engine.
+        submit: Runs a call in its own transaction. If processes share the store, it has its own connection, so it never
+            waits for other changes.
+    """
+
+    def __init__(self, driver: Driver, submit: Callable[[CustomChange], Awaitable[Any]]) -> None:
+        self._driver = driver
+        self._submit = submit
+        self._extended: dict[str, float] = {}
+
+    async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
+        """Send a heartbeat and read the other members; see `Store.heartbeat`."""
+        if self._driver.exclusive:
+            return await self._do(lambda c: sole_membership(c, owner, names, now))
+        return await self._do(lambda c: heartbeat(c, owner, names, self._driver.clock(c, now), ttl))
+
+    async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
+        """Take or renew lanes; see `Store.claim`."""
+
+        def take(some: Sequence[str], *, skip: bool = False, alone: bool = False) -> Awaitable[dict[str, Lease]]:
+            def taken(c: Connection) -> dict[str, Lease]:
+                clock = self._driver.clock(c, now)
+                return claim(c, owner, some, clock, ttl, skip=skip, alone=alone, extended=self._extended)
+
+            return self._do(taken)
+
+        try:
+            return await take(names)
+        except RowLockedError:
+            # A lane's row is locked. The leases of the other lanes must not be lost because of it.
+            leases = await take(names, skip=True)
+        end = time.monotonic() + LOCKED_SECONDS
+        for name in names:
+            if name not in leases and time.monotonic() < end:
+                with contextlib.suppress(RowLockedError):
+                    leases |= await take([name], alone=True)
+        # Leases that could not be renewed still count while half of their time is left: enough for the next renewal.
+        left = await self._do(lambda c: lasting(c, owner, self._driver.clock(c, now), ttl / 2))
+        return {name: each for name, each in left.items() if name in names} | leases
+
+    async def release(self, owner: str | None, names: Sequence[str] | None = None) -> None:
+        """Release the owner's lanes; see `Store.release`."""
+        try:
+            await self._do(lambda c: release_lanes(c, owner, names))
+        except RowLockedError:
+            await self._do(lambda c: release_lanes(c, owner, names, skip=True))
+
+    async def pause(self, held: Lease, pause: Pause | None) -> None:
+        """Write a lane's own pause; see `Store.pause`."""
+        await self._do(lambda c: write_pause(c, held, pause))
+
+    async def _do(self, function: Callable[[Connection], T]) -> T:
+        return cast("T", await self._submit(CustomChange(function)))

@@ -15,9 +15,8 @@ from bridge.errors import RowLockedError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
 from bridge.store import audit_log, installation, lease, quarantine, queries, queue, retention
-from bridge.store.driver import Driver, RemoteCommits, raw
+from bridge.store.driver import Driver, RemoteCommits, ThreadConnection, raw
 from bridge.store.encryption import keys_of
-from bridge.store.heartbeat import LeaseKeeper
 from bridge.store.interface import (
     Delivery,
     Due,
@@ -28,8 +27,8 @@ from bridge.store.interface import (
     RoutedEvent,
     Settlement,
 )
+from bridge.store.lease import LeaseKeeper
 from bridge.store.queue import Accept, Change, CustomChange, Settle
-from bridge.store.session import ThreadConnection
 from bridge.store.writer import Writer
 
 READERS = 2
