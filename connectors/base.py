@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
+from connectors.record import Record, RemoteRecord, RouteSettings
 
 ResultT = TypeVar("ResultT")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -67,38 +68,6 @@ class DestinationSettings(BaseModel):
     """Settings of a connector for a destination. Secrets are `SecretStr`; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class RouteSettings(BaseModel):
-    """Settings of a connector for a route."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Record:
-    """One event under the mapping of one route, to be written by a connector."""
-
-    id: str
-    """Idempotency key: the same on every attempt of this delivery, and different for every other delivery."""
-    fields: Mapping[str, Any]
-    """Mapped fields by the names of the destination, in the order of the configuration, without empty ones."""
-    event: Mapping[str, Any]
-    """Event fields by the sender's names (`Email`, ...), plus `event` (`id`, `received_at`) and `chatbot`."""
-    payload: bytes
-    """The event as JSON, as it was received."""
-    route: RouteSettings
-    """Route settings of the connector, an instance of its `route_settings`."""
-    memo: Mapping[str, str] = field(default_factory=dict)
-    """Values that the outcomes of earlier attempts kept, such as ids of objects created on the way. They let an attempt
-    after a crash or a lost answer avoid creating them twice."""
-    is_repeat: bool = False
-    """True if an attempt of this delivery has ended before: this is a retry, or a replay by an operator. False proves
-    nothing about the destination, because the process may have been killed after it wrote the record."""
-
-    def __repr__(self) -> str:
-        """Return the record's id without any of its values, because a repr ends up in logs."""
-        return f"Record(id={self.id!r})"
 
 
 class ExpressionError(ValueError):
@@ -314,16 +283,6 @@ class Finding:
     """Setting at fault, as keys and list indexes: of the route if `route` is set, else of the destination."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteRecord:
-    """A record that was delivered, for a later check that the destination still has it."""
-
-    remote_id: str
-    """Record ID at the destination (`Delivered.remote_id`)."""
-    route: RouteSettings
-    """Route settings of the connector, an instance of its `route_settings`."""
-
-
 class Connector(ABC):
     """Client of one API for one destination.
 
@@ -341,6 +300,8 @@ class Connector(ABC):
     rate_limit: ClassVar[tuple[int, float] | None] = None
     """Number of requests, and the seconds in which they are allowed, for every account of this API. The configuration
     may override it. None if there is no such limit, or none is known."""
+    conditional_writes: ClassVar[bool] = False
+    """True if `deliver` heeds `Record.create_only` and `Record.if_empty`. `check` refuses such fields otherwise."""
 
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None: ...

@@ -22,7 +22,8 @@ from bridge.delivery.rate_limit import Pace
 from bridge.event import Event, EventState, Form, fields_of
 from bridge.identity import Identity
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldForm, compile_mapping
+from bridge.mapping.field_form import FieldForm
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
 from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import (

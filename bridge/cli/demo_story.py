@@ -58,6 +58,8 @@ chatbots:
           firstname: FirstName
           lastname: LastName
           phone: {{from: PhoneNumber, transform: [{{e164: US}}]}}
+          lifecyclestage: {{value: lead, write: create}}
+          hs_lead_status: {{from: Type, lookup: {{Lead: NEW, Appointment: CONNECTED}}, write: if_empty}}
         remark: Content
       - to: salesforce
         external_id: Leadbridge_Id__c

@@ -55,6 +55,8 @@ def configuration(answers: Answers, kind: type[Connector]) -> str:
         "connector": _scalar(answers.connector),
         "to": _scalar(answers.destination),
         "sign_key": _variable(answers.chatbot, "SIGN_KEY"),
+        # Where the connector can tell, a known person keeps the name.
+        "write": ", write: if_empty" if kind.conditional_writes else "",
         "settings": "".join(f"    {line}\n" for line in _settings(answers, kind)),
     }
     text = Path(__file__).with_name("scaffold.yaml").read_text("utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from bridge.config.destinations import BuiltDestination, note_refusal
 from bridge.config.diagnostics import ConfigPath
 from bridge.config.expectations import build_tests
-from bridge.config.lint import check_test_when, check_when
+from bridge.config.lint import check_test_when, check_when, check_write_modes
 from bridge.config.merge import ConfigDraft, split_settings
 from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.schema import ChatbotPart, RoutePart
@@ -14,7 +14,8 @@ from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.validation_messages import known_keys
 from bridge.config.yaml_tree import ListNode, Node, find_node, plain
 from bridge.errors import did_you_mean
-from bridge.mapping.mapping import FieldForm, FieldsError, compile_mapping
+from bridge.mapping.field_form import FieldForm
+from bridge.mapping.mapping import FieldsError, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
 
 
@@ -162,6 +163,7 @@ def _route(
     built = _target(draft, (*path, "to"), destinations)
     if built is None or built.connector is None:
         return None
+    check_write_modes(draft, (*path, "fields"), mapping, can_tell=built.connector.conditional_writes)
     settings = draft.model(built.connector.route_settings, path, own, known_keys(RoutePart))
     checked = settings or draft.rest(built.connector.route_settings, own)
     if built.destination and checked:

@@ -16,7 +16,8 @@ import yaml
 from bridge.config import plugins
 from bridge.config.editor_schema import SOURCES, TRANSFORM_EXAMPLES, JsonSchema, json_schema, required_keys
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import FieldForm, compile_mapping
+from bridge.mapping.field_form import FieldForm
+from bridge.mapping.mapping import compile_mapping
 from bridge.mapping.transform_api import REQUIRED
 from bridge.mapping.transforms import BUILTIN
 

@@ -20,7 +20,7 @@ from bridge.config.units import (
     parse_address,
     parse_duration,
 )
-from bridge.mapping.mapping import FieldForm
+from bridge.mapping.field_form import FieldForm
 from connectors.base import parse_size
 
 _STORES: Final = ("sqlite:///", "postgresql://")

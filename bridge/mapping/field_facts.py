@@ -6,7 +6,7 @@ from typing import Any, Final
 from jinja2 import nodes
 
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import FieldForm
+from bridge.mapping.field_form import FieldForm
 from bridge.mapping.transform_api import value_as_text
 from bridge.mapping.transforms import BUILTIN
 from connectors.base import MappedField

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from bridge.errors import LeadbridgeError, did_you_mean
 from bridge.event import EVENT_FIELDS, Event, timestamp
 from bridge.mapping import budget
 from bridge.mapping.budget import FIELD_TEXT, RECORD_TEXT, Budget, LimitError, spending
 from bridge.mapping.expressions.sandbox import TEXT_METHODS
+from bridge.mapping.field_form import FieldForm
 from bridge.mapping.transform_api import Transform, TransformError, TransformStep, to_json
 from bridge.mapping.transforms import BUILTIN
 from connectors.base import ExpressionError, Expressions
@@ -61,59 +60,6 @@ class MappingError(LeadbridgeError):
         self.field = field
         """Name of the field at the destination."""
         self.message = message
-
-
-class FieldForm(BaseModel):
-    """Configuration of one field of a record: a source or a constant, and the steps that change it.
-
-    Short forms are converted to this one. A text with `{{` or `{%` is a template, any other text is the name of a field
-    of the event; both are sources.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
-
-    sources: list[str] = Field(
-        default=[],
-        alias="from",
-        description="Fields of the event, or templates. The first that is not empty is used.",
-    )
-    transform: list[Any] = Field(
-        default=[], description="Transforms, applied in this order: `trim`, `{truncate: 500}`."
-    )
-    lookup: dict[str, Any] | None = Field(
-        default=None,
-        description="Table from a text to the value that is sent for it. A text that is not in the "
-        "table becomes empty.",
-    )
-    default: Any = Field(default=None, description="Value that is sent if the result is empty.")
-    required: bool = Field(
-        default=False, description="If true, an event for which the result is empty becomes a dead letter."
-    )
-    keep_empty: bool = Field(
-        default=False, description="If true, an empty result is sent as an empty text instead of being left out."
-    )
-    value: Any = Field(default=None, description="Constant, in place of `from` and the steps.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell_out(cls, form: object) -> object:
-        """Return the long form of a short form, and of a single source or transform."""
-        if isinstance(form, str):
-            return {"from": [form]}
-        if not isinstance(form, dict):
-            raise ValueError("must be a field of the event, a template in quotes, or a map: {value: …}, {from: …}")  # noqa: TRY004 - pydantic reports ValueErrors
-        single = {key: [form[key]] for key in ("from", "transform") if isinstance(form.get(key), str | dict)}
-        return {**form, **single}
-
-    @model_validator(mode="after")
-    def _check_sources(self) -> "FieldForm":
-        """Raise ValueError for a form with no value, or with two."""
-        keys = self.model_fields_set
-        if "value" in keys and keys & {"sources", "transform", "lookup", "default"}:
-            raise ValueError("`value` is a constant: it can only be combined with `required` and `keep_empty`")
-        if "value" not in keys and not self.sources:
-            raise ValueError("needs `from` (fields of the event) or `value` (a constant)")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +121,8 @@ class _Field:
     default: Any
     required: bool
     keep_empty: bool
+    write: str | None
+    """When it is written; None if the configuration does not say so, which means always."""
 
     def value(self, event_variables: abc.Mapping[str, Any], trace: list[TraceStep] | None = None) -> Any:
         """Return the value, or `_LEFT_OUT` if it is empty. Add each step to `trace` if it is given."""
@@ -231,16 +179,32 @@ class Mapping:
     """The compiled fields of a route, in the order of the configuration."""
 
     _fields: tuple[_Field, ...] = ()
+    create_only: frozenset[str] = frozenset()
+    """Names of the fields with `write: create`."""
+    if_empty: frozenset[str] = frozenset()
+    """Names of the fields with `write: if_empty`."""
 
     @classmethod
     def joined(cls, parts: abc.Iterable["Mapping"]) -> "Mapping":
         """Return a mapping with the fields of several, in order."""
-        return cls(tuple(field for each in parts for field in each._fields))
+        fields = tuple(field for each in parts for field in each._fields)
+        modes = [frozenset(each.name for each in fields if each.write == mode) for mode in ("create", "if_empty")]
+        return cls(fields, *modes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the record's fields in the order of the configuration."""
         return tuple(field.name for field in self._fields)
+
+    @property
+    def fillers(self) -> dict[str, str]:
+        """Return the fields with a value of the configuration and without `write`: `constant` or `default` by name."""
+        kinds = {"value": "constant", "default": "default"}
+        return {
+            each.name: kinds[each.default_label]
+            for each in self._fields
+            if each.write is None and each.default is not None
+        }
 
     def apply(self, event_variables: abc.Mapping[str, Any]) -> dict[str, Any]:
         """Return a record's fields for the variables of `event_variables`, without empty fields.
@@ -335,7 +299,7 @@ def compile_mapping(
     compiled = tuple(compiler.field(name, form) for name, form in fields.items())
     if compiler.problems:
         raise FieldsError(compiler.problems)
-    return Mapping(compiled)
+    return Mapping.joined([Mapping(compiled)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +322,7 @@ class _Compiler:
             form.value if constant else form.default,
             form.required,
             form.keep_empty,
+            form.write if "write" in form.model_fields_set else None,
         )
 
     def _source(self, path: FieldPath, text: str) -> tuple[str, TransformStep]:
@@ -397,9 +362,7 @@ class _Compiler:
             raise TransformError(f"unknown transform `{name}`{did_you_mean(name, self.transforms)}")
         if keys is None:
             return name, transform, [], {}
-        if [parameter.kinds for parameter in transform.parameters] == [
-            (type(keys),)
-        ]:  # its only argument, a table or a list
+        if [each.kinds for each in transform.parameters] == [(type(keys),)]:  # its only argument, a table or a list
             return name, transform, [keys], {}
         if isinstance(keys, dict):
             return name, transform, [], keys

@@ -51,6 +51,8 @@ def build_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) 
         route=route.settings,
         memo=delivery.memo,
         is_repeat=delivery.attempts > 0,
+        create_only=route.mapping.create_only,
+        if_empty=route.mapping.if_empty,
     )
 
 

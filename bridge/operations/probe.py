@@ -13,7 +13,7 @@ from bridge.config.model import Config, Destination
 from bridge.config.yaml_reader import SourceTree
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import field_facts
-from bridge.mapping.mapping import FieldForm
+from bridge.mapping.field_form import FieldForm
 from connectors.base import Finding, MappedRoute, Severity, Vault
 
 AT_ONCE = 10

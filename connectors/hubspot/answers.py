@@ -19,7 +19,9 @@ from connectors.hubspot.errors import (
 )
 from connectors.hubspot.requests import MERGED
 
+RECORD_ID = "hs_object_id"
 _NONE_FOUND = "NO_ASSOCIATIONS_FOUND"
+_ABSENT = "OBJECT_NOT_FOUND"
 _REQUEST_TIMEOUT = 408
 
 
@@ -83,8 +85,8 @@ def read_batch(
     Args:
         answer: Answer to a batch call that succeeded.
         inputs: Trace id and id of each input; the second is `""` for a creation.
-        id_in: Returns the id of an input from the properties of its result. HubSpot documents results with and without
-            their trace ids.
+        id_in: Returns the id of an input from the properties of its result, which include its record id. HubSpot
+            documents results with and without their trace ids.
         secrets: Masks HubSpot's messages.
     """
     document = _object(answer)
@@ -92,19 +94,20 @@ def read_batch(
     for result in _objects(document, "results"):
         stored = _stored(result, answer.status, new=result.get("new") is True)
         properties = result.get("properties")
-        key = result.get("objectWriteTraceId") or id_in(properties if isinstance(properties, dict) else {})
+        known = {RECORD_ID: stored.id if stored else None, **(properties if isinstance(properties, dict) else {})}
+        key = result.get("objectWriteTraceId") or id_in(known)
         if stored and not key and len(inputs) == 1:
             key = inputs[0][0]
         if stored and isinstance(key, str):
             found[key] = stored
-    known = {name for each in inputs for name in each}
+    names_sent = {name for each in inputs for name in each}
     errors, explained = _objects(document, "errors"), 0
     for error in errors:
         problem = read_hubspot_problem(error, secrets)
         names = problem.trace_ids or problem.ids or ((inputs[0][0],) if len(inputs) == 1 else ())
         # An error outweighs a result: a record named in both may not have been written.
         found |= dict.fromkeys(names, problem)
-        explained += not known.isdisjoint(names)
+        explained += not names_sent.isdisjoint(names)
     results = [found.get(trace) or found.get(key) for trace, key in inputs]
     unexplained = max(_number_of_errors(document), len(errors)) - explained
     if unexplained > results.count(None):
@@ -174,6 +177,42 @@ def read_values(answer: Answer, name: str) -> dict[str, str] | Retry:
         value = properties.get(name) if isinstance(properties, dict) else None
         values[str(each.get("id"))] = value if isinstance(value, str) else ""
     return values
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class HeldRecord:
+    """An existing record and its values."""
+
+    id: str
+    values: Mapping[str, str]
+    """Values of the properties that were asked for, without empty ones."""
+
+    def has(self, name: str, value: str) -> bool:
+        """Return True if the value, in lower case, is that of a property, or one of several separated by `;`."""
+        held = self.values.get(name, "").lower()
+        return value in (held, *(each.strip() for each in held.split(";")))
+
+
+def read_held_records(answer: Answer) -> list[HeldRecord] | Retry:
+    """Return the records in the answer to `HubSpotRequests.find`. A record that is missing does not exist.
+
+    Ids that do not exist are in an error of the category OBJECT_NOT_FOUND (recorded answers of v3). Any other error
+    leaves it open whether the other records exist.
+    """
+    document = _object(answer)
+    if not isinstance(document.get("results"), list):
+        return unclear_outcome(answer, "has no results")
+    errors = _objects(document, "errors")
+    absent = sum(each.get("category") == _ABSENT for each in errors)
+    if absent < max(len(errors), min(_number_of_errors(document), 1)):
+        return unclear_outcome(answer, "does not say which records exist")
+    found = []
+    for each in _objects(document, "results"):
+        stored, properties = _stored(each, answer.status, new=False), each.get("properties")
+        if stored is None or not isinstance(properties, dict):
+            return unclear_outcome(answer, "has a record without its id or its properties")
+        found.append(HeldRecord(stored.id, {name: str(value) for name, value in properties.items() if value}))
+    return found
 
 
 def read_known(answer: Answer, names: Sequence[str]) -> dict[str, str] | Retry:

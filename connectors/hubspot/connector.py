@@ -70,6 +70,7 @@ class HubSpotConnector(Connector):
     destination_settings = HubSpotSettings
     route_settings = HubSpotRoute
     max_batch = 100
+    conditional_writes = True
     rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); larger ones have up to 250
 
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:
@@ -139,7 +140,7 @@ class HubSpotConnector(Connector):
         return [next(outcomes) if isinstance(each, Lead) else each for each in made]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Return the request that writes the records, without the request for their remarks.
+        """Return the request that writes the records as new ones, without the request for their remarks.
 
         Raises:
             ExpressionError: the records cannot become a request; `deliver` would return `Rejected` with its message.

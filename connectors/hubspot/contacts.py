@@ -11,6 +11,7 @@ from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
+    RECORD_ID,
     Stored,
     is_success,
     is_unwritten,
@@ -21,7 +22,8 @@ from connectors.hubspot.answers import (
 )
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
-from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequests, Lead
+from connectors.hubspot.held_values import HeldValues, Refusal
+from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, HubSpotRequests, Lead
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
 _BETWEEN_SEARCHES = 0.25  # seconds: search has its own limit of 5 a second (usage guidelines)
@@ -30,8 +32,6 @@ _AT_ONCE = 5  # single calls for records of one batch
 _NOT_FOUND = 404
 _REFUSALS = (400, 409)
 
-Refusal = Retry | Rejected
-
 Written = tuple[Lead, Stored | Refusal]
 """A lead as it was finally sent, and its result."""
 
@@ -39,8 +39,10 @@ Written = tuple[Lead, Stored | Refusal]
 class Contacts:
     """Writer of records in an account. `write` may run in parallel, never with the same contact.
 
-    A record that is refused for one optional property is sent again without it, once, together with the others of its
-    batch. A record that exists under another key is updated by its id.
+    A record that is refused for optional properties is sent again without them, together with the others of its batch.
+    A record that exists under another key is updated by its id. If some properties are not always written, the existing
+    records are read first (`HeldValues`): two calls for a hundred records, and a third for those that are found by a
+    secondary e-mail.
 
     A crash or a lost answer leaves the outcome unknown; the same upserts are repeated and do no harm. A contact without
     a key is searched by its phone first, and created if the search does not find it; so is a contact whose e-mail is
@@ -65,6 +67,7 @@ class Contacts:
         self._now = now
         self._secrets = secrets
         self._refusals = RefusalHistory(now)
+        self._held = HeldValues(client, requests, now, secrets)
         self._recent: dict[str, str] = {}
         self._unclear: dict[str, float] = {}
         self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
@@ -76,14 +79,8 @@ class Contacts:
         """
         if leads[0].key is None:
             return [await self._write_unkeyed(lead) for lead in leads]
-        first = await self._upsert(leads)
-        corrections = [_without_refused(lead, found, leads) for lead, found in zip(leads, first, strict=True)]
-        corrected = [lead for lead in corrections if lead is not None]
-        second = iter(await self._upsert(corrected) if corrected else ())
-        results = [
-            (lead, found) if other is None else (other, next(second))
-            for lead, found, other in zip(leads, first, corrections, strict=True)
-        ]
+        reduced = await self._held.reduced(leads)
+        results = await self._repaired([lead for lead in reduced if isinstance(lead, Lead)])
         few = asyncio.Semaphore(_AT_ONCE)
 
         async def settle(lead: Lead, found: "Stored | _Refused | Refusal") -> Written:
@@ -94,14 +91,47 @@ class Contacts:
 
         async with asyncio.TaskGroup() as group:
             settling = [group.create_task(settle(*each)) for each in results]
-        return [each.result() for each in settling]
+        settled = iter([each.result() for each in settling])
+        return [
+            next(settled) if isinstance(each, Lead) else (lead, each) for lead, each in zip(leads, reduced, strict=True)
+        ]
 
-    async def _upsert(self, leads: Sequence[Lead]) -> "list[Stored | _Refused | Refusal]":
-        """Send a batch: an upsert, or the creation of lead objects."""
-        creates = leads[0].contact is not None
-        answer = await self._client.send(
-            self._requests.create_leads(leads) if creates else self._requests.upsert(leads)
-        )
+    async def _repaired(self, leads: Sequence[Lead]) -> "list[tuple[Lead, Stored | _Refused | Refusal]]":
+        """Send a batch, and the refused leads again without what was refused, until nothing is left to drop."""
+        results: dict[str, tuple[Lead, Stored | _Refused | Refusal]] = {}
+        sending = list(leads)
+        while sending:
+            found = await self._send(sending)
+            results |= {lead.record.id: (lead, each) for lead, each in zip(sending, found, strict=True)}
+            corrections = [_without_refused(lead, each, sending) for lead, each in zip(sending, found, strict=True)]
+            # A lead that is sent again unchanged was refused with others; one of those must have changed.
+            is_changed = any(
+                each is not None and each is not lead for lead, each in zip(sending, corrections, strict=True)
+            )
+            sending = [each for each in corrections if each is not None] if is_changed else []
+        return [results[lead.record.id] for lead in leads]
+
+    async def _send(self, leads: Sequence[Lead]) -> "list[Stored | _Refused | Refusal]":
+        """Send a batch in one call, or in two if some records are updated by their ids."""
+        by_id, others = [lead for lead in leads if lead.found], [lead for lead in leads if not lead.found]
+        sent: list[tuple[Lead, Stored | _Refused | Refusal]] = []
+        if others:
+            key, creates = others[0].key, others[0].contact is not None
+            request = self._requests.create_leads(others) if creates else self._requests.upsert(others)
+            found = await self._sent(request, others, key[0] if key else "")
+            new = [replace(each, new=True) if creates and isinstance(each, Stored) else each for each in found]
+            sent += zip(others, new, strict=True)
+        if by_id:
+            found = await self._sent(self._requests.update_batch(by_id), by_id, RECORD_ID)
+            sent += zip(by_id, found, strict=True)
+        results = {lead.record.id: each for lead, each in sent}
+        return [results[lead.record.id] for lead in leads]
+
+    async def _sent(
+        self, request: HubSpotRequest, leads: Sequence[Lead], name: str
+    ) -> "list[Stored | _Refused | Refusal]":
+        """Send a batch whose results show the key of their input in the property `name`."""
+        answer = await self._client.send(request)
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
@@ -111,13 +141,13 @@ class Contacts:
                 return [_Refused(problem, outcome)] * len(leads)
             return [outcome] * len(leads)
         self._refusals.understood()
-        asked = [(lead.record.id, lead.key[1] if lead.key else "") for lead in leads]
-        found = read_batch(answer, asked, _value_of(leads[0]), self._secrets)
+        asked = [(lead.record.id, lead.found or (lead.key[1] if lead.key else "")) for lead in leads]
+        found = read_batch(answer, asked, _value_of(name), self._secrets)
         silent = all(each is None for each in found)
         return [
             _Refused(each, record_outcome(each, answer.status))
             if isinstance(each, HubSpotProblem)
-            else (replace(each, new=True) if each and creates else each)
+            else each
             # Sent alone, it may get an answer of its own.
             or replace(
                 unclear_outcome(answer, "says nothing of this record", Blame.UNCLEAR if silent else Blame.RECORD),
@@ -130,7 +160,7 @@ class Contacts:
         """Turn a conflict into an update, and a refused e-mail into a lead without it; otherwise keep the refusal."""
         without = lead.without_email(refusal.problem.refused)
         if without is None or refusal.problem.category == "CONFLICT":
-            return lead, await self._resolved(lead, refusal)
+            return await self._resolved(lead, refusal)
         if is_alone:
             return await self._write_unkeyed(without)
         # Searches are limited so strictly that many of them would use up the time of the batch.
@@ -139,28 +169,42 @@ class Contacts:
         )
         return lead, why
 
-    async def _resolved(self, lead: Lead, refusal: "_Refused") -> Stored | Refusal:
-        """Turn a conflict into an update of the existing record, and any other refusal into its outcome."""
+    async def _resolved(self, lead: Lead, refusal: "_Refused") -> Written:
+        """Turn a conflict into an update of the existing record, and any other refusal into its outcome.
+
+        A contact that is in conflict because of an e-mail has that e-mail, perhaps as a secondary one, so it is
+        updated without it. If that contact and the key's are two, the key's contact is updated without the e-mail.
+        """
         if not _is_there(lead, refusal.problem):
-            return refusal.outcome
-        email = lead.properties.get(EMAIL)
-        if refusal.problem.existing:
-            request = self._requests.update(lead, refusal.problem.existing)
+            return lead, refusal.outcome
+        email, existing = lead.properties.get(EMAIL), refusal.problem.existing
+        less = lead.less_email() if refusal.problem.category == "CONFLICT" else lead
+        if existing:
+            found = await self._update(less, existing)
         elif email:
-            request = self._requests.update(lead, email, EMAIL)
+            found = await self._update(less, email, EMAIL)
         else:
-            return refusal.outcome
-        found = self._read(await self._client.send(request), lead, new=False)
-        return found.outcome if isinstance(found, _Refused) else found
+            return lead, refusal.outcome
+        if isinstance(found, _Refused) and lead.key and lead.key[0] != EMAIL and lead.key[0] in found.problem.refused:
+            lead = lead.without({EMAIL: "another contact has it"}) or lead
+            found = await self._update(lead, lead.key[1], lead.key[0]) if lead.key else found
+        return lead, found.outcome if isinstance(found, _Refused) else found
+
+    async def _update(self, lead: Lead, found: str, by: str | None = None) -> "Stored | _Refused | Refusal":
+        """Update the record with an id, or a value of `by`, with the properties that may be written to it."""
+        reduced = await self._held.reduced_to(lead, found, by)
+        if isinstance(reduced, Retry | Rejected):
+            return reduced
+        return self._read(await self._client.send(self._requests.update(reduced or lead, found, by)), lead, new=False)
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
         found = await self._known(lead)
         if isinstance(found, Retry | Rejected):
             return lead, found
         result = await self._one(lead, found)
-        if isinstance(result, _Refused) and (lighter := lead.without(result.problem.refused)):
+        while isinstance(result, _Refused) and (lighter := lead.without(result.problem.refused)):
             lead, result = lighter, await self._one(lighter, found)
-        stored = await self._resolved(lead, result) if isinstance(result, _Refused) else result
+        lead, stored = await self._resolved(lead, result) if isinstance(result, _Refused) else (lead, result)
         phone = lead.properties.get(PHONE)
         if phone and isinstance(stored, Stored):
             _remember(self._recent, phone, stored.id)
@@ -191,7 +235,7 @@ class Contacts:
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Refused | Refusal":
         """Update the contact that was found, or create one; also if the found one was deleted."""
         if found:
-            result = self._read(await self._client.send(self._requests.update(lead, found)), lead, new=False)
+            result = await self._update(lead, found)
             if not (isinstance(result, Retry) and result.status == _NOT_FOUND):
                 return result
         return await self._create(lead)
@@ -260,9 +304,8 @@ def _without_refused(lead: Lead, found: "Stored | _Refused | Refusal", batch: Se
     return lighter
 
 
-def _value_of(lead: Lead) -> Callable[[Mapping[str, Any]], str | None]:
+def _value_of(name: str) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that reads the id of an input from the properties of a result."""
-    name = lead.key[0] if lead.key else ""
 
     def value(properties: Mapping[str, Any]) -> str | None:
         found = properties.get(name)

@@ -19,6 +19,8 @@ from connectors.http_client.status_table import classify, message_in, shorten, w
 
 _INSIDE = "Property values were not valid: "
 _EXISTING = re.compile(r"Existing ID:\s*(\d+)|(\d+) already has that value", re.ASCII)
+_LIMIT = re.compile(r"reached your (\w+) limit", re.ASCII | re.IGNORECASE)
+_POLICIES = {"daily": "DAILY", "secondly": "SECONDLY", "ten_secondly_rolling": "TEN_SECONDLY_ROLLING"}
 _COORDINATES = re.compile(r"propertyName=(\w+)", re.ASCII)
 _MISCONFIGURED = (
     (re.compile(r"by non-unique \S+ property", re.ASCII), "match is not a property with unique values"),
@@ -76,7 +78,7 @@ def read_hubspot_problem(document: object, secrets: Secrets) -> HubSpotProblem:
         existing=existing[0] if existing else None,
         refused={name: shorten(secrets.mask(why)) for name, (_, why) in found.items()},
         is_schema=bool(found) and all(code in _OF_THE_SCHEMA for code, _ in found.values()),
-        policy=_text(document.get("policyName")).upper(),
+        policy=_text(document.get("policyName")).upper() or _policy_in(message),
         trace_ids=_texts(context, "objectWriteTraceId"),
         ids=_texts(context, "ids"),
     )
@@ -137,6 +139,12 @@ def _wait(answer: Answer, policy: str) -> float:
     return int(interval) / 1000 if interval.isdecimal() else _WINDOW
 
 
+def _policy_in(message: str) -> str:
+    """Return the limit that a message names: `You have reached your daily limit`."""
+    named = _LIMIT.search(message)
+    return _POLICIES.get(named[1].lower(), "") if named else ""
+
+
 def _inside(message: str) -> list[dict[str, Any]]:
     """Return the JSON array inside a message."""
     _, found, text = message.partition(_INSIDE)
@@ -166,12 +174,9 @@ def _listed(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _with_wants(words: str, document: Mapping[str, Any]) -> str:
     """Return the message with a hint at the remedy: the required scopes, the missing properties."""
     errors = document.get("errors")
-    scopes = [
-        scope
-        for each in (errors if isinstance(errors, list) else ())
-        if isinstance(each, dict)
-        for scope in _texts(each.get("context"), "requiredGranularScopes")
-    ]
+    told = [document, *(errors if isinstance(errors, list) else ())]
+    contexts = [each.get("context") for each in told if isinstance(each, dict)]
+    scopes = dict.fromkeys(scope for each in contexts for scope in _texts(each, "requiredGranularScopes"))
     missing = _texts(document.get("context"), "properties")
     parts = (
         words,

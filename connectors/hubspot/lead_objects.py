@@ -12,14 +12,14 @@ from connectors.base import Reason, Record, Rejected, Retry
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import Stored, read_known, success_or_retry
 from connectors.hubspot.client import HubSpotClient
-from connectors.hubspot.contacts import Contacts, Refusal, Written
+from connectors.hubspot.contacts import Contacts, Written
+from connectors.hubspot.held_values import ADDITIONAL, Refusal
 from connectors.hubspot.requests import EMAIL, HubSpotRequests, Lead, property_text
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
 
 NAME = "hs_lead_name"
 """Property without which no lead can be created."""
 _NAMES = (("firstname", "FirstName"), ("lastname", "LastName"))
-_ADDITIONAL = "hs_additional_emails"  # a contact is found by these too
 _NOBODY = "HubSpot creates a lead at a contact, which is found by e-mail, but the event has no e-mail"
 
 
@@ -86,7 +86,7 @@ class LeadObjects:
         """Return the contact of each record, or the reason why there is none, by the record's id."""
         emails = {record.id: property_text(record.event.get("Email")).strip().lower() for record in records}
         wanted = list(dict.fromkeys(filter(None, emails.values())))
-        known = await self._known(CONTACTS, EMAIL, wanted, _ADDITIONAL) if wanted else {}
+        known = await self._known(CONTACTS, EMAIL, wanted, ADDITIONAL) if wanted else {}
         found: dict[str, str | Refusal] = {"": Rejected(Reason.MAPPING, _NOBODY)}
         if isinstance(known, Retry):
             found |= dict.fromkeys(wanted, known)

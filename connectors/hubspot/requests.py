@@ -14,6 +14,7 @@ from yarl import URL
 from connectors.base import ExpressionError, Record
 from connectors.http_client.address_guard import check_url
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
+from connectors.record import writable_fields
 
 EMAIL = "email"
 PHONE = "phone"
@@ -52,6 +53,29 @@ class Lead:
     """HubSpot's reasons for refusing them, by property."""
     contact: str | None = None
     """Record ID of its contact, if it is one of HubSpot's lead objects."""
+    create_only: frozenset[str] = frozenset()
+    """Properties that are written to a new record only; empty once the existing record has been read."""
+    if_empty: frozenset[str] = frozenset()
+    """Properties that are written only where the record has no value; empty once the existing one has been read."""
+    found: str | None = None
+    """Record ID by which it is updated, because its key is not the primary e-mail of the contact."""
+
+    @property
+    def is_conditional(self) -> bool:
+        """True if some properties depend on what HubSpot holds, and a record that may exist has not been read."""
+        return bool(self.create_only or self.if_empty) and self.contact is None
+
+    def beside(self, held: Mapping[str, str]) -> "Lead":
+        """Return the lead with the properties that may be written to an existing record with these values."""
+        kept = writable_fields(self.properties, held, create_only=self.create_only, if_empty=self.if_empty)
+        return replace(self, properties=kept, create_only=frozenset(), if_empty=frozenset())
+
+    def less_email(self) -> "Lead":
+        """Return the lead without its e-mail, for a contact that has it, perhaps as a secondary one.
+
+        Writing a secondary e-mail can replace the primary one.
+        """
+        return replace(self, properties={name: value for name, value in self.properties.items() if name != EMAIL})
 
     def without(self, refused: Mapping[str, str]) -> "Lead | None":
         """Return the lead without refused properties (reasons by name).
@@ -120,6 +144,13 @@ class HubSpotRequests:
         ]
         return self._post(self._objects(leads[0].route.object, "batch", "upsert"), {"inputs": inputs})
 
+    def update_batch(self, leads: Sequence[Lead]) -> HubSpotRequest:
+        """Return the request that updates records by their ids (`Lead.found`), all of one object."""
+        inputs = [
+            {"id": lead.found, "objectWriteTraceId": lead.record.id, "properties": lead.properties} for lead in leads
+        ]
+        return self._post(self._objects(leads[0].route.object, "batch", "update"), {"inputs": inputs})
+
     def create_leads(self, leads: Sequence[Lead]) -> HubSpotRequest:
         """Return the request that creates lead objects at their contacts, which an upsert cannot name."""
         inputs = [
@@ -164,12 +195,14 @@ class HubSpotRequests:
         document = {"properties": [name], "inputs": [{"id": each} for each in ids]}
         return self._post(self._objects(kind, "batch", "read"), document)
 
-    def find(self, name: str, by: str, values: Sequence[str], wanted: Sequence[str]) -> HubSpotRequest:
+    def find(self, name: str, by: str | None, values: Sequence[str], wanted: Sequence[str]) -> HubSpotRequest:
         """Return the request for properties of records with these values of a property, of one object; at most 100.
 
-        Unlike search, it finds new records at once.
+        Without a property the values are ids. Unlike search, it finds new records at once.
         """
-        document = {"idProperty": by, "properties": wanted, "inputs": [{"id": each} for each in values]}
+        document = {"properties": wanted, "inputs": [{"id": each} for each in values]}
+        if by:
+            document = {"idProperty": by, **document}
         return self._post(self._objects(name, "batch", "read"), document)
 
     def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> HubSpotRequest:
@@ -246,7 +279,16 @@ def lead_of(record: Record, remark: str) -> Lead:
         properties[key[0]] = key[1]
     elif route.object != CONTACTS:
         raise ExpressionError(f"the field {route.match}, which match names, is empty")
-    return Lead(record, route, key, properties, remark)
+    written = properties.keys() - {key[0] if key else None}
+    return Lead(
+        record,
+        route,
+        key,
+        properties,
+        remark,
+        create_only=record.create_only & written,
+        if_empty=record.if_empty & written,
+    )
 
 
 def property_text(value: object) -> str:

@@ -92,6 +92,10 @@ class Subject(Generic[FakeT]):
         """Return fields that the API refuses for good, such as a lead without a required field."""
         pytest.skip("the class names no refused record")
 
+    def conditional(self) -> str:
+        """Return a text field of `fields` that `held` shows, for a connector with `conditional_writes`."""
+        pytest.skip("the class names no field for conditional writes")
+
     def expire(self, fake: FakeT) -> None:
         """Invalidate the access tokens that the fake has issued."""
         pytest.skip("the class names no way for an access token to expire")

@@ -1,7 +1,7 @@
 """Contract tests for writing: each lead arrives, and no lead arrives twice."""
 
 import asyncio
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -172,6 +172,24 @@ class WriteClauses(Subject[FakeT]):
             outcomes = [await run.until_delivered(each) for each in batch]
         for outcome in outcomes:
             self._as_wanted(run, wanted, outcome, "the answer to a batch was lost")
+
+    async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
+        """`Record.create_only` and `Record.if_empty` keep what the API holds, and are written to a new record."""
+        name = self.conditional()
+        claim(self.connector.conditional_writes, "want `conditional_writes = True`")
+        given = self.fields(0)
+        later = {**given, name: f"{given[name]} later"}
+        modes: list[dict[str, Any]] = [{"create_only": frozenset({name})}, {"if_empty": frozenset({name})}]
+        for number, mode in enumerate(modes):
+            async with self.running() as run:
+                first = await run.one(self.record(0, **mode))
+                held = self.sorted_held(run.fake)
+                second = await run.one(self.record(0, later, id=f"{number}" * 32, **mode))
+                claim(isinstance(first, Delivered) and isinstance(second, Delivered), f"{first!r}, {second!r}")
+                claim(str(given[name]) in str(held), f"{mode} must be written to a new record, held: {held}")
+                claim(f"{given[name]} later" not in str(self.held(run.fake)), f"{mode} must keep the value of {name}")
+                await run.one(self.record(0, later, id="e" * 32))
+                claim(f"{given[name]} later" in str(self.held(run.fake)), f"`held` must show {name}")
 
     async def test_one_person_twice_does_not_spoil_a_batch(self) -> None:
         """The two never share a call (`batch_key`), or the API takes both, or a batch that it refuses can be split."""

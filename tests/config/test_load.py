@@ -283,6 +283,28 @@ def test_the_example_warns_of_nothing_once_it_is_set() -> None:
     assert load(TOP / "config.example.yaml", environ).warnings == ()
 
 
+def test_a_constant_that_overwrites_a_known_person_is_a_warning(tmp_path: Path) -> None:
+    fields = {
+        "email": "Email",
+        "lastname": {"from": "LastName", "default": "Unknown"},
+        "lifecyclestage": {"value": "lead"},
+        "company": {"value": "Acme", "write": "always"},
+        "hs_lead_status": {"value": "NEW", "write": "create"},
+        "website": {"from": "URI", "default": "none", "write": "if_empty"},
+    }
+    document = {
+        "destinations": {"crm": {"connector": "hubspot", "access_token": "${TOKEN}"}},
+        "chatbots": {
+            "a": {"serial_number": "1", "signing_keys": ["${KEY}"], "routes": [{"to": "crm", "fields": fields}]}
+        },
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
+    config = load(tmp_path / "config.yaml", {"TOKEN": "pat-1", "KEY": "a-signing-key-of-good-length"})
+    assert [each.path.rpartition(".")[2] for each in config.warnings] == ["lastname", "lifecyclestage"]
+    mapping = config.chatbots["a"].routes[0].mapping
+    assert (mapping.create_only, mapping.if_empty) == (frozenset({"hs_lead_status"}), frozenset({"website"}))
+
+
 def test_a_destination_keeps_to_the_limit_of_its_api_unless_told_otherwise(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "destinations:\n"

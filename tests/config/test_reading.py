@@ -15,7 +15,7 @@ from bridge.config.units import parse_address, parse_duration
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import MapNode, Scalar, plain, position_inside
 from bridge.errors import did_you_mean
-from bridge.mapping.mapping import FieldForm
+from bridge.mapping.field_form import FieldForm
 from connectors.base import parse_size
 
 

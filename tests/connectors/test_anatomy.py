@@ -19,7 +19,7 @@ REQUIRED: Final = {"__init__", "settings", "connector", "requests", "answers"}
 OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
     "http": {"address", "headers"},  # the parts of a request that a configuration builds
-    "hubspot": {"contacts", "lead_objects", "remarks"},  # two kinds of objects, and the texts of activities
+    "hubspot": {"contacts", "held_values", "lead_objects", "remarks"},  # two kinds of objects, the texts of activities
     "salesforce": {"leads", "records", "duplicates", "schema", "status_codes"},  # collections, rules, fields, codes
 }
 PURE: Final = ("settings", "requests", "answers", "errors", "records", "remarks", "duplicates", "address", "headers")

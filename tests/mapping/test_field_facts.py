@@ -6,7 +6,7 @@ import pytest
 
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import field_facts
-from bridge.mapping.mapping import FieldForm
+from bridge.mapping.field_form import FieldForm
 from connectors.base import MappedField
 
 TEXT: dict[str, Any] = {"text": True}

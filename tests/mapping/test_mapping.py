@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from bridge.event import EVENT_FIELDS, Event, EventState, Form
 from bridge.mapping.expressions.engine import JinjaExpressions
+from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import (
     EVENT_NAME_MEMBERS,
     EVENT_NAMES,
-    FieldForm,
     FieldsError,
     Mapping,
     MappingError,
@@ -77,6 +77,11 @@ def test_an_unrecognised_event_has_all_variables_too() -> None:
     found = event_variables(event({}, chatbot=None))
     assert set(found) == EVENT_NAMES
     assert found["Email"] == found["chatbot"] == ""
+
+
+def test_the_write_modes_of_a_route() -> None:
+    found = compiled({"a": "Email", "b": {"value": 1, "write": "create"}, "c": {"from": "URI", "write": "if_empty"}})
+    assert (found.create_only, found.if_empty) == (frozenset({"b"}), frozenset({"c"}))
 
 
 @pytest.mark.parametrize(

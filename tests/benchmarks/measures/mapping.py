@@ -16,7 +16,8 @@ import phonenumbers
 from bridge.event import Event, restore
 from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldForm, MappingError, compile_mapping, event_variables
+from bridge.mapping.field_form import FieldForm
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, MappingError, compile_mapping, event_variables
 from bridge.mapping.mapping import Mapping as Fields
 from tests.acceptance.hostile import PATTERNS
 from tests.benchmarks.bench import Bench

@@ -91,6 +91,60 @@ async def test_a_value_that_a_rule_of_the_administrator_refuses_is_kept_in_a_not
         assert "firstname: Jean-Luc" in note.properties["hs_note_body"]
 
 
+async def test_a_record_is_repaired_until_nothing_is_left_to_drop() -> None:
+    """HubSpot may name one property at a time."""
+
+    def refusal(name: str) -> Fault:
+        inner = json.dumps([{"isValid": False, "message": "no", "error": "INVALID_OPTION", "name": name}])
+        body = {
+            "status": "error",
+            "category": "VALIDATION_ERROR",
+            "message": f"Property values were not valid: {inner}",
+        }
+        return Fault.answers(400, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+    names = ("firstname", "website", "hs_lead_status")
+    fields = {"website": "x", "hs_lead_status": "y"}
+    for record in (
+        with_fields(lead(0), **fields),
+        with_fields(lead(0, Email="", PhoneNumber="+34600000000"), **fields),
+    ):
+        async with HubSpotSandbox() as crm:
+            if "email" not in record.fields:
+                crm.faults.next(Fault())  # the search
+            for name in names:
+                crm.faults.next(refusal(name))
+            (outcome,) = await deliver(crm, record)
+            assert isinstance(outcome, Delivered), outcome
+            assert all(name in (outcome.warning or "") for name in names)
+            assert len(crm.contacts) == 1
+
+
+async def test_a_conflict_by_a_secondary_email_becomes_an_update_without_it() -> None:
+    conflict = {"status": "error", "category": "CONFLICT", "message": "Contact already exists. Existing ID: 101"}
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(9, Email="main@example.com"))
+        crm.faults.next(Fault.answers(409, {"Content-Type": "application/json"}, json.dumps(conflict).encode()))
+        (outcome,) = await deliver(crm, lead(0))
+        assert ids([outcome]) == ["101"]
+        assert "email" not in json.loads(crm.ledger[-1].body)["properties"]
+        (contact,) = crm.contacts
+        assert (contact.properties["email"], contact.properties["firstname"]) == ("main@example.com", "Lead 0")
+
+
+async def test_an_email_of_another_contact_is_left_out_of_the_keys_contact() -> None:
+    async with HubSpotSandbox(properties=KEY) as crm:
+        route = {"match": "lead_key"}
+        await deliver(crm, lead(1))
+        await deliver(crm, with_route(with_fields(lead(0, Email="a@example.com"), lead_key="k0"), **route))
+        own = with_route(with_fields(lead(1, FirstName="Both"), lead_key="k0"), **route)
+        (outcome,) = await deliver(crm, own)
+        assert isinstance(outcome, Delivered)
+        assert "email (another contact has it)" in (outcome.warning or "")
+        assert [each.properties["email"] for each in crm.contacts] == ["lead1@example.com", "a@example.com"]
+        assert [each.properties["firstname"] for each in crm.contacts] == ["Lead 1", "Both"]
+
+
 async def test_a_field_that_is_refused_for_all_is_dropped_from_all() -> None:
     async with HubSpotSandbox() as crm:
         inner = '[{"isValid":false,"message":"no such","error":"PROPERTY_DOESNT_EXIST","name":"nonsense"}]'

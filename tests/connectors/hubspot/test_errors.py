@@ -134,6 +134,30 @@ def test_the_window_of_a_limit_is_the_headers() -> None:
     assert outcome.after == 3.0
 
 
+@pytest.mark.parametrize(
+    ("message", "after"),
+    [
+        ("You have reached your daily limit.", 1800.0),
+        ("You have reached your secondly limit.", 1.0),
+        ("You have reached your ten_secondly_rolling limit.", 10.0),
+        ("You have reached a limit.", 10.0),
+    ],
+)
+def test_a_limit_without_its_policy_is_known_by_its_message(message: str, after: float) -> None:
+    given = answer({"status": "error", "message": message, "errorType": "RATE_LIMIT"}, 429)
+    outcome = answer_outcome(given, problem_in_answer(given, Secrets()), NOW)
+    assert isinstance(outcome, Retry)
+    assert outcome.after == after
+
+
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_missing_scopes_are_named_wherever_they_stand(*, is_inside: bool) -> None:
+    context = {"requiredGranularScopes": ["crm.objects.contacts.write"]}
+    document: dict[str, Any] = {"category": "MISSING_SCOPES", "message": "Not all of the scopes are present."}
+    document |= {"errors": [{"message": "one of these", "context": context}]} if is_inside else {"context": context}
+    assert "one of the scopes crm.objects.contacts.write is required" in read_hubspot_problem(document, Secrets()).words
+
+
 def test_results_are_found_by_trace_id_then_by_key_never_by_order() -> None:
     results = [
         {"id": "2", "new": True, "objectWriteTraceId": "t2", "url": "https://app.hubspot.com/2"},
