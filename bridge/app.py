@@ -23,11 +23,13 @@ from bridge.alerts.watch import Watch
 from bridge.config.live import LiveConfiguration
 from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.config.reload import Files
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.identity import Identity
 from bridge.ingress.ack import Relay
 from bridge.ingress.receiver import Receiver
+from bridge.ingress.request_spans import note_result
 from bridge.ingress.server import ApplicationRunner
 from bridge.ingress.spool import Spool
 from bridge.shutdown import Shutdown, end_at_last
@@ -38,7 +40,7 @@ from bridge.store.retention import prune_for_ever
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.url import driver_for, prepare, spool_driver
-from bridge.telemetry.switch import begin
+from bridge.telemetry.setup import start_tracing
 
 SWITCH_SECONDS = 0.0002
 """Maximum seconds that a thread keeps the interpreter while another one waits. The loop and the store's writer
@@ -93,13 +95,16 @@ async def running(
     def received(chatbot: str, result: str) -> None:
         metrics.received(chatbot, result)
         watch.received(chatbot, result)
+        note_result(chatbot, result)
 
     in_use = LiveConfiguration(config, files, reloaded)
     async with contextlib.AsyncExitStack() as stack:
         shutdown = Shutdown(stack)
-        # First, so that it is last to go: it hears of what the others end.
-        tracing = begin(os.environ)
-        shutdown.add("tracing", tracing.close, store=True)
+        export = start_tracing(os.environ)
+        if export:
+            # First, so that it ends last: the others end their spans before.
+            shutdown.add("tracing", export.close, store=True)
+        tracer = export.tracer if export else None
         driver = driver_for(config.store.url, config.store.encryption_keys)
         driver.lock()
         stack.callback(driver.unlock)
@@ -113,7 +118,7 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         identity = None if away else await store.identity(config.store.identity_key)
-        lanes = Lanes(in_use, store, clock, tracing.caller(metrics.attempted))
+        lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, tracer))
         _begin_lanes(shutdown, lanes, store)
         desk = Desk(driver)
         shutdown.add("desk", desk.close, most=ADMIN_SECONDS)
@@ -129,11 +134,12 @@ async def running(
         store.on_settled = relay.settled
         receiver = Receiver(
             in_use,
-            tracing.intake(spool or store),
+            spool or store,
             relay,
             clock,
             _identity_of(spool, identity),
-            tracing.received(received),
+            received,
+            tracer=tracer,
         )
         stack.callback(receiver.close)
         admin = Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
@@ -147,7 +153,7 @@ async def running(
         # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
         address = await _listen(
             shutdown,
-            web.ServerRunner(receiver.server(tracing.answer(receiver.answer)), shutdown_timeout=REQUEST_SECONDS),
+            web.ServerRunner(receiver.server(), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
         )
         stack.callback(_begin_end, shutdown, relay, lanes)

@@ -15,6 +15,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
@@ -29,7 +30,6 @@ __all__ = [
     "Context",
     "Delivered",
     "DestinationSettings",
-    "Exchange",
     "ExpressionError",
     "Expressions",
     "Finding",
@@ -49,9 +49,9 @@ __all__ = [
     "Severity",
     "Vault",
     "VaultError",
-    "on_exchange",
     "parse_size",
     "read_appointment_start",
+    "request_tracer",
     "run_inline",
 ]
 
@@ -158,28 +158,12 @@ class Context:
     """Runs work on a lead's values that may take long, such as a template: `await context.offload(make)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A completed HTTP request of a connector, reduced to what anybody may see.
+_NO_TRACER = NoOpTracer()
 
-    It does not include the path, which may hold ids and values of a lead.
-    """
-
-    method: str
-    scheme: str
-    host: str
-    port: int | None
-    duration: float
-    """Seconds until the whole answer was read, or until the request failed."""
-    status: int | None = None
-    """HTTP status; None if no answer started."""
-    reason: Reason | None = None
-    """Reason why there is no whole answer. If `status` is None too, the request was cancelled."""
-
-
-on_exchange: ContextVar[Callable[[Exchange], None] | None] = ContextVar("on_exchange", default=None)
-"""Callback for each request as it ends, set by a caller that traces its requests; usually unset.
-`connectors.http_client.session.HttpSession` calls it. A connector with its own client may call it too."""
+request_tracer: ContextVar[Tracer] = ContextVar("request_tracer", default=_NO_TRACER)
+"""Tracer for the requests of the attempt under way, whose span is the current one of OpenTelemetry's context. Without
+tracing its spans do nothing. `connectors.http_client.session.HttpSession` uses it; a connector with its own client may
+use it too. No attribute may hold a value of a lead, such as an id in a path."""
 
 
 class VaultError(Exception):

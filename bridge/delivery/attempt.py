@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from opentelemetry.trace import Tracer
 from structlog.typing import FilteringBoundLogger
 
 from bridge.config.model import Destination
 from bridge.delivery import retry
+from bridge.delivery.attempt_spans import AttemptSpans, trace_spoiled
 from bridge.delivery.batching import BatchItem
 from bridge.delivery.quota import QuotaHold, quota_hold
 from bridge.delivery.settlement import clean_outcome
@@ -21,11 +23,12 @@ Observe = Callable[[str, Outcome, retry.CallTiming, float], None]
 class AttemptRunner:
     """Makes the calls of all lanes of a process, and reports each attempt to `attempted`.
 
-    A subclass adds more, such as traces (`bridge.telemetry`).
+    With a tracer, each attempt has a span.
     """
 
-    def __init__(self, attempted: Observe = lambda *_: None) -> None:
+    def __init__(self, attempted: Observe = lambda *_: None, tracer: Tracer | None = None) -> None:
         self.attempted = attempted
+        self._tracer = tracer
 
     async def deliver(
         self,
@@ -39,6 +42,20 @@ class AttemptRunner:
         The lane keeps the rate limit (`Pace.prepay`). After a cancellation nobody knows which records were written.
         Calls may run in parallel.
         """
+        if self._tracer is None:
+            return await self._deliver(destination, batch, clock, log)
+        with AttemptSpans(self._tracer, destination, [each.delivery for each in batch]) as spans:
+            outcomes, call = await self._deliver(destination, batch, clock, log)
+            spans.settle(outcomes, split=len(batch) > 1 and refused_whole(outcomes))
+        return outcomes, call
+
+    async def _deliver(
+        self,
+        destination: Destination,
+        batch: Sequence[BatchItem],
+        clock: Callable[[], float],
+        log: FilteringBoundLogger,
+    ) -> tuple[Sequence[Outcome], retry.CallTiming]:
         records = [each.record for each in batch]
         started = clock()
         outcomes: Sequence[Outcome]
@@ -58,7 +75,9 @@ class AttemptRunner:
         return outcomes, retry.CallTiming(started, max(0.0, clock() - started))
 
     def spoiled(self, destination: Destination, delivery: Delivery, reason: Reason) -> None:
-        """Note a delivery that became a dead letter because its event cannot be mapped."""
+        """Trace a delivery that became a dead letter because its event cannot be mapped."""
+        if self._tracer is not None:
+            trace_spoiled(self._tracer, destination, delivery, reason)
 
 
 def call_allowance(connector: Connector, log: FilteringBoundLogger) -> QuotaHold:

@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import gc
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,12 +24,14 @@ from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import ERROR
+from opentelemetry.trace import Tracer
 
 from bridge.config.model import Ack, Chatbot, Config
 from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Room, Verified
 from bridge.identity import Identity
 from bridge.ingress.ack import Relay
+from bridge.ingress.request_spans import RequestTrace, current_request
 from bridge.ingress.responses import JsonResponse, PresetResponse
 from bridge.ingress.routing import route
 from bridge.ingress.server import BROKEN, Server
@@ -99,7 +101,7 @@ class Intake(Protocol):
 class Receiver:
     """Answers the sender's requests; any number in parallel.
 
-    `config` returns the configuration in use, `identity` the keyed hashes for ids.
+    `config` returns the configuration in use, `identity` the keyed hashes for ids. With a tracer, requests have spans.
     """
 
     def __init__(
@@ -110,6 +112,8 @@ class Receiver:
         clock: Callable[[], float],
         identity: Callable[[], Identity],
         observe: Observe = lambda *_: None,
+        *,
+        tracer: Tracer | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
@@ -117,6 +121,7 @@ class Receiver:
         self._relay = relay
         self._clock = clock
         self._observe = observe
+        self._tracer = tracer
         self._loop = asyncio.get_running_loop()
         # Bound once: structlog's proxy looks its configuration up at each call.
         self._info = log.bind().info
@@ -127,13 +132,10 @@ class Receiver:
         self._quarantining: Counter[Room] = Counter()
         self._collecting = False
 
-    def server(self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None) -> web.Server:
-        """Return the HTTP server of a listener; call it inside the running loop.
-
-        `answer` replaces the receiver's own method, usually with a wrapper around it.
-        """
+    def server(self) -> web.Server:
+        """Return the HTTP server of a listener; call it inside the running loop."""
         return Server(
-            answer or self.answer,
+            self.answer,
             listener="webhook",
             logs=True,
             request_factory=self._request,
@@ -148,6 +150,14 @@ class Receiver:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        if self._tracer is None:
+            return await self._answer(request)
+        with RequestTrace(self._tracer, request) as trace:
+            response = await self._answer(request)
+            trace.status = response.status
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         config = self._config()
         found, addressed = _addressed(request.path, config)
         if not found:
@@ -214,7 +224,11 @@ class Receiver:
         except SignatureError as error:
             return await self._refuse(claim, header, error, now, config)
         routed = await self._route(verified, len(body), config, now)
+        if trace := current_request.get():
+            trace.commit_starts(routed)
         new = await self._store.accept(routed)
+        if trace:
+            trace.commit_ended(new)
         self._log(verified, routed, new, len(body))
         if (waits := _waits(routed, config)) and not await self._relay.delivered(
             [each.event.id for each in routed], max(waits)
@@ -272,7 +286,7 @@ class Receiver:
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
         if file:
             return JsonResponse(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
-        return _error_response(str(error))
+        return JsonResponse(orjson.dumps({"status": "error", "error": str(error)}), 401)
 
     def _log(self, verified: Sequence[Verified], routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
         for each, made, is_new in zip(verified, routed, new, strict=True):
@@ -404,7 +418,3 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
     start, _, name = path.rpartition("/")
     chatbot = config.chatbot(name) if start == "/webhooks" else None
     return chatbot is not None, chatbot
-
-
-def _error_response(message: str) -> web.Response:
-    return JsonResponse(orjson.dumps({"status": "error", "error": message}), 401)

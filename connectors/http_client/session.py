@@ -12,15 +12,17 @@ import asyncio
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay, wait_random
 from yarl import URL
 
-from connectors.base import Blame, Context, Exchange, Reason, Retry, SettingError, on_exchange
+from connectors.base import Blame, Context, Reason, Retry, SettingError, request_tracer
 from connectors.http_client.address_guard import GuardedResolver, guarded_sockets
 from connectors.http_client.answer import (
     Answer,
@@ -156,10 +158,10 @@ class HttpSession:
         self, http: aiohttp.ClientSession, method: str, url: URL, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | Failure:
         guards = (_never_twice,) if method in _REPEATED_BY_AIOHTTP else ()
-        report, began, result = on_exchange.get(), 0.0, None
+        span, result = None, None
         try:
             async with self._pace():
-                began = monotonic()
+                span = request_tracer.get().start_span(method, kind=SpanKind.CLIENT)
                 async with http.request(
                     method, url, headers=headers, data=body, allow_redirects=False, middlewares=guards
                 ) as response:
@@ -167,8 +169,8 @@ class HttpSession:
         except (aiohttp.ClientError, OSError) as fault:
             result = network_failure(fault, url)
         finally:
-            if report and began:
-                report(_exchange(method, url, result, monotonic() - began))
+            if span is not None:
+                _end_span(span, method, url, result)
         return result
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
@@ -279,14 +281,29 @@ def _tls_context(tls: TlsSettings | None) -> ssl.SSLContext | None:
     return context
 
 
-def _exchange(method: str, url: URL, result: Answer | Failure | None, duration: float) -> Exchange:
-    """Return the public part of a request; without a result the request was cancelled."""
-    status, reason = None, None
-    if isinstance(result, Failure):
-        status, reason = result.outcome.status, result.outcome.reason
-    elif result is not None:
-        status = result.status
-    return Exchange(method, url.scheme, url.host or "", url.port, duration, status, reason)
+def _end_span(span: Span, method: str, url: URL, result: Answer | Failure | None) -> None:
+    """End the span of a request; without a result the request was cancelled.
+
+    The path is left out, because it may hold ids and values of a lead.
+    """
+    if span.is_recording():
+        status, error = None, "cut_off"
+        if isinstance(result, Failure):
+            status, error = result.outcome.status, result.outcome.reason.value
+        elif result is not None:
+            status, error = result.status, str(result.status) if result.status >= HTTPStatus.BAD_REQUEST else ""
+        attributes = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+            "server.address": url.host,
+            "server.port": url.port,
+            "url.scheme": url.scheme,
+            "error.type": error or None,
+        }
+        span.set_attributes({name: value for name, value in attributes.items() if value is not None})
+        if error:
+            span.set_status(StatusCode.ERROR)
+    span.end()
 
 
 def _is_momentary(result: Answer | Failure) -> bool:

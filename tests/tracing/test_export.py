@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
 
 from bridge.telemetry import export
-from bridge.telemetry.export import Tracer
+from bridge.telemetry.export import SpanExport
 from tests.acceptance.waiting import until
 from tests.tracing.collector import Collector
 
@@ -33,7 +32,7 @@ def at_once(write: Callable[[], object]) -> None:
 
 def test_a_collector_that_goes_and_comes_is_told_once_each_time() -> None:
     good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
-    told = export._Told(Scripted(good, bad, bad, bad, good, good, bad), at_once)
+    told = export.ReportingExporter(Scripted(good, bad, bad, bad, good, good, bad), at_once)
     with capture_logs() as logged:
         for _ in range(7):
             told.export(())
@@ -43,22 +42,24 @@ def test_a_collector_that_goes_and_comes_is_told_once_each_time() -> None:
 def test_nothing_is_told_to_a_loop_that_has_ended() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    assert export._Told(Scripted(SpanExportResult.FAILURE), loop.call_soon_threadsafe).export(()) is not None
+    assert (
+        export.ReportingExporter(Scripted(SpanExportResult.FAILURE), loop.call_soon_threadsafe).export(()) is not None
+    )
 
 
 def test_the_sdks_own_words_are_told_once_and_without_their_values() -> None:
     logger = logging.getLogger("opentelemetry.somewhere")
     with capture_logs() as logged:
-        export._listen(at_once)
+        export._take_sdk_log(at_once)
         for _ in range(3):
             logger.warning("Header format invalid! %s", "authorization=Basic c2VjcmV0")
         logger.info("what nobody needs to know")
     assert logged == [{"event": "opentelemetry", "says": "Header format invalid! %s", "log_level": "warning"}]
 
 
-def spans(tracer: Tracer, count: int) -> None:
+def spans(export: SpanExport, count: int) -> None:
     for _ in range(count):
-        tracer.start("x", SpanKind.INTERNAL, {}, 1).end()
+        export.tracer.start_span("x").end()
 
 
 async def test_what_does_not_fit_is_dropped_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +68,10 @@ async def test_what_does_not_fit_is_dropped_and_told_once(monkeypatch: pytest.Mo
         for name, value in {**collector.variables, **variables, "OTEL_BSP_SCHEDULE_DELAY": "600000"}.items():
             monkeypatch.setenv(name, value)
         with capture_logs() as logged:
-            tracer = Tracer()
+            exporting = SpanExport()
             # The thread that sends has no turn meanwhile: it needs the collector, which is in this loop.
-            spans(tracer, 200)
-            await tracer.close()
+            spans(exporting, 200)
+            await exporting.close()
         assert len(collector.spans()) < 200
     assert [each["says"] for each in logged if each["event"] == "opentelemetry"] == ["Queue full, dropping %s."]
 
@@ -89,10 +90,10 @@ async def test_the_operators_name_goes_before_ours(
     async with Collector() as collector:
         for variable, value in {**collector.variables, **variables}.items():
             monkeypatch.setenv(variable, value)
-        tracer = Tracer()
-        spans(tracer, 1)
+        exporting = SpanExport()
+        spans(exporting, 1)
         await until(lambda: collector.bodies, "the span")
-        await tracer.close()
+        await exporting.close()
         assert {each.service for each in collector.spans()} == {name}
 
 
@@ -102,10 +103,10 @@ async def test_headers_for_the_collector_are_sent_and_not_told(monkeypatch: pyte
         for variable, value in collector.variables.items():
             monkeypatch.setenv(variable, value)
         with capture_logs() as logged:
-            tracer = Tracer()
+            exporting = SpanExport()
             collector.status = 400
-            spans(tracer, 1)
-            await tracer.close()
+            spans(exporting, 1)
+            await exporting.close()
             await until(lambda: logged, "that it is refused")
         assert {each.get("x-key") for each in collector.headers} == {"a-secret-of-the-collector"}
     assert "a-secret" not in str(logged)

@@ -5,34 +5,35 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from opentelemetry.sdk.trace import Tracer
+from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
+from yarl import URL
 
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.batching import BatchItem
 from bridge.errors import StoreUnavailableError
-from bridge.store.interface import Delivery, RoutedEvent
+from bridge.store.interface import Delivery
 from bridge.store.sql import SqlStore
-from bridge.telemetry import attributes, spans
-from bridge.telemetry.export import Tracer
-from bridge.telemetry.spans import Spans
-from connectors.base import Blame, Delivered, Exchange, Outcome, Reason, Record, Rejected, RouteSettings, on_exchange
+from bridge.telemetry.export import SpanExport
+from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, RouteSettings, request_tracer
+from connectors.http_client.answer import Answer
+from connectors.http_client.session import _end_span
 from tests.building import NOW, Clock, FakeConnector, destination, event, lead
 from tests.tracing.bridge import Bridge, bridge
 from tests.tracing.collector import Collector, Taken
 
-EXCHANGE = Exchange("POST", "https", "api.example.com", 443, 0.01, 200)
-
 
 async def one_request(_: Sequence[Record]) -> None:
     """Do as a connector does that sends one request."""
-    if tell := on_exchange.get():
-        tell(EXCHANGE)
+    span = request_tracer.get().start_span("POST", kind=SpanKind.CLIENT)
+    _end_span(span, "POST", URL("https://api.example.com/david"), Answer(200, {}, b""))
 
 
 def outcomes(taken: Sequence[Taken]) -> list[str | None]:
@@ -168,8 +169,8 @@ async def test_a_call_that_is_cut_off_is_shown(monkeypatch: pytest.MonkeyPatch) 
     async with Collector() as collector:
         for name, value in collector.variables.items():
             monkeypatch.setenv(name, value)
-        tracing = Spans()
-        caller = tracing.caller(lambda *_: None)
+        tracing = SpanExport()
+        caller = AttemptRunner(tracer=tracing.tracer)
         call = asyncio.create_task(
             caller.deliver(
                 destination("crm", connector), [BatchItem(delivery, record, NOW)], Clock(), structlog.get_logger()
@@ -225,7 +226,7 @@ async def test_a_fault_of_tracing_keeps_no_lead_from_its_way(tmp_path: Path, mon
     def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("david@example.com")
 
-    monkeypatch.setattr(Tracer, "start", broken)
+    monkeypatch.setattr(Tracer, "start_span", broken)
     with capture_logs() as logged:
         async with Collector() as collector:
             async with bridge(tmp_path, monkeypatch, collector.variables) as made:
@@ -254,21 +255,21 @@ async def one_lead(made: Bridge) -> set[str]:
     return files
 
 
-async def test_where_nobody_asks_nothing_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_nobody_asks_no_span_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER"):
         monkeypatch.delenv(name, raising=False)
     async with bridge(tmp_path, monkeypatch, {}) as made:
         files = await one_lead(made)
     assert any(each.endswith("bridge/ingress/receiver.py") for each in files)
     assert any(each.endswith("bridge/delivery/attempt.py") for each in files)
-    assert [each for each in files if "/bridge/tracing/" in each or "opentelemetry" in each] == []
+    assert [each for each in files if "/bridge/telemetry/" in each or "attempt_spans" in each or "/sdk/" in each] == []
 
 
 async def test_where_somebody_asks_it_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Collector() as collector, bridge(tmp_path, monkeypatch, collector.variables) as made:
         files = await one_lead(made)
-    assert any(each.endswith("bridge/telemetry/spans.py") for each in files)
-    assert any("opentelemetry" in each for each in files)
+    assert any(each.endswith("bridge/delivery/attempt_spans.py") for each in files)
+    assert any("opentelemetry/sdk" in each for each in files)
 
 
 def known_attributes() -> set[str]:
@@ -292,24 +293,3 @@ async def test_the_names_are_those_of_the_conventions(tmp_path: Path, monkeypatc
         names = {name for each in collector.spans() for name in each.attributes}
     assert {name for name in names if not name.startswith("leadbridge.")} <= known_attributes()
     assert "messaging.batch.message_count" in names
-
-
-def test_an_exchange_names_no_stranger_and_says_what_was_wrong() -> None:
-    told = partial(Exchange, "BREW", "https", "api.example.com", 443, 0.1)
-    assert attributes.exchange_name(told()) == "_OTHER"
-    assert attributes.exchange_fault(told(204)) is None
-    assert attributes.exchange_fault(told(409)) == "409"
-    assert attributes.exchange_fault(told(200, Reason.TOO_LARGE)) == "too_large"
-    assert attributes.exchange_fault(told(None, Reason.UNREACHABLE)) == "unreachable"
-    assert attributes.exchange_fault(told()) == "cut_off"
-
-
-async def test_an_accept_that_belongs_to_no_request_is_left_alone() -> None:
-    class Kept:
-        async def accept(self, routed: Sequence[Any]) -> list[bool]:
-            return [True] * len(routed)
-
-        async def quarantine(self, request: Any, identity: Any) -> bool:
-            return True
-
-    assert await spans._TracedIntake(Kept()).accept([RoutedEvent(event())]) == [True]

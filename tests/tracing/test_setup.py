@@ -2,14 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.delivery.attempt import AttemptRunner
-from bridge.telemetry.switch import Tracing, begin
+from bridge.telemetry.setup import start_tracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
@@ -25,10 +23,11 @@ async def begun(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with capture_logs() as logged:
-        tracing = begin(variables)
-        await tracing.close()
+        export = start_tracing(variables)
+        if export:
+            await export.close()
     warned = [str(each["error"]) for each in logged if each["event"] == "not_traced"]
-    return type(tracing) is not Tracing, warned
+    return export is not None, warned
 
 
 @pytest.mark.parametrize(
@@ -78,17 +77,8 @@ async def test_what_is_not_here_is_said(
 
 
 async def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("bridge.telemetry.") and not name.endswith("switch")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    monkeypatch.delitem(sys.modules, "bridge.telemetry.export", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     traces, (warned,) = await begun(monkeypatch, ENDPOINT)
     assert not traces
     assert "pip install 'leadbridge[opentelemetry]'" in warned
-
-
-async def test_where_nobody_asks_everything_is_as_it_was() -> None:
-    tracing = begin({})
-    given = object()
-    methods: list[Callable[[Any], Any]] = [tracing.answer, tracing.received, tracing.intake]
-    assert all(method(given) is given for method in methods)
-    assert type(tracing.caller(lambda *_: None)) is AttemptRunner
