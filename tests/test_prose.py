@@ -17,10 +17,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*(?:- |\* |\w+:\s)")
 LEFT = {
     "bridge/admin": 14,
     "bridge/cli": 6,
-    "bridge/delivery": 1,
     "bridge/operations": 3,
     "bridge/store": 1,
-    "bridge/telemetry": 17,
     "connectors/http": 2,
     "connectors/testing": 4,
 }

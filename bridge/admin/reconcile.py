@@ -42,7 +42,7 @@ class LineShape(Shape):
         description="Of those delivered, the records that the destination still has; null unasked."
     )
     gone: int | None = Field(description="Records that the destination no longer has.")
-    untold: int | None = Field(description="Records that the destination did not report on.")
+    unknown: int | None = Field(description="Records that the destination did not report on.")
 
 
 class Reconciled(Shape):
@@ -106,7 +106,7 @@ def line_shape(line: Line) -> LineShape:
         quarantined=line.quarantined,
         held=line.held,
         gone=line.gone,
-        untold=line.untold,
+        unknown=line.unknown,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rules that find problems in the observed state of a bridge. Pure.
+"""Rules: the conditions that need a person, found in the state of a bridge. Pure.
 
 Texts contain only names of the configuration, numbers, times and fixed reasons. Texts of a destination or an operator
 may contain personal data, and an alert passes through other people's servers.
@@ -7,8 +7,9 @@ may contain personal data, and an alert passes through other people's servers.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from bridge.alerts.notifier import GROWN, Key, Trouble
+from bridge.alerts.notifier import GROWN, Condition, ConditionKey
 from bridge.event import Room, timestamp
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
@@ -16,7 +17,7 @@ from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadL
 from connectors.base import Quota, Reason
 
 REFUSALS_LIMIT = 5
-"""Number of refused requests of one chatbot within `REFUSALS_SECONDS` that is a problem. A lead is sent three times."""
+"""Number of refused requests of one chatbot within `REFUSALS_SECONDS` that is reported. A lead is sent three times."""
 REFUSALS_SECONDS = 600.0
 QUOTA_LEFT = 10
 """A quota is nearly used up at this fraction of it (1 / QUOTA_LEFT), or at the reserve if that is more."""
@@ -28,46 +29,37 @@ NAMES_LIMIT = 10
 SPOOL_NEARLY_FULL = 0.9
 """Fraction of the spool's limit from which it is reported again without waiting."""
 
-(
-    _DEAD,
-    _UNRECOGNISED,
-    _KEYS,
-    _OLDEST,
-    _PAUSED,
-    _QUOTA,
-    _REFUSED,
-    _CONFIGURATION,
-    _HELD,
-    _LEFT_OUT,
-    _STORE,
-    _SPOOL,
-    _FAILING,
-) = (
-    "dead",
-    "unrecognised",
-    "keys",
-    "oldest",
-    "paused",
-    "quota",
-    "refused",
-    "configuration",
-    "held",
-    "left_out",
-    "store",
-    "spool",
-    "failing",
-)
-_OF_THE_STORE = {_DEAD, _UNRECOGNISED, _KEYS, _OLDEST}
-_OF_DESTINATIONS = {_DEAD, _OLDEST, _PAUSED, _QUOTA}
 
-_MOVED, _UNPRUNED, _FAULTY = "moved", "unpruned", "faulty"
+class Rule(StrEnum):
+    """Rules, each with the word that identifies its conditions."""
 
-_TOGETHER = 30.0  # seconds: dead letters that come together are told together
-_PASSING = 120.0  # seconds: what often passes by itself
-_REPLAYED = 60.0  # seconds: a lead of last week that is replayed is old at once, and gone soon
+    CONFIGURATION = "configuration"
+    DEAD = "dead"
+    FAILING = "failing"
+    FAULTY = "faulty"
+    HELD = "held"
+    KEYS = "keys"
+    LEFT_OUT = "left_out"
+    MOVED = "moved"
+    OLDEST = "oldest"
+    PAUSED = "paused"
+    QUOTA = "quota"
+    REFUSED = "refused"
+    SPOOL = "spool"
+    STORE = "store"
+    UNPRUNED = "unpruned"
+    UNRECOGNISED = "unrecognised"
+
+
+_OF_THE_STORE = {Rule.DEAD, Rule.UNRECOGNISED, Rule.KEYS, Rule.OLDEST}
+_OF_DESTINATIONS = {Rule.DEAD, Rule.OLDEST, Rule.PAUSED, Rule.QUOTA}
+
+_GROUP_PATIENCE = 30.0  # seconds: dead letters that follow each other share a message
+_PAUSE_PATIENCE = 120.0  # seconds: many pauses end by themselves
+_BACKLOG_PATIENCE = 60.0  # seconds: a replayed lead of last week is old at once, and delivered soon
 _STORE_PATIENCE = 30.0  # seconds: a failover
 
-_WHY: Mapping[str, str] = {
+_PAUSE_REASONS: Mapping[str, str] = {
     Reason.BAD_ANSWER: "its answers cannot be understood",
     Reason.CONNECTOR_ERROR: "its connector fails; see the log",
     Reason.FORBIDDEN: "its credentials do not allow what is needed; give the account or app the right",
@@ -80,9 +72,9 @@ _WHY: Mapping[str, str] = {
     Reason.UNAUTHORIZED: "it refuses the credentials; put valid ones in the configuration",
     Reason.UNREACHABLE: "it cannot be reached",
 }
-_AT_ONCE = {Reason.FORBIDDEN, Reason.GONE, Reason.NOT_FOUND, Reason.REDIRECT, Reason.UNAUTHORIZED}
+_PERMANENT = {Reason.FORBIDDEN, Reason.GONE, Reason.NOT_FOUND, Reason.REDIRECT, Reason.UNAUTHORIZED}
 """Reasons for a pause that only a person can end."""
-_FAULTS: Mapping[str, str] = {
+_SIGNATURE_FAULTS: Mapping[str, str] = {
     SignatureFault.MISMATCH: "a wrong signature: was the Sign Key changed?",
     SignatureFault.STALE: "too old or too new: is a clock wrong?",
     SignatureFault.MISSING: "no signature: is a Sign Key set at the sender?",
@@ -91,7 +83,7 @@ _FAULTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
+class SpoolState:
     """State of the spool while the database cannot be reached."""
 
     size: int
@@ -103,8 +95,8 @@ class Spooled:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Observed state of a bridge at a moment."""
+class BridgeState:
+    """State of a bridge at a moment."""
 
     stored: AlertStatistics | None
     """None if the store could not be read."""
@@ -131,96 +123,98 @@ class Seen:
     """Parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
     left_out: Sequence[str] = ()
     """Names of the files that are not in use because of their errors."""
-    spooled: Spooled | None = None
+    spooled: SpoolState | None = None
     """State of this process's spool; None if it is empty or there is none."""
     spools: bool = False
     """True if there is a spool, so that a store that cannot commit does not refuse events yet."""
     here: frozenset[str] = field(default=frozenset())
     """Destinations whose lanes this process works; other processes report about the others."""
     whole: bool = True
-    """True if this process reports problems that belong to no destination."""
+    """True if this process reports conditions that belong to no destination."""
 
 
-def troubles(seen: Seen, now: float, oldest: float) -> list[Trouble]:
-    """Return the current problems; `oldest` is the number of seconds that a lead may wait."""
-    found = [*_bridge(seen), *_lanes(seen, now), *_quotas(seen, now), *_refused(seen.refusals)]
-    if seen.stored:
-        found += _dead(seen.stored.dead)
-        found += _unrecognised(seen.stored)
-        found += _unproved(seen.stored, seen.keys)
-        found += (_old(each, now) for each in seen.stored.backlogs if now - each.oldest_at > oldest)
+def find_conditions(state: BridgeState, now: float, oldest: float) -> list[Condition]:
+    """Return the current conditions; `oldest` is the number of seconds that a lead may wait."""
+    found = [*_bridge(state), *_lanes(state, now), *_quotas(state, now), *_refused(state.refusals)]
+    if state.stored:
+        found += _dead(state.stored.dead)
+        found += _unrecognised(state.stored)
+        found += _unproved(state.stored, state.keys)
+        found += (_old(each, now) for each in state.stored.backlogs if now - each.oldest_at > oldest)
     return found
 
 
-def unsure(known: Sequence[Key], seen: Seen, now: float) -> frozenset[Key]:
-    """Return the known problems whose presence could not be observed."""
-    told = {(name, quota.name) for name, quotas in seen.quotas.items() for quota in quotas if quota.until > now}
+def unobserved_keys(known: Sequence[ConditionKey], state: BridgeState, now: float) -> frozenset[ConditionKey]:
+    """Return the known conditions whose presence could not be observed."""
+    observed = {(name, quota.name) for name, quotas in state.quotas.items() for quota in quotas if quota.until > now}
     return frozenset(
         key
         for key in known
-        if (key.kind in _OF_THE_STORE and seen.stored is None)
-        or (key.kind == _QUOTA and tuple(key.whom.split(" ", 1)) not in told)
+        if (key.rule in _OF_THE_STORE and state.stored is None)
+        or (key.rule == Rule.QUOTA and tuple(key.name.split(" ", 1)) not in observed)
     )
 
 
-def is_elsewhere(key: Key, seen: Seen) -> bool:
-    """Return True if another process now reports this problem."""
-    if key.kind in {_UNRECOGNISED, _KEYS}:
-        return not seen.whole
-    return key.kind in _OF_DESTINATIONS and key.whom.split(" ", 1)[0] not in seen.here
+def is_elsewhere(key: ConditionKey, state: BridgeState) -> bool:
+    """Return True if another process now reports this condition."""
+    if key.rule in {Rule.UNRECOGNISED, Rule.KEYS}:
+        return not state.whole
+    return key.rule in _OF_DESTINATIONS and key.name.split(" ", 1)[0] not in state.here
 
 
-def _bridge(seen: Seen) -> Iterator[Trouble]:
-    if not seen.store_commits:
+def _bridge(state: BridgeState) -> Iterator[Condition]:
+    if not state.store_commits:
         refused = "events are answered 503, and their sender tries for some four minutes only"
         kept = "events are kept on this machine meanwhile (store.spool), and nothing is delivered"
-        detail = f"{kept if seen.spools else refused}; see the disk's free space or the database server, and the log"
-        yield Trouble(Key(_STORE), "the store cannot commit", detail, patience=_STORE_PATIENCE)
-    for name in seen.moved:
+        detail = f"{kept if state.spools else refused}; see the disk's free space or the database server, and the log"
+        yield Condition(ConditionKey(Rule.STORE), "the store cannot commit", detail, patience=_STORE_PATIENCE)
+    for name in state.moved:
         detail = (
             "events are answered 503; it was renamed, removed or replaced. Put the very same file back under its name, "
             "with the -wal file beside it; killed before that, the bridge may lose leads that it has acknowledged"
         )
-        yield Trouble(Key(_MOVED, name), f"{name}: the store's file is not in its place", detail)
-    if seen.unpruned:
+        yield Condition(ConditionKey(Rule.MOVED, name), f"{name}: the store's file is not in its place", detail)
+    if state.unpruned:
         detail = (
             "the clock is far beyond the newest event, so nothing is deleted for a day of running time; if the clock "
             "is wrong, correct it before that"
         )
-        yield Trouble(Key(_UNPRUNED), "pruning is held back", detail)
-    for name in seen.faulty:
+        yield Condition(ConditionKey(Rule.UNPRUNED), "pruning is held back", detail)
+    for name in state.faulty:
         detail = "it failed and was begun again; see the log, and report the fault"
-        yield Trouble(Key(_FAULTY, name), f"{name}: a background task fails", detail)
-    if seen.spooled:
-        yield _spool(seen.spooled)
-    if seen.problems:
+        yield Condition(ConditionKey(Rule.FAULTY, name), f"{name}: a background task fails", detail)
+    if state.spooled:
+        yield _spool(state.spooled)
+    if state.problems:
         detail = (
-            f"{seen.problems} problem{_s(seen.problems)}; the files that have some are in use as they were before; "
+            f"{state.problems} problem{_s(state.problems)}; the files that have some are in use as they were before; "
             "run `leadbridge check`"
         )
-        yield Trouble(Key(_CONFIGURATION), "the configuration on disk is broken", detail)
-    if seen.held:
+        yield Condition(ConditionKey(Rule.CONFIGURATION), "the configuration on disk is broken", detail)
+    if state.held:
         detail = (
-            f"{_names(seen.held)}; the files stay in use as they were. If the change is meant, send SIGHUP to the "
+            f"{_names(state.held)}; the files stay in use as they were. If the change is meant, send SIGHUP to the "
             "process; if not, put the files back"
         )
-        yield Trouble(Key(_HELD), "a change of the configuration is held", detail, len(seen.held))
-    if seen.left_out:
+        yield Condition(ConditionKey(Rule.HELD), "a change of the configuration is held", detail, len(state.held))
+    if state.left_out:
         detail = (
-            f"{_names(seen.left_out)}: their chatbots are not served, and their events are kept; run `leadbridge "
+            f"{_names(state.left_out)}: their chatbots are not served, and their events are kept; run `leadbridge "
             "check`, fix the files, then `leadbridge deliveries replay` and `leadbridge quarantine release`"
         )
-        yield Trouble(Key(_LEFT_OUT), "files of the configuration are left out", detail, len(seen.left_out))
+        yield Condition(
+            ConditionKey(Rule.LEFT_OUT), "files of the configuration are left out", detail, len(state.left_out)
+        )
 
 
-def _spool(spooled: Spooled) -> Trouble:
+def _spool(spooled: SpoolState) -> Condition:
     if spooled.refusing:
         refused = (
             f"events are answered 503, and their sender tries for some four minutes only: {spooled.refusing}. Make "
             "room on the disk of store.spool, and see the database server: once that is back, what waits is moved "
             "(which needs no room here), and events are taken again"
         )
-        return Trouble(Key(_SPOOL), "the spool takes no more", refused, size=GROWN)
+        return Condition(ConditionKey(Rule.SPOOL), "the spool takes no more", refused, size=GROWN)
     share = spooled.size / spooled.limit
     then = "nearly full: beyond it events are answered 503, and lost after some four minutes"
     detail = (
@@ -229,10 +223,10 @@ def _spool(spooled: Spooled) -> Trouble:
         "and the network to it. They are moved over when it is back; keep this machine's spool until then"
     )
     grown = GROWN if share >= SPOOL_NEARLY_FULL else 1
-    return Trouble(Key(_SPOOL), "the spool is in use", detail, size=grown, patience=_STORE_PATIENCE)
+    return Condition(ConditionKey(Rule.SPOOL), "the spool is in use", detail, size=grown, patience=_STORE_PATIENCE)
 
 
-def _dead(dead: Sequence[DeadLetters]) -> Iterator[Trouble]:
+def _dead(dead: Sequence[DeadLetters]) -> Iterator[Condition]:
     for name in dict.fromkeys(each.destination for each in dead):
         of_it = sorted((each for each in dead if each.destination == name), key=lambda each: -each.count)
         count = sum(each.count for each in of_it)
@@ -242,27 +236,27 @@ def _dead(dead: Sequence[DeadLetters]) -> Iterator[Trouble]:
             "cause, then `leadbridge deliveries replay`"
         )
         news_at = max(each.latest_at for each in of_it)
-        yield Trouble(Key(_DEAD, name), f"{name}: dead letters", detail, count, _TOGETHER, news_at)
+        yield Condition(ConditionKey(Rule.DEAD, name), f"{name}: dead letters", detail, count, _GROUP_PATIENCE, news_at)
 
 
-def _unrecognised(stored: AlertStatistics) -> Iterator[Trouble]:
+def _unrecognised(stored: AlertStatistics) -> Iterator[Condition]:
     if not stored.unrecognised:
         return
     detail = (
         f"{_many(stored.unrecognised)}, authentic, but of an unknown chatbot or shape; see `leadbridge events list "
         "--state unrecognised`, fix the configuration, then `leadbridge deliveries replay`"
     )
-    yield Trouble(
-        Key(_UNRECOGNISED),
+    yield Condition(
+        ConditionKey(Rule.UNRECOGNISED),
         "events that were not recognised",
         detail,
         stored.unrecognised,
-        _TOGETHER,
+        _GROUP_PATIENCE,
         stored.unrecognised_at,
     )
 
 
-def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Trouble]:
+def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Condition]:
     """Yield chatbots whose leads are refused and whose keys have never verified a request."""
     for each in stored.quarantined:
         if each.room is not Room.MISMATCH or stored.proven_keys.get(each.chatbot) == keys.get(each.chatbot):
@@ -273,58 +267,60 @@ def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Tr
             "these requests are a stranger's, run `leadbridge quarantine discard`"
         )
         subject = f"{each.chatbot}: its signing key may be mistyped"
-        yield Trouble(Key(_KEYS, each.chatbot), subject, detail, each.count, news_at=each.latest_at)
+        yield Condition(ConditionKey(Rule.KEYS, each.chatbot), subject, detail, each.count, news_at=each.latest_at)
 
 
-def _old(backlog: Backlog, now: float) -> Trouble:
+def _old(backlog: Backlog, now: float) -> Condition:
     name = backlog.destination
     minutes = int((now - backlog.oldest_at) // 60)
     detail = (
         f"the oldest of {_many(backlog.count)} has waited for {minutes:,} min, since {timestamp(backlog.oldest_at)}; "
         "see `leadbridge lanes list`"
     )
-    return Trouble(Key(_OLDEST, name), f"{name}: a lead waits too long", detail, patience=_REPLAYED)
+    return Condition(
+        ConditionKey(Rule.OLDEST, name), f"{name}: a lead waits too long", detail, patience=_BACKLOG_PATIENCE
+    )
 
 
-def _lanes(seen: Seen, now: float) -> Iterator[Trouble]:
-    for name in sorted(seen.failing):
+def _lanes(state: BridgeState, now: float) -> Iterator[Condition]:
+    for name in sorted(state.failing):
         detail = (
             "it stops with a fault of Leadbridge each time that it begins, and nothing is delivered; nothing is lost, "
             "its leads wait. See lane_fault in the log and report it; a restart may help"
         )
-        yield Trouble(Key(_FAILING, name), f"{name}: the lane fails", detail)
-    for name, pause in seen.pauses.items():
+        yield Condition(ConditionKey(Rule.FAILING, name), f"{name}: the lane fails", detail)
+    for name, pause in state.pauses.items():
         if pause.by != "lane":
             # An operator paused it and knows; a lead that waits too long is reported.
             continue
         again = f"; it tries again at {timestamp(pause.until)}" if pause.until and pause.until > now else ""
-        why = _WHY.get(pause.reason, pause.reason)
+        why = _PAUSE_REASONS.get(pause.reason, pause.reason)
         detail = f"{why}; nothing is lost, its leads wait{again}"
-        patience = 0.0 if pause.reason in _AT_ONCE else _PASSING
-        yield Trouble(Key(_PAUSED, name), f"{name}: the lane has paused", detail, patience=patience)
+        patience = 0.0 if pause.reason in _PERMANENT else _PAUSE_PATIENCE
+        yield Condition(ConditionKey(Rule.PAUSED, name), f"{name}: the lane has paused", detail, patience=patience)
 
 
-def _quotas(seen: Seen, now: float) -> Iterator[Trouble]:
-    for name, quotas in seen.quotas.items():
+def _quotas(state: BridgeState, now: float) -> Iterator[Condition]:
+    for name, quotas in state.quotas.items():
         for quota in quotas:
             nearly = max(quota.reserve, quota.limit // QUOTA_LEFT)
             if quota.remaining > nearly or quota.until - now <= LONG_QUOTA_SECONDS:
                 continue
             detail = f"{quota.remaining:,} of {quota.limit:,} calls are left; retries wait so that new leads can go"
-            key = Key(_QUOTA, f"{name} {quota.name}")
-            yield Trouble(key, f"{name}: the quota ({quota.name}) is nearly used", detail)
+            key = ConditionKey(Rule.QUOTA, f"{name} {quota.name}")
+            yield Condition(key, f"{name}: the quota ({quota.name}) is nearly used", detail)
 
 
-def _refused(refusals: Sequence[tuple[str, str]]) -> Iterator[Trouble]:
+def _refused(refusals: Sequence[tuple[str, str]]) -> Iterator[Condition]:
     for chatbot, count in Counter(chatbot for chatbot, _ in refusals).items():
         if count < REFUSALS_LIMIT:
             continue
         fault = Counter(each for name, each in refusals if name == chatbot).most_common(1)[0][0]
         detail = (
-            f"{count:,} within {REFUSALS_SECONDS / 60:g} min, most of them with {_FAULTS.get(fault, fault)} Correct "
-            "it, then see `leadbridge quarantine list` and `leadbridge quarantine release`"
+            f"{count:,} within {REFUSALS_SECONDS / 60:g} min, most of them with {_SIGNATURE_FAULTS.get(fault, fault)} "
+            "Correct it, then see `leadbridge quarantine list` and `leadbridge quarantine release`"
         )
-        yield Trouble(Key(_REFUSED, chatbot), f"{chatbot}: requests are refused", detail, count)
+        yield Condition(ConditionKey(Rule.REFUSED, chatbot), f"{chatbot}: requests are refused", detail, count)
 
 
 def _names(names: Sequence[str]) -> str:

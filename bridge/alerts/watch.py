@@ -16,9 +16,16 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
-from bridge.alerts.notifier import Key, Known, tell
-from bridge.alerts.rules import REFUSALS_SECONDS, Seen, Spooled, is_elsewhere, troubles, unsure
-from bridge.alerts.sending import Outbox
+from bridge.alerts.notifier import AlertState, ConditionKey, due_notifications
+from bridge.alerts.rules import (
+    REFUSALS_SECONDS,
+    BridgeState,
+    SpoolState,
+    find_conditions,
+    is_elsewhere,
+    unobserved_keys,
+)
+from bridge.alerts.targets import Outbox
 from bridge.config.model import Config
 from bridge.delivery.lane import Lane
 from bridge.errors import StoreUnavailableError
@@ -30,7 +37,7 @@ from bridge.store.quarantine import keep_proofs
 from bridge.store.statistics import AlertStatistics
 from connectors.base import Quota
 
-LOOK_SECONDS = 15.0
+CHECK_SECONDS = 15.0
 FAULTY_SECONDS = 600.0
 """Seconds after a fault during which a background task counts as failing."""
 STORE_SECONDS = 30.0
@@ -45,11 +52,11 @@ _HELD = frozenset({*EventState, "duplicate"})
 
 log = structlog.get_logger()
 
-Ask = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
+StatisticsQuery = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
 """Queries the store; raises StoreUnavailableError."""
 
 
-class Spools(Protocol):
+class AlertSpool(Protocol):
     """The used part of a spool; see `bridge.ingress.spool.Spool`."""
 
     size: int
@@ -81,11 +88,11 @@ class Watch:
         config: Callable[[], Config],
         lanes: Callable[[], Mapping[str, Lane]],
         store: Store,
-        ask: Ask,
+        ask: StatisticsQuery,
         clock: Callable[[], float],
         outbox: Outbox | None = None,
         *,
-        spool: Spools | None = None,
+        spool: AlertSpool | None = None,
         failing: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._config = config
@@ -95,7 +102,7 @@ class Watch:
         self._clock = clock
         self._outbox = outbox or Outbox()
         self._begun_at = clock() - LOOK_BACK_SECONDS
-        self._known: dict[Key, Known] = {}
+        self._states: dict[ConditionKey, AlertState] = {}
         self._refusals: deque[tuple[float, str, str]] = deque(maxlen=REFUSALS_KEPT)
         self._mismatched: set[str] = set()
         """Chatbots whose first mismatch since the last reload was handled."""
@@ -146,39 +153,39 @@ class Watch:
         self._wake.set()
 
     async def run(self) -> None:
-        """Check every `LOOK_SECONDS`, and after each reload, until cancelled."""
+        """Check every `CHECK_SECONDS`, and after each reload, until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.check()
             except Exception as error:
                 # A failed check must not end all alerts.
                 log.exception("fault", work="alerting", error=type(error).__name__)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(CHECK_SECONDS):
                     await self._wake.wait()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Check once and send the messages; without configured alerts, only store which keys have matched."""
         await self._note_proofs()
         settings = self._config().alerts
         if not settings.to:
-            self._known.clear()
+            self._states.clear()
             return
-        seen = await self._see()
+        state = await self._state()
         now = self._clock()
-        known = {key: each for key, each in self._known.items() if not is_elsewhere(key, seen)}
-        messages, self._known = tell(
-            known,
-            troubles(seen, now, settings.oldest),
-            unsure(list(known), seen, now),
+        states = {key: each for key, each in self._states.items() if not is_elsewhere(key, state)}
+        notifications, self._states = due_notifications(
+            states,
+            find_conditions(state, now, settings.oldest),
+            unobserved_keys(list(states), state, now),
             now,
             repeat=settings.repeat,
             begun_at=self._begun_at,
         )
-        await self._outbox.post(settings.to, messages, now)
+        await self._outbox.post(settings.to, notifications, now)
 
-    async def _see(self) -> Seen:
+    async def _state(self) -> BridgeState:
         destinations = self._config().destinations
         lanes = self._lanes()
         whole = min(destinations, default=None) in {None, *lanes}
@@ -186,7 +193,7 @@ class Watch:
         spool = self._spool
         while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
             self._refusals.popleft()
-        return Seen(
+        return BridgeState(
             stored=stored,
             store_commits=commits,
             pauses={name: lane.pause for name, lane in lanes.items() if lane.pause},
@@ -200,7 +207,7 @@ class Watch:
             faulty=[work for work, at in self._faults.items() if self._clock() - at < FAULTY_SECONDS],
             held=[each.path for each in self._config().held],
             left_out=[Path(each.file).name for each in self._config().left_out],
-            spooled=Spooled(spool.size, spool.limit, spool.refusing) if spool and spool.in_use else None,
+            spooled=SpoolState(spool.size, spool.limit, spool.refusing) if spool and spool.in_use else None,
             spools=spool is not None,
             here=frozenset(lanes),
             whole=whole,

@@ -2,8 +2,8 @@
 
 import typer
 
-from bridge.alerts.notifier import Message
-from bridge.alerts.sending import masked, send
+from bridge.alerts.notifier import Notification
+from bridge.alerts.targets import send_notifications, target_label
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PathArgument
 from bridge.errors import OperatorError
@@ -17,9 +17,10 @@ app = output.application(no_args_is_help=True)
 def alerts() -> None:
     """Test that alerts arrive.
 
-    `leadbridge serve` sends alerts about dead letters, paused lanes, leads that wait too long, refused requests, a
-    quota that is nearly used, a broken configuration, a store that cannot commit, and a spool that is in use because
-    the database is away. It sends an alert once, again after a while, and when the trouble is over.
+    `leadbridge serve` sends alerts about leads: dead letters, paused lanes, leads that wait too long, refused requests
+    and quotas that are nearly used. It also sends them about the bridge: a broken configuration, a store that cannot
+    commit, and a spool in use while the database is away. It sends an alert once, again after a while, and when the
+    problem is over.
     """
 
 
@@ -31,11 +32,11 @@ def send_test(path: PathArgument = None) -> None:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")
     failed = False
     for at, url in enumerate(targets):
-        failure = send(url, [Message(TEXT, good=True)])
+        failure = send_notifications(url, [Notification(TEXT, good=True)])
         if failure is None:
-            output.say(f"{masked(at, url)}: sent")
+            output.say(f"{target_label(at, url)}: sent")
         else:
-            output.complain(f"{masked(at, url)}: {failure}")
+            output.complain(f"{target_label(at, url)}: {failure}")
             failed = True
     if failed:
         raise typer.Exit(1)

@@ -33,7 +33,7 @@ NAMED = 20
 """Maximum number of deliveries that are named for a destination with missing records: the newest."""
 
 _COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead", "discarded", "quarantined")
-_ONLINE = (*_COLUMNS, "held", "gone", "untold")
+_ONLINE = (*_COLUMNS, "held", "gone", "unknown")
 
 app = output.application()
 
@@ -62,7 +62,7 @@ def reconcile(
     A lead is missing if its delivery is dead, if its event was not recognised (these events have a line of their own,
     without a destination), if it may be in quarantine (refused requests have a line for their chatbot, without a
     destination; junk is not counted), or if, with --online, its destination does not hold the record any more. A lead
-    that waits is not missing yet. If a destination's connector cannot ask, its records are `untold`. The exit status
+    that waits is not missing yet. If a destination's connector cannot ask, its records are `unknown`. The exit status
     is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()

@@ -13,7 +13,15 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, StatusCo
 
 from bridge.config.model import Destination
 from bridge.store.interface import Delivery
-from bridge.telemetry.event_trace import ERROR, OUTCOME, ROOT, Attributes, accept_span, guarded, present
+from bridge.telemetry.event_trace import (
+    ERROR_ATTRIBUTE,
+    OUTCOME_ATTRIBUTE,
+    ROOT,
+    Attributes,
+    accept_span,
+    fault_guard,
+    without_none,
+)
 from connectors.base import Delivered, Outcome, Reason, request_tracer
 
 CUT_OFF = "cut_off"
@@ -39,7 +47,7 @@ class AttemptSpans:
 
     def __enter__(self) -> Self:
         """Start the first sampled span; spans inside are its children."""
-        with guarded():
+        with fault_guard():
             for number, delivery in enumerate(self._deliveries):
                 span = self._start_span(delivery)
                 if span.is_recording():
@@ -53,7 +61,7 @@ class AttemptSpans:
         """End the span of a call without outcomes."""
         self._current.close()
         if self._span and not self._settled:
-            with guarded():
+            with fault_guard():
                 _end(self._span, CUT_OFF, CUT_OFF)
 
     def settle(self, outcomes: Sequence[Outcome], *, split: bool) -> None:
@@ -61,7 +69,7 @@ class AttemptSpans:
         self._settled = True
         if self._span is None:
             return
-        with guarded():
+        with fault_guard():
             if split:
                 _end(self._span, "split", _error(outcomes[0]))
                 return
@@ -77,12 +85,12 @@ class AttemptSpans:
             "leadbridge.attempt": delivery.attempts + 1,
             "messaging.batch.message_count": size if size > 1 else None,
         }
-        return _start_span(self._tracer, self._destination, delivery, present(attempt), links, self._start)
+        return _start_span(self._tracer, self._destination, delivery, without_none(attempt), links, self._start)
 
 
 def trace_spoiled(tracer: Tracer, destination: Destination, delivery: Delivery, reason: Reason) -> None:
     """Make the span of a delivery that became a dead letter without a call."""
-    with guarded():
+    with fault_guard():
         _end(_start_span(tracer, destination, delivery, {}, (), time_ns()), "spoiled", reason.value)
 
 
@@ -108,7 +116,7 @@ def _start_span(
     }
     parent = set_span_in_context(NonRecordingSpan(accept_span(delivery.event_id)), ROOT)
     name = f"deliver {destination.name}"
-    return tracer.start_span(name, parent, SpanKind.CONSUMER, present(attributes) | more, links, start)
+    return tracer.start_span(name, parent, SpanKind.CONSUMER, without_none(attributes) | more, links, start)
 
 
 def _settle(span: Span, outcome: Outcome) -> None:
@@ -121,8 +129,8 @@ def _error(outcome: Outcome) -> str | None:
 
 
 def _end(span: Span, outcome: str, error: str | None) -> None:
-    span.set_attribute(OUTCOME, outcome)
+    span.set_attribute(OUTCOME_ATTRIBUTE, outcome)
     if error:
-        span.set_attribute(ERROR, error)
+        span.set_attribute(ERROR_ATTRIBUTE, error)
         span.set_status(StatusCode.ERROR)
     span.end()

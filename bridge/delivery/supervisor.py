@@ -246,7 +246,7 @@ class Lanes:
             self._begin_missing(asked_at)
 
     async def _claimed(self, names: Sequence[str], asked_at: float) -> LaneClaims:
-        """Tell the other processes which lanes this one is configured to work, and take those of its share.
+        """Announce the lanes that this process is configured to work, and claim those of its share.
 
         Raises StoreUnavailableError.
         """

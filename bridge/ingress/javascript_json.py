@@ -1,7 +1,7 @@
 """JSON as JavaScript reads and writes it, byte for byte as `JSON.stringify(JSON.parse(body))` does. Pure.
 
-The sender documents its signature over `JSON.stringify(req.body)`, so a body that was signed in that form can only be
-verified by making the same bytes that V8 (Node 20) makes. `parse` reads a body to Python values, `stringify` writes
+The sender signs `JSON.stringify(req.body)`. To verify such a signature, this module makes the same bytes as V8 (Node
+20). `parse` reads a body into Python values, `stringify` writes
 any such value, and `json_form` does both.
 
 The rules are those of ECMA-262, sections "JSON.parse", "SerializeJSONProperty", "QuoteJSONString",
@@ -35,8 +35,12 @@ _Result = TypeVar("_Result")
 
 _SAFE = 2**53
 """Limit up to which every integer is a double of its own, and both languages write all its digits."""
+_SAFE_DIGITS = 15
+"""Number of digits of an integer that is certainly below `_SAFE`. `int` refuses 4,300, and takes quadratic time."""
+_MIN_POWER, _MAX_POWER = -6, 20
+"""Powers of ten that JavaScript writes without an exponent (ECMA-262 "Number::toString")."""
 _INDEX_LIMIT = 2**32 - 1
-"""Integer keys below this are array indices (ECMA-262 "Object type"), which V8 lists before all others."""
+"""Limit of integer keys that are array indices (ECMA-262 "Object type"): V8 lists these before all others."""
 _INDEX = re.compile("0|[1-9][0-9]{0,9}")
 
 _BRACKETS = b"[{]}"
@@ -164,8 +168,7 @@ def _number(literal: str) -> int | float:
 
 
 def _integer(literal: str) -> int | float:
-    # 15 digits are below 2**53, and far from where `int` refuses (4300 digits) or takes quadratic time.
-    return int(literal) if len(literal) <= 15 else _number(literal)  # noqa: PLR2004 - explained above
+    return int(literal) if len(literal) <= _SAFE_DIGITS else _number(literal)
 
 
 @lru_cache(maxsize=1024)
@@ -183,7 +186,7 @@ def _number_text(number: float) -> str:
     if not exponent:
         return text.removesuffix(".0") if math.isfinite(number) else "null"
     power = int(exponent)
-    if not -7 < power < 21:  # noqa: PLR2004 - the bounds that Number::toString names
+    if not _MIN_POWER <= power <= _MAX_POWER:
         return f"{mantissa}e{power:+d}"
     if number < 0:
         return "-" + _number_text(-number)
@@ -201,8 +204,8 @@ def _integer_text(number: int) -> str:
 
 
 def _javascript_order(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Order members as V8 lists them: array indices ascending, then the rest as they stand."""
-    if len(members) < 2 or min(members) > ":":  # noqa: PLR2004 - and ":" is the character behind "9"
+    """Order members as V8 lists them: array indices ascending, then the others in their own order."""
+    if not members or min(members) > ":":  # the character after "9"
         return members
     indices = [name for name in members if _INDEX.fullmatch(name) and int(name) < _INDEX_LIMIT]
     if not indices:

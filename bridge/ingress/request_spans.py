@@ -20,7 +20,15 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer, get_cu
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from bridge.store.interface import RoutedEvent
-from bridge.telemetry.event_trace import ERROR, ROOT, Attributes, accept_span, guarded, present, with_ids
+from bridge.telemetry.event_trace import (
+    ERROR_ATTRIBUTE,
+    ROOT,
+    Attributes,
+    accept_span,
+    fault_guard,
+    span_ids,
+    without_none,
+)
 
 METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 """Methods that a span names. Another one is text of a stranger, and `_OTHER` by the conventions."""
@@ -53,7 +61,7 @@ class RequestTrace:
         """Make the spans. A health check (GET) has no result and leaves none."""
         current_request.reset(self._token)
         if self._results or self._failed:
-            with guarded():
+            with fault_guard():
                 self._make_spans()
 
     def commit_starts(self, routed: Sequence[RoutedEvent]) -> None:
@@ -86,7 +94,7 @@ class RequestTrace:
         is_root = len(accepted) == 1 and sender is ROOT
         method = self._request.method if self._request.method in METHODS else "_OTHER"
         route = _route(self._request.path, self.status)
-        with with_ids(accepted[0].trace_id if is_root else None):
+        with span_ids(accepted[0].trace_id if is_root else None):
             span = self._tracer.start_span(
                 f"{method} {route or ''}".strip(),
                 sender,
@@ -105,7 +113,7 @@ class RequestTrace:
     def _make_accept_span(self, routed: RoutedEvent, request: Span, *, below: bool) -> None:
         """Make the span of an event's commit: the parent of its attempts."""
         place = accept_span(routed.event.id)
-        with with_ids(place.trace_id, place.span_id):
+        with span_ids(place.trace_id, place.span_id):
             span = self._tracer.start_span(
                 "accept",
                 set_span_in_context(request, ROOT) if below else ROOT,
@@ -118,13 +126,13 @@ class RequestTrace:
 
     def _attributes(self, method: str, route: str | None) -> Attributes:
         """Return what is known of the request without the sender's own words."""
-        return present(
+        return without_none(
             {
                 "http.request.method": method,
                 "http.route": route,
                 "http.response.status_code": self.status,
                 "url.scheme": self._request.scheme,
-                ERROR: str(self.status) if self._failed else None,
+                ERROR_ATTRIBUTE: str(self.status) if self._failed else None,
                 "leadbridge.chatbot": ",".join(sorted(self._chatbots)) or None,
                 "leadbridge.result": ",".join(sorted(self._results)) or None,
                 "leadbridge.event.id": self._routed[0].event.id if len(self._routed) == 1 else None,
@@ -143,7 +151,7 @@ def note_result(chatbot: str, result: str) -> None:
 
 
 def _accept_attributes(routed: RoutedEvent) -> Attributes:
-    return present(
+    return without_none(
         {
             "messaging.system": "leadbridge",
             "messaging.operation.name": "accept",

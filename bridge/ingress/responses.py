@@ -1,7 +1,7 @@
-"""The answers of the webhook endpoint, the usual one written as bytes that are ready.
+"""Responses of the webhook endpoint; the usual one is written as ready bytes.
 
-aiohttp builds each response's head from a mapping of headers and asks the request how to end; for the one answer that
-nearly every request gets this costs a sixth of the way through the program (`make bench`).
+aiohttp builds the head of each response from a mapping of headers, and asks the request how to end. For the one
+response that nearly every request gets, this would cost a sixth of the whole way through the program (`make bench`).
 """
 
 import time

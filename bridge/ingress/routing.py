@@ -1,7 +1,5 @@
 """Routing of a verified payload: its event, and one delivery for each route that takes it. Pure."""
 
-from typing import Any
-
 from bridge.config.model import Chatbot, Condition
 from bridge.event import (
     EVENT_TYPES,
@@ -50,8 +48,8 @@ def identified(event: Event, identity: Identity) -> Event:
     return event._replace(id=identity.event_id(fields), contact=identity.contact(fields), phone=identity.phone(fields))
 
 
-def why_unrecognised(document: Any, chatbot: Chatbot | None) -> str:
-    """Say why an event is not recognised, and what would help."""
+def why_unrecognised(document: object, chatbot: Chatbot | None) -> str:
+    """Explain why an event is not recognised, with the next step."""
     if document is None:
         return "it is not JSON"
     serial = serial_number(document)
@@ -88,13 +86,13 @@ def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Id
     return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
 
 
-def _is_test(document: Any, chatbot: Chatbot | None, event: Event) -> bool:
+def _is_test(document: object, chatbot: Chatbot | None, event: Event) -> bool:
     """Return True if the sender only tests the connection: an empty object, or `test_when` is true."""
     if document == {}:
         return True
     if chatbot is None or chatbot.test_when is None or not event.fields:
         return False
-    # An expression that fails says nothing; then it is a lead, for a lead taken for a test would be lost.
+    # An event whose condition fails is a lead, because a lead that counts as a test would be lost.
     taken, problem = _holds(chatbot.test_when, event)
     return taken and problem is None
 
@@ -106,7 +104,7 @@ def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]
     try:
         if isinstance(budget_in_force(), InlineBudget):
             return bool(condition(event_variables(event))), None
-        with spending(Budget(CONDITION_STEPS)):  # of its own: the other conditions need not suffer
+        with spending(Budget(CONDITION_STEPS)):  # of its own, so that it cannot exhaust that of other conditions
             return bool(condition(event_variables(event))), None
     except ExpressionError as error:
         return True, f"`when` failed on this event: {error.message}; fix it, then replay"

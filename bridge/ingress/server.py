@@ -1,4 +1,4 @@
-"""The HTTP server below both listeners: how it answers and logs requests that are not valid HTTP.
+"""HTTP server below both listeners: its answers and log lines for requests that are not valid HTTP.
 
 aiohttp's own error answers quote the request, and its log has tracebacks that quote it too. A request may hold a token
 or a lead. So a fault is logged in one line with its kind, and answered with a constant text.

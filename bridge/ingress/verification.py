@@ -109,12 +109,12 @@ def room(claim: UnverifiedBody, header: Sequence[str], fault: SignatureFault, no
     return Room.MISMATCH
 
 
-def _is_event(document: Any) -> bool:
+def _is_event(document: object) -> bool:
     fields = fields_of(document)
     return fields is not None and fields["Type"] in EVENT_TYPES
 
 
-def _documents(document: Any) -> Sequence[Any]:
+def _documents(document: object) -> Sequence[Any]:
     if isinstance(document, list) and 0 < len(document) <= EVENTS_LIMIT:
         return document
     return [document]
@@ -138,7 +138,7 @@ def _tolerance(keys: Sequence[bytes], claim: UnverifiedBody, config: Config) -> 
 
 def _events(
     payload: bytes,
-    document: Any,
+    document: object,
     form: Form,
     verified_by: tuple[str, ...],
     claim: UnverifiedBody,
@@ -152,7 +152,7 @@ def _events(
 
 def _verified(
     payload: bytes,
-    document: Any,
+    document: object,
     form: Form,
     verified_by: tuple[str, ...],
     claim: UnverifiedBody,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from bridge.alerts.rules import Seen, troubles
+from bridge.alerts.rules import BridgeState, find_conditions
 from bridge.config import Config
 from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
@@ -111,17 +111,17 @@ def check_clock(connection: Connection, driver: Driver, now: float) -> Iterator[
 
 
 def leads(connection: Connection, config: Config, now: float) -> Iterator[HealthFinding]:
-    """Report the troubles that alerts are sent for, and paused lanes."""
+    """Report the conditions that alerts are sent for, and paused lanes."""
     lanes = all_lanes(connection, list(config.destinations), now)
     names = [each.name for each in lanes]
-    seen = Seen(
+    state = BridgeState(
         stored=statistics.alert_statistics(connection, names, whole=True),
         store_commits=True,
         pauses={each.name: each.pause for each in lanes if each.pause and each.configured},
         quotas={},
         keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
     )
-    for each in troubles(seen, now, config.alerts.oldest):
+    for each in find_conditions(state, now, config.alerts.oldest):
         yield HealthFinding("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
     for lane in lanes:
         if lane.pending and not lane.configured:

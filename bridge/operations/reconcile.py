@@ -115,7 +115,7 @@ class Line:
     held: int | None = None
     """Number of delivered records that the destination holds; None if it was not asked."""
     gone: int | None = None
-    untold: int | None = None
+    unknown: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _line(where: RouteEnds, counted: OutcomeCounts, answered: RecordCheck | None
         held=held,
         gone=gone,
         # Records that were delivered after the count may have been asked for too.
-        untold=None if held is None or gone is None else max(0, delivered - held - gone),
+        unknown=None if held is None or gone is None else max(0, delivered - held - gone),
     )
 
 

@@ -14,8 +14,8 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 ROOT = Context()
 """Context without a span: spans of plug-ins are no parents of ours."""
-OUTCOME = "leadbridge.outcome"
-ERROR = "error.type"
+OUTCOME_ATTRIBUTE = "leadbridge.outcome"
+ERROR_ATTRIBUTE = "error.type"
 
 Attributes = dict[str, str | int]
 
@@ -26,7 +26,7 @@ next_ids: ContextVar[tuple[int | None, int | None]] = ContextVar("next_ids", def
 
 
 @contextlib.contextmanager
-def with_ids(trace: int | None, span: int | None = None) -> Iterator[None]:
+def span_ids(trace: int | None, span: int | None = None) -> Iterator[None]:
     """Set the ids of the spans that start inside; a trace's id counts only for a span without a parent."""
     token = next_ids.set((trace, span))
     try:
@@ -45,13 +45,13 @@ def accept_span(event_id: str) -> SpanContext:
     return SpanContext(int(event_id, 16), int(event_id[16:], 16), is_remote=True, trace_flags=sampled)
 
 
-def present(attributes: Mapping[str, str | int | None]) -> Attributes:
+def without_none(attributes: Mapping[str, str | int | None]) -> Attributes:
     """Return the attributes that have a value."""
     return {name: value for name, value in attributes.items() if value is not None}
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
+def fault_guard() -> Iterator[None]:
     """Log an error of tracing instead of raising it: no lead may fail because of its trace."""
     try:
         yield

@@ -180,7 +180,7 @@ async def test_the_crm_is_asked_whether_it_holds_them(place: Place) -> None:
     place.delete(1, 3)
     found = await place.inquire()
     assert (found["state"], found["asked"], found["total"], found["error"]) == ("done", 8, 8, None)
-    columns = ("delivered", "held", "gone", "untold")
+    columns = ("delivered", "held", "gone", "unknown")
     assert [numbers(each, *columns) for each in found["lines"]] == [
         ["acme", "crm", 6, 4, 2, 0],
         ["acme", "log", 2, 0, 0, 2],

@@ -1,12 +1,20 @@
-"""Which troubles are told, when, and in which words."""
+"""Which conditions are reported, when, and in which words."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from bridge.alerts.notifier import CALM_SECONDS, GROWN, Key, Known, Message, Trouble, tell
-from bridge.alerts.rules import REFUSALS_LIMIT, Seen, Spooled, is_elsewhere, troubles, unsure
+from bridge.alerts.notifier import (
+    CALM_SECONDS,
+    GROWN,
+    AlertState,
+    Condition,
+    ConditionKey,
+    Notification,
+    due_notifications,
+)
+from bridge.alerts.rules import REFUSALS_LIMIT, BridgeState, SpoolState, find_conditions, is_elsewhere, unobserved_keys
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
 from bridge.store.statistics import AlertStatistics, Backlog, DeadLetters
@@ -14,84 +22,86 @@ from connectors.base import Quota, Reason
 from tests.building import NOW
 
 REPEAT = 4 * 3600.0
-PAUSED = Trouble(Key("paused", "crm"), "crm: the lane has paused", "it cannot be reached")
+PAUSED = Condition(ConditionKey("paused", "crm"), "crm: the lane has paused", "it cannot be reached")
 
 
-class Teller:
-    """Tells what it is given, and remembers."""
+class NotifierMemory:
+    """Notifier that keeps its states between calls."""
 
     def __init__(self) -> None:
         self.now = NOW
-        self.known: dict[Key, Known] = {}
+        self.known: dict[ConditionKey, AlertState] = {}
 
-    def __call__(self, *found: Trouble, after: float = 0.0, unsure: Sequence[Key] = ()) -> list[str]:
+    def __call__(self, *found: Condition, after: float = 0.0, unobserved: Sequence[ConditionKey] = ()) -> list[str]:
         self.now += after
-        messages, self.known = tell(self.known, found, frozenset(unsure), self.now, repeat=REPEAT, begun_at=NOW - 60.0)
+        messages, self.known = due_notifications(
+            self.known, found, frozenset(unobserved), self.now, repeat=REPEAT, begun_at=NOW - 60.0
+        )
         return [each.text for each in messages]
 
 
 @pytest.fixture
-def teller() -> Teller:
-    return Teller()
+def notify() -> NotifierMemory:
+    return NotifierMemory()
 
 
-def test_a_trouble_is_told_once_and_again_after_a_while(teller: Teller) -> None:
-    assert teller(PAUSED) == ["crm: the lane has paused: it cannot be reached"]
-    assert teller(PAUSED, after=REPEAT - 1) == []
-    assert teller(PAUSED, after=1) == ["still: crm: the lane has paused: it cannot be reached"]
-    assert teller(PAUSED, after=1) == []
+def test_a_condition_is_reported_once_and_again_after_a_while(notify: NotifierMemory) -> None:
+    assert notify(PAUSED) == ["crm: the lane has paused: it cannot be reached"]
+    assert notify(PAUSED, after=REPEAT - 1) == []
+    assert notify(PAUSED, after=1) == ["still: crm: the lane has paused: it cannot be reached"]
+    assert notify(PAUSED, after=1) == []
 
 
-def test_that_it_is_over_is_told_when_it_has_been_gone_for_a_while(teller: Teller) -> None:
-    teller(PAUSED)
-    assert teller(after=10) == []
-    assert teller(after=CALM_SECONDS - 1) == []
-    assert teller(after=1) == ["over: crm: the lane has paused"]
-    assert teller(after=1000) == []
-    assert teller(PAUSED) != []
+def test_that_it_is_over_is_reported_when_it_has_been_gone_for_a_while(notify: NotifierMemory) -> None:
+    notify(PAUSED)
+    assert notify(after=10) == []
+    assert notify(after=CALM_SECONDS - 1) == []
+    assert notify(after=1) == ["over: crm: the lane has paused"]
+    assert notify(after=1000) == []
+    assert notify(PAUSED) != []
 
 
-def test_what_comes_and_goes_is_one_trouble(teller: Teller) -> None:
-    told = teller(PAUSED)
+def test_what_comes_and_goes_is_one_condition(notify: NotifierMemory) -> None:
+    reported = notify(PAUSED)
     for _ in range(20):
-        told += teller(after=CALM_SECONDS / 2) + teller(PAUSED, after=CALM_SECONDS / 2)
-    assert len(told) == 1
+        reported += notify(after=CALM_SECONDS / 2) + notify(PAUSED, after=CALM_SECONDS / 2)
+    assert len(reported) == 1
 
 
-def test_what_passes_in_time_is_not_told_nor_that_it_is_over(teller: Teller) -> None:
-    patient = Trouble(Key("paused", "crm"), "crm", "it fails", patience=120.0)
-    assert teller(patient) + teller(patient, after=119) + teller(after=1) + teller(after=CALM_SECONDS) == []
-    assert teller(patient) == []
-    assert teller(patient, after=120) != []
+def test_what_passes_in_time_is_not_reported_nor_that_it_is_over(notify: NotifierMemory) -> None:
+    patient = Condition(ConditionKey("paused", "crm"), "crm", "it fails", patience=120.0)
+    assert notify(patient) + notify(patient, after=119) + notify(after=1) + notify(after=CALM_SECONDS) == []
+    assert notify(patient) == []
+    assert notify(patient, after=120) != []
 
 
-def test_many_are_told_together_and_again_for_new_ones_only(teller: Teller) -> None:
-    def dead(size: int, news_at: float) -> Trouble:
-        return Trouble(Key("dead", "crm"), "crm: dead letters", f"{size}", size, news_at=news_at)
+def test_many_are_reported_together_and_again_for_new_ones_only(notify: NotifierMemory) -> None:
+    def dead(size: int, news_at: float) -> Condition:
+        return Condition(ConditionKey("dead", "crm"), "crm: dead letters", f"{size}", size, news_at=news_at)
 
-    assert teller(dead(2, NOW)) == ["crm: dead letters: 2"]
-    assert teller(dead(3, NOW + 10), after=60) == []
-    assert teller(dead(2 * GROWN, NOW + 110), after=60) == ["crm: dead letters: 20"]
-    assert teller(dead(21, NOW + 200), after=REPEAT) == ["crm: dead letters: 21"]
-    assert teller(dead(21, NOW + 200), after=REPEAT) == []
-    assert teller() + teller(after=CALM_SECONDS) == ["over: crm: dead letters"]
-
-
-def test_old_dead_letters_are_not_told_by_each_new_process(teller: Teller) -> None:
-    old = Trouble(Key("dead", "crm"), "crm: dead letters", "3", 3, news_at=NOW - 3600)
-    assert teller(old) + teller(old, after=REPEAT) == []
-    assert teller(Trouble(old.key, old.subject, "4", 4, news_at=NOW + 1)) == ["crm: dead letters: 4"]
+    assert notify(dead(2, NOW)) == ["crm: dead letters: 2"]
+    assert notify(dead(3, NOW + 10), after=60) == []
+    assert notify(dead(2 * GROWN, NOW + 110), after=60) == ["crm: dead letters: 20"]
+    assert notify(dead(21, NOW + 200), after=REPEAT) == ["crm: dead letters: 21"]
+    assert notify(dead(21, NOW + 200), after=REPEAT) == []
+    assert notify() + notify(after=CALM_SECONDS) == ["over: crm: dead letters"]
 
 
-def test_what_cannot_be_seen_is_neither_told_again_nor_over(teller: Teller) -> None:
-    teller(PAUSED)
-    assert teller(after=1000, unsure=[PAUSED.key]) == []
-    assert PAUSED.key in teller.known
-    assert teller(after=1) == []
-    assert teller(after=CALM_SECONDS) == ["over: crm: the lane has paused"]
+def test_old_dead_letters_are_not_reported_by_each_new_process(notify: NotifierMemory) -> None:
+    old = Condition(ConditionKey("dead", "crm"), "crm: dead letters", "3", 3, news_at=NOW - 3600)
+    assert notify(old) + notify(old, after=REPEAT) == []
+    assert notify(Condition(old.key, old.subject, "4", 4, news_at=NOW + 1)) == ["crm: dead letters: 4"]
 
 
-def seen(**changes: Any) -> Seen:
+def test_what_cannot_be_seen_is_neither_reported_again_nor_over(notify: NotifierMemory) -> None:
+    notify(PAUSED)
+    assert notify(after=1000, unobserved=[PAUSED.key]) == []
+    assert PAUSED.key in notify.known
+    assert notify(after=1) == []
+    assert notify(after=CALM_SECONDS) == ["over: crm: the lane has paused"]
+
+
+def seen(**changes: Any) -> BridgeState:
     known: dict[str, Any] = {
         "stored": AlertStatistics((), (), 0, None),
         "store_commits": True,
@@ -99,14 +109,14 @@ def seen(**changes: Any) -> Seen:
         "quotas": {},
         "here": frozenset({"crm"}),
     }
-    return Seen(**{**known, **changes})
+    return BridgeState(**{**known, **changes})
 
 
-def texts(sight: Seen) -> list[str]:
-    return [f"{each.subject}: {each.detail}" for each in troubles(sight, NOW, 900.0)]
+def texts(sight: BridgeState) -> list[str]:
+    return [f"{each.subject}: {each.detail}" for each in find_conditions(sight, NOW, 900.0)]
 
 
-def test_nothing_wrong_is_nothing_to_tell() -> None:
+def test_nothing_wrong_is_no_condition() -> None:
     assert texts(seen()) == []
     assert texts(seen(stored=None)) == []
 
@@ -117,14 +127,14 @@ def test_dead_letters_are_grouped_by_destination() -> None:
         DeadLetters("crm", "mapping", 4, NOW - 9),
         DeadLetters("mail", "timeout", 1, NOW),
     ]
-    first, second = troubles(seen(stored=AlertStatistics(dead, (), 0, None)), NOW, 900.0)
+    first, second = find_conditions(seen(stored=AlertStatistics(dead, (), 0, None)), NOW, 900.0)
     assert (first.size, first.news_at) == (7, NOW)
     assert "7 (4 mapping, 3 refused)" in first.detail
     assert "--destination mail" in second.detail
 
 
 def test_unrecognised_events_are_dead_letters_too() -> None:
-    (found,) = troubles(seen(stored=AlertStatistics((), (), 2, NOW)), NOW, 900.0)
+    (found,) = find_conditions(seen(stored=AlertStatistics((), (), 2, NOW)), NOW, 900.0)
     assert (found.size, found.news_at) == (2, NOW)
 
 
@@ -137,14 +147,14 @@ def test_a_lead_that_waits_too_long() -> None:
 
 def test_why_a_lane_has_paused() -> None:
     pause = Pause("lane", Reason.UNAUTHORIZED, "Token of ada@example.com is invalid", NOW + 60)
-    (found,) = troubles(seen(pauses={"crm": pause}), NOW, 900.0)
+    (found,) = find_conditions(seen(pauses={"crm": pause}), NOW, 900.0)
     assert "it refuses the credentials" in found.detail
     assert "ada@" not in found.detail
     assert found.patience == 0.0
 
 
 def test_what_may_mend_itself_gets_some_time() -> None:
-    (found,) = troubles(seen(pauses={"crm": Pause("lane", Reason.SERVER_ERROR, "", NOW + 60)}), NOW, 900.0)
+    (found,) = find_conditions(seen(pauses={"crm": Pause("lane", Reason.SERVER_ERROR, "", NOW + 60)}), NOW, 900.0)
     assert found.patience > 0
 
 
@@ -167,7 +177,7 @@ def test_many_refused_requests_of_a_chatbot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "told"),
+    ("quota", "reported"),
     [
         (Quota("daily", 1000, 101, NOW + 1800), False),
         (Quota("daily", 1000, 100, NOW + 1800), True),
@@ -175,8 +185,8 @@ def test_many_refused_requests_of_a_chatbot() -> None:
         (Quota("10 s", 100, 0, NOW + 10), False),
     ],
 )
-def test_a_quota_that_is_nearly_used(quota: Quota, told: bool) -> None:
-    assert bool(texts(seen(quotas={"crm": [quota]}))) is told
+def test_a_quota_that_is_nearly_used(quota: Quota, reported: bool) -> None:
+    assert bool(texts(seen(quotas={"crm": [quota]}))) is reported
 
 
 def test_the_configuration_and_the_store() -> None:
@@ -189,34 +199,34 @@ MIB = 1024**2
 
 
 def test_the_spool_is_in_use() -> None:
-    (text,) = texts(seen(spools=True, spooled=Spooled(3 * MIB, 256 * MIB)))
+    (text,) = texts(seen(spools=True, spooled=SpoolState(3 * MIB, 256 * MIB)))
     assert text.startswith("the spool is in use: 3.0 MiB of 256.0 MiB wait on this machine")
     assert "nothing is lost until it is full" in text
     # Also where only refused requests wait, which take no room of it.
-    assert len(texts(seen(spools=True, spooled=Spooled(0, 1)))) == 1
+    assert len(texts(seen(spools=True, spooled=SpoolState(0, 1)))) == 1
     assert texts(seen(spools=True)) == []
 
 
 def test_a_spool_that_takes_no_more_is_reported_at_once() -> None:
-    (found,) = troubles(seen(spools=True, spooled=Spooled(MIB, 256 * MIB, "the disk is full")), NOW, 900.0)
+    (found,) = find_conditions(seen(spools=True, spooled=SpoolState(MIB, 256 * MIB, "the disk is full")), NOW, 900.0)
     assert found.subject == "the spool takes no more"
     assert "the disk is full" in found.detail
     assert found.patience == 0
 
 
-def test_a_spool_that_is_nearly_full_is_told_again_at_once(teller: Teller) -> None:
-    def spooled(mib: int) -> Trouble:
-        (found,) = troubles(seen(spools=True, spooled=Spooled(mib * MIB, 100 * MIB)), NOW, 900.0)
+def test_a_spool_that_is_nearly_full_is_reported_again_at_once(notify: NotifierMemory) -> None:
+    def spooled(mib: int) -> Condition:
+        (found,) = find_conditions(seen(spools=True, spooled=SpoolState(mib * MIB, 100 * MIB)), NOW, 900.0)
         return found
 
-    assert teller(spooled(1)) == teller(spooled(1), after=29) == []
-    assert len(teller(spooled(1), after=1)) == 1
-    assert teller(spooled(89), after=60) == []
-    (again,) = teller(spooled(90), after=1)
+    assert notify(spooled(1)) == notify(spooled(1), after=29) == []
+    assert len(notify(spooled(1), after=1)) == 1
+    assert notify(spooled(89), after=60) == []
+    (again,) = notify(spooled(90), after=1)
     assert again.startswith("still: the spool is in use: 90.0 MiB of 100.0 MiB")
     assert "answered 503" in again
-    assert teller(spooled(95), after=1) == []
-    assert teller(after=1) + teller(after=CALM_SECONDS) == ["over: the spool is in use"]
+    assert notify(spooled(95), after=1) == []
+    assert notify(after=1) + notify(after=CALM_SECONDS) == ["over: the spool is in use"]
 
 
 def test_a_store_with_a_spool_before_it_refuses_nobody_yet() -> None:
@@ -229,38 +239,43 @@ def test_a_store_with_a_spool_before_it_refuses_nobody_yet() -> None:
 
 def test_what_was_not_seen() -> None:
     keys = [
-        Key("dead", "crm"),
-        Key("oldest", "crm"),
-        Key("unrecognised"),
-        Key("paused", "crm"),
-        Key("quota", "crm 1 d"),
+        ConditionKey("dead", "crm"),
+        ConditionKey("oldest", "crm"),
+        ConditionKey("unrecognised"),
+        ConditionKey("paused", "crm"),
+        ConditionKey("quota", "crm 1 d"),
     ]
-    assert unsure(keys, seen(stored=None), NOW) == frozenset(keys) - {keys[3]}
-    told = seen(quotas={"crm": [Quota("1 d", 1000, 900, NOW + 1800)]})
-    assert unsure(keys, told, NOW) == frozenset()
-    assert unsure(keys, told, NOW + 1800) == {keys[4]}
+    assert unobserved_keys(keys, seen(stored=None), NOW) == frozenset(keys) - {keys[3]}
+    reported = seen(quotas={"crm": [Quota("1 d", 1000, 900, NOW + 1800)]})
+    assert unobserved_keys(keys, reported, NOW) == frozenset()
+    assert unobserved_keys(keys, reported, NOW + 1800) == {keys[4]}
 
 
 def test_what_is_another_process_to_tell() -> None:
     elsewhere = seen(here=frozenset({"mail"}), whole=False)
-    for key in (Key("dead", "crm"), Key("quota", "crm daily"), Key("paused", "crm"), Key("unrecognised")):
+    for key in (
+        ConditionKey("dead", "crm"),
+        ConditionKey("quota", "crm daily"),
+        ConditionKey("paused", "crm"),
+        ConditionKey("unrecognised"),
+    ):
         assert is_elsewhere(key, elsewhere)
         assert not is_elsewhere(key, seen())
-    assert not is_elsewhere(Key("refused", "crm"), elsewhere)
+    assert not is_elsewhere(ConditionKey("refused", "crm"), elsewhere)
     # Each process has a spool of its own.
-    assert not is_elsewhere(Key("spool"), elsewhere)
+    assert not is_elsewhere(ConditionKey("spool"), elsewhere)
 
 
 def test_a_message_is_good_news_only_when_something_is_over() -> None:
-    messages, known = tell({}, [PAUSED], frozenset(), NOW, repeat=REPEAT, begun_at=NOW)
-    _, known = tell(known, [], frozenset(), NOW, repeat=REPEAT, begun_at=NOW)
-    over, _ = tell(known, [], frozenset(), NOW + CALM_SECONDS, repeat=REPEAT, begun_at=NOW)
+    messages, known = due_notifications({}, [PAUSED], frozenset(), NOW, repeat=REPEAT, begun_at=NOW)
+    _, known = due_notifications(known, [], frozenset(), NOW, repeat=REPEAT, begun_at=NOW)
+    over, _ = due_notifications(known, [], frozenset(), NOW + CALM_SECONDS, repeat=REPEAT, begun_at=NOW)
     assert [each.good for each in (*messages, *over)] == [False, True]
-    assert over == [Message("over: crm: the lane has paused", good=True)]
+    assert over == [Notification("over: crm: the lane has paused", good=True)]
 
 
-def test_a_lane_that_fails_again_and_again_is_told_at_once() -> None:
-    seen = Seen(stored=None, store_commits=True, pauses={}, quotas={}, failing=frozenset({"crm"}))
-    [found] = troubles(seen, NOW, 600.0)
-    assert (found.key, found.patience) == (Key("failing", "crm"), 0.0)
+def test_a_lane_that_fails_again_and_again_is_reported_at_once() -> None:
+    seen = BridgeState(stored=None, store_commits=True, pauses={}, quotas={}, failing=frozenset({"crm"}))
+    [found] = find_conditions(seen, NOW, 600.0)
+    assert (found.key, found.patience) == (ConditionKey("failing", "crm"), 0.0)
     assert "nothing is lost" in found.detail

@@ -18,8 +18,8 @@ from aiohttp.test_utils import TestServer
 from sqlalchemy.engine import make_url
 
 from bridge.admin.desk import Desk
-from bridge.alerts.notifier import CALM_SECONDS, Message
-from bridge.alerts.sending import FIRST_WAIT, KEPT_LIMIT, Outbox, send
+from bridge.alerts.notifier import CALM_SECONDS, Notification
+from bridge.alerts.targets import FIRST_WAIT, KEPT_LIMIT, Outbox, send_notifications
 from bridge.alerts.watch import Watch
 from bridge.app import running
 from bridge.config.model import AlertSettings
@@ -90,7 +90,7 @@ async def target() -> AsyncIterator[Target]:
 
 
 async def sent(url: str, *texts: str) -> str | None:
-    return await asyncio.to_thread(send, url, [Message(each) for each in texts])
+    return await asyncio.to_thread(send_notifications, url, [Notification(each) for each in texts])
 
 
 async def test_messages_go_as_one_notification(target: Target) -> None:
@@ -113,7 +113,7 @@ def logged() -> Iterator[io.StringIO]:
     root.removeHandler(handler)
 
 
-async def test_why_not_is_told_without_the_secret(target: Target, logged: io.StringIO) -> None:
+async def test_a_failure_is_logged_without_the_secret(target: Target, logged: io.StringIO) -> None:
     target.status = 500
     failures = [await sent(target.url, "one"), await sent("nonsense://a-secret-path", "one")]
     assert None not in failures
@@ -126,8 +126,8 @@ async def test_what_could_not_be_sent_is_sent_later_together_and_to_that_target_
     await other.server.start_server()
     outbox, urls = Outbox(), [target.url, other.url]
     target.status = 500
-    await outbox.post(urls, [Message("one")], NOW)
-    await outbox.post(urls, [Message("two")], NOW + 1)
+    await outbox.post(urls, [Notification("one")], NOW)
+    await outbox.post(urls, [Notification("two")], NOW + 1)
     assert (target.lines, other.lines) == (["one"], ["one", "two"])
     target.status = 200
     await outbox.post(urls, [], NOW + FIRST_WAIT)
@@ -138,14 +138,14 @@ async def test_what_could_not_be_sent_is_sent_later_together_and_to_that_target_
 async def test_a_target_that_hangs_holds_up_nothing() -> None:
     free, calls = threading.Event(), []
 
-    def hang(url: str, messages: Sequence[Message]) -> str | None:
+    def hang(url: str, messages: Sequence[Notification]) -> str | None:
         calls.append([each.text for each in messages])
         free.wait(10)
         return None
 
     outbox = Outbox(hang, patience=0.01)
-    await outbox.post(["x://"], [Message("one")], NOW)
-    await outbox.post(["x://"], [Message("two")], NOW + 3600)
+    await outbox.post(["x://"], [Notification("one")], NOW)
+    await outbox.post(["x://"], [Notification("two")], NOW + 3600)
     assert calls == [["one"]]
     free.set()
     while outbox._busy:
@@ -157,13 +157,13 @@ async def test_a_target_that_hangs_holds_up_nothing() -> None:
 async def test_a_target_that_is_gone_for_long_gets_the_newest() -> None:
     calls: list[int] = []
 
-    def refuse(url: str, messages: Sequence[Message]) -> str | None:
+    def refuse(url: str, messages: Sequence[Notification]) -> str | None:
         calls.append(len(messages))
         return "no"
 
     outbox = Outbox(refuse)
     for number in range(KEPT_LIMIT * 2):
-        await outbox.post(["x://"], [Message(str(number))], NOW + number * 3600)
+        await outbox.post(["x://"], [Notification(str(number))], NOW + number * 3600)
     assert max(calls) == KEPT_LIMIT
 
 
@@ -203,7 +203,7 @@ class Place:
     async def look(self, *afters: float) -> None:
         for after in afters or (0.0,):
             self.clock.now += after
-            await self.watch.look()
+            await self.watch.check()
 
 
 @pytest.fixture
@@ -397,7 +397,7 @@ async def test_a_fault_in_one_look_does_not_end_the_watch(alone: Place, target: 
             raise ValueError("a fault")
         looked.set()
 
-    alone.watch.look = look  # type: ignore[method-assign]  # the loop around it is what is tested
+    alone.watch.check = look  # type: ignore[method-assign]  # the loop around it is what is tested
     running = asyncio.create_task(alone.watch.run())
     await asyncio.sleep(0)
     alone.watch.reloaded(0)

@@ -73,7 +73,7 @@ def test_a_connector_that_cannot_ask(leadbridge: Place) -> None:
     leadbridge.receive(lead(), lead(), now=time.time())
     leadbridge.settle("crm", {1: Delivered("17"), 2: Delivered()}, time.time())
     status, (row,) = reconciled(leadbridge, "--online")
-    assert (status, row["held"], row["gone"], row["untold"]) == (0, 0, 0, 2)
+    assert (status, row["held"], row["gone"], row["unknown"]) == (0, 0, 0, 2)
 
 
 @pytest.mark.parametrize("token", [ACCESS_TOKEN, "pat-na1-another-token"])
@@ -96,12 +96,12 @@ async def test_the_crm_is_asked(leadbridge: Place, token: str) -> None:
         result, row = await asyncio.to_thread(work)
     if token == ACCESS_TOKEN:
         assert result.exit_code == 1
-        assert (row["held"], row["gone"], row["untold"]) == (104, 1, 0)
+        assert (row["held"], row["gone"], row["unknown"]) == (104, 1, 0)
         assert "crm: holds 1 of its records no more" in result.stderr
         assert "deliveries 102;" in result.stderr
     else:
         assert result.exit_code == 0
-        assert (row["held"], row["gone"], row["untold"]) == (0, 0, 105)
+        assert (row["held"], row["gone"], row["unknown"]) == (0, 0, 105)
 
 
 async def _a_contact(crm: HubSpotSandbox) -> str:

@@ -83,9 +83,9 @@ def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
     assert (crm.asked, crm.held, crm.gone) == (5, {"acme": 1, "other": 1}, {"acme": 1})
     assert [each.id for each in crm.named] == [2]
     first, second = lines(counted, {"crm": crm})
-    assert first == Line("acme", "crm", 5, delivered=4, waiting=1, held=1, gone=1, untold=2)
+    assert first == Line("acme", "crm", 5, delivered=4, waiting=1, held=1, gone=1, unknown=2)
     # Not asked: it is not configured any more.
-    assert (second.held, second.gone, second.untold) == (None, None, None)
+    assert (second.held, second.gone, second.unknown) == (None, None, None)
     assert missing(counted, {"crm": crm}).gone == 1
 
 
@@ -93,7 +93,7 @@ def test_one_that_is_delivered_meanwhile_makes_no_negative_number() -> None:
     crm = RecordCheck()
     crm.note([record(1), record(2)], {1: True, 2: True})
     (line,) = lines(OutcomeCounts({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})
-    assert line.untold == 0
+    assert line.unknown == 0
 
 
 def test_of_very_many_that_are_gone_the_newest_are_named() -> None:

@@ -1,4 +1,4 @@
-"""Sending of alerts through Apprise, each receiver in its own thread and with a time limit.
+"""Sending of alerts through Apprise, each target in its own thread and with a time limit.
 
 The URLs are secrets, and Apprise's log may repeat them, so that log is discarded. Apprise is imported with the first
 message, because it is large.
@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bridge.alerts.notifier import Message
+from bridge.alerts.notifier import Notification
 
 SEND_SECONDS = 60.0
-"""Seconds to wait for a receiver. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""
+"""Seconds to wait for a target. Apprise's own limits are 4 s to connect and 4 s between two parts of an answer."""
 FIRST_WAIT = 15.0
 LONGEST_WAIT = 900.0
-"""Seconds until a failed receiver is tried again: at first, and at most."""
+"""Seconds until a failed target is tried again: at first, and at most."""
 KEPT_LIMIT = 50
-"""Maximum number of messages that are kept for a failing receiver: the newest ones."""
+"""Maximum number of messages that are kept for a failing target: the newest ones."""
 
 for _name in ("apprise", "urllib3"):
     logging.getLogger(_name).propagate = False
@@ -28,12 +28,12 @@ for _name in ("apprise", "urllib3"):
 
 log = structlog.get_logger()
 
-Send = Callable[[str, Sequence[Message]], str | None]
-"""Sends messages to a receiver: blocking, from any thread. Returns the reason of a failure, or None."""
+Transport = Callable[[str, Sequence[Notification]], str | None]
+"""Sends messages to a target: blocking, from any thread. Returns the reason of a failure, or None."""
 
 
-def send(url: str, messages: Sequence[Message]) -> str | None:
-    """Send messages as one notification to one Apprise URL; see `Send`."""
+def send_notifications(url: str, messages: Sequence[Notification]) -> str | None:
+    """Send messages as one notification to one Apprise URL; see `Transport`."""
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
 
     # Without Apprise's own limit for the call, which would leave threads that the process waits for at its end.
@@ -53,31 +53,31 @@ def send(url: str, messages: Sequence[Message]) -> str | None:
     return None if taken else "it was not taken: see that the address is right, valid, and can be reached from here"
 
 
-def masked(at: int, url: str) -> str:
-    """Return a name of a receiver for logs: its position in the configuration, and its kind."""
+def target_label(at: int, url: str) -> str:
+    """Return a name of a target for logs: its position in the configuration, and its kind."""
     return f"alerts.to[{at}] ({url.partition('://')[0]})"
 
 
 class Outbox:
-    """Unsent messages of each receiver. Lives in the event loop's thread; a crash loses them.
+    """Unsent messages of each target. Lives in the event loop's thread; a crash loses them.
 
     Args:
-        send: Sends messages to a receiver.
-        patience: Seconds to wait for a receiver.
+        send: Sends messages to a target.
+        patience: Seconds to wait for a target.
     """
 
-    def __init__(self, send: Send = send, patience: float = SEND_SECONDS) -> None:
+    def __init__(self, send: Transport = send_notifications, patience: float = SEND_SECONDS) -> None:
         self._send = send
         self._patience = patience
-        self._waiting: dict[str, list[Message]] = {}
+        self._waiting: dict[str, list[Notification]] = {}
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._busy: set[str] = set()
 
-    async def post(self, urls: Sequence[str], messages: Sequence[Message], now: float) -> None:
-        """Send messages to all receivers, also those that failed before, and wait for the slowest.
+    async def post(self, urls: Sequence[str], messages: Sequence[Notification], now: float) -> None:
+        """Send messages to all targets, also those that failed before, and wait for the slowest.
 
-        A receiver that fails keeps its messages, and a later call tries again.
+        A target that fails keeps its messages, and a later call tries again.
         """
         for url in self._waiting.keys() - set(urls):
             del self._waiting[url]
@@ -88,7 +88,7 @@ class Outbox:
             for at, url in enumerate(urls)
             if self._waiting[url] and url not in self._busy and now >= self._not_before.get(url, 0.0)
         ]
-        await asyncio.gather(*(self._post(url, masked(at, url), now) for at, url in due))
+        await asyncio.gather(*(self._post(url, target_label(at, url), now) for at, url in due))
 
     async def _post(self, url: str, name: str, now: float) -> None:
         messages = self._waiting[url]
@@ -107,7 +107,7 @@ class Outbox:
         self._not_before[url] = now + min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
         log.error("alert_not_sent", target=name, messages=len(messages), failure=failure)
 
-    async def _in_thread(self, url: str, messages: Sequence[Message]) -> str | None:
+    async def _in_thread(self, url: str, messages: Sequence[Notification]) -> str | None:
         """Send in a thread that does not delay the end of the process."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[str | None] = loop.create_future()
