@@ -135,7 +135,7 @@ class Receiver:
     def server(self) -> web.Server:
         """Return the HTTP server of a listener; call it inside the running loop."""
         return Server(
-            self.answer,
+            self.answer if self._tracer is None else partial(self._answer_traced, self._tracer),
             listener="webhook",
             logs=True,
             request_factory=self._request,
@@ -150,14 +150,6 @@ class Receiver:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if self._tracer is None:
-            return await self._answer(request)
-        with RequestTrace(self._tracer, request) as trace:
-            response = await self._answer(request)
-            trace.status = response.status
-        return response
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         config = self._config()
         found, addressed = _addressed(request.path, config)
         if not found:
@@ -176,6 +168,12 @@ class Receiver:
             return self._error(503, "unavailable", addressed)
         finally:
             reservation.end()
+
+    async def _answer_traced(self, tracer: Tracer, request: web.BaseRequest) -> web.StreamResponse:
+        with RequestTrace(tracer, request) as trace:
+            response = await self.answer(request)
+            trace.status = response.status
+        return response
 
     async def _read(self, request: web.BaseRequest, config: Config, reservation: "_Reservation") -> bytes:
         """Read the body within the bounds of size, memory and time. Raises SenderError with the result's name."""
