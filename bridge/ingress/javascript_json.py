@@ -1,8 +1,7 @@
 """JSON as JavaScript reads and writes it, byte for byte as `JSON.stringify(JSON.parse(body))` does. Pure.
 
 The sender signs `JSON.stringify(req.body)`. To verify such a signature, this module makes the same bytes as V8 (Node
-20). `parse` reads a body into Python values, `stringify` writes
-any such value, and `json_form` does both.
+20). `parse` reads a body into Python values, `stringify` writes any such value, and `json_form` does both.
 
 The rules are those of ECMA-262, sections "JSON.parse", "SerializeJSONProperty", "QuoteJSONString",
 "OrdinaryOwnPropertyKeys" and "Number::toString"; `tests/ingress/test_javascript_json.py` compares them with Node.
