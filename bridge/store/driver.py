@@ -1,4 +1,4 @@
-"""The interface of an engine beyond SQL: connections, a lock, errors, commits of other processes, upkeep."""
+"""The interface of an engine beyond SQL, and the connection of a thread to it."""
 
 import contextlib
 from collections.abc import Callable, Collection, Sequence
@@ -159,7 +159,10 @@ T = TypeVar("T")
 
 
 class ThreadConnection:
-    """A connection for one thread, opened at its first use.
+    """A connection for one thread, opened at its first use and replaced after any unexpected error.
+
+    A connection may break at any statement, even at the ROLLBACK after a failure, so every unexpected error closes it.
+    The writer, the lease keeper and each reader have one each.
 
     `opened` is called with each new connection, in that thread. An error that it raises counts as the connection's.
     """
