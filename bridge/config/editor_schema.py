@@ -51,6 +51,7 @@ TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "regex_extract": ("{regex_extract: 'order (\\d+)'}", "About order 4711: where is it?"),
     "regex_replace": ("{regex_replace: {pattern: '\\s+', with: ' '}}", "too   many    blanks"),
     "first_name": ("first_name", "Dr. Ada King Lovelace"),
+    "rest_of_name": ("rest_of_name", "Juan Carlos Pérez Gómez"),
     "last_name": ("last_name", "Dr. Ada King Lovelace"),
     "lookup": ("{lookup: {Lead: new, Appointment: meeting-booked}}", "Appointment"),
     "hash": ("hash", "ada@example.com"),

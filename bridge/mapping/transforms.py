@@ -9,7 +9,7 @@ Rules for all transforms:
 - An empty value stays empty. Missing values and whole numbers are used as text.
 - Transforms that change the spelling (`e164`, `email`, `date`, `epoch_ms`) return a value unchanged if they cannot read
   it, so that no lead loses a mistyped value. Transforms that extract a part (`appointment_start`, `regex_extract`,
-  `url_host`, `query_param`, `first_name`, `last_name`, `lookup`) return `""` if the part is missing.
+  `url_host`, `query_param`, `first_name`, `rest_of_name`, `last_name`, `lookup`) return `""` if the part is missing.
 - Arguments come from the author of the configuration and are checked when it is loaded. Values come from strangers, so
   the work that a value can cause is limited.
 """
@@ -18,6 +18,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -27,6 +28,7 @@ import markupsafe
 
 from bridge.mapping.budget import FIELD_TEXT
 from bridge.mapping.pattern import Pattern, PatternError, compile_pattern
+from bridge.mapping.person_name import PersonName, split_name
 from bridge.mapping.transform_api import Parameter, Transform, TransformError, TransformStep, to_json, value_as_text
 from connectors.base import read_appointment_start
 
@@ -294,23 +296,32 @@ def _pattern(transform: str, pattern: str) -> Pattern:
         raise TransformError(f"transform `{transform}`: `pattern` {error}") from None
 
 
-@_register_plain("first_name", "Extracts the first name from a full name.", 30_000, NAME_INPUT)
-def first_name(value: object) -> str:
+@_register("first_name", "Extracts the first name from a full name.", rate=30_000, reads=NAME_INPUT)
+def first_name() -> TransformStep:
     """Return the first name in a full name, or `""` if it has none."""
-    return _name_part(value, "first")
+    return _name_part(attrgetter("first"))
 
 
-@_register_plain("last_name", "Extracts the last name from a full name.", 30_000, NAME_INPUT)
-def last_name(value: object) -> str:
+@_register(
+    "rest_of_name",
+    "Extracts everything but the first name from a full name: with `first_name` it is the whole name.",
+    rate=30_000,
+    reads=NAME_INPUT,
+)
+def rest_of_name() -> TransformStep:
+    """Return the other words of a full name: further names, all surnames, suffix and title."""
+    return _name_part(attrgetter("rest"))
+
+
+@_register("last_name", "Extracts the last name alone from a full name.", rate=30_000, reads=NAME_INPUT)
+def last_name() -> TransformStep:
     """Return the last name in a full name, or `""` if it has none."""
-    return _name_part(value, "last")
+    return _name_part(attrgetter("last"))
 
 
-def _name_part(value: object, part: str) -> str:
-    from nameparser import HumanName  # 30 ms and 2 MB that only those who use it should pay
-
-    text = value_as_text(value)
-    return str(getattr(HumanName(text), part)) if len(text) <= NAME_INPUT else ""
+def _name_part(part: Callable[[PersonName], str]) -> TransformStep:
+    split_name("")  # loads the library now, and not with the first lead
+    return lambda value: part(split_name(value_as_text(value)))
 
 
 @_register(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode, fields_of, serial_number
 from bridge.identity import Identity
-from bridge.mapping.transforms import first_name, last_name
+from bridge.mapping.person_name import split_name
 
 PATH: Final = "/chat/Chatbot/LeadList"
 _IDENTITY: Final = ("Type", "SessionID", "CreateTime", "Email", "PhoneNumber")
@@ -192,7 +192,8 @@ def _document(named: Mapping[str, Any], element: Mapping[str, Any], serial: str)
     document["SerialNumber"] = document["SerialNumber"] or serial
     name = named.get("name")
     if isinstance(name, str) and not (document["FirstName"] or document["LastName"]):
-        document["FirstName"], document["LastName"] = first_name(name), last_name(name)
+        whole = split_name(name)
+        document["FirstName"], document["LastName"] = whole.first, whole.rest
     own = {each.casefold() for each in EVENT_FIELDS}
     return {**document, **{key: value for key, value in element.items() if key.casefold() not in own}}
 

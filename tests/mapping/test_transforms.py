@@ -1,6 +1,7 @@
 """Each transform on the values that leads have, and on those that they should not have."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -40,8 +41,8 @@ def run(name: str, value: Any, *arguments: Any, **named: Any) -> Any:
 
 def test_the_registry_is_the_one_of_the_contract() -> None:
     names = (
-        "trim lower upper title truncate e164 email date epoch_ms regex_extract regex_replace first_name last_name "
-        "lookup hash url_host query_param html_escape bmp json appointment_start"
+        "trim lower upper title truncate e164 email date epoch_ms regex_extract regex_replace first_name rest_of_name "
+        "last_name lookup hash url_host query_param html_escape bmp json appointment_start"
     )
     assert sorted(BUILTIN) == sorted(names.split())
 
@@ -202,3 +203,42 @@ def test_what_is_heavy_is_imported_only_when_it_is_used() -> None:
         "assert not heavy & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("whole", "first", "rest", "last"),
+    [
+        ("Juan Carlos Pérez Gómez", "Juan", "Carlos Pérez Gómez", "Gómez"),
+        ("María de la Cruz y Vega", "María", "de la Cruz y Vega", "de la Cruz y Vega"),
+        ("Ludwig van Beethoven", "Ludwig", "van Beethoven", "van Beethoven"),
+        ("Dr. Ada King Lovelace", "Ada", "King Lovelace, Dr.", "Lovelace"),
+        ("Lovelace, Ada Maria", "Ada", "Maria Lovelace", "Lovelace"),
+        ('Robert "Bob" Smith Jr.', "Robert", '"Bob" Smith Jr.', "Smith"),
+        ("Ann Annable", "Ann", "Annable", "Annable"),
+        ("Mr. Smith", "", "Mr. Smith", "Smith"),
+        ("Ada", "Ada", "", ""),
+        ("王小明", "小明", "王", "王"),
+        ("王 小明", "小明", "王", "王"),
+        ("欧阳娜娜", "娜娜", "欧阳", "欧阳"),
+        ("諸葛亮", "亮", "諸葛", "諸葛"),
+        ("王小明先生", "小明", "王先生", "王"),
+        ("田中太郎", "", "田中太郎", "田中太郎"),
+        ("김민수", "민수", "김", "김"),
+        ("D" * 1000, "", "D" * 1000, ""),
+    ],
+)
+def test_a_full_name_is_split(whole: str, first: str, rest: str, last: str) -> None:
+    found = tuple(run(name, whole) for name in ("first_name", "rest_of_name", "last_name"))
+    assert found == (first, rest, last)
+
+
+_NAME_WORDS = (
+    'Juan Pérez de la van der Dr. Mr Jr. III "Bob" (Jack) y Smith, Anne-Marie J. 王 小明 欧阳娜娜 김민수 Ph.D. née '
+    "Sir Ann AnnAnn St. bin O'Neil"
+)
+
+
+@given(whole=st.lists(st.sampled_from(_NAME_WORDS.split()), max_size=7).map(" ".join) | st.text(max_size=20))
+def test_first_name_and_rest_of_name_are_always_the_whole_name(whole: str) -> None:
+    parts = run("first_name", whole) + run("rest_of_name", whole)
+    assert sorted(re.sub(r"[\s,]", "", parts)) == sorted(re.sub(r"[\s,]", "", whole))
