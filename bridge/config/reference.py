@@ -22,6 +22,8 @@ from bridge.mapping.transform_api import REQUIRED
 from bridge.mapping.transforms import BUILTIN
 
 _TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
+_WIDTH: Final = 40
+"""Maximum number of characters of an example."""
 _HEAD: Final = ("key", "meaning", "default", "example")
 
 
@@ -122,7 +124,7 @@ def _transform(name: str) -> list[str]:
 
 def _shortened(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return _code(text if len(text) <= 40 else f'{text[:32]}…"')  # noqa: PLR2004 - the width of a column
+    return _code(text if len(text) <= _WIDTH else f'{text[: _WIDTH - 8]}…"')
 
 
 def table(head: tuple[str, ...], rows: Iterable[list[str]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ properties.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -98,7 +99,7 @@ def answer_outcome(answer: Answer, problem: HubSpotProblem, now: float) -> Retry
     outcome = classify(answer.status, answer.headers, now, problem.words)
     if isinstance(outcome, Delivered):
         return Retry(Reason.BAD_ANSWER, f"it answered {answer.status} with an error", status=answer.status)
-    if answer.status == 400:  # noqa: PLR2004 - the numbers are those of HubSpot's table of errors
+    if answer.status == HTTPStatus.BAD_REQUEST:
         for pattern, why in _MISCONFIGURED:
             if pattern.search(problem.words):
                 detail = f'it answered 400: {why} ("{problem.words}")'

@@ -5,6 +5,7 @@ Sources: HubSpot's guides to the properties API and to private apps.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from http import HTTPStatus
 from typing import Any
 
 from connectors.base import Blame, Finding, MappedField, MappedRoute, Rejected, Retry, Severity
@@ -88,7 +89,7 @@ class Probe:
         what = f"the properties of {name} cannot be read: {outcome.detail}"
         if outcome.status in (401, 403):
             return Finding(Severity.ERROR, f"{what}; correct it, or add the scopes to it", setting=(self._setting,))
-        if isinstance(outcome, Rejected) or outcome.status == 404:  # noqa: PLR2004 - an object, or a version, that is unknown
+        if isinstance(outcome, Rejected) or outcome.status == HTTPStatus.NOT_FOUND:
             return Finding(Severity.ERROR, f"{what}; correct object or api_version", setting=("api_version",))
         severity = Severity.ERROR if outcome.blame is Blame.DESTINATION and outcome.status is None else Severity.WARNING
         return Finding(severity, f"{what}; ask again later")
