@@ -105,7 +105,7 @@ def causes(connection: Connection) -> Sequence[schemas.Cause]:
     """Show the dead letters by cause."""
     return [
         schemas.Cause(destination=each.destination, reason=each.reason, count=each.count)
-        for each in statistics.causes(connection)
+        for each in statistics.dead_letter_causes(connection)
     ]
 
 

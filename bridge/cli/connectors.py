@@ -61,7 +61,7 @@ PluginsOption = Annotated[
 
 
 @app.callback()
-def options() -> None:
+def group() -> None:
     """See the installed connectors and their settings; begin one of your own."""
 
 

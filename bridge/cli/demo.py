@@ -62,7 +62,7 @@ def _tell(sent: Sent) -> None:
 
 def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
     """Show the results; return True if all are as expected."""
-    deliveries = demo_story.deliveries(stage.config)
+    deliveries = demo_story.story_deliveries(stage.config)
     rows = [
         {"id": each.id, "destination": each.destination, "state": each.state.value, "tries": each.attempts}
         for each in deliveries

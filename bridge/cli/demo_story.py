@@ -176,7 +176,7 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
     return sent
 
 
-def deliveries(config: Config) -> list[queries.DeliveryRow]:
+def story_deliveries(config: Config) -> list[queries.DeliveryRow]:
     """Read the deliveries from the store, oldest first."""
     with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
         return queries.delivery_page(connection, queries.PageRequest())[::-1]
@@ -213,7 +213,7 @@ async def _until_delivered(stage: Stage) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             while any(  # noqa: ASYNC110 - the store is looked at from outside, as a person would
-                each.state is not DeliveryState.DELIVERED for each in deliveries(stage.config)
+                each.state is not DeliveryState.DELIVERED for each in story_deliveries(stage.config)
             ):
                 await asyncio.sleep(0.05)
 

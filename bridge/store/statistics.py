@@ -98,7 +98,7 @@ def day(connection: Connection, now: float) -> Day:
     return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
 
 
-def causes(connection: Connection) -> list[DeadLetterCause]:
+def dead_letter_causes(connection: Connection) -> list[DeadLetterCause]:
     """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
     query = (
         select(deliveries.c.destination, deliveries.c.reason, func.count().label("dead"))

@@ -201,7 +201,7 @@ async def test_the_hours_are_counted(desk: Desk) -> None:
     assert sum(day.accepted) == 8
     assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 11}
     assert day.complete
-    assert await desk.ask(statistics.causes) == [statistics.DeadLetterCause("crm", "mapping", 3)]
+    assert await desk.ask(statistics.dead_letter_causes) == [statistics.DeadLetterCause("crm", "mapping", 3)]
 
 
 async def test_a_run_touches_what_was_counted_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
