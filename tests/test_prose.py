@@ -15,9 +15,6 @@ BANNED = re.compile(r"\b(mend(s|ed)?|told|whoever|spoilt|untold|as ever|comes ag
 SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*(?:- |\* |\w+:\s)")
 
 LEFT = {
-    "bridge/admin": 14,
-    "bridge/cli": 6,
-    "bridge/operations": 3,
     "bridge/store": 1,
     "connectors/http": 2,
     "connectors/testing": 4,

@@ -1,1 +1,1 @@
-"""The admin listener: health, readiness and metrics."""
+"""The admin listener: health, metrics, the API and the dashboard."""

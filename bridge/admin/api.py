@@ -1,4 +1,4 @@
-"""The API's endpoints that only look, and the list of all endpoints."""
+"""Endpoints of the API that read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,9 +7,9 @@ from functools import partial
 
 import orjson
 
-from bridge.admin import configuration, request_schemas, schemas, views
+from bridge.admin import configuration, presentation, request_schemas, schemas
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.authentication import Caller, RefusedError, Role
+from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.desk import Desk, Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.searches import Searches
@@ -22,8 +22,8 @@ from bridge.store.queries import PageRequest
 from bridge.store.search import DeliveryFilter, EventFilter
 
 
-class Api:
-    """Looks; any number of calls in parallel.
+class ReadEndpoints:
+    """Endpoints that read; any number of calls in parallel.
 
     `config` returns the configuration in use, `files` its files.
     """
@@ -47,31 +47,38 @@ class Api:
         self._searches = Searches(audit, clock)
 
     def endpoints(self) -> list[Endpoint]:
-        """Give the endpoints that look."""
+        """Return the endpoints."""
         return [
-            Endpoint("GET", "/api/overview", "How it goes.", request_schemas.Nothing, schemas.Overview, self._overview),
+            Endpoint(
+                "GET",
+                "/api/overview",
+                "Counts of the last hours, of waiting deliveries and of dead letters.",
+                request_schemas.EmptyRequest,
+                schemas.OverviewSchema,
+                self._overview,
+            ),
             Endpoint(
                 "GET",
                 "/api/events",
                 "Events, newest first.",
-                request_schemas.EventsGiven,
-                schemas.EventPage,
+                request_schemas.EventListRequest,
+                schemas.EventPageSchema,
                 self._events,
             ),
             Endpoint(
                 "POST",
                 "/api/events/search",
                 "Events of a person, newest first.",
-                request_schemas.SearchGiven,
-                schemas.EventPage,
+                request_schemas.SearchRequest,
+                schemas.EventPageSchema,
                 self._search,
             ),
             Endpoint(
                 "GET",
                 "/api/events/{id}",
-                "An event, what it holds, and its deliveries.",
-                request_schemas.EventGiven,
-                schemas.EventStory,
+                "An event with its payload and its deliveries.",
+                request_schemas.EventRequest,
+                schemas.EventDetailsSchema,
                 self._event,
                 failures=(404,),
             ),
@@ -79,182 +86,195 @@ class Api:
                 "GET",
                 "/api/deliveries",
                 "Deliveries, newest first.",
-                request_schemas.DeliveriesGiven,
-                schemas.DeliveryPage,
+                request_schemas.DeliveryListRequest,
+                schemas.DeliveryPageSchema,
                 self._deliveries,
             ),
             Endpoint(
                 "GET",
                 "/api/deliveries/{id}",
-                "All about a delivery, with its attempts.",
-                request_schemas.DeliveryGiven,
-                schemas.DeliveryStory,
+                "A delivery with its attempts.",
+                request_schemas.DeliveryRequest,
+                schemas.DeliveryDetailsSchema,
                 self._delivery,
                 failures=(404,),
             ),
             Endpoint(
                 "GET",
                 "/api/lanes",
-                "How each destination does.",
-                request_schemas.LanesGiven,
-                schemas.LaneList,
+                "State of each destination.",
+                request_schemas.LaneListRequest,
+                schemas.LaneListSchema,
                 self._lane_list,
             ),
             Endpoint(
                 "GET",
                 "/api/quarantine",
-                "Requests whose signature did not hold.",
-                request_schemas.QuarantineGiven,
-                schemas.QuarantinePage,
+                "Requests with a bad signature.",
+                request_schemas.QuarantineListRequest,
+                schemas.QuarantinePageSchema,
                 self._quarantine,
             ),
             Endpoint(
-                "GET", "/api/chatbots", "The chatbots.", request_schemas.Nothing, schemas.ChatbotList, self._chatbots
+                "GET",
+                "/api/chatbots",
+                "The chatbots.",
+                request_schemas.EmptyRequest,
+                schemas.ChatbotListSchema,
+                self._chatbots,
             ),
             Endpoint(
                 "GET",
                 "/api/destinations",
                 "The destinations.",
-                request_schemas.Nothing,
-                schemas.DestinationList,
+                request_schemas.EmptyRequest,
+                schemas.DestinationListSchema,
                 self._destinations,
             ),
             Endpoint(
                 "GET",
                 "/api/configuration",
-                "The configuration in use, and what is wrong with the one on disk.",
-                request_schemas.Nothing,
-                schemas.ConfigurationShape,
+                "The configuration in use, and the problems of the files on disk.",
+                request_schemas.EmptyRequest,
+                schemas.ConfigurationSchema,
                 self._configuration,
             ),
             Endpoint(
                 "GET",
                 "/api/audit",
-                "Who has done what, newest first.",
-                request_schemas.AuditGiven,
-                schemas.AuditPage,
+                "Entries of the audit log, newest first.",
+                request_schemas.AuditListRequest,
+                schemas.AuditPageSchema,
                 self._audit_page,
                 Role.OPERATOR,
             ),
         ]
 
-    # -- what pages show too
+    # -- queries that pages use too
 
-    def overview_shown(self, audience: Audience) -> Query[schemas.Overview]:
-        """Count what the last hours have brought, and what waits."""
-        return partial(views.overview, quotas=self._quotas(), now=self._clock(), audience=audience)
+    def overview_shown(self, audience: Audience) -> Query[schemas.OverviewSchema]:
+        """Return the query of the overview."""
+        return partial(presentation.show_overview, quotas=self._quotas(), now=self._clock(), audience=audience)
 
-    def events_shown(self, asked: request_schemas.EventsGiven) -> Query[schemas.EventPage]:
-        """Find a page of events."""
-        return partial(views.events, wanted=[_events_wanted(asked)])
+    def events_shown(self, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
+        """Return the query of a page of events."""
+        return partial(presentation.show_events, filters=[_events_wanted(request)])
 
-    async def person_shown(self, caller: Caller, *asked: request_schemas.SearchGiven) -> Query[schemas.EventPage]:
-        """Find the events of a person: by the first of what is asked that finds some."""
-        await self._searches.begin(caller, asked)
+    async def person_shown(
+        self, caller: Caller, *request: request_schemas.SearchRequest
+    ) -> Query[schemas.EventPageSchema]:
+        """Return the query of a person's events, which uses the first of the requests that finds any."""
+        await self._searches.begin(caller, request)
         wanted = [
             replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
-            for each in asked
+            for each in request
         ]
-        return partial(views.events, wanted=wanted, identity_key=self.config().store.identity_key)
+        return partial(presentation.show_events, filters=wanted, identity_key=self.config().store.identity_key)
 
-    def deliveries_shown(self, asked: request_schemas.DeliveriesGiven) -> Query[schemas.DeliveryPage]:
-        """Find a page of deliveries."""
+    def deliveries_shown(self, request: request_schemas.DeliveryListRequest) -> Query[schemas.DeliveryPageSchema]:
+        """Return the query of a page of deliveries."""
         wanted = DeliveryFilter(
-            asked.chatbot,
-            asked.destination,
-            asked.state,
-            asked.reason.value if asked.reason else None,
-            _seconds(asked.since),
-            _seconds(asked.until),
-            asked.before,
-            asked.limit,
+            request.chatbot,
+            request.destination,
+            request.state,
+            request.reason.value if request.reason else None,
+            _seconds(request.since),
+            _seconds(request.until),
+            request.before,
+            request.limit,
         )
-        return partial(views.deliveries, wanted=wanted, configured=self.config().destinations)
+        return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 
-    def quarantine_shown(self, asked: request_schemas.QuarantineGiven) -> Query[schemas.QuarantinePage]:
-        """Find a page of refused requests."""
-        return partial(views.quarantine, page=PageRequest(asked.chatbot, before=asked.before, limit=asked.limit))
+    def quarantine_shown(self, request: request_schemas.QuarantineListRequest) -> Query[schemas.QuarantinePageSchema]:
+        """Return the query of a page of refused requests."""
+        return partial(
+            presentation.show_quarantine, page=PageRequest(request.chatbot, before=request.before, limit=request.limit)
+        )
 
-    def audit_shown(self, asked: request_schemas.AuditGiven) -> Query[schemas.AuditPage]:
-        """Find a page of the audit log."""
-        return partial(views.audit, action=asked.action, before=asked.before, limit=asked.limit)
+    def audit_shown(self, request: request_schemas.AuditListRequest) -> Query[schemas.AuditPageSchema]:
+        """Return the query of a page of the audit log."""
+        return partial(presentation.show_audit_log, action=request.action, before=request.before, limit=request.limit)
 
-    def configuration_shown(self) -> Query[schemas.ConfigurationShape]:
-        """Show the configuration in use, and check the one on disk."""
+    def configuration_shown(self) -> Query[schemas.ConfigurationSchema]:
+        """Return the query of the configuration in use, which checks the files on disk too."""
         config, files = self.config(), self.files()
-        return lambda _: configuration.configuration_shape(config, configuration.problems(files))
+        return lambda _: configuration.configuration_schema(config, configuration.problem_list(files))
 
-    # -- what only programs are shown
+    # -- endpoints
 
-    async def _overview(self, caller: Caller, _: request_schemas.Nothing) -> bytes:
+    async def _overview(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.overview_shown(audience(caller)))
 
-    async def _events(self, _: Caller, asked: request_schemas.EventsGiven) -> bytes:
-        return await self.desk.json(self.events_shown(asked))
+    async def _events(self, _: Caller, request: request_schemas.EventListRequest) -> bytes:
+        return await self.desk.json(self.events_shown(request))
 
-    async def _search(self, caller: Caller, asked: request_schemas.SearchGiven) -> bytes:
-        return await self.desk.json(await self.person_shown(caller, asked))
+    async def _search(self, caller: Caller, request: request_schemas.SearchRequest) -> bytes:
+        return await self.desk.json(await self.person_shown(caller, request))
 
-    async def _event(self, caller: Caller, asked: request_schemas.EventGiven) -> bytes:
-        _may_reveal(caller, reveal=asked.reveal)
+    async def _event(self, caller: Caller, request: request_schemas.EventRequest) -> bytes:
+        _may_reveal(caller, reveal=request.reveal)
         configured = self.config().destinations
-        work = partial(views.event, beginning=asked.id, configured=configured, reveal=asked.reveal)
-        made = await self.desk.json(work)
-        if asked.reveal:
+        query = partial(presentation.show_event, beginning=request.id, configured=configured, reveal=request.reveal)
+        made = await self.desk.json(query)
+        if request.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
 
-    async def _deliveries(self, _: Caller, asked: request_schemas.DeliveriesGiven) -> bytes:
-        return await self.desk.json(self.deliveries_shown(asked))
+    async def _deliveries(self, _: Caller, request: request_schemas.DeliveryListRequest) -> bytes:
+        return await self.desk.json(self.deliveries_shown(request))
 
-    async def _delivery(self, caller: Caller, asked: request_schemas.DeliveryGiven) -> bytes:
-        _may_reveal(caller, reveal=asked.reveal)
-        shown = audience(caller, reveal=asked.reveal)
+    async def _delivery(self, caller: Caller, request: request_schemas.DeliveryRequest) -> bytes:
+        _may_reveal(caller, reveal=request.reveal)
+        shown = audience(caller, reveal=request.reveal)
         configured = self.config().destinations
-        work = partial(views.delivery, number=asked.id, audience=shown, configured=configured)
-        made = await self.desk.json(work)
-        if asked.reveal:
-            await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(asked.id))
+        query = partial(presentation.show_delivery, delivery=request.id, audience=shown, configured=configured)
+        made = await self.desk.json(query)
+        if request.reveal:
+            await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(request.id))
         return made
 
-    async def _lane_list(self, caller: Caller, asked: request_schemas.LanesGiven) -> bytes:
-        _may_reveal(caller, reveal=asked.reveal)
-        if asked.reveal:
+    async def _lane_list(self, caller: Caller, request: request_schemas.LaneListRequest) -> bytes:
+        _may_reveal(caller, reveal=request.reveal)
+        if request.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
-        shown = audience(caller, reveal=asked.reveal)
-        return await self.desk.json(partial(views.lanes, quotas=self._quotas(), now=self._clock(), audience=shown))
+        shown = audience(caller, reveal=request.reveal)
+        return await self.desk.json(
+            partial(
+                presentation.show_lanes, config=self.config(), quotas=self._quotas(), now=self._clock(), audience=shown
+            )
+        )
 
-    async def _quarantine(self, _: Caller, asked: request_schemas.QuarantineGiven) -> bytes:
-        return await self.desk.json(self.quarantine_shown(asked))
+    async def _quarantine(self, _: Caller, request: request_schemas.QuarantineListRequest) -> bytes:
+        return await self.desk.json(self.quarantine_shown(request))
 
-    async def _audit_page(self, _: Caller, asked: request_schemas.AuditGiven) -> bytes:
-        return await self.desk.json(self.audit_shown(asked))
+    async def _audit_page(self, _: Caller, request: request_schemas.AuditListRequest) -> bytes:
+        return await self.desk.json(self.audit_shown(request))
 
-    async def _chatbots(self, _: Caller, __: request_schemas.Nothing) -> bytes:
-        return await self.desk.json(lambda _: configuration.chatbots(self.config()))
+    async def _chatbots(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
+        return await self.desk.json(lambda _: configuration.chatbot_list(self.config()))
 
-    async def _destinations(self, _: Caller, __: request_schemas.Nothing) -> bytes:
-        return await self.desk.json(lambda _: configuration.destinations(self.config()))
+    async def _destinations(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
+        return await self.desk.json(lambda _: configuration.destination_list(self.config()))
 
-    async def _configuration(self, _: Caller, __: request_schemas.Nothing) -> bytes:
+    async def _configuration(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.configuration_shown())
 
-    def _quotas(self) -> views.Quotas:
-        """Give what is left of them, as far as this process knows, for every destination of the configuration."""
+    def _quotas(self) -> presentation.Quotas:
+        """Return the quotas of each configured destination, as far as this process knows them."""
         worked = self._lanes.destinations
         return {
             name: list(worked[name].connector.quotas()) if name in worked else [] for name in self.config().destinations
         }
 
 
-def _events_wanted(asked: request_schemas.EventsGiven) -> EventFilter:
+def _events_wanted(request: request_schemas.EventListRequest) -> EventFilter:
     return EventFilter(
-        asked.chatbot,
-        asked.state,
-        since=_seconds(asked.since),
-        until=_seconds(asked.until),
-        before=asked.before,
-        limit=asked.limit,
+        request.chatbot,
+        request.state,
+        since=_seconds(request.since),
+        until=_seconds(request.until),
+        before=request.before,
+        limit=request.limit,
     )
 
 
@@ -265,7 +285,7 @@ def audience(caller: Caller, *, reveal: bool = False) -> Audience:
 
 def _may_reveal(caller: Caller, *, reveal: bool) -> None:
     if reveal and not caller.may(Role.OPERATOR):
-        raise RefusedError(403, "personal data is shown to operators only: use server.admin_token")
+        raise RequestRefusedError(403, "only operators see personal data: use server.admin_token")
 
 
 def _seconds(moment: datetime | None) -> float | None:

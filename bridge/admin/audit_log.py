@@ -27,11 +27,7 @@ class AuditLog:
 
         If `operation` raises, nothing is changed and no entry is kept.
         """
-
-        def run(connection: Connection) -> ActionResult:
-            return operation(connection)
-
-        result = await self._desk.change(run)
+        result = await self._desk.change(operation)
         for entry in result.entries:
             log.info("audit", **entry.line())
         return result

@@ -1,11 +1,11 @@
-"""Who asks on the admin listener, and what they may do: tokens, sessions, and the bound on guessing.
+"""Authentication on the admin listener: tokens, sessions, roles, and a limit on guesses.
 
-A program shows a token with each request; a person shows it once and gets a session, which lives in this process and
-ends with it, after `SESSION_SECONDS`, at the logout, or when the token in the configuration changes.
+A program sends a token with each request. A person logs in with a token once and gets a session. The session lives in
+this process and ends with it, after `SESSION_SECONDS`, at the logout, or when the token in the configuration changes.
 
-Where there is no token the listener is bound to loopback, and everybody who reaches it is an operator. A browser on
-the same machine reaches it too, with any page that it shows. So the request must be addressed to loopback (a page of
-another name that was pointed there is not), and nothing is changed for a page of another origin. A proxy in front of it
+Without a token the listener is bound to loopback, and everybody who reaches it is an operator. A browser on the same
+machine reaches it too, on behalf of any page that it shows. So the request must be addressed to loopback, which
+excludes a foreign name that resolves to it, and a page of another origin cannot change anything. A proxy in front
 would let strangers in, so a request with a proxy's headers is refused.
 """
 
@@ -30,7 +30,7 @@ CSRF_FIELD = "csrf"
 SESSION_SECONDS = 12 * 3600.0
 SESSIONS_LIMIT = 1_000
 FAILURES_LIMIT = 10
-"""So many wrong tokens of one address in `FAILURES_SECONDS`, and none of it is looked at for a while."""
+"""Number of wrong tokens of one address in `FAILURES_SECONDS` after which its tokens are not checked for a while."""
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,18 +58,18 @@ FORWARDED = frozenset(
 )
 """Headers that proxies and tunnels add, besides `X-Forwarded-*` and `CF-*`."""
 REFUSED_TOKEN = web.RequestKey("refused_token", bool)
-"""Set where a request showed a token that was refused."""
+"""True if the request had a token that was refused."""
 
 
 class Role(StrEnum):
-    """What somebody may do: an operator everything, a viewer may look, with personal data masked."""
+    """Role of a user: an operator may do everything; a viewer may only look, with personal data masked."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
 
 
-class RefusedError(Exception):
-    """The request is not answered; the message is for who sent it."""
+class RequestRefusedError(Exception):
+    """The request is refused; the message is for its sender."""
 
     def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -78,33 +78,33 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Session:
+class LoginSession:
     """A person who has logged in."""
 
     key: str
-    """What the cookie holds."""
+    """Value of the cookie."""
     role: Role
     csrf: str
-    """What a form must bring along: another site can send a request with the cookie, but cannot read this."""
+    """Value that a form must contain. Another site can send a request with the cookie, but cannot read this."""
     proof: bytes
-    """Digest of the token that was shown."""
+    """Digest of the token of the login."""
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks."""
+    """The sender of a request."""
 
     role: Role
     address: str
-    session: Session | None = field(default=None, repr=False)
+    session: LoginSession | None = field(default=None, repr=False)
 
     def may(self, role: Role) -> bool:
-        """Tell whether the caller may do what is for a role."""
+        """Return True if the caller has the rights of a role."""
         return self.role is Role.OPERATOR or role is Role.VIEWER
 
     def who(self) -> Who:
-        """Tell who it is for the audit log."""
+        """Return the acting person for the audit log."""
         if self.session is None:
             return Who(self.role.value, Means.TOKEN, None, self.address)
         if not self.session.key:
@@ -114,22 +114,22 @@ class Caller:
 
 
 CALLER = web.RequestKey("caller", Caller)
-"""Holds the caller of a request, once known."""
+"""Caller of a request, once it is known."""
 
 
 class Gate:
-    """Tells who asks. `server` gives the tokens in use, `clock` seconds since the epoch. Lives in the loop's thread."""
+    """Identifies callers. `server` returns the settings in use, `clock` the time. Lives in the loop's thread."""
 
     def __init__(self, server: Callable[[], ServerSettings], clock: Callable[[], float]) -> None:
         self._server = server
         self._clock = clock
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[str, LoginSession] = OrderedDict()
         self._failures = _Failures()
-        self._anybody = Session("", Role.OPERATOR, secrets.token_urlsafe(32), b"", 0.0)
-        """Stands for a session where no token is asked for, so that forms are guarded all the same."""
+        self._anybody = LoginSession("", Role.OPERATOR, secrets.token_urlsafe(32), b"", 0.0)
+        """Session of everybody if no token is configured, so that forms are protected all the same."""
 
     def caller(self, request: web.Request) -> Caller | None:
-        """Say who asks; None for somebody who shows neither a token nor a session. Raises RefusedError."""
+        """Return the caller; None without a token and a session. Raises RequestRefusedError."""
         caller = self._caller(request)
         if caller is not None:
             request[CALLER] = caller
@@ -138,25 +138,25 @@ class Gate:
         return caller
 
     def known(self, request: web.Request) -> Caller:
-        """Say who asks. Raises RefusedError for somebody who shows nothing too."""
+        """Return the caller. Raises RequestRefusedError, also without a token and a session."""
         caller = self.caller(request)
         if caller is None:
-            raise RefusedError(401, "send Authorization: Bearer <server.admin_token>")
+            raise RequestRefusedError(401, "send Authorization: Bearer <server.admin_token>")
         return caller
 
     def check_form(self, caller: Caller, shown: str | None) -> None:
-        """Make sure that a change that a browser asks for was meant. Raises RefusedError.
+        """Check that a form comes from the dashboard and not from another site. Raises RequestRefusedError.
 
-        A caller with a token of its own is no browser that follows another site's wish.
+        A caller with a token needs no check: another site does not know the token.
         """
         if caller.session and not _equal(caller.session.csrf, shown or ""):
-            raise RefusedError(403, "the form is out of date: go back, reload the page, and send it again")
+            raise RequestRefusedError(403, "the form is out of date: go back, reload the page, and send it again")
 
-    def login(self, token: str, request: web.Request) -> Session:
-        """Begin a session for a token. Raises RefusedError."""
+    def login(self, token: str, request: web.Request) -> LoginSession:
+        """Begin a session for a token. Raises RequestRefusedError."""
         role = self._role(token, request)
         now = self._clock()
-        session = Session(
+        session = LoginSession(
             secrets.token_urlsafe(32), role, secrets.token_urlsafe(32), _digest(token), now + SESSION_SECONDS
         )
         self._sessions[session.key] = session
@@ -164,12 +164,12 @@ class Gate:
             self._sessions.popitem(last=False)
         return session
 
-    def logout(self, session: Session) -> None:
+    def logout(self, session: LoginSession) -> None:
         """End a session."""
         self._sessions.pop(session.key, None)
 
     def asks_for_token(self) -> bool:
-        """Whether somebody must show a token at all."""
+        """Return True if a token is configured."""
         return bool(self._tokens())
 
     def _caller(self, request: web.Request) -> Caller | None:
@@ -188,19 +188,19 @@ class Gate:
         address, now = request.remote or "", self._clock()
         request[REFUSED_TOKEN] = True
         if wait := self._failures.wait(address, now):
-            raise RefusedError(429, "too many wrong tokens from this address; try again later", int(wait) + 1)
+            raise RequestRefusedError(429, "too many wrong tokens from this address; try again later", int(wait) + 1)
         found = None
         for role, known in self._tokens().items():
-            # All are compared, so that the time tells nothing.
+            # All are compared, so that the time reveals nothing.
             if _equal(known, token):
                 found = role
         if found is None:
             self._failures.add(address, now)
-            raise RefusedError(401, "wrong token; it is server.admin_token or server.viewer_token")
+            raise RequestRefusedError(401, "wrong token; it is server.admin_token or server.viewer_token")
         request[REFUSED_TOKEN] = False
         return found
 
-    def _session(self, key: str) -> Session | None:
+    def _session(self, key: str) -> LoginSession | None:
         session = self._sessions.get(key)
         if session is None:
             return None
@@ -217,13 +217,13 @@ class Gate:
 
 
 class _Failures:
-    """The wrong tokens of the last minute, by address."""
+    """Wrong tokens of the last minute, by address."""
 
     def __init__(self) -> None:
         self._at: OrderedDict[str, list[float]] = OrderedDict()
 
     def wait(self, address: str, now: float) -> float:
-        """Give the seconds until a token of the address is looked at again; 0 for at once."""
+        """Return the seconds until a token of the address is checked again; 0 for now."""
         recent = [at for at in self._at.get(address, ()) if now - at < FAILURES_SECONDS]
         return recent[-FAILURES_LIMIT] + FAILURES_SECONDS - now if len(recent) >= FAILURES_LIMIT else 0.0
 
@@ -234,23 +234,23 @@ class _Failures:
 
 
 def _check_origin(request: web.Request) -> None:
-    """Refuse a change that a page of another origin asks for: browsers say so (RFC 6454 section 7)."""
+    """Refuse a change on behalf of a page of another origin, which browsers name (RFC 6454 section 7)."""
     origin = request.headers.get("Origin")
     if origin is None:
         return
     asked = {request.host, request.headers.get("X-Forwarded-Host", request.host)}
     if _parts(origin)[0] not in asked:
-        raise RefusedError(403, "this change was asked for by a page of another origin")
+        raise RequestRefusedError(403, "a page of another origin sent this change: use the dashboard's own pages")
 
 
 def _check_forwarded(request: web.Request) -> None:
     for name in request.headers:
         known = name.lower()
         if known in FORWARDED or known.startswith(("x-forwarded", "cf-")):
-            raise RefusedError(
+            raise RequestRefusedError(
                 403,
                 f"this request came through a proxy (it has the header {known}), and without server.admin_token "
-                "everybody behind a proxy would be an operator: set server.admin_token, or ask without the proxy",
+                "everybody behind a proxy would be an operator: set server.admin_token, or send it without the proxy",
             )
 
 
@@ -261,11 +261,13 @@ def _check_loopback(request: web.Request, configured: str) -> None:
     except ValueError:
         local = host in {"localhost", configured.lower()}
     if not local:
-        raise RefusedError(403, "without server.admin_token the admin listener answers to loopback addresses only")
+        raise RequestRefusedError(
+            403, "without server.admin_token the admin listener answers on loopback only: set it, or use 127.0.0.1"
+        )
 
 
 def _parts(url: str) -> tuple[str, str]:
-    """Return host and port, and the host alone; empty where there is none that can be read."""
+    """Return host and port, and the host alone; empty texts if they cannot be read."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -1,6 +1,6 @@
-"""The configuration as it is shown: secrets masked. Pure, but for `problems`, which reads the files on disk.
+"""The configuration as users see it, with secrets masked. Only `problem_list` reads files.
 
-All of a large one takes its time, so call it in a thread.
+Call it in a thread, because a large configuration takes time.
 """
 
 import re
@@ -17,21 +17,21 @@ from bridge.config.load import build, read_files
 from bridge.config.model import Chatbot, Config, Destination, Route
 from bridge.config.reload import Files
 
-MASK: Final = "**********"
+SECRET_MASK: Final = "**********"  # noqa: S105 - the mask itself
 _LEAST: Final = 8
-"""Characters of what is taken for a secret in a text: values of headers, which are typed as secrets, may be a word."""
+"""Minimum number of characters of a secret that is masked in a text, because the value of a header may be a word."""
 _IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])([^=&#]+)=[^&#]*")
 
 
-def configuration_shape(config: Config, problems: Sequence[schemas.ProblemShape]) -> schemas.ConfigurationShape:
-    """Show all of it."""
+def configuration_schema(config: Config, problems: Sequence[schemas.ProblemSchema]) -> schemas.ConfigurationSchema:
+    """Return the whole configuration."""
     server = config.server
-    return schemas.ConfigurationShape(
+    return schemas.ConfigurationSchema(
         server={
             "listen": str(server.listen),
             "admin": str(server.admin),
-            "admin_token": MASK if server.admin_token else None,
-            "viewer_token": MASK if server.viewer_token else None,
+            "admin_token": SECRET_MASK if server.admin_token else None,
+            "viewer_token": SECRET_MASK if server.viewer_token else None,
             "max_body": server.max_body,
             "read_timeout": server.read_timeout,
         },
@@ -39,27 +39,29 @@ def configuration_shape(config: Config, problems: Sequence[schemas.ProblemShape]
             "url": _store_url(config.store.url),
             "retention": {"delivered": config.store.retention_delivered, "dead": config.store.retention_dead},
         },
-        chatbots=chatbots(config).chatbots,
-        destinations=destinations(config).destinations,
+        chatbots=chatbot_list(config).chatbots,
+        destinations=destination_list(config).destinations,
         problems=problems,
         held=[_problem(each, "warning") for each in config.held],
         left_out=[each.file for each in config.left_out],
     )
 
 
-def chatbots(config: Config) -> schemas.ChatbotList:
-    """Show the chatbots."""
-    return schemas.ChatbotList(chatbots=[chatbot_shape(each) for each in config.chatbots.values()])
+def chatbot_list(config: Config) -> schemas.ChatbotListSchema:
+    """Return the chatbots."""
+    return schemas.ChatbotListSchema(chatbots=[chatbot_schema(each) for each in config.chatbots.values()])
 
 
-def destinations(config: Config) -> schemas.DestinationList:
-    """Show the destinations."""
-    return schemas.DestinationList(destinations=[destination_shape(each) for each in config.destinations.values()])
+def destination_list(config: Config) -> schemas.DestinationListSchema:
+    """Return the destinations."""
+    return schemas.DestinationListSchema(
+        destinations=[destination_schema(each) for each in config.destinations.values()]
+    )
 
 
-def chatbot_shape(chatbot: Chatbot) -> schemas.ChatbotShape:
-    """Show a chatbot, without its keys."""
-    return schemas.ChatbotShape(
+def chatbot_schema(chatbot: Chatbot) -> schemas.ChatbotSchema:
+    """Return a chatbot without its keys."""
+    return schemas.ChatbotSchema(
         name=chatbot.name,
         serial_number=", ".join(chatbot.serial_numbers),
         signing_keys=len(chatbot.signing_keys),
@@ -67,17 +69,17 @@ def chatbot_shape(chatbot: Chatbot) -> schemas.ChatbotShape:
         ack=chatbot.ack.value,
         ack_within=chatbot.ack_within,
         verified=not chatbot.insecure_skip_verify,
-        routes=[_route_shape(each) for each in chatbot.routes],
+        routes=[_route_schema(each) for each in chatbot.routes],
     )
 
 
-def destination_shape(destination: Destination) -> schemas.DestinationShape:
-    """Show a destination."""
+def destination_schema(destination: Destination) -> schemas.DestinationSchema:
+    """Return a destination."""
     limit, retry = destination.rate_limit, destination.retry
-    return schemas.DestinationShape(
+    return schemas.DestinationSchema(
         name=destination.name,
         connector=destination.connector_name,
-        settings=settings_shown(destination.settings, destination.hidden),
+        settings=masked_settings(destination.settings, destination.hidden),
         rate_limit={"requests": limit.requests, "per": limit.per} if limit else None,
         concurrency=destination.concurrency,
         batch_size=destination.batch_size,
@@ -93,8 +95,8 @@ def destination_shape(destination: Destination) -> schemas.DestinationShape:
     )
 
 
-def settings_shown(settings: BaseModel, hidden: AbstractSet[ConfigPath] = frozenset()) -> dict[str, Any]:
-    """Show a connector's own settings, with secrets masked, also those that a URL carries.
+def masked_settings(settings: BaseModel, hidden: AbstractSet[ConfigPath] = frozenset()) -> dict[str, Any]:
+    """Return a connector's own settings, with secrets masked, also in URLs.
 
     A text from a variable or a secret file (`hidden`) is masked too: the URL of a hook is its only secret.
     """
@@ -103,14 +105,14 @@ def settings_shown(settings: BaseModel, hidden: AbstractSet[ConfigPath] = frozen
 
 
 def without_secrets(text: str, config: Config) -> str:
-    """Mask in a text every secret that the configuration holds, for it may have been written into a file in clear."""
+    """Mask every secret of the configuration in a text, because a file may contain it in clear."""
     for secret in _secrets_of(config):
-        text = text.replace(secret, MASK)
+        text = text.replace(secret, SECRET_MASK)
     return text
 
 
-def problems(files: Files | None) -> list[schemas.ProblemShape]:
-    """Check what is on disk now, as `leadbridge check` does; reads files, so call it in a thread.
+def problem_list(files: Files | None) -> list[schemas.ProblemSchema]:
+    """Check the files on disk, as `leadbridge check` does. Call it in a thread, because it reads files.
 
     The files in use may be older: one with an error stays in use as it was.
     """
@@ -126,8 +128,8 @@ def problems(files: Files | None) -> list[schemas.ProblemShape]:
     return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
 
 
-def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemShape:  # noqa: ANN401 - one of the two literals
-    return schemas.ProblemShape(
+def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemSchema:  # noqa: ANN401 - one of the two literals
+    return schemas.ProblemSchema(
         severity=severity,
         file=problem.file,
         line=problem.line,
@@ -137,31 +139,31 @@ def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemShape:  # 
     )
 
 
-def _route_shape(route: Route) -> schemas.RouteShape:
-    return schemas.RouteShape(
+def _route_schema(route: Route) -> schemas.RouteSchema:
+    return schemas.RouteSchema(
         name=route.name,
         destination=route.destination,
         events=sorted(route.events),
-        when=MASK if ("when",) in route.hidden else route.when_source,
+        when=SECRET_MASK if ("when",) in route.hidden else route.when_source,
         fields=list(route.mapping.names),
-        settings=settings_shown(route.settings, route.hidden),
+        settings=masked_settings(route.settings, route.hidden),
     )
 
 
 def _shown(value: Any, path: ConfigPath, hidden: AbstractSet[ConfigPath]) -> Any:  # noqa: ANN401 - a setting
     if isinstance(value, SecretStr) or path in hidden:
-        return MASK
+        return SECRET_MASK
     if isinstance(value, Mapping):
         return {str(key): _shown(each, (*path, str(key)), hidden) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_shown(each, (*path, at), hidden) for at, each in enumerate(value)]
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return _IN_URL.sub(lambda found: f"{found[1]}={MASK}" if found[1] else f"{MASK}@", str(value))
+    return _IN_URL.sub(lambda found: f"{found[1]}={SECRET_MASK}" if found[1] else f"{SECRET_MASK}@", str(value))
 
 
 def _secrets_of(config: Config) -> list[str]:
-    """Give every secret that is long enough to be one, the longest first."""
+    """Return all secrets of at least `_LEAST` characters, the longest first."""
     found = {config.server.admin_token or "", config.server.viewer_token or ""}
     for chatbot in config.chatbots.values():
         found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
@@ -183,5 +185,5 @@ def _secrets_in(value: Any) -> set[str]:  # noqa: ANN401 - a setting
 
 
 def _store_url(url: str) -> str:
-    """Show the engine only: the rest may come from a variable."""
-    return f"{urlsplit(url).scheme}://{MASK}"
+    """Return the engine only, because the rest may come from a variable."""
+    return f"{urlsplit(url).scheme}://{SECRET_MASK}"

@@ -1,6 +1,6 @@
-"""The store as operators use it: beside the lanes, on connections and threads of its own.
+"""Access to the store for operators, on connections and threads of its own.
 
-A person's slow query holds up neither a lane's next batch nor a commit.
+A slow query of a person holds up neither a lane's next batch nor a commit.
 """
 
 import asyncio
@@ -13,27 +13,26 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from bridge.admin.authentication import RefusedError
+from bridge.admin.authentication import RequestRefusedError
 from bridge.admin.endpoint import UnansweredError
-from bridge.errors import StoreUnavailableError
 from bridge.store.driver import Driver
-from bridge.store.transaction import transaction
+from bridge.store.transaction import reading_errors, transaction
 
 THREADS = 2
-ANSWER_SECONDS = 15.0
-"""Seconds after which a person who waits gets an error. The work ends by its own bounds and is not repeated."""
+RESPONSE_SECONDS = 15.0
+"""Seconds after which a waiting person gets an error. The work ends by its own bounds and is not repeated."""
 DRY_RUN_SECONDS = 5.0
 """The same for a dry run."""
 DRY_RUNS = 8
-"""Dry runs that are under way or wait for their turn, of each kind."""
+"""Maximum number of dry runs of each kind that are under way or wait for their turn."""
 _BUSY = "other dry runs are under way: try again in a moment"
 
 T = TypeVar("T")
 Query = Callable[[Connection], T]
 
 
-class Ask(Protocol):
-    """Runs a query on a connection, all of it at one moment."""
+class QueryRunner(Protocol):
+    """Runs a query on a connection, all of it from one moment."""
 
     def __call__(self, query: Query[T], /) -> T:
         """Return the query's result. Raises StoreUnavailableError."""
@@ -54,15 +53,15 @@ class Desk:
         """Read, all from one moment. Raises StoreUnavailableError."""
         return await self._loop.run_in_executor(self._threads, self._ask, query)
 
-    async def work(self, work: Callable[[Ask], T]) -> T:
-        """Do work that may take several queries, in the same threads.
+    async def work(self, work: Callable[[QueryRunner], T]) -> T:
+        """Run work with several queries, in the same threads.
 
         Raises what the work raises, and UnansweredError if it takes too long.
         """
-        return await within(ANSWER_SECONDS, self._loop.run_in_executor(self._threads, work, self._ask))
+        return await within(RESPONSE_SECONDS, self._loop.run_in_executor(self._threads, work, self._ask))
 
     async def json(self, query: Query[BaseModel]) -> bytes:
-        """Read what the API answers with. Raises as `work` does."""
+        """Return the result of a query as JSON. Raises what `work` raises."""
         return await self.work(lambda ask: ask(query).model_dump_json().encode())
 
     async def change(self, action: Query[T]) -> T:
@@ -78,7 +77,7 @@ class Desk:
     def _ask(self, query: Query[T]) -> T:
         """Run a query on this thread's connection, once more on a new one if that connection was cut meanwhile."""
         kept: Connection | None = getattr(self._local, "connection", None)
-        try:
+        with reading_errors(self._driver):
             if kept is not None:
                 try:
                     return self._look(kept, query)
@@ -89,10 +88,6 @@ class Desk:
             connection = self._local.connection = self._driver.connect()
             self._connections.add(connection)
             return self._look(connection, query)
-        except self._driver.errors as error:
-            raise StoreUnavailableError(
-                f"the store cannot be read: {self._driver.safe_error(error)}; try again"
-            ) from error
 
     def _look(self, connection: Connection, query: Query[T]) -> T:
         with self._driver.snapshot(connection):
@@ -117,7 +112,7 @@ class Desk:
 class DryRuns:
     """Admits dry runs, a few at once, because they take turns with the leads. Lives in the loop's thread.
 
-    A thread cannot be ended from outside. So all work that is done here must end by its own bounds.
+    A thread cannot be ended from outside, so all work in it must end by its own bounds.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -126,12 +121,12 @@ class DryRuns:
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="playground")
         self._attempts: list[Future[Any]] = []
-        """Those of the playground, also after their answer was given up."""
+        """Dry runs of the playground, also those that nobody waits for any more."""
 
     async def lead(self, work: Callable[[], T]) -> T:
-        """Do the dry runs of a lead's page, one page at a time. Raises RefusedError and UnansweredError."""
+        """Run the dry runs of a lead's page, one page at a time. Raises RequestRefusedError and UnansweredError."""
         if self._waiting >= DRY_RUNS:
-            raise RefusedError(503, _BUSY, 1)
+            raise RequestRefusedError(503, _BUSY, 1)
         self._waiting += 1
         try:
             async with self._lead:
@@ -140,10 +135,10 @@ class DryRuns:
             self._waiting -= 1
 
     async def attempt(self, work: Callable[[], T]) -> T:
-        """Do a dry run of the playground, in a thread of its own. Raises RefusedError and UnansweredError."""
+        """Run a dry run of the playground, in a thread of its own. Raises RequestRefusedError and UnansweredError."""
         self._attempts = [each for each in self._attempts if not each.done()]
         if len(self._attempts) >= DRY_RUNS:
-            raise RefusedError(503, _BUSY, 1)
+            raise RequestRefusedError(503, _BUSY, 1)
         future = self._thread.submit(work)
         self._attempts.append(future)
         return await within(DRY_RUN_SECONDS, asyncio.wrap_future(future))

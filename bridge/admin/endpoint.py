@@ -1,6 +1,6 @@
-"""What an endpoint of the API is, and how a request becomes its answer: one way for all of them.
+"""Endpoints of the API, and the steps from a request to its response, which are the same for all of them.
 
-What an endpoint takes and gives are models, so that the check of a request and the OpenAPI document cannot disagree.
+Requests and responses are models, so the check of a request and the OpenAPI document cannot disagree.
 """
 
 import json
@@ -14,20 +14,20 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from bridge.admin import schemas
-from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RefusedError, Role
-from bridge.admin.request_schemas import Given, Nothing
+from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.request_schemas import ApiRequest
 from bridge.errors import NotFoundError, OperatorError, StoreUnavailableError
 
 BODY_LIMIT = 256 * 1024
-"""Bytes of a request's body on the admin listener, at most."""
-JSON = "application/json"
-DIGITS = 20
-"""Of a number in a path, at most: none that is longer is one."""
+"""Maximum number of bytes of a request's body on the admin listener."""
+JSON_TYPE = "application/json"
+PATH_DIGITS = 20
+"""Maximum number of digits of a number in a path."""
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
 
 class UnansweredError(OperatorError):
-    """The work took too much time or memory and was stopped; it is not done again elsewhere."""
+    """The work took too long and was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,22 @@ class Endpoint:
 
     method: str
     path: str
-    """Names in braces are fields of `given`."""
+    """Names in braces are fields of `request`."""
     summary: str
-    given: type[Given]
+    given: type[ApiRequest]
     answer: type[BaseModel]
     act: Callable[[Caller, Any], Awaitable[BaseModel | bytes]]
-    """Given who asks and an instance of `given`; gives an instance of `answer`, or the JSON of one.
+    """Takes the caller and an instance of `request`; returns an instance of `response`, or its JSON.
 
     Raises NotFoundError, ConflictError, StoreUnavailableError, UnansweredError.
     """
     role: Role = Role.VIEWER
     failures: Sequence[int] = ()
-    """Statuses that it answers besides those that all endpoints do."""
+    """Statuses of its errors, besides those of all endpoints."""
 
     @property
     def in_path(self) -> frozenset[str]:
-        """The fields that stand in the path."""
+        """Fields that come from the path."""
         return frozenset(_IN_PATH.findall(self.path))
 
 
@@ -66,101 +66,101 @@ class ApiCall:
         """Answer one request."""
         try:
             caller = self._caller(request)
-            given = await read(self._endpoint, request)
+            given = await read_request(self._endpoint, request)
             return _response(await self._endpoint.act(caller, given))
-        except RefusedError as error:
-            return refusal(error)
+        except RequestRefusedError as error:
+            return refusal_response(error)
         except OperatorError as error:
             status = status_of(error)
-            return failure(status, str(error), {"Retry-After": "5"} if status == 503 else None)  # noqa: PLR2004 - an HTTP status
+            return error_response(status, str(error), {"Retry-After": "5"} if status == 503 else None)  # noqa: PLR2004 - an HTTP status
 
     def _caller(self, request: web.Request) -> Caller:
         caller = self._gate.known(request)
         if not caller.may(self._endpoint.role):
-            raise RefusedError(403, "this is for operators: use server.admin_token")
+            raise RequestRefusedError(403, "only operators may do this: use server.admin_token")
         if request.method not in SAFE and caller.session and self._gate.asks_for_token():
             self._gate.check_form(caller, request.headers.get(CSRF_HEADER))
         return caller
 
 
-async def read(endpoint: Endpoint, request: web.Request) -> Given:
-    """Read what the request says. Raises RefusedError for what the endpoint does not take."""
+async def read_request(endpoint: Endpoint, request: web.Request) -> ApiRequest:
+    """Read the fields of a request. Raises RequestRefusedError if the endpoint does not accept them."""
     said: dict[str, Any] = {name: _in_path(endpoint.given, name, request.match_info[name]) for name in endpoint.in_path}
     if endpoint.method == "GET":
         if len(set(request.query)) < len(request.query):
-            raise RefusedError(400, "a parameter is given twice")
+            raise RequestRefusedError(400, "a parameter stands twice in the address: send it once")
         return _checked(lambda: endpoint.given.model_validate({**request.query, **said}), request.query.keys() & said)
     if request.query:
-        raise RefusedError(400, "this takes no parameters in the address: put them into the body")
+        raise RequestRefusedError(400, "this endpoint has no parameters in the address: send them in the JSON body")
     needed = {name for name, each in endpoint.given.model_fields.items() if each.is_required()}
     body = await _body(request, required=bool(needed - endpoint.in_path))
     text = json.dumps({**body, **said})
     return _checked(lambda: endpoint.given.model_validate_json(text, strict=True), body.keys() & said)
 
 
-def status_of(error: RefusedError | OperatorError) -> int:
+def status_of(error: RequestRefusedError | OperatorError) -> int:
     """Return the HTTP status that answers an error."""
-    if isinstance(error, RefusedError):
+    if isinstance(error, RequestRefusedError):
         return error.status
     if isinstance(error, NotFoundError):
         return 404
     return 503 if isinstance(error, StoreUnavailableError | UnansweredError) else 409
 
 
-def failure(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    """Answer that something cannot be done."""
-    answer = schemas.Failure(error=message)
-    return web.Response(status=status, text=answer.model_dump_json(), content_type=JSON, headers=headers)
+def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Return the response for an error."""
+    answer = schemas.FailureSchema(error=message)
+    return web.Response(status=status, text=answer.model_dump_json(), content_type=JSON_TYPE, headers=headers)
 
 
-def refusal(error: RefusedError) -> web.Response:
-    """Answer a request that is refused."""
+def refusal_response(error: RequestRefusedError) -> web.Response:
+    """Return the response for a refused request."""
     headers = {}
     if error.status == 401:  # noqa: PLR2004 - an HTTP status
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after:
         headers["Retry-After"] = str(error.retry_after)
-    return failure(error.status, str(error), headers)
+    return error_response(error.status, str(error), headers)
 
 
 async def _body(request: web.Request, *, required: bool) -> dict[str, Any]:
     try:
         text = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise RefusedError(413, f"the body is larger than {BODY_LIMIT:,} bytes") from error
+        raise RequestRefusedError(413, f"the body is larger than {BODY_LIMIT:,} bytes") from error
     if not text and not required:
         return {}
-    if request.content_type != JSON:
-        raise RefusedError(415, f"send the body as {JSON}")
+    if request.content_type != JSON_TYPE:
+        raise RequestRefusedError(415, f"send the body as {JSON_TYPE}")
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise RefusedError(400, f"the body is no JSON: {error.msg}") from error
+        raise RequestRefusedError(400, f"the body is not JSON: {error.msg}") from error
     if not isinstance(body, dict):
-        raise RefusedError(400, "the body must be a JSON object")
+        raise RequestRefusedError(400, "the body must be a JSON object")
     return body
 
 
-def _in_path(given: type[Given], name: str, text: str) -> str | int:
-    """Read a part of the path as the type of its field: a JSON body is checked strictly, and it goes with it."""
-    number = given is not Nothing and int in _types(given, name)
-    return int(text) if number and text.isascii() and text.isdigit() and len(text) <= DIGITS else text
+def _in_path(given: type[ApiRequest], name: str, text: str) -> str | int:
+    """Read a part of the path as the type of its field, because it is checked strictly together with the JSON body."""
+    number = int in _types(given, name)
+    return int(text) if number and text.isascii() and text.isdigit() and len(text) <= PATH_DIGITS else text
 
 
-def _types(given: type[Given], name: str) -> set[Any]:
+def _types(given: type[ApiRequest], name: str) -> set[Any]:
     return {given.model_fields[name].annotation}
 
 
-def _checked(make: Callable[[], Given], twice: set[str]) -> Given:
+def _checked(make: Callable[[], ApiRequest], twice: set[str]) -> ApiRequest:
     if twice:
-        raise RefusedError(400, f"{', '.join(sorted(twice))}: stands in the path already")
+        raise RequestRefusedError(400, f"{', '.join(sorted(twice))}: comes from the path; leave it out elsewhere")
     try:
         return make()
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()]
-        raise RefusedError(400, "; ".join(faults)) from error
+        raise RequestRefusedError(400, "; ".join(faults)) from error
 
 
 def _response(answer: BaseModel | bytes) -> web.Response:
     body = answer if isinstance(answer, bytes) else answer.model_dump_json().encode()
-    return web.Response(body=body, content_type=JSON, charset="utf-8")
+    return web.Response(body=body, content_type=JSON_TYPE, charset="utf-8")

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can do its work, and its metrics."""
+"""Endpoints of health: liveness, readiness, and metrics."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from typing import Protocol
 
 from aiohttp import web
 
-from bridge.admin.authentication import Gate, RefusedError
-from bridge.admin.desk import Ask, Desk
-from bridge.admin.endpoint import refusal
+from bridge.admin.authentication import Gate, RequestRefusedError
+from bridge.admin.desk import Desk, QueryRunner
+from bridge.admin.endpoint import refusal_response
 from bridge.admin.metrics import Metrics
 from bridge.config.model import Config
 from bridge.delivery.supervisor import Lanes
@@ -18,8 +18,8 @@ from bridge.store.lane_queries import LaneRow, all_lanes
 
 _REFUSED = "the store cannot commit"
 _SPOOLED = "the store cannot commit; events are kept in the spool, up to store.spool_limit, until it can"
-_FULL = "the store cannot commit, and the spool takes no more: new events are refused"
-_REFUSING = "the spool takes no more, and is being moved to the store: new events are refused until that is done"
+_FULL = "the store cannot commit, and the spool is full: new events are refused"
+_REFUSING = "the spool is full, and is being moved to the store: new events are refused until that is done"
 
 
 class Spooling(Protocol):
@@ -29,8 +29,8 @@ class Spooling(Protocol):
     undeleted: str | None
 
 
-class Health:
-    """Answers those who watch the process."""
+class HealthEndpoints:
+    """Endpoints for monitoring."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class Health:
         self._config = config
         self._clock = clock
         self.spool: Spooling | None = None
-        """Takes events while the store cannot commit, where there is one."""
+        """Spool for events while the store cannot commit; None without one."""
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add what it answers."""
+        """Add the routes."""
         router.add_get("/healthz", self._healthz)
         router.add_get("/readyz", self._readyz)
         router.add_get("/metrics", self._show_metrics)
@@ -63,7 +63,7 @@ class Health:
         return web.json_response({"status": "alive"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        """Answer ready if the store commits and every lane is worked by somebody; a paused lane is worked."""
+        """Answer ready if the store commits and a process works every lane; a paused lane counts as worked."""
         try:
             await self._store.check()
         except StoreUnavailableError:
@@ -83,7 +83,7 @@ class Health:
         return _FULL if self.spool.refusing else _SPOOLED
 
     def _besides(self) -> dict[str, int]:
-        """Count what needs a person though the process is ready, such as files that are not in use; without zeros."""
+        """Count the matters that need a person although the process is ready, such as unused files; without zeros."""
         config = self._config()
         counts = {
             "files_left_out": len(config.left_out),
@@ -96,17 +96,17 @@ class Health:
     async def _show_metrics(self, request: web.Request) -> web.Response:
         try:
             self._gate.known(request)
-        except RefusedError as error:
-            return refusal(error)
+        except RequestRefusedError as error:
+            return refusal_response(error)
         text = await self._desk.work(self._written())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    def _written(self) -> Callable[[Ask], bytes]:
-        """Give what writes the metrics; of a store that cannot be read the gauges tell nothing, the others still do."""
+    def _written(self) -> Callable[[QueryRunner], bytes]:
+        """Return a function that writes the metrics. If the store cannot be read, the gauges are missing."""
         names, now = list(self._config().destinations), self._clock()
         quotas = {name: each.connector.quotas() for name, each in self._lanes.destinations.items()}
 
-        def write(ask: Ask) -> bytes:
+        def write(ask: QueryRunner) -> bytes:
             rows: Sequence[LaneRow] = ()
             with contextlib.suppress(StoreUnavailableError):
                 rows = ask(lambda connection: all_lanes(connection, names, now))

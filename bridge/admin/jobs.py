@@ -1,4 +1,4 @@
-"""Background jobs of the admin listener: bulk changes (runs), and questions to destinations (inquiries).
+"""Background jobs of the admin listener: bulk changes (runs), and checks of delivered records (inquiries).
 
 A job lives in this process. Its progress can be watched and it can be cancelled. Nothing is lost if it ends early: a
 run commits each of its steps, and an inquiry changes nothing.
@@ -6,9 +6,9 @@ run commits each of its steps, and an inquiry changes nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -24,34 +24,24 @@ from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
 from bridge.operations import bulk
 from bridge.operations.audit import Action, Subject, Who
 from bridge.operations.bulk import Bulk, Progress
-from bridge.operations.reconcile import (
-    CheckPlan,
-    DeliveredPage,
-    Line,
-    OutcomeCounts,
-    RecordCheck,
-    ask_all,
-    lines,
-    steps,
-)
-from bridge.store import audit_log, history
+from bridge.operations.reconcile import CheckTerms, Reconciliation
+from bridge.store import audit_log
 from bridge.store.commands import DeliverySelection, SelectionExtent, selection_extent
 from bridge.store.interface import Store
-from bridge.store.search import SPAN, seq_at
 from bridge.store.secrets import StoreVault
 
 KEPT = 20
 """Number of jobs of each kind that are remembered after their end."""
 TRIES = 5
 """Number of times that a step is tried while the store is in trouble."""
-TROUBLE_SECONDS = 1.0
+STORE_RETRY_SECONDS = 1.0
 """Seconds between two of these tries."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Run:
+class BulkRun:
     """A bulk change in the background. Changes while it is running."""
 
     id: int
@@ -61,14 +51,14 @@ class Run:
     error: str | None = None
 
 
-class Runs:
+class BulkRuns:
     """All runs of this process. Lives in the loop's thread."""
 
     def __init__(self, desk: Desk, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._desk = desk
         self._audit = audit
         self._clock = clock
-        self._runs: deque[Run] = deque(maxlen=KEPT)
+        self._runs: deque[BulkRun] = deque(maxlen=KEPT)
         self._number = 0
         self._running: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
@@ -77,7 +67,7 @@ class Runs:
         """Count the deliveries that a run would handle."""
         return await self._desk.ask(partial(selection_extent, chosen=chosen, through=through))
 
-    async def begin(self, caller: Caller, request: Bulk, through: int | None) -> Run:
+    async def begin(self, caller: Caller, request: Bulk, through: int | None) -> BulkRun:
         """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""
         extent = await self.preview(request.filter, through)
         async with self._beginning:
@@ -85,25 +75,25 @@ class Runs:
                 raise ConflictError("another run is under way: wait for its end, or cancel it")
             number = self._number + 1
             entry = await self._audit.keep(bulk.audit_entry(caller.who(), request, extent, number))
-            run = Run(number, request, Progress(extent, entry))
+            run = BulkRun(number, request, Progress(extent, entry))
             self._number = number
             self._runs.appendleft(run)
             work = self._work(run, caller.who())
             self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
             return run
 
-    def all(self) -> list[Run]:
+    def all(self) -> list[BulkRun]:
         """Return the runs that are remembered, newest first."""
         return list(self._runs)
 
-    def find(self, number: int) -> Run:
+    def find(self, number: int) -> BulkRun:
         """Return a run that is remembered. Raises NotFoundError."""
         run = next((each for each in self._runs if each.id == number), None)
         if run is None:
             raise NotFoundError(f"{number}: no run of this process has this number")
         return run
 
-    async def cancel(self, caller: Caller, run: Run) -> None:
+    async def cancel(self, caller: Caller, run: BulkRun) -> None:
         """End a run after its current step, even if a store in trouble cannot keep the audit entry."""
         if run.state == "running":
             run.state = "cancelled"
@@ -117,7 +107,7 @@ class Runs:
         if self._running:
             await asyncio.gather(self._running, return_exceptions=True)
 
-    async def _work(self, run: Run, who: Who) -> None:
+    async def _work(self, run: BulkRun, who: Who) -> None:
         failures = 0
         while run.state == "running":
             step = partial(bulk.step, who=who, bulk=run.bulk, progress=run.progress, now=self._clock())
@@ -127,7 +117,7 @@ class Runs:
                 failures += 1
                 if failures >= TRIES:
                     run.state, run.error = "failed", str(error)
-                await asyncio.sleep(TROUBLE_SECONDS)
+                await asyncio.sleep(STORE_RETRY_SECONDS)
                 continue
             except Exception as error:
                 run.state, run.error = "failed", "a fault of the program; the log says more"
@@ -140,9 +130,9 @@ class Runs:
         log.info("run_ended", run=run.id, state=run.state, done=run.progress.done)
 
 
-def run_shape(run: Run) -> schemas.Run:
+def run_schema(run: BulkRun) -> schemas.RunSchema:
     """Return the API's description of a run."""
-    return schemas.Run.model_validate(
+    return schemas.RunSchema.model_validate(
         {
             "id": run.id,
             "action": run.bulk.act.value,
@@ -163,36 +153,24 @@ PAUSE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Inquiry:
-    """A question to all destinations about their records. Changes while it is running."""
+    """A check in the background that the destinations still hold their records. Changes while it is running."""
 
     id: int
     span: str
     """The time before its beginning that it looks at, as a duration: `24h`."""
-    at: float
-    """Time of its beginning."""
     entry: int
     """Id of its audit entry."""
+    result: Reconciliation
+    """Counts and answers so far."""
     state: str = "running"
     error: str | None = None
-    counted: OutcomeCounts = field(default_factory=OutcomeCounts)
     total: int = 0
     """Number of records to ask about, once they are counted."""
-    answered: dict[str, RecordCheck] = field(default_factory=dict)
-    """The answers, by destination."""
-
-    @property
-    def since(self) -> float:
-        """Time of receipt of the oldest events that it looks at."""
-        return self.at - parse_duration(self.span)
 
     @property
     def asked(self) -> int:
         """Number of records that the destinations were asked about."""
-        return sum(each.asked for each in self.answered.values())
-
-    def lines(self) -> list[Line]:
-        """Return the results so far, by chatbot and destination."""
-        return lines(self.counted, self.answered)
+        return sum(each.asked for each in self.result.answers.values())
 
 
 class Inquiries:
@@ -224,7 +202,7 @@ class Inquiries:
                 raise ConflictError("another inquiry is under way: wait for its end, or cancel it")
             number = self._all[0].id + 1 if self._all else 1
             entry = await self._audit.note(caller, Action.INQUIRE, Subject.INQUIRY, str(number), 0, span=span)
-            inquiry = Inquiry(number, span, self._clock(), entry)
+            inquiry = Inquiry(number, span, entry, Reconciliation(self._clock() - parse_duration(span)))
             self._all.appendleft(inquiry)
             work = self._work(inquiry)
             self._running = asyncio.get_running_loop().create_task(work, name=f"inquiry {number}")
@@ -255,9 +233,9 @@ class Inquiries:
 
     async def _work(self, inquiry: Inquiry) -> None:
         try:
-            first = await self._count(inquiry)
+            await inquiry.result.count(self._desk.ask, lambda: inquiry.state == "running")
             if inquiry.state == "running":
-                await self._ask(inquiry, first)
+                await self._ask(inquiry)
         except StoreUnavailableError as error:
             inquiry.state, inquiry.error = "failed", str(error)
         except Exception as error:
@@ -267,35 +245,18 @@ class Inquiries:
             inquiry.state = "done" if inquiry.state == "running" else inquiry.state
         log.info("inquiry_ended", inquiry=inquiry.id, state=inquiry.state, asked=inquiry.asked)
 
-    async def _count(self, inquiry: Inquiry) -> int:
-        """Count the received events in short steps; return the number of the first one."""
-        first = await self._desk.ask(partial(seq_at, moment=inquiry.since))
-        last = await self._desk.ask(history.last_event)
-        for start, end in steps(first, last, SPAN):
-            if inquiry.state != "running":
-                break
-            inquiry.counted += await self._desk.ask(partial(history.count_events, first=start, last=end))
-        return first
-
-    async def _ask(self, inquiry: Inquiry, first: int) -> None:
+    async def _ask(self, inquiry: Inquiry) -> None:
         """Write the number of records to the audit entry, then ask the destinations."""
         config = self._config()
-        counts = {name: min(inquiry.counted.delivered(name), ASKED_LIMIT) for name in config.destinations}
-        inquiry.total = sum(counts.values())
-        inquiry.answered = {name: RecordCheck() for name in counts}
+        inquiry.total = inquiry.result.prepare(config, ASKED_LIMIT)
         await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
-
-        async def read(name: str, before: int | None) -> DeliveredPage:
-            asked = partial(history.delivered_page, destination=name, first=first, before=before)
-            return await self._desk.ask(asked)
 
         def going(destination: Destination) -> bool:
             # A destination with a new configuration has a new connector, and the old one is closed.
             return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
 
-        checks: Mapping[str, RecordCheck] = {name: inquiry.answered[name] for name in counts if counts[name]}
-        plan = CheckPlan(read, self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
-        await ask_all(plan, config, checks)
+        terms = CheckTerms(self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
+        await inquiry.result.ask(config, self._desk.ask, terms)
 
     @asynccontextmanager
     async def _opened(self, destination: Destination) -> AsyncIterator[None]:

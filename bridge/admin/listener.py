@@ -1,27 +1,28 @@
-"""What answers on the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
+"""The application of the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from bridge.admin import openapi
-from bridge.admin.api import Api
+from bridge.admin.actions import ActionEndpoints
+from bridge.admin.api import ReadEndpoints
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.authentication import Gate, RefusedError
+from bridge.admin.authentication import Gate, RequestRefusedError
 from bridge.admin.dashboard.pages import Pages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk, DryRuns
-from bridge.admin.endpoint import BODY_LIMIT, JSON, ApiCall, Endpoint, failure, refusal
-from bridge.admin.health import Health
-from bridge.admin.jobs import Inquiries, Runs
+from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
+from bridge.admin.health import HealthEndpoints
+from bridge.admin.jobs import BulkRuns, Inquiries
 from bridge.admin.metrics import Metrics
-from bridge.admin.orders import Orders
-from bridge.admin.reconcile import Reconcile
-from bridge.admin.refusals import Refusals
+from bridge.admin.reconcile import ReconcileEndpoints
+from bridge.admin.refusals import RefusalLog
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
@@ -30,7 +31,7 @@ from bridge.store.driver import Driver
 from bridge.store.interface import Store
 
 HEADERS = {
-    # Nothing but this listener's own style sheet, script and pictures; nothing inline; no frame around it.
+    # Only this listener's own style sheet, script and pictures; nothing inline; no frame around it.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -42,15 +43,13 @@ HEADERS = {
 }
 NOT_KEPT = "no-store"
 BAD = frozenset({400, 413, 415})
-"""Of requests that cannot be read or understood; the log says so of each."""
+"""Statuses of requests that cannot be read; each is logged."""
 
 log = structlog.get_logger()
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 class Admin:
-    """Answers on the admin listener. Made inside the running loop."""
+    """The admin listener. Create it inside the running loop."""
 
     def __init__(
         self,
@@ -63,28 +62,28 @@ class Admin:
         files: Callable[[], Files | None],
         clock: Callable[[], float],
     ) -> None:
-        """Make it; `config` returns the configuration in use, `files` its files."""
+        """Create the parts; `config` returns the configuration in use, `files` its files."""
         rendering = Rendering()
         self._desk = Desk(driver)
         self._dry_runs = DryRuns(self._desk)
         self._described: bytes | None = None
         self._audit = AuditLog(store, self._desk, clock)
-        self._runs = Runs(self._desk, self._audit, clock)
-        self._refusals = Refusals(self._audit, clock)
+        self._runs = BulkRuns(self._desk, self._audit, clock)
+        self._refusals = RefusalLog(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
-        self.health = Health(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
-        self._api = Api(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
-        self._orders = Orders(self._audit, self._runs, config, clock)
+        self.health = HealthEndpoints(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
+        self._api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
+        self._actions = ActionEndpoints(self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
-        self._reconcile = Reconcile(self._api, self._inquiries, clock)
-        self._pages = Pages(self._api, self._orders, self._reconcile, self._gate, rendering, self._dry_runs, clock)
+        self._reconcile = ReconcileEndpoints(self._api, self._inquiries, clock)
+        self._pages = Pages(self._api, self._actions, self._reconcile, self._gate, rendering, self._dry_runs, clock)
 
     def application(self) -> web.Application:
-        """Make the application for the listener."""
+        """Return the application for the listener."""
         application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_unnamed)
         self.health.add_to(application.router)
-        groups = (self._api, self._orders, self._reconcile)
+        groups = (self._api, self._actions, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
@@ -93,7 +92,7 @@ class Admin:
         return application
 
     async def close(self) -> None:
-        """End what was begun here; what is done of it stays done."""
+        """End background jobs and dry runs. Finished steps stay finished."""
         await self._refusals.close()
         await self._inquiries.close()
         await self._runs.close()
@@ -103,29 +102,29 @@ class Admin:
     async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:
         try:
             self._gate.known(request)
-        except RefusedError as error:
-            return refusal(error)
+        except RequestRefusedError as error:
+            return refusal_response(error)
         if self._described is None:
             # In a thread, and once: it takes tens of milliseconds.
-            self._described = orjson.dumps(await asyncio.to_thread(openapi.document, endpoints))
-        return web.Response(body=self._described, content_type=JSON, charset="utf-8")
+            self._described = orjson.dumps(await asyncio.to_thread(openapi.openapi_document, endpoints))
+        return web.Response(body=self._described, content_type=JSON_TYPE, charset="utf-8")
 
     @web.middleware
-    async def _audited(self, request: web.Request, handler: Answer) -> web.StreamResponse:
-        """Keep refusals in the audit log."""
+    async def _audited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Write refusals to the audit log."""
         response = await handler(request)
         await self._refusals.note(request, response.status)
         return response
 
 
 async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
-    """Take off the name and version of the server's software, which aiohttp adds."""
+    """Remove the name and version of the server's software, which aiohttp adds."""
     response.headers.popall("Server", None)
 
 
 @web.middleware
-async def _surround(request: web.Request, handler: Answer) -> web.StreamResponse:
-    """Put the headers on every answer, and say in JSON what the API does not have."""
+async def _surround(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Add the headers to every response, and answer errors of the API as JSON."""
     try:
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
@@ -141,7 +140,7 @@ async def _surround(request: web.Request, handler: Answer) -> web.StreamResponse
     except Exception as error:
         # Without the message: it may hold a lead's data.
         log.exception("fault", work="admin", path=_path(request), exc_info=error)
-        response = failure(500, "a fault of the program; the log says more")
+        response = error_response(500, "a fault of the program; the log says more")
     if response.status in BAD:
         log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
     response.headers.update(HEADERS)
@@ -151,10 +150,10 @@ async def _surround(request: web.Request, handler: Answer) -> web.StreamResponse
 
 def _said(error: web.HTTPException) -> web.Response:
     allowed = error.headers.get("Allow")
-    return failure(error.status, error.reason or "", {"Allow": allowed} if allowed else None)
+    return error_response(error.status, error.reason or "", {"Allow": allowed} if allowed else None)
 
 
 def _path(request: web.Request) -> str | None:
-    """Give the route's own path: what stands in the request's may be anything."""
+    """Return the path of the route, because the path of the request may hold anything."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else None

@@ -1,41 +1,36 @@
-"""What is counted, for Prometheus.
+"""Metrics for Prometheus.
 
 Labels are names from the configuration and closed lists, so that their number is bounded.
 """
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.delivery.retry import CallTiming
-from bridge.store.lane_queries import LaneRow
+from bridge.store.lane_queries import LaneRow, LaneStatus
 from connectors.base import Delivered, Outcome, Quota
-
-LANE_STATES: Final = ("running", "paused", "unowned", "removed")
 
 
 class Gauges:
-    """Those of one registry."""
+    """Gauges about destinations."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, says: str, *labels: str) -> Gauge:
             return Gauge(name, says, ["destination", *labels], registry=registry)
 
-        self._oldest = gauge(
-            "leadbridge_oldest_pending_seconds", "Since when the oldest delivery waits; 0 where none does."
-        )
-        self._pending = gauge("leadbridge_pending", "Deliveries that wait.")
+        self._oldest = gauge("leadbridge_oldest_pending_seconds", "Age of the oldest pending delivery; 0 without one.")
+        self._pending = gauge("leadbridge_pending", "Pending deliveries.")
         self._dead = gauge("leadbridge_dead", "Dead letters.")
-        self._state = gauge("leadbridge_lane_state", "1 for the state that the lane is in.", "state")
+        self._state = gauge("leadbridge_lane_state", "1 for the current state of the lane.", "state")
         self._remaining = gauge(
-            "leadbridge_quota_remaining", "What the destination has last said is left of an allowance.", "quota"
+            "leadbridge_quota_remaining", "Remaining quota, as the destination last reported it.", "quota"
         )
-        self._limit = gauge("leadbridge_quota_limit", "The whole of the allowance.", "quota")
+        self._limit = gauge("leadbridge_quota_limit", "Limit of the quota.", "quota")
 
     def show(self, rows: Sequence[LaneRow], quotas: Mapping[str, Sequence[Quota]], now: float) -> None:
-        """Set all of them; a destination that has gone is not shown any more."""
+        """Set all gauges; removed destinations disappear."""
         for gauge in (self._oldest, self._pending, self._dead, self._state, self._remaining, self._limit):
             gauge.clear()
         for row in rows:
@@ -43,7 +38,7 @@ class Gauges:
             self._oldest.labels(row.name).set(waits)
             self._pending.labels(row.name).set(row.pending)
             self._dead.labels(row.name).set(row.dead)
-            for state in LANE_STATES:
+            for state in LaneStatus:
                 self._state.labels(row.name, state).set(row.state == state)
         for name, known in quotas.items():
             for quota in known:
@@ -60,28 +55,28 @@ class Metrics:
             "leadbridge_events", "Requests to the webhook by result.", ["chatbot", "result"], registry=self._registry
         )
         self._received: dict[tuple[str, str], Counter] = {}
-        """Those of `_events` that were needed so far: looking one up by its labels costs more than counting."""
+        """Counters of `_events` by their labels, because looking one up costs more than counting."""
         self._attempts = Counter(
             "leadbridge_attempts",
-            "Attempts to deliver by outcome; the reason is empty where it was delivered.",
+            "Attempts by outcome; the reason is empty for a delivered record.",
             ["destination", "outcome", "reason"],
             registry=self._registry,
         )
         self._delivery = Histogram(
             "leadbridge_delivery_seconds",
-            "From receipt to the destination's answer, of delivered leads.",
+            "Time from receipt to the destination's answer, for delivered leads.",
             ["destination"],
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600, 86400),
             registry=self._registry,
         )
         self._commit_seconds = Histogram(
             "leadbridge_store_commit_seconds",
-            "A commit of the store.",
+            "Time of a commit of the store.",
             buckets=(0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
             registry=self._registry,
         )
         self._commit_changes = Counter(
-            "leadbridge_store_changes", "Changes that the commits carried.", registry=self._registry
+            "leadbridge_store_changes", "Changes in commits of the store.", registry=self._registry
         )
 
         self._reloads = Counter(
@@ -89,20 +84,19 @@ class Metrics:
         )
         self._problems = Gauge(
             "leadbridge_config_problems",
-            "Problems of the configuration on disk at the last reload; while there are any, files are in use as they "
-            "were before.",
+            "Problems of the configuration on disk at the last reload. Files with problems stay in use as they were.",
             registry=self._registry,
         )
         self._spool = Gauge(
             "leadbridge_spool_bytes",
-            "Payloads that wait on this machine because the database could not be reached.",
+            "Bytes of payloads that wait on this machine because the database could not be reached.",
             registry=self._registry,
         )
         self._lanes = Gauges(self._registry)
         self._showing = threading.Lock()
 
     def reloaded(self, result: str, problems: int) -> None:
-        """Count a reload: `complete`, or `partly` where files with problems stay as they were."""
+        """Count a reload: `complete`, or `partly` if files with problems stay as they were."""
         self._reloads.labels(result).inc()
         self._problems.set(problems)
 
@@ -130,9 +124,9 @@ class Metrics:
         self._spool.set(size)
 
     def text(self, rows: Sequence[LaneRow], quotas: Mapping[str, Sequence[Quota]], now: float) -> bytes:
-        """Give all of it in Prometheus's text format, with how each destination does.
+        """Return all metrics in Prometheus's text format.
 
-        Takes a quarter of a second for a thousand destinations, so call it in a thread; one call waits for another.
+        Call it in a thread, because a thousand destinations take a quarter of a second. One call waits for another.
         """
         with self._showing:
             self._lanes.show(rows, quotas, now)

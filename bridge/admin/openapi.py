@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the endpoints and their models. Pure."""
+"""The OpenAPI document of the endpoints and their models. Pure."""
 
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from bridge.admin.authentication import Role
-from bridge.admin.endpoint import JSON, Endpoint
-from bridge.admin.schemas import Failure
+from bridge.admin.endpoint import JSON_TYPE, Endpoint
+from bridge.admin.schemas import FailureSchema
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 _REF: Final = "#/components/schemas/"
 _ALWAYS: Final = (400, 401, 403, 405, 429, 503)
 _SAYS: Final[Mapping[int, str]] = {
-    400: "The request says something that is not taken.",
+    400: "The request has a field or value that is not accepted.",
     401: "No token, or a wrong one.",
-    403: "Not for this role, or asked for by a page of another origin.",
-    404: "There is no such thing.",
-    405: "Not with this method.",
-    409: "It cannot be done as things stand; nothing was changed.",
+    403: "The role does not allow it, or a page of another origin sent it.",
+    404: "Nothing has this id or name.",
+    405: "The path does not have this method.",
+    409: "The state of the object does not allow it; nothing was changed.",
     413: "The body is too large.",
-    415: "The body is no application/json.",
+    415: "The body is not application/json.",
     429: "Too many wrong tokens from this address, or too many searches by a viewer.",
-    503: "The store is in trouble, or the answer took too long; the same request may succeed later.",
+    503: "The store is in trouble, or the response took too long. The same request may succeed later.",
 }
 
 
-def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Describe the endpoints."""
-    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Failure, "serialization")]
+def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Return the document."""
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(FailureSchema, "serialization")]
     for each in endpoints:
         wanted += [(each.given, "validation"), (each.answer, "serialization")]
     refs, found = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF + "{model}")
@@ -39,7 +39,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for each in endpoints:
         given = definitions[refs[each.given, "validation"]["$ref"].removeprefix(_REF)]
-        operation = _operation(each, given, refs[each.answer, "serialization"], refs[Failure, "serialization"])
+        operation = _operation(each, given, refs[each.answer, "serialization"], refs[FailureSchema, "serialization"])
         paths.setdefault(each.path, {})[each.method.lower()] = operation
     inputs = {refs[each.given, "validation"]["$ref"].removeprefix(_REF) for each in endpoints}
     return {
@@ -47,7 +47,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "Leadbridge",
             "version": metadata.version("leadbridge"),
-            "description": "What the bridge has received, what became of it, and what an operator can do about it.",
+            "description": "Events, deliveries and lanes of the bridge, and the actions of an operator.",
         },
         "security": [{"token": []}],
         "paths": paths,
@@ -57,7 +57,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "`server.admin_token`, or `server.viewer_token` for what changes nothing.",
+                    "description": "`server.admin_token`, or `server.viewer_token` to read only.",
                 }
             },
         },
@@ -65,7 +65,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(
-    endpoint: Endpoint, given: Mapping[str, Any], answer: Mapping[str, Any], failure: Mapping[str, Any]
+    endpoint: Endpoint, given: Mapping[str, Any], answer: Mapping[str, Any], error_response: Mapping[str, Any]
 ) -> dict[str, Any]:
     properties = {name: _without_null(schema) for name, schema in given.get("properties", {}).items()}
     required = given.get("required", ())
@@ -80,9 +80,9 @@ def _operation(
             for name in sorted(outside, key=list(properties).index)
         ],
         "responses": {
-            "200": {"description": "The answer.", "content": {JSON: {"schema": answer}}},
+            "200": {"description": "The answer.", "content": {JSON_TYPE: {"schema": answer}}},
             **{
-                str(status): {"description": _SAYS[status], "content": {JSON: {"schema": failure}}}
+                str(status): {"description": _SAYS[status], "content": {JSON_TYPE: {"schema": error_response}}}
                 for status in sorted({*_ALWAYS, *endpoint.failures, *_failures(endpoint)})
             },
         },
@@ -91,7 +91,7 @@ def _operation(
     if inside:
         needed = [name for name in required if name in inside]
         schema = {"type": "object", "properties": inside, "required": needed, "additionalProperties": False}
-        operation["requestBody"] = {"required": bool(needed), "content": {JSON: {"schema": schema}}}
+        operation["requestBody"] = {"required": bool(needed), "content": {JSON_TYPE: {"schema": schema}}}
     return operation
 
 
@@ -100,20 +100,20 @@ def _failures(endpoint: Endpoint) -> set[int]:
 
 
 def _parameter(name: str, schema: Mapping[str, Any], in_path: frozenset[str], required: bool) -> dict[str, Any]:  # noqa: FBT001 - a fact of the parameter
-    """Describe a parameter; what is said of the field stands beside its schema."""
+    """Describe a parameter, with the description of its field beside the schema."""
     bare = {key: value for key, value in schema.items() if key != "description"}
-    told = {"description": schema["description"]} if "description" in schema else {}
+    description = {"description": schema["description"]} if "description" in schema else {}
     where = "path" if name in in_path else "query"
-    return {"name": name, "in": where, "required": required, **told, "schema": bare}
+    return {"name": name, "in": where, "required": required, **description, "schema": bare}
 
 
 def _in_body(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a field of a body: null, where it may stand, says the same as leaving the field out."""
+    """Describe a field of a body. Null means the same as a missing field."""
     return {key: value for key, value in schema.items() if key != "title" and (key, value) != ("default", None)}
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out that a field may be null: in an address that cannot be written."""
+    """Return a schema without null, which an address cannot express."""
     kept = {key: value for key, value in schema.items() if key not in {"anyOf", "default", "title"}}
     if "default" in schema and schema["default"] is not None:
         kept["default"] = schema["default"]

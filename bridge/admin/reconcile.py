@@ -1,6 +1,7 @@
 """Reconciliation of received and delivered leads: endpoints of the API, and pages."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
@@ -9,25 +10,24 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas
-from bridge.admin.api import Api
+from bridge.admin.api import ReadEndpoints
 from bridge.admin.authentication import Caller, Role
-from bridge.admin.dashboard.page import Form, Page, Screen, asked
+from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.desk import Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
-from bridge.admin.schemas import Shape
+from bridge.admin.schemas import ApiSchema
 from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
-from bridge.operations.reconcile import Line, OutcomeCounts, lines, missing
-from bridge.store import history
+from bridge.operations.reconcile import Line, count_newest, lines, missing
+from bridge.store.history import OutcomeCounts
 from bridge.store.interface import DeliveryState
-from bridge.store.search import seq_at
 
 NEWEST = 20_000
 """Maximum number of events that the page and the API count, within a tenth of a second."""
 
 
-class LineShape(Shape):
+class ReconcileLineSchema(ApiSchema):
     """Outcomes of a chatbot's events at one destination."""
 
     chatbot: str | None = Field(description="Null, without a destination, for unrecognised events.")
@@ -39,24 +39,24 @@ class LineShape(Shape):
     discarded: int
     quarantined: int = Field(description="Refused requests that may be leads; not among those received.")
     held: int | None = Field(
-        description="Of those delivered, the records that the destination still has; null unasked."
+        description="Of those delivered, the records that the destination still has; null if it was not asked."
     )
     gone: int | None = Field(description="Records that the destination no longer has.")
     unknown: int | None = Field(description="Records that the destination did not report on.")
 
 
-class Reconciled(Shape):
+class ReconcileSchema(ApiSchema):
     """Received events and their outcomes."""
 
     since: str = Field(description="The time from which on events were counted.")
-    complete: bool = Field(description="False where there is so much that only the newest part was counted.")
-    lines: Sequence[LineShape]
+    complete: bool = Field(description="False if there are too many events, and only the newest were counted.")
+    lines: Sequence[ReconcileLineSchema]
     dead: int = Field(description="Missing: their deliveries are dead.")
-    unrecognised: int = Field(description="Missing: nobody knows what they are.")
+    unrecognised: int = Field(description="Missing: their events were not recognised.")
     quarantined: int = Field(description="Missing, perhaps: refused requests that may be leads.")
 
 
-class GoneShape(Shape):
+class GoneRecordSchema(ApiSchema):
     """A delivery whose record the destination no longer has."""
 
     destination: str
@@ -65,79 +65,65 @@ class GoneShape(Shape):
     chatbot: str
 
 
-class InquiryShape(Shape):
-    """A question to all destinations about their records."""
+class InquirySchema(ApiSchema):
+    """A check that all destinations still hold their records."""
 
     id: int
     span: str
     since: str
     state: Literal["running", "done", "cancelled", "failed"]
     asked: int
-    total: int = Field(description="Records that are to be asked for; 0 until they are counted.")
+    total: int = Field(description="Number of records to ask about; 0 until they are counted.")
     error: str | None
-    lines: Sequence[LineShape]
-    gone: Sequence[GoneShape] = Field(description="The newest hundred of each destination; `lines` counts all.")
+    lines: Sequence[ReconcileLineSchema]
+    gone: Sequence[GoneRecordSchema] = Field(description="Newest hundred of each destination; `lines` counts all.")
 
 
-class InquiryList(Shape):
+class InquiryListSchema(ApiSchema):
     """The latest inquiries of this process, newest first."""
 
-    inquiries: Sequence[InquiryShape]
+    inquiries: Sequence[InquirySchema]
 
 
-def received(connection: Connection, since: float) -> Reconciled:
+def received(connection: Connection, since: float) -> ReconcileSchema:
     """Count the newest `NEWEST` events; an inquiry counts all."""
-    first, last = seq_at(connection, since), history.last_event(connection)
-    low = max(first, last + 1 - NEWEST)
-    counted = history.count_events(connection, low, last) + history.count_quarantined(connection, since)
-    return reconciled(counted, since, complete=low == first)
+    counted, complete = count_newest(connection, since, NEWEST)
+    return reconciled(counted, since, complete=complete)
 
 
-def line_shape(line: Line) -> LineShape:
+def reconcile_line_schema(line: Line) -> ReconcileLineSchema:
     """Return the API's form of a line."""
-    return LineShape(
-        chatbot=line.chatbot,
-        destination=line.destination,
-        received=line.received,
-        delivered=line.delivered,
-        waiting=line.waiting,
-        dead=line.dead,
-        discarded=line.discarded,
-        quarantined=line.quarantined,
-        held=line.held,
-        gone=line.gone,
-        unknown=line.unknown,
-    )
+    return ReconcileLineSchema.model_validate(asdict(line))
 
 
-def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> Reconciled:
+def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> ReconcileSchema:
     """Return the API's form of the counts."""
     found = missing(counted)
-    return Reconciled(
+    return ReconcileSchema(
         since=timestamp(since),
         complete=complete,
-        lines=[line_shape(each) for each in lines(counted)],
+        lines=[reconcile_line_schema(each) for each in lines(counted)],
         dead=found.dead,
         unrecognised=found.unrecognised,
         quarantined=found.quarantined,
     )
 
 
-def inquiry_shape(inquiry: Inquiry) -> InquiryShape:
+def inquiry_schema(inquiry: Inquiry) -> InquirySchema:
     """Return the API's form of an inquiry."""
-    return InquiryShape.model_validate(
+    return InquirySchema.model_validate(
         {
             "id": inquiry.id,
             "span": inquiry.span,
-            "since": timestamp(inquiry.since),
+            "since": timestamp(inquiry.result.since),
             "state": inquiry.state,
             "asked": inquiry.asked,
             "total": inquiry.total,
             "error": inquiry.error,
-            "lines": [line_shape(each) for each in inquiry.lines()],
+            "lines": [reconcile_line_schema(each) for each in inquiry.result.lines()],
             "gone": [
-                GoneShape(destination=name, delivery=each.id, event=each.event_id, chatbot=each.chatbot)
-                for name, answered in inquiry.answered.items()
+                GoneRecordSchema(destination=name, delivery=each.id, event=each.event_id, chatbot=each.chatbot)
+                for name, answered in inquiry.result.answers.items()
                 for each in answered.named
             ],
         }
@@ -145,71 +131,79 @@ def inquiry_shape(inquiry: Inquiry) -> InquiryShape:
 
 
 SPANS = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
-"""Choices of a person."""
-NAMED = 50
+"""Choices on the page."""
+NAMED_LIMIT = 50
 """Number of missing leads on one page."""
 
 
-class Reconcile:
+class ReconcileEndpoints:
     """Endpoints of reconciliation; any number of calls in parallel."""
 
-    def __init__(self, api: Api, inquiries: Inquiries, clock: Callable[[], float]) -> None:
+    def __init__(self, api: ReadEndpoints, inquiries: Inquiries, clock: Callable[[], float]) -> None:
         self._api = api
         self._inquiries = inquiries
         self._clock = clock
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the endpoints."""
-        span, number = request_schemas.SpanGiven, request_schemas.NumberGiven
+        span, number = request_schemas.SpanRequest, request_schemas.NumberRequest
         operator = Role.OPERATOR
         online = "/api/reconcile/online"
-        ask, cancel = "Ask the destinations whether they still hold it.", "End an inquiry early."
+        ask, cancel = "Ask the destinations if they still hold the records.", "End an inquiry early."
         return [
+            Endpoint("GET", "/api/reconcile", "Received events and their outcomes.", span, ReconcileSchema, self._look),
+            Endpoint("POST", online, ask, span, InquirySchema, self.begin, operator),
             Endpoint(
-                "GET", "/api/reconcile", "What was received, and what became of it.", span, Reconciled, self._look
+                "GET", online, "The latest inquiries.", request_schemas.EmptyRequest, InquiryListSchema, self.inquiries
             ),
-            Endpoint("POST", online, ask, span, InquiryShape, self.begin, operator),
-            Endpoint("GET", online, "The latest inquiries.", request_schemas.Nothing, InquiryList, self.inquiries),
-            Endpoint("GET", f"{online}/{{id}}", "How far one is.", number, InquiryShape, self.inquiry, failures=(404,)),
             Endpoint(
-                "POST", f"{online}/{{id}}/cancel", cancel, number, InquiryShape, self.cancel, operator, failures=(404,)
+                "GET",
+                f"{online}/{{id}}",
+                "Progress of an inquiry.",
+                number,
+                InquirySchema,
+                self.inquiry,
+                failures=(404,),
+            ),
+            Endpoint(
+                "POST", f"{online}/{{id}}/cancel", cancel, number, InquirySchema, self.cancel, operator, failures=(404,)
             ),
         ]
 
-    def shown(self, since: float) -> Query[Reconciled]:
-        """Count what was received from a time on."""
+    def shown(self, since: float) -> Query[ReconcileSchema]:
+        """Return the query of the events since a time and their outcomes."""
         return partial(received, since=since)
 
-    def since(self, asked: request_schemas.SpanGiven) -> float:
+    def since(self, request: request_schemas.SpanRequest) -> float:
         """Return the beginning of a span that ends now."""
-        return self._clock() - parse_duration(asked.span)
+        return self._clock() - parse_duration(request.span)
 
-    async def _look(self, _: Caller, asked: request_schemas.SpanGiven) -> bytes:
-        return await self._api.desk.json(self.shown(self.since(asked)))
+    async def _look(self, _: Caller, request: request_schemas.SpanRequest) -> bytes:
+        return await self._api.desk.json(self.shown(self.since(request)))
 
-    async def begin(self, caller: Caller, asked: request_schemas.SpanGiven) -> InquiryShape:
+    async def begin(self, caller: Caller, request: request_schemas.SpanRequest) -> InquirySchema:
         """Begin an inquiry."""
-        return inquiry_shape(await self._inquiries.begin(caller, asked.span))
+        return inquiry_schema(await self._inquiries.begin(caller, request.span))
 
-    async def inquiries(self, _: Caller, __: request_schemas.Nothing) -> InquiryList:
+    async def inquiries(self, _: Caller, __: request_schemas.EmptyRequest) -> InquiryListSchema:
         """Return the latest inquiries."""
-        return InquiryList(inquiries=[inquiry_shape(each) for each in self._inquiries.all()])
+        return InquiryListSchema(inquiries=[inquiry_schema(each) for each in self._inquiries.all()])
 
-    async def inquiry(self, _: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
+    async def inquiry(self, _: Caller, request: request_schemas.NumberRequest) -> InquirySchema:
         """Return an inquiry."""
-        return inquiry_shape(self._inquiries.find(asked.id))
+        return inquiry_schema(self._inquiries.find(request.id))
 
-    async def cancel(self, caller: Caller, asked: request_schemas.NumberGiven) -> InquiryShape:
+    async def cancel(self, caller: Caller, request: request_schemas.NumberRequest) -> InquirySchema:
         """End an inquiry after its current calls."""
-        found = self._inquiries.find(asked.id)
+        found = self._inquiries.find(request.id)
         await self._inquiries.cancel(caller, found)
-        return inquiry_shape(found)
+        return inquiry_schema(found)
 
 
 class ReconcilePages:
     """Pages of reconciliation."""
 
-    def __init__(self, api: Api, reconcile: Reconcile, screen: Screen) -> None:
+    def __init__(self, api: ReadEndpoints, reconcile: ReconcileEndpoints, screen: Screen) -> None:
         self._api = api
         self._reconcile = reconcile
         self._screen = screen
@@ -222,14 +216,16 @@ class ReconcilePages:
         router.add_get("/reconcile/{id}", show(self._inquiry))
         router.add_post("/reconcile/{id}/cancel", act(self._cancel))
 
-    async def _look(self, caller: Caller, request: web.Request) -> Page:
-        wanted = asked(request_schemas.SpanGiven, request.query)
-        cursor = asked(request_schemas.DeliveriesGiven, {"before": request.query.get("before", "")}).before
+    async def _look(self, caller: Caller, request: web.Request) -> DashboardPage:
+        wanted = parse_fields(request_schemas.SpanRequest, request.query)
+        cursor = parse_fields(request_schemas.DeliveryListRequest, {"before": request.query.get("before", "")}).before
         began = self._reconcile.since(wanted)
         # As the API reads a time.
-        since = {"since": timestamp(began), "limit": NAMED}
-        dead = request_schemas.DeliveriesGiven.model_validate({"state": DeliveryState.DEAD, "before": cursor, **since})
-        strange = request_schemas.EventsGiven.model_validate({"state": EventState.UNRECOGNISED, **since})
+        since = {"since": timestamp(began), "limit": NAMED_LIMIT}
+        dead = request_schemas.DeliveryListRequest.model_validate(
+            {"state": DeliveryState.DEAD, "before": cursor, **since}
+        )
+        strange = request_schemas.EventListRequest.model_validate({"state": EventState.UNRECOGNISED, **since})
         return self._screen.page(
             "reconcile.html",
             caller,
@@ -238,19 +234,19 @@ class ReconcilePages:
                 "dead": self._api.deliveries_shown(dead),
                 "strange": self._api.events_shown(strange),
             },
-            inquiries=(await self._reconcile.inquiries(caller, request_schemas.Nothing())).inquiries,
+            inquiries=(await self._reconcile.inquiries(caller, request_schemas.EmptyRequest())).inquiries,
             span=wanted.span,
             spans=SPANS if wanted.span in SPANS else {wanted.span: f"the last {wanted.span}", **SPANS},
         )
 
-    async def _begin(self, caller: Caller, _: web.Request, form: Form) -> web.Response:
-        begun = await self._reconcile.begin(caller, asked(request_schemas.SpanGiven, form))
+    async def _begin(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
+        begun = await self._reconcile.begin(caller, parse_fields(request_schemas.SpanRequest, form))
         return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/reconcile/{begun.id}")
 
-    async def _inquiry(self, caller: Caller, request: web.Request) -> Page:
-        found = await self._reconcile.inquiry(caller, asked(request_schemas.NumberGiven, request.match_info))
+    async def _inquiry(self, caller: Caller, request: web.Request) -> DashboardPage:
+        found = await self._reconcile.inquiry(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
         return self._screen.page("inquiry.html", caller, inquiry=found)
 
-    async def _cancel(self, caller: Caller, request: web.Request, _: Form) -> web.Response:
-        ended = await self._reconcile.cancel(caller, asked(request_schemas.NumberGiven, request.match_info))
+    async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
+        ended = await self._reconcile.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
         return self._screen.say(caller, f"Inquiry {ended.id}: {ended.state}.", f"/reconcile/{ended.id}")

@@ -21,9 +21,9 @@ from bridge.store import audit_log
 
 WINDOW_SECONDS = 60.0
 SINGLE_LIMIT = 10
-"""Entries of their own that the refusals of one address have in a window."""
-ADDRESSES_LIMIT = 50
-"""Addresses that have entries of their own in a window; the others share theirs."""
+"""Number of separate entries for the refusals of one address in a window."""
+LOGGED_ADDRESSES = 50
+"""Number of addresses with separate entries in a window; the others share entries."""
 OTHERS: Final = "others"
 """Stands for their addresses."""
 _STATUSES: Final = frozenset({401, 403, 429})
@@ -37,13 +37,13 @@ class _Window:
 
     count: int = 0
     entry: int | None = None
-    """The entry that counts those beyond `SINGLE_LIMIT`."""
+    """Id of the entry that counts the refusals beyond `SINGLE_LIMIT`."""
     unwritten: int = 0
-    """Number of deliveries that the count does not include."""
+    """Number of refusals that the entry does not count yet."""
 
 
-class Refusals:
-    """Writes them down; any number in parallel. Made inside the running loop."""
+class RefusalLog:
+    """Writes refusals to the audit log; any number in parallel. Create it inside the running loop."""
 
     def __init__(self, audit: AuditLog, clock: Callable[[], float]) -> None:
         self._audit = audit
@@ -54,7 +54,7 @@ class Refusals:
         self._writing: set[asyncio.Task[None]] = set()
 
     async def note(self, request: web.Request, status: int) -> None:
-        """Write down a refusal, unless the request showed nothing that could be refused."""
+        """Write a refusal, unless the request had neither a token nor a session."""
         caller, token = request.get(CALLER), request.get(REFUSED_TOKEN)
         if status not in _STATUSES or (caller is None and not token):
             return
@@ -64,7 +64,7 @@ class Refusals:
             self._until = now + WINDOW_SECONDS
         action = Action.REFUSED_TOKEN if caller is None else Action.REFUSED_ACTION
         address = request.remote or OTHERS
-        if (address, action) not in self._windows and len(self._windows) >= ADDRESSES_LIMIT:
+        if (address, action) not in self._windows and len(self._windows) >= LOGGED_ADDRESSES:
             address = OTHERS
         window = self._windows.setdefault((address, action), _Window())
         window.count += 1
@@ -79,7 +79,7 @@ class Refusals:
             window.unwritten += 1
 
     async def close(self) -> None:
-        """Write down the counts that are not written yet."""
+        """Write the counts that are not written yet."""
         if self._timer:
             self._timer.cancel()
         await asyncio.gather(*self._writing)

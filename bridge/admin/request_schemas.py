@@ -1,7 +1,7 @@
-"""What requests to the API may say: models that its OpenAPI document is made of as well.
+"""Models of the API's requests, also used for its OpenAPI document.
 
-A field is part of the path where its name stands there in braces; else of the query for a GET, of the JSON body for a
-POST. Bounds stand in the models, so that a question that is too large is refused before it is asked.
+A field whose name stands in braces in the path comes from the path. Any other field comes from the query of a GET, or
+from the JSON body of a POST. The models have bounds, so that a request that is too large is refused before it is run.
 """
 
 import re
@@ -22,13 +22,13 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-
 
 
 def _flag(value: object) -> object:
-    """Take only the two words that JSON has, where pydantic would take `on` and `1` too."""
+    """Accept JSON's two words only, because pydantic also accepts `on` and `1`."""
     flags: dict[object, bool] = {"true": True, "false": False, True: True, False: False}
     return flags.get(value, "no flag") if isinstance(value, str | bool) else value
 
 
 def _digits(value: object) -> object:
-    """Take a number in a query only as JSON writes it, where pydantic would take `1_000` and ` 1 ` too.
+    """Accept a number in a query only as JSON writes it, because pydantic also accepts `1_000` and ` 1 `.
 
     In a body 5.0 is an integer (JSON Schema, validation, section 6.1.1).
     """
@@ -40,7 +40,7 @@ def _digits(value: object) -> object:
 
 
 def _moment(value: object) -> object:
-    """Read a time as RFC 3339 writes it, where pydantic would take a number of seconds and a bare date too."""
+    """Read a time in the form of RFC 3339, because pydantic also accepts a number of seconds and a bare date."""
     if not isinstance(value, str):
         return value
     if not _MOMENT.fullmatch(value.upper()):
@@ -54,164 +54,164 @@ Limit = Annotated[int, Field(ge=1, le=PAGE_LIMIT), BeforeValidator(_digits)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{6,32}$")]
-# Characters by their numbers, not `\s`: what counts as a blank is another thing in each language of patterns.
+# Characters by their numbers, not `\s`, because each dialect of patterns has its own set of blanks.
 _LETTER = r"[!-?A-~\u00a1-\ud7ff\ue000-\ufffd]"
 Email = Annotated[str, StringConstraints(pattern=rf"^{_LETTER}{{1,64}}@{_LETTER}{{1,255}}$")]
 EmailPart = Annotated[str, StringConstraints(pattern=rf"^(?:@|{_LETTER}){{3,320}}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
-Line = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
+LineText = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
 Span = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
 
-Before = Annotated[Number | None, Field(description="The cursor: `next` of the page before.")]
-Since = Annotated[Moment | None, Field(description="Received at this time or later, ISO 8601 with a zone.")]
-Until = Annotated[Moment | None, Field(description="Received before this time, ISO 8601 with a zone.")]
-Chatbot = Annotated[Name | None, Field(description="The chatbot's name.")]
-Destination = Annotated[Name | None, Field(description="The destination's name.")]
-Reveal = Annotated[
+BeforeField = Annotated[Number | None, Field(description="The cursor: `next` of the page before.")]
+SinceField = Annotated[Moment | None, Field(description="Received at this time or later, ISO 8601 with a zone.")]
+UntilField = Annotated[Moment | None, Field(description="Received before this time, ISO 8601 with a zone.")]
+ChatbotField = Annotated[Name | None, Field(description="The chatbot's name.")]
+DestinationField = Annotated[Name | None, Field(description="The destination's name.")]
+RevealField = Annotated[
     Flag,
     Field(
-        description="Whether personal data, and what destinations said, is shown; for operators, and it is written "
-        "into the audit log."
+        description="True to show personal data and messages of destinations. For operators, with an entry in the "
+        "audit log."
     ),
 ]
 
 
-class Given(BaseModel):
-    """What a request says. Unknown names are errors."""
+class ApiRequest(BaseModel):
+    """A request to the API. Unknown names are errors."""
 
     # Built with the first request: a start of the bridge does not wait for it.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
-class Nothing(Given):
-    """A request that says nothing besides its path."""
+class EmptyRequest(ApiRequest):
+    """A request without fields."""
 
 
-class EventsGiven(Given):
-    """Which events."""
+class EventListRequest(ApiRequest):
+    """Filter and cursor of a page of events."""
 
-    chatbot: Chatbot = None
+    chatbot: ChatbotField = None
     state: EventState | None = None
-    since: Since = None
-    until: Until = None
-    before: Before = None
+    since: SinceField = None
+    until: UntilField = None
+    before: BeforeField = None
     limit: Limit = PAGE
 
 
-class SearchGiven(EventsGiven):
-    """Which events, by what a person is known by: in the body, since addresses of requests end in logs."""
+class SearchRequest(EventListRequest):
+    """Search for the events of a person. Its fields are in the body, because addresses of requests end up in logs."""
 
-    email: Email | None = Field(default=None, description="The whole address, upper and lower case alike.")
+    email: Email | None = Field(default=None, description="The whole address, in any case.")
     email_part: EmailPart | None = Field(
-        default=None, description="Any part of the address, for operators; not used together with `email` or `phone`."
+        default=None, description="Any part of the address. For operators, and ignored with `email` or `phone`."
     )
     phone: Phone | None = Field(
         default=None,
-        description="The number or the end of it, however it is grouped; viewers write at least ten digits.",
+        description="The number or its last digits, grouped in any way; viewers need at least ten.",
     )
 
 
-class EventGiven(Given):
-    """Which event."""
+class EventRequest(ApiRequest):
+    """Request for an event."""
 
-    id: EventId = Field(description="The event's id, or a unique beginning of it.")
-    reveal: Reveal = False
-
-
-class EventIdGiven(Given):
-    """Which event."""
-
-    id: EventId = Field(description="The event's id, or a unique beginning of it.")
+    id: EventId = Field(description="Id of the event, or a unique beginning of it.")
+    reveal: RevealField = False
 
 
-class DeliveriesGiven(Given):
-    """Which deliveries."""
+class EventIdRequest(ApiRequest):
+    """Request about an event."""
 
-    chatbot: Chatbot = None
-    destination: Destination = None
+    id: EventId = Field(description="Id of the event, or a unique beginning of it.")
+
+
+class DeliveryListRequest(ApiRequest):
+    """Filter and cursor of a page of deliveries."""
+
+    chatbot: ChatbotField = None
+    destination: DestinationField = None
     state: DeliveryState | None = None
     reason: Reason | None = None
-    since: Since = None
-    until: Until = None
-    before: Before = None
+    since: SinceField = None
+    until: UntilField = None
+    before: BeforeField = None
     limit: Limit = PAGE
 
 
-class NumberGiven(Given):
-    """Which delivery, request or run."""
+class NumberRequest(ApiRequest):
+    """Request about a delivery, a request in quarantine, a run or an inquiry."""
 
     id: Number
 
 
-class ReleaseGiven(NumberGiven):
-    """A refused request, and whether its signature may be of any time."""
+class ReleaseRequest(NumberRequest):
+    """Request to release a request from quarantine."""
 
     any_age: Flag = Field(
-        default=False, description="Release it although its signature is too old or too new. Its key must match."
+        default=False, description="True to accept a signature that is too old or too new. Its key must match."
     )
 
 
-class DeliveryGiven(NumberGiven):
-    """Which delivery."""
+class DeliveryRequest(NumberRequest):
+    """Request for a delivery."""
 
-    reveal: Reveal = False
+    reveal: RevealField = False
 
 
-class QuarantineGiven(Given):
-    """Which refused requests."""
+class QuarantineListRequest(ApiRequest):
+    """Filter and cursor of a page of refused requests."""
 
-    chatbot: Chatbot = None
-    before: Before = None
+    chatbot: ChatbotField = None
+    before: BeforeField = None
     limit: Limit = PAGE
 
 
-class AuditGiven(Given):
-    """Which entries of the audit log."""
+class AuditListRequest(ApiRequest):
+    """Filter and cursor of a page of the audit log."""
 
-    action: Action | None = Field(default=None, description="Only those that tell of this.")
-    before: Before = None
+    action: Action | None = Field(default=None, description="Only entries of this action.")
+    before: BeforeField = None
     limit: Limit = PAGE
 
 
-class SpanGiven(Given):
-    """How far back."""
+class SpanRequest(ApiRequest):
+    """Request for the events of the last hours or days."""
 
-    span: Span = Field(default="24h", description="What was received within this time: `90m`, `24h`, `30d`.")
-
-
-class LanesGiven(Given):
-    """The request for the list of lanes, and whether destinations' words are revealed."""
-
-    reveal: Reveal = False
+    span: Span = Field(default="24h", description="Only events of this time: `90m`, `24h`, `30d`.")
 
 
-class LaneGiven(Given):
-    """Which lane."""
+class LaneListRequest(ApiRequest):
+    """Request for the list of lanes."""
+
+    reveal: RevealField = False
+
+
+class LaneRequest(ApiRequest):
+    """Request about a lane."""
 
     name: Name
 
 
-class PauseGiven(LaneGiven):
-    """Which lane, and why."""
+class PauseRequest(LaneRequest):
+    """Request to pause a lane."""
 
-    reason: Line = Field(default="by an operator", description="Why, for those who see it.")
+    reason: LineText = Field(default="by an operator", description="Reason, for people who look at the lane.")
 
 
-class BulkGiven(Given):
-    """Which deliveries, and what is done with all of them."""
+class BulkRequest(ApiRequest):
+    """Filter of a bulk change, and the action."""
 
     action: BulkAction
     state: Literal[DeliveryState.PENDING, DeliveryState.DEAD] = Field(
-        default=DeliveryState.DEAD, description="Only pending and dead ones can be chosen."
+        default=DeliveryState.DEAD, description="Only pending and dead deliveries can be selected."
     )
-    chatbot: Chatbot = None
-    destination: Destination = None
+    chatbot: ChatbotField = None
+    destination: DestinationField = None
     reason: Reason | None = None
 
 
-class RunGiven(BulkGiven):
-    """The same, once the preview has been seen."""
+class RunRequest(BulkRequest):
+    """Request to begin a bulk change after its preview."""
 
     through: Number | None = Field(
-        default=None, description="`through` of the preview: what has come since then is not touched."
+        default=None, description="`through` of the preview. Later deliveries are left alone."
     )

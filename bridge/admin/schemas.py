@@ -1,54 +1,52 @@
-"""What the API answers: models that its OpenAPI document is made of as well. Times are ISO 8601 in UTC."""
+"""Models of the API's responses, also used for its OpenAPI document. Times are ISO 8601 in UTC."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Meaning = Annotated[str | None, Field(description="The reason in plain words.")]
-Words = Annotated[
+MeaningField = Annotated[str | None, Field(description="The reason in plain words.")]
+DetailField = Annotated[
     str | None,
-    Field(
-        description="The destination's words: null unless revealed. Operators always read what the bridge itself says."
-    ),
+    Field(description="Message of the destination; null unless revealed. Operators see the bridge's own messages."),
 ]
 
 
-class Shape(BaseModel):
-    """An answer, or a part of one."""
+class ApiSchema(BaseModel):
+    """A response of the API, or a part of one."""
 
-    # Built with the first answer: a start of the bridge does not wait for it.
+    # Built with the first response: a start of the bridge does not wait for it.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
 
-class Failure(Shape):
-    """Why a request was not answered."""
+class FailureSchema(ApiSchema):
+    """The reason why a request failed."""
 
     status: Literal["error"] = "error"
-    error: str = Field(description="What is wrong and what to do about it.")
+    error: str = Field(description="What is wrong, and what to do.")
 
 
-class EventShape(Shape):
-    """An event without what it holds."""
+class EventSchema(ApiSchema):
+    """An event without its payload."""
 
     id: str
     state: str
     chatbot: str | None
     type: str | None
-    form: str = Field(description="Which form of the body the signature covers.")
+    form: str = Field(description="Form of the body that the signature covers.")
     received_at: str
-    deliveries: Mapping[str, int] = Field(description="How many of its deliveries are in which state.")
+    deliveries: Mapping[str, int] = Field(description="Number of its deliveries in each state.")
 
 
-class EventPage(Shape):
+class EventPageSchema(ApiSchema):
     """Events, newest first."""
 
-    events: Sequence[EventShape]
+    events: Sequence[EventSchema]
     next: int | None = Field(description="`before` of the next page; a page with no events may have one.")
 
 
-class DeliveryShape(Shape):
-    """A delivery, without anything that its event or the destination said."""
+class DeliverySchema(ApiSchema):
+    """A delivery without any text of its event or destination."""
 
     id: int
     state: str
@@ -65,53 +63,55 @@ class DeliveryShape(Shape):
     configured: bool = Field(description="False if its destination is no longer configured, so that it only waits.")
 
 
-class DeliveryPage(Shape):
+class DeliveryPageSchema(ApiSchema):
     """Deliveries, newest first."""
 
-    deliveries: Sequence[DeliveryShape]
+    deliveries: Sequence[DeliverySchema]
     next: int | None = Field(description="`before` of the next page; a page with no deliveries may have one.")
 
 
-class EventStory(Shape):
-    """An event with what it holds, and its deliveries."""
+class EventDetailsSchema(ApiSchema):
+    """An event with its payload and its deliveries."""
 
-    event: EventShape
-    payload: Any = Field(description="Its JSON value, or its text where it is no JSON; personal data masked.")
+    event: EventSchema
+    payload: Any = Field(
+        description="JSON value, or the text of other bodies. Personal data is masked unless revealed."
+    )
     masked: bool
-    deliveries: Sequence[DeliveryShape]
+    deliveries: Sequence[DeliverySchema]
 
 
-class AttemptShape(Shape):
-    """One try of a delivery."""
+class AttemptSchema(ApiSchema):
+    """One attempt of a delivery."""
 
     number: int
     started_at: str
     seconds: float
     outcome: str
     reason: str | None
-    meaning: Meaning
+    meaning: MeaningField
     status: int | None
-    detail: Words
+    detail: DetailField
 
 
-class DeliveryStory(Shape):
+class DeliveryDetailsSchema(ApiSchema):
     """All about a delivery."""
 
-    delivery: DeliveryShape
+    delivery: DeliverySchema
     failing_since: str | None
-    meaning: Meaning
-    detail: Words
-    warned: bool = Field(description="Whether the delivery carries a warning.")
+    meaning: MeaningField
+    detail: DetailField
+    warned: bool = Field(description="True if the delivery has a warning.")
     warning: str | None = Field(description="Null unless revealed.")
     remote_id: str | None = Field(description="Null unless revealed.")
     remote_url: str | None = Field(description="Null unless revealed.")
     memo: Mapping[str, str] = Field(description="Empty unless revealed.")
     masked: bool
-    attempts: Sequence[AttemptShape]
+    attempts: Sequence[AttemptSchema]
 
 
-class QuotaShape(Shape):
-    """What a destination has last said is left."""
+class QuotaSchema(ApiSchema):
+    """A quota, as the destination last reported it."""
 
     name: str
     limit: int
@@ -119,8 +119,8 @@ class QuotaShape(Shape):
     until: str
 
 
-class LaneShape(Shape):
-    """A destination's lane, and what waits in it."""
+class LaneSchema(ApiSchema):
+    """The lane of a destination, with the number of its waiting deliveries."""
 
     name: str
     state: str
@@ -131,19 +131,19 @@ class LaneShape(Shape):
     owner: str | None
     paused_by: str | None
     reason: str | None
-    meaning: Meaning
-    detail: Words
+    meaning: MeaningField
+    detail: DetailField
     paused_until: str | None
-    quotas: Sequence[QuotaShape] = Field(description="Known only to a process that works the lane.")
+    quotas: Sequence[QuotaSchema] = Field(description="Only the process that works the lane knows them.")
 
 
-class LaneList(Shape):
+class LaneListSchema(ApiSchema):
     """All lanes by name."""
 
-    lanes: Sequence[LaneShape]
+    lanes: Sequence[LaneSchema]
 
 
-class QuarantineShape(Shape):
+class QuarantineSchema(ApiSchema):
     """A refused request without its body."""
 
     id: int
@@ -151,41 +151,41 @@ class QuarantineShape(Shape):
     received_at: str
     bytes: int
     room: str = Field(
-        description="mismatch: an event under another key; stale: the key matches, the time does not; junk: the rest."
+        description="mismatch: an event under another key. stale: the key matches, the time does not. junk: the rest."
     )
 
 
-class QuarantinePage(Shape):
+class QuarantinePageSchema(ApiSchema):
     """Refused requests, newest first."""
 
-    requests: Sequence[QuarantineShape]
+    requests: Sequence[QuarantineSchema]
     next: int | None
 
 
-class AuditShape(Shape):
+class AuditEntrySchema(ApiSchema):
     """An entry of the audit log."""
 
     id: int
     at: str
     action: str
     role: str
-    means: str = Field(description="How they have shown that they may: session, token, open (none is configured).")
-    session: str | None = Field(description="A mark that tells sessions apart.")
-    address: str | None = Field(description="Where the request came from; of a command nothing is told.")
-    subject: str | None = Field(description="What it was done on.")
-    subject_id: str | None = Field(description="Its id, or its name.")
-    count: int | None = Field(description="How many it was done to.")
-    facts: Mapping[str, str | int] = Field(description="What chose them, what state they were in.")
+    means: str = Field(description="Proof of the right to act: session, token, command, or open (without tokens).")
+    session: str | None = Field(description="A mark that distinguishes sessions.")
+    address: str | None = Field(description="Address that sent the request; null for a command.")
+    subject: str | None = Field(description="Kind of object.")
+    subject_id: str | None = Field(description="Id or name of the object.")
+    count: int | None = Field(description="Number of changed objects.")
+    facts: Mapping[str, str | int] = Field(description="Details, such as the filter, or the state before.")
 
 
-class AuditPage(Shape):
+class AuditPageSchema(ApiSchema):
     """Entries of the audit log, newest first."""
 
-    entries: Sequence[AuditShape]
+    entries: Sequence[AuditEntrySchema]
     next: int | None
 
 
-class RouteShape(Shape):
+class RouteSchema(ApiSchema):
     """A route of a chatbot."""
 
     name: str
@@ -196,26 +196,26 @@ class RouteShape(Shape):
     settings: Mapping[str, Any]
 
 
-class ChatbotShape(Shape):
+class ChatbotSchema(ApiSchema):
     """A chatbot as it is configured, without its keys."""
 
     name: str
     serial_number: str
-    signing_keys: int = Field(description="How many it has.")
+    signing_keys: int = Field(description="Number of its keys.")
     signature_tolerance: float
     ack: str
     ack_within: float
-    verified: bool = Field(description="False where events are taken without a signature.")
-    routes: Sequence[RouteShape]
+    verified: bool = Field(description="False if events are accepted without a signature.")
+    routes: Sequence[RouteSchema]
 
 
-class ChatbotList(Shape):
+class ChatbotListSchema(ApiSchema):
     """All chatbots by name."""
 
-    chatbots: Sequence[ChatbotShape]
+    chatbots: Sequence[ChatbotSchema]
 
 
-class DestinationShape(Shape):
+class DestinationSchema(ApiSchema):
     """A destination as it is configured, secrets masked."""
 
     name: str
@@ -229,14 +229,14 @@ class DestinationShape(Shape):
     retry: Mapping[str, float]
 
 
-class DestinationList(Shape):
+class DestinationListSchema(ApiSchema):
     """All destinations by name."""
 
-    destinations: Sequence[DestinationShape]
+    destinations: Sequence[DestinationSchema]
 
 
-class ProblemShape(Shape):
-    """One thing that the author of the configuration should change."""
+class ProblemSchema(ApiSchema):
+    """An error or a warning about the configuration."""
 
     severity: Literal["error", "warning"]
     file: str
@@ -246,21 +246,21 @@ class ProblemShape(Shape):
     message: str
 
 
-class ConfigurationShape(Shape):
-    """The configuration in use, secrets masked, and what is wrong with the one on disk."""
+class ConfigurationSchema(ApiSchema):
+    """The configuration in use, with secrets masked, and the problems of the files on disk."""
 
     server: Mapping[str, Any]
     store: Mapping[str, Any]
-    chatbots: Sequence[ChatbotShape]
-    destinations: Sequence[DestinationShape]
-    problems: Sequence[ProblemShape]
-    held: Sequence[ProblemShape]
+    chatbots: Sequence[ChatbotSchema]
+    destinations: Sequence[DestinationSchema]
+    problems: Sequence[ProblemSchema]
+    held: Sequence[ProblemSchema]
     """Changes that wait for a confirmation."""
     left_out: Sequence[str]
     """Files that are not in use because of their errors."""
 
 
-class Cause(Shape):
+class CauseSchema(ApiSchema):
     """Dead letters of one destination for one reason."""
 
     destination: str
@@ -268,38 +268,38 @@ class Cause(Shape):
     count: int
 
 
-class Overview(Shape):
-    """How it goes."""
+class OverviewSchema(ApiSchema):
+    """Counts of the last hours, of waiting deliveries and of dead letters."""
 
-    since: str = Field(description="When the first of the hours begins.")
+    since: str = Field(description="Beginning of the first hour.")
     accepted_by_hour: Sequence[int]
     accepted_today: int = Field(description="Since midnight, UTC.")
-    deliveries: Mapping[str, int] = Field(description="What has become of the deliveries of those hours, by state.")
-    complete: bool = Field(description="False where there is so much that only the newest part was counted.")
+    deliveries: Mapping[str, int] = Field(description="Number of deliveries of these hours in each state.")
+    complete: bool = Field(description="False if there are too many events, and only the newest were counted.")
     pending: int
     dead: int
-    quarantined: Mapping[str, int] = Field(description="Requests in quarantine, by room.")
+    quarantined: Mapping[str, int] = Field(description="Number of requests in each room of the quarantine.")
     oldest_pending_at: str | None
-    causes: Sequence[Cause]
-    lanes: Sequence[LaneShape]
+    causes: Sequence[CauseSchema]
+    lanes: Sequence[LaneSchema]
 
 
-class Done(Shape):
-    """What came of an action."""
+class ActionResultSchema(ApiSchema):
+    """The result of an action."""
 
     status: Literal["success"] = "success"
     message: str
 
 
-class Extent(Shape):
-    """How many deliveries a filter chooses."""
+class ExtentSchema(ApiSchema):
+    """Number of deliveries that a filter selects."""
 
     count: int
-    through: int = Field(description="The id of the last one; give it along to touch no others.")
+    through: int = Field(description="Id of the last one. Send it with the run, to leave later deliveries alone.")
 
 
-class Run(Shape):
-    """An action on many deliveries."""
+class RunSchema(ApiSchema):
+    """A bulk change of deliveries."""
 
     id: int
     action: str
@@ -310,7 +310,7 @@ class Run(Shape):
     error: str | None
 
 
-class RunList(Shape):
-    """The latest of them in this process, newest first."""
+class RunListSchema(ApiSchema):
+    """The latest runs of this process, newest first."""
 
-    runs: Sequence[Run]
+    runs: Sequence[RunSchema]

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.authentication import Caller, RefusedError, Role
-from bridge.admin.request_schemas import SearchGiven
+from bridge.admin.authentication import Caller, RequestRefusedError, Role
+from bridge.admin.request_schemas import SearchRequest
 from bridge.operations.audit import Action
 
-LIMIT: Final = 10
-"""Searches of one session of a viewer in `SECONDS`, or of all programs that show the same token."""
-TOTAL: Final = 60
-"""Searches of all viewers together in `SECONDS`: a new login does not give somebody a new allowance for ever."""
-SECONDS: Final = 60.0
-DIGITS: Final = 10
+SEARCH_LIMIT: Final = 10
+"""Searches of one session of a viewer in `SEARCH_SECONDS`, or of all programs that show the same token."""
+SEARCH_TOTAL: Final = 60
+"""Searches of all viewers together in `SEARCH_SECONDS`, because a viewer may log in again and again."""
+SEARCH_SECONDS: Final = 60.0
+VIEWER_DIGITS: Final = 10
 """Digits that a viewer must know of a phone number."""
 _SESSIONS: Final = 1_000
 _KINDS: Final = ("email", "phone", "email_part")
@@ -32,10 +32,10 @@ class Searches:
         self._audit = audit
         self._clock = clock
         self._at: OrderedDict[str, list[float]] = OrderedDict()
-        """The times of the latest searches, by session; those of all viewers have a list too."""
+        """Times of the latest searches by session; the empty key has those of all viewers."""
 
-    async def begin(self, caller: Caller, asked: Sequence[SearchGiven]) -> None:
-        """Admit a search for any of the criteria, and log its kind, never its text. Raises RefusedError."""
+    async def begin(self, caller: Caller, asked: Sequence[SearchRequest]) -> None:
+        """Admit a search for any of the criteria, and log its kind, never its text. Raises RequestRefusedError."""
         kind = next((each for each in _KINDS if getattr(asked[0], each)), None)
         if kind is None:
             return
@@ -47,12 +47,12 @@ class Searches:
     def _count(self, caller: Caller) -> None:
         now = self._clock()
         who = caller.who()
-        bounds = {f"{who.means}/{who.session}": LIMIT, "": TOTAL}
-        recent = {key: [at for at in self._at.get(key, ()) if 0 <= now - at < SECONDS] for key in bounds}
+        bounds = {f"{who.means}/{who.session}": SEARCH_LIMIT, "": SEARCH_TOTAL}
+        recent = {key: [at for at in self._at.get(key, ()) if 0 <= now - at < SEARCH_SECONDS] for key in bounds}
         for key, bound in bounds.items():
             if len(recent[key]) >= bound:
-                wait = int(recent[key][-bound] + SECONDS - now) + 1
-                raise RefusedError(429, f"too many searches by viewers: try again in {wait} s", wait)
+                wait = int(recent[key][-bound] + SEARCH_SECONDS - now) + 1
+                raise RequestRefusedError(429, f"too many searches by viewers: try again in {wait} s", wait)
         for key, times in recent.items():
             self._at[key] = [*times, now]
             self._at.move_to_end(key)
@@ -60,11 +60,13 @@ class Searches:
             self._at.popitem(last=False)
 
 
-def _check(asked: Sequence[SearchGiven]) -> None:
-    """Refuse what finds people of whom too little is known. Raises RefusedError."""
+def _check(asked: Sequence[SearchRequest]) -> None:
+    """Refuse a viewer's search with too little of a person's data. Raises RequestRefusedError."""
     if any(each.email_part for each in asked):
-        # Each answer to a part would tell one more character of the address.
-        raise RefusedError(403, "only operators look for a part of an address: write the whole of it")
+        # Each answer to a part would reveal one more character of the address.
+        raise RequestRefusedError(403, "only operators search for a part of an address: write the whole address")
     phones = [each.phone for each in asked if each.phone]
-    if any(sum(map(str.isdigit, phone)) < DIGITS for phone in phones):
-        raise RefusedError(400, f"write at least {DIGITS} digits of the phone number, or the whole e-mail address")
+    if any(sum(map(str.isdigit, phone)) < VIEWER_DIGITS for phone in phones):
+        raise RequestRefusedError(
+            400, f"write at least {VIEWER_DIGITS} digits of the phone number, or the whole e-mail address"
+        )

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.admin.rows import audit_shape
+from bridge.admin.presentation import audit_entry_schema
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
 from bridge.operations.audit import Action
@@ -38,12 +38,13 @@ def list_(
     """List the entries, newest first."""
     with open_store(inputs.read_config(config)).reading() as connection:
         rows = audit_log.list_entries(connection, action, before, limit)
-    output.show_rows(
-        [audit_shape(each).model_dump() if json else _texts(each) for each in rows], _COLUMNS, as_json=json
+    output.show_page(
+        [audit_entry_schema(each).model_dump() if json else _texts(each) for each in rows],
+        _COLUMNS,
+        limit,
+        as_json=json,
     )
-    if not json and len(rows) == limit:
-        output.complain(f"For older ones: --before {rows[-1].id}")
 
 
 def _texts(row: AuditRow) -> dict[str, Any]:
-    return {**dict(audit_shape(row)), "facts": ", ".join(f"{name} {value}" for name, value in row.facts.items())}
+    return {**dict(audit_entry_schema(row)), "facts": ", ".join(f"{name} {value}" for name, value in row.facts.items())}

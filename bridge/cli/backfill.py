@@ -26,7 +26,7 @@ app = output.application()
 def backfill(
     path: PathArgument = None,
     *,
-    chatbot: Annotated[str, typer.Option("--chatbot", metavar="NAME", help="Whose leads.")],
+    chatbot: Annotated[str, typer.Option("--chatbot", metavar="NAME", help="The chatbot.")],
     since: Annotated[
         datetime, typer.Option("--since", metavar="DATE", formats=["%Y-%m-%d"], help="From this day (UTC) until now.")
     ],

@@ -13,7 +13,7 @@ from bridge.cli.inputs import ConfigOption, JsonOption
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations import rekey as operations
 from bridge.operations.audit import BY_COMMAND, Action, Entry
-from bridge.operations.store_access import cause, driver_of, open_store
+from bridge.operations.store_access import driver_of, open_store
 from bridge.store import audit_log
 from bridge.store import backup as copies
 from bridge.store import migrate as migration
@@ -43,7 +43,9 @@ def migrate(*, config: ConfigOption = None) -> None:
         with driver.engine().begin() as connection:
             adopt(connection, kept.identity_key)
     except driver.errors as error:
-        raise StoreUnavailableError(f"the store cannot be migrated: {cause(error)}; it is as it was") from error
+        raise StoreUnavailableError(
+            f"the store cannot be migrated: {driver.safe_error(error)}; it is as it was"
+        ) from error
     if migrated:
         output.say(f"the store has been brought to revision {migration.HEAD}")
     else:
@@ -108,7 +110,7 @@ def backup(
             audit_log.add_entry(connection, Entry(BY_COMMAND, Action.BACKUP), time.time())
     except StoreUnavailableError as error:
         # A store that can no longer be written needs a backup most.
-        output.complain(f"the audit log does not tell of this: {error}")
+        output.complain(f"the audit log has no entry for this backup: {error}")
     made = copies.back_up(driver.path, file)
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")

@@ -1,6 +1,5 @@
 """`leadbridge deliveries`: list, show, replay, discard and move deliveries."""
 
-import sys
 import time
 from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from bridge.admin.rows import delivery_shape, delivery_story
+from bridge.admin.presentation import delivery_details_schema, delivery_schema
 from bridge.cli import inputs, output
 from bridge.cli.inputs import (
     PAGE_ROWS,
@@ -29,11 +28,11 @@ from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.masking import OPEN
 from bridge.operations.store_access import OpenStore, open_store
-from bridge.store import queries
 from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
 from bridge.store.interface import DeliveryState
 from bridge.store.lane_queries import REMOVED
-from bridge.store.queries import DeliveryDetails, PageRequest
+from bridge.store.queries import DeliveryDetails
+from bridge.store.search import DeliveryFilter
 
 _COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "due_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
@@ -74,11 +73,10 @@ def list_(
     """List deliveries, newest first."""
     settings = inputs.read_config(config)
     with open_store(settings).reading() as connection:
-        rows = queries.delivery_page(connection, PageRequest(chatbot, destination, before, limit), state)
-    shown = [delivery_shape(each, settings.destinations).model_dump() for each in rows]
-    output.show_rows(shown if json else list(map(with_reason, shown)), _COLUMNS, as_json=json)
-    if not json and len(rows) == limit:
-        output.complain(f"For older ones: --before {rows[-1].id}")
+        criteria = DeliveryFilter(chatbot, destination, state, before=before, limit=limit)
+        rows = operations.list_deliveries(connection, criteria)
+    shown = [delivery_schema(each, settings.destinations).model_dump() for each in rows]
+    output.show_page(shown if json else list(map(with_reason, shown)), _COLUMNS, limit, as_json=json)
 
 
 @app.command()
@@ -116,9 +114,9 @@ def replay(
 ) -> None:
     """Put deliveries into the queue, due now.
 
-    A dead, discarded or delivered one begins anew: its failures are forgotten, its attempts are kept. A pending one
-    does not wait any longer. For the ID of an event, its dead deliveries are replayed; an unrecognised event is routed
-    again with the configuration as it is on disk now, and gets its deliveries if it is recognised.
+    A dead, discarded or delivered one starts again: its failures are reset, its attempts are kept. A pending one is due
+    at once. For the ID of an event, its dead deliveries are replayed. An unrecognised event is routed again with the
+    configuration on disk, and gets its deliveries if it is recognised now.
     """
     selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
     settings = inputs.read_config(config)
@@ -147,7 +145,7 @@ def discard(
     destination: DestinationOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Give up pending and dead deliveries for good. They can still be replayed.
+    """Discard pending and dead deliveries. They can still be replayed.
 
     For the ID of an event, all its pending and dead deliveries are discarded.
     """
@@ -206,10 +204,9 @@ def move(
 
 def _selected(ids: Sequence[str] | None, everything: bool, chosen: DeliverySelection) -> DeliverySelection | None:  # noqa: FBT001 - an option
     """Return the filter of --all, or None if there are IDs. Raises BadParameter unless there is one of the two."""
-    if bool(ids) == everything:
-        raise typer.BadParameter("give either IDs, or --all with what it is to choose")
+    inputs.check_selection(ids, everything=everything)
     if not everything and (chosen.chatbot or chosen.destination):
-        raise typer.BadParameter("--chatbot and --destination choose among --all")
+        raise typer.BadParameter("--chatbot and --destination are for --all only")
     return chosen if everything else None
 
 
@@ -232,7 +229,7 @@ def _change_all(store: OpenStore, request: Bulk, *, yes: bool) -> None:
     if not progress.extent.count:
         output.say(f"nothing to {verb}: {_count(0, state)}")
         return
-    _confirm(f"{verb.capitalize()} {_count(progress.extent.count, state)}?", yes=yes)
+    inputs.confirm(f"{verb.capitalize()} {_count(progress.extent.count, state)}?", yes=yes)
     with output.waiting() as show_progress:
         while not progress.ended:
             with store.writing() as connection:
@@ -244,7 +241,7 @@ def _change_all(store: OpenStore, request: Bulk, *, yes: bool) -> None:
 def _move_all(store: OpenStore, chosen: DeliverySelection, to: str, config: Config, *, yes: bool) -> None:
     with store.reading() as connection:
         extent = selection_extent(connection, chosen)
-    _confirm(f"Move {extent.count} {chosen.state.value} deliveries to {to}?", yes=yes)
+    inputs.confirm(f"Move {extent.count} {chosen.state.value} deliveries to {to}?", yes=yes)
     after: int | None = 0
     refused = False
     while after is not None:
@@ -265,23 +262,15 @@ def _count(number: int, state: DeliveryState) -> str:
     return f"{number} {state.value} {'delivery' if number == 1 else 'deliveries'}"
 
 
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{question} Say so with --yes: there is nobody to ask")
-    typer.confirm(question, abort=True)
-
-
 def with_reason(delivery: dict[str, Any]) -> dict[str, Any]:
-    """Return a delivery for a list: one whose destination was removed says so, instead of a time to come."""
+    """Return a delivery for a list; if its destination was removed, with that reason instead of a due time."""
     if delivery["configured"] or delivery["state"] != DeliveryState.PENDING.value:
         return delivery
     return {**delivery, "reason": REMOVED, "due_at": None}
 
 
 def _show(story: DeliveryDetails, configured: Container[str], *, as_json: bool) -> None:
-    facts = delivery_story(story, OPEN, configured).model_dump(
+    facts = delivery_details_schema(story, OPEN, configured).model_dump(
         exclude={"masked": True, "warned": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
     )
     attempts = facts.pop("attempts")

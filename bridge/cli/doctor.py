@@ -39,11 +39,11 @@ def doctor(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Look at everything, change nothing: one line for each thing, and what to do where it is not well.
+    """Check the installation without changing it; print one line for each check, with the remedy for each fault.
 
-    It reads the configuration, opens the store, compares clocks, looks at the disk, at dead letters and leads that
-    wait, asks `leadbridge serve` whether it is ready, and each destination whether it would take the leads. With --url
-    it also looks at the webhook as the sender sees it. The exit status is 1 if there is something bad, 0 otherwise.
+    It checks the configuration, the store, the clocks, the disk, dead letters and waiting leads. It asks
+    `leadbridge serve` if it is ready, and each destination if it would accept the leads. With --url it also checks the
+    webhook as the sender sees it. The exit status is 1 if a check fails, 0 otherwise.
     """
     found = list(_found(path, url))
     if json:
@@ -77,11 +77,13 @@ def _found(path: Path | None, url: str | None) -> Iterator[HealthFinding]:
 
 
 def _without_broken(file: Path) -> Iterator[HealthFinding]:
-    """Look at what `serve` would start with: without the files that have errors."""
+    """Check the configuration without the files that have errors, as `serve` would start with it."""
     try:
         config = load_tolerant(file, os.environ)[0]
     except ConfigError:
-        yield HealthFinding("configuration", Severity.NOTE, "nothing else can be looked at before that is fixed")
+        yield HealthFinding(
+            "configuration", Severity.NOTE, "fix this first: nothing else can be checked without a configuration"
+        )
         return
     yield from _stored(config)
     if config.server.admin.port:

@@ -1,6 +1,5 @@
 """`leadbridge erase`: removal of a person's data for good."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,10 +15,10 @@ from bridge.store.erasure import Remains
 from bridge.store.person_match import EmailAddress, Person, PhoneNumber
 
 SHOWN = 20
-"""The most ids that are named in text."""
+"""Maximum number of ids in one line."""
 
 _ADVICE = {
-    Remains.LOG: "somebody reads the store all the while (a backup, a shell): the person may still be in its "
+    Remains.LOG: "another program reads the store all the time (a backup, a shell), so the person may still be in its "
     "write-ahead log. Run this again when that has ended",
     Remains.PAGES: "the person may still be in unused parts of the store's file, which is too large to be rewritten "
     "beside a running `leadbridge serve`. Stop that for a moment, and run this again",
@@ -43,21 +42,21 @@ def erase(
 ) -> None:
     """Remove all data of a person for good: events, their deliveries and attempts, refused requests.
 
-    An e-mail address counts wherever it stands in an event, in whatever case and however it is escaped; not as a part
-    of a longer one. A phone number counts by its digits, whatever stands between them, with and without its country
-    code (write it with a +, or say its --region); of fewer than 10 digits only in the field PhoneNumber. Events where
-    it is not sure are named and left alone.
+    An e-mail address is found in every field of an event, in any case and escaped in any way, but not as a part of a
+    longer address. A phone number is found by its digits, with any characters between them, and with or without its
+    country code: write it with a +, or name its --region. A number of fewer than 10 digits is found only in the field
+    PhoneNumber. Events that may name another person are listed and left alone.
 
-    Where a destination has named the person in another lead's story or in a lane's reason, by the address or number,
-    or by a name or a message of an erased event, [erased] takes the place of the whole text. Of an embedded store the
-    free pages and the write-ahead log are cleaned too.
+    A destination may have named the person in the history of another lead, or in the reason of a paused lane. If such a
+    text has the address, the number, or a name or message of an erased event, [erased] replaces the whole text. In an
+    embedded store the free pages and the write-ahead log are cleaned too.
 
-    An erased event does not come back: for as long as somebody could send its captured request again, it is answered
-    with success and not kept. The same holds for what waits in the spool of another machine, for 7 days. The spool of
-    this machine is searched; where several processes share PostgreSQL, run this beside each of them.
+    An erased event does not come back. As long as somebody could send its captured request again, the request is
+    answered with success and not kept. Events in the spool of another machine are dropped too, for 7 days. The spool
+    of this machine is searched. If several processes share PostgreSQL, run this on each machine.
 
-    It works beside a running `leadbridge serve`. A delivery that is pending is not made any more, but a call that is
-    on its way is not called back. What the CRM, AI Agent and your backups hold is not touched: erase it there first.
+    It works beside a running `leadbridge serve`. Pending deliveries of the person are removed, but a call that is under
+    way is not stopped. Data in the CRM, at AI Agent and in your backups is not touched: erase it there first.
 
     The exit status is 1 if nothing was found, or if something may be left.
     """
@@ -67,7 +66,7 @@ def erase(
     if not json:
         _show_unsure(matches)
     if matches.anything:
-        _confirm(f"{_description(matches)}. Erase all of this for good?", yes=yes)
+        inputs.confirm(f"{_description(matches)}. Erase all of this for good?", yes=yes)
     remains = erasure.erase(settings, BY_COMMAND, matches, time.time())
     if json:
         output.write_json(_facts(matches, remains))
@@ -87,28 +86,19 @@ def _person(email: str | None, phone: str | None, region: str | None) -> Person:
             return PhoneNumber(phone, region.upper() if region else None)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--phone" if email is None else "--email") from None
-    raise typer.BadParameter("give either --email, or --phone and perhaps --region")
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not _asked_in_a_terminal():
-        raise typer.BadParameter(f"{question} Say so with --yes: there is nobody to ask")
-    typer.confirm(question, abort=True, err=True)
-
-
-def _asked_in_a_terminal() -> bool:
-    return sys.stdin.isatty()
+    raise typer.BadParameter("name --email, or --phone with or without --region")
 
 
 def _show_unsure(matches: Matches) -> None:
-    for what, ids in (("events", matches.unsure_events), ("requests in quarantine", matches.unsure_requests)):
+    for ids, *words in (
+        (matches.unsure_events, "event", "events"),
+        (matches.unsure_requests, "request in quarantine", "requests in quarantine"),
+    ):
         if ids:
             names = ", ".join(ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
             output.complain(
-                f"left alone, because it is not sure that the person is meant: {len(ids)} {what} ({names}). "
-                "If it is the person's all the same, give the address or number as it stands there"
+                f"left alone, because they may name another person: {_count(len(ids), *words)} ({names}). "
+                "If they name this person, run this again with the address or number as it stands there"
             )
 
 
@@ -120,7 +110,7 @@ def _description(matches: Matches) -> str:
         _count(matches.texts, "text of a destination", "texts of destinations"),
     ]
     waiting = ", ".join(f"{count} to {name}" for name, count in sorted(matches.pending.items()))
-    pending = f"; not delivered yet, and never to be: {waiting}" if waiting else ""
+    pending = f"; pending and never delivered: {waiting}" if waiting else ""
     return ", ".join(each for each in parts if each) + pending
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.admin.rows import delivery_shape, event_shape, payload_value
+from bridge.admin.presentation import delivery_schema, event_schema, payload_value
 from bridge.cli import inputs, output
 from bridge.cli.deliveries import with_reason
 from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
@@ -14,8 +14,8 @@ from bridge.event import EventState
 from bridge.operations import events as operations
 from bridge.operations.events import EventDetails
 from bridge.operations.store_access import open_store
-from bridge.store import queries
-from bridge.store.queries import EventRow, PageRequest
+from bridge.store.queries import EventRow
+from bridge.store.search import EventFilter
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
@@ -28,7 +28,7 @@ def events() -> None:
     """Look at the events that were received.
 
     An event is `accepted` (it has a delivery for each route that takes it), a `test` (answered, and not delivered), or
-    `unrecognised`: authentic, but of an unknown chatbot or shape. See what it holds with `events show`, fix the
+    `unrecognised`: authentic, but of an unknown chatbot or shape. See its content with `events show`, fix the
     configuration, then replay it with `deliveries replay`.
     """
 
@@ -48,10 +48,8 @@ def list_(
     """List events, newest first, without their content."""
     with open_store(inputs.read_config(config)).reading() as connection:
         cursor = operations.find_event(connection, before).seq if before else None
-        rows = queries.event_page(connection, PageRequest(chatbot, None, cursor, limit), state)
-    output.show_rows([event_shape(each).model_dump() for each in rows], _COLUMNS, as_json=json)
-    if not json and len(rows) == limit:
-        output.complain(f"For older ones: --before {rows[-1].id}")
+        rows = operations.list_events(connection, EventFilter(chatbot, state, before=cursor, limit=limit))
+    output.show_page([event_schema(each).model_dump() for each in rows], _COLUMNS, limit, as_json=json)
 
 
 @app.command()
@@ -78,15 +76,15 @@ def show(
 
 def _show(story: EventDetails, configured: Container[str], *, as_json: bool) -> None:
     value = payload_value(story.payload, reveal=True)
-    rows = [delivery_shape(each, configured).model_dump() for each in story.deliveries]
+    rows = [delivery_schema(each, configured).model_dump() for each in story.deliveries]
     if as_json:
-        output.write_json({**event_shape(story.row).model_dump(), "payload": value, "deliveries": rows})
+        output.write_json({**event_schema(story.row).model_dump(), "payload": value, "deliveries": rows})
     else:
         _show_text(story.row, value, rows)
 
 
 def _show_text(event: EventRow, value: Any, deliveries: Sequence[dict[str, Any]]) -> None:
-    output.show_facts({name: fact for name, fact in event_shape(event) if name != "deliveries"})
+    output.show_facts({name: fact for name, fact in event_schema(event) if name != "deliveries"})
     output.say()
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))
     output.say()

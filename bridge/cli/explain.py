@@ -28,7 +28,7 @@ from connectors.base import Preview
 
 app = output.application()
 
-_STEP = 40  # characters of a value on the way, at most
+_STEP = 40  # maximum number of characters of an intermediate value
 _COLOURS = {MATCHES: "green", FAILS: "red"}
 
 
@@ -51,17 +51,19 @@ def explain(
             metavar="N",
             min=1,
             max=LIMIT,
-            help="Take the last N events of the store, and show what the configuration would make of them.",
+            help="Dry-run the last N events of the store.",
         ),
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option("--against", metavar="OLD", help="With --stored: show only what differs from this configuration."),
+        typer.Option(
+            "--against", metavar="OLD", help="With --stored: show only the differences from this configuration."
+        ),
     ] = None,
     chatbot: ChatbotOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what would be sent where for an event. Nothing is sent, and nothing is stored.
+    """Show the requests that an event would cause. Nothing is sent, and nothing is stored.
 
     For each route of the event's chatbot you see if it takes the event and why not, how each field gets its value step
     by step, and the request that the connector would send, with its secrets masked. No signature is needed. The exit
@@ -80,15 +82,15 @@ def explain(
     else:
         from bridge.cli import stored  # SQLAlchemy, which nothing else here needs
 
-        asked = stored.Asked(stored_events, chatbot, _only_path(given), against)
-        finding = stored.compare(asked, as_json=json)
+        request = stored.ComparisonRequest(stored_events, chatbot, _only_path(given), against)
+        finding = stored.show_comparison(request, as_json=json)
     if finding:
         raise typer.Exit(1)
 
 
 def _only_path(arguments: list[Path]) -> Path | None:
     if len(arguments) > 1 or any(each == STANDARD_INPUT or each.suffix == ".json" for each in arguments):
-        raise typer.BadParameter("--stored takes the events from the store: name the configuration only, if anything")
+        raise typer.BadParameter("--stored takes the events from the store: name no event, only the configuration")
     return arguments[0] if arguments else None
 
 

@@ -4,7 +4,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -82,14 +82,14 @@ ConfigOption = Annotated[
 """The configuration of a command whose arguments are ids or names."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=LIMIT, help="Show N rows at most.")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=LIMIT, help="Show at most N rows.")]
 PAGE_ROWS = PAGE
-ChatbotOption = Annotated[str | None, typer.Option("--chatbot", metavar="NAME", help="Only those of this chatbot.")]
+ChatbotOption = Annotated[str | None, typer.Option("--chatbot", metavar="NAME", help="Only rows of this chatbot.")]
 DestinationOption = Annotated[
-    str | None, typer.Option("--destination", metavar="NAME", help="Only those for this destination.")
+    str | None, typer.Option("--destination", metavar="NAME", help="Only rows of this destination.")
 ]
 BeforeOption = Annotated[
-    int | None, typer.Option("--before", metavar="ID", min=1, help="Only those older than this one: the next page.")
+    int | None, typer.Option("--before", metavar="ID", min=1, help="Only rows older than this one: the next page.")
 ]
 
 
@@ -119,6 +119,26 @@ def for_each(ids: Iterable[Id], act: Callable[[Id], None]) -> None:
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a question in a terminal, and end the command unless the answer is yes; `yes` answers it beforehand."""
+    if yes:
+        return
+    if not is_terminal():
+        raise typer.BadParameter(f"{question} Confirm with --yes, because this is not a terminal")
+    typer.confirm(question, abort=True, err=True)
+
+
+def is_terminal() -> bool:
+    """Return True if a person can answer a question."""
+    return sys.stdin.isatty()
+
+
+def check_selection(ids: Collection[object] | None, *, everything: bool) -> None:
+    """Raise BadParameter unless there are either IDs or --all."""
+    if bool(ids) == everything:
+        raise typer.BadParameter("name IDs, or use --all")
 
 
 STANDARD_INPUT = Path("-")

@@ -110,6 +110,13 @@ def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -
             say(line)
 
 
+def show_page(rows: Sequence[Shown], columns: Sequence[str], limit: int, *, as_json: bool) -> None:
+    """Show a page of a listing; for people, with the option that shows the next page if the page is full."""
+    show_rows(rows, columns, as_json=as_json)
+    if not as_json and len(rows) == limit:
+        complain(f"For older ones: --before {rows[-1]['id']}")
+
+
 def show_facts(facts: Shown) -> None:
     """Show one object: a line for each fact that has a value, the names in a column of their own."""
     lines = [[name, _text(value)] for name, value in facts.items() if value not in (None, "", {}, [])]

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
+from bridge.admin.presentation import quarantine_schema
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
-from bridge.event import timestamp
 from bridge.operations import quarantine as operations
 from bridge.operations.audit import BY_COMMAND
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
-from bridge.store.queries import PageRequest, QuarantineRow
+from bridge.store.queries import PageRequest
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
 
@@ -24,7 +24,7 @@ app = output.application(no_args_is_help=True)
 
 @app.callback()
 def quarantine() -> None:
-    """Look at requests with a wrong signature; release or discard them.
+    """Look at requests with a bad signature; release or discard them.
 
     A request that names one of your chatbots but has a bad signature is answered with 401 and kept here for 7 days.
     Its room says what it looks like. `mismatch`: a lead under another key; if a signing key in the
@@ -45,9 +45,12 @@ def list_(
     """List the requests, newest first, without their content."""
     with open_store(inputs.read_config(config)).reading() as connection:
         rows = queries.quarantine_page(connection, PageRequest(chatbot, None, before, limit))
-    output.show_rows([_row(each) for each in rows], _COLUMNS, as_json=json)
-    if not json and len(rows) == limit:
-        output.complain(f"For older ones: --before {rows[-1].id}")
+    output.show_page(
+        [{**quarantine_schema(each).model_dump(), "state": "quarantined"} for each in rows],
+        _COLUMNS,
+        limit,
+        as_json=json,
+    )
 
 
 @app.command()
@@ -57,10 +60,10 @@ def release(
     config: ConfigOption = None,
     everything: AllOption = False,
     any_age: Annotated[
-        bool, typer.Option("--any-age", help="Also where the signature is too old or too new. Its key must match.")
+        bool, typer.Option("--any-age", help="Also accept a signature that is too old or too new. Its key must match.")
     ] = False,
 ) -> None:
-    """Verify requests again with the configuration as it is on disk now, and accept those whose signature holds.
+    """Verify requests again with the configuration on disk, and accept those with a good signature.
 
     The age of a signature is its age on receipt. Requests with a bad signature stay, an error names each of them, and
     the exit status is 1. With --any-age a request that somebody captured and sent again is accepted too, unless its
@@ -79,7 +82,7 @@ def release(
 
 @app.command()
 def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything: AllOption = False) -> None:
-    """Delete requests for good, without looking at their signatures."""
+    """Delete requests for good, without a check of their signatures."""
     store = open_store(inputs.read_config(config))
 
     def discard_one(request: int) -> None:
@@ -91,23 +94,11 @@ def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything:
 
 
 def _selected(store: OpenStore, ids: list[int] | None, *, everything: bool) -> list[int]:
-    if bool(ids) == everything:
-        raise typer.BadParameter("give either IDs or --all")
+    inputs.check_selection(ids, everything=everything)
     if ids:
         return ids
     with store.reading() as connection:
         found = operations.all_ids(connection)
     if not found:
-        output.say("nothing is in quarantine")
+        output.say("the quarantine is empty")
     return found
-
-
-def _row(row: QuarantineRow) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "state": "quarantined",
-        "room": row.room.value,
-        "chatbot": row.chatbot,
-        "received_at": timestamp(row.received_at),
-        "bytes": row.size,
-    }

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from sqlalchemy import Connection
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption, PathArgument
@@ -14,20 +15,9 @@ from bridge.config import Config
 from bridge.config.model import Destination
 from bridge.config.units import parse_duration
 from bridge.operations.audit import BY_COMMAND, Action, Entry
-from bridge.operations.reconcile import (
-    CheckPlan,
-    DeliveredPage,
-    Missing,
-    OutcomeCounts,
-    RecordCheck,
-    ask_all,
-    lines,
-    missing,
-    steps,
-)
+from bridge.operations.reconcile import CheckTerms, Reconciliation
 from bridge.operations.store_access import CommandVault, OpenStore, open_store
-from bridge.store import audit_log, history
-from bridge.store.search import SPAN, seq_at
+from bridge.store import audit_log
 
 NAMED = 20
 """Maximum number of deliveries that are named for a destination with missing records: the newest."""
@@ -36,6 +26,8 @@ _COLUMNS = ("chatbot", "destination", "received", "delivered", "waiting", "dead"
 _ONLINE = (*_COLUMNS, "held", "gone", "unknown")
 
 app = output.application()
+
+T = TypeVar("T")
 
 
 def _span(text: str) -> float:
@@ -59,46 +51,33 @@ def reconcile(
 ) -> None:
     """Compare received leads with delivered leads, by chatbot and destination.
 
-    A lead is missing if its delivery is dead, if its event was not recognised (these events have a line of their own,
-    without a destination), if it may be in quarantine (refused requests have a line for their chatbot, without a
-    destination; junk is not counted), or if, with --online, its destination does not hold the record any more. A lead
-    that waits is not missing yet. If a destination's connector cannot ask, its records are `unknown`. The exit status
-    is 1 if any lead is missing, 0 otherwise.
+    A lead is missing in four cases. Its delivery is dead. Its event was not recognised: these events have a line of
+    their own, without a destination. It may be in quarantine: these requests have a line for their chatbot, without a
+    destination, and junk is not counted. With --online: its destination does not hold the record any more.
+
+    A lead that waits is not missing yet. If a destination does not answer about a record, or its connector cannot ask,
+    the record is `unknown`. The exit status is 1 if any lead is missing, 0 otherwise.
     """
     seconds, now = _span(since), time.time()
     config = inputs.read_config(path)
     store = open_store(config)
-    with store.reading() as connection:
-        first = seq_at(connection, now - seconds)
-        last = history.last_event(connection)
-        counted = history.count_quarantined(connection, now - seconds)
-    # In steps: a long question would keep the write-ahead log from being begun anew.
-    for start, end in steps(first, last, SPAN):
-        with store.reading() as connection:
-            counted += history.count_events(connection, start, end)
-    answered = _answers(config, store, counted, first, now) if online else None
+    result = Reconciliation(now - seconds)
+    asyncio.run(_work(result, config, store, now, online=online))
     columns = _ONLINE if online else _COLUMNS
-    rows = [{name: getattr(each, name) for name in columns} for each in lines(counted, answered)]
-    output.show_rows(rows, columns, as_json=json)
-    found = missing(counted, answered)
-    _complain(found, answered or {})
-    if found:
+    output.show_rows(
+        [{name: getattr(each, name) for name in columns} for each in result.lines()], columns, as_json=json
+    )
+    _complain(result)
+    if result.missing():
         raise typer.Exit(1)
 
 
-def _answers(
-    config: Config, store: OpenStore, counted: OutcomeCounts, first: int, now: float
-) -> Mapping[str, RecordCheck]:
-    """Write the audit entry, then ask the destinations."""
-    answered = {name: RecordCheck() for name in config.destinations}
-    wanted = {name: answered[name] for name in answered if counted.delivered(name)}
-    total = sum(map(counted.delivered, wanted))
-    with store.writing() as connection:
-        audit_log.add_entry(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
+async def _work(result: Reconciliation, config: Config, store: OpenStore, now: float, *, online: bool) -> None:
+    """Count the events; with `online`, write the audit entry and ask the destinations."""
 
-    async def read(name: str, before: int | None) -> DeliveredPage:
+    async def read(query: Callable[[Connection], T]) -> T:
         with store.reading() as connection:
-            return history.delivered_page(connection, name, first, before)
+            return query(connection)
 
     @asynccontextmanager
     async def opened(destination: Destination) -> AsyncIterator[None]:
@@ -108,12 +87,17 @@ def _answers(
         finally:
             await destination.connector.close()
 
-    asyncio.run(ask_all(CheckPlan(read, opened, time.time), config, wanted))
-    return answered
+    await result.count(read)
+    if online:
+        total = result.prepare(config)
+        with store.writing() as connection:
+            audit_log.add_entry(connection, Entry(BY_COMMAND, Action.INQUIRE, count=total), now)
+        await result.ask(config, read, CheckTerms(opened, time.time))
 
 
-def _complain(found: Missing, answered: Mapping[str, RecordCheck]) -> None:
+def _complain(result: Reconciliation) -> None:
     """Print the number of missing leads, and what to do."""
+    found = result.missing()
     if found.dead:
         output.complain(
             f"{found.dead:,} dead: see `leadbridge deliveries list --state dead`, fix the cause, replay them"
@@ -128,7 +112,7 @@ def _complain(found: Missing, answered: Mapping[str, RecordCheck]) -> None:
             f"{found.quarantined:,} in quarantine may be leads: see `leadbridge quarantine list`, correct the cause, "
             "release them; discard the others"
         )
-    for name, each in answered.items():
+    for name, each in result.answers.items():
         gone = each.gone.total()
         if gone:
             named = " ".join(str(delivery.id) for delivery in each.named[:NAMED])

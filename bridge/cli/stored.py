@@ -1,4 +1,4 @@
-"""Stored events under the configuration on disk, alone or compared with another one: `leadbridge explain --stored`."""
+"""`leadbridge explain --stored`: dry runs of stored events, alone or compared with another configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,54 +7,42 @@ from pathlib import Path
 from typing import Any
 
 from bridge.cli import inputs, output
-from bridge.config import Config
-from bridge.event import decode
-from bridge.operations.comparison import NOTHING, Change, ChangeKind, Group, counted, group
-from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_event, value_text
+from bridge.operations.comparison import NOTHING, Change, ChangeKind, Group, compare_events, counted
+from bridge.operations.event_dry_run import changed_texts, value_text
 from bridge.operations.store_access import open_store
-from bridge.store.history import StoredEvent, recent_events
+from bridge.store.history import recent_events
 
-_VALUE = 40  # characters of an example, at most
+_VALUE = 40  # maximum number of characters of an example
 _OF_A_PART = frozenset({ChangeKind.LEFT_OUT, ChangeKind.CHANGED, ChangeKind.ADDED, ChangeKind.REQUEST})
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Events, and the configurations that they are tried under."""
+class ComparisonRequest:
+    """Request for the dry runs of stored events."""
 
     limit: int
-    """How many of the last events."""
+    """Number of the last events."""
     chatbot: str | None
     path: Path | None
     against: Path | None
-    """The configuration to compare with; None to show what `path` makes of the events."""
+    """The configuration to compare with; None to show the deliveries under `path` alone."""
 
 
-def compare(asked: Asked, *, as_json: bool) -> bool:
-    """Show the result; return whether there is a dead letter that the other configuration does not make."""
-    config = inputs.read_whole(asked.path)
+def show_comparison(request: ComparisonRequest, *, as_json: bool) -> bool:
+    """Show the result; return True if a delivery would newly be a dead letter."""
+    config = inputs.read_whole(request.path)
     with open_store(config).reading() as connection:
-        events = recent_events(connection, asked.limit, asked.chatbot)
-    other = inputs.read_whole(asked.against) if asked.against else None
-    groups = group(_foretold(each, other, config) for each in events)
+        events = recent_events(connection, request.limit, request.chatbot)
+    other = inputs.read_whole(request.against) if request.against else None
+    groups = compare_events(events, config, other)
     if as_json:
         changes = [_row(each) for each in groups]
         output.write_json(
-            {"events": len(events), "compared_with": asked.against and str(asked.against), "changes": changes}
+            {"events": len(events), "compared_with": request.against and str(request.against), "changes": changes}
         )
     else:
-        _show(groups, len(events), asked)
+        _show(groups, len(events), request)
     return any(each.kind is ChangeKind.DEAD for each in groups)
-
-
-def _foretold(event: StoredEvent, other: Config | None, config: Config) -> tuple[EventDryRun | None, EventDryRun]:
-    """Foretell both sides, as if the event came now as it came then."""
-    try:
-        document = decode(event.payload)
-    except ValueError:
-        document = None
-    before = dry_run_event(event.payload, document, other, event.received_at, event.id) if other else None
-    return before, dry_run_event(event.payload, document, config, event.received_at, event.id)
 
 
 def _row(each: Group) -> dict[str, Any]:
@@ -70,20 +58,20 @@ def _row(each: Group) -> dict[str, Any]:
 
 
 def _sides(change: Change) -> dict[str, Any]:
-    """Give what an example says; `before` and `after` are there only where there is a value."""
+    """Return the values of an example; `before` and `after` are there only if they have a value."""
     sides = {"before": change.before, "after": change.after}
     why = {"why": change.why} if change.why else {}
     return {side: value for side, value in sides.items() if value is not NOTHING} | why
 
 
-def _show(groups: Sequence[Group], events: int, asked: Asked) -> None:
-    whose = f" of chatbot {asked.chatbot}" if asked.chatbot else ""
+def _show(groups: Sequence[Group], events: int, request: ComparisonRequest) -> None:
+    whose = f" of chatbot {request.chatbot}" if request.chatbot else ""
     if not events:
         output.say(f"There are no accepted events{whose} in the store yet.")
         return
     what = f"the last {events} events{whose}" if events > 1 else f"the last event{whose}"
-    if asked.against:
-        output.say(f"Compared with {asked.against}:")
+    if request.against:
+        output.say(f"Compared with {request.against}:")
         output.say(f"for {what}" if groups else f"nothing changes for {what}")
     else:
         output.say(f"For {what}:" if groups else f"Nothing would be sent for {what}.")
@@ -91,7 +79,7 @@ def _show(groups: Sequence[Group], events: int, asked: Asked) -> None:
         output.say()
         output.say(f"{chatbot}, route {route}")
         for each in changes:
-            _show_group(each, compared=asked.against is not None)
+            _show_group(each, compared=request.against is not None)
 
 
 def _show_group(each: Group, *, compared: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.admin.rows import moment
+from bridge.admin.presentation import optional_timestamp
 from bridge.cli import inputs, output
 from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
 from bridge.event import timestamp
@@ -80,7 +80,7 @@ def _lines(news: Activity) -> Iterator[Line]:
         }
     for delivery in news.deliveries:
         yield {
-            "at": moment(delivery.settled_at) or timestamp(time.time()),
+            "at": optional_timestamp(delivery.settled_at) or timestamp(time.time()),
             "what": "again" if delivery.state is DeliveryState.PENDING else delivery.state.value,
             "chatbot": delivery.chatbot,
             "destination": delivery.destination,
@@ -92,7 +92,7 @@ def _lines(news: Activity) -> Iterator[Line]:
 def _detail(delivery: DeliveryRow) -> str:
     named = f"delivery {delivery.id}"
     if delivery.state is DeliveryState.PENDING:
-        return f"{named}: {delivery.reason or 'failed'}, due {moment(delivery.due_at)}"
+        return f"{named}: {delivery.reason or 'failed'}, due {optional_timestamp(delivery.due_at)}"
     if delivery.state is DeliveryState.DELIVERED and delivery.settled_at is not None:
         return f"{named}: after {delivery.settled_at - delivery.received_at:,.1f} s"
     return f"{named}: {delivery.reason}" if delivery.reason else named

@@ -39,7 +39,7 @@ class Action(StrEnum):
     CANCEL = "cancel"
     """The early end of a run or an inquiry."""
     INQUIRE = "inquire"
-    """A question to destinations whether they still hold the delivered records."""
+    """A check that destinations still hold the delivered records."""
     PLAYGROUND = "playground"
     """A dry run of an edited route."""
     BACKFILL = "backfill"

@@ -77,8 +77,8 @@ def check_since(config: Config, since: datetime, now: float) -> None:
     oldest = now - min(config.store.retention_delivered, config.store.retention_dead)
     if since.timestamp() < oldest:
         raise ValueError(
-            f"the store removes events after a while (store.retention), so those from before {timestamp(oldest)} "
-            "cannot be told from ones that were missed; give a later day"
+            f"the store removes events after a while (store.retention), so missed leads from before "
+            f"{timestamp(oldest)} cannot be recognised; name a later day"
         )
 
 
@@ -213,4 +213,4 @@ def _routed(listed: Listed, chatbot: Chatbot, now: float, identity: Identity) ->
 
 
 def _line(routed: RoutedEvent, *, is_new: bool) -> str:
-    return acceptance(routed) if is_new else f"has come meanwhile as event {routed.event.id}"
+    return acceptance(routed) if is_new else f"was received meanwhile as event {routed.event.id}"

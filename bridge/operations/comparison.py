@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from bridge.operations.event_dry_run import FAILS, MATCHES, EventDryRun, RouteDryRun
+from bridge.config import Config
+from bridge.event import decode
+from bridge.operations.event_dry_run import FAILS, MATCHES, EventDryRun, RouteDryRun, dry_run_event
+from bridge.store.history import StoredEvent
 from connectors.base import Preview
 
 NOTHING: Final = object()
@@ -86,6 +89,22 @@ class Group:
         self.types[result.event.type or "event"] += 1
         if len(self.examples) < EXAMPLES and not any(_alike(each.change, change) for each in self.examples):
             self.examples.append(Example(result.event.id, change))
+
+
+def compare_events(events: Iterable[StoredEvent], config: Config, other: Config | None) -> list[Group]:
+    """Dry-run stored events under two configurations, and return the changes from `other` to `config`.
+
+    Each event is routed as of its receipt. Without `other`, the result lists what `config` does with the events.
+    """
+    return group((_stored_dry_run(each, other) if other else None, _stored_dry_run(each, config)) for each in events)
+
+
+def _stored_dry_run(event: StoredEvent, config: Config) -> EventDryRun:
+    try:
+        document = decode(event.payload)
+    except ValueError:
+        document = None
+    return dry_run_event(event.payload, document, config, event.received_at, event.id)
 
 
 def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:

@@ -1,9 +1,10 @@
-"""Deliveries: show, replay, discard and move one of them, or those of one event.
+"""Deliveries: list them; show, replay, discard and move one of them, or those of one event.
 
 Each function that changes something runs inside the caller's transaction and writes its audit entry there.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -15,7 +16,8 @@ from bridge.operations import events
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, commands, queries
 from bridge.store.interface import DeliveryState
-from bridge.store.queries import DeliveryDetails, EventRow
+from bridge.store.queries import DeliveryDetails, DeliveryRow, EventRow
+from bridge.store.search import DeliveryFilter, find_deliveries
 
 OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.DEAD})
 """States in which a delivery can be discarded or moved."""
@@ -27,6 +29,16 @@ def show(connection: Connection, delivery: int) -> DeliveryDetails:
     if story is None:
         raise unknown(delivery)
     return story
+
+
+def list_deliveries(connection: Connection, criteria: DeliveryFilter) -> Sequence[DeliveryRow]:
+    """Return up to `limit` deliveries, newest first, from as many pages as that takes."""
+    rows, page = list[DeliveryRow](), find_deliveries(connection, criteria)
+    while True:
+        rows += page.rows
+        if page.next is None or len(rows) >= criteria.limit:
+            return rows[: criteria.limit]
+        page = find_deliveries(connection, replace(criteria, before=page.next))
 
 
 def replay(connection: Connection, who: Who, delivery: int, now: float) -> ActionResult:
@@ -64,7 +76,7 @@ def replay_event(
 
 
 def discard(connection: Connection, who: Who, delivery: int, now: float) -> ActionResult:
-    """Give up a pending or dead delivery. Raises NotFoundError, or ConflictError if it is delivered."""
+    """Discard a pending or dead delivery. Raises NotFoundError, or ConflictError if it is delivered."""
     before = commands.discard(connection, [delivery], now).get(delivery)
     if before is None:
         raise unknown(delivery)
@@ -75,7 +87,7 @@ def discard(connection: Connection, who: Who, delivery: int, now: float) -> Acti
 
 
 def discard_event(connection: Connection, who: Who, event_id: str, now: float) -> ActionResult:
-    """Give up the pending and dead deliveries of an event. Raises NotFoundError, or ConflictError if it has none."""
+    """Discard the pending and dead deliveries of an event. Raises NotFoundError, or ConflictError if it has none."""
     event = events.find_event(connection, event_id)
     deliveries = _in_states(connection, event, OPEN_STATES)
     if not deliveries:
@@ -84,7 +96,7 @@ def discard_event(connection: Connection, who: Who, event_id: str, now: float) -
 
 
 def move(connection: Connection, who: Who, delivery: int, to: str, config: Config, now: float) -> ActionResult:
-    """Give a pending or dead delivery another route of its chatbot, due now.
+    """Move a pending or dead delivery to another route of its chatbot, due now.
 
     Raises NotFoundError, or ConflictError if the delivery or the route does not allow it; then nothing is changed.
     """

@@ -15,6 +15,7 @@ from bridge.mapping.record import UnmappableError, build_record
 from bridge.operations.event_dry_run import json_text, preview_request
 from bridge.operations.masking import mask_values
 from bridge.store.interface import Delivery
+from bridge.store.queries import DeliveryDetails, EventRow
 from connectors.base import Connector, ExpressionError, Preview, Record
 
 SECONDS: Final = 1.0
@@ -23,7 +24,7 @@ TEXT: Final = 2_000_000
 """Maximum number of characters of HTML for all values on one page."""
 
 FEWER: Final = "not shown: the page would be too large"
-_LATER: Final = "not worked out: the records before took too long"
+_LATER: Final = "not shown: the records before it took too long"
 _NO_RECORD: Final = "The configuration in use makes no record of this event."
 _ROW: Final = 100
 """Characters of HTML around a value."""
@@ -73,6 +74,27 @@ class PageBudget:
                 return written | {f"{len(values) - len(written)} more": FEWER}
             written[name] = text
         return written
+
+
+def dry_run_stored(
+    details: DeliveryDetails, event: EventRow, payload: bytes, config: Config, allowance: PageBudget, *, reveal: bool
+) -> DryRun:
+    """Dry-run a stored delivery of an event."""
+    row = details.row
+    delivery = Delivery(
+        row.id,
+        row.event_id,
+        row.chatbot or "",
+        payload,
+        event.received_at,
+        row.route,
+        row.attempts,
+        row.failures,
+        details.failing_since,
+        details.memo,
+        event.verified_by,
+    )
+    return dry_run(delivery, row.destination, config, allowance, reveal=reveal)
 
 
 def dry_run(delivery: Delivery, destination: str, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:

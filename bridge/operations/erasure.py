@@ -17,7 +17,7 @@ from bridge.config import Config
 from bridge.errors import StoreUnavailableError
 from bridge.identity import Identity
 from bridge.operations.audit import Action, Entry, Who
-from bridge.operations.store_access import AuditCount, OpenStore, all_stores, cause
+from bridge.operations.store_access import AuditCount, OpenStore, all_stores
 from bridge.store import erasure, tombstones
 from bridge.store.driver import Driver
 from bridge.store.erasure import ErasureExtent, PersonMatches, Remains
@@ -195,6 +195,6 @@ def _clean(driver: Driver, spellings: Sequence[bytes]) -> Remains:
         return erasure.scrub_files(driver, spellings)
     except driver.errors as error:
         raise StoreUnavailableError(
-            f"the rows are erased, but the store's file cannot be cleaned: {cause(error)}; see that its disk has room "
-            "for a second copy of it, and run this again"
+            f"the rows are erased, but the store's file cannot be cleaned: {driver.safe_error(error)}; see that "
+            "its disk has room for a second copy of it, and run this again"
         ) from error

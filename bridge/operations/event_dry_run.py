@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from bridge.config import Config, Route
+from bridge.config import Chatbot, Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
 from bridge.identity import STAND_IN
 from bridge.ingress import javascript_json
@@ -15,7 +15,7 @@ from bridge.ingress.routing import why_unrecognised
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import FieldTrace, event_variables
 from bridge.mapping.record import UnmappableError, build_record
-from bridge.store.interface import Delivery, NewDelivery
+from bridge.store.interface import Delivery, NewDelivery, RoutedEvent
 from connectors.base import Connector, ExpressionError, Preview, Record
 
 MATCHES = "matches"
@@ -90,18 +90,34 @@ def dry_run_event(
     Without `event_id` the event gets a stand-in that must not be shown, because only the store has the key of ids.
     """
     chatbot = config.chatbot_by_serial.get(serial_number(document) or "")
+    routed, why = route_trial(payload, document, chatbot, now, event_id)
+    if routed.event.state is not EventState.ACCEPTED or chatbot is None:
+        return EventDryRun(routed.event, why, ())
+    deliveries = {each.route: each for each in routed.deliveries}
+    routes = [_route_dry_run(each, deliveries.get(each.name), routed.event, config) for each in chatbot.routes]
+    return EventDryRun(routed.event, why, routes)
+
+
+def route_trial(
+    payload: bytes,
+    document: Any,
+    chatbot: Chatbot | None,
+    now: float,
+    event_id: str | None = None,
+) -> tuple[RoutedEvent, str | None]:
+    """Route one event as if it were received now; return as well why it would not be delivered at all.
+
+    See `dry_run_event` for the arguments.
+    """
     verified = Verified(payload, document, Form.RAW, chatbot.name if chatbot else None)
     routed = route_event(verified, chatbot, now, STAND_IN)
     if event_id:
         routed = routed._replace(event=routed.event._replace(id=event_id))
     if routed.event.state is EventState.TEST:
-        return EventDryRun(routed.event, "it is a test: it would be stored and answered as one, and not delivered", ())
+        return routed, "it is a test: it would be stored and answered as one, and not delivered"
     if routed.event.state is not EventState.ACCEPTED or chatbot is None:
-        return EventDryRun(routed.event, why_unrecognised(document, chatbot), ())
-    deliveries = {each.route: each for each in routed.deliveries}
-    routes = [_route_dry_run(each, deliveries.get(each.name), routed.event, config) for each in chatbot.routes]
-    why = None if deliveries else "no route takes it: it would be stored, and not delivered"
-    return EventDryRun(routed.event, why, routes)
+        return routed, why_unrecognised(document, chatbot)
+    return routed, None if routed.deliveries else "no route takes it: it would be stored, and not delivered"
 
 
 def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, config: Config) -> RouteDryRun:
@@ -109,12 +125,12 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
     events = tuple(each for each in EVENT_TYPES if each in route.events)
     result = partial(RouteDryRun, route.name, route.destination, events=events, when=_condition(route, values))
     if delivery is None:
-        return result(state=SKIPPED, why=_why_skipped(route, event))
+        return result(state=SKIPPED, why=why_skipped(route, event))
     if delivery.problem is not None:
         return result(state=FAILS, why=delivery.problem)
     fields = route.mapping.trace(values)
     try:
-        record = build_record(_delivery(event, route), config.chatbots.get)
+        record = build_record(trial_delivery(event, route), config.chatbots.get)
         request = preview_request(config.destinations[route.destination].connector, record)
     except UnmappableError as error:
         return result(state=FAILS, why=error.detail, fields=fields)
@@ -140,13 +156,14 @@ def preview_request(connector: Connector, record: Record) -> Preview:
         raise ExpressionError(f"the connector raised {type(error).__name__} instead of showing its request") from error
 
 
-def _why_skipped(route: Route, event: Event) -> str:
+def why_skipped(route: Route, event: Event) -> str:
+    """Return the reason why a route skips an event."""
     if event.type not in route.events:
         return f"it takes only {', '.join(sorted(route.events))}"
     return "its `when` does not hold"
 
 
-def _delivery(event: Event, route: Route) -> Delivery:
+def trial_delivery(event: Event, route: Route) -> Delivery:
     """Return the delivery as the lane would read it from the store."""
     memo: Mapping[str, str] = {}
     return Delivery(0, event.id, event.chatbot or "", event.payload, event.received_at, route.name, 0, 0, None, memo)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -54,6 +54,16 @@ def search(connection: Connection, filters: Sequence[EventFilter], identity_key:
         if not found.rows and found.next is None:
             found = find_events(connection, each, identity_key)
     return found
+
+
+def list_events(connection: Connection, criteria: EventFilter) -> Sequence[EventRow]:
+    """Return up to `limit` events, newest first, from as many pages as that takes."""
+    rows, page = list[EventRow](), search(connection, [criteria])
+    while True:
+        rows += page.rows
+        if page.next is None or len(rows) >= criteria.limit:
+            return rows[: criteria.limit]
+        page = search(connection, [replace(criteria, before=page.next)])
 
 
 def show(connection: Connection, beginning: str) -> EventDetails:

@@ -9,7 +9,6 @@ import shutil
 import ssl
 import stat
 import urllib.parse
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,9 +20,10 @@ from bridge.config import Config
 from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
 from bridge.ingress.signature import fingerprint
+from bridge.operations.overview import quarantined_by_room
 from bridge.operations.rekey import describe_keys
 from bridge.operations.store_access import OpenStore, all_stores
-from bridge.store import quarantine, queries, rotation, statistics
+from bridge.store import queries, rotation, statistics
 from bridge.store.driver import Driver
 from bridge.store.lane_queries import all_lanes
 from bridge.store.queries import PageRequest
@@ -141,9 +141,7 @@ def removal_remedy(name: str) -> str:
 
 def refused(connection: Connection) -> HealthFinding:
     """Count the requests in quarantine."""
-    counted = Counter[Room]()
-    for each in quarantine.room_counts(connection):
-        counted[each.room] += each.count
+    counted = quarantined_by_room(connection)
     if not counted:
         return HealthFinding("quarantine", Severity.NOTE, "empty")
     rooms = ", ".join(f"{counted[room]:,} {room}" for room in Room if counted[room])
@@ -160,7 +158,7 @@ def bridge(address: ListenAddress) -> HealthFinding:
         answer = connection.getresponse()
         status, unused = answer.status, _unused(answer.read(ANSWER_BYTES))
     except (OSError, http.client.HTTPException):
-        return HealthFinding("serve", Severity.WARNING, f"nobody answers at {address}: is `leadbridge serve` running?")
+        return HealthFinding("serve", Severity.WARNING, f"no answer at {address}: is `leadbridge serve` running?")
     finally:
         connection.close()
     if status == http.HTTPStatus.OK and unused:
@@ -191,7 +189,9 @@ def webhook(url: str, now: float) -> Iterator[HealthFinding]:
     """Check the webhook as its sender sees it: the certificate, and the answer of the endpoint."""
     host, port, path = _https(url)
     if not host:
-        yield HealthFinding("webhook", Severity.ERROR, f"{url}: must be the https:// address that the sender is given")
+        yield HealthFinding(
+            "webhook", Severity.ERROR, f"{url}: not an https:// address; name the address that the sender uses"
+        )
         return
     context = ssl.create_default_context()
     connection = http.client.HTTPSConnection(host, port, timeout=ASK_SECONDS, context=context)
@@ -216,7 +216,7 @@ def webhook(url: str, now: float) -> Iterator[HealthFinding]:
     if ready:
         yield HealthFinding("webhook", Severity.NOTE, f"{url}: answers")
     else:
-        message = f"{url}: answers {answer.status}, and not as the webhook does; see where the proxy leads"
+        message = f"{url}: answers {answer.status}, and not as the webhook does; check the target of the proxy"
         yield HealthFinding("webhook", Severity.ERROR, message)
 
 
@@ -237,7 +237,9 @@ def _certificate(certificate: object, now: float) -> HealthFinding:
     until = f"the certificate is good until {timestamp(ends)[:10]}"
     if days < DAYS_LEFT:
         return HealthFinding(
-            "webhook", Severity.WARNING, f"{until}, {days} days more: renew it now, and see why nothing does"
+            "webhook",
+            Severity.WARNING,
+            f"{until}, {days} days more: renew it now, and check why it is not renewed automatically",
         )
     return HealthFinding("webhook", Severity.NOTE, until)
 
@@ -245,7 +247,7 @@ def _certificate(certificate: object, now: float) -> HealthFinding:
 def _space(free: int) -> HealthFinding:
     left = f"{free / 1024**3:,.1f} GiB left beside the store"
     if free < FEW_BYTES:
-        return HealthFinding("disk", Severity.ERROR, f"{left}: soon nothing can be stored; make room")
+        return HealthFinding("disk", Severity.ERROR, f"{left}: the store will soon be full; make room")
     if free < LITTLE_BYTES:
         return HealthFinding("disk", Severity.WARNING, f"{left}: make room")
     return HealthFinding("disk", Severity.NOTE, left)

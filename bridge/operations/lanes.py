@@ -3,6 +3,7 @@
 Functions that change something run inside the caller's transaction and write their audit entry there.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
@@ -12,15 +13,42 @@ from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, commands
 from bridge.store.interface import Pause
-from bridge.store.lane_queries import LaneRow, all_lanes
+from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 
 DEFAULT_REASON: Final = "by an operator"
 """Reason of a pause without one of its own."""
 
 
-def list_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:
-    """Return the lanes of the configured destinations, and of others that something is left of, by name."""
-    return all_lanes(connection, list(config.destinations), now)
+@dataclass(frozen=True, slots=True)
+class LaneFilter:
+    """Filter for lanes. A field that is None matches every lane."""
+
+    state: LaneStatus | None = None
+    chatbot: str | None = None
+    destination: str | None = None
+
+
+def list_lanes(connection: Connection, config: Config, now: float, criteria: LaneFilter | None = None) -> list[LaneRow]:
+    """Return the lanes by name: those of configured destinations, and of former ones that have rows in the store."""
+    rows = all_lanes(connection, list(config.destinations), now)
+    if criteria is None:
+        return rows
+    return [
+        row
+        for row in rows
+        if criteria.state in {None, row.state}
+        and criteria.destination in {None, row.name}
+        and (criteria.chatbot is None or criteria.chatbot in chatbots_of(config, row.name))
+    ]
+
+
+def chatbots_of(config: Config, destination: str) -> list[str]:
+    """Return the names of the chatbots that have a route to a destination."""
+    return [
+        chatbot.name
+        for chatbot in config.chatbots.values()
+        if any(route.destination == destination for route in chatbot.routes)
+    ]
 
 
 def removed_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:
@@ -31,7 +59,7 @@ def removed_lanes(connection: Connection, config: Config, now: float) -> list[La
 def pause(
     connection: Connection, who: Who, name: str, config: Config, now: float, reason: str = DEFAULT_REASON
 ) -> ActionResult:
-    """Hold the lanes of a destination until they are resumed. Raises NotFoundError."""
+    """Pause the lanes of a destination until they are resumed. Raises NotFoundError."""
     _check(connection, name, config, now)
     commands.pause_lane(connection, name, Pause("operator", reason or DEFAULT_REASON))
     # The entry leaves the reason out: a person wrote it, and it may name another person.
@@ -41,7 +69,7 @@ def pause(
 
 
 def resume(connection: Connection, who: Who, name: str, config: Config, now: float) -> ActionResult:
-    """Let the lanes of a destination go on, after a pause by an operator or by the lane. Raises NotFoundError."""
+    """Resume the lanes of a destination after a pause by an operator or by the lane. Raises NotFoundError."""
     _check(connection, name, config, now)
     was_paused = commands.resume_lane(connection, name)
     entry = Entry(who, Action.RESUME, Subject.LANE, name)

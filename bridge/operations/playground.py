@@ -4,8 +4,8 @@ The edited route takes the place of the one in use, in a copy of the files witho
 checked and compiled as usual; nothing is put in use and nothing is sent. Variables in the edited text are not filled
 in, because a person who edits a mapping need not know the secrets.
 
-The text may be anybody's, and the thread that works on it cannot be ended. So its size is bounded before it is
-compiled, and compiling takes what depends on the text from a budget, as mapping does. Call it in a thread.
+The text may be hostile, and the thread that works on it cannot be ended. So its size is bounded before it is compiled,
+and compiling takes its cost from a budget, as mapping does. Call it in a thread.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +24,11 @@ from bridge.config.reload import Files
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, plain
 from bridge.errors import OperatorError
-from bridge.event import EventState, Form, Verified, decode
-from bridge.identity import STAND_IN
-from bridge.ingress.routing import route
+from bridge.event import EventState, decode
 from bridge.mapping.budget import CompileBudget, LimitError, spending
 from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import DryRun, PageBudget, dry_run
-from bridge.store.interface import Delivery
+from bridge.operations.event_dry_run import route_trial, trial_delivery, why_skipped
 
 TEXT_LIMIT: Final = 64 * 1024
 EXPANDED_LIMIT: Final = 4 * TEXT_LIMIT
@@ -42,7 +40,7 @@ VALUES_LIMIT: Final = 4_000
 COMPILE_STEPS: Final = 500_000_000
 """Steps of the budget that compiling the copy may take: constants in templates and patterns."""
 PROBLEMS_LIMIT: Final = 50
-"""Problems that are shown, each in so many characters at most:"""
+"""Maximum number of problems that are shown."""
 _PROBLEM_TEXT: Final = 500
 _EDITED: Final = "route"
 
@@ -84,9 +82,9 @@ def route_text(files: Files, place: RoutePosition) -> str:
 
 
 def run_trial(files: Files, place: RoutePosition, text: str, payload: bytes, now: float) -> TrialResult:
-    """Try an edited route on an event. Raises OperatorError where the files or the event are of no use."""
+    """Try an edited route on an event. Raises OperatorError if the files or the event cannot be used."""
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
-        raise OperatorError(f"longer than {TEXT_LIMIT:,} characters")
+        raise OperatorError(f"the route or the event is longer than {TEXT_LIMIT:,} characters: shorten it")
     findings = Findings()
     edited = read_yaml(_EDITED, text, findings)
     if edited is None or findings.problems:
@@ -111,26 +109,21 @@ def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> 
     try:
         document = decode(payload)
     except ValueError as error:
-        raise OperatorError("the event is no JSON: paste one object, as the sender sends it") from error
+        raise OperatorError("the event is not JSON: paste one object, as the sender sends it") from error
     if not isinstance(document, dict):
         raise OperatorError("the event must be one JSON object")
     document = {"Type": "Lead", "SessionID": 1, "CreateTime": "", **document, "SerialNumber": chatbot.serial_numbers[0]}
-    routed = route(Verified(orjson.dumps(document), document, Form.RAW, chatbot.name), chatbot, now, STAND_IN)
-    if routed.event.state is EventState.UNRECOGNISED:
-        return TrialResult(
-            verdict="the event is not recognised: its Type is unknown, or one of its fields is no plain value"
-        )
-    if routed.event.state is EventState.TEST:
-        return TrialResult(verdict="the event is a test: it is stored and not delivered")
     mine = chatbot.routes[place.at]
-    made = next((each for each in routed.deliveries if each.route == mine.name), None)
-    if made is None:
-        return TrialResult(verdict="the route does not take this event: its `events` or its `when` leave it out")
-    if made.problem:
-        return TrialResult(result=DryRun(problem=made.problem))
+    routed, why = route_trial(orjson.dumps(document), document, chatbot, now)
     event = routed.event
-    delivery = Delivery(0, event.id, chatbot.name, event.payload, now, mine.name, 0, 0, None, {})
-    return TrialResult(result=dry_run(delivery, mine.destination, config, PageBudget(), reveal=True))
+    delivery = next((each for each in routed.deliveries if each.route == mine.name), None)
+    if event.state is not EventState.ACCEPTED:
+        return TrialResult(verdict=f"the event: {why}")
+    if delivery is None:
+        return TrialResult(verdict=f"the route does not take this event: {why_skipped(mine, event)}")
+    if delivery.problem:
+        return TrialResult(result=DryRun(problem=delivery.problem))
+    return TrialResult(result=dry_run(trial_delivery(event, mine), mine.destination, config, PageBudget(), reveal=True))
 
 
 def _refused(problems: Sequence[str]) -> TrialResult:

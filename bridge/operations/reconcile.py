@@ -1,4 +1,4 @@
-"""Reconciliation: received events compared with delivered records, by chatbot and destination. Pure.
+"""Reconciliation: received events compared with delivered records, by chatbot and destination.
 
 A lead is missing if its delivery is dead, if its event was not recognised, if it may be in quarantine, or if its
 destination was asked and does not hold the record any more. A lead that waits is not missing yet.
@@ -9,70 +9,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
 
 from bridge.config.model import Config, Destination, Route
 from bridge.delivery.quota import quota_hold
+from bridge.store import history
+from bridge.store.history import DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store.interface import DeliveryState
+from bridge.store.search import SPAN, seq_at
 from connectors.base import RemoteRecord
 
-AT_ONCE = 100
-"""Number of records in one call to a destination."""
 NAMED = 100
 """Maximum number of missing records that are named for a destination: the newest."""
-
-RouteEnds: TypeAlias = tuple[str, str | None]
-"""A chatbot and a destination; None for events that no route took."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeCounts:
-    """Outcomes of events: of some of them, or of all."""
-
-    states: Mapping[RouteEnds, Mapping[DeliveryState, int]] = field(default_factory=dict)
-    """Number of deliveries in each state."""
-    untaken: Mapping[RouteEnds, int] = field(default_factory=dict)
-    """Number of events that no route took."""
-    unrecognised: int = 0
-    """Number of unrecognised events."""
-    quarantined: Mapping[str, int] = field(default_factory=dict)
-    """Number of refused requests that may be leads, by chatbot."""
-
-    def __add__(self, other: "OutcomeCounts") -> "OutcomeCounts":
-        """Return the sum of both."""
-        states = {
-            where: dict(Counter(self.states.get(where, {})) + Counter(other.states.get(where, {})))
-            for where in self.states.keys() | other.states.keys()
-        }
-        untaken = dict(Counter(self.untaken) + Counter(other.untaken))
-        quarantined = dict(Counter(self.quarantined) + Counter(other.quarantined))
-        return OutcomeCounts(states, untaken, self.unrecognised + other.unrecognised, quarantined)
-
-    def delivered(self, destination: str) -> int:
-        """Return the number of delivered deliveries to a destination."""
-        return sum(
-            states.get(DeliveryState.DELIVERED, 0) for (_, name), states in self.states.items() if name == destination
-        )
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class DeliveredRecord:
-    """A delivered delivery and its record."""
-
-    id: int
-    event_id: str
-    chatbot: str
-    route: str
-    remote_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveredPage:
-    """Delivered deliveries, newest first, at most `AT_ONCE`."""
-
-    rows: Sequence[DeliveredRecord]
-    next: int | None
-    """Position of the next page; None at the end. A page with few rows, or without rows, may have one."""
 
 
 @dataclass(slots=True)
@@ -177,17 +128,17 @@ def _line(where: RouteEnds, counted: OutcomeCounts, answered: RecordCheck | None
     )
 
 
+PageReader = Callable[[str, int | None], Awaitable[DeliveredPage]]
+"""Reads a page of a destination's delivered records from a position. Raises StoreUnavailableError."""
 DESTINATIONS_AT_ONCE = 10
 SILENT_LIMIT = 3
 """Number of calls in a row without an answer after which a destination is not asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class CheckPlan:
-    """Plan for plan destinations about their records."""
+class CheckTerms:
+    """Terms for asking destinations about their records."""
 
-    read: Callable[[str, int | None], Awaitable[DeliveredPage]]
-    """Reads a page of a destination's delivered records from a position. Raises StoreUnavailableError."""
     opened: Callable[[Destination], AbstractAsyncContextManager[None]]
     """Keeps the destination's connector open for the calls."""
     now: Callable[[], float]
@@ -200,17 +151,17 @@ class CheckPlan:
     """Seconds between two calls to one destination, which leave its limit to leads."""
 
 
-async def ask_all(plan: CheckPlan, config: Config, answered: Mapping[str, RecordCheck]) -> None:
+async def ask_all(read: PageReader, terms: CheckTerms, config: Config, answered: Mapping[str, RecordCheck]) -> None:
     """Ask the destinations in `answered` in parallel, and add their answers there as they arrive.
 
-    Raises what `CheckPlan.read` raises; then no destination is asked any more.
+    Raises what `read` raises; then no destination is asked any more.
     """
     gate = asyncio.Semaphore(DESTINATIONS_AT_ONCE)
     routes = {(chatbot.name, route.name): route for chatbot in config.chatbots.values() for route in chatbot.routes}
 
     async def ask(destination: Destination) -> None:
-        async with gate, plan.opened(destination):
-            await _ask(plan, destination, routes, answered[destination.name])
+        async with gate, terms.opened(destination):
+            await _ask(read, terms, destination, routes, answered[destination.name])
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -221,21 +172,25 @@ async def ask_all(plan: CheckPlan, config: Config, answered: Mapping[str, Record
 
 
 async def _ask(
-    plan: CheckPlan, destination: Destination, routes: Mapping[tuple[str, str], Route], answered: RecordCheck
+    read: PageReader,
+    terms: CheckTerms,
+    destination: Destination,
+    routes: Mapping[tuple[str, str], Route],
+    answered: RecordCheck,
 ) -> None:
     silent = 0
     page = DeliveredPage((), None)
-    while plan.going(destination) and silent < SILENT_LIMIT and not _spent(destination, plan.now()):
-        page = await plan.read(destination.name, page.next)
-        rows = page.rows if plan.limit is None else page.rows[: plan.limit - answered.asked]
+    while terms.going(destination) and silent < SILENT_LIMIT and not _spent(destination, terms.now()):
+        page = await read(destination.name, page.next)
+        rows = page.rows if terms.limit is None else page.rows[: terms.limit - answered.asked]
         askable = _askable(rows, routes)
         answers = await _answers(destination, askable) if askable else {}
         answered.note(rows, answers)
         silent = silent + 1 if askable and all(each is None for each in answers.values()) else 0
-        if page.next is None or answered.asked == plan.limit:
+        if page.next is None or answered.asked == terms.limit:
             return
         if askable:
-            await asyncio.sleep(plan.pause)
+            await asyncio.sleep(terms.pause)
 
 
 def _askable(
@@ -264,3 +219,71 @@ def _spent(destination: Destination, now: float) -> bool:
         return quota_hold(destination.connector.quotas()).retries_until > now
     except Exception:  # noqa: BLE001 - foreign code; without a quota nothing is forbidden
         return False
+
+
+_T = TypeVar("_T")
+
+
+class StoreReader(Protocol):
+    """Runs a query on the store, all of it from one moment."""
+
+    async def __call__(self, query: Callable[[Connection], _T], /) -> _T:
+        """Return the result of the query. Raises StoreUnavailableError."""
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """Events since a time and their outcomes. Grows while it is counted and while destinations are asked."""
+
+    since: float
+    """Time of receipt of the oldest events."""
+    counted: OutcomeCounts = field(default_factory=OutcomeCounts)
+    answers: dict[str, RecordCheck] = field(default_factory=dict)
+    """Answers of the destinations that are asked."""
+    first: int = 0
+    """Number of the first event."""
+
+    async def count(self, read: StoreReader, going: Callable[[], bool] = lambda: True) -> None:
+        """Count the events in short steps, because a long query keeps the write-ahead log from starting anew.
+
+        Ends early when `going` returns False.
+        """
+        self.first = await read(partial(seq_at, moment=self.since))
+        last = await read(history.last_event)
+        self.counted += await read(partial(history.count_quarantined, since=self.since))
+        for start, end in steps(self.first, last, SPAN):
+            if not going():
+                return
+            self.counted += await read(partial(history.count_events, first=start, last=end))
+
+    def prepare(self, config: Config, limit: int | None = None) -> int:
+        """Begin an empty answer for each destination; return how many records all of them will be asked about."""
+        self.answers = {name: RecordCheck() for name in config.destinations}
+        counts = [self.counted.delivered(name) for name in self.answers]
+        return sum(counts if limit is None else (min(each, limit) for each in counts))
+
+    async def ask(self, config: Config, read: StoreReader, terms: CheckTerms) -> None:
+        """Ask the destinations with delivered records, after `prepare`. Raises StoreUnavailableError."""
+
+        async def page(destination: str, before: int | None) -> DeliveredPage:
+            return await read(partial(history.delivered_page, destination=destination, first=self.first, before=before))
+
+        await ask_all(
+            page, terms, config, {name: each for name, each in self.answers.items() if self.counted.delivered(name)}
+        )
+
+    def lines(self) -> list[Line]:
+        """Return the results so far, by chatbot and destination."""
+        return lines(self.counted, self.answers)
+
+    def missing(self) -> Missing:
+        """Count the missing leads so far."""
+        return missing(self.counted, self.answers)
+
+
+def count_newest(connection: Connection, since: float, limit: int) -> tuple[OutcomeCounts, bool]:
+    """Count the events since a time, at most the newest `limit`; return True as well if these are all of them."""
+    first, last = seq_at(connection, since), history.last_event(connection)
+    low = max(first, last + 1 - limit)
+    counted = history.count_events(connection, low, last) + history.count_quarantined(connection, since)
+    return counted, low == first

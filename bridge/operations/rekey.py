@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bridge.config import Config
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations.audit import Action, Entry, Who
-from bridge.operations.store_access import AuditCount, OpenStore, all_stores, cause
+from bridge.operations.store_access import AuditCount, OpenStore, all_stores
 from bridge.store import erasure, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
@@ -133,8 +133,8 @@ def _clean(driver: Driver) -> list[str]:
         left = erasure.scrub_files(driver)
     except driver.errors as error:
         raise StoreUnavailableError(
-            f"the rows are encrypted, but the file of {driver.name} cannot be rewritten: {cause(error)}; see that its "
-            "disk has room for a second copy of it, and run this again"
+            f"the rows are encrypted, but the file of {driver.name} cannot be rewritten: {driver.safe_error(error)}; "
+            "see that its disk has room for a second copy of it, and run this again"
         ) from error
     return [f"{driver.name}: {_ADVICE[left]}"] if left in _ADVICE else []
 

@@ -6,16 +6,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from bridge.config import Config
-from bridge.errors import OperatorError, StoreUnavailableError
+from bridge.errors import OperatorError
 from bridge.operations.audit import Entry
 from bridge.store import audit_log, rotation, secrets
 from bridge.store.driver import Driver
 from bridge.store.migrate import HEAD, revision
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.transaction import transaction
+from bridge.store.transaction import reading_errors, transaction
 from bridge.store.url import driver_for, spool_driver
 from connectors.base import VaultError
 
@@ -30,11 +29,8 @@ class OpenStore:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read, all from one moment. Raises StoreUnavailableError."""
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except self._driver.errors as error:
-            raise StoreUnavailableError(f"the store cannot be read: {self._driver.safe_error(error)}") from error
+        with reading_errors(self._driver), self._engine.connect() as connection:
+            yield connection
 
     def writing(self, *, queue: bool = True) -> AbstractContextManager[Connection]:
         """Change something; see `transaction`."""
@@ -91,14 +87,6 @@ class AuditCount:
             return
         with self._store.writing(queue=self._queue) as own:
             audit_log.add(own, self._entry, count)
-
-
-def cause(error: Exception) -> str:
-    """Return the driver's message without the parts that may hold personal data.
-
-    SQLAlchemy adds the statement and its parameters, PostgreSQL further lines that quote values.
-    """
-    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 
 _MIGRATE = "`leadbridge db migrate`"

@@ -1,13 +1,13 @@
 """Events and deliveries over time: for dry runs, `leadbridge reconcile` and `leadbridge tail`. Reads only, bounded."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sqlalchemy import Connection, and_, func, select
 
 from bridge.event import EventState, Room
-from bridge.operations.reconcile import AT_ONCE, DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
@@ -20,7 +20,63 @@ STEP = 500
 """Events that one query reads."""
 OPEN_LIMIT = 5_000
 """Most old deliveries whose changes are noticed: the newest."""
+AT_ONCE = 100
+"""Most delivered records of one page, which become one call to a destination."""
 _OPEN = (DeliveryState.PENDING, DeliveryState.DEAD)
+
+
+RouteEnds: TypeAlias = tuple[str, str | None]
+"""A chatbot and a destination; None for events that no route took."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCounts:
+    """Outcomes of events: of some of them, or of all."""
+
+    states: Mapping[RouteEnds, Mapping[DeliveryState, int]] = field(default_factory=dict)
+    """Number of deliveries in each state."""
+    untaken: Mapping[RouteEnds, int] = field(default_factory=dict)
+    """Number of events that no route took."""
+    unrecognised: int = 0
+    """Number of unrecognised events."""
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    """Number of refused requests that may be leads, by chatbot."""
+
+    def __add__(self, other: "OutcomeCounts") -> "OutcomeCounts":
+        """Return the sum of both."""
+        states = {
+            where: dict(Counter(self.states.get(where, {})) + Counter(other.states.get(where, {})))
+            for where in self.states.keys() | other.states.keys()
+        }
+        untaken = dict(Counter(self.untaken) + Counter(other.untaken))
+        quarantined = dict(Counter(self.quarantined) + Counter(other.quarantined))
+        return OutcomeCounts(states, untaken, self.unrecognised + other.unrecognised, quarantined)
+
+    def delivered(self, destination: str) -> int:
+        """Return the number of delivered deliveries to a destination."""
+        return sum(
+            states.get(DeliveryState.DELIVERED, 0) for (_, name), states in self.states.items() if name == destination
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveredRecord:
+    """A delivered delivery and its record."""
+
+    id: int
+    event_id: str
+    chatbot: str
+    route: str
+    remote_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredPage:
+    """Delivered deliveries, newest first, at most `AT_ONCE`."""
+
+    rows: Sequence[DeliveredRecord]
+    next: int | None
+    """Position of the next page; None at the end. A page with few rows, or without rows, may have one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, func, select
@@ -15,6 +16,16 @@ REMOVED = "no longer configured"
 """Reason why nothing is delivered to a destination that the configuration does not have."""
 
 _Row: TypeAlias = Row[*tuple[Any, ...]]
+
+
+class LaneStatus(StrEnum):
+    """Status of a lane for an operator."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    UNOWNED = "unowned"
+    REMOVED = "removed"
+    """The configuration has no such destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +45,13 @@ class LaneRow:
     """False if the configuration has no such destination, so that nothing is delivered."""
 
     @property
-    def state(self) -> str:
-        """State of the lane: `removed` without a destination, `paused`, `running` if a process works it, `unowned`."""
+    def state(self) -> LaneStatus:
+        """Status of the lane: removed without a destination, else paused, else running if a process works it."""
         if not self.configured:
-            return "removed"
+            return LaneStatus.REMOVED
         if self.pause:
-            return "paused"
-        return "running" if self.owner else "unowned"
+            return LaneStatus.PAUSED
+        return LaneStatus.RUNNING if self.owner else LaneStatus.UNOWNED
 
     def why(self) -> str | None:
         """Return the reason why the lane does not deliver; None if it does."""

@@ -20,6 +20,15 @@ BEGINNINGS: Final = 3
 
 
 @contextmanager
+def reading_errors(driver: Driver) -> Iterator[None]:
+    """Turn errors of the engine during a read into StoreUnavailableError."""
+    try:
+        yield
+    except driver.errors as error:
+        raise StoreUnavailableError(f"the store cannot be read: {driver.safe_error(error)}; try again") from error
+
+
+@contextmanager
 def transaction(driver: Driver, *, queue: bool = True) -> Iterator[Connection]:
     """Run a transaction that commits at the end and rolls back on any exception. Raises StoreUnavailableError.
 

@@ -263,9 +263,9 @@ async def test_what_takes_long_with_many_destinations_is_made_off_the_loop(
         monkeypatch.setattr(owner, name, watching)
 
     watched(Metrics, "text")
-    watched(configuration, "chatbot_shape")
-    watched(configuration, "destination_shape")
+    watched(configuration, "chatbot_schema")
+    watched(configuration, "destination_schema")
     for path in ("/api/chatbots", "/api/destinations", "/api/configuration", "/metrics"):
         assert (await desk.ask("GET", path))[0] == 200
-    assert {name for name, _ in made} == {"text", "chatbot_shape", "destination_shape"}
+    assert {name for name, _ in made} == {"text", "chatbot_schema", "destination_schema"}
     assert not any(in_loop for _, in_loop in made)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from bridge.admin import desk as desk_module
-from bridge.admin import views
-from bridge.admin.authentication import RefusedError
+from bridge.admin import presentation
+from bridge.admin.authentication import RequestRefusedError
 from bridge.admin.desk import DRY_RUNS, Desk, DryRuns
 from bridge.admin.endpoint import UnansweredError
 from bridge.errors import NotFoundError, StoreUnavailableError
@@ -32,7 +32,7 @@ async def desk(driver: Driver) -> AsyncIterator[Desk]:
 
 
 def deliveries(connection: Connection) -> int:
-    return len(views.deliveries(connection, DeliveryFilter(), ()).deliveries)
+    return len(presentation.show_deliveries(connection, DeliveryFilter(), ()).deliveries)
 
 
 @pytest.mark.each_engine
@@ -74,7 +74,7 @@ async def test_dry_runs_are_few_and_each_is_answered_in_time(desk: Desk, monkeyp
         *(dry_runs.attempt(lambda number=number: slow(number)) for number in range(DRY_RUNS + 2)),  # type: ignore[misc]
         return_exceptions=True,
     )
-    assert [type(each) for each in answers] == [UnansweredError] * DRY_RUNS + [RefusedError] * 2
+    assert [type(each) for each in answers] == [UnansweredError] * DRY_RUNS + [RequestRefusedError] * 2
     assert began == [0]
     # Those that had not begun have made room.
     with pytest.raises(UnansweredError, match=r"takes longer than 0\.05 s"):
@@ -87,7 +87,7 @@ async def test_dry_runs_are_few_and_each_is_answered_in_time(desk: Desk, monkeyp
 
 
 async def test_a_page_that_takes_long_is_an_answer_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(desk_module, "RESPONSE_SECONDS", 0.05)
     end = threading.Event()
     with pytest.raises(UnansweredError):
         await desk.work(lambda _: end.wait())

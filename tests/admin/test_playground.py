@@ -162,4 +162,4 @@ def test_a_request_has_so_much_room_and_time_for_all_its_records() -> None:
     clock.now += 2
     late = dry_run(delivery, "crm", in_use, allowance, reveal=True)
     assert (late.fields, late.request) == (None, None)
-    assert late.problem == "not worked out: the records before took too long"
+    assert late.problem == "not shown: the records before it took too long"

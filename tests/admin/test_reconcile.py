@@ -16,6 +16,7 @@ from bridge import app
 from bridge.admin import jobs, reconcile
 from bridge.config.reload import load_files
 from bridge.errors import StoreUnavailableError
+from bridge.operations import reconcile as reconcile_operations
 from bridge.store import history
 from connectors.testing import HubSpotSandbox
 from tests.admin.conftest import OPERATOR, VIEWER, Crm, Desk
@@ -137,7 +138,7 @@ async def test_dead_letters_are_listed_with_their_leads(desk: Desk, monkeypatch:
         await desk.send(Email="", PhoneNumber="+1 202 555 0123")
     while len(dead := (await desk.ask("GET", "/api/deliveries?state=dead"))[1]["deliveries"]) < 3:
         pass
-    monkeypatch.setattr(reconcile, "NAMED", 2)
+    monkeypatch.setattr(reconcile, "NAMED_LIMIT", 2)
     await log_in(desk)
     page = (await desk.see("/reconcile"))[1]
     assert re.findall(r'href="/events/([0-9a-f]+)"', page) == [each["event"] for each in dead[:2]]
@@ -163,7 +164,7 @@ async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "NEWEST", 2)
-    monkeypatch.setattr(jobs, "SPAN", 2)
+    monkeypatch.setattr(reconcile_operations, "SPAN", 2)
     await place.delivered(5)
     _, found = await place.ask("GET", "/api/reconcile")
     assert ([each["received"] for each in found["lines"]], found["complete"]) == ([2], False)

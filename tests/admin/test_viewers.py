@@ -14,11 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.admin.authentication import Caller, RefusedError, Role, Session
+from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role
 from bridge.admin.dashboard.page import REFRESH
 from bridge.admin.listener import Admin
-from bridge.admin.request_schemas import SearchGiven
-from bridge.admin.searches import LIMIT, TOTAL, Searches
+from bridge.admin.request_schemas import SearchRequest
+from bridge.admin.searches import SEARCH_LIMIT, SEARCH_TOTAL, Searches
 from bridge.config.reload import load_files
 from bridge.operations.masking import MEANINGS
 from connectors.base import Reason
@@ -276,23 +276,23 @@ async def test_a_viewers_searches_are_bounded_and_need_a_whole_address(planted: 
     assert (await search(VIEWER, email_part="secret@"))[0] == 403
     status, found = await search(VIEWER, phone=PERSON["PhoneNumber"])
     assert (status, len(found["events"])) == (200, 4)
-    for _ in range(LIMIT - 1):
+    for _ in range(SEARCH_LIMIT - 1):
         assert (await search(VIEWER, email=PERSON["Email"]))[0] == 200
     status, refused = await search(VIEWER, email=PERSON["Email"])
     assert status == 429
     assert "try again in" in refused["error"]
     assert (await planted.ask("GET", "/api/events", VIEWER))[0] == 200
-    for _ in range(LIMIT + 1):
+    for _ in range(SEARCH_LIMIT + 1):
         assert (await search(OPERATOR, phone="5550 8000"))[0] == 200
     entries = [each for each in await told(planted) if each["action"] == "search"]
     assert [each["facts"] for each in entries if each["role"] == "viewer"] == [
         {"by": "phone"},
-        *[{"by": "email"}] * (LIMIT - 1),
+        *[{"by": "email"}] * (SEARCH_LIMIT - 1),
     ]
     token = await log_in(planted, VIEWER)
     status, page = await planted.see("/events", csrf=token, who="5550 8000")
     assert (status, "ten digits" in page or "10 digits" in page) == (400, True)
-    for _ in range(LIMIT):
+    for _ in range(SEARCH_LIMIT):
         assert (await planted.see("/events", csrf=token, who=PERSON["Email"]))[0] == 200
     assert (await planted.see("/events", csrf=token, who=PERSON["Email"]))[0] == 429
 
@@ -307,22 +307,22 @@ class Noting:
 async def test_a_new_login_gives_no_new_allowance_for_ever() -> None:
     clock = Clock()
     searches = Searches(Noting(), clock)  # type: ignore[arg-type]
-    asked = [SearchGiven(email="ada@example.com")]
+    asked = [SearchRequest(email="ada@example.com")]
     made = 0
-    for login in range(TOTAL // LIMIT):
+    for login in range(SEARCH_TOTAL // SEARCH_LIMIT):
         caller = Caller(Role.VIEWER, "127.0.0.1", session(login))
-        for _ in range(LIMIT):
+        for _ in range(SEARCH_LIMIT):
             await searches.begin(caller, asked)
             made += 1
-        with pytest.raises(RefusedError, match="too many searches"):
+        with pytest.raises(RequestRefusedError, match="too many searches"):
             await searches.begin(caller, asked)
-    assert made == TOTAL
-    with pytest.raises(RefusedError, match="too many searches") as refused:
+    assert made == SEARCH_TOTAL
+    with pytest.raises(RequestRefusedError, match="too many searches") as refused:
         await searches.begin(Caller(Role.VIEWER, "127.0.0.1", session(99)), asked)
     assert (refused.value.status, refused.value.retry_after) == (429, 61)
     clock.now += 61
     await searches.begin(Caller(Role.VIEWER, "127.0.0.1", session(99)), asked)
 
 
-def session(number: int) -> Session:
-    return Session(f"key {number}", Role.VIEWER, "", b"", 1e12)
+def session(number: int) -> LoginSession:
+    return LoginSession(f"key {number}", Role.VIEWER, "", b"", 1e12)

@@ -126,7 +126,7 @@ def test_a_backup_is_told_and_does_not_depend_on_it(filled: "Place") -> None:
     other.close()
     result = filled("db", "backup", "two.db")
     assert (result.exit_code, (filled.folder / "two.db").exists()) == (0, True)
-    assert "the audit log does not tell of this" in result.stderr
+    assert "the audit log has no entry for this backup" in result.stderr
 
 
 def test_what_cannot_be_told_is_not_done(filled: "Place") -> None:

@@ -128,7 +128,7 @@ def test_the_id_of_an_event_replays_its_dead_deliveries(filled: "Place") -> None
 def test_all_asks_first_and_replays_what_the_options_choose(filled: "Place") -> None:
     unasked = filled("deliveries", "replay", "--all")
     assert unasked.exit_code == 2
-    assert "Replay 1 dead delivery? Say so with --yes" in unasked.stderr
+    assert "Replay 1 dead delivery? Confirm with --yes" in unasked.stderr
 
     assert "nothing to replay" in filled("deliveries", "replay", "--all", "--destination", "mail", "--yes").stdout
     assert states(filled.rows("deliveries", "list")) == FILLED

@@ -81,7 +81,7 @@ def test_erases_what_holds_the_address_and_nothing_else(kept: "Place") -> None:
     found = "2 events, 2 deliveries, 1 request in quarantine, 2 texts of destinations"
     assert (result.exit_code, result.stdout) == (
         0,
-        f"erased: {found}; not delivered yet, and never to be: 1 to crm\n",
+        f"erased: {found}; pending and never delivered: 1 to crm\n",
     )
     left = {row["id"] for row in kept.rows("events", "list")}
     assert (len(before), len(left)) == (5, 3)
@@ -126,19 +126,19 @@ def test_asks_first_and_does_nothing_where_nobody_can_answer(kept: "Place") -> N
     assert result.exit_code == 2
     said = " ".join(result.stderr.replace("│", "").split())
     assert "2 events, 2 deliveries" in said
-    assert "not delivered yet, and never to be: 1 to crm" in said
+    assert "pending and never delivered: 1 to crm" in said
     assert "--yes" in said
     assert len(kept.rows("events", "list")) == 5
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n\n", 5), ("y\n", 3)])
 def test_in_a_terminal_it_asks(kept: "Place", monkeypatch: pytest.MonkeyPatch, answer: str, left: int) -> None:
-    monkeypatch.setattr("bridge.cli.erase._asked_in_a_terminal", lambda: True)
+    monkeypatch.setattr("bridge.cli.inputs.is_terminal", lambda: True)
 
     result = kept("erase", "--email", ANN, stdin=answer)
 
     assert result.exit_code == (0 if left == 3 else 1)
-    assert "never to be: 1 to crm. Erase all of this for good? [y/N]" in result.stderr
+    assert "never delivered: 1 to crm. Erase all of this for good? [y/N]" in result.stderr
     assert len(kept.rows("events", "list")) == left
 
 
@@ -205,7 +205,7 @@ def test_a_person_is_erased_by_phone(leadbridge: "Place") -> None:
 
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("erased: 2 events, 2 deliveries")
-    assert "not sure that the person is meant: 1 events" in result.stderr
+    assert "they may name another person: 1 event (" in result.stderr
     assert len(leadbridge.rows("events", "list")) == 2
     content = b"".join(path.read_bytes() for path in leadbridge.folder.glob("*.db*"))
     assert b"(202) 555-0123" not in content
@@ -283,7 +283,7 @@ def test_postgresql_and_the_spool_before_it(place: "Place", embedded: SqliteDriv
     result = place("erase", "--email", ANN, "--yes")
 
     assert result.exit_code == 0, result.output
-    assert result.stdout == "erased: 2 events, 2 deliveries; not delivered yet, and never to be: 2 to crm\n"
+    assert result.stdout == "erased: 2 events, 2 deliveries; pending and never delivered: 2 to crm\n"
     assert len(place.rows("events", "list")) == 1
     assert in_files(place) == []
     (told,) = place.rows("audit", "list")
@@ -312,7 +312,7 @@ async def test_beside_the_real_program(tmp_path: Path, monkeypatch: pytest.Monke
         result = await asyncio.to_thread(runner.invoke, app, arguments, catch_exceptions=False)
 
         assert result.exit_code == 0, result.output
-        assert result.stdout == "erased: 4 events, 4 deliveries; not delivered yet, and never to be: 4 to crm\n"
+        assert result.stdout == "erased: 4 events, 4 deliveries; pending and never delivered: 4 to crm\n"
         assert files_with_ann(tmp_path) == []
         await sender.deliver(captured)
         assert files_with_ann(tmp_path) == []

@@ -55,7 +55,7 @@ def test_a_request_is_released_once_the_key_is_right(leadbridge: "Place") -> Non
     assert [row["state"] for row in rows] == ["accepted"] * 3
     assert result.stdout.splitlines()[0] == f"request 1: accepted as event {rows[2]['id']}, for crm"
     assert states(leadbridge.rows("deliveries", "list")) == dict.fromkeys(range(1, 5), "pending")
-    assert leadbridge("quarantine", "release", "--all").stdout == "nothing is in quarantine\n"
+    assert leadbridge("quarantine", "release", "--all").stdout == "the quarantine is empty\n"
 
 
 def test_those_that_do_not_hold_stay_and_are_named(leadbridge: "Place") -> None:

@@ -11,14 +11,12 @@ import pytest
 from bridge.config.model import Config, Destination
 from bridge.errors import StoreUnavailableError
 from bridge.operations.reconcile import (
-    AT_ONCE,
     SILENT_LIMIT,
-    CheckPlan,
-    DeliveredPage,
-    DeliveredRecord,
+    CheckTerms,
     RecordCheck,
     ask_all,
 )
+from bridge.store.history import AT_ONCE, DeliveredPage, DeliveredRecord
 from connectors.base import Quota, RemoteRecord
 from tests.building import NOW, FakeConnector, chatbot, config, destination, route
 
@@ -70,8 +68,8 @@ class Place:
 
     async def ask(self) -> RecordCheck:
         answered = RecordCheck()
-        asking = CheckPlan(self.read, self.open, lambda: NOW, self.going, self.limit, self.pause)
-        await ask_all(asking, self.config, {"crm": answered})
+        terms = CheckTerms(self.open, lambda: NOW, self.going, self.limit, self.pause)
+        await ask_all(self.read, terms, self.config, {"crm": answered})
         return answered
 
 

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from bridge.operations.reconcile import (
     NAMED,
-    DeliveredRecord,
     Line,
-    OutcomeCounts,
     RecordCheck,
-    RouteEnds,
     lines,
     missing,
     steps,
 )
+from bridge.store.history import DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store.interface import DeliveryState
 
 DEAD, DELIVERED, PENDING, DISCARDED = (

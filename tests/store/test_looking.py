@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from bridge.admin.desk import Desk
 from bridge.delivery import retry
 from bridge.event import EventState
-from bridge.operations.reconcile import OutcomeCounts, steps
+from bridge.operations.reconcile import steps
 from bridge.store import history, statistics
 from bridge.store.driver import Driver
-from bridge.store.history import Follower
+from bridge.store.history import Follower, OutcomeCounts
 from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
 from bridge.store.postgres import PostgresDriver
 from bridge.store.sql import SqlStore

@@ -1,7 +1,6 @@
-"""Pictures that a person reads at a glance, drawn as SVG. Pure.
+"""Charts as SVG. Pure.
 
-Each says in its title what it shows, for who does not see it. Colours come from the style sheet by class, so that they
-suit light and dark.
+Each has its content in its title, for screen readers. Colours come from the style sheet by class, for light and dark.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ _WIDTH: Final = 720
 _HEIGHT: Final = 140
 _TOP: Final = 16
 _BASE: Final = 100
-"""Of the highest bar."""
+"""Height of the highest bar."""
 _STATES: Final = ("delivered", "pending", "dead", "discarded")
 
 
@@ -34,29 +33,29 @@ def hours(counts: Sequence[int], first_hour: int) -> Markup:
         )
         if hour % 6 == 0:
             drawn.append(f'<text x="{x + 2}" y="{_HEIGHT - 4}">{hour:02}:00</text>')
-    told = f"Leads by hour: {sum(counts)} in {len(counts)} hours, {max(counts, default=0)} in the busiest one"
-    return _picture(f"0 0 {_WIDTH} {_HEIGHT}", "hours", told, "".join(drawn))
+    title = f"Leads by hour: {sum(counts)} in {len(counts)} hours, {max(counts, default=0)} in the busiest one"
+    return _picture(f"0 0 {_WIDTH} {_HEIGHT}", "hours", title, "".join(drawn))
 
 
 def share(states: Mapping[str, int]) -> Markup:
-    """Draw what has become of deliveries as one bar, each state's share of it."""
+    """Draw the states of deliveries as shares of one bar."""
     total = sum(states.values())
     known = [(state, states[state]) for state in _STATES if states.get(state)]
     drawn, x = [], 0.0
     for state, count in known:
-        # What is there can be seen, however few they are.
+        # A state with few deliveries is visible too.
         width = max(4.0, _WIDTH * count / total)
         drawn.append(
             f'<rect class="{state}" x="{x:.1f}" y="0" width="{width:.1f}" height="16">'
             f"<title>{state}: {count}</title></rect>"
         )
         x += width
-    told = "Deliveries: " + (", ".join(f"{count} {state}" for state, count in known) or "none yet")
-    return _picture(f"0 0 {max(x, 1.0):.1f} 16", "share", told, "".join(drawn))
+    title = "Deliveries: " + (", ".join(f"{count} {state}" for state, count in known) or "none yet")
+    return _picture(f"0 0 {max(x, 1.0):.1f} 16", "share", title, "".join(drawn))
 
 
 def meter(name: str, remaining: int, limit: int) -> Markup:
-    """Draw how much of a quota is left."""
+    """Draw the remaining part of a quota."""
     part = min(max(remaining / limit, 0.0), 1.0) if limit > 0 else 0.0
     low = " low" if part < 0.1 else ""  # noqa: PLR2004 - the last tenth is worth a look
     drawn = (
@@ -66,10 +65,10 @@ def meter(name: str, remaining: int, limit: int) -> Markup:
     return _picture("0 0 100 8", "meter", f"{name}: {remaining} of {limit} left", drawn)
 
 
-def _picture(box: str, kind: str, told: str, drawn: str) -> Markup:
-    said = escape(told)
+def _picture(box: str, kind: str, title: str, drawn: str) -> Markup:
+    label = escape(title)
     stretch = ' preserveAspectRatio="none"' if kind == "share" else ""
     return Markup(  # noqa: S704 - made of numbers and of what is escaped
-        f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{said}"{stretch}><title>{said}</title>'
+        f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{label}"{stretch}><title>{label}</title>'
         f"{drawn}</svg>"
     )

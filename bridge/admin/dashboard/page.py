@@ -1,6 +1,6 @@
-"""What all pages have in common: who may see them, forms that were meant, and what is said after one.
+"""Common parts of all pages: the check of the role, forms and their CSRF field, and messages after a form.
 
-A page that cannot be shown is a page too, with the words of the error.
+An error becomes a page with its message.
 """
 
 from collections import OrderedDict
@@ -12,22 +12,22 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RefusedError, Role
+from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.desk import Ask, Desk, Query
+from bridge.admin.desk import Desk, Query, QueryRunner
 from bridge.admin.endpoint import status_of
-from bridge.admin.request_schemas import Given
+from bridge.admin.request_schemas import ApiRequest
 from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000
 REFRESH = "Leadbridge-Refresh"
-"""The header by which pages/live.js says that it asks again for a page that is shown already."""
+"""Header that live.js sends when it refreshes a page that is shown already."""
 
-Form = Mapping[str, str]
+FormFields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Page:
+class DashboardPage:
     """A page that is not rendered yet: queries and rendering are done in the desk's threads."""
 
     template: str
@@ -36,30 +36,30 @@ class Page:
     queries: Mapping[str, Query[Any]]
     """Values that are read from the store."""
 
-    def render(self, rendering: Rendering, ask: Ask, said: str | None) -> bytes:
+    def render(self, rendering: Rendering, ask: QueryRunner, said: str | None) -> bytes:
         """Render the page; `said` is the message of the form before it."""
         values = {**self.values, **{name: ask(query) for name, query in self.queries.items()}, "said": said}
         return rendering.text(self.template, self.caller, **values).encode()
 
 
-Seen = web.StreamResponse | Page
-"""What a function answers with."""
-Show = Callable[[Caller, web.Request], Awaitable[Seen]]
-Act = Callable[[Caller, web.Request, Form], Awaitable[Seen]]
+PageResponse = web.StreamResponse | DashboardPage
+"""Response of a page."""
+Show = Callable[[Caller, web.Request], Awaitable[PageResponse]]
+Act = Callable[[Caller, web.Request, FormFields], Awaitable[PageResponse]]
 
 
 class Screen:
-    """Makes handlers of functions that show a page, or that do what a form asks for."""
+    """Makes handlers of functions that show a page or process a form."""
 
     def __init__(self, gate: Gate, rendering: Rendering, desk: Desk) -> None:
         self.gate = gate
         self._rendering = rendering
         self._desk = desk
         self._said: OrderedDict[str, str] = OrderedDict()
-        """What is to be said on the next page of a session."""
+        """Message for the next page of a session."""
 
     def show(self, act: Show, role: Role = Role.VIEWER) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Make a handler that shows a page."""
+        """Return a handler that shows a page."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             return await self._guarded(request, role, lambda caller: act(caller, request))
@@ -67,10 +67,10 @@ class Screen:
         return answer
 
     def act(self, act: Act, role: Role = Role.OPERATOR) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Make a handler that does what a form asks for."""
+        """Return a handler that processes a form."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            async def do(caller: Caller) -> Seen:
+            async def do(caller: Caller) -> PageResponse:
                 form = await form_of(request)
                 self.gate.check_form(caller, form.get(CSRF_FIELD))
                 return await act(caller, request, form)
@@ -85,19 +85,19 @@ class Screen:
         caller: Caller,
         queries: Mapping[str, Query[Any]] = MappingProxyType({}),
         **values: Any,  # noqa: ANN401 - what the template uses
-    ) -> Page:
+    ) -> DashboardPage:
         """Describe a page; the template gets the results of `queries` and the values."""
-        return Page(template, caller, values, queries)
+        return DashboardPage(template, caller, values, queries)
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
-        """Go to a page and say something there; after a form, so that reloading it does nothing twice."""
+        """Redirect to a page with a message, so that reloading the page does not send the form again."""
         self._said[_key(caller)] = message
         while len(self._said) > SAID_LIMIT:
             self._said.popitem(last=False)
         return web.Response(status=303, headers={"Location": where})
 
     async def _guarded(
-        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[Seen]]
+        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[PageResponse]]
     ) -> web.StreamResponse:
         caller = None
         try:
@@ -105,47 +105,47 @@ class Screen:
             if caller is None:
                 return web.Response(status=303, headers={"Location": "/login"})
             if not caller.may(role):
-                return self._trouble(caller, 403, "This is for operators: log in with server.admin_token.")
+                return self._trouble(caller, 403, "Only operators may do this: log in with server.admin_token.")
             seen = await do(caller)
-            if not isinstance(seen, Page):
+            if not isinstance(seen, DashboardPage):
                 return seen
             said = self._hear(caller, request)
             body = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
             return web.Response(body=body, content_type="text/html", charset="utf-8")
-        except (RefusedError, OperatorError) as error:
+        except (RequestRefusedError, OperatorError) as error:
             answer = self._trouble(caller, status_of(error), str(error))
-            if isinstance(error, RefusedError) and error.retry_after:
+            if isinstance(error, RequestRefusedError) and error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
 
     def _hear(self, caller: Caller, request: web.Request) -> str | None:
-        """Take what is to be said, unless nobody would see it: of a refreshed page only the live parts are shown."""
+        """Take the message for the page, except for a refresh, which shows the live parts only."""
         return None if REFRESH in request.headers else self._said.pop(_key(caller), None)
 
     def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
         return self._rendering.page("trouble.html", caller, status, said=None, message=message)
 
 
-async def form_of(request: web.Request) -> Form:
-    """Read a form; files are left out, for no form here has one. Raises RefusedError."""
+async def form_of(request: web.Request) -> FormFields:
+    """Read a form, without files, because no form here has one. Raises RequestRefusedError."""
     try:
         posted = await request.post()
     except web.HTTPRequestEntityTooLarge as error:
-        raise RefusedError(413, "the form is too large") from error
+        raise RequestRefusedError(413, "the form is too large") from error
     except (ValueError, LookupError) as error:
-        # Parts without their boundary, or bytes that are no text of the charset that is named.
-        raise RefusedError(400, "the form cannot be read: send it as the page does") from error
+        # Parts without their boundary, or bytes that are not text in the charset of the request.
+        raise RequestRefusedError(400, "the form cannot be read: send it as the page does") from error
     return {name: value for name, value in posted.items() if isinstance(value, str)}
 
 
-def asked(model: type[Given], said: Mapping[str, str], **more: object) -> Any:  # noqa: ANN401 - an instance of the model
-    """Make what an endpoint is asked of a form's fields; empty ones choose nothing. Raises RefusedError."""
+def parse_fields(model: type[ApiRequest], said: Mapping[str, str], **more: object) -> Any:  # noqa: ANN401 - an instance of the model
+    """Return a request made of a form's fields; empty fields are left out. Raises RequestRefusedError."""
     known = {name: value.strip() for name, value in said.items() if name in model.model_fields and value.strip()}
     try:
         return model.model_validate({**known, **more})
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise RefusedError(400, "; ".join(faults)) from error
+        raise RequestRefusedError(400, "; ".join(faults)) from error
 
 
 def _key(caller: Caller) -> str:

@@ -1,4 +1,4 @@
-"""The page on which a route is tried; for operators, because it shows the contents of events."""
+"""The playground, a page to try an edited route. It is for operators, because it shows payloads."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -6,10 +6,10 @@ from functools import partial
 from aiohttp import web
 
 from bridge.admin import request_schemas
-from bridge.admin.api import Api
-from bridge.admin.authentication import Caller, RefusedError, Role
+from bridge.admin.api import ReadEndpoints
+from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
-from bridge.admin.dashboard.page import Form, Page, Screen, asked
+from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.desk import DryRuns
 from bridge.admin.endpoint import UnansweredError
 from bridge.config.reload import Files
@@ -26,20 +26,20 @@ EXAMPLE = """{
 
 
 class PlaygroundPage:
-    """Answers with it."""
+    """The page and its form."""
 
-    def __init__(self, api: Api, screen: Screen, dry_runs: DryRuns, clock: Callable[[], float]) -> None:
+    def __init__(self, api: ReadEndpoints, screen: Screen, dry_runs: DryRuns, clock: Callable[[], float]) -> None:
         self._api = api
         self._dry_runs = dry_runs
         self._screen = screen
         self._clock = clock
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add what it answers."""
+        """Add the routes of the page."""
         router.add_get("/playground", self._screen.show(self._show, Role.OPERATOR))
         router.add_post("/playground", self._screen.act(self._try))
 
-    async def _show(self, caller: Caller, request: web.Request) -> Page:
+    async def _show(self, caller: Caller, request: web.Request) -> DashboardPage:
         place = self._place(request.query.get("route", ""))
         text = ""
         if place:
@@ -47,10 +47,10 @@ class PlaygroundPage:
             text = await self._api.desk.work(lambda _: without_secrets(playground.route_text(files, place), config))
         return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
 
-    async def _try(self, caller: Caller, _: web.Request, form: Form) -> Page:
+    async def _try(self, caller: Caller, _: web.Request, form: FormFields) -> DashboardPage:
         place = self._place(form.get("route", ""))
         if place is None:
-            raise RefusedError(400, "choose a route first")
+            raise RequestRefusedError(400, "choose a route first")
         name = self._api.config().chatbots[place.chatbot].routes[place.at].name
         await self._api.audit.note(caller, Action.PLAYGROUND, Subject.CHATBOT, place.chatbot, route=name)
         payload = form.get("event", "").encode()
@@ -67,14 +67,14 @@ class PlaygroundPage:
             tried = TrialResult((str(error),))
         return self._page(caller, place, form, tried)
 
-    async def _stored(self, caller: Caller, form: Form) -> bytes:
-        wanted = asked(request_schemas.EventIdGiven, form).id
+    async def _stored(self, caller: Caller, form: FormFields) -> bytes:
+        wanted = parse_fields(request_schemas.EventIdRequest, form).id
         event = await self._api.desk.ask(partial(events.show, beginning=wanted))
         await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
         return bytes(event.payload)
 
     def _files(self) -> Files:
-        """Return the files in use. Raises OperatorError where there are none."""
+        """Return the files in use. Raises OperatorError if there are none."""
         files = self._api.files()
         if files is None:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
@@ -86,7 +86,7 @@ class PlaygroundPage:
 
     def _page(
         self, caller: Caller, place: RoutePosition | None, said: Mapping[str, str], tried: TrialResult | None
-    ) -> Page:
+    ) -> DashboardPage:
         routes = [(f"{each.chatbot}:{each.at}", name) for each, name in playground.places(self._api.config())]
         return self._screen.page(
             "playground.html",

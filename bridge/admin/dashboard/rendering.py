@@ -1,4 +1,4 @@
-"""How the dashboard's pages are made of their templates, and the files beside them."""
+"""Rendering of the dashboard's templates, and its static files."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
 class Rendering:
-    """Makes pages; `autoescape` for all, and a name that a template misspells is an error."""
+    """Renders templates. All values are escaped, and a misspelt name in a template is an error."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -41,7 +41,7 @@ class Rendering:
         }
 
     def text(self, template: str, caller: Caller | None, **values: Any) -> str:  # noqa: ANN401 - what the template uses
-        """Make the text of a page."""
+        """Return the text of a page."""
         return self._environment.get_template(template).render(
             caller=caller,
             operator=caller is not None and caller.may(Role.OPERATOR),
@@ -50,7 +50,7 @@ class Rendering:
         )
 
     def page(self, template: str, caller: Caller | None, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401 - see above
-        """Make a small page at once."""
+        """Return the response of a small page."""
         return web.Response(status=status, text=self.text(template, caller, **values), content_type="text/html")
 
     async def file(self, request: web.Request) -> web.Response:
@@ -63,12 +63,12 @@ class Rendering:
 
 
 def older(cursor: int, path: str, query: Mapping[str, str]) -> str:
-    """Give the address of the next page."""
+    """Return the address of the next page."""
     return f"{path}?{urlencode({**query, 'before': str(cursor)})}"
 
 
 def age(written: str | None, now: float) -> str:
-    """Say how long ago a time is, in one unit: `5 min`."""
+    """Write the time since a moment in one unit: `5 min`."""
     if written is None:
         return "-"
     seconds = now - datetime.fromisoformat(written).timestamp()

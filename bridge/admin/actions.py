@@ -1,0 +1,151 @@
+"""Endpoints of the API that change something. They are for operators, and the audit log has each change."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bridge.admin import request_schemas, schemas
+from bridge.admin.audit_log import AuditLog
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.endpoint import Endpoint
+from bridge.admin.jobs import BulkRuns, run_schema
+from bridge.config.model import Config
+from bridge.operations import deliveries, lanes, quarantine
+from bridge.operations.audit import ActionResult
+from bridge.operations.bulk import Bulk
+from bridge.store.commands import DeliverySelection
+
+
+class ActionEndpoints:
+    """Endpoints that change something; any number of calls in parallel."""
+
+    def __init__(
+        self, audit: AuditLog, runs: BulkRuns, config: Callable[[], Config], clock: Callable[[], float]
+    ) -> None:
+        self._audit = audit
+        self._runs = runs
+        self._config = config
+        self._clock = clock
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints."""
+        done, number = schemas.ActionResultSchema, request_schemas.NumberRequest
+        return [
+            _order(
+                "/api/events/{id}/replay", "Replay an event.", request_schemas.EventIdRequest, done, self.replay_event
+            ),
+            _order("/api/deliveries/{id}/replay", "Put a delivery into the queue.", number, done, self.replay),
+            _order("/api/deliveries/{id}/discard", "Discard a delivery for good.", number, done, self.discard),
+            _order(
+                "/api/bulk/preview",
+                "Count the deliveries of a bulk change.",
+                request_schemas.BulkRequest,
+                schemas.ExtentSchema,
+                self.preview,
+                (),
+            ),
+            _order("/api/bulk", "Begin a bulk change.", request_schemas.RunRequest, schemas.RunSchema, self.begin, ()),
+            Endpoint(
+                "GET", "/api/bulk", "The latest runs.", request_schemas.EmptyRequest, schemas.RunListSchema, self.runs
+            ),
+            Endpoint(
+                "GET", "/api/bulk/{id}", "Progress of a run.", number, schemas.RunSchema, self.run, failures=(404,)
+            ),
+            _order("/api/bulk/{id}/cancel", "End a run early.", number, schemas.RunSchema, self.cancel),
+            _order("/api/lanes/{name}/pause", "Pause a lane.", request_schemas.PauseRequest, done, self.pause),
+            _order("/api/lanes/{name}/resume", "Resume a lane.", request_schemas.LaneRequest, done, self.resume),
+            _order(
+                "/api/quarantine/{id}/release",
+                "Verify a request again.",
+                request_schemas.ReleaseRequest,
+                done,
+                self.release,
+            ),
+            _order("/api/quarantine/{id}/discard", "Delete a refused request.", number, done, self.discard_request),
+        ]
+
+    async def replay_event(self, caller: Caller, request: request_schemas.EventIdRequest) -> schemas.ActionResultSchema:
+        """Replay the dead deliveries of an event, or route an unrecognised one again."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(
+            lambda connection: deliveries.replay_event(connection, who, request.id, config, now, one_entry=True)
+        )
+
+    async def replay(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
+        """Put a delivery into the queue, due now."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: deliveries.replay(connection, who, request.id, now))
+
+    async def discard(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
+        """Discard a pending or dead delivery."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: deliveries.discard(connection, who, request.id, now))
+
+    async def preview(self, _: Caller, request: request_schemas.BulkRequest) -> schemas.ExtentSchema:
+        """Count the deliveries that a run would handle."""
+        extent = await self._runs.preview(_filter(request))
+        return schemas.ExtentSchema(count=extent.count, through=extent.through)
+
+    async def begin(self, caller: Caller, request: request_schemas.RunRequest) -> schemas.RunSchema:
+        """Begin a run."""
+        return run_schema(await self._runs.begin(caller, Bulk(request.action, _filter(request)), request.through))
+
+    async def runs(self, _: Caller, __: request_schemas.EmptyRequest) -> schemas.RunListSchema:
+        """Return the latest runs."""
+        return schemas.RunListSchema(runs=[run_schema(each) for each in self._runs.all()])
+
+    async def run(self, _: Caller, request: request_schemas.NumberRequest) -> schemas.RunSchema:
+        """Return one run."""
+        return run_schema(self._runs.find(request.id))
+
+    async def cancel(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.RunSchema:
+        """End a run after its current step."""
+        run = self._runs.find(request.id)
+        await self._runs.cancel(caller, run)
+        return run_schema(run)
+
+    async def pause(self, caller: Caller, request: request_schemas.PauseRequest) -> schemas.ActionResultSchema:
+        """Pause a lane until it is resumed."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(
+            lambda connection: lanes.pause(connection, who, request.name, config, now, request.reason)
+        )
+
+    async def resume(self, caller: Caller, request: request_schemas.LaneRequest) -> schemas.ActionResultSchema:
+        """Resume a lane."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(lambda connection: lanes.resume(connection, who, request.name, config, now))
+
+    async def release(self, caller: Caller, request: request_schemas.ReleaseRequest) -> schemas.ActionResultSchema:
+        """Verify a refused request again, and accept its events if its signature holds."""
+        who, config, now = caller.who(), self._config(), self._clock()
+        return await self._do(
+            lambda connection: quarantine.release(connection, who, request.id, config, now, any_age=request.any_age)
+        )
+
+    async def discard_request(
+        self, caller: Caller, request: request_schemas.NumberRequest
+    ) -> schemas.ActionResultSchema:
+        """Delete a refused request for good."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: quarantine.discard(connection, who, request.id, now))
+
+    async def _do(self, operation: Callable[[Connection], ActionResult]) -> schemas.ActionResultSchema:
+        return schemas.ActionResultSchema(message=(await self._audit.change(operation)).message)
+
+
+def _filter(request: request_schemas.BulkRequest) -> DeliverySelection:
+    reason = request.reason.value if request.reason else None
+    return DeliverySelection(request.state, request.chatbot, request.destination, reason)
+
+
+def _order(
+    path: str,
+    summary: str,
+    request: type[request_schemas.ApiRequest],
+    answer: type[schemas.ApiSchema],
+    act: Callable[[Caller, Any], Awaitable[schemas.ApiSchema]],
+    failures: tuple[int, ...] = (404,),
+) -> Endpoint:
+    return Endpoint("POST", path, summary, request, answer, act, Role.OPERATOR, failures)
