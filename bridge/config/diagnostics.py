@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bridge.errors import LeadbridgeError
 
@@ -90,6 +91,8 @@ class Findings:
     problems: list[ConfigProblem] = field(default_factory=list)
     warnings: list[ConfigProblem] = field(default_factory=list)
     origins: Origins = field(default_factory=Origins)
+    sources: set[Path] = field(default_factory=set)
+    """Secret files and folders of plug-ins on which the result depends too, also missing ones."""
     _invalid: set[ConfigPath] = field(default_factory=set)
     _reported: set[ConfigPath] = field(default_factory=set)
     _shared: dict[tuple[bool, ConfigProblem], dict[ConfigPath, ConfigPath]] = field(default_factory=dict)

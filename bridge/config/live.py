@@ -1,8 +1,8 @@
 """The configuration in use, and its replacement while the bridge runs.
 
-SIGHUP or a change of the files starts a reload, once the files have not changed for a moment. All files are read and
-checked beside the traffic; then one assignment replaces the configuration between two events. Queued deliveries use
-the configuration that is in use when they are sent.
+SIGHUP or a change of the files, their secrets or plug-ins starts a reload, once the files have not changed for a
+moment. All files are read and checked beside the traffic; then one assignment replaces the configuration between two
+events. Queued deliveries use the configuration that is in use when they are sent.
 
 A change that removes a chatbot with events, or a route with waiting deliveries, may come from a file that was cut off
 while it was saved. Such a change is held: its file stays in use as before until a SIGHUP confirms the change.
@@ -92,7 +92,7 @@ class LiveConfiguration:
         for problem in (each for file in self._config.left_out for each in file.problems):
             log.error("configuration_problem", problem=str(problem))
         self._report()
-        async with _watching(self._files.path, self._config.store.url, self.ask):
+        async with _watching(self._files_in_use, self._config.store.url, self.ask):
             while True:
                 await self._requested.wait()
                 self._requested.clear()
@@ -108,10 +108,15 @@ class LiveConfiguration:
                 else:
                     changed()
 
+    def _files_in_use(self) -> Files:
+        if self._files is None:
+            raise RuntimeError("a configuration without files is never reloaded")
+        return self._files
+
     async def _reload(self, files: Files, store: Store) -> None:
-        seen = await self._wait_until_quiet(files.path)
+        seen = await self._wait_until_quiet(files)
         started = time.perf_counter()
-        moving = await self._changed_since(files.path, seen)
+        moving = await self._changed_since(files, seen)
         confirmed = self._confirmed is not None and self._confirmed == seen
         held: dict[Path, ConfigProblem] = {}
         while True:
@@ -119,7 +124,7 @@ class LiveConfiguration:
             reloaded = await asyncio.to_thread(reload, self._config, files, {**held, **moving})
             losses = await self._losses(reloaded, files, store, confirmed=confirmed)
             # A file that has changed while it was read may have been read in part.
-            moved = await self._changed_since(files.path, seen)
+            moved = await self._changed_since(files, seen)
             if not (losses.keys() | moved.keys()) - (held.keys() | moving.keys()):
                 break
             held |= losses
@@ -129,26 +134,29 @@ class LiveConfiguration:
         reloaded = replace(reloaded, config=replace(reloaded.config, held=tuple(held[file] for file in sorted(held))))
         self._put_in_use(reloaded, time.perf_counter() - started)
 
-    async def _wait_until_quiet(self, path: Path) -> FileStates:
+    async def _wait_until_quiet(self, files: Files) -> FileStates:
         """Wait until the files stop changing, at most for a limited time; return their state."""
         now: FileStates = {}
         for _ in range(MAX_CHECKS):
-            before, now = now, await asyncio.to_thread(_file_states, path)
+            before, now = now, await asyncio.to_thread(_all_states, files)
             if now == before:
                 break
             await asyncio.sleep(QUIET_SECONDS)
         return now
 
-    async def _changed_since(self, path: Path, seen: FileStates) -> dict[Path, ConfigProblem]:
-        """Return the files that changed since the state `seen`, and request another reload for them."""
-        now = await asyncio.to_thread(_file_states, path)
+    async def _changed_since(self, files: Files, seen: FileStates) -> dict[Path, ConfigProblem]:
+        """Return the files that changed since the state `seen`, and request another reload for them.
+
+        A changed secret or plug-in is read again too, but holds up no file.
+        """
+        now = await asyncio.to_thread(_all_states, files)
         moving = [name for name in {*now, *seen} if now.get(name) != seen.get(name)]
         if moving:
             self.ask()
-        files = [_folder(path) / name for name in moving]
+        changed = [_folder(files.path) / name for name in moving if "/" not in name]
         return {
             file: ConfigProblem(str(file), 1, 1, "(file)", "changed while it was read; it will be read again")
-            for file in files
+            for file in changed
         }
 
     async def _losses(
@@ -222,17 +230,22 @@ def _fixed(config: Config) -> tuple[object, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _watching(path: Path, store_url: str, changed: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `changed` after each change of the files while the context is open."""
+async def _watching(files: Callable[[], Files], store_url: str, changed: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `changed` after each change of the files, their secrets and plug-ins while the context is open."""
     # Next to a SQLite store, the system would report each of the store's thousands of writes per second, and the thread
     # that receives the reports would compete with the writer. There the files are polled.
-    watch = _poll if _contains_store(_folder(path), make_url(store_url)) else _follow_events
-    task = asyncio.get_running_loop().create_task(watch(path, changed), name="watch")
+    path = files().path
+    beside_store = _contains_store(_folder(path), make_url(store_url))
+    watches = [_poll(files, changed, _all_states if beside_store else _source_states)]
+    if not beside_store:
+        watches.append(_follow_events(path, changed))
+    tasks = [asyncio.get_running_loop().create_task(each, name="watch") for each in watches]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _follow_events(path: Path, changed: Callable[[], None]) -> None:
@@ -243,14 +256,39 @@ async def _follow_events(path: Path, changed: Callable[[], None]) -> None:
         changed()
 
 
-async def _poll(path: Path, changed: Callable[[], None]) -> None:
-    before = _file_states(path)
+async def _poll(files: Callable[[], Files], changed: Callable[[], None], states: Callable[[Files], FileStates]) -> None:
+    """Call `changed` whenever the states of the files differ. Secrets and plug-ins may be on any mounted volume."""
+    watched = files()
+    before = states(watched)
     while True:
         await asyncio.sleep(POLL_SECONDS)
-        now = await asyncio.to_thread(_file_states, path)
+        watched, last = files(), watched
+        now = await asyncio.to_thread(states, watched)
+        if watched.sources != last.sources:
+            # The reload that found new secrets or plug-ins has read them.
+            before = {name: before.get(name, state) for name, state in now.items()}
         if now != before:
             before = now
             changed()
+
+
+def _all_states(files: Files) -> FileStates:
+    """Return the state of each configuration file, of their secrets and plug-ins."""
+    return {**_file_states(files.path), **_source_states(files)}
+
+
+def _source_states(files: Files) -> FileStates:
+    """Return the state of each secret file and plug-in, by its absolute path."""
+    states = {}
+    for source in files.sources:
+        plugins = [*source.glob("*.py"), *source.glob("*/*.py")] if source.is_dir() else []
+        for file in (source, *plugins):
+            with contextlib.suppress(OSError):  # missing
+                seen = file.stat()
+                # Python writes into a folder of plug-ins; only its files matter.
+                time_and_size = (0, 0) if file.is_dir() else (seen.st_mtime_ns, seen.st_size)
+                states[str(file.absolute())] = (seen.st_ino, *time_and_size)
+    return states
 
 
 def _file_states(path: Path) -> FileStates:

@@ -115,6 +115,7 @@ class _Loading:
             self.findings.error(path, node.place, "must be a list of folders: [./plugins]")
             return
         folder = Path(node.place.file).parent / node.value
+        self.findings.sources.add(folder)
         if not folder.is_dir():
             self.findings.error(
                 path, node.place, f"there is no folder {folder}; a relative path starts at the folder of this file"

@@ -39,6 +39,8 @@ class Files:
     """Trees of the same files with variables and secret files filled in, from their last valid version."""
     origins: Origins = field(default_factory=Origins)
     """The presets that destinations and chatbots use."""
+    sources: frozenset[Path] = frozenset()
+    """Secret files and folders of plug-ins of the last attempt to read the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def load_files(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
     contents = read_files(path, findings)
     config, trees, origins = _build_with_trees(path, contents, environ, findings)
     good = {file: each for file, each in contents.items() if each is not None}
-    return config, Files(path, environ, good, trees, origins)
+    return config, Files(path, environ, good, trees, origins, frozenset(findings.sources))
 
 
 def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
@@ -75,6 +77,7 @@ def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files
     if not path.is_dir():
         return load_files(path, environ)
     findings = Findings()
+    sources = findings.sources
     on_disk = read_files(path, findings)
     problems = {Path(each.file): [each] for each in findings.problems}
     problems |= {file: [_empty(file)] for file, content in on_disk.items() if _is_blank(content)}
@@ -82,7 +85,7 @@ def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files
     result = None
     while result is None:
         try:
-            result = _build_with_trees(path, candidates, environ, Findings())
+            result = _build_with_trees(path, candidates, environ, Findings(sources=sources))
         except ConfigError as error:
             problems_by_file: dict[Path, list[ConfigProblem]] = {}
             for each in error.problems:
@@ -97,7 +100,9 @@ def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files
     if problems and (not config.chatbots or _may_need(problems, on_disk, good)):
         raise ConfigError([each for problems_of_file in problems.values() for each in problems_of_file])
     left_out = _left_out(problems, on_disk, environ)
-    return dataclasses.replace(config, left_out=left_out), Files(path, environ, good, trees, origins)
+    return dataclasses.replace(config, left_out=left_out), Files(
+        path, environ, good, trees, origins, frozenset(sources)
+    )
 
 
 def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = MappingProxyType({})) -> ReloadResult:
@@ -115,6 +120,8 @@ def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = M
         held: Files that must stay as they were, each with the reason.
     """
     findings = Findings()
+    # A file that stays as it was is not read again, but its secrets and plug-ins are still of interest.
+    sources = findings.sources
     on_disk = read_files(files.path, findings)
     problems = [*findings.problems, *held.values()]
     blank = {file for file, content in on_disk.items() if _is_blank(content) and content != files.contents.get(file)}
@@ -128,13 +135,14 @@ def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = M
     built = None
     while built is None:
         try:
-            built = _build_with_trees(files.path, candidates, files.environ, Findings())
+            built = _build_with_trees(files.path, candidates, files.environ, Findings(sources=sources))
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
             offenders = _files_to_revert(candidates, files, error.problems)
             if not offenders:
                 # Even the previous contents have errors now (a plug-in folder is missing): nothing changes.
-                return ReloadResult(current, files, tuple(sorted(problems)), tuple(sorted(kept)))
+                before = dataclasses.replace(files, sources=files.sources | sources)
+                return ReloadResult(current, before, tuple(sorted(problems)), tuple(sorted(kept)))
             kept |= offenders
             _revert(candidates, files, offenders)
     config, trees, origins = built
@@ -147,7 +155,8 @@ def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = M
         file: [each for each in problems if Path(each.file) == file] for file in kept & on_disk.keys() - contents.keys()
     }
     config = dataclasses.replace(_reuse_destinations(config, current), left_out=_left_out(new, on_disk, files.environ))
-    result = Files(files.path, files.environ, contents, trees, origins)
+    watched = sources | files.sources if kept else sources
+    result = Files(files.path, files.environ, contents, trees, origins, frozenset(watched))
     return ReloadResult(config, result, tuple(sorted(problems)), tuple(sorted(kept)))
 
 

@@ -88,6 +88,7 @@ class Substitution:
     def _read(self, name: str) -> str:
         """Return a mounted secret, without the line break that editors add at the end."""
         path = self.folder / name
+        self.findings.sources.add(path)
         try:
             if not path.is_file():  # a device or a pipe could be read for ever
                 raise _ReferenceError(f"there is no file {name}")

@@ -15,7 +15,7 @@ from bridge.ingress.signature import sign
 from bridge.store import commands
 from bridge.store.interface import Pause
 from bridge.store.url import driver_for
-from connectors.testing import Sandbox
+from connectors.testing import Fault, Sandbox
 from tests.building import KEY, NOW, SERIAL, Clock, lead
 
 
@@ -114,6 +114,62 @@ async def test_a_changed_file_goes_live_by_itself(site: Site) -> None:
     await site.send(Email="after@example.com")
     await site.until(lambda: len(site.crm.records) == 2)
     assert [record.fields["name"] for record in site.crm.records] == ["David", "García"]
+
+
+@pytest.mark.parametrize(
+    "site", ["leadbridge.db", "../leadbridge.db"], ids=["beside_the_store", "apart"], indirect=True
+)
+async def test_a_changed_secret_file_goes_live_and_its_destination_is_tried_at_once(site: Site) -> None:
+    secret = site.folder.parent / "token"
+    secret.write_text("first-token-of-the-crm")
+    # Without a reload the next probe would be in ten minutes.
+    site.destination("crm", ", auth: {bearer: '${file:../token}'}, retry: {initial: 10m, max: 1h, jitter: 0}")
+    await site.reloads()
+    site.crm.faults.share(Fault.answers(401), 1.0)
+    await site.send()
+    assert site.bridge
+    lanes = site.bridge.lanes
+    await site.until(lambda: "crm" in lanes.running and lanes.running["crm"].pause is not None)
+    site.crm.faults.clear()
+    new = secret.with_name("new")
+    new.write_text("second-token-of-the-crm")
+    new.rename(secret)
+    await site.until(lambda: len(site.crm.records) == 1)
+
+
+async def test_a_changed_plugin_goes_live_and_so_does_a_file_that_waited_for_it(site: Site) -> None:
+    def plugin(body: str) -> None:
+        (site.folder / "plugins").mkdir(exist_ok=True)
+        code = "from bridge.mapping.plugin_api import transform\n\n\n@transform\ndef {}\n"
+        (site.folder / "plugins" / "words.py").write_text(code.format(body))
+
+    async def named(name: str) -> None:
+        before = len(site.crm.records)
+        await site.send()
+        await site.until(lambda: len(site.crm.records) > before)
+        assert site.crm.records[-1].fields["name"] == name
+
+    plugin("shout(value: str) -> str:\n    return value.upper()")
+    site.write("server", "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\nplugins: [./plugins]\n")
+    site.chatbot(name="'{{ FirstName | shout }}'")
+    await site.reloads()
+    await named("DAVID")
+
+    async def changes(make: Callable[[], None]) -> None:
+        assert site.bridge
+        before = site.bridge.configuration()
+        make()
+        await site.until(lambda: site.bridge is not None and site.bridge.configuration() is not before)
+
+    await changes(lambda: plugin("shout(value: str) -> str:\n    return value + '!'"))
+    await named("David!")
+
+    # The file needs a transform that its plug-in does not have yet.
+    site.chatbot(name="'{{ FirstName | whisper }}'")
+    await site.reloads(problems=1)
+    await named("David!")
+    await changes(lambda: plugin("whisper(value: str) -> str:\n    return value.lower()"))
+    await named("david")
 
 
 async def test_a_broken_file_is_said_and_stays_as_it_was(site: Site) -> None:
