@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from connectors.activities import APPOINTMENT
 from connectors.base import (
     Connector,
     Context,
@@ -32,7 +33,7 @@ from connectors.hubspot.client import HubSpotClient, hubspot_headers
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.lead_objects import NAME, LeadObjects
 from connectors.hubspot.probe import Probe
-from connectors.hubspot.remarks import APPOINTMENT, BODIES, HubSpotActivity, hubspot_activity
+from connectors.hubspot.remarks import BODIES, HubSpotActivity, hubspot_activity
 from connectors.hubspot.requests import ALONE, EMAIL, MERGED, HubSpotRequests, Lead, hubspot_route, lead_of, match_key
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 

@@ -7,26 +7,20 @@ text because HubSpot removes everything from a body that it does not know, inclu
 Sources: HubSpot's guides to notes, meetings and tasks; the association types are those of its own Python client.
 """
 
-import hashlib
 import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from connectors.appointments import start_of
+from connectors.activities import ActivityKind, event_activity, refused_text
 from connectors.hubspot.requests import Lead, association
-from connectors.hubspot.settings import HubSpotAppointment
 
 BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
 """Property that holds the text, by kind of activity."""
-APPOINTMENT = "Appointment"
-"""Type of an event that is an appointment."""
 _ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204}
 _LONGEST = 65_536  # characters of a body (guide to notes)
-_LONGEST_TITLE = 200
 _MARK = re.compile(r"Leadbridge [0-9a-f]{16}")
 _CUT_ENTITY = re.compile(r"&[#\w]*$")
 
@@ -51,11 +45,6 @@ class HubSpotActivity:
         }
 
 
-def activity_mark(record_id: str) -> str:
-    """Return the mark of a record's activity."""
-    return f"Leadbridge {hashlib.sha256(record_id.encode()).hexdigest()[:16]}"
-
-
 def mark_reader(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
     """Return a function that reads the mark in the properties of a note, meeting or task."""
 
@@ -76,29 +65,23 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
         lead: With the text of its remark, and the values that HubSpot refused.
         now: Seconds since the epoch, for an event without a time.
     """
-    event = lead.record.event
-    is_appointment = event.get("Type") == APPOINTMENT
-    said = lead.remark or (str(event.get("Content") or "").strip() if is_appointment else "")
-    text = _text(lead, said)
-    if not text and not is_appointment:
+    refused = refused_text("HubSpot", lead.dropped)
+    planned = event_activity(lead.record.id, lead.record.event, lead.remark, refused, lead.route.appointment, now)
+    if planned is None:
         return None
-    created = _time(event, now)
-    mark = activity_mark(lead.record.id)
-    body, is_cut = _body(text, mark)
-    if not is_appointment:
-        return HubSpotActivity("notes", mark, {"hs_timestamp": _iso(created), "hs_note_body": body}, is_cut)
-    settings = lead.route.appointment
-    start = start_of(str(event.get("Content", "")), created, _zone(settings))
-    title = _title(event)
-    if start is None:
-        return HubSpotActivity("tasks", mark, _task(created, title, body), is_cut)
-    return HubSpotActivity("meetings", mark, _meeting(start, settings.minutes, title, body), is_cut)
+    body, is_cut = _body(planned.text, planned.mark)
+    if planned.kind is ActivityKind.NOTE:
+        properties = {"hs_timestamp": iso(planned.created), "hs_note_body": body}
+        return HubSpotActivity("notes", planned.mark, properties, is_cut)
+    if planned.start is None or planned.end is None:
+        return HubSpotActivity("tasks", planned.mark, _task(planned.created, planned.title, body), is_cut)
+    return HubSpotActivity("meetings", planned.mark, _meeting(planned.start, planned.end, planned.title, body), is_cut)
 
 
 def _task(created: datetime, title: str, body: str) -> dict[str, str]:
     """Return an appointment whose time a person has to read: due at once."""
     return {
-        "hs_timestamp": _iso(created),
+        "hs_timestamp": iso(created),
         "hs_task_subject": title,
         "hs_task_body": body,
         "hs_task_status": "NOT_STARTED",
@@ -106,20 +89,15 @@ def _task(created: datetime, title: str, body: str) -> dict[str, str]:
     }
 
 
-def _meeting(start: datetime, minutes: int, title: str, body: str) -> dict[str, str]:
+def _meeting(start: datetime, end: datetime, title: str, body: str) -> dict[str, str]:
     return {
-        "hs_timestamp": _iso(start),
+        "hs_timestamp": iso(start),
         "hs_meeting_title": title,
         "hs_meeting_body": body,
-        "hs_meeting_start_time": _iso(start),
-        "hs_meeting_end_time": _iso(start + timedelta(minutes=minutes)),
+        "hs_meeting_start_time": iso(start),
+        "hs_meeting_end_time": iso(end),
         "hs_meeting_outcome": "SCHEDULED",
     }
-
-
-def _text(lead: Lead, said: str) -> str:
-    refused = "\n".join(f"{name}: {value}" for name, value in lead.dropped.items())
-    return "\n\n".join(filter(None, (said, f"Not accepted by HubSpot:\n{refused}" if refused else "")))
 
 
 def _body(text: str, mark: str) -> tuple[str, bool]:
@@ -136,27 +114,6 @@ def _body(text: str, mark: str) -> tuple[str, bool]:
     return f"{kept}…{end}", True
 
 
-def _title(event: Mapping[str, Any]) -> str:
-    name = " ".join(str(event.get(part) or "").strip() for part in ("FirstName", "LastName")).strip()
-    title = f"Appointment: {name}" if name else "Appointment"
-    return title.encode("utf-8", "replace").decode()[:_LONGEST_TITLE]
-
-
-def _zone(settings: HubSpotAppointment) -> ZoneInfo | None:
-    return ZoneInfo(settings.zone) if settings.zone else None
-
-
-def _time(event: Mapping[str, Any], now: float) -> datetime:
-    """Return when the event was created; the sender's times are UTC, whether or not they say so."""
-    received = event.get("event")
-    for value in (event.get("CreateTime"), received.get("received_at") if isinstance(received, Mapping) else None):
-        try:
-            moment = datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            continue
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return datetime.fromtimestamp(now, UTC)
-
-
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """Return a moment as HubSpot writes it."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,10 +1,10 @@
 """Settings of the `hubspot` connector. The configuration's documentation and JSON Schema are generated from them."""
 
 from typing import Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
 
@@ -61,28 +61,6 @@ class HubSpotSettings(NetworkSettings):
         return self
 
 
-class HubSpotAppointment(_Part):
-    """Conversion of an appointment into a meeting."""
-
-    zone: str | None = Field(
-        default=None,
-        description="IANA name of the time zone for times that name none. Without it, only a time with its zone in the "
-        "text becomes a meeting; others become a task.",
-        examples=["Europe/Madrid"],
-    )
-    minutes: int = Field(default=30, description="Length of a meeting.", ge=1, le=1440)
-
-    @field_validator("zone")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                ZoneInfo(name)
-            except (LookupError, OSError, ValueError):
-                raise ValueError("must be the IANA name of a time zone, such as Europe/Madrid") from None
-        return name
-
-
 class HubSpotRoute(RouteSettings):
     """Settings of a route to HubSpot."""
 
@@ -109,8 +87,8 @@ class HubSpotRoute(RouteSettings):
         "it only appointments have one, with their Content as text.",
         examples=["Content", "{{ Content }} ({{ URI }})"],
     )
-    appointment: HubSpotAppointment = Field(
-        default=HubSpotAppointment(), description="Conversion of an appointment into a meeting."
+    appointment: AppointmentSettings = Field(
+        default=AppointmentSettings(), description="Conversion of an appointment into a meeting."
     )
 
     @field_validator("object")

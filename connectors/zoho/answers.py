@@ -5,6 +5,7 @@ Source: zoho.com/crm/developer/docs/api/v8, "Upsert Records" and "Status Codes".
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from connectors.base import Blame, Delivered, Finding, MappedRoute, Outcome, Reason, Rejected, Retry, Severity
@@ -16,6 +17,17 @@ PER_RECORD_STATUSES = frozenset({207, 400})
 
 _SUCCESS = "SUCCESS"
 _CONFLICTS = frozenset({"DUPLICATE_DATA", "MULTIPLE_OR_MULTI_ERRORS"})
+_OF_A_FIELD = frozenset(
+    {
+        "DATA_MISMATCH",
+        "DEPENDENT_FIELD_MISSING",
+        "INVALID_DATA",
+        "MANDATORY_NOT_FOUND",
+        "MAPPING_MISMATCH",
+        "PATTERN_NOT_MATCHED",
+    }
+)
+"""Codes that name a field. Without the field the record may be accepted, unless the field is missing."""
 _LOCKED = "RECORD_LOCKED"
 """Temporary: locked by a user, or while Zoho checks an image ("The New Error Codes in CRM API", Zoho's developer
 community)."""
@@ -36,6 +48,28 @@ _LIMITS = frozenset({"LICENSE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED", "OAUTH_SCOPE_MI
 """Codes among them for which no record can be to blame."""
 _SEVERAL = 5
 """Number of records with different keys that must all lack the same right before it counts as the account's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Answer to a write, and the outcome of each record."""
+
+    reply: Reply | None
+    """None if there was no answer with a document."""
+    outcomes: Sequence[Outcome]
+
+
+def is_inserted(reply: Reply | None, number: int) -> bool:
+    """Return True if the record with this number in the request was created."""
+    return reply is not None and reply.get("data", number, "action") == "insert"
+
+
+def refused_field(reply: Reply | None, number: int) -> str | None:
+    """Return the field for which the record with this number in the request was refused; None for other outcomes."""
+    if reply is None or reply.get("data", number, "code") not in _OF_A_FIELD:
+        return None
+    name = reply.get("data", number, "details", "api_name")
+    return name if isinstance(name, str) else None
 
 
 def upsert_outcomes(reply: Reply, count: int, masked: Callable[[str], str]) -> Sequence[Outcome] | None:

@@ -1,13 +1,17 @@
-"""The Zoho CRM connector: one upsert for up to a hundred records."""
+"""The Zoho CRM connector: the records first, then their notes, events and tasks."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import orjson
-from yarl import URL
 
+from connectors.activities import Activity, event_activity, refused_text
 from connectors.base import (
     Connector,
     Context,
+    Delivered,
+    ExpressionError,
     Finding,
     MappedRoute,
     Outcome,
@@ -16,19 +20,18 @@ from connectors.base import (
     Record,
     Rejected,
     Retry,
-    SettingError,
     Severity,
 )
-from connectors.http_client.address_guard import check_url
+from connectors.event_text import Sources
 from connectors.http_client.answer import Failure
-from connectors.http_client.json_api import JsonApi, Reply
-from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import HttpSession
+from connectors.http_client.json_api import Reply
+from connectors.http_client.masking import MASK
 from connectors.zoho import answers, requests
-from connectors.zoho.auth import ZohoTokens
+from connectors.zoho.activities import PlannedActivity, ZohoActivities
+from connectors.zoho.client import ZohoClient
+from connectors.zoho.leads import WrittenRow, ZohoLeads
+from connectors.zoho.requests import Row
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
-
-_UNAUTHORIZED = 401
 
 
 class ZohoConnector(Connector):
@@ -37,23 +40,31 @@ class ZohoConnector(Connector):
     Fields have the API names of the module (`Last_Name`, `Email`, `Company`). A repeated upsert writes the same record,
     so a crash or a lost answer does no harm. A record without any of the identifying fields is rejected without being
     sent.
+
+    A remark becomes a note, an appointment an event, or a task if its time is unclear. Their ids are kept in the memo
+    (`note`, `meeting`, `task`), and at a known record they are looked up before they are created.
     """
 
     destination_settings = ZohoSettings
     route_settings = ZohoRoute
     max_batch = requests.MAX_BATCH
+    conditional_writes = True
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
-        accounts = _address(settings, "accounts_url", settings.accounts_url)
-        self._base = _address(settings, "api_url", settings.api_url) / "crm" / settings.api_version
-        secrets = Secrets(settings.client_secret.get_secret_value(), settings.refresh_token.get_secret_value())
-        self._session = HttpSession(settings, context)
-        self._tokens = ZohoTokens(settings, accounts / "oauth" / "v2" / "token", self._session, context.now, secrets)
-        self._api = JsonApi(self._session, secrets, context.now, per_record_statuses=answers.PER_RECORD_STATUSES)
+        self._client = ZohoClient(settings, context)
+        self._leads = ZohoLeads(self._client)
+        self._activities = ZohoActivities(self._client)
+        self._sources = Sources(context)
+        self._offload = context.offload
+        self._now = context.now
+
+    def check_route(self, settings: ZohoRoute, fields: Sequence[str]) -> None:
+        """Compile the remark. Raises `SettingError`."""
+        self._sources.check("remark", settings.remark)
 
     def batch_group(self, record: Record) -> Hashable:
-        """Return the route settings: records of one module with the same identifying fields share a call."""
-        return requests.zoho_route(record)
+        """Return route settings and identifying field: records that share them share a call."""
+        return requests.batch_group(record)
 
     def batch_key(self, record: Record) -> Hashable:
         """Return the value that identifies the record."""
@@ -61,22 +72,31 @@ class ZohoConnector(Connector):
         return record.id if key is None else key
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Upsert the records in one call; reject records that could be written twice without sending them."""
-        sendable = [record for record in records if requests.duplicate_key(record) is not None]
-        outcomes = iter(await self._upsert(sendable) if sendable else ())
-        return [
-            next(outcomes) if requests.duplicate_key(record) is not None else _keyless(record) for record in records
+        """Write the records, then their notes, events and tasks; reject records that could be written twice."""
+        made = [await self._offload(partial(self._row, record)) for record in records]
+        rows = [each for each in made if isinstance(each, Row)]
+        written = await self._leads.write(rows) if rows else []
+        due = {each.row.record.id: activity for each in written if (activity := self._due(each)) is not None}
+        planned = [
+            PlannedActivity(each.row.record.id, activity, each.row.route.module, remote_id, each.is_new)
+            for each in written
+            if (activity := due.get(each.row.record.id)) and (remote_id := _remote_id(each))
         ]
+        done = await self._activities.write(planned) if planned else {}
+        outcomes = iter([_outcome(each, due.get(each.row.record.id), done.get(each.row.record.id)) for each in written])
+        return [next(outcomes) if isinstance(each, Row) else each for each in made]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Return the request for the records."""
+        """Return the request that writes the records as new ones, without that for their remarks."""
+        rows = [row for record in records if isinstance(row := self._row(record), Row)]
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
-        body = orjson.dumps(requests.upsert_document(records), option=orjson.OPT_INDENT_2).decode()
-        return Preview("POST", str(self._url(records[0])), headers, body)
+        document = requests.upsert_document(rows) if rows else {"data": [dict(each.fields) for each in records]}
+        url = self._client.base / requests.zoho_route(records[0]).module / "upsert"
+        return Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Get a token, and compare the routes with the fields of their modules."""
-        token = await self._tokens.source.token()
+        token = await self._client.token()
         if isinstance(token, Failure):
             return (Finding(Severity.ERROR, token.outcome.detail, setting=token.setting or ("refresh_token",)),)
         findings: list[Finding] = []
@@ -86,50 +106,55 @@ class ZohoConnector(Connector):
 
     async def close(self) -> None:
         """Close the connections, and stop fetching a token."""
-        await self._tokens.source.close()
-        await self._session.close()
-
-    async def _upsert(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        reply = await self._call("POST", self._url(records[0]), requests.upsert_document(records))
-        if not isinstance(reply, Reply):
-            return [reply] * len(records)
-        found = answers.upsert_outcomes(reply, len(records), self._api.masked)
-        return found or [answers.account_outcome(reply, self._api.masked) or self._api.refused(reply)] * len(records)
+        await self._client.close()
 
     async def _probe_route(self, number: int, mapped: MappedRoute) -> Sequence[Finding]:
         module = mapped.settings.module if isinstance(mapped.settings, ZohoRoute) else "Leads"
-        url = (self._base / "settings" / "fields").with_query(module=module)
-        reply = await self._call("GET", url)
+        reply = await self._client.call("GET", (self._client.base / "settings" / "fields").with_query(module=module))
         if isinstance(reply, Reply) and isinstance(reply.get("fields"), list):
             return answers.findings(reply, mapped, number)
         if isinstance(reply, Reply):
-            reply = self._api.refused(reply)
+            reply = self._client.refused(reply)
         what = f"the fields of {module} cannot be read: {reply.detail}"
         return (Finding(Severity.WARNING, what, number, setting=("module",)),)
 
-    async def _call(self, method: str, url: URL, document: object = None) -> Reply | Retry | Rejected:
-        """Send a request with a token."""
-        reply = await self._tokens.source.send_with_token(
-            lambda token: self._api.call(method, url, document, _authorization(token.value)),
-            lambda reply: reply.status == _UNAUTHORIZED,
-        )
-        return reply.outcome if isinstance(reply, Failure) else reply
+    def _row(self, record: Record) -> Row | Rejected:
+        route, key = requests.zoho_route(record), requests.duplicate_key(record)
+        if key is None:
+            return _keyless(record)
+        try:
+            remark = self._sources.text(route.remark, record.event)
+        except ExpressionError as error:
+            return Rejected(Reason.MAPPING, self._client.masked(error.message), memo=record.memo)
+        return Row(record, route, key, record.fields, remark)
 
-    def _url(self, record: Record) -> URL:
-        return self._base / requests.zoho_route(record).module / "upsert"
+    def _due(self, written: WrittenRow) -> Activity | None:
+        """Return the activity to create with a record; None if an earlier attempt created it."""
+        row = written.row
+        if not isinstance(written.outcome, Delivered) or any(
+            kind.value in row.record.memo for kind in requests.ACTIVITIES
+        ):
+            return None
+        refused = refused_text("Zoho", row.dropped)
+        return event_activity(row.record.id, row.record.event, row.remark, refused, row.route.appointment, self._now())
 
 
-def _authorization(token: str) -> dict[str, str]:
-    return {"Authorization": f"Zoho-oauthtoken {token}"}
+def _remote_id(written: WrittenRow) -> str | None:
+    return written.outcome.remote_id if isinstance(written.outcome, Delivered) else None
 
 
-def _address(settings: ZohoSettings, name: str, text: str) -> URL:
-    try:
-        url = URL(text)
-        check_url(url, allow_private=settings.allow_private)
-    except ValueError as error:
-        raise SettingError((name,), str(error)) from None
-    return url
+def _outcome(written: WrittenRow, activity: Activity | None, done: Outcome | None) -> Outcome:
+    """Return the outcome of a record and its activity."""
+    row, outcome = written.row, written.outcome
+    if not isinstance(outcome, Delivered):
+        return replace(outcome, memo={**row.record.memo, **outcome.memo})
+    memo = dict(row.record.memo)
+    if isinstance(done, Retry | Rejected):
+        return replace(done, detail=f"the record is written, but not its note, event or task: {done.detail}", memo=memo)
+    if activity is not None and isinstance(done, Delivered) and done.remote_id:
+        memo[activity.kind.value] = done.remote_id
+    warning = f"left out because Zoho refuses it: {', '.join(row.dropped)}; its value is in the remark"
+    return replace(outcome, warning=warning if row.dropped else None, memo=memo)
 
 
 def _keyless(record: Record) -> Rejected:

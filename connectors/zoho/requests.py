@@ -1,16 +1,66 @@
 """Records to documents of Zoho CRM's API. Pure.
 
-Source: zoho.com/crm/developer/docs/api/v8, "Upsert Records".
+Sources: zoho.com/crm/developer/docs/api/v8, "Upsert Records", "Update Records", "Get Records through a COQL Query"; the
+samples of Zoho's own Python SDK for activities.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from connectors.activities import Activity, ActivityKind
 from connectors.base import Record
+from connectors.record import writable_fields
 from connectors.zoho.settings import ZohoRoute
 
 MAX_BATCH = 100
-"""Maximum number of records in one upsert."""
+"""Maximum number of records in one call."""
+EMAIL = "Email"
+SECONDARY_EMAIL = "Secondary_Email"
+PERSONS = frozenset({"Leads", "Contacts"})
+"""Modules whose records have e-mails, notes and activities of a person."""
+ACTIVITIES: Mapping[ActivityKind, str] = {
+    ActivityKind.NOTE: "Notes",
+    ActivityKind.MEETING: "Events",
+    ActivityKind.TASK: "Tasks",
+}
+"""Module of each kind of activity; also the name of its related list."""
+_TEXTS = {"Notes": "Note_Content", "Events": "Description", "Tasks": "Description"}
+_LONGEST = 32_000
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Row:
+    """A record in Zoho's form."""
+
+    record: Record
+    route: ZohoRoute
+    key: tuple[str, str]
+    """Field by which it is found, and its value."""
+    fields: Mapping[str, Any]
+    remark: str
+    found: str | None = None
+    """Record ID of the existing record, if it was read."""
+    dropped: Mapping[str, Any] = field(default_factory=dict)
+    """Values that Zoho refused, by field."""
+
+    @property
+    def is_conditional(self) -> bool:
+        """True if some fields depend on what Zoho holds."""
+        return not (self.record.create_only | self.record.if_empty).isdisjoint(self.fields)
+
+    def beside(self, held: Mapping[str, Any]) -> "Row":
+        """Return the row with the fields that may be written to an existing record. Its e-mail stays."""
+        kept = writable_fields(self.fields, held, create_only=self.record.create_only, if_empty=self.record.if_empty)
+        return replace(self, fields={k: v for k, v in kept.items() if k != EMAIL}, found=str(held.get("id")))
+
+    def without(self, name: str | None) -> "Row | None":
+        """Return the row without a refused field; None if it does not have it, or is found by it."""
+        if name is None or name not in self.fields or name == self.key[0]:
+            return None
+        kept = {each: value for each, value in self.fields.items() if each != name}
+        return replace(self, fields=kept, dropped={**self.dropped, name: self.fields[name]})
 
 
 def zoho_route(record: Record) -> ZohoRoute:
@@ -18,17 +68,69 @@ def zoho_route(record: Record) -> ZohoRoute:
     return record.route if isinstance(record.route, ZohoRoute) else ZohoRoute()
 
 
-def duplicate_key(record: Record) -> Hashable:
+def duplicate_key(record: Record) -> tuple[str, str] | None:
     """Return the field that identifies the record, and its value; None if every write would create another record."""
     fields = ((name, record.fields.get(name)) for name in zoho_route(record).duplicate_check_fields)
     return next(((name, str(value).strip().lower()) for name, value in fields if value not in (None, "")), None)
 
 
-def upsert_document(records: Sequence[Record]) -> dict[str, Any]:
-    """Return the document that upserts the records, all of one route's settings."""
-    route = zoho_route(records[0])
-    result: dict[str, Any] = {
-        "data": [dict(record.fields) for record in records],
-        "duplicate_check_fields": list(route.duplicate_check_fields),
-    }
-    return result if route.trigger is None else {**result, "trigger": list(route.trigger)}
+def batch_group(record: Record) -> Hashable:
+    """Return the group of records that share a call: one route's settings, and one identifying field."""
+    key = duplicate_key(record)
+    return zoho_route(record), key[0] if key else None
+
+
+def upsert_document(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the document that upserts rows of one group.
+
+    Only the first identifying field that a record has is named. With all of them Zoho would find another person with
+    the same phone, and replace that person's e-mail.
+    """
+    result = {"data": [dict(row.fields) for row in rows], "duplicate_check_fields": [rows[0].key[0]]}
+    return result | _triggers(rows[0].route)
+
+
+def update_document(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the document that updates rows by their ids."""
+    return {"data": [{"id": row.found, **row.fields} for row in rows]} | _triggers(rows[0].route)
+
+
+def held_query(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the query for the existing records of rows of one group; at most fifty."""
+    route, by = rows[0].route, rows[0].key[0]
+    has_secondary = by == EMAIL and route.module in PERSONS
+    conditional = {name for row in rows for name in row.record.create_only | row.record.if_empty if name in row.fields}
+    names = dict.fromkeys(["id", by, *([SECONDARY_EMAIL] if has_secondary else []), *sorted(conditional)])
+    values = ", ".join("'" + row.key[1].replace("\\", "\\\\").replace("'", "\\'") + "'" for row in rows)
+    where = " or ".join(f"{name} in ({values})" for name in ([by, SECONDARY_EMAIL] if has_secondary else [by]))
+    return {"select_query": f"select {', '.join(names)} from {route.module} where {where} limit 0, 200"}  # noqa: S608
+
+
+def activity_fields(activity: Activity, module: str, remote_id: str) -> dict[str, Any]:
+    """Return the document of an activity of a record. A contact is its person, any other record its subject."""
+    text = activity.marked_text
+    if len(text) > _LONGEST:
+        text = f"{activity.text[: _LONGEST - len(activity.mark) - 4]}…\n\n{activity.mark}"
+    if activity.kind is ActivityKind.NOTE:
+        parent = {"id": remote_id, "module": {"api_name": module}}
+        return {"Note_Title": activity.title, "Note_Content": text, "Parent_Id": parent}
+    person = {"Who_Id": {"id": remote_id}}
+    whose: dict[str, Any] = person if module == "Contacts" else {"What_Id": {"id": remote_id}, "$se_module": module}
+    if activity.kind is ActivityKind.MEETING and activity.start and activity.end:
+        times = {"Start_DateTime": _iso(activity.start), "End_DateTime": _iso(activity.end)}
+        return {"Event_Title": activity.title, **times, "Description": text, "$send_notification": False, **whose}
+    due = activity.created.date().isoformat()
+    return {"Subject": activity.title, "Due_Date": due, "Status": "Not Started", "Description": text, **whose}
+
+
+def activity_text(kind: ActivityKind) -> str:
+    """Return the field that holds the text of an activity."""
+    return _TEXTS[ACTIVITIES[kind]]
+
+
+def _triggers(route: ZohoRoute) -> dict[str, Any]:
+    return {} if route.trigger is None else {"trigger": list(route.trigger)}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

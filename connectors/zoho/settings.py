@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings
 
@@ -14,8 +15,8 @@ class ZohoSettings(NetworkSettings):
     client_id: str = Field(description="Client id of a self client or server application.", examples=["1000.ABC"])
     client_secret: SecretStr = Field(description="Client secret.", examples=["${ZOHO_CLIENT_SECRET}"])
     refresh_token: SecretStr = Field(
-        description="Refresh token with the scopes `ZohoCRM.modules.ALL`, and `ZohoCRM.settings.fields.READ` for "
-        "`check --online`.",
+        description="Refresh token with the scopes `ZohoCRM.modules.ALL`, `ZohoCRM.coql.READ` for "
+        "`write: create` and `if_empty`, and `ZohoCRM.settings.fields.READ` for `check --online`.",
         examples=["${ZOHO_REFRESH_TOKEN}"],
     )
     accounts_url: str = Field(
@@ -41,14 +42,24 @@ class ZohoRoute(RouteSettings):
         examples=["Contacts"],
     )
     duplicate_check_fields: tuple[str, ...] = Field(
-        default=("Email",),
+        default=("Email", "Phone"),
         min_length=1,
-        description="Fields that identify an existing record, the first that matches; a record needs "
-        "one of them. Zoho also checks the module's own unique fields.",
-        examples=[["Email", "Phone"]],
+        description="Fields that identify a record: the first of them that it has; a record needs one. Zoho also "
+        "checks the module's own unique fields.",
+        examples=[["Email", "Phone", "Mobile"]],
     )
     trigger: tuple[Literal["workflow", "approval", "blueprint"], ...] | None = Field(
         default=None,
         description="Automations of the account to start; default: all, `[]` starts none.",
         examples=[["workflow"]],
+    )
+    remark: str | None = Field(
+        default=None,
+        description="Text of a note at the record: a field of the event, or a text with `{{ }}`. For an appointment it "
+        "becomes an event if its Content states the time beyond doubt, else a task. Without it only appointments have "
+        "one, with their Content as text.",
+        examples=["Content"],
+    )
+    appointment: AppointmentSettings = Field(
+        default=AppointmentSettings(), description="Conversion of an appointment into an event."
     )

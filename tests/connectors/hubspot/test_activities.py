@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from connectors.activities import activity_mark
 from connectors.base import Blame, Delivered, Reason, Record, Rejected, Retry
-from connectors.hubspot.remarks import activity_mark
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
 from tests.connectors.building import NOW, context

@@ -1,5 +1,7 @@
 """The `zoho` connector: under the contract, and what is its own."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,6 +12,7 @@ from connectors.base import (
     Delivered,
     MappedField,
     MappedRoute,
+    Outcome,
     Reason,
     Record,
     Rejected,
@@ -43,10 +46,19 @@ def connector(crm: ZohoFake, **changes: Any) -> ZohoConnector:
     return ZohoConnector(ZohoSettings.model_validate({**settings(crm), **changes}), context())
 
 
-def lead(number: int = 0, route: ZohoRoute | None = None, **fields: Any) -> Record:
+def lead(number: int = 0, route: ZohoRoute | None = None, event: dict[str, Any] | None = None, **fields: Any) -> Record:
     values = {"Last_Name": f"Lead {number}", "Company": "-", "Email": f"lead{number}@example.com", **fields}
-    made = record({name: value for name, value in values.items() if value is not None})
-    return Record(made.id, made.fields, made.event, made.payload, route or ZohoRoute())
+    made = record({name: value for name, value in values.items() if value is not None}, **(event or {}))
+    return replace(made, route=route or ZohoRoute())
+
+
+async def both(crm: ZohoFake, *batches: list[Record], **changes: Any) -> list[Outcome]:
+    """Deliver batches with one connector, and return the outcomes of the last."""
+    target, found = connector(crm, **changes), list[Outcome]()
+    for batch in batches:
+        found = list(await target.deliver(batch))
+    await target.close()
+    return found
 
 
 async def outcomes_of(*records: Record, fault: Fault | None = None, **changes: Any) -> tuple[Any, ZohoFake]:
@@ -70,7 +82,10 @@ class TestContract(ConnectorContract[ZohoFake]):
 
     def fields(self, number: int) -> dict[str, Any]:
         event = self.event(number)
-        return {"Last_Name": event["LastName"], "Company": "none", "Email": event["Email"], "Phone": "1"}
+        return {"Last_Name": event["LastName"], "Company": "none", "Email": event["Email"], "Lead_Status": "New"}
+
+    def conditional(self) -> str:
+        return "Lead_Status"
 
     def refused(self) -> dict[str, Any]:
         return {"Last_Name": "Nobody", "Email": "without-a-company@example.com"}
@@ -83,6 +98,22 @@ class TestContract(ConnectorContract[ZohoFake]):
 
     def tokens(self, fake: ZohoFake) -> int:
         return fake.token_requests
+
+
+class TestWithNotes(TestContract):
+    """Each lead with a note, which is no upsert, and with a field that is read before it is written."""
+
+    def route(self) -> dict[str, Any]:
+        return {"remark": "Content"}
+
+    def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:
+        return super().record(number, fields, **{"if_empty": frozenset({"Lead_Status"}), **changes})
+
+    async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
+        pytest.skip("the class without notes runs it")
+
+    def held(self, fake: ZohoFake) -> list[object]:
+        return [*super().held(fake), *(each["Note_Content"] for each in fake.activities["Notes"])]
 
 
 async def test_each_record_of_a_batch_has_a_verdict_of_its_own() -> None:
@@ -99,14 +130,12 @@ async def test_what_could_be_written_twice_is_not_sent_and_keeps_nobody() -> Non
     found, crm = await outcomes_of(lead(0), lead(1, Email=None), lead(2, Email=""), lead(3))
     assert [type(each) for each in found] == [Delivered, Rejected, Rejected, Delivered]
     assert found[1].reason is Reason.MAPPING
-    assert "(Email)" in found[1].detail
+    assert "(Email, Phone)" in found[1].detail
     assert len(crm.leads) == 2
 
 
 async def test_a_lead_with_a_phone_only_is_found_by_it() -> None:
-    route = ZohoRoute(duplicate_check_fields=("Email", "Phone"))
-    first = lead(0, route, Email=None, Phone="+34600000000")
-    found, crm = await outcomes_of(first)
+    found, crm = await outcomes_of(lead(0, Email=None, Phone="+34600000000"))
     assert isinstance(found[0], Delivered)
     assert [each["Phone"] for each in crm.leads] == ["+34600000000"]
 
@@ -191,7 +220,7 @@ async def test_the_request_is_as_the_api_wants_it() -> None:
     (arrival,) = crm.ledger
     assert (arrival.method, arrival.path) == ("POST", "/crm/v8/Leads/upsert")
     document = orjson.loads(arrival.body)
-    assert document["duplicate_check_fields"] == ["Email", "Phone"]
+    assert document["duplicate_check_fields"] == ["Email"]
     assert document["trigger"] == []
     assert document["data"][0]["Email"] == "lead0@example.com"
 
@@ -224,3 +253,64 @@ def test_an_address_that_cannot_be_used_is_told(name: str) -> None:
     with pytest.raises(SettingError) as caught:
         connector(ZohoFake(client=CLIENT), **{name: "ftp://example.com"})
     assert caught.value.path == (name,)
+
+
+CONTENT = "Monday, December 7, 2026 at 10:00 AM UTC"
+
+
+async def test_a_person_with_the_same_phone_keeps_the_email() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(0, Phone="+34600000000")], [lead(1, Phone="+34600000000")])
+        assert [each["Email"] for each in crm.leads] == ["lead0@example.com", "lead1@example.com"]
+
+
+async def test_a_lead_found_by_its_secondary_email_keeps_the_primary_one() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(0)])
+        crm.leads[0]["Secondary_Email"] = "lead1@example.com"
+        later = replace(lead(1, Last_Name="Later", Lead_Status="New"), if_empty=frozenset({"Lead_Status"}))
+        (outcome,) = await both(crm, [later])
+        assert isinstance(outcome, Delivered)
+        assert [(each["Email"], each["Last_Name"], each["Lead_Status"]) for each in crm.leads] == [
+            ("lead0@example.com", "Later", "New")
+        ]
+
+
+async def test_a_hundred_leads_with_conditional_fields_cost_four_calls_at_most() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(number, Lead_Status="Qualified") for number in range(0, 100, 2)])
+        crm.ledger.clear()
+        modes = frozenset({"Lead_Status", "Company"})
+        batch = [replace(lead(number, Lead_Status="New"), if_empty=modes) for number in range(100)]
+        assert all(isinstance(each, Delivered) for each in await both(crm, batch))
+        assert len(crm.ledger) == 4
+        assert [each["Lead_Status"] for each in crm.leads] == ["Qualified"] * 50 + ["New"] * 50
+
+
+async def test_a_refused_optional_field_is_dropped_with_a_warning_and_kept_in_a_note() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        (outcome,) = await both(crm, [lead(0, First_Name="x" * 50, Phone="1" * 40)])
+        assert isinstance(outcome, Delivered)
+        assert outcome.warning == ("left out because Zoho refuses it: First_Name, Phone; its value is in the remark")
+        (note,) = crm.activities["Notes"]
+        assert note["Note_Content"].startswith(f"Not accepted by Zoho:\nFirst_Name: {'x' * 50}")
+
+
+@pytest.mark.parametrize(("content", "kind"), [(CONTENT, "Events"), ("next week", "Tasks")])
+async def test_an_appointment_becomes_an_event_or_a_task_once(content: str, kind: str) -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        made = lead(0, event={"Type": "Appointment", "Content": content})
+        await both(crm, [made], [made])
+        assert {name: len(each) for name, each in crm.activities.items() if each} == {kind: 1}
+        (found,) = crm.activities[kind]
+        assert (found["What_Id"], found["$se_module"]) == ({"id": crm.leads[0]["id"]}, "Leads")
+        assert found["Description"].startswith(content)
+        if kind == "Events":
+            times = (found["Start_DateTime"], found["End_DateTime"])
+            assert times == ("2026-12-07T10:00:00+00:00", "2026-12-07T10:30:00+00:00")
+
+
+async def test_a_hundred_new_leads_with_remarks_cost_two_calls() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(number, ZohoRoute(remark="Content")) for number in range(100)])
+        assert (len(crm.ledger), len(crm.activities["Notes"])) == (2, 100)

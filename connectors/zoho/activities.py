@@ -1,0 +1,71 @@
+"""Notes, events and tasks: the lookup of those that exist already, and the creation of the missing ones.
+
+Zoho has no upsert for them. A record that was created just now has none yet; for any other record its related list is
+read first, one call for each, and searched for the mark.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connectors.activities import Activity
+from connectors.base import Delivered, Outcome
+from connectors.zoho.client import ZohoClient
+from connectors.zoho.requests import ACTIVITIES, activity_fields, activity_text
+
+_AT_ONCE = 5  # parallel calls; the smallest plans allow five
+_NEWEST = 200  # rows of one page
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PlannedActivity:
+    """An activity that a record should have."""
+
+    record_id: str
+    activity: Activity
+    module: str
+    remote_id: str
+    """Record ID of the lead or contact."""
+    is_new: bool
+    """True if that record was created just now."""
+
+
+class ZohoActivities:
+    """Writer of activities. `write` may run in parallel, never for the same person."""
+
+    def __init__(self, client: ZohoClient) -> None:
+        self._client = client
+
+    async def write(self, due: Sequence[PlannedActivity]) -> dict[str, Outcome]:
+        """Ensure that each of these activities exists, and return the outcomes by record id."""
+        done: dict[str, Outcome] = {}
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(each: PlannedActivity) -> None:
+            async with few:
+                found = await self._found(each)
+            if found is not None:
+                done[each.record_id] = found
+
+        async with asyncio.TaskGroup() as group:
+            for each in due:
+                if not each.is_new:
+                    group.create_task(look(each))
+        for kind, module in ACTIVITIES.items():
+            missing = [each for each in due if each.activity.kind is kind and each.record_id not in done]
+            if missing:
+                rows = [activity_fields(each.activity, each.module, each.remote_id) for each in missing]
+                document = {"data": rows, "trigger": []}
+                answered = await self._client.write("POST", self._client.base / module, document, len(rows))
+                done |= zip([each.record_id for each in missing], answered.outcomes, strict=True)
+        return done
+
+    async def _found(self, each: PlannedActivity) -> Outcome | None:
+        """Return the existing activity as `Delivered`, None if there is none, or the outcome of a failed lookup."""
+        text = activity_text(each.activity.kind)
+        url = self._client.base / each.module / each.remote_id / ACTIVITIES[each.activity.kind]
+        query = {"fields": text, "per_page": str(_NEWEST), "sort_by": "Created_Time", "sort_order": "desc"}
+        rows = await self._client.rows("GET", url.with_query(query))
+        if not isinstance(rows, list):
+            return rows
+        return next((Delivered(str(row.get("id"))) for row in rows if each.activity.mark in str(row.get(text))), None)

@@ -1,0 +1,97 @@
+"""The writing of records: reads for fields that are not always written, upserts, updates, and repairs.
+
+COQL may lag behind writes (not documented), so a record that was created seconds ago may count as new.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from connectors.base import Outcome, Rejected
+from connectors.zoho import requests
+from connectors.zoho.answers import is_inserted, refused_field
+from connectors.zoho.client import ZohoClient
+from connectors.zoho.requests import SECONDARY_EMAIL, Row
+
+_MOST_VALUES = 50  # values of one `in` (not documented for v8; a smaller number does no harm)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WrittenRow:
+    """A row as it was finally sent, and its outcome."""
+
+    row: Row
+    outcome: Outcome
+    is_new: bool = False
+
+
+class ZohoLeads:
+    """Writer of records. `write` may run in parallel.
+
+    A hundred records cost one call. If some fields are not always written, the existing records are read first, in two
+    calls, and those that exist are updated by their ids in one more. A record that is refused for one optional field is
+    sent again without it, until no field is left to drop.
+    """
+
+    def __init__(self, client: ZohoClient) -> None:
+        self._client = client
+
+    async def write(self, rows: Sequence[Row]) -> list[WrittenRow]:
+        """Write rows of one group, and return the results in the order given."""
+        results: dict[str, WrittenRow] = {}
+        sending: list[Row] = []
+        for row, held in await self._reduced(rows):
+            if held is None:
+                sending.append(row)
+            else:
+                results[row.record.id] = WrittenRow(row, held)
+        first: dict[str, Rejected] = {}
+        while sending:
+            lighter: list[Row] = []
+            for written, name in await self._send(sending):
+                outcome, record_id = written.outcome, written.row.record.id
+                less = written.row.without(name) if isinstance(outcome, Rejected) else None
+                if less is not None and isinstance(outcome, Rejected):
+                    first.setdefault(record_id, outcome)
+                    lighter.append(less)
+                elif isinstance(outcome, Rejected) and name in written.row.dropped:
+                    # A required field was refused, and then missed: the first refusal says why.
+                    results[record_id] = replace(written, outcome=first[record_id])
+                else:
+                    results[record_id] = written
+            sending = lighter
+        return [results[row.record.id] for row in rows]
+
+    async def _send(self, rows: Sequence[Row]) -> list[tuple[WrittenRow, str | None]]:
+        """Send rows, and return each with the field that was refused."""
+        results: dict[str, tuple[WrittenRow, str | None]] = {}
+        url = self._client.base / rows[0].route.module
+        known, others = [row for row in rows if row.found], [row for row in rows if not row.found]
+        for part, method, target, document in (
+            (others, "POST", url / "upsert", requests.upsert_document),
+            (known, "PUT", url, requests.update_document),
+        ):
+            if not part:
+                continue
+            answered = await self._client.write(method, target, document(part), len(part))
+            for number, (row, outcome) in enumerate(zip(part, answered.outcomes, strict=True)):
+                written = WrittenRow(row, outcome, is_inserted(answered.reply, number))
+                results[row.record.id] = written, refused_field(answered.reply, number)
+        return [results[row.record.id] for row in rows]
+
+    async def _reduced(self, rows: Sequence[Row]) -> list[tuple[Row, Outcome | None]]:
+        """Return the rows as they may be written, and the outcome of those whose record could not be read."""
+        conditional = [row for row in rows if row.is_conditional]
+        held: dict[str, Mapping[str, object]] = {}
+        for start in range(0, len(conditional), _MOST_VALUES):
+            chunk = conditional[start : start + _MOST_VALUES]
+            found = await self._client.rows("POST", self._client.base / "coql", requests.held_query(chunk))
+            if not isinstance(found, list):
+                return [(row, found if row.is_conditional else None) for row in rows]
+            by = chunk[0].key[0]
+            for each in reversed(found):
+                for name in (SECONDARY_EMAIL, by):
+                    if value := str(each.get(name) or "").strip().lower():
+                        held[value] = each
+        return [
+            (row.beside(held[row.key[1]]) if row.is_conditional and row.key[1] in held else row, None) for row in rows
+        ]
