@@ -511,6 +511,8 @@ async def test_remembers_what_the_connector_asked_to_keep(rig: Callable[..., Rig
 
 async def test_a_fault_of_a_mapping_spoils_its_own_delivery_only(rig: Callable[..., Rig]) -> None:
     class Faulty:
+        create_only = if_empty = frozenset[str]()
+
         def apply(self, values: Any) -> dict[str, Any]:
             if values["Email"] == "bad@example.com":
                 raise ZeroDivisionError
@@ -527,6 +529,8 @@ async def test_a_fault_of_a_mapping_spoils_its_own_delivery_only(rig: Callable[.
 
 class Costly:
     """A mapping that takes long for some leads: in the thread it goes on when the test says so."""
+
+    create_only = if_empty = frozenset[str]()
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
