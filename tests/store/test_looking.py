@@ -10,12 +10,14 @@ from sqlalchemy.exc import DBAPIError
 from bridge.admin.desk import Desk
 from bridge.delivery import retry
 from bridge.event import EventState
-from bridge.operations.reconcile import steps
-from bridge.store import history, statistics
+from bridge.operations import deliveries, events, reconcile
+from bridge.operations.reconcile import Missing, Reconciliation, steps
+from bridge.store import history, search, statistics
 from bridge.store.driver import Driver
 from bridge.store.history import Follower, OutcomeCounts
 from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
 from bridge.store.postgres import PostgresDriver
+from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import IDENTITY, NOW, SCHEDULE, event, routed
@@ -144,3 +146,21 @@ async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
     assert [each.size for each in news.refused] == [2]
     again = await desk.ask(follower.look)
     assert (again.events, again.deliveries, again.refused) == ([], [], [])
+
+
+async def test_a_list_goes_on_until_it_is_full(filled: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SPAN", 2)
+    page = await desk.ask(partial(search.find_deliveries, criteria=DeliveryFilter(destination="crm", limit=3)))
+    assert len(page.rows) < 3
+    rows = await desk.ask(partial(deliveries.list_deliveries, criteria=DeliveryFilter(destination="crm", limit=3)))
+    assert [each.id for each in rows] == [7, 5, 3]
+    leads = EventFilter(state=EventState.ACCEPTED)
+    assert [each.seq for each in await desk.ask(partial(events.list_events, criteria=leads))] == [4, 3, 2, 1]
+
+
+async def test_a_reconciliation_counts_in_steps(filled: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "SPAN", 2)
+    result = Reconciliation(NOW)
+    await result.count(desk.ask)
+    assert result.missing() == Missing(dead=1, unrecognised=1, gone=0)
+    assert [(each.destination, each.received) for each in result.lines()] == [("crm", 4), ("mail", 4), (None, 1)]
