@@ -19,7 +19,7 @@ from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.schemas import ApiSchema
 from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
-from bridge.operations.reconcile import Line, count_newest, lines, missing
+from bridge.operations.reconcile import Line, count_newest, missing, report_lines
 from bridge.store.history import OutcomeCounts
 from bridge.store.interface import DeliveryState
 
@@ -102,7 +102,7 @@ def reconciled(counted: OutcomeCounts, since: float, *, complete: bool) -> Recon
     return ReconcileSchema(
         since=timestamp(since),
         complete=complete,
-        lines=[reconcile_line_schema(each) for each in lines(counted)],
+        lines=[reconcile_line_schema(each) for each in report_lines(counted)],
         dead=found.dead,
         unrecognised=found.unrecognised,
         quarantined=found.quarantined,

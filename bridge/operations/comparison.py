@@ -96,7 +96,9 @@ def compare_events(events: Iterable[StoredEvent], config: Config, other: Config 
 
     Each event is routed as of its receipt. Without `other`, the result lists what `config` does with the events.
     """
-    return group((_stored_dry_run(each, other) if other else None, _stored_dry_run(each, config)) for each in events)
+    return group_changes(
+        (_stored_dry_run(each, other) if other else None, _stored_dry_run(each, config)) for each in events
+    )
 
 
 def _stored_dry_run(event: StoredEvent, config: Config) -> EventDryRun:
@@ -107,7 +109,7 @@ def _stored_dry_run(event: StoredEvent, config: Config) -> EventDryRun:
     return dry_run_event(event.payload, document, config, event.received_at, event.id)
 
 
-def group(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:
+def group_changes(pairs: Iterable[tuple[EventDryRun | None, EventDryRun]]) -> list[Group]:
     """Compare pairs of dry runs; the first of a pair is None if there is no other configuration.
 
     Returns the changes route by route, in the order of `ChangeKind`, the most frequent first.

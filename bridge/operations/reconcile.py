@@ -83,7 +83,7 @@ class Missing:
         return bool(self.dead or self.unrecognised or self.gone or self.quarantined)
 
 
-def lines(counted: OutcomeCounts, answered: Mapping[str, RecordCheck] | None = None) -> list[Line]:
+def report_lines(counted: OutcomeCounts, answered: Mapping[str, RecordCheck] | None = None) -> list[Line]:
     """Return a line for each chatbot and destination, by name, then a line for unrecognised events if there are any."""
     held_back = {(chatbot, None) for chatbot in counted.quarantined}
     known = counted.states.keys() | counted.untaken.keys() | held_back
@@ -274,7 +274,7 @@ class Reconciliation:
 
     def lines(self) -> list[Line]:
         """Return the results so far, by chatbot and destination."""
-        return lines(self.counted, self.answers)
+        return report_lines(self.counted, self.answers)
 
     def missing(self) -> Missing:
         """Count the missing leads so far."""

@@ -11,7 +11,7 @@ def kind(address: str) -> str:
     return address.partition("://")[0]
 
 
-def outcome(sent: frozenset[str], failed: Sequence[str], last: str | None) -> Outcome:
+def notify_outcome(sent: frozenset[str], failed: Sequence[str], last: str | None) -> Outcome:
     """Return the outcome of a message.
 
     Apprise does not say why a service refused a message, so a failure may be anybody's. The memo keeps a retry from

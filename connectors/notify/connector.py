@@ -95,7 +95,7 @@ class NotifyConnector(Connector):
             else:
                 failed.append(answers.kind(address))
                 last = raised or last
-        return answers.outcome(frozenset(sent), failed, last)
+        return answers.notify_outcome(frozenset(sent), failed, last)
 
     def _message(self, record: Record) -> Message:
         route = record.route

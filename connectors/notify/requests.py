@@ -27,11 +27,11 @@ class Message:
 def message(record: Record, route: NotifyRoute, sources: Sources) -> Message:
     """Return the message about a record. Raises `ExpressionError` if a template fails on its values."""
     subject = " ".join(sources.text(route.subject, record.event).split())
-    text = sources.text(route.text, record.event) if route.text else lines(record)
+    text = sources.text(route.text, record.event) if route.text else message_lines(record)
     return Message(subject[:SUBJECT_LIMIT], (text or subject)[:TEXT_LIMIT])
 
 
-def lines(record: Record) -> str:
+def message_lines(record: Record) -> str:
     """Return a line for each mapped field."""
     return "\n".join(f"{name}: {value}" for name, value in record.fields.items())
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.config import Config
 from bridge.config.model import Route
 from bridge.mapping.mapping import EVENT_NAMES
-from bridge.operations.comparison import EXAMPLES, NOTHING, ChangeKind, changes, counted, group
+from bridge.operations.comparison import EXAMPLES, NOTHING, ChangeKind, changes, counted, group_changes
 from bridge.operations.event_dry_run import EventDryRun, changed_texts, dry_run_events, value_text
 from connectors.base import Preview, Record
 from tests.building import EXPRESSIONS, NOW, FakeConnector, chatbot, config, destination, lead, route
@@ -138,7 +138,7 @@ def test_alike_changes_are_one_group_with_a_few_examples() -> None:
     fields: list[dict[str, Any]] = [{"PhoneNumber": f"+1{at % 5}", "Type": "Lead"} for at in range(38)]
     fields.append({"PhoneNumber": "+10", "Type": "Appointment"})
 
-    (found,) = group((fate(one, **each), fate(other, **each)) for each in fields)
+    (found,) = group_changes((fate(one, **each), fate(other, **each)) for each in fields)
 
     assert (found.chatbot, found.route, found.kind, found.part) == ("acme", "crm", ChangeKind.CHANGED, "phone")
     assert (found.count, found.types) == (39, Counter(Lead=38, Appointment=1))
@@ -150,7 +150,7 @@ def test_what_is_worst_is_told_first() -> None:
     one = side(crm({"a": "Email", "b": "Email"}))
     other = side(crm({"a": "FirstName", "b": {"from": "PhoneNumber", "required": True}}))
 
-    found = group((fate(one, PhoneNumber=each), fate(other, PhoneNumber=each)) for each in ("1", "", "2"))
+    found = group_changes((fate(one, PhoneNumber=each), fate(other, PhoneNumber=each)) for each in ("1", "", "2"))
 
     assert [(each.kind, each.part, each.count) for each in found] == [
         (ChangeKind.DEAD, "", 1),
@@ -167,7 +167,7 @@ def test_groups_count_every_change_once(events: list[tuple[str, str]]) -> None:
         (fate(one, PhoneNumber=phone, Type=kind), fate(other, PhoneNumber=phone, Type=kind)) for phone, kind in events
     ]
 
-    groups = group(pairs)
+    groups = group_changes(pairs)
 
     assert sum(each.count for each in groups) == sum(len(changes(*each)) for each in pairs)
     assert len({(each.route, each.kind, each.part) for each in groups}) == len(groups)

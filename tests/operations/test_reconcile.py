@@ -11,8 +11,8 @@ from bridge.operations.reconcile import (
     NAMED,
     Line,
     RecordCheck,
-    lines,
     missing,
+    report_lines,
     steps,
 )
 from bridge.store.history import DeliveredRecord, OutcomeCounts, RouteEnds
@@ -55,7 +55,7 @@ def test_the_parts_together_are_the_whole(leads: list[Lead], size: int) -> None:
 @given(LEADS)
 def test_each_lead_is_in_one_line_and_one_column(leads: list[Lead]) -> None:
     counted = counted_of(leads)
-    found = lines(counted)
+    found = report_lines(counted)
     assert sum(each.received for each in found) == len(leads)
     for each in found:
         in_columns = each.delivered + each.waiting + each.dead + each.discarded
@@ -80,7 +80,7 @@ def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
     crm.note([record(4), record(5, "other")], {5: True})
     assert (crm.asked, crm.held, crm.gone) == (5, {"acme": 1, "other": 1}, {"acme": 1})
     assert [each.id for each in crm.named] == [2]
-    first, second = lines(counted, {"crm": crm})
+    first, second = report_lines(counted, {"crm": crm})
     assert first == Line("acme", "crm", 5, delivered=4, waiting=1, held=1, gone=1, unknown=2)
     # Not asked: it is not configured any more.
     assert (second.held, second.gone, second.unknown) == (None, None, None)
@@ -90,7 +90,7 @@ def test_what_a_destination_says_stands_beside_what_it_was_given() -> None:
 def test_one_that_is_delivered_meanwhile_makes_no_negative_number() -> None:
     crm = RecordCheck()
     crm.note([record(1), record(2)], {1: True, 2: True})
-    (line,) = lines(OutcomeCounts({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})
+    (line,) = report_lines(OutcomeCounts({("acme", "crm"): {DELIVERED: 1, PENDING: 1}}, {}, 0), {"crm": crm})
     assert line.unknown == 0
 
 
