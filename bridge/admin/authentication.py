@@ -126,7 +126,7 @@ class Gate:
         self._sessions: OrderedDict[str, LoginSession] = OrderedDict()
         self._failures = _Failures()
         self._anybody = LoginSession("", Role.OPERATOR, secrets.token_urlsafe(32), b"", 0.0)
-        """Session of everybody if no token is configured, so that forms are protected all the same."""
+        """Session of everybody if no token is configured, so that forms are protected too."""
 
     def caller(self, request: web.Request) -> Caller | None:
         """Return the caller; None without a token and a session. Raises RequestRefusedError."""

@@ -1,4 +1,4 @@
-"""Answers of the API, which the pages and the commands show too: queries, and schemas made of the store's rows."""
+"""Responses of the API, which pages and commands show too: the queries, and schemas of the store's rows."""
 
 import json
 from collections.abc import Container, Mapping, Sequence

@@ -8,7 +8,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import PathArgument
 from bridge.errors import OperatorError
 
-TEXT = "This is a test: alerts arrive here. Nothing is wrong."
+TEST_MESSAGE = "This is a test: alerts arrive here. Nothing is wrong."
 
 app = output.application(no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def send_test(path: PathArgument = None) -> None:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")
     failed = False
     for at, url in enumerate(targets):
-        failure = send_notifications(url, [Notification(TEXT, good=True)])
+        failure = send_notifications(url, [Notification(TEST_MESSAGE, good=True)])
         if failure is None:
             output.say(f"{target_label(at, url)}: sent")
         else:

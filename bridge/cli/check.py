@@ -20,7 +20,7 @@ from connectors.base import Severity
 
 app = output.application()
 
-Row = tuple[Severity, ConfigProblem]
+FindingRow = tuple[Severity, ConfigProblem]
 
 _NAMED = 5  # names of destinations in one line
 
@@ -79,7 +79,7 @@ def _removed(config: Config, places: SourceTree, *, online: bool) -> list[Config
     return [places.at_key(("destinations", each.name), each.why() or "") for each in found]
 
 
-def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row], list[str]]:
+def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[FindingRow], list[str]]:
     """Ask the destinations; return the findings, and a line for each good destination (with JSON a row)."""
     from bridge.operations.store_access import CommandVault  # SQLAlchemy, a fifth of the time of a check without it
 
@@ -97,11 +97,11 @@ def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Row
     return rows, [] if as_json else notes
 
 
-def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[Row]:
+def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[FindingRow]:
     return [(severity, problem) for problem in problems]
 
 
-def _show(rows: Iterable[Row], *, as_json: bool) -> None:
+def _show(rows: Iterable[FindingRow], *, as_json: bool) -> None:
     """Write the findings to standard output, where editors read them."""
     if as_json:
         output.write_json([{"severity": severity.value, **asdict(problem)} for severity, problem in rows])

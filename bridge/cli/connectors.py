@@ -44,7 +44,7 @@ def connector(name: str, entries: Mapping[str, EntryPoint] | None = None) -> typ
     try:
         return plugins.connector_class(found[name])
     except ImportError as error:
-        raise OperatorError(f"{error}; install it anew, or remove the package that brings it") from error
+        raise OperatorError(f"{error}; reinstall its package, or remove it") from error
 
 
 app = output.application(no_args_is_help=True)

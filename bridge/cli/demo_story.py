@@ -197,7 +197,7 @@ async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:
         "URI": "www.example.com",
         **step.fields,
     }
-    # .NET escapes what is not ASCII; JavaScript's JSON form does not. Both must be read as the same text.
+    # .NET escapes characters outside ASCII; JavaScript's JSON form does not. Both must be read as the same text.
     body = json.dumps(fields, indent=1).encode()
     signed = (javascript_json.json_form(body) or body) if step.compact else body
     headers = {

@@ -91,7 +91,7 @@ def _without_broken(file: Path) -> Iterator[HealthFinding]:
 
 
 def _stored(config: Config) -> Iterator[HealthFinding]:
-    """Look at the store and at what it says; one that cannot be used is a finding."""
+    """Check the store and its leads; a store that cannot be used is a finding."""
     now = time.time()
     try:
         driver = driver_of(config)

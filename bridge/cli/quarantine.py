@@ -27,7 +27,7 @@ def quarantine() -> None:
     """Look at requests with a bad signature; release or discard them.
 
     A request that names one of your chatbots but has a bad signature is answered with 401 and kept here for 7 days.
-    Its room says what it looks like. `mismatch`: a lead under another key; if a signing key in the
+    Its room is the kind of request. `mismatch`: a lead under another key; if a signing key in the
     configuration is mistyped, correct it, then release. `stale`: the key matches, but the signature is too old or too
     new; if a clock was wrong, release it with --any-age. `junk`: the rest.
     """

@@ -23,7 +23,7 @@ _COLOURS = {"received": None, "delivered": "green", "again": "yellow", "dead": "
 
 app = output.application()
 
-Line = dict[str, Any]
+ActivityLine = dict[str, Any]
 
 
 @app.command()
@@ -58,7 +58,7 @@ def tail(
         return
 
 
-def _lines(news: Activity) -> Iterator[Line]:
+def _lines(news: Activity) -> Iterator[ActivityLine]:
     """Return a line for each new event, refused request and tried delivery."""
     for event in news.events:
         yield {
@@ -98,14 +98,14 @@ def _detail(delivery: DeliveryRow) -> str:
     return f"{named}: {delivery.reason}" if delivery.reason else named
 
 
-def _is_wanted(line: Line, chatbot: str | None, destination: str | None) -> bool:
+def _is_wanted(line: ActivityLine, chatbot: str | None, destination: str | None) -> bool:
     """Select by chatbot and destination; a line without a destination suits each of them."""
     return (chatbot is None or line["chatbot"] == chatbot) and (
         destination is None or line["destination"] in {None, destination}
     )
 
 
-def _show(line: Line, *, as_json: bool) -> None:
+def _show(line: ActivityLine, *, as_json: bool) -> None:
     if as_json:
         output.say(json_text.dumps(line))
         return

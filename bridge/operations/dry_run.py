@@ -20,7 +20,7 @@ from connectors.base import Connector, ExpressionError, Preview, Record
 
 SECONDS: Final = 1.0
 """Seconds after which no further record is made for a page; each record takes at most a tenth."""
-TEXT: Final = 2_000_000
+PAGE_TEXT: Final = 2_000_000
 """Maximum number of characters of HTML for all values on one page."""
 
 FEWER: Final = "not shown: the page would be too large"
@@ -47,7 +47,9 @@ class DryRun:
 class PageBudget:
     """Time and characters that are left for one page. Used by one thread."""
 
-    def __init__(self, text: int = TEXT, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, text: int = PAGE_TEXT, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._left = text
         self._until = clock() + seconds
         self._clock = clock

@@ -16,7 +16,7 @@ from bridge.mapping.field_facts import field_facts
 from bridge.mapping.field_form import FieldForm
 from connectors.base import Finding, MappedRoute, Severity, Vault
 
-AT_ONCE = 10
+PROBES_AT_ONCE = 10
 """Number of destinations that are asked at the same time."""
 TOTAL_SECONDS = 60.0
 """Maximum number of seconds for all destinations together."""
@@ -66,7 +66,7 @@ async def probe_all(
     """
     asked = _questions(config, places)
     open_names = list(config.destinations)
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(PROBES_AT_ONCE)
     # One deadline for all: a waiting destination does not get a turn after the time is over.
     end = asyncio.get_running_loop().time() + TOTAL_SECONDS
 

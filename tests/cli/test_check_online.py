@@ -231,7 +231,7 @@ def test_a_probe_with_a_fault_is_a_finding_and_the_others_go_on(place: "Place", 
 
 def test_all_together_have_a_limit(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "TOTAL_SECONDS", 0.1)
-    monkeypatch.setattr(probe, "AT_ONCE", 1)
+    monkeypatch.setattr(probe, "PROBES_AT_ONCE", 1)
     faulty(place, "hangs", "empty")
 
     result = place("check", "--online")
