@@ -1,15 +1,47 @@
 """Answers of HighLevel's API 2.0 to outcomes, quotas and findings. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from connectors.base import Delivered, Finding, Quota, Rejected, Retry, Severity
-from connectors.gohighlevel.requests import KEYS
+from connectors.gohighlevel.requests import CUSTOM, KEYS
 from connectors.http_client.json_api import Reply
 
 _UNKNOWN_RENEWAL = 900.0  # seconds; the answers do not show when the day of an account begins
 _SHARE_KEPT = 10  # a tenth of the day's calls is reserved for new leads
+
+
+SUCCESSES = range(200, 300)
+_NAMED = re.compile(r"(?:property )?(\w+)(?: should not exist| must | should )", re.ASCII)
+_CUSTOM_FIELDS = "customFields"
+
+
+def has_email(contact: Mapping[str, Any], email: object) -> bool:
+    """Return True if an e-mail is a contact's primary one, or one of its additional ones."""
+    others = contact.get("additionalEmails")
+    held = [contact.get("email"), *(others if isinstance(others, list) else [])]
+    return _plain(email) in [_plain(each.get("email") if isinstance(each, dict) else each) for each in held]
+
+
+def refused_fields(reply: Reply, fields: Mapping[str, Any], *, is_known: bool) -> list[str]:
+    """Return the mapped fields that an answer refuses, without the keys of a new contact.
+
+    The API names a field in the messages of a 422: `property x should not exist`, `x must be a string`. It names custom
+    fields as a whole. A key that another contact has is named in `meta.matchingField` of a 400 (recorded for creations;
+    for updates not documented).
+    """
+    messages = reply.get("message") if reply.status == 422 else None  # noqa: PLR2004 - RFC 9110
+    texts = messages if isinstance(messages, list) else [messages]
+    named = {found[1] for each in texts if isinstance(each, str) and (found := _NAMED.match(each))} - set(KEYS)
+    if is_known and reply.status == 400:  # noqa: PLR2004 - RFC 9110
+        named.add(str(reply.get("meta", "matchingField")))
+    return [name for name in fields if (_CUSTOM_FIELDS if name.startswith(CUSTOM) else name) in named]
+
+
+def _plain(value: object) -> str:
+    return str(value or "").strip().lower()
 
 
 def delivered_contact(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:

@@ -1,13 +1,17 @@
-"""The HighLevel connector: one upsert for each record."""
+"""The HighLevel connector: each contact, then its note, task or appointment."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import orjson
-from yarl import URL
 
+from connectors.activities import event_activity, refused_text
 from connectors.base import (
     Connector,
     Context,
+    Delivered,
+    ExpressionError,
     Finding,
     MappedRoute,
     Outcome,
@@ -16,72 +20,96 @@ from connectors.base import (
     Reason,
     Record,
     Rejected,
-    SettingError,
 )
+from connectors.event_text import Sources
 from connectors.gohighlevel import answers, requests
-from connectors.gohighlevel.settings import GoHighLevelSettings
-from connectors.http_client.address_guard import check_url
-from connectors.http_client.json_api import JsonApi, Reply
-from connectors.http_client.masking import MASK, Secrets
-from connectors.http_client.session import HttpSession
+from connectors.gohighlevel.activities import GoHighLevelActivities
+from connectors.gohighlevel.client import GoHighLevelClient
+from connectors.gohighlevel.contacts import GoHighLevelContacts, WrittenContact
+from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSettings
+from connectors.http_client.masking import MASK
+
+_MEMO = ("note", "meeting", "task")
 
 
 class GoHighLevelConnector(Connector):
     """Writes contacts into a location of HighLevel (GoHighLevel). E-mail or phone identifies a contact.
 
     Fields have the names of the API (`firstName`, `email`, `phone`, `tags`); a custom field of the location is written
-    `custom.KEY`. Tags replace those of the contact. A repeated upsert writes the same contact, so a crash or a lost
-    answer does no harm.
+    `custom.KEY`. Tags are added to those of the contact. A repeated write changes the same contact, so a crash or a
+    lost answer does no harm.
+
+    A remark becomes a note; an appointment becomes one in a calendar, or a task. Their ids are kept in the memo, and at
+    a known contact they are looked up before they are created.
     """
 
     destination_settings = GoHighLevelSettings
+    route_settings = GoHighLevelRoute
+    conditional_writes = True
 
     def __init__(self, settings: GoHighLevelSettings, context: Context) -> None:
-        token = settings.access_token.get_secret_value()
-        try:
-            base = URL(settings.base_url)
-            check_url(base, allow_private=settings.allow_private)
-        except ValueError as error:
-            raise SettingError(("base_url",), str(error)) from None
+        self._client = GoHighLevelClient(settings, context)
         self._location_id = settings.location_id
-        self._upsert = base / "contacts" / "upsert"
-        self._location = base / "locations" / settings.location_id
+        self._contacts = GoHighLevelContacts(self._client, self._client.base, settings.location_id)
+        self._activities = GoHighLevelActivities(self._client, self._client.base, settings.location_id)
+        self._sources = Sources(context)
+        self._offload = context.offload
         self._now = context.now
-        self._quotas: Sequence[Quota] = ()
-        self._session = HttpSession(settings, context)
-        headers = {"Authorization": f"Bearer {token}", "Version": requests.VERSION}
-        self._api = JsonApi(self._session, Secrets(token), context.now, headers=headers)
+
+    def check_route(self, settings: GoHighLevelRoute, fields: Sequence[str]) -> None:
+        """Compile the remark. Raises `SettingError`."""
+        self._sources.check("remark", settings.remark)
 
     def quotas(self) -> Sequence[Quota]:
         """Return the day's and the burst's allowances, as the last successful answer reported them."""
-        return self._quotas
+        return self._client.quotas
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Upsert the records, one request for each."""
+        """Write the records, one after the other."""
         return [await self._deliver_one(record) for record in records]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Return the request for the first record."""
+        """Return the request that writes the first record as a new contact."""
         headers = {"Authorization": f"Bearer {MASK}", "Version": requests.VERSION, "Content-Type": "application/json"}
         body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
-        return Preview("POST", str(self._upsert), headers, body)
+        return Preview("POST", str(self._client.base / "contacts" / "upsert"), headers, body)
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Read the location, which cannot write."""
-        return (answers.finding(await self._api.call("GET", self._location)),)
+        return (answers.finding(await self._client.call("GET", self._client.base / "locations" / self._location_id)),)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        await self._client.close()
 
     async def _deliver_one(self, record: Record) -> Outcome:
-        document = requests.contact(record, self._location_id)
-        if document is None:
+        if requests.contact(record, self._location_id) is None:
             return Rejected(Reason.MAPPING, "a contact needs an email or a phone; map one of them")
-        reply = await self._api.call("POST", self._upsert, document)
-        if not isinstance(reply, Reply):
-            return reply
-        self._quotas = answers.quotas(reply.headers, self._now())
-        return answers.delivered_contact(reply, document) or self._api.unclear(
-            reply.status, "it names no id of the contact"
-        )
+        source = requests.route_of(record).remark
+        try:
+            said = await self._offload(partial(self._sources.text, source, record.event))
+        except ExpressionError as error:
+            return Rejected(Reason.MAPPING, self._client.masked(error.message), memo=record.memo)
+        written = await self._contacts.write(record)
+        if not isinstance(written.outcome, Delivered) or written.outcome.remote_id is None:
+            return replace(written.outcome, memo=record.memo)
+        return await self._with_activity(record, written, written.outcome, said)
+
+    async def _with_activity(self, record: Record, written: WrittenContact, contact: Delivered, said: str) -> Outcome:
+        """Write the activity of a contact, and return the outcome of both."""
+        appointment = requests.route_of(record).appointment
+        refused = refused_text("HighLevel", written.dropped)
+        activity = event_activity(record.id, record.event, said, refused, appointment, self._now())
+        memo = dict(record.memo)
+        if activity is not None and memo.keys().isdisjoint(_MEMO):
+            done = await self._activities.write(
+                activity, appointment.calendar, str(contact.remote_id), is_new=written.is_new
+            )
+            for name, found in done.items():
+                if not isinstance(found, str):
+                    detail = f"the contact is written, but not its note, task or appointment: {found.detail}"
+                    return replace(found, detail=detail, memo=record.memo)
+                memo[name] = found
+        left_out = f"left out: {', '.join(written.dropped)}; its value is in the remark" if written.dropped else None
+        warning = "; ".join(filter(None, (contact.warning, left_out)))
+        return replace(contact, warning=warning or None, memo=memo)

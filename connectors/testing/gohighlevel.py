@@ -1,7 +1,7 @@
 """A fake of HighLevel's API 2.0 for contacts, as strict as the real one."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -32,11 +32,16 @@ class GoHighLevelFake(FakeApi):
 
     | request | answers |
     | --- | --- |
+    | `GET /contacts/search/duplicate` | 200 `{"contact"}`, null if there is none |
     | `POST /contacts/upsert` | 201 or 200 `{"new", "contact", "traceId"}`; 400, 401, 403, 422 with `message` |
+    | `PUT /contacts/ID` | 200 `{"contact"}`; the same errors |
+    | `POST /contacts/ID/tags` | 201 `{"tags"}` |
+    | `GET`, `POST /contacts/ID/notes`, `/tasks` | 200 `{"notes"}`, 201 `{"note"}` |
+    | `GET /contacts/ID/appointments`, `POST /calendars/events/appointments` | 200 `{"events"}`, 200 `{"id"}` |
     | `GET /locations/ID` | 200 `{"location"}` |
 
-    A contact is found by its e-mail, else by its phone. If these belong to two contacts, the phone is dropped, as in
-    the real API. Each answer has the `X-RateLimit-*` headers.
+    A contact is found by its e-mail, else by its phone. If these belong to two contacts, the phone is dropped, and an
+    additional e-mail becomes the primary one, as in the real API. Each answer has the `X-RateLimit-*` headers.
 
     Args:
         token: Bearer token that requests must have.
@@ -48,26 +53,86 @@ class GoHighLevelFake(FakeApi):
         super().__init__()
         self.contacts: list[dict[str, Any]] = []
         """Contacts in the order of creation."""
+        self.activities: dict[str, list[dict[str, Any]]] = {"notes": [], "tasks": [], "events": []}
+        """Notes, tasks and appointments in the order of creation, each with its `contactId`."""
         self._token = token
         self._location_id = location_id
         self._remaining = remaining
         self.route("/contacts/upsert", self._upsert)
+        self.route("/contacts/search/duplicate", self._duplicate)
+        self.route("/calendars/events/appointments", self._appointment)
+        self.route("/contacts/{id}/{kind:notes|tasks|tags|appointments}", self._of_contact)
+        self.route("/contacts/{id}", self._put)
         self.route("/locations/{id}", self._location)
 
     def _upsert(self, request: web.Request, body: bytes) -> Reply:
         self._check(request, "POST")
         document = json_object(body)
-        wrong = [f"property {name} should not exist" for name in document if name not in _FIELDS]
-        wrong += [f"{name} must be text" for name in ("email", "phone") if not isinstance(document.get(name, ""), str)]
-        if not isinstance(document.get("tags", []), list):
-            wrong.append("tags must be an array")
+        self._validate(document, _FIELDS)
         if not (document.get("email") or document.get("phone")):
-            wrong.append("email or phone is needed")
-        if wrong:
-            return Reply(422, {"statusCode": 422, "message": wrong, "error": "Unprocessable Entity"})
+            raise _unprocessable(["email or phone is needed"])
         if document.get("locationId") != self._location_id:
             return Reply(403, {"statusCode": 403, "message": "The token does not have access to this location."})
         return self._write({name: value for name, value in document.items() if name != "locationId"})
+
+    def _put(self, request: web.Request, body: bytes) -> Reply:
+        self._check(request, "PUT")
+        document = json_object(body)
+        self._validate(document, _FIELDS - {"locationId"})
+        held = self._contact(request)
+        if self._find("phone", document) not in (None, held):
+            document = {**document, "phone": held.get("phone")}
+        held.update(document)
+        return Reply(200, {"succeded": True, "contact": held}, self._limits())
+
+    def _duplicate(self, request: web.Request, _: bytes) -> Reply:
+        self._check(request, "GET")
+        wanted = {"email": request.query.get("email"), "phone": request.query.get("number")}
+        found = next((each for name in wanted if (each := self._find(name, wanted)) is not None), None)
+        return Reply(200, {"contact": found, "traceId": "trace"}, self._limits())
+
+    def _of_contact(self, request: web.Request, body: bytes) -> Reply:
+        held, kind = self._contact(request), request.match_info["kind"]
+        if request.method == "GET" and kind != "tags":
+            self._check(request, "GET")
+            name = "events" if kind == "appointments" else kind
+            rows = [each for each in self.activities[name] if each["contactId"] == held["id"]]
+            return Reply(200, {name: rows}, self._limits())
+        self._check(request, "POST")
+        document = json_object(body)
+        if kind == "tags":
+            held["tags"] = list(dict.fromkeys([*(held.get("tags") or []), *document["tags"]]))
+            return Reply(201, {"tags": held["tags"]}, self._limits())
+        needed = ("body",) if kind == "notes" else ("title", "dueDate", "completed")
+        return Reply(201, {kind.removesuffix("s"): self._add(kind, held["id"], document, needed)}, self._limits())
+
+    def _appointment(self, request: web.Request, body: bytes) -> Reply:
+        self._check(request, "POST")
+        document = json_object(body)
+        needed = ("calendarId", "locationId", "contactId", "startTime")
+        return Reply(200, self._add("events", document.get("contactId"), document, needed), self._limits())
+
+    def _add(self, kind: str, contact: object, document: dict[str, Any], needed: Sequence[str]) -> dict[str, Any]:
+        if missing := [f"{name} should not be empty" for name in needed if name not in document]:
+            raise _unprocessable(missing)
+        self.activities[kind].append(
+            {**document, "contactId": contact, "id": f"{kind}{len(self.activities[kind]) + 1}"}
+        )
+        return self.activities[kind][-1]
+
+    def _contact(self, request: web.Request) -> dict[str, Any]:
+        found = next((each for each in self.contacts if each["id"] == request.match_info["id"]), None)
+        if found is None:
+            raise RefusedError(404, "Contact not found")
+        return found
+
+    def _validate(self, document: Mapping[str, Any], known: frozenset[str]) -> None:
+        wrong = [f"property {name} should not exist" for name in document if name not in known]
+        wrong += [f"{name} must be text" for name in ("email", "phone") if not isinstance(document.get(name, ""), str)]
+        if not isinstance(document.get("tags", []), list):
+            wrong.append("tags must be an array")
+        if wrong:
+            raise _unprocessable(wrong)
 
     def _write(self, fields: dict[str, Any]) -> Reply:
         by_email, by_phone = self._find("email", fields), self._find("phone", fields)
@@ -91,7 +156,7 @@ class GoHighLevelFake(FakeApi):
 
     def _find(self, name: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
         wanted = str(fields.get(name) or "").lower()
-        return next((each for each in self.contacts if wanted and str(each.get(name) or "").lower() == wanted), None)
+        return next((each for each in self.contacts if wanted and wanted in _values(each, name)), None)
 
     def _limits(self) -> Mapping[str, str]:
         return {
@@ -110,3 +175,14 @@ class GoHighLevelFake(FakeApi):
             raise RefusedError(401, "version header was not found.")
         if request.method != method:
             raise RefusedError(404, f"Cannot {request.method}")
+
+
+def _values(contact: Mapping[str, Any], name: str) -> list[str]:
+    others = contact.get("additionalEmails", []) if name == "email" else []
+    return [str(each or "").lower() for each in (contact.get(name), *others)]
+
+
+def _unprocessable(messages: Sequence[str]) -> RefusedError:
+    refused = RefusedError(422, "Unprocessable Entity")
+    refused.reply = Reply(422, {"statusCode": 422, "message": list(messages), "error": "Unprocessable Entity"})
+    return refused

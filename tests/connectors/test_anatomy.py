@@ -21,6 +21,7 @@ OWN: Final = {
     "http": {"address", "headers"},  # the parts of a request that a configuration builds
     "hubspot": {"contacts", "held_values", "lead_objects", "remarks"},  # two kinds of objects, the texts of activities
     "salesforce": {"leads", "records", "duplicates", "schema", "status_codes"},  # collections, rules, fields, codes
+    "gohighlevel": {"contacts"},  # lookups, writes and repairs of contacts
     "zoho": {"leads"},  # reads, upserts and repairs of records
 }
 PURE: Final = ("settings", "requests", "answers", "errors", "records", "remarks", "duplicates", "address", "headers")

@@ -111,14 +111,15 @@ class Careless(Broken):
 
 class Writing(Broken):
     async def probe(self, wanted: Sequence[MappedRoute]) -> Sequence[Finding]:
-        await self._api.call("POST", self._upsert, {"email": "probe@example.com", "locationId": self._location_id})
+        url = self._client.base / "contacts" / "upsert"
+        await self._client.call("POST", url, {"email": "probe@example.com", "locationId": self._location_id})
         return ()
 
 
 class Stubborn(Broken):
     async def _deliver_one(self, record: Record) -> Outcome:
         outcome = await super()._deliver_one(record)
-        for _ in range(5):
+        for _ in range(8):
             if isinstance(outcome, Retry):
                 outcome = await super()._deliver_one(record)
         return outcome

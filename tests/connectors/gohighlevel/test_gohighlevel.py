@@ -1,15 +1,17 @@
 """The `gohighlevel` connector: under the contract, and what is its own."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 
-from connectors.base import Blame, Delivered, Reason, Rejected, Retry, SettingError, Severity
+from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry, SettingError, Severity
 from connectors.gohighlevel import GoHighLevelConnector
 from connectors.gohighlevel.answers import quotas
 from connectors.gohighlevel.requests import contact
-from connectors.gohighlevel.settings import GoHighLevelSettings
+from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSettings
 from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.gohighlevel import GoHighLevelFake
@@ -32,6 +34,14 @@ def connector(crm: GoHighLevelFake, **changes: Any) -> GoHighLevelConnector:
     return GoHighLevelConnector(GoHighLevelSettings.model_validate({**settings(crm), **changes}), context())
 
 
+async def deliver(crm: GoHighLevelFake, *records: Record, route: dict[str, Any] | None = None) -> list[Outcome]:
+    target = connector(crm)
+    made = GoHighLevelRoute.model_validate(route or {})
+    found = list(await target.deliver([replace(each, route=made) for each in records]))
+    await target.close()
+    return found
+
+
 class TestContract(ConnectorContract[GoHighLevelFake]):
     connector = GoHighLevelConnector
 
@@ -52,11 +62,30 @@ class TestContract(ConnectorContract[GoHighLevelFake]):
             "custom.question": event["Content"],
         }
 
+    def conditional(self) -> str:
+        return "firstName"
+
     def refused(self) -> dict[str, Any]:
-        return {"email": "a@b.co", "fristName": "mistyped"}
+        return {"email": 5, "firstName": "a number is no e-mail"}
 
     def held(self, fake: GoHighLevelFake) -> list[object]:
         return [{name: value for name, value in each.items() if name != "id"} for each in fake.contacts]
+
+
+class TestWithNotes(TestContract):
+    """Each contact with a note, and with a field that is kept."""
+
+    def route(self) -> dict[str, Any]:
+        return {"remark": "Content"}
+
+    def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:
+        return super().record(number, fields, **{"if_empty": frozenset({"firstName"}), **changes})
+
+    async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
+        pytest.skip("the class without notes runs it")
+
+    def held(self, fake: GoHighLevelFake) -> list[object]:
+        return [*super().held(fake), *((each["contactId"], each["body"]) for each in fake.activities["notes"])]
 
 
 def test_own_fields_and_tags_are_written_as_the_api_wants_them() -> None:
@@ -85,7 +114,7 @@ async def test_a_record_that_could_be_written_twice_is_not_sent(fields: dict[str
 )
 async def test_only_an_id_of_the_contact_is_a_success(body: bytes) -> None:
     async with fake() as crm:
-        crm.faults.share(Fault.answers(200, JSON, body), 1.0)
+        crm.faults.share(Fault.answers(200, JSON, body), 1.0, on="upsert")
         target = connector(crm)
         (outcome,) = await target.deliver([record()])
         await target.close()
@@ -142,3 +171,74 @@ def test_an_address_that_cannot_be_used_is_told(url: str) -> None:
     with pytest.raises(SettingError) as caught:
         GoHighLevelConnector(GoHighLevelSettings.model_validate(document), context())
     assert caught.value.path == ("base_url",)
+
+
+async def test_an_additional_email_never_replaces_the_primary_one() -> None:
+    async with fake() as crm:
+        await deliver(crm, record({"email": "main@example.com", "phone": "+34600000001"}))
+        crm.contacts[0]["additionalEmails"] = ["more@example.com"]
+        (known,) = await deliver(crm, record({"email": "more@example.com", "firstName": "Ann"}))
+        (by_phone,) = await deliver(crm, record({"email": "other@example.com", "phone": "+34600000001"}))
+        assert isinstance(known, Delivered)
+        assert known.warning is None
+        assert isinstance(by_phone, Delivered)
+        assert by_phone.warning == "left out: email; its value is in the remark"
+        assert [(each["email"], each["firstName"]) for each in crm.contacts] == [("main@example.com", "Ann")]
+        (note,) = crm.activities["notes"]
+        assert note["body"].startswith("Not accepted by HighLevel:\nemail: other@example.com")
+
+
+async def test_a_lead_with_a_phone_only_is_delivered_and_found_again() -> None:
+    async with fake() as crm:
+        outcomes = [
+            *await deliver(crm, record({"phone": "+34600000001"})),
+            *await deliver(crm, record({"phone": "+34600000001"})),
+        ]
+        assert [each.remote_id for each in outcomes if isinstance(each, Delivered)] == ["contact1", "contact1"]
+
+
+async def test_tags_are_added_to_those_of_a_known_contact() -> None:
+    async with fake() as crm:
+        for tags in ("vip", "chatbot"):
+            await deliver(crm, record({"email": "a@b.co", "tags": tags}))
+        assert crm.contacts[0]["tags"] == ["vip", "chatbot"]
+
+
+async def test_a_refused_optional_field_is_dropped_with_a_warning_and_kept_in_a_note() -> None:
+    async with fake() as crm:
+        (outcome,) = await deliver(crm, record({"email": "a@b.co", "fristName": "Ann", "nope": 1, "firstName": "Ann"}))
+        assert isinstance(outcome, Delivered)
+        assert outcome.warning == "left out: fristName, nope; its value is in the remark"
+        assert crm.contacts[0]["firstName"] == "Ann"
+        assert "fristName: Ann" in crm.activities["notes"][0]["body"]
+
+
+@pytest.mark.parametrize(
+    ("content", "calendar", "kinds"),
+    [
+        ("Monday, December 7, 2026 at 10:00 AM UTC", "cal1", {"events": 1, "notes": 1}),
+        ("Monday, December 7, 2026 at 10:00 AM UTC", None, {"tasks": 1}),
+        ("next week", "cal1", {"tasks": 1}),
+    ],
+)
+async def test_an_appointment_is_written_once(content: str, calendar: str | None, kinds: dict[str, int]) -> None:
+    async with fake() as crm:
+        made = record({"email": "a@b.co"}, Type="Appointment", Content=content)
+        for _ in range(2):
+            (outcome,) = await deliver(crm, made, route={"appointment": {"calendar": calendar}})
+            assert isinstance(outcome, Delivered), outcome
+        assert {name: len(each) for name, each in crm.activities.items() if each} == kinds
+        for each in crm.activities["events"]:
+            assert (each["startTime"], each["endTime"]) == ("2026-12-07T10:00:00Z", "2026-12-07T10:30:00Z")
+            assert (each["toNotify"], each["contactId"]) == (False, "contact1")
+
+
+async def test_a_phone_that_the_api_refuses_for_another_contact_is_dropped() -> None:
+    async with fake() as crm:
+        await deliver(crm, record({"email": "a@b.co"}))
+        body = b'{"message": "This location does not allow duplicated contacts.", "meta": {"matchingField": "phone"}}'
+        crm.faults.next(Fault())
+        crm.faults.next(Fault.answers(400, JSON, body))
+        (outcome,) = await deliver(crm, record({"email": "a@b.co", "phone": "+34600000001"}))
+        assert isinstance(outcome, Delivered)
+        assert outcome.warning == "left out: phone; its value is in the remark"
