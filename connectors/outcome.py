@@ -73,6 +73,8 @@ class Delivered:
     """HTTP status of the call."""
     memo: Mapping[str, str] = field(default_factory=dict)
     """Values that later attempts and replays receive; see `Record.memo`."""
+    left_out: tuple[str, ...] = ()
+    """With a warning: names of the record's fields that were left out. They are counted, so they hold no value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,7 @@ class ReadEndpoints:
             _seconds(request.until),
             request.before,
             request.limit,
+            request.warning,
         )
         return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 

@@ -62,6 +62,12 @@ class Metrics:
             ["destination", "outcome", "reason"],
             registry=self._registry,
         )
+        self._warnings = Counter(
+            "leadbridge_warnings",
+            "Delivered records with a warning, by field that was left out; the field is empty where none was.",
+            ["destination", "field"],
+            registry=self._registry,
+        )
         self._delivery = Histogram(
             "leadbridge_delivery_seconds",
             "Time from receipt to the destination's answer, for delivered leads.",
@@ -113,6 +119,9 @@ class Metrics:
         self._attempts.labels(destination, type(outcome).__name__.lower(), reason).inc()
         if isinstance(outcome, Delivered):
             self._delivery.labels(destination).observe(max(0.0, call.ended_at - received_at))
+            if outcome.warning:
+                for name in outcome.left_out or ("",):
+                    self._warnings.labels(destination, name).inc()
 
     def committed(self, changes: int, seconds: float) -> None:
         """Count a commit of the store."""

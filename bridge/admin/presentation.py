@@ -150,6 +150,7 @@ def delivery_schema(row: DeliveryRow, configured: Container[str]) -> schemas.Del
         tries=row.attempts,
         failures=row.failures,
         reason=row.reason,
+        warned=row.warned,
         configured=row.destination in configured,
     )
 
@@ -178,7 +179,6 @@ def delivery_details_schema(
         failing_since=optional_timestamp(details.failing_since),
         meaning=reason_text(details.row.reason),
         detail=visible_detail(details.detail, details.row.reason, audience, known),
-        warned=bool(details.warning),
         warning=details.warning if reveal else None,
         remote_id=details.remote_id if reveal else None,
         remote_url=details.remote_url if reveal else None,

@@ -131,6 +131,7 @@ class DeliveryListRequest(ApiRequest):
     destination: DestinationField = None
     state: DeliveryState | None = None
     reason: Reason | None = None
+    warning: Annotated[Flag | None, Field(description="True or false: delivered with or without a warning.")] = None
     since: SinceField = None
     until: UntilField = None
     before: BeforeField = None

@@ -60,6 +60,7 @@ class DeliverySchema(ApiSchema):
     tries: int
     failures: int
     reason: str | None
+    warned: bool = Field(description="True if it was delivered with a warning.")
     configured: bool = Field(description="False if its destination is no longer configured, so that it only waits.")
 
 
@@ -101,7 +102,6 @@ class DeliveryDetailsSchema(ApiSchema):
     failing_since: str | None
     meaning: MeaningField
     detail: DetailField
-    warned: bool = Field(description="True if the delivery has a warning.")
     warning: str | None = Field(description="Null unless revealed.")
     remote_id: str | None = Field(description="Null unless revealed.")
     remote_url: str | None = Field(description="Null unless revealed.")

@@ -13,7 +13,7 @@ from bridge.alerts.notifier import GROWN, Condition, ConditionKey
 from bridge.event import Room, timestamp
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
-from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadLetters
+from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadLetters, WarnedDeliveries
 from connectors.base import Quota, Reason
 
 REFUSALS_LIMIT = 5
@@ -49,9 +49,10 @@ class Rule(StrEnum):
     STORE = "store"
     UNPRUNED = "unpruned"
     UNRECOGNISED = "unrecognised"
+    WARNED = "warned"
 
 
-_OF_THE_STORE = {Rule.DEAD, Rule.UNRECOGNISED, Rule.KEYS, Rule.OLDEST}
+_OF_THE_STORE = {Rule.DEAD, Rule.UNRECOGNISED, Rule.KEYS, Rule.OLDEST, Rule.WARNED}
 _OF_DESTINATIONS = {Rule.DEAD, Rule.OLDEST, Rule.PAUSED, Rule.QUOTA}
 
 _GROUP_PATIENCE = 30.0  # seconds: dead letters that follow each other share a message
@@ -139,6 +140,7 @@ def find_conditions(state: BridgeState, now: float, oldest: float) -> list[Condi
     if state.stored:
         found += _dead(state.stored.dead)
         found += _unrecognised(state.stored)
+        found += _warned(state.stored.warned)
         found += _unproved(state.stored, state.keys)
         found += (_old(each, now) for each in state.stored.backlogs if now - each.oldest_at > oldest)
     return found
@@ -157,7 +159,7 @@ def unobserved_keys(known: Sequence[ConditionKey], state: BridgeState, now: floa
 
 def is_elsewhere(key: ConditionKey, state: BridgeState) -> bool:
     """Return True if another process now reports this condition."""
-    if key.rule in {Rule.UNRECOGNISED, Rule.KEYS}:
+    if key.rule in {Rule.UNRECOGNISED, Rule.KEYS, Rule.WARNED}:
         return not state.whole
     return key.rule in _OF_DESTINATIONS and key.name.split(" ", 1)[0] not in state.here
 
@@ -253,6 +255,23 @@ def _unrecognised(stored: AlertStatistics) -> Iterator[Condition]:
         stored.unrecognised,
         _GROUP_PATIENCE,
         stored.unrecognised_at,
+    )
+
+
+def _warned(warned: Sequence[WarnedDeliveries]) -> Iterator[Condition]:
+    """Yield one condition for the warnings of all destinations."""
+    if not warned:
+        return
+    count = sum(each.count for each in warned)
+    by_count = sorted(warned, key=lambda each: -each.count)
+    detail = (
+        f"{_many(count)} in the last 24 h ({_names([f'{each.count:,} to {each.destination}' for each in by_count])}); "
+        "see `leadbridge deliveries list --warning`, and the warning of one in `leadbridge deliveries show`, then "
+        "correct the mapping or the destination"
+    )
+    latest_at = max(each.latest_at for each in warned)
+    yield Condition(
+        ConditionKey(Rule.WARNED), "leads delivered with a warning", detail, count, _GROUP_PATIENCE, latest_at
     )
 
 

@@ -231,7 +231,7 @@ class Watch:
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 return await self._ask(
-                    lambda connection: statistics.alert_statistics(connection, destinations, whole=whole)
+                    lambda connection: statistics.alert_statistics(connection, destinations, self._clock(), whole=whole)
                 )
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("alerts_without_store", error=str(error) or "no answer in time")

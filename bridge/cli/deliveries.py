@@ -34,7 +34,7 @@ from bridge.store.lane_queries import REMOVED
 from bridge.store.queries import DeliveryDetails
 from bridge.store.search import DeliveryFilter
 
-_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "due_at")
+_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "warned", "due_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
 
 StateOption = Annotated[DeliveryState | None, typer.Option("--state", help="Only deliveries in this state.")]
@@ -66,6 +66,7 @@ def list_(
     state: StateOption = None,
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
+    warning: Annotated[bool, typer.Option("--warning", help="Only those delivered with a warning.")] = False,
     before: BeforeOption = None,
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
@@ -73,7 +74,7 @@ def list_(
     """List deliveries, newest first."""
     settings = inputs.read_config(config)
     with open_store(settings).reading() as connection:
-        criteria = DeliveryFilter(chatbot, destination, state, before=before, limit=limit)
+        criteria = DeliveryFilter(chatbot, destination, state, before=before, limit=limit, warning=warning or None)
         rows = operations.list_deliveries(connection, criteria)
     shown = [delivery_schema(each, settings.destinations).model_dump() for each in rows]
     output.show_page(shown if json else list(map(with_reason, shown)), _COLUMNS, limit, as_json=json)
@@ -271,7 +272,7 @@ def with_reason(delivery: dict[str, Any]) -> dict[str, Any]:
 
 def _show(story: DeliveryDetails, configured: Container[str], *, as_json: bool) -> None:
     facts = delivery_details_schema(story, OPEN, configured).model_dump(
-        exclude={"masked": True, "warned": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
+        exclude={"masked": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
     )
     attempts = facts.pop("attempts")
     delivery = facts.pop("delivery")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.trace import Tracer
@@ -14,7 +15,7 @@ from bridge.delivery.batching import BatchItem
 from bridge.delivery.quota import QuotaHold, quota_hold
 from bridge.delivery.settlement import clean_outcome
 from bridge.store.interface import Delivery
-from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Rejected, Retry
+from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Record, Rejected, Retry
 
 Observe = Callable[[str, Outcome, retry.CallTiming, float], None]
 """Called for each attempt with the destination, the outcome, the call, and when the event was received."""
@@ -72,12 +73,20 @@ class AttemptRunner:
         if len(outcomes) != len(records):
             detail = f"the connector returned {len(outcomes)} outcomes for {len(records)} records"
             outcomes = [Retry(Reason.CONNECTOR_ERROR, detail)] * len(records)
+        outcomes = [_with_mapped(each, record) for each, record in zip(outcomes, records, strict=True)]
         return outcomes, retry.CallTiming(started, max(0.0, clock() - started))
 
     def spoiled(self, destination: Destination, delivery: Delivery, reason: Reason) -> None:
         """Trace a delivery that became a dead letter because its event cannot be mapped."""
         if self._tracer is not None:
             trace_spoiled(self._tracer, destination, delivery, reason)
+
+
+def _with_mapped(outcome: Outcome, record: Record) -> Outcome:
+    """Return an outcome that names mapped fields only: they are labels of a metric, so their number is bounded."""
+    if not isinstance(outcome, Delivered) or not outcome.left_out:
+        return outcome
+    return replace(outcome, left_out=tuple(name for name in outcome.left_out if name in record.fields))
 
 
 def call_allowance(connector: Connector, log: FilteringBoundLogger) -> QuotaHold:

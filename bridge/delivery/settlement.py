@@ -45,7 +45,7 @@ def clean_outcome(outcome: Outcome) -> Outcome:
     memo = _memo(outcome.memo) if outcome.memo else {}
     if isinstance(outcome, Delivered):
         remote_id, remote_url, warning = map(_text, (outcome.remote_id, outcome.remote_url, outcome.warning))
-        return Delivered(remote_id, remote_url, warning, status, memo)
+        return Delivered(remote_id, remote_url, warning, status, memo, _names(outcome.left_out))
     reason, detail = _member(outcome.reason, Reason.CONNECTOR_ERROR), _text(outcome.detail) or ""
     if isinstance(outcome, Rejected):
         return Rejected(reason, detail, _member(outcome.blame, Blame.RECORD), status, memo)
@@ -120,6 +120,10 @@ def _text(value: object) -> str | None:
         return storable(value if isinstance(value, str) else str(value))
     except Exception:  # noqa: BLE001 - anybody's code may do anything
         return None
+
+
+def _names(names: object) -> tuple[str, ...]:
+    return tuple(each for each in names if isinstance(each, str)) if isinstance(names, tuple) else ()
 
 
 def _memo(memo: Mapping[str, str]) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from bridge.alerts.rules import BridgeState, find_conditions
+from bridge.alerts.rules import BridgeState, Rule, find_conditions
 from bridge.config import Config
 from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
@@ -115,18 +115,20 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Health
     lanes = all_lanes(connection, list(config.destinations), now)
     names = [each.name for each in lanes]
     state = BridgeState(
-        stored=statistics.alert_statistics(connection, names, whole=True),
+        stored=statistics.alert_statistics(connection, names, now, whole=True),
         store_commits=True,
         pauses={each.name: each.pause for each in lanes if each.pause and each.configured},
         quotas={},
         keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
     )
     for each in find_conditions(state, now, config.alerts.oldest):
-        yield HealthFinding("leads", Severity.ERROR, f"{each.subject}: {each.detail}")
+        severity = Severity.WARNING if each.key.rule == Rule.WARNED else Severity.ERROR
+        yield HealthFinding("leads", severity, f"{each.subject}: {each.detail}")
     for lane in lanes:
-        if lane.pending and not lane.configured:
+        # A file that is left out because of its errors may have the destination.
+        if lane.pending and not lane.configured and not config.left_out:
             yield HealthFinding("leads", Severity.WARNING, f"{lane.name}: {lane.why()}: {removal_remedy(lane.name)}")
-        elif lane.pause and lane.pause.by == "operator":
+        elif lane.configured and lane.pause and lane.pause.by == "operator":
             message = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
             yield HealthFinding("leads", Severity.WARNING, message)
 

@@ -68,6 +68,8 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
             attempts=_tried(),
             failures=0,
             failing_since=None,
+            # It belongs to the record that was delivered before.
+            warning=None,
         )
     )
     connection.execute(_update(waiting).values(due_at=now))

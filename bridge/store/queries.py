@@ -70,6 +70,8 @@ class DeliveryRow:
     attempts: int
     failures: int
     reason: str | None
+    warned: bool
+    """True if it was delivered with a warning."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -128,6 +130,7 @@ _DELIVERY = (
     deliveries.c.attempts,
     deliveries.c.failures,
     deliveries.c.reason,
+    deliveries.c.warning.is_not(None).label("warned"),
 )
 
 
@@ -353,6 +356,7 @@ def _delivery(row: _Row) -> DeliveryRow:
         row.attempts,
         row.failures,
         row.reason,
+        row.warned,
     )
 
 

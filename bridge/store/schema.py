@@ -113,6 +113,8 @@ deliveries = Table(
     ),
     # With their events, so that the dead letters of a chatbot are found without reading each delivery.
     Index("ix_deliveries_dead", "id", "event_seq", sqlite_where=text("state = 'dead'")),
+    # Those with a warning: few, so a page of them is found among any number of deliveries.
+    Index("ix_deliveries_warned", "id", sqlite_where=text("warning IS NOT NULL")),
     # For searches: the events of a person, and the dead letters of one cause. Contacts come in no order, so a delivery
     # enters this index when it is settled. At the accept, each would cost a page of its own.
     Index("ix_deliveries_contact", "contact", "event_seq", sqlite_where=text("state != 'pending'")),

@@ -86,6 +86,8 @@ class DeliveryFilter:
     until: float | None = None
     before: int | None = None
     limit: int = PAGE
+    warning: bool | None = None
+    """Whether it was delivered with a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,13 @@ def find_events(connection: Connection, criteria: EventFilter, identity_key: byt
 
 def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> DeliveryMatches:
     """Find a page of deliveries. The time of a delivery is the receipt of its event."""
+    if criteria.warning and criteria.state not in {None, DeliveryState.DELIVERED}:
+        # Only a delivered record has a warning. The index would be read to its end for nothing.
+        return DeliveryMatches([], None)
     low, high = _delivery_bounds(connection, criteria)
     if criteria.state is DeliveryState.PENDING and criteria.destination is None:
         examined, bottom = _pending(connection, criteria, low, high)
-    elif criteria.state in _INDEXED:
+    elif criteria.state in _INDEXED or criteria.warning:
         examined = _newest(criteria, low, high)
         bottom = _lowest(connection, examined, _looks(criteria), low)
     else:
@@ -239,7 +244,12 @@ def _columns(criteria: DeliveryFilter) -> list[Column[Any]]:
 def _span(criteria: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
     """Select the deliveries between two ids."""
     between = select(*_columns(criteria)).where(deliveries.c.id >= bottom, deliveries.c.id < high)
-    return between if criteria.state is None else between.where(in_state(deliveries.c.state, criteria.state.value))
+    if criteria.warning is not None:
+        warning = deliveries.c.warning
+        between = between.where(warning.is_not(None) if criteria.warning else warning.is_(None))
+    if criteria.state is None or criteria.warning:
+        return between
+    return between.where(in_state(deliveries.c.state, criteria.state.value))
 
 
 def _looks(criteria: DeliveryFilter) -> int:

@@ -17,6 +17,7 @@ from bridge.store.search import SPAN, first_delivery, seq_at
 
 HOUR = 3600
 HOURS = 24
+WARNED_SECONDS = 86_400.0
 COUNT_LIMIT = 10_000
 """Most rows that are counted: the newest dead letters and unrecognised events, and each destination's oldest waiting
 leads."""
@@ -67,6 +68,16 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class WarnedDeliveries:
+    """The deliveries of one destination that had a warning within the last `WARNED_SECONDS`."""
+
+    destination: str
+    count: int
+    latest_at: float
+    """Time of the latest."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertStatistics:
     """Contents of the store that alerts are about."""
 
@@ -78,6 +89,7 @@ class AlertStatistics:
     quarantined: Sequence[RoomCount] = ()
     proven_keys: Mapping[str, bytes] = field(default_factory=dict)
     """Fingerprint of the keys that verified last, by chatbot; see `bridge.ingress.signature.fingerprint`."""
+    warned: Sequence[WarnedDeliveries] = ()
 
 
 def day(connection: Connection, now: float) -> Day:
@@ -109,8 +121,10 @@ def dead_letter_causes(connection: Connection) -> list[DeadLetterCause]:
     return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))
 
 
-def alert_statistics(connection: Connection, destinations: Sequence[str], *, whole: bool) -> AlertStatistics:
-    """Read the statistics of these destinations; with `whole`, also those that belong to no destination."""
+def alert_statistics(
+    connection: Connection, destinations: Sequence[str], now: float, *, whole: bool
+) -> AlertStatistics:
+    """Read the statistics of these destinations; with `whole`, also those that are reported for all together."""
     backlogs = [found for name in destinations if (found := _backlog(connection, name))]
     count, latest_at = _unrecognised(connection) if whole else (0, None)
     return AlertStatistics(
@@ -120,7 +134,26 @@ def alert_statistics(connection: Connection, destinations: Sequence[str], *, who
         latest_at,
         tuple(room_counts(connection)) if whole else (),
         proven_keys(connection) if whole else {},
+        warned_deliveries(connection, now - WARNED_SECONDS) if whole else (),
     )
+
+
+def warned_deliveries(connection: Connection, since: float) -> tuple[WarnedDeliveries, ...]:
+    """Count the deliveries with a warning since a time, among the newest `COUNT_LIMIT`, by destination."""
+    newest = (
+        select(deliveries.c.destination, deliveries.c.settled_at)
+        .where(deliveries.c.warning.is_not(None))
+        .order_by(deliveries.c.id.desc())
+        .limit(COUNT_LIMIT)
+        .subquery("newest")
+    )
+    query = (
+        select(newest.c.destination, func.count(), func.max(newest.c.settled_at))
+        .where(newest.c.settled_at >= since)
+        .group_by(newest.c.destination)
+        .order_by(newest.c.destination)
+    )
+    return tuple(WarnedDeliveries(*row) for row in connection.execute(query))
 
 
 def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:

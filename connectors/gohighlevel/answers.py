@@ -56,7 +56,7 @@ def delivered_contact(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None
     contact = reply.get("contact")
     dropped = [key for key in KEYS if sent.get(key) and key in contact and not contact[key]]
     warning = f"{' and '.join(dropped)} not accepted: another contact may have it" if dropped else None
-    return Delivered(remote_id, warning=warning, status=reply.status)
+    return Delivered(remote_id, warning=warning, status=reply.status, left_out=tuple(dropped))
 
 
 def quotas(headers: Mapping[str, str], now: float) -> Sequence[Quota]:

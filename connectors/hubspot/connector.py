@@ -206,7 +206,7 @@ def _outcome(written: Written, activity: HubSpotActivity | None, done: ActivityR
         return replace(done, detail=detail, memo={**memo, **done.memo})
     if activity is not None and done is not None:
         memo[_memo_name(activity.kind)] = done
-    return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo)
+    return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo, tuple(lead.reasons))
 
 
 def _warning(lead: Lead, activity: HubSpotActivity | None) -> str | None:

@@ -94,7 +94,7 @@ class Appointments:
         )
         if isinstance(record, Written) and isinstance(beside, Written):
             warnings += assignment_warning(row, existing)
-            return delivered_record(record, warnings, self._client, {"activity": beside.id})
+            return delivered_record(row, record, warnings, self._client, {"activity": beside.id})
         if isinstance(record, SalesforceProblem) and record.kind is not ErrorKind.HALTED:
             return record
         return outcome(beside) if isinstance(beside, SalesforceProblem) else _lost(answer.status)

@@ -326,7 +326,9 @@ class Leads:
 
     def _outcomes(self, drafts: Sequence[Draft], shape: ObjectSchema | None) -> list[Outcome]:
         verdicts = [
-            delivered_record(each.verdict, (*each.warnings, *assignment_warning(each.row, each.existing)), self._client)
+            delivered_record(
+                each.row, each.verdict, (*each.warnings, *assignment_warning(each.row, each.existing)), self._client
+            )
             if isinstance(each.verdict, Written)
             else each.verdict
             for each in drafts
@@ -337,11 +339,11 @@ class Leads:
 
 
 def delivered_record(
-    written: Written, warnings: Sequence[str], client: SalesforceClient, memo: Mapping[str, str] | None = None
+    row: Row, written: Written, warnings: Sequence[str], client: SalesforceClient, memo: Mapping[str, str] | None = None
 ) -> Delivered:
     """Return the outcome of a written record, with a link for people."""
     url = f"{client.instance}".rstrip("/") + f"/{written.id}" if client.instance else None
-    return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {})
+    return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {}, row.left_out)
 
 
 def _is_refused_together(draft: Draft) -> bool:

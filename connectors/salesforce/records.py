@@ -71,6 +71,12 @@ class Row:
         """Return True if an event or task must be created with it."""
         return is_appointment(self.record)
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Return the names of the record's fields that are not written."""
+        written = {name.lower() for name in (*self.fields, self.route.external_id)}
+        return tuple(name for name in self.record.fields if name.lower() not in written)
+
     def warned(self, warning: str) -> "Row":
         """Return the row with one more warning for the operator."""
         return replace(self, warnings=(*self.warnings, warning))

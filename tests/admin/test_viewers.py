@@ -217,7 +217,7 @@ async def test_a_reason_is_a_sentence_for_a_viewer(planted: Desk) -> None:
         assert (refused["detail"], refused["meaning"]) == (None, MEANINGS[Reason.REFUSED])
         assert [each["detail"] for each in refused["attempts"]] == [None]
         _, odd = await planted.ask("GET", f"/api/deliveries/{by_name['odd']}", token)
-        assert (odd["warned"], odd["warning"]) == (True, None)
+        assert (odd["delivery"]["warned"], odd["warning"]) == (True, None)
     await log_in(planted, VIEWER)
     assert MEANINGS[Reason.UNAUTHORIZED] in (await planted.see("/"))[1]
     (event,) = {each["event"] for each in await deliveries(planted)}

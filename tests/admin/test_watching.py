@@ -25,6 +25,9 @@ def shown() -> str:
     metrics = Metrics()
     metrics.received("acme", "accepted")
     metrics.attempted("crm", Delivered(), CallTiming(0.0, 1.0), 0.0)
+    warned = Delivered(warning="left out", left_out=("phone",))
+    metrics.attempted("crm", warned, CallTiming(0.0, 1.0), 0.0)
+    metrics.attempted("crm", Delivered(warning="cut"), CallTiming(0.0, 1.0), 0.0)
     metrics.attempted("crm", Retry(Reason.TIMEOUT, ""), CallTiming(0.0, 1.0), 0.0)
     metrics.committed(3, 0.001)
     metrics.reloaded("complete", 0)
@@ -62,6 +65,12 @@ def test_every_alert_has_a_remedy() -> None:
     for rule in RULES:
         assert rule["alert"] in OPERATIONS
         assert {"summary", "description"} <= rule["annotations"].keys()
+
+
+def test_warnings_are_counted_by_field() -> None:
+    text = shown()
+    assert 'leadbridge_warnings_total{destination="crm",field="phone"} 1.0' in text
+    assert 'leadbridge_warnings_total{destination="crm",field=""} 1.0' in text
 
 
 def test_a_destination_that_has_gone_is_not_shown_any_more() -> None:

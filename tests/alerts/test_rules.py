@@ -17,7 +17,7 @@ from bridge.alerts.notifier import (
 from bridge.alerts.rules import REFUSALS_LIMIT, BridgeState, SpoolState, find_conditions, is_elsewhere, unobserved_keys
 from bridge.ingress.signature import SignatureFault
 from bridge.store.interface import Pause
-from bridge.store.statistics import AlertStatistics, Backlog, DeadLetters
+from bridge.store.statistics import AlertStatistics, Backlog, DeadLetters, WarnedDeliveries
 from connectors.base import Quota, Reason
 from tests.building import NOW
 
@@ -136,6 +136,14 @@ def test_dead_letters_are_grouped_by_destination() -> None:
 def test_unrecognised_events_are_dead_letters_too() -> None:
     (found,) = find_conditions(seen(stored=AlertStatistics((), (), 2, NOW)), NOW, 900.0)
     assert (found.size, found.news_at) == (2, NOW)
+
+
+def test_warnings_are_one_trouble_of_all_destinations() -> None:
+    warned = [WarnedDeliveries("crm", 3, NOW - 9), WarnedDeliveries("mail", 1_200, NOW)]
+    (found,) = find_conditions(seen(stored=AlertStatistics((), (), 0, None, warned=warned)), NOW, 900.0)
+    assert (found.size, found.news_at) == (1203, NOW)
+    assert "1,203 in the last 24 h (1,200 to mail, 3 to crm)" in found.detail
+    assert is_elsewhere(found.key, seen(whole=False))
 
 
 def test_a_lead_that_waits_too_long() -> None:

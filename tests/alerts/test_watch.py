@@ -284,7 +284,7 @@ async def test_what_the_questions_find(place: Place, driver: Driver) -> None:
     await place.store.accept([routed("crm", received_at=NOW + number) for number in range(4)])
     await place.settle({1: Rejected(Reason.REFUSED, "no"), 2: Delivered("2")})
     found = await place.desk.ask(
-        lambda connection: statistics.alert_statistics(connection, ["crm", "mail"], whole=True)
+        lambda connection: statistics.alert_statistics(connection, ["crm", "mail"], NOW, whole=True)
     )
     assert found == statistics.AlertStatistics(
         [statistics.DeadLetters("crm", "refused", 1, NOW)], [statistics.Backlog("crm", NOW + 2, 2)], 0, None

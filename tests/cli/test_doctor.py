@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from bridge.operations import health_check
 from bridge.store.interface import Pause
-from connectors.base import Reason, Rejected, Severity
+from connectors.base import Delivered, Reason, Rejected, Severity
 from tests.building import lead
 from tests.cli.conftest import CONFIGURATION, Place
 from tests.connectors.building import Certificates
@@ -98,6 +98,17 @@ def test_what_is_wrong_with_the_leads(leadbridge: Place) -> None:
     assert "crm: the lane has paused: it refuses the credentials" in text
     assert "leadbridge lanes resume mail" in text
     assert "ada@" not in text
+
+
+def test_warnings_are_a_line_to_look_at(leadbridge: Place) -> None:
+    leadbridge.receive(lead(), lead(), now=time.time())
+    leadbridge.settle("crm", {1: Delivered("17", warning="ada@example.com left out")}, now=time.time())
+    ((severity, message),) = looked_at(leadbridge)["leads"]
+    assert severity == "warning"
+    assert "1 in the last 24 h (1 to crm)" in message
+    assert "ada@" not in message
+    assert [row["id"] for row in leadbridge.rows("deliveries", "list", "--warning")] == [1]
+    assert [row["warned"] for row in leadbridge.rows("deliveries", "list")] == [False, True]
 
 
 def test_a_clock_that_is_behind(leadbridge: Place) -> None:

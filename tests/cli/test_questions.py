@@ -8,10 +8,11 @@ from sqlalchemy import Connection, Engine, event
 
 from bridge.event import EventState
 from bridge.operations.audit import Action
-from bridge.store import audit_log, history, lane_queries, queries
+from bridge.store import audit_log, history, lane_queries, queries, statistics
 from bridge.store.driver import Driver
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import PageRequest
+from bridge.store.search import DeliveryFilter, find_deliveries
 
 PENDING = DeliveryState.PENDING
 DEAD = DeliveryState.DEAD
@@ -55,6 +56,8 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
         (lambda c: queries.events_like(c, "0069"), "(id>? AND id<?)"),
         (lambda c: queries.delivery_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
         (lambda c: queries.delivery_page(c, PageRequest(), DEAD), "ix_deliveries_dead"),
+        (lambda c: find_deliveries(c, DeliveryFilter(warning=True)), "ix_deliveries_warned"),
+        (lambda c: statistics.warned_deliveries(c, 1.0), "ix_deliveries_warned"),
         (
             lambda c: queries.delivery_page(c, PageRequest(destination="crm"), DEAD),
             "ix_deliveries_causes (destination=?)",

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 
 from bridge.config.model import RateLimit
 from bridge.delivery import retry
+from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.clock import LaneClock
 from bridge.delivery.lane import Lane
 from bridge.delivery.suspects import ATTEMPTS_LIMIT
@@ -33,7 +34,8 @@ DAY = 86_400.0
 class Rig:
     """One lane at work."""
 
-    def __init__(self, store: SqlStore, driver: Driver, **options: Any) -> None:
+    def __init__(self, store: SqlStore, driver: Driver, caller: AttemptRunner | None = None, **options: Any) -> None:
+        self.caller = caller
         self.store = store
         self.driver = driver
         self.clock = Clock()
@@ -56,6 +58,7 @@ class Rig:
             self.lease,
             clock=clock,
             chance=lambda: 0.0,
+            caller=self.caller,
         )
         self.store.on_accepted = lambda _: self.lane.wake() if self.lane else None
         if changed:
@@ -833,6 +836,16 @@ async def test_a_probe_is_a_lead_that_was_never_tried_if_there_is_one(rig: Calla
     lane.advance(600.0)
     await lane.settled(5)
     assert lane.connector.emails[2] == "fresh@example.com"
+
+
+async def test_a_warning_names_only_mapped_fields(rig: Callable[..., Rig]) -> None:
+    seen: list[Outcome] = []
+    lane = rig(caller=AttemptRunner(lambda _, outcome, *__: seen.append(outcome)))
+    lane.connector.answer = lambda _: [Delivered(warning="left out", left_out=("email", "ada@example.com"))]
+    await lane.start()
+    await lane.accept()
+    await lane.settled(1)
+    assert [each.left_out for each in seen if isinstance(each, Delivered)] == [("email",)]
 
 
 def _page_for(*emails: str) -> Callable[[Sequence[Record]], Sequence[Outcome]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -12,13 +13,14 @@ from bridge.delivery import retry
 from bridge.event import EventState
 from bridge.operations import deliveries, events, reconcile
 from bridge.operations.reconcile import Missing, Reconciliation, steps
-from bridge.store import history, search, statistics
+from bridge.store import commands, history, search, statistics
 from bridge.store.driver import Driver
 from bridge.store.history import Follower, OutcomeCounts
 from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
 from bridge.store.postgres import PostgresDriver
 from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
+from bridge.store.transaction import transaction
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import IDENTITY, NOW, SCHEDULE, event, routed
 
@@ -75,12 +77,38 @@ async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgres
 
 
 async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
-    found = await desk.ask(lambda connection: statistics.alert_statistics(connection, ["crm", "other"], whole=True))
+    found = await desk.ask(
+        lambda connection: statistics.alert_statistics(connection, ["crm", "other"], NOW, whole=True)
+    )
     assert found.dead == [statistics.DeadLetters("crm", "refused", 1, NOW + 1)]
     assert found.backlogs == [statistics.Backlog("crm", NOW + 2, 2)]
     assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
-    part = await desk.ask(lambda connection: statistics.alert_statistics(connection, [], whole=False))
+    part = await desk.ask(lambda connection: statistics.alert_statistics(connection, [], NOW, whole=False))
     assert part == statistics.AlertStatistics([], [], 0, None)
+
+
+async def test_deliveries_with_a_warning_are_found_and_counted(filled: SqlStore, desk: Desk, driver: Driver) -> None:
+    await settle(filled, {5: Delivered("18", warning="phone left out", left_out=("phone",))})
+
+    async def found(**criteria: Any) -> list[int]:
+        matches = await desk.ask(lambda connection: search.find_deliveries(connection, DeliveryFilter(**criteria)))
+        return [each.id for each in matches.rows]
+
+    dead, delivered = DeliveryState.DEAD, DeliveryState.DELIVERED
+    assert await found(warning=True) == await found(warning=True, state=delivered, chatbot="acme") == [5]
+    assert await found(warning=True, destination="mail") == await found(warning=True, state=dead) == []
+    assert await found(warning=False, state=delivered) == [3]
+    assert len(await found(warning=False)) == 7
+    rows = (
+        await desk.ask(lambda connection: search.find_deliveries(connection, DeliveryFilter(destination="crm")))
+    ).rows
+    assert [each.id for each in rows if each.warned] == [5]
+    counted = (statistics.WarnedDeliveries("crm", 1, NOW + 1),)
+    assert await desk.ask(lambda connection: statistics.warned_deliveries(connection, NOW)) == counted
+    assert await desk.ask(lambda connection: statistics.warned_deliveries(connection, NOW + 2)) == ()
+    with transaction(driver) as connection:
+        commands.replay(connection, [5], NOW)
+    assert await found(warning=True) == [], "it has yet to be delivered"
 
 
 async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:

@@ -159,7 +159,7 @@ class LeadPages:
 
     async def _deliveries(self, caller: Caller, request: web.Request) -> DashboardPage:
         page = self._api.deliveries_shown(parse_fields(request_schemas.DeliveryListRequest, request.query))
-        names = ("chatbot", "destination", "state", "reason", "since", "until")
+        names = ("chatbot", "destination", "state", "reason", "warning", "since", "until")
         return self._screen.page(
             "deliveries.html",
             caller,

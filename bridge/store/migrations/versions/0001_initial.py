@@ -13,6 +13,7 @@ DEAD = sa.text("state = 'dead'")
 PENDING = sa.text("state = 'pending'")
 SETTLED = sa.text("state != 'pending'")
 SETTLED_WITH_PHONE = sa.text("state != 'pending' AND phone IS NOT NULL")
+WARNED = sa.text("warning IS NOT NULL")
 UNRECOGNISED = sa.text("state = 'unrecognised'")
 
 
@@ -222,6 +223,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=SETTLED_WITH_PHONE,
         postgresql_where=SETTLED_WITH_PHONE,
+    )
+    op.create_index(
+        "ix_deliveries_warned",
+        "deliveries",
+        ["id"],
+        unique=False,
+        sqlite_where=WARNED,
+        postgresql_where=WARNED,
     )
     op.create_table(
         "attempts",
