@@ -12,7 +12,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
 from bridge.event import timestamp
 from bridge.operations.store_access import open_store
-from bridge.store.history import STEP, Activity, Follower
+from bridge.store.history import STEP, Follower, LatestActivity
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 
@@ -58,7 +58,7 @@ def tail(
         return
 
 
-def _lines(news: Activity) -> Iterator[ActivityLine]:
+def _lines(news: LatestActivity) -> Iterator[ActivityLine]:
     """Return a line for each new event, refused request and tried delivery."""
     for event in news.events:
         yield {

@@ -207,7 +207,7 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class LatestActivity:
     """Events, deliveries and refused requests since the last look, each in order of receipt."""
 
     events: list[EventRow]
@@ -246,9 +246,9 @@ class Follower:
             for each in queries.delivery_page(connection, page, state):
                 self._open[each.id] = (each.state.value, each.attempts)
 
-    def look(self, connection: Connection) -> Activity:
+    def look(self, connection: Connection) -> LatestActivity:
         """Return the activity since the last look."""
-        found = Activity(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
+        found = LatestActivity(self._events(connection), list(self._deliveries(connection)), self._refusals(connection))
         for each in sorted(self._open)[:-OPEN_LIMIT]:
             del self._open[each]
         return found
