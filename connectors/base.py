@@ -22,6 +22,8 @@ from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retr
 from connectors.record import Record, RemoteRecord, RouteSettings
 
 ResultT = TypeVar("ResultT")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|m|h|d)", re.ASCII)
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Severity",
     "Vault",
     "VaultError",
+    "parse_duration",
     "parse_size",
     "read_appointment_start",
     "request_tracer",
@@ -62,6 +65,16 @@ def parse_size(text: object) -> int:
     if not match or not int(match[1]):
         raise ValueError("must be a size such as 256KiB or 1MiB")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def parse_duration(text: object) -> float:
+    """Return a duration such as `500ms`, `30s`, `5m`, `12h`, `30d` in seconds. 0 needs no unit. Raises ValueError."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match:
+        return float(match[1]) * _SECONDS[match[2]]
+    if text == 0 and not isinstance(text, bool):
+        return 0.0
+    raise ValueError("must be a duration such as 30s, 5m, 12h or 30d")
 
 
 class DestinationSettings(BaseModel):

@@ -18,7 +18,6 @@ from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller
 from bridge.admin.desk import Desk
 from bridge.config.model import Config, Destination
-from bridge.config.units import parse_duration
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
 from bridge.operations import bulk
@@ -29,6 +28,7 @@ from bridge.store import audit_log
 from bridge.store.commands import DeliverySelection, SelectionExtent, selection_extent
 from bridge.store.interface import Store
 from bridge.store.secrets import StoreVault
+from connectors.base import parse_duration
 
 KEPT = 20
 """Number of jobs of each kind that are remembered after their end."""

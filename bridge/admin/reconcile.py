@@ -17,11 +17,11 @@ from bridge.admin.desk import Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.schemas import ApiSchema
-from bridge.config.units import parse_duration
 from bridge.event import EventState, timestamp
 from bridge.operations.reconcile import Line, count_newest, missing, report_lines
 from bridge.store.history import OutcomeCounts
 from bridge.store.interface import DeliveryState
+from connectors.base import parse_duration
 
 NEWEST = 20_000
 """Maximum number of events that the page and the API count, within a tenth of a second."""

@@ -13,11 +13,11 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption, PathArgument
 from bridge.config import Config
 from bridge.config.model import Destination
-from bridge.config.units import parse_duration
 from bridge.operations.audit import BY_COMMAND, Action, Entry
 from bridge.operations.reconcile import CheckTerms, Reconciliation
 from bridge.operations.store_access import CommandVault, OpenStore, open_store
 from bridge.store import audit_log
+from connectors.base import parse_duration
 
 NAMED = 20
 """Maximum number of deliveries that are named for a destination with missing records: the newest."""

@@ -18,10 +18,9 @@ from bridge.config.units import (
     ListenSetting,
     PositiveDuration,
     parse_address,
-    parse_duration,
 )
 from bridge.mapping.field_form import FieldForm
-from connectors.base import parse_size
+from connectors.base import parse_duration, parse_size
 
 _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}

@@ -6,22 +6,10 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from bridge.config.model import ListenAddress
-from connectors.base import parse_size
+from connectors.base import parse_duration, parse_size
 
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|m|h|d)", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s\[\]:/@]*)):(?P<port>\d{1,5})", re.ASCII)
 _PORTS: Final = 65_536
-
-
-def parse_duration(text: object) -> float:
-    """Return a duration such as `500ms`, `30s`, `5m`, `12h`, `30d` in seconds. 0 needs no unit. Raises ValueError."""
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if match:
-        return float(match[1]) * _SECONDS[match[2]]
-    if text == 0 and not isinstance(text, bool):
-        return 0.0
-    raise ValueError("must be a duration such as 30s, 5m, 12h or 30d")
 
 
 def parse_address(text: object) -> ListenAddress:

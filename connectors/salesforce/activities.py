@@ -9,24 +9,23 @@ An event that could be upserted would need no lookup, but whether activities can
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
-from connectors.appointments import start_of
 from connectors.base import Blame, Outcome, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.salesforce.answers import Part, Written, is_answered, read_activities, read_parts, read_write
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.duplicates import Allow, Update, resolve
 from connectors.salesforce.errors import (
+    DROPPED,
     SalesforceProblem,
     is_refusal,
     outcome,
     read_salesforce_problem,
     record_outcomes,
 )
+from connectors.salesforce.finder import CONVERSION, RecordFinder, Target, contact_row
 from connectors.salesforce.leads import assignment_warning, delivered_record, is_incomplete, refused_fields
-from connectors.salesforce.records import UNSEEN, Existing, Row, body, created_at, person_of
+from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of
 from connectors.salesforce.requests import SalesforceActivity, SalesforceRequests, rule_headers, salesforce_activity
 from connectors.salesforce.schema import ObjectSchema
 from connectors.salesforce.status_codes import ErrorKind
@@ -35,11 +34,17 @@ _NOT_FOUND = 404
 _SEVERAL = 300
 
 
+_CONVERTED = SalesforceProblem(200, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+_NEEDED = frozenset({"Subject", "Description", "StartDateTime", "EndDateTime", "WhoId", "WhatId"})
+"""Fields of an activity without which it would not be the appointment."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class _Plan:
     """Plan for the writing of an appointment."""
 
     row: Row
+    schema: ObjectSchema | None
     target: str | None = None
     """Record ID to write into, if it is not the record of the row's key."""
     otherwise: "_Plan | None" = None
@@ -48,38 +53,82 @@ class _Plan:
     """True to save past a duplicate rule that only alerts."""
     is_new: bool = False
     """True if the record turned out to be new although it could not be looked up."""
+    refused: frozenset[str] = frozenset()
+    """Fields of the activity that Salesforce refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ActivityProblem:
+    """The problem of an event or task, while its record has none."""
+
+    problem: SalesforceProblem
 
 
 class Appointments:
     """Writer of appointments, one at a time. May run in parallel."""
 
-    def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests, finder: RecordFinder) -> None:
         self._client = client
         self._requests = requests
+        self._finder = finder
 
-    async def deliver(self, row: Row, shape: ObjectSchema | None) -> Outcome:
-        """Write one appointment, and return its outcome."""
-        plan = _Plan(row)
+    async def deliver(self, row: Row, schema: ObjectSchema | None) -> tuple[Row, Outcome]:
+        """Write one appointment, and return it as it was written, with its outcome."""
+        plan = _Plan(row, schema)
+        if row.route.prefer_contact:
+            found = await self._finder.look([row], schema)
+            if isinstance(found, Retry):
+                return row, found
+            plan = replace(plan, row=row.warned(found.warning)) if found.warning else plan
+            target = found.targets.get(row.record.id)
+            plan = await self._moved(plan, target) if target else plan
         while True:
-            result = await self._write(plan, shape)
-            if not isinstance(result, SalesforceProblem):
-                return result
-            further = _further(plan, result, shape)
+            result = await self._write(plan)
+            if not isinstance(result, SalesforceProblem | _ActivityProblem):
+                return plan.row, result
+            further = await self._further(plan, result)
+            if isinstance(further, Retry):
+                return plan.row, further
             if further is None:
-                described = shape is not None and shape.refuses(row.route.external_id)
-                return record_outcomes([result], [{}], [person_of(row.record)], described=described)[0]
+                return plan.row, self._outcome(plan, result)
             plan = further
 
-    async def _write(self, plan: _Plan, shape: ObjectSchema | None) -> Outcome | SalesforceProblem:
-        """Write record and activity, unless they exist. Return the outcome, or the problem of the record."""
-        row, activity = plan.row, planned_activity(plan.row)
-        lookup = await self._look(row, plan.target, activity)
+    def _outcome(self, plan: _Plan, result: SalesforceProblem | _ActivityProblem) -> Outcome:
+        if isinstance(result, _ActivityProblem):
+            return outcome(result.problem)
+        described = plan.schema is not None and plan.schema.refuses(plan.row.route.external_id)
+        is_described = described and plan.target is None
+        return record_outcomes([result], [{}], [person_of(plan.row.record)], described=is_described)[0]
+
+    async def _further(self, plan: _Plan, result: SalesforceProblem | _ActivityProblem) -> _Plan | Retry | None:
+        """Return another plan for an appointment that was not written; None if there is none left."""
+        problem = result.problem if isinstance(result, _ActivityProblem) else result
+        if problem.kind is ErrorKind.CONVERTED:
+            targets = await self._finder.conversions([(plan.row, plan.target)])
+            if isinstance(targets, Retry):
+                return targets
+            target = targets.get(plan.row.record.id)
+            return await self._moved(plan, target) if target and target.contact.id != plan.target else None
+        return _lighter(plan, problem) if isinstance(result, _ActivityProblem) else _another(plan, problem)
+
+    async def _moved(self, plan: _Plan, target: Target) -> _Plan:
+        """Return the plan that writes into a contact."""
+        schema = await self._finder.contact_schema()
+        row = contact_row(plan.row, schema, target.warning, target.opportunity)
+        return replace(plan, row=row, schema=schema, target=target.contact.id, otherwise=None)
+
+    async def _write(self, plan: _Plan) -> Outcome | SalesforceProblem | _ActivityProblem:
+        """Write record and activity, unless they exist. Return the outcome, or the problem of one of them."""
+        row, activity = plan.row, _planned(plan)
+        lookup = await self._look(plan, activity)
         if not isinstance(lookup, tuple):
             return lookup
         existing, found_id = lookup
+        if existing is not None and existing.contact:
+            return _CONVERTED
         existing = None if existing is UNSEEN and plan.is_new else existing
         activity_id = row.record.memo.get("activity") or found_id
-        fields, warnings = body(row, existing, shape)
+        fields, warnings = body(row, existing, plan.schema)
         headers = rule_headers(row.route, is_new=existing is None, allow=plan.allow or plan.target is not None)
         request = self._requests.appointment(row, plan.target, fields, None if activity_id else activity, headers)
         answer = await self._client.call(request)
@@ -97,17 +146,18 @@ class Appointments:
             return delivered_record(row, record, warnings, self._client, {"activity": beside.id})
         if isinstance(record, SalesforceProblem) and record.kind is not ErrorKind.HALTED:
             return record
-        return outcome(beside) if isinstance(beside, SalesforceProblem) else _lost(answer.status)
+        return _ActivityProblem(beside) if isinstance(beside, SalesforceProblem) else _lost(answer.status)
 
     async def _look(
-        self, row: Row, target: str | None, activity: SalesforceActivity
+        self, plan: _Plan, activity: SalesforceActivity
     ) -> tuple[Existing | None, str | None] | Retry | Rejected:
         """Return the record, and the id of the activity if it exists.
 
         If the user may not query activities, a first attempt proceeds anyway: only a process that was killed at the
         wrong moment can have created the activity. A repeated attempt waits until somebody gives the user the right.
         """
-        answer = await self._client.call(self._requests.look(row, target, activity))
+        row = plan.row
+        answer = await self._client.call(self._requests.look(row, plan.target, activity, _names(plan)))
         if not isinstance(answer, Answer):
             return (_unseen(row), None) if is_refusal(answer) and not row.record.is_repeat else _blind(answer)
         parts = read_parts(answer)
@@ -119,10 +169,10 @@ class Appointments:
             return outcome(found) if isinstance(found, SalesforceProblem) else _lost(answer.status)
         known = record.body.get("Id") if record and record.is_good and isinstance(record.body, dict) else None
         if isinstance(known, str) and is_answered(activities):
-            return Existing(known), read_activities(activities, activity.mark)
+            return _existing(record, known), read_activities(activities, activity.mark)
         trouble = self._trouble(record, activities, answer.status)
         if is_refusal(trouble) and not row.record.is_repeat:
-            return (Existing(known) if isinstance(known, str) else _unseen(row)), None
+            return (_existing(record, known) if isinstance(known, str) else _unseen(row)), None
         return _blind(trouble)
 
     def _trouble(self, record: Part | None, activities: Part | None, status: int) -> Retry | Rejected:
@@ -137,28 +187,40 @@ class Appointments:
         return _lost(status)
 
 
-def planned_activity(row: Row) -> SalesforceActivity:
-    """Return the activity that the appointment of a row becomes. Pure."""
-    event = row.record.event
-    text = str(event.get("Content") or "")
-    when = created_at(row.record)
-    created = _moment(when)
-    zone = ZoneInfo(row.route.appointment.zone) if row.route.appointment.zone else None
-    start = start_of(text, created, zone) if created else None
-    remark = text if row.route.remark is None else row.remark
-    return salesforce_activity(row, remark, start, when[:10] if created else "")
+def _planned(plan: _Plan) -> SalesforceActivity:
+    """Return the activity of a plan, without the fields that Salesforce refuses."""
+    activity = salesforce_activity(plan.row)
+    fields = {name: value for name, value in activity.fields.items() if name not in plan.refused}
+    return replace(activity, fields=fields)
 
 
-def _moment(text: str) -> datetime | None:
-    """Return an ISO time; without a zone it is UTC, as the sender's times are."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+def _names(plan: _Plan) -> tuple[str, ...]:
+    """Return the fields of the record that decide what is written."""
+    schema, is_lead = plan.schema, plan.row.route.object.lower() == "lead"
+    conversion = CONVERSION if is_lead and schema is not None else ()
+    return tuple(name for name in (*plan.row.wanted, *conversion) if schema is None or schema.field(name))
+
+
+def _existing(part: Part | None, record_id: str) -> Existing:
+    return Existing(record_id, {name.lower(): value for name, value in part.body.items()} if part else {})
+
+
+def _lighter(plan: _Plan, problem: SalesforceProblem) -> _Plan | None:
+    """Return the plan without optional fields of the activity that Salesforce refuses; None if there are none."""
+    if problem.kind not in DROPPED and not problem.is_about_a_reference:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    sent = {name.lower(): name for name in _planned(plan).fields if name not in _NEEDED}
+    named = problem.named or (("OwnerId",) if problem.is_about_a_reference else ())
+    refused = [sent[name.lower()] for name in named if name.lower() in sent]
+    if not refused:
+        return None
+    if "IsReminderSet" in refused or "ReminderDateTime" in refused:  # one needs the other
+        refused = list(dict.fromkeys((*refused, "IsReminderSet", "ReminderDateTime")))
+    row = plan.row.warned(f"{', '.join(refused)} of the appointment refused by Salesforce and left out")
+    return replace(plan, row=row, refused=plan.refused | frozenset(refused))
 
 
-def _further(plan: _Plan, problem: SalesforceProblem, shape: ObjectSchema | None) -> _Plan | None:
+def _another(plan: _Plan, problem: SalesforceProblem) -> _Plan | None:
     """Return another plan for an appointment whose record has a problem; None if there is none left.
 
     Each plan gives up a field or one of two choices, so the plans come to an end.
@@ -168,7 +230,7 @@ def _further(plan: _Plan, problem: SalesforceProblem, shape: ObjectSchema | None
         return plan.otherwise
     if is_incomplete(problem) and not (row.certain or plan.is_new):
         return replace(plan, is_new=True)
-    names = refused_fields(row, problem, shape)
+    names = refused_fields(row, problem, plan.schema)
     if names:
         return replace(plan, row=row.without(names))
     found = resolve(problem, row.route)

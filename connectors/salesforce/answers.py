@@ -1,14 +1,15 @@
 """The results in the answers of collections, composites and queries. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.base import Rejected, Retry
+from connectors.base import Blame, Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
-from connectors.salesforce.errors import SalesforceProblem, document_of, read_salesforce_problem, unreadable
+from connectors.salesforce.errors import SalesforceProblem, document_of, outcome, read_salesforce_problem, unreadable
 from connectors.salesforce.records import DESCRIPTION, Existing
+from connectors.salesforce.status_codes import ErrorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,29 @@ class Part:
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
 
-def read_rows(answer: Answer, count: int, secrets: Secrets) -> list[Verdict]:
+def read_collection(
+    part: Part | None, count: int, secrets: Secrets, refused: Retry | Rejected | None = None
+) -> list[Verdict]:
     """Return a collection's results, in the order of the records ("sObject Collections").
 
-    An answer of another length accounts for none of them.
+    If it is refused as a whole for one field, each record has that problem: often only some have the field. So has a
+    single record whose value is refused; of several it is unclear whose value it is. An answer of another length
+    accounts for none of them.
+
+    Args:
+        part: The answer, or its part of one; None if there is none.
+        count: Number of the records.
+        secrets: Masks Salesforce's messages.
+        refused: Outcome of the answer for all records if it is not one of Salesforce's own errors.
     """
-    document = document_of(answer)
-    if not isinstance(document, list) or len(document) != count:
-        return [unreadable(answer.status)] * count
-    return [_row(each, answer.status, secrets) for each in document]
+    if part is not None and part.status == 200 and isinstance(part.body, list) and len(part.body) == count:  # noqa: PLR2004 - RFC 9110
+        return [_row(each, part.status, secrets) for each in part.body]
+    problem = read_salesforce_problem(part.body, part.status, secrets) if part and not part.is_good else None
+    if problem is None:
+        return [refused or unreadable(part.status if part else 200)] * count
+    if problem.kind is ErrorKind.FIELD:
+        return [replace(problem, is_whole_call=True)] * count
+    return [problem if problem.kind is ErrorKind.VALUE and count == 1 else outcome(problem, Blame.BATCH)] * count
 
 
 def read_parts(answer: Answer) -> dict[str, Part]:
@@ -83,18 +98,24 @@ def read_write(part: Part | None, status: int, secrets: Secrets, known_id: str |
     return read_salesforce_problem(part.body, part.status, secrets) or _silent(part.status)
 
 
+def read_selection(parts: Sequence[Part | None]) -> list[Existing] | None:
+    """Return the records in the answers to the queries of a selection; None if one has no usable answer."""
+    found = [_records(part) for part in parts]
+    if any(records is None for records in found):
+        return None
+    return [_existing(each) for records in found if records is not None for each in records]
+
+
 def read_existing(parts: Sequence[Part | None], field: str) -> dict[str, Existing] | None:
-    """Return the records in the answers to `SalesforceRequests.existing`, by their value in the field, ignoring case.
+    """Return the records of a selection by their value in the field, ignoring case; the first of equal ones.
 
     None if one of the queries has no usable answer.
     """
-    found: dict[str, Existing] = {}
-    for part in parts:
-        records = _records(part)
-        if records is None:
-            return None
-        found |= {str(each[field]).casefold(): existing(each) for each in records if each.get(field) is not None}
-    return found
+    records = read_selection(parts)
+    if records is None:
+        return None
+    by_value = ((each.values.get(field.lower()), each) for each in reversed(records))
+    return {str(value).casefold(): each for value, each in by_value if value is not None}
 
 
 def read_activities(part: Part | None, mark: str) -> str | None:
@@ -111,9 +132,8 @@ def is_answered(part: Part | None) -> bool:
     return _records(part) is not None
 
 
-def existing(record: dict[str, Any]) -> Existing:
-    """Return a record from a query result with an id."""
-    return Existing(str(record["Id"]), str(record[DESCRIPTION] or "") if DESCRIPTION in record else None)
+def _existing(record: dict[str, Any]) -> Existing:
+    return Existing(str(record["Id"]), {name.lower(): value for name, value in record.items() if name != "attributes"})
 
 
 def _records(part: Part | None) -> list[dict[str, Any]] | None:

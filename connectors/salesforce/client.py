@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from yarl import URL
 
@@ -11,10 +11,10 @@ from connectors.base import Quota, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
+from connectors.salesforce.answers import Part, Verdict, read_collection, read_parts
 from connectors.salesforce.auth import Access, OrgToken
 from connectors.salesforce.errors import (
     LONG_PAUSE,
-    SalesforceProblem,
     call_outcome,
     document_of,
     is_refusal,
@@ -104,25 +104,27 @@ class SalesforceClient:
         return call_outcome(answer, self.now(), self.secrets) or answer
 
     async def write(
-        self, request: SalesforceRequest, *, is_single: bool = False
-    ) -> Answer | Retry | Rejected | SalesforceProblem:
-        """Send a request that writes records, as `call` does.
+        self, calls: Sequence[tuple[SalesforceRequest, int]], requests: SalesforceRequests
+    ) -> list[Verdict]:
+        """Send collections, several of them as parts of one call, and return the verdict of each record in order.
 
-        If the whole call is refused for one field, that problem is returned: often only some of the records have the
-        field. A refused value is returned too if `is_single`, because only then it is clear whose value it is.
+        Args:
+            calls: Collections with the number of their records.
+            requests: Builder of the call.
         """
-        answer = await self.ask(request)
+        several = len(calls) > 1
+        answer = await self.ask(requests.together([each for each, _ in calls]) if several else calls[0][0])
+        total = sum(count for _, count in calls)
         if isinstance(answer, Failure):
-            return answer.outcome
-        outcome = call_outcome(answer, self.now(), self.secrets)
-        if outcome is None:
-            return answer
-        problem = read_salesforce_problem(document_of(answer), answer.status, self.secrets)
-        if problem is None or problem.kind not in (ErrorKind.FIELD, ErrorKind.VALUE):
-            return outcome
-        if problem.kind is ErrorKind.FIELD:
-            return replace(problem, is_whole_call=True)
-        return problem if is_single else outcome
+            return [answer.outcome] * total
+        refused = call_outcome(answer, self.now(), self.secrets)
+        if not several:
+            return read_collection(Part(answer.status, document_of(answer)), total, self.secrets, refused)
+        if refused is not None:
+            return [refused] * total
+        parts = read_parts(answer)
+        found = (read_collection(parts.get(str(at)), count, self.secrets) for at, (_, count) in enumerate(calls))
+        return [verdict for verdicts in found for verdict in verdicts]
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request, and return the answer of any status, or the failure."""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
+from connectors.appointment_plan import check_appointment, is_template
 from connectors.base import (
     Connector,
     Context,
@@ -22,19 +23,22 @@ from connectors.base import (
     Vault,
 )
 from connectors.event_text import Sources
-from connectors.http_client.answer import Answer
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.session import HttpSession
-from connectors.salesforce.activities import Appointments, planned_activity
-from connectors.salesforce.answers import read_existing, read_parts
+from connectors.owners import Owners, check_owner
+from connectors.salesforce.activities import Appointments
 from connectors.salesforce.auth import Access, login_url
 from connectors.salesforce.client import SalesforceClient, SalesforceQuotas, Shapes
+from connectors.salesforce.finder import RecordFinder
 from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
 from connectors.salesforce.records import Row, Rows, body, external_key, is_appointment
-from connectors.salesforce.requests import KEYS_PER_QUERY, MOST_ROWS, SalesforceRequests, rule_headers
+from connectors.salesforce.related_records import RelatedRecords
+from connectors.salesforce.requests import MOST_ROWS, SalesforceRequests, rule_headers, salesforce_activity
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
+from connectors.salesforce.users import Users
 
+_NO_USER = "{name} is no active user, or one that may not be queried, so the owner is left out; correct the setting"
 _SPREAD = 8  # number of parts for records that met a lock; each further lock divides the parts again
 
 
@@ -53,7 +57,7 @@ class SalesforceConnector(Connector):
     may not query the object, a record is written as an existing one.
 
     A value that Salesforce refuses is left out with a warning, and so is a field that does not exist or that the user
-    may not write.
+    may not write. A converted lead is followed to its contact. `docs/salesforce.md` has the details and the calls.
 
     A whole destination, and a route to it:
         ```yaml
@@ -77,6 +81,7 @@ class SalesforceConnector(Connector):
     destination_settings = SalesforceSettings
     route_settings = SalesforceRoute
     max_batch = MOST_ROWS
+    conditional_writes = True
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._origin = login_url(settings)
@@ -90,9 +95,13 @@ class SalesforceConnector(Connector):
         self._sources = Sources(context)
         self._offload = context.offload
         self._rows = Rows(self._sources)
-        self._leads = Leads(self._client, self._requests, self._shapes)
-        self._appointments = Appointments(self._client, self._requests)
-        self._prober = Prober(self._client, self._requests, self._shapes)
+        self._finder = RecordFinder(self._client, self._requests, self._shapes)
+        self._leads = Leads(self._client, self._requests, self._shapes, self._finder)
+        self._appointments = Appointments(self._client, self._requests, self._finder)
+        self._related = RelatedRecords(self._client, self._requests)
+        self._owners = Owners()
+        self._users = Users(self._client, self._requests)
+        self._prober = Prober(self._client, self._requests, self._shapes, self._users)
         self._now = context.now
         self._since = 0.0
 
@@ -117,6 +126,15 @@ class SalesforceConnector(Connector):
         if settings.external_id.lower() == "id":
             raise SettingError(("external_id",), "must be an External ID field; Salesforce assigns Id itself")
         self._sources.check("remark", settings.remark)
+        check_appointment(settings.appointment, self._sources)
+        check_owner(settings.owner, self._sources, ("owner",))
+        if settings.follow_up is not None:
+            check_owner(settings.follow_up.owner, self._sources, ("follow_up", "owner"))
+            if is_template(settings.follow_up.subject):
+                try:
+                    self._sources.check("subject", settings.follow_up.subject)
+                except SettingError as error:
+                    raise SettingError(("follow_up", *error.path), error.message) from error
 
     def quotas(self) -> Sequence[Quota]:
         """Return the org's daily allowances as last reported."""
@@ -144,17 +162,39 @@ class SalesforceConnector(Connector):
         if isinstance(shape, Retry):
             return [shape] * len(records)
         made = [await self._offload(partial(self._rows.row, record, shape, self._since)) for record in records]
-        rows = [row for row in made if isinstance(row, Row)]
+        rows = await self._owned(route, [row for row in made if isinstance(row, Row)])
+        if isinstance(rows, Retry):
+            return [rows if isinstance(row, Row) else row for row in made]
         leads = [row for row in rows if not row.is_appointment]
         is_whole_batch = len(leads) == len(records)
-        written = iter(await self._leads.deliver(leads, shape, is_whole_batch=is_whole_batch) if leads else ())
-        outcomes: list[Outcome] = []
-        for row in made:
-            if isinstance(row, Rejected):
-                outcomes.append(row)
-            else:
-                outcomes.append(await self._appointments.deliver(row, shape) if row.is_appointment else next(written))
-        return outcomes
+        written = await self._leads.deliver(leads, shape, is_whole_batch=is_whole_batch) if leads else []
+        written += [await self._appointments.deliver(row, shape) for row in rows if row.is_appointment]
+        related = await self._related.deliver(written)
+        outcomes = {row.record.id: outcome for (row, _), outcome in zip(written, related, strict=True)}
+        return [outcomes[row.record.id] if isinstance(row, Row) else row for row in made]
+
+    async def _owned(self, route: SalesforceRoute, rows: Sequence[Row]) -> list[Row] | Retry:
+        """Return the rows with their owners, or the failure to look them up at the moment."""
+        task = route.follow_up.owner if route.follow_up else None
+        if route.owner is None and task is None:
+            return list(rows)
+        chosen = [
+            tuple(
+                self._owners.choose(setting, text, row.record.id)
+                for setting, text in zip((route.owner, task), row.owner_texts, strict=True)
+            )
+            for row in rows
+        ]
+        ids = await self._users.ids(name for names in chosen for name in names if name)
+        if isinstance(ids, Retry):
+            return ids
+        return [
+            row.owned(
+                (ids[names[0]] if names[0] else None, ids[names[1]] if names[1] else None),
+                tuple(_NO_USER.format(name=name) for name in dict.fromkeys(names) if name and not ids[name]),
+            )
+            for row, names in zip(rows, chosen, strict=True)
+        ]
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request that writes the records as new ones.
@@ -168,7 +208,7 @@ class SalesforceConnector(Connector):
         first, headers = rows[0], rule_headers(rows[0].route, is_new=True)
         if first.is_appointment:
             request = self._requests.appointment(
-                first, None, body(first, None, None)[0], planned_activity(first), headers
+                first, None, body(first, None, None)[0], salesforce_activity(first), headers
             )
         else:
             made = [(row.key, body(row, None, None)[0]) for row in rows if not row.is_appointment]
@@ -187,11 +227,7 @@ class SalesforceConnector(Connector):
         routes = {route.object: route for each in records if isinstance(route := each.route, SalesforceRoute)}
         for name, route in routes.items():
             ids = [each.remote_id for each in records if _object_of(each) == name]
-            answer = await self._client.call(self._requests.existing(route, "Id", ids, description=False))
-            parts = read_parts(answer) if isinstance(answer, Answer) else {}
-            asked = [parts.get(str(number)) for number in range(-(-len(ids) // KEYS_PER_QUERY))]
-            found = read_existing(asked, "Id")
-            held[name] = None if found is None else frozenset(found)
+            held[name] = await self._finder.held(route.object, ids)
         ids_held = [(each.remote_id, held.get(_object_of(each))) for each in records]
         return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in ids_held]
 

@@ -6,12 +6,15 @@ from typing import Any
 
 from connectors.base import Finding, MappedField, MappedRoute, Reason, Rejected, Retry, Severity
 from connectors.http_client.answer import Answer, Failure
+from connectors.owners import OwnerSetting, owners_named
+from connectors.salesforce.answers import read_parts, read_selection
 from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.errors import call_outcome
 from connectors.salesforce.records import takes_remark
-from connectors.salesforce.requests import SalesforceRequests
+from connectors.salesforce.requests import SalesforceRequests, Selection
 from connectors.salesforce.schema import FieldShape, ObjectSchema
 from connectors.salesforce.settings import SalesforceRoute
+from connectors.salesforce.users import Users
 
 _CREDENTIALS = "correct login_url and the credentials, and let the app and its user use the API"
 _ADVICE: Mapping[Reason, str] = {
@@ -36,10 +39,11 @@ _FALLBACK_FIELDS: Mapping[str, frozenset[str]] = {
 class Prober:
     """Online check of an org. Used once, in a process that delivers nothing."""
 
-    def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes) -> None:
+    def __init__(self, client: SalesforceClient, requests: SalesforceRequests, shapes: Shapes, users: Users) -> None:
         self._client = client
         self._requests = requests
         self._shapes = shapes
+        self._users = users
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Return the problems of credentials, rights, objects and fields."""
@@ -55,6 +59,8 @@ class Prober:
             else:
                 findings.append(_undescribed(number, route, shape))
         findings += await self._about_activities(routes)
+        findings += await self._about_owners(routes)
+        findings += await self._about_campaigns(routes)
         if not findings:
             return (Finding(Severity.NOTE, "reachable, credentials accepted, fields match"),)
         return findings
@@ -82,6 +88,47 @@ class Prober:
                 what = f"the user may not create a {name}, which an appointment becomes; grant the right to edit them"
                 findings.append(Finding(Severity.WARNING, what))
         return findings
+
+    async def _about_owners(self, routes: Sequence[MappedRoute]) -> list[Finding]:
+        """Return findings for owners that are no active users."""
+        named = [
+            (number, (*setting, *path), owner)
+            for number, each in enumerate(routes)
+            for setting, choice in _owner_settings(each.settings)
+            for path, owner in owners_named(choice)
+        ]
+        ids = await self._users.ids(owner for _, _, owner in named)
+        if isinstance(ids, Retry):
+            what = f"owners were not checked: {ids.detail}; ask again later"
+            return [Finding(Severity.WARNING, what, number, setting=path) for number, path, _ in named[:1]]
+        what = "{} is no active user, or one that the user may not see; correct it"
+        return [
+            Finding(Severity.ERROR, what.format(owner), number, setting=path)
+            for number, path, owner in named
+            if ids[owner] is None
+        ]
+
+    async def _about_campaigns(self, routes: Sequence[MappedRoute]) -> list[Finding]:
+        """Return findings for campaigns that do not exist."""
+        findings = []
+        for number, each in enumerate(routes):
+            route: Any = each.settings  # the bridge passes the connector's own model
+            if route.campaign is not None:
+                answer = await self._client.call(
+                    self._requests.select([Selection("Campaign", "Id", [route.campaign.id])])
+                )
+                parts = read_parts(answer) if isinstance(answer, Answer) else {}
+                found = read_selection([parts.get("q0x0")])
+                if not found:
+                    what = f"there is no campaign {route.campaign.id} that the user may see; correct it, or share it"
+                    findings.append(Finding(Severity.ERROR, what, number, setting=("campaign",)))
+        return findings
+
+
+def _owner_settings(route: Any) -> Iterator[tuple[tuple[str, ...], OwnerSetting | None]]:
+    yield ("owner",), route.owner
+    if route.follow_up is not None:
+        yield ("follow_up", "owner"), route.follow_up.owner
 
 
 def about_route(

@@ -1,14 +1,18 @@
 """Records to rows: keys, fields for new records, remarks, and the limits of Salesforce's texts. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 
+from connectors.appointment_plan import AppointmentPlan, fixed_text, plan_appointment
 from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
+from connectors.owners import owner_text
+from connectors.record import writable_fields
+from connectors.salesforce.descriptions import append_texts, as_text, cut, drop_surrogates, units
 from connectors.salesforce.schema import ObjectSchema
 from connectors.salesforce.settings import SalesforceRoute
 
@@ -17,8 +21,10 @@ DESCRIPTION = "Description"
 LONGEST_DESCRIPTION = 32_000
 """Maximum characters of `Description` in leads, contacts, events and tasks, unless describe reports another number."""
 
+_DESCRIPTION_KEY = DESCRIPTION.lower()
 _WITH_RULES = frozenset({"lead", "case"})  # the objects that assignment rules are for
-_LEFT = "left out because {name} has no such field that the user may write"
+LEFT_OUT = "left out because {name} has no such field that the user may write"
+"""Why an unknown field is left out of a record."""
 _MISREAD = "the remark is left out because the description cannot be read; let the user query {name}"
 _REFUSED = "refused by Salesforce and left out"
 PEOPLE = frozenset({"lead", "contact"})
@@ -30,10 +36,23 @@ class Existing:
     """A record that Salesforce already has."""
 
     id: str
-    description: str | None = None
-    """Its `Description`; None if unknown."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Its values by the names of fields in lower case, as far as they were read."""
+
+    @property
+    def description(self) -> str | None:
+        """Return its `Description`; None if unknown."""
+        return as_text(self.values[_DESCRIPTION_KEY]) if _DESCRIPTION_KEY in self.values else None
+
+    @property
+    def contact(self) -> str | None:
+        """Return the id of the contact that took its place, if it is a converted lead."""
+        found = self.values.get("convertedcontactid") if self.values.get("isconverted") else None
+        return str(found) if found else None
 
 
+UNREAD = "?"
+"""Substitute for a value that could not be read."""
 UNSEEN = Existing("")
 """Substitute for a record that may exist but cannot be queried: none of its content may be lost."""
 
@@ -53,7 +72,26 @@ class Row:
     remark: str = ""
     certain: bool = True
     """True if the record is certainly new: its key is its event's own, and it cannot have been written before."""
+    is_first: bool = True
+    """True if this is certainly the first attempt of the delivery, so that nothing of it can exist."""
     warnings: tuple[str, ...] = ()
+    opportunity: str | None = None
+    """Record ID of the opportunity of a converted lead, which its activities are about too."""
+    appointment: AppointmentPlan | None = None
+    """The appointment, if the event is one."""
+    subject: str = ""
+    """Subject of its follow-up task."""
+    owner_texts: tuple[str, str] = ("", "")
+    """Texts that choose the owner of the record, and of the follow-up task."""
+    owner: str | None = None
+    """Record ID of the owner."""
+    task_owner: str | None = None
+    """Record ID of the owner of the follow-up task."""
+
+    @property
+    def _all(self) -> dict[str, Any]:
+        """Return all fields that may be sent."""
+        return {**self.fields, **{name: value for name, value in self.when_new.items() if value is not None}}
 
     @property
     def is_assigned(self) -> bool:
@@ -63,8 +101,14 @@ class Row:
     @property
     def asks(self) -> bool:
         """Return True if the request depends on whether Salesforce already has the record, which must be queried."""
-        depends = bool(self.when_new or self.remark) or (self.is_assigned and self.route.assignment == "created")
-        return depends and not self.certain
+        depends = bool(self.when_new or self.remark or self.record.create_only or self.record.if_empty)
+        return (depends or (self.is_assigned and self.route.assignment == "created")) and not self.certain
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Return the fields whose values decide what is written into an existing record."""
+        remark = (DESCRIPTION,) if self.route.remark is not None and not self.is_appointment else ()
+        return (*remark, *(name for name in self.fields if name in self.record.if_empty))
 
     @property
     def is_appointment(self) -> bool:
@@ -77,6 +121,14 @@ class Row:
         written = {name.lower() for name in (*self.fields, self.route.external_id)}
         return tuple(name for name in self.record.fields if name.lower() not in written)
 
+    def owned(self, owners: tuple[str | None, str | None], warnings: tuple[str, ...]) -> "Row":
+        """Return the row with its owners. A mapped owner has precedence; an existing record keeps its own."""
+        owner, task_owner = owners
+        is_mapped = any(name.lower() == "ownerid" for name in self.fields)
+        when_new = {**self.when_new, "OwnerId": owner} if owner and not is_mapped else self.when_new
+        warnings = (*self.warnings, *warnings)
+        return replace(self, when_new=when_new, owner=owner, task_owner=task_owner or owner, warnings=warnings)
+
     def warned(self, warning: str) -> "Row":
         """Return the row with one more warning for the operator."""
         return replace(self, warnings=(*self.warnings, warning))
@@ -88,13 +140,14 @@ class Row:
             names: The fields, as spelled in the row.
             why: Rest of the sentence "X, Y ...".
         """
-        dropped = {name: value for name, value in self.fields.items() if name in names}
+        dropped = {name: value for name, value in self._all.items() if name in names}
         lines = (f"{name}: {value}" for name, value in dropped.items())
         has_place = self.route.remark is not None
         kept = "the value is in the remark" if has_place else "the event keeps the value"
         return replace(
             self,
             fields={name: value for name, value in self.fields.items() if name not in dropped},
+            when_new={name: value for name, value in self.when_new.items() if name not in dropped},
             remark="\n".join((self.remark, *lines)).strip() if has_place else self.remark,
             warnings=(*self.warnings, f"{', '.join(dropped)} {why}; {kept}"),
         )
@@ -106,19 +159,19 @@ class Row:
         """
         wanted = {name.lower() for name in names}
         kept = {DESCRIPTION.lower(), "lastname", "company"}
-        found = (name for name in self.fields if not wanted.isdisjoint((name.lower(), _label(name, shape))))
+        found = (name for name in self._all if not wanted.isdisjoint((name.lower(), _label(name, shape))))
         return tuple(name for name in found if name.lower() not in kept and not _is_required(name, shape))
 
     def references(self, shape: ObjectSchema | None) -> tuple[str, ...]:
         """Return its fields that hold ids of other records."""
-        known = {name: shape.field(name) if shape else None for name in self.fields}
+        known = {name: shape.field(name) if shape else None for name in self._all}
         return tuple(
             name for name, field in known.items() if (field.type == "reference" if field else name.endswith("Id"))
         )
 
     def has(self, names: tuple[str, ...]) -> bool:
         """Return True if it has one of these fields."""
-        return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self.fields)
+        return not {name.lower() for name in names}.isdisjoint(name.lower() for name in self._all)
 
     def unknown(self, shape: ObjectSchema | None) -> tuple[str, ...]:
         """Return its fields that its object does not have, or that the user may not write.
@@ -166,9 +219,9 @@ class Rows:
         """
         route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge passes the connector's own model
         try:
-            remark = self._sources.text(route.remark, record.event)
+            texts = self._texts(route, record)
         except ExpressionError as error:
-            return Rejected(Reason.MAPPING, f"remark: {error.message}")
+            return Rejected(Reason.MAPPING, error.message)
         key = external_key(record)
         held = shape.field(route.external_id) if shape else None
         if held is not None and held.length is not None and units(key) > held.length:
@@ -181,18 +234,37 @@ class Rows:
         except TypeError:
             return Rejected(Reason.MAPPING, "JSON cannot hold the value of a field, or it is a number of over 64 bits")
         own = str(record.event.get("event", {}).get("id") or record.id) in key or key == record.id
+        is_first = not record.is_repeat and _received(record) >= since
         row = Row(
             record,
             route,
             key,
             fields,
-            remark=drop_surrogates(remark),
-            certain=own and not record.is_repeat and _received(record) >= since,
+            certain=own and is_first,
+            is_first=is_first,
             warnings=warnings,
+            **texts,
         )
         unknown = row.unknown(shape)
-        row = row.without(unknown, _LEFT.format(name=route.object)) if unknown else row
+        row = row.without(unknown, LEFT_OUT.format(name=route.object)) if unknown else row
         return replace(row, when_new=fallbacks(route, row.fields, record.event))
+
+    def _texts(self, route: SalesforceRoute, record: Record) -> dict[str, Any]:
+        """Return the texts of a row that are made from its event. Raises `ExpressionError`."""
+        event, task = record.event, route.follow_up
+        plan = plan_appointment(route.appointment, self._sources, event) if is_appointment(record) else None
+        owners = (route.owner, task.owner if task else None)
+        try:
+            remark = self._sources.text(route.remark, event)
+        except ExpressionError as error:
+            raise ExpressionError(f"remark: {error.message}") from error
+        first, second = (owner_text(each, self._sources, event) for each in owners)
+        return {
+            "remark": drop_surrogates(remark),
+            "appointment": plan,
+            "subject": drop_surrogates(fixed_text(task.subject, self._sources, event)) if task else "",
+            "owner_texts": (first, second),
+        }
 
 
 def external_key(record: Record) -> str:
@@ -213,7 +285,7 @@ def body(row: Row, existing: Existing | None, shape: ObjectSchema | None) -> tup
         existing: The existing record; None for a record that is new, or may be.
         shape: Schema of the object; None if the user may not read it.
     """
-    fields = dict(row.fields) if existing else {**row.fields, **row.when_new}
+    fields = _kept(row, existing) if existing else {**row.fields, **row.when_new}
     fields = {name: value for name, value in fields.items() if value is not None}
     warnings = list(row.warnings)
     if row.remark and not row.is_appointment:
@@ -238,15 +310,15 @@ def body(row: Row, existing: Existing | None, shape: ObjectSchema | None) -> tup
     return fields, tuple(warnings)
 
 
+def _kept(row: Row, existing: Existing) -> dict[str, Any]:
+    """Return the fields that may be written into an existing record. A value that was not read is kept."""
+    held = {name: existing.values.get(name.lower(), UNREAD) for name in row.fields}
+    return writable_fields(row.fields, held, create_only=row.record.create_only, if_empty=row.record.if_empty)
+
+
 def takes_remark(name: str, shape: ObjectSchema | None) -> bool:
     """Return True if an object has a `Description` for a remark."""
     return shape.takes(DESCRIPTION) if shape else name.lower() in PEOPLE
-
-
-def created_at(record: Record) -> str:
-    """Return when the event was created, in ISO form: as the sender says, else when it was received."""
-    said = record.event.get("CreateTime")
-    return as_text(said).strip() or as_text(record.event.get("event", {}).get("received_at"))
 
 
 def _longest(name: str, shape: ObjectSchema | None) -> int | None:
@@ -322,67 +394,3 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
         found["Company"] = route.company
     # An empty value under another spelling would be the same field twice.
     return {**{name: None for name in fields if name.lower() in {each.lower() for each in found}}, **found}
-
-
-def as_text(value: object) -> str:
-    """Return a value as text, empty for None."""
-    return "" if value is None else str(value)
-
-
-def drop_surrogates(text: str) -> str:
-    """Return the text without halves of emoji, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def cut(text: str, longest: int) -> str:
-    """Return a text cut to a number of characters as Salesforce counts them: an emoji is two (UTF-16)."""
-    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore")
-
-
-def units(text: str) -> int:
-    """Return the number of characters as Salesforce counts them."""
-    return len(text.encode("utf-16-le")) // 2
-
-
-def append_texts(description: str, parts: Sequence[str], longest: int | None) -> tuple[str, tuple[str, ...]]:
-    """Append texts to a description, and return it with warnings for the operator.
-
-    A text is appended only if it is not already a block of its own, between empty lines, so that a repeated write does
-    not repeat it. A text that is merely part of an older text is appended. If there is not enough room, the oldest text
-    makes way for the newest.
-
-    Args:
-        description: The description, empty for a new record.
-        parts: The texts, the oldest first; the last one must be kept.
-        longest: Maximum number of characters, as Salesforce counts them; None if unknown.
-    """
-    parts, warnings = [each.strip() for each in parts], list[str]()
-    if longest is not None:
-        room = longest
-        for number in reversed(range(len(parts))):
-            if units(parts[number]) > room:
-                parts[number] = cut(parts[number], room).strip()
-                warnings.append(f"Description takes {longest} characters, so the added text was cut")
-            room = max(0, room - units(parts[number]) - 2)
-    for part in parts:
-        if part and not _has_block(description, part):
-            description = f"{description}\n\n{part}" if description else part
-    if longest is not None and units(description) > longest:
-        description = _end(description, longest)
-        warnings.append("Description is full, so its oldest text was cut")
-    return description, tuple(warnings)
-
-
-def _end(text: str, longest: int) -> str:
-    """Return the end of a text, without half an emoji."""
-    end = text.encode("utf-16-le")[-2 * longest :]
-    return end.decode("utf-16-le", "ignore")
-
-
-def _has_block(description: str, part: str) -> bool:
-    """Return True if a text is a block of another; Salesforce returns line ends as CRLF."""
-    return f"\n\n{_plain(part)}\n\n" in f"\n\n{_plain(description)}\n\n"
-
-
-def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()

@@ -1,12 +1,13 @@
 """Settings of the `salesforce` connector. The configuration's documentation and JSON Schema are generated from them."""
 
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from connectors.appointment_plan import AppointmentDetails
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
+from connectors.owners import FollowUp, OwnerSetting
 
 _OLDEST_VERSION = 46.0  # the first whose upsert returns the id of an updated record, which an appointment needs
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
@@ -16,14 +17,6 @@ def _recent(version: str) -> str:
     if float(version) < _OLDEST_VERSION:
         raise ValueError("must be 46.0 or later")
     return version
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must be the name of a time zone, such as Europe/Madrid or America/New_York") from None
-    return name
 
 
 class SalesforceSettings(NetworkSettings):
@@ -78,18 +71,20 @@ class SalesforceSettings(NetworkSettings):
         return self
 
 
-class SalesforceAppointment(BaseModel):
-    """Conversion of an appointment into an event or task."""
+class SalesforceCampaign(BaseModel):
+    """Campaign whose member the lead or contact becomes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    zone: Annotated[str, AfterValidator(_zone)] | None = Field(
-        default=None,
-        description="Time zone of a start time whose text names none. Default: such an appointment becomes a task, "
-        "because a wrong time is worse than none.",
-        examples=["Europe/Madrid"],
+    id: str = Field(description="Record ID of the campaign.", pattern=r"^701[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$")
+    status: str | None = Field(
+        default=None, description="Status of the member, one of the campaign's own.", examples=["Responded"]
     )
-    minutes: int = Field(default=30, description="Length of an event.", ge=1, le=1440)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, document: object) -> object:
+        return {"id": document} if isinstance(document, str) else document
 
 
 class SalesforceRoute(RouteSettings):
@@ -131,6 +126,36 @@ class SalesforceRoute(RouteSettings):
     company: str = Field(
         default="[not provided]", description="`Company` of a new lead that has none.", min_length=1, max_length=255
     )
-    appointment: SalesforceAppointment = Field(
-        default=SalesforceAppointment(), description="Conversion of an appointment into an event or task."
+    appointment: AppointmentDetails = Field(
+        default=AppointmentDetails(), description="Conversion of an appointment into an event or task."
     )
+    prefer_contact: bool = Field(
+        default=False,
+        description="Write into the contact that has the lead's e-mail, or its phone if it has no e-mail; else into a "
+        "lead. Fields that contacts lack go into the remark.",
+    )
+    owner: OwnerSetting | None = Field(
+        default=None,
+        description="Owner of a record that is created, and of its event or tasks: the e-mail or user name of an "
+        "active user, the id of a user or queue, or a choice of several (`from` with `lookup`, or `round_robin`). "
+        "Assignment rules then do not run. Events are never a queue's.",
+        examples=["anna@acme.com"],
+    )
+    follow_up: FollowUp | None = Field(
+        default=None,
+        description="A task for the owner, once for each lead (not for appointments).",
+        examples=[{"subject": "Call {{ FirstName }}", "due": "1d"}],
+    )
+    campaign: SalesforceCampaign | None = Field(
+        default=None,
+        description="Campaign whose member the lead or contact becomes: its id, or `id` with `status`.",
+        examples=["7015g000000abcdAAA"],
+    )
+
+    @model_validator(mode="after")
+    def _for_people(self) -> Self:
+        if self.prefer_contact and self.object != "Lead":
+            raise ValueError("prefer_contact needs object: Lead")
+        if self.campaign is not None and self.object not in ("Lead", "Contact"):
+            raise ValueError("campaign needs object: Lead, or Contact")
+        return self

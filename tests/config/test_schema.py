@@ -16,11 +16,11 @@ from bridge.config.diagnostics import Findings
 from bridge.config.editor_schema import TRANSFORM_EXAMPLES, field_definitions, json_schema
 from bridge.config.plugins import plugins_in
 from bridge.config.reference import installed_schema, reference
-from bridge.config.units import parse_address, parse_duration
+from bridge.config.units import parse_address
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import plain
 from bridge.mapping.transforms import BUILTIN
-from connectors.base import parse_size
+from connectors.base import parse_duration, parse_size
 from connectors.http import HttpConnector
 from tests.config.conftest import CrmConnector
 

@@ -20,7 +20,11 @@ OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
     "http": {"address", "headers"},  # the parts of a request that a configuration builds
     "hubspot": {"contacts", "held_values", "lead_objects", "remarks"},  # two kinds of objects, the texts of activities
-    "salesforce": {"leads", "records", "duplicates", "schema", "status_codes"},  # collections, rules, fields, codes
+    "salesforce": {
+        *("leads", "records", "descriptions", "related_records"),  # the records that are written
+        *("finder", "users", "duplicates"),  # the records that are found
+        *("schema", "status_codes"),  # fields of an org, and its errors
+    },
     "gohighlevel": {"contacts"},  # lookups, writes and repairs of contacts
     "zoho": {"leads"},  # reads, upserts and repairs of records
 }

@@ -1,4 +1,6 @@
-"""The objects of the org: Lead, Contact, Event and Task, as a new org has them, and one external id. Pure.
+"""The objects of the org, as a new org has them, and one external id. Pure.
+
+People (Lead, Contact), activities (Event, Task), and what they refer to (User, Campaign, CampaignMember, Opportunity).
 
 Names, lengths and required fields are those of the Object Reference for the Salesforce Platform.
 """
@@ -9,7 +11,7 @@ from typing import Any
 
 from connectors.testing.salesforce.fields import Field
 
-USER = "0055g00000ABCDEAAU"
+USER = "0055g00000ABCDEAA5"
 """The integration user, who owns and creates all written records."""
 
 _SOURCES = ("Web", "Phone Inquiry", "Partner Referral", "Purchased List", "Other")
@@ -19,6 +21,7 @@ _RATINGS = ("Hot", "Warm", "Cold")
 _INTERESTS = ("High", "Medium", "Low")
 _TASK_STATUSES = ("Not Started", "In Progress", "Completed", "Waiting on someone else", "Deferred")
 _PRIORITIES = ("High", "Normal", "Low")
+_TYPES = ("Call", "Email", "Meeting", "Other")
 _SHOW_AS = ("Busy", "OutOfOffice", "Free")
 
 
@@ -72,9 +75,15 @@ def standard_objects(
         ("Event", "00U", [*_system(), *_activity(), *_event(), *activities]),
         ("Task", "00T", [*_system(), *_activity(), *_task(), *activities]),
     )
+    others = (
+        ("User", "005", [*_system(), *_user()]),
+        ("Campaign", "701", [*_system(), Field(name="Name", length=80, required=True)]),
+        ("CampaignMember", "00v", [*_system(), *_member()]),
+        ("Opportunity", "006", [*_system(), Field(name="Name", length=120, required=True)]),
+    )
     return {
         name: SObject(name, prefix, {each.name: each for each in (*fields, *extra_fields.get(name, ()))})
-        for name, prefix, fields in made
+        for name, prefix, fields in (*made, *others)
     }
 
 
@@ -129,6 +138,9 @@ def _lead() -> list[Field]:
         Field(name="AnnualRevenue", label="Annual Revenue", kind="currency"),
         _read_only("IsConverted", "boolean", default=False),
         _read_only("ConvertedDate", "date"),
+        _read_only("ConvertedContactId", "reference", refers_to=("Contact",)),
+        _read_only("ConvertedAccountId", "reference", refers_to=("Account",)),
+        _read_only("ConvertedOpportunityId", "reference", refers_to=("Opportunity",)),
     ]
 
 
@@ -144,6 +156,9 @@ def _contact() -> list[Field]:
 def _activity() -> list[Field]:
     return [
         Field(name="WhoId", label="Name ID", kind="reference", refers_to=("Contact", "Lead")),
+        Field(name="WhatId", label="Related To ID", kind="reference", refers_to=("Opportunity", "Campaign")),
+        Field(name="IsReminderSet", label="Reminder Set", kind="boolean", default=False),
+        Field(name="ReminderDateTime", label="Reminder Date/Time", kind="datetime"),
         Field(name="Subject", length=255),
         Field(name="Description", kind="textarea", length=32000),
         Field(name="ActivityDate", label="Due Date Only", kind="date"),
@@ -153,12 +168,30 @@ def _activity() -> list[Field]:
 def _event() -> list[Field]:
     return [
         Field(name="Location", length=255),
+        _picklist("Type", _TYPES),
         Field(name="IsAllDayEvent", label="All-Day Event", kind="boolean", default=False),
         Field(name="ActivityDateTime", label="Due Date Time", kind="datetime"),
         Field(name="StartDateTime", label="Start Date Time", kind="datetime"),
         Field(name="EndDateTime", label="End Date Time", kind="datetime"),
         Field(name="DurationInMinutes", label="Duration", kind="int"),
         _picklist("ShowAs", _SHOW_AS, "Show Time As", default="Busy", restricted=True),
+    ]
+
+
+def _user() -> list[Field]:
+    return [
+        Field(name="Username", length=80, required=True),
+        Field(name="Email", kind="email", length=128, required=True),
+        Field(name="IsActive", label="Active", kind="boolean", default=True),
+    ]
+
+
+def _member() -> list[Field]:
+    return [
+        Field(name="CampaignId", label="Campaign ID", kind="reference", refers_to=("Campaign",), required=True),
+        Field(name="LeadId", label="Lead ID", kind="reference", refers_to=("Lead",), updateable=False),
+        Field(name="ContactId", label="Contact ID", kind="reference", refers_to=("Contact",), updateable=False),
+        _picklist("Status", ("Sent", "Responded"), default="Sent", restricted=True),
     ]
 
 

@@ -102,11 +102,27 @@ class Org:
         """Put a record into the recycle bin."""
         self.rows.change(row, {"IsDeleted": True}, deleted=True)
 
-    def convert(self, row: Row) -> None:
-        """Convert a lead, as a user of the CRM does."""
+    def convert(self, row: Row, *, opportunity: bool = False) -> Row:
+        """Convert a lead, as a user of the CRM does, and return its contact, which gets its activities."""
         day = moment(self._now())[:10]
-        self.rows.change(row, {"IsConverted": True, "ConvertedDate": day, "Status": "Closed - Converted"})
+        names = set(self.objects["Contact"].fields) & set(row.fields)
+        copied = {name: row.fields[name] for name in names if self.objects["Contact"].fields[name].createable}
+        key = {each.name: None for each in self.objects["Contact"].fields.values() if each.external_id}
+        contact = self.add("Contact", **{**copied, **key})
+        deal = self.add("Opportunity", Name=row.fields["Company"]).id if opportunity else None
+        state = {"IsConverted": True, "ConvertedDate": day, "Status": "Closed - Converted"}
+        self.rows.change(row, {**state, "ConvertedContactId": contact.id, "ConvertedOpportunityId": deal})
+        for each in [*self.rows.of("Task"), *self.rows.of("Event")]:
+            if each.fields["WhoId"] == row.id:
+                self.rows.change(each, {"WhoId": contact.id})
         self.rows.settle()
+        return contact
+
+    def add(self, name: str, **fields: Any) -> Row:
+        """Add a record, as a user of the CRM does: a user, a campaign, a contact."""
+        row = self.create(self.objects[name], fields, Options(assign=False), "68.0")
+        self.rows.settle()
+        return row
 
     def _read(self, made: SObject, document: Mapping[str, Any]) -> dict[str, Any]:
         if any(name.lower() == "id" for name in document):
@@ -144,13 +160,23 @@ class Org:
             if problem:
                 raise ProblemError(400, problem)
         self._check_unique(made, written, row)
+        if made.name == "CampaignMember" and row is None:
+            self._check_member(values)
         return values
+
+    def _check_member(self, values: Mapping[str, Any]) -> None:
+        for each in self.rows.of("CampaignMember"):
+            if all(each.fields[name] == values[name] for name in ("CampaignId", "LeadId", "ContactId")):
+                raise refused_record("DUPLICATE_VALUE", "Already a campaign member.")
 
     def _check_references(self, made: SObject, written: Mapping[str, Any]) -> None:
         for name, value in written.items():
             if made.fields[name].kind != "reference" or value is None or full_id(value) == USER:
                 continue
             row = self.rows.get(value)
+            if row is not None and row.object == "User" and not row.fields["IsActive"]:
+                what = f"operation performed with inactive user [{row.id}] as owner of {made.name.lower()}"
+                raise refused_record("INACTIVE_OWNER_OR_USER", what, name)
             if row is None:
                 raise refused_record("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
             if row.id in self.hidden:
@@ -227,4 +253,6 @@ def _derived(made: SObject, values: Mapping[str, Any], written: Mapping[str, Any
         return event_times(values, written)
     if made.name == "Task":
         return {"IsClosed": values["Status"] == "Completed"}
+    if "LastName" not in values:
+        return {}
     return {"Name": " ".join(filter(None, (values.get("FirstName"), values["LastName"])))}

@@ -29,7 +29,7 @@ _MOST_HEAD = 16_384  # bytes of an address, and of address and headers (REST API
 
 
 class SalesforceSandbox:
-    """A Salesforce org in memory: Lead, Contact, Event and Task behind the REST API and its token endpoint.
+    """A Salesforce org in memory: people, activities and campaigns behind the REST API and its token endpoint.
 
     Example:
         ```python
@@ -145,6 +145,11 @@ class SalesforceSandbox:
     def tasks(self) -> list[Row]:
         """Return the tasks, likewise."""
         return list(self.org.rows.of("Task"))
+
+    @property
+    def members(self) -> list[Row]:
+        """Return the members of campaigns, likewise."""
+        return list(self.org.rows.of("CampaignMember"))
 
     def page_url(self, row: Row) -> str:
         """Return the address of a record's page, as in Lightning Experience. The sandbox has no pages."""

@@ -103,3 +103,31 @@ async def test_lost_answers_make_nothing_twice() -> None:
     assert Counter(by_key[each.fields["WhoId"]] for each in org.events) == Counter(each.id for each in events)
     assert Counter(by_key[each.fields["WhoId"]] for each in org.tasks) == Counter(each.id for each in tasks)
     assert {lead.assignments for lead in org.leads} == {1}
+
+
+async def test_a_thousand_leads_with_conditional_fields_cost_at_most_twelve_calls(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    """Half of the people are known: one read and one write for each batch, and the schema of leads."""
+    made = route(remark="Content")
+    people = [{**FIELDS, "Email": f"l{number}@example.com", KEY: f"l{number}@example.com"} for number in range(1000)]
+    await deliver(target, [record(each, made) for each in people[::2]])
+    for lead in org.leads:
+        org.org.rows.change(lead, {"Company": "Own company", "LeadSource": None})
+    org.ledger.clear()
+    later = [record({**each, "Company": "Default", "LeadSource": "Web", "Status": "New"}, made) for each in people]
+    if_empty, create_only = frozenset({"Company", "LeadSource"}), frozenset({"Status"})
+    outcomes = await deliver(target, [replace(each, if_empty=if_empty, create_only=create_only) for each in later])
+    assert Counter(type(each) for each in outcomes.values()) == {Delivered: 1000}
+    assert len(org.ledger) <= 11
+    found = Counter((each.fields["Company"], each.fields["LeadSource"], each.fields["Status"]) for each in org.leads)
+    known = ("Own company", "Web", "Open - Not Contacted")
+    assert found == {known: 500, ("Default", "Web", "New"): 500}
+
+
+async def test_conditional_fields_of_events_with_their_own_leads_cost_nothing(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    records = [replace(each, if_empty=frozenset({"Company"})) for each in leads(1000)]
+    await deliver(target, records)
+    assert (len(org.ledger), len(org.leads)) == (6, 1000)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from connectors.base import Expressions
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.contract import ConnectorContract
@@ -14,7 +16,7 @@ NAMES = ("LastName", "FirstName", "Email", "Company", "Description", KEY)
 
 
 class TestLeads(ConnectorContract[SalesforceSandbox]):
-    """One row of a collection upsert for each record."""
+    """One row of a collection upsert for each record, keyed by e-mail, and a follow-up task."""
 
     connector = SalesforceConnector
 
@@ -31,11 +33,15 @@ class TestLeads(ConnectorContract[SalesforceSandbox]):
         }
 
     def route(self) -> dict[str, Any]:
-        return {"external_id": KEY, "remark": "Content"}
+        return {"external_id": KEY, "remark": "Content", "follow_up": {"subject": "Call"}}
+
+    def conditional(self) -> str:
+        return "FirstName"
 
     def fields(self, number: int) -> dict[str, Any]:
         event = self.event(number)
-        return {name: event[name] for name in ("FirstName", "LastName", "Email")} | {"Company": "Acme"}
+        names = {KEY: "Email", "FirstName": "FirstName", "LastName": "LastName", "Email": "Email"}
+        return {name: event[source] for name, source in names.items()} | {"Company": "Acme"}
 
     def refused(self) -> dict[str, Any]:
         return {"LastName": "A", "Company": "B", "NumberOfEmployees": {"not": "a number"}}
@@ -47,14 +53,22 @@ class TestLeads(ConnectorContract[SalesforceSandbox]):
         return len(fake.tokens.requests)
 
     def held(self, fake: SalesforceSandbox) -> list[object]:
-        return [{name: each.fields[name] for name in NAMES} for each in fake.leads]
+        keys = {each.id: each.fields[KEY] for each in fake.leads}
+        leads = [{name: each.fields[name] for name in NAMES} for each in fake.leads]
+        return [*leads, *(("task", keys[each.fields["WhoId"]], each.fields["Subject"]) for each in fake.tasks)]
 
     def expressions(self) -> Expressions:
         return EXPRESSIONS
 
 
 class TestAppointments(TestLeads):
-    """A lead and an event in one transaction."""
+    """A lead and an event in one transaction, keyed by the event."""
+
+    def fields(self, number: int) -> dict[str, Any]:
+        return {name: value for name, value in super().fields(number).items() if name != KEY}
+
+    def conditional(self) -> str:
+        pytest.skip("each event has a lead of its own")
 
     def event(self, number: int) -> dict[str, Any]:
         return {

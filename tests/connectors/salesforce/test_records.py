@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from connectors.base import Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, append_texts, body, cut, external_key, units
+from connectors.salesforce.descriptions import append_texts, cut, units
+from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, body, external_key
 from connectors.salesforce.schema import ObjectSchema, read_shape
 from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.objects import standard_objects
@@ -23,6 +24,10 @@ def shape(**changes: Any) -> ObjectSchema:
     made = read_shape(described)
     assert made is not None
     return made
+
+
+def described(text: str) -> Existing:
+    return Existing("1", {"description": text})
 
 
 def row(made: Record, known: ObjectSchema | None = None) -> Row:
@@ -102,8 +107,8 @@ def test_a_remark_that_cannot_be_made_refuses_the_record() -> None:
 def test_a_remark_is_added_to_what_is_there_once() -> None:
     made = record({"Description": "From the web"}, route(remark="Content"))
     assert fields(made)["Description"] == 'From the web\n\nsaid "hello"'
-    assert fields(made, Existing("1", "Called him"))["Description"] == 'Called him\n\nFrom the web\n\nsaid "hello"'
-    assert fields(made, Existing("1", 'From the web\n\nsaid "hello"'))["Description"] == 'From the web\n\nsaid "hello"'
+    assert fields(made, described("Called him"))["Description"] == 'Called him\n\nFrom the web\n\nsaid "hello"'
+    assert fields(made, described('From the web\n\nsaid "hello"'))["Description"] == 'From the web\n\nsaid "hello"'
 
 
 def test_an_object_without_a_description_goes_without_the_remark() -> None:
@@ -133,8 +138,8 @@ def test_a_cut_text_is_short_enough_and_a_beginning(text: str, longest: int) -> 
 @pytest.mark.parametrize("said", ["Please do not call me before 5 pm", "Hello\n\nnever call me", "call me not"])
 def test_a_remark_that_is_part_of_an_older_text_is_added(said: str) -> None:
     made = record({}, route(remark="Content"), Content="call me")
-    assert fields(made, Existing("1", said))["Description"] == f"{said}\n\ncall me"
-    assert fields(made, Existing("1", f"{said}\r\n\r\ncall me"))["Description"] == f"{said}\r\n\r\ncall me"
+    assert fields(made, described(said))["Description"] == f"{said}\n\ncall me"
+    assert fields(made, described(f"{said}\r\n\r\ncall me"))["Description"] == f"{said}\r\n\r\ncall me"
 
 
 def test_a_full_description_loses_its_oldest_text() -> None:

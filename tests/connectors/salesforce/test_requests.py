@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -6,29 +5,32 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
-from connectors.base import Reason, Retry
+from connectors.base import Reason, Record, Retry
+from connectors.event_text import Sources
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.salesforce.answers import (
     Part,
     Written,
     read_activities,
+    read_collection,
     read_existing,
     read_parts,
-    read_rows,
     read_write,
 )
 from connectors.salesforce.errors import SalesforceProblem
-from connectors.salesforce.records import Existing, Row
+from connectors.salesforce.records import Row, Rows
 from connectors.salesforce.requests import (
     SalesforceActivity,
     SalesforceRequest,
     SalesforceRequests,
+    Selection,
     rule_headers,
     salesforce_activity,
 )
 from connectors.salesforce.status_codes import ErrorKind
-from tests.connectors.salesforce.building import KEY, record, route
+from tests.connectors.building import context
+from tests.connectors.salesforce.building import APPOINTMENT, KEY, appointment, record, route
 
 WIRE = SalesforceRequests("68.0")
 BASE = "/services/data/v68.0"
@@ -103,13 +105,21 @@ def test_a_look_names_the_record_that_it_finds() -> None:
 
 def test_two_hundred_keys_are_asked_for_in_one_call() -> None:
     keys = [f"k{number}" for number in range(199)] + ["o'k\\n\n"]
-    parts = document(WIRE.existing(route(), KEY, keys, description=True))["compositeRequest"]
-    assert [part["referenceId"] for part in parts] == ["0", "1", "2", "3", "4"]
+    parts = document(WIRE.select([Selection("Lead", KEY, keys, ("Description",))]))["compositeRequest"]
+    assert [part["referenceId"] for part in parts] == ["q0x0", "q0x1", "q0x2", "q0x3", "q0x4"]
     asked = unquote(parts[4]["url"])
     assert asked.startswith(f"{BASE}/query?q=SELECT Id, {KEY}, Description FROM Lead WHERE {KEY} IN ('k160', ")
     assert asked.endswith(r"'o\'k\\n\n')")
-    by_id = unquote(document(WIRE.existing(route(), "Id", ["1"], description=False))["compositeRequest"][0]["url"])
+    by_id = unquote(document(WIRE.select([Selection("Lead", "Id", ["1"])]))["compositeRequest"][0]["url"])
     assert by_id.endswith("SELECT Id FROM Lead WHERE Id IN ('1')")
+
+
+def test_two_selections_of_two_hundred_are_one_call_too() -> None:
+    keys = [f"k{number}" for number in range(200)]
+    both = [Selection("Lead", KEY, keys), Selection("Contact", "Email", keys, ("Phone",), newest_first=True)]
+    parts = document(WIRE.select(both))["compositeRequest"]
+    assert [part["referenceId"] for part in parts] == ["q0x0", "q0x1", "q1x0", "q1x1"]
+    assert unquote(parts[2]["url"]).endswith(") ORDER BY CreatedDate DESC")
 
 
 @pytest.mark.parametrize(
@@ -132,21 +142,50 @@ def test_duplicates_are_allowed_where_the_route_says() -> None:
         assert "Sforce-Duplicate-Rule-Header" not in refusing
 
 
+def planned(made: Record) -> SalesforceActivity:
+    found = Rows(Sources(context())).row(made, None)
+    assert isinstance(found, Row), found
+    return salesforce_activity(found)
+
+
 def test_an_appointment_becomes_an_event_or_a_task() -> None:
-    start = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
-    event = salesforce_activity(row(appointment={"minutes": 45}), "Demo", start, "2026-11-24")
+    event = planned(appointment(APPOINTMENT, made=route(appointment={"minutes": 45}), record_id="r1"))
     assert (event.object, event.mark) == ("Event", "Leadbridge r1")
     assert event.fields == {
         "Subject": "Appointment",
-        "Description": "Demo\n\nLeadbridge r1",
+        "Description": f"{APPOINTMENT}\n\nLeadbridge r1",
         "StartDateTime": "2026-11-25T10:00:00Z",
         "EndDateTime": "2026-11-25T10:45:00Z",
     }
-    task = salesforce_activity(row(), "é" * 40_000, None, "2026-11-24")
+    task = planned(appointment("é" * 40_000, record_id="r1"))
     assert (task.object, task.fields["ActivityDate"]) == ("Task", "2026-11-24")
     assert len(task.fields["Description"]) == 32_000
     assert task.fields["Description"].endswith("Leadbridge r1")
-    assert salesforce_activity(row(), "", None, "").fields == {"Subject": "Appointment", "Description": "Leadbridge r1"}
+    bare = planned(appointment("", record_id="r1", CreateTime="some day"))
+    assert bare.fields == {"Subject": "Appointment", "Description": "Leadbridge r1"}
+
+
+def test_an_event_has_all_that_the_route_says() -> None:
+    said = {
+        "title": "Demo with {{ FirstName }}",
+        "type": "Meeting",
+        "location": "https://meet.example.com/{{ SessionID }}",
+        "reminder": "30m",
+        "zone": "Europe/Madrid",
+    }
+    event = planned(appointment("25 de noviembre de 2026 de 10:00 a 11:15", made=route(appointment=said)))
+    assert (
+        event.fields.items()
+        > {
+            "Subject": "Demo with David",
+            "Type": "Meeting",
+            "Location": "https://meet.example.com/7",
+            "StartDateTime": "2026-11-25T09:00:00Z",
+            "EndDateTime": "2026-11-25T10:15:00Z",
+            "IsReminderSet": True,
+            "ReminderDateTime": "2026-11-25T08:30:00Z",
+        }.items()
+    )
 
 
 def test_results_are_read_in_the_order_of_the_rows() -> None:
@@ -155,7 +194,7 @@ def test_results_are_read_in_the_order_of_the_rows() -> None:
         "success": False,
         "errors": [{"statusCode": "REQUIRED_FIELD_MISSING", "message": "m", "fields": ["Company"]}],
     }
-    first, second = read_rows(answer([good, bad]), 2, SECRETS)
+    first, second = read_collection(Part(200, [good, bad]), 2, SECRETS)
     assert first == Written("00QA")
     assert isinstance(second, SalesforceProblem)
     assert (second.code, second.fields) == ("REQUIRED_FIELD_MISSING", ("Company",))
@@ -163,7 +202,7 @@ def test_results_are_read_in_the_order_of_the_rows() -> None:
 
 def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
     errors = [{"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": "rolled back", "fields": []}]
-    (verdict,) = read_rows(answer([{"id": "00QA", "success": False, "errors": errors}]), 1, SECRETS)
+    (verdict,) = read_collection(Part(200, [{"id": "00QA", "success": False, "errors": errors}]), 1, SECRETS)
     assert isinstance(verdict, SalesforceProblem)
     assert verdict.kind is ErrorKind.HALTED
 
@@ -171,8 +210,7 @@ def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"<html>",
+        None,
         {},
         [],
         [{"success": True, "id": "1"}],
@@ -183,7 +221,7 @@ def test_a_row_that_was_taken_back_is_not_written_though_it_has_an_id() -> None:
     ],
 )
 def test_what_does_not_account_for_a_row_is_no_success(body: Any) -> None:
-    for verdict in read_rows(answer(body), 2, SECRETS):
+    for verdict in (*read_collection(Part(200, body), 2, SECRETS), *read_collection(None, 2, SECRETS)):
         assert isinstance(verdict, Retry)
         assert verdict.reason is Reason.BAD_ANSWER
 
@@ -206,7 +244,9 @@ def test_a_part_that_writes_gives_its_id() -> None:
 
 def test_records_that_exist_are_found_without_regard_to_case() -> None:
     part = Part(200, {"records": [{"Id": "1", KEY: "K1", "Description": "d"}, {"Id": "2", KEY: "k2"}]})
-    assert read_existing([part], KEY) == {"k1": Existing("1", "d"), "k2": Existing("2", None)}
+    found = read_existing([part], KEY)
+    assert found is not None
+    assert {key: (each.id, each.description) for key, each in found.items()} == {"k1": ("1", "d"), "k2": ("2", None)}
     assert read_existing([part, Part(400, [])], KEY) is None
     assert read_existing([part, None], KEY) is None
     assert read_existing([Part(200, {"records": [{"Id": None, KEY: "k"}]})], KEY) is None

@@ -19,7 +19,7 @@ SHARED = {KEY: "david@example.com"}
 def unanswered() -> Fault:
     """Refuse the query in a composite, as for a user who may write and not read."""
     error = [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no query"}]
-    part = {"referenceId": "0", "httpStatusCode": 403, "body": error}
+    part = {"referenceId": "q0x0", "httpStatusCode": 403, "body": error}
     return Fault.answers(200, {}, orjson.dumps({"compositeResponse": [part]}))
 
 

@@ -60,7 +60,10 @@ async def test_describe_shows_an_external_id_on_activities_only_where_there_is_o
 
 async def test_the_list_of_objects(crm: SalesforceSandbox) -> None:
     got = await call(crm, "GET", "/sobjects")
-    assert [each["name"] for each in got.document["sobjects"]] == ["Lead", "Contact", "Event", "Task"]
+    assert [each["name"] for each in got.document["sobjects"]] == [
+        *("Lead", "Contact", "Event", "Task"),
+        *("User", "Campaign", "CampaignMember", "Opportunity"),
+    ]
     assert (await call(crm, "GET", "/sobjects/Account/describe")).code == "NOT_FOUND"
 
 

@@ -28,7 +28,7 @@ from connectors.base import Delivered
 from connectors.testing import Arrival
 from connectors.testing.salesforce import SalesforceSandbox
 from tests.connectors.building import Certificates
-from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, wanted
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, route, wanted
 
 if "CI" not in os.environ:  # there it must be installed, and its absence is a failure
     pytest.importorskip("simple_salesforce")
@@ -113,9 +113,10 @@ async def test_limits(crm: SalesforceSandbox, ask: Ask, certificates: Certificat
 
 
 async def test_find_a_record(ask: Ask, parts: dict[str, Sent]) -> None:
-    """But for its id the connector wants nothing of it; the client always gets the whole record."""
+    """The connector reads its id, and whether it was converted; the client always reads the whole record."""
     official = await ask(lambda client: client.Lead.get_by_custom_id(KEY, ID))
-    assert parts["record"] == replace(official, query={"fields": ["Id"]})
+    names = "Id,IsConverted,ConvertedContactId,ConvertedOpportunityId"
+    assert parts["record"] == replace(official, query={"fields": [names]})
 
 
 async def test_query(ask: Ask, parts: dict[str, Sent]) -> None:
@@ -148,6 +149,25 @@ async def test_upsert_a_collection(crm: SalesforceSandbox, ask: Ask, certificate
         )
     )
     assert ours == official
+
+
+async def test_create_a_task_and_find_a_contact(crm: SalesforceSandbox, ask: Ask, certificates: Certificates) -> None:
+    await deliver(crm, certificates, record(made=route(prefer_contact=True, follow_up={})))
+    found, _, created = (read(each) for each in list(crm.ledger)[-3:])
+    rows = [
+        {
+            "attributes": {"type": "Task"},
+            **{name: crm.tasks[0].fields[name] for name in created.document["records"][0] if name != "attributes"},
+        }
+    ]
+    official = await ask(
+        lambda client: client.restful("composite/sobjects", method="POST", json={"allOrNone": False, "records": rows})
+    )
+    assert created == official
+    part = _part(found.document["compositeRequest"][0])
+    (query,) = part.query["q"]
+    assert query == "SELECT Id, Email FROM Contact WHERE Email IN ('david@example.com') ORDER BY CreatedDate DESC"
+    assert with_slash(part) == await ask(lambda client: client.query(query))
 
 
 async def test_a_token(crm: SalesforceSandbox, certificates: Certificates) -> None:
