@@ -34,7 +34,7 @@ async def test_a_failed_lead_is_found_mended_and_seen_to_arrive(dashboard: Dashb
     await expect(state).to_contain_text("pending")
     await person.page.evaluate("window.loaded = 'once'")
     await person.page.get_by_text("The record under the configuration in use").click()
-    await person.page.get_by_text("Content", exact=True).click()
+    await person.page.get_by_role("heading", name="Content").click()
     await expect(state).to_contain_text("delivered", timeout=MILLISECONDS)
     assert await person.page.evaluate("window.loaded") == "once"
     await expect(person.page.locator("details")).to_have_attribute("open", "")
