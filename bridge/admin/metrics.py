@@ -54,14 +54,15 @@ class Metrics:
         self._events = Counter(
             "leadbridge_events", "Requests to the webhook by result.", ["chatbot", "result"], registry=self._registry
         )
+        # The children that were needed so far: looking one up by its labels costs more than counting.
         self._received: dict[tuple[str, str], Counter] = {}
-        """Counters of `_events` by their labels, because looking one up costs more than counting."""
         self._attempts = Counter(
             "leadbridge_attempts",
             "Attempts by outcome; the reason is empty for a delivered record.",
             ["destination", "outcome", "reason"],
             registry=self._registry,
         )
+        self._attempted: dict[tuple[str, type[Outcome], str], Counter] = {}
         self._warnings = Counter(
             "leadbridge_warnings",
             "Delivered records with a warning, by field that was left out; the field is empty where none was.",
@@ -75,6 +76,7 @@ class Metrics:
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600, 86400),
             registry=self._registry,
         )
+        self._delivered: dict[str, Histogram] = {}
         self._commit_seconds = Histogram(
             "leadbridge_store_commit_seconds",
             "Time of a commit of the store.",
@@ -116,9 +118,17 @@ class Metrics:
     def attempted(self, destination: str, outcome: Outcome, call: CallTiming, received_at: float) -> None:
         """Count an attempt."""
         reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
-        self._attempts.labels(destination, type(outcome).__name__.lower(), reason).inc()
+        kind = type(outcome)
+        counter = self._attempted.get((destination, kind, reason))
+        if counter is None:
+            counter = self._attempts.labels(destination, kind.__name__.lower(), reason)
+            self._attempted[destination, kind, reason] = counter
+        counter.inc()
         if isinstance(outcome, Delivered):
-            self._delivery.labels(destination).observe(max(0.0, call.ended_at - received_at))
+            histogram = self._delivered.get(destination)
+            if histogram is None:
+                histogram = self._delivered[destination] = self._delivery.labels(destination)
+            histogram.observe(max(0.0, call.ended_at - received_at))
             if outcome.warning:
                 for name in outcome.left_out or ("",):
                     self._warnings.labels(destination, name).inc()

@@ -2,16 +2,15 @@
 
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bridge.config.model import Destination
 from bridge.store.interface import Delivery
 from connectors.base import Record
 
 
-@dataclass(frozen=True, slots=True)
-class BatchItem:
+class BatchItem(NamedTuple):
     """A delivery with its record."""
 
     delivery: Delivery

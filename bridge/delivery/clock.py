@@ -53,14 +53,14 @@ class LaneClock:
         shift, limit = self.shift, self.now() + self._longest
         if not shift and all(each.due_at <= limit for each in dues):
             return dues
-        return [replace(each, due_at=min(each.due_at - shift, limit)) for each in dues]
+        return [each._replace(due_at=min(each.due_at - shift, limit)) for each in dues]
 
     def delivery(self, delivery: Delivery) -> Delivery:
         """Return a delivery whose first failure is in steady time, and not in the future."""
         since, shift = delivery.failing_since, self.shift
         if since is None or (not shift and since <= self.now()):
             return delivery
-        return replace(delivery, failing_since=min(since - shift, self.now()))
+        return delivery._replace(failing_since=min(since - shift, self.now()))
 
     def pause(self, pause: Pause | None) -> Pause | None:
         """Return a pause from the store in steady time, with a note if its end had to be limited."""
@@ -90,14 +90,13 @@ class LaneClock:
             return settlement
         due_at, since, settled_at = settlement.due_at, settlement.failing_since, settlement.settled_at
         attempt = settlement.attempt
-        return replace(
-            settlement,
+        return settlement._replace(
             due_at=None if due_at is None else due_at + shift,
             failing_since=None if since is None else since + shift,
             settled_at=None if settled_at is None else settled_at + shift,
-            attempt=attempt and replace(attempt, started_at=attempt.started_at + shift),
+            attempt=attempt and attempt._replace(started_at=attempt.started_at + shift),
         )
 
     def call(self, call: CallTiming) -> CallTiming:
         """Return a call in the machine's time, for metrics."""
-        return replace(call, started_at=call.started_at + self.shift)
+        return call._replace(started_at=call.started_at + self.shift)

@@ -1,13 +1,12 @@
 """Deliveries that a lane may send under the quotas of its destination. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from connectors.base import Quota
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaHold:
+class QuotaHold(NamedTuple):
     """Times until which deliveries are held back, in seconds since the epoch."""
 
     nothing_until: float = 0.0

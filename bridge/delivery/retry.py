@@ -4,7 +4,8 @@ Only this module decides about retries. A connector reports what happened, and w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.config.model import RetrySchedule
 from bridge.store.interface import Attempt, Delivery, DeliveryState, Pause, Settlement
@@ -36,8 +37,7 @@ def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
     return longest * (1.0 - schedule.jitter * chance)
 
 
-@dataclass(frozen=True, slots=True)
-class CallTiming:
+class CallTiming(NamedTuple):
     """A call of a connector: when it began, and how many seconds it took."""
 
     started_at: float
@@ -58,8 +58,7 @@ def decide(
     """
     settled = _unsettled(delivery, outcome, call)
     if isinstance(outcome, Delivered):
-        return replace(
-            settled,
+        return settled._replace(
             state=DeliveryState.DELIVERED,
             due_at=None,
             settled_at=call.ended_at,
@@ -130,16 +129,16 @@ _WORDS = {Delivered: "delivered", Retry: "retry", Rejected: "rejected"}
 def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetrySchedule, chance: float) -> Settlement:
     failures = settled.failures + 1
     since = settled.failing_since if settled.failing_since is not None else now
-    counted = replace(settled, failures=failures, failing_since=since)
+    counted = settled._replace(failures=failures, failing_since=since)
     if now - since >= schedule.give_up_after:
         return _dead(counted, now)
     pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
     # The last attempt is made when the delivery would be given up, even if the destination asked for a longer wait.
-    return replace(counted, due_at=min(now + pause, since + schedule.give_up_after))
+    return counted._replace(due_at=min(now + pause, since + schedule.give_up_after))
 
 
 def _dead(settled: Settlement, now: float) -> Settlement:
-    return replace(settled, state=DeliveryState.DEAD, due_at=None, settled_at=now)
+    return settled._replace(state=DeliveryState.DEAD, due_at=None, settled_at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ class DestinationHealth:
         began = call.started_at if decided_at is None else decided_at
         was_on_its_way = self.pause is not None and began < self.since
         if trouble is None:
-            return self if was_on_its_way and self.asked else DestinationHealth()
+            return self if was_on_its_way and self.asked else HEALTHY
         if was_on_its_way and trouble.after is None:
             return self
         unclear = self.unclear + 1
@@ -194,6 +193,10 @@ class DestinationHealth:
         if self.pause and self.pause.until is not None:
             until = max(until, self.pause.until)
         return Pause("lane", trouble.reason.value, trouble.detail, until)
+
+
+HEALTHY = DestinationHealth()
+"""Health of a destination that works."""
 
 
 def _trouble(outcomes: Sequence[Outcome]) -> Retry | None:

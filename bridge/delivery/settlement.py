@@ -9,7 +9,6 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -42,6 +41,8 @@ def clean_outcome(outcome: Outcome) -> Outcome:
     status = outcome.status
     if status is not None and not (type(status) is int and 0 <= status <= HIGHEST_STATUS):
         status = None
+    if type(outcome) is Delivered and _is_clean(outcome, status):
+        return outcome
     memo = _memo(outcome.memo) if outcome.memo else {}
     if isinstance(outcome, Delivered):
         remote_id, remote_url, warning = map(_text, (outcome.remote_id, outcome.remote_url, outcome.warning))
@@ -62,14 +63,13 @@ def storable(text: str) -> str:
 def minimal_settlement(settlement: Settlement) -> Settlement:
     """Return a settlement with the decision about the delivery, and without any text or number of the destination."""
     attempt = settlement.attempt
-    return replace(
-        settlement,
+    return settlement._replace(
         detail=NOTE if settlement.detail is not None else None,
         warning=NOTE if settlement.warning is not None else None,
         remote_id=None,
         remote_url=None,
         memo={},
-        attempt=attempt and replace(attempt, status=None, detail=NOTE if attempt.detail is not None else None),
+        attempt=attempt and attempt._replace(status=None, detail=NOTE if attempt.detail is not None else None),
     )
 
 
@@ -111,6 +111,13 @@ async def settle(
             log.warning("rows_locked", deliveries=len(left), again_in=wait)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_LOCKED_SECONDS)
+
+
+def _is_clean(outcome: Delivered, status: int | None) -> bool:
+    """Return whether an outcome holds nothing but a status, as most do."""
+    has_no_texts = outcome.remote_id is outcome.remote_url is outcome.warning is None
+    has_only_texts = type(outcome.memo) is dict and not outcome.memo and outcome.left_out == ()
+    return has_no_texts and has_only_texts and outcome.status is status
 
 
 def _text(value: object) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from bridge.delivery.retry import DestinationHealth
+from bridge.delivery.retry import HEALTHY, DestinationHealth
 from bridge.store.interface import Delivery
 from connectors.base import Blame, Delivered, Outcome, Reason, Retry
 
@@ -90,7 +90,7 @@ class Suspects:
 
     def add(self, signs: Mapping[int, Outcome], health: DestinationHealth) -> None:
         """Add the outcomes of a call, after which the destination has this health."""
-        if health == DestinationHealth():
+        if health == HEALTHY:
             self._ids.clear()
             self._is_certain = False
             return

@@ -6,8 +6,9 @@ with nothing changed. A crash therefore leaves the whole change or nothing.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from bridge.event import Event, Room
@@ -50,8 +51,7 @@ class RoutedEvent(NamedTuple):
     deliveries: tuple[NewDelivery, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """The part of a pending delivery that a lane needs to decide the order."""
 
     id: int
@@ -61,9 +61,11 @@ class Due:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Delivery:
-    """A pending delivery with its event: everything that an attempt needs."""
+class Delivery(NamedTuple):
+    """A pending delivery with its event: everything that an attempt needs.
+
+    The values of each attempt are tuples, as those of each request are (`bridge.event.Event`).
+    """
 
     id: int
     event_id: str
@@ -83,8 +85,7 @@ class Delivery:
         return f"Delivery(id={self.id}, route={self.route!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt of a delivery, as it is stored."""
 
     number: int
@@ -97,8 +98,7 @@ class Attempt:
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The new state of a delivery after an attempt, and the attempt if there was one."""
 
     delivery: int
@@ -116,7 +116,7 @@ class Settlement:
     warning: str | None = None
     remote_id: str | None = None
     remote_url: str | None = None
-    memo: Mapping[str, str] = field(default_factory=dict)
+    memo: Mapping[str, str] = MappingProxyType({})
     attempt: Attempt | None = None
     """None if no call was made: the mapping failed, or the route is gone."""
 

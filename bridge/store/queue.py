@@ -28,8 +28,7 @@ class Accept(NamedTuple):
     routed: Sequence[RoutedEvent]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Writes outcomes of deliveries. The result is the ids of the locked deliveries, or LeaseLostError."""
 
     lease: Lease

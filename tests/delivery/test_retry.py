@@ -21,7 +21,7 @@ REFUSED = Rejected(Reason.REFUSED, "no")
 
 
 def settle(outcome: Outcome, *, excused: bool = False, **delivery: Any) -> Any:
-    return decide(dataclasses.replace(DELIVERY, **delivery), outcome, CALL, SCHEDULE, 0.0, excused=excused)
+    return decide(DELIVERY._replace(**delivery), outcome, CALL, SCHEDULE, 0.0, excused=excused)
 
 
 def test_waits_grow_up_to_the_longest() -> None:
@@ -159,7 +159,7 @@ def test_every_decision_is_a_state_that_the_store_allows(
     outcome: Outcome, failures: int, age: float, chance: float, excused: bool
 ) -> None:
     since = NOW - age if failures else None
-    delivery = dataclasses.replace(DELIVERY, failures=failures, attempts=failures, failing_since=since)
+    delivery = DELIVERY._replace(failures=failures, attempts=failures, failing_since=since)
     settled = decide(delivery, outcome, CALL, SCHEDULE, chance, excused=excused)
     assert (settled.state is DeliveryState.PENDING) == (settled.due_at is not None) == (settled.settled_at is None)
     assert (settled.failures == 0) == (settled.failing_since is None)

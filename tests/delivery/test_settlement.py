@@ -1,7 +1,6 @@
 """Outcomes that no store could hold as they are, and outcomes that a store refuses or that meet a locked row."""
 
 import asyncio
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -202,7 +201,7 @@ async def test_each_engine_keeps_the_outcomes_that_are_cleaned(store: SqlStore) 
 async def test_each_engine_keeps_the_shortest_form_of_what_it_refuses(store: SqlStore) -> None:
     await store.accept([routed("crm"), routed("crm")])
     held = await lease(store)
-    wrong = dataclasses.replace(delivered(1), remote_id="\ud800", detail="\ud800")
+    wrong = delivered(1)._replace(remote_id="\ud800", detail="\ud800")
     done = [each async for some in settle(store, held, [wrong, delivered(2)], LOG) for each in some]
     assert [each.delivery for each in done] == [1, 2]
     assert (done[0].remote_id, done[0].detail) == (None, NOTE)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
@@ -268,7 +267,7 @@ async def test_a_settlement_whose_answer_was_lost_is_written_once(store: SqlStor
     assert len(rows(driver, attempts)) == 1
     another = delivered(1)
     assert another.attempt
-    another = dataclasses.replace(another, attempt=dataclasses.replace(another.attempt, started_at=NOW + 1))
+    another = another._replace(attempt=another.attempt._replace(started_at=NOW + 1))
     with pytest.raises(psycopg.IntegrityError):
         await store.settle(held, [another])
 
@@ -404,7 +403,7 @@ async def test_what_the_server_says_of_a_row_is_not_repeated(store: SqlStore) ->
 async def test_the_character_that_text_cannot_hold_is_replaced(store: SqlStore, driver: ToldDriver) -> None:
     await store.accept([routed("crm")])
     held = await lease(store)
-    await store.settle(held, [dataclasses.replace(delivered(1), warning="a\0b", memo={"note": "c\0"})])
+    await store.settle(held, [delivered(1)._replace(warning="a\0b", memo={"note": "c\0"})])
     await store.pause(held, Pause("lane", "refused", "d\0", NOW))
     (row,) = rows(driver, deliveries)
     assert row.warning == "a\ufffdb"

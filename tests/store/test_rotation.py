@@ -1,7 +1,6 @@
 """Which rows need which key, and that encrypting anew reaches every value: on each engine."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,7 +40,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     settled = delivered(due.id, read.event_id)
     tried = Attempt(1, NOW, 0.1, "delivered", None, 200, SAID)
     await store.settle(
-        held, [replace(settled, detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
+        held, [settled._replace(detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
     )
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
     await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)

@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import dataclasses
 import re
 import signal
 import sqlite3
@@ -149,7 +148,7 @@ async def test_what_is_moved_during_its_call_is_tried_at_its_new_place(store: Sq
 
 async def test_settles_the_delivery_and_its_attempt_together(store: SqlStore, driver: Driver) -> None:
     await store.accept([routed("crm")])
-    settled = dataclasses.replace(delivered(1), memo={"note": "7"}, warning="left out a field")
+    settled = delivered(1)._replace(memo={"note": "7"}, warning="left out a field")
     await store.settle(await lease(store), [settled])
     (row,) = rows(driver, deliveries)
     assert (row.state, row.due_at, row.remote_id, row.memo) == ("delivered", None, "r", '{"note":"7"}')
