@@ -15,6 +15,14 @@ if sys.argv[1:2] == ["serve"]:
 
     hold()
 
+    # structlog imports these where they are installed. A server needs neither, and they take 5 MB.
+    hidden = {"greenlet", "rich"} - sys.modules.keys()
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    import structlog  # noqa: F401
+
+    for each in hidden:
+        del sys.modules[each]
+
 import importlib
 from typing import TYPE_CHECKING, Annotated, Any
 

@@ -30,10 +30,11 @@ TEXT_MARK: Final = "\x01LBE:"
 
 _PLAIN: Final = MARK + b"\x00"
 _SEALED: Final = MARK + b"\x01"
-_HEADER: Final = len(_SEALED) + ID_BYTES
+HEADER_BYTES: Final = len(_SEALED) + ID_BYTES
+"""Length of `KeyRing.beginning`."""
 _NONCE: Final = 12
 _TAG: Final = 16
-OVERHEAD: Final = _HEADER + _NONCE + _TAG
+OVERHEAD: Final = HEADER_BYTES + _NONCE + _TAG
 """Bytes that sealing adds to a value."""
 _INFO: Final = "key_ring"
 
@@ -105,7 +106,7 @@ class KeyRing:
         """Decrypt a value that `seal` encrypted for this column and row. Raises KeyMissingError and DamagedError."""
         if not sealed.startswith(MARK):
             return sealed
-        header = sealed[:_HEADER]
+        header = sealed[:HEADER_BYTES]
         if sealed.startswith(_PLAIN):
             return sealed[len(_PLAIN) :]
         if len(sealed) < OVERHEAD or not header.startswith(_SEALED):
@@ -115,7 +116,7 @@ class KeyRing:
             raise KeyMissingError(header[len(_SEALED) :].hex())
         from cryptography.exceptions import InvalidTag  # loaded with the keys only
 
-        nonce, rest = sealed[_HEADER : _HEADER + _NONCE], sealed[_HEADER + _NONCE :]
+        nonce, rest = sealed[HEADER_BYTES : HEADER_BYTES + _NONCE], sealed[HEADER_BYTES + _NONCE :]
         try:
             return cipher.decrypt(nonce, rest, _bound(header, column, row))
         except InvalidTag:
@@ -161,7 +162,7 @@ def key_in(beginning: bytes | str) -> str | None:
         if not beginning.startswith(TEXT_MARK):
             return None
         beginning = base64.b64decode(beginning[len(TEXT_MARK) :])
-    header = bytes(beginning[:_HEADER])
+    header = bytes(beginning[:HEADER_BYTES])
     return header[len(_SEALED) :].hex() if header.startswith(_SEALED) else None
 
 

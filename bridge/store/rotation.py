@@ -34,7 +34,17 @@ from sqlalchemy import (
 )
 
 from bridge.errors import OperatorError
-from bridge.store.encryption import MARK, TEXT_MARK, DamagedError, KeyRing, key_in, keys_of, missing_key, text_beginning
+from bridge.store.encryption import (
+    HEADER_BYTES,
+    MARK,
+    TEXT_MARK,
+    DamagedError,
+    KeyRing,
+    key_in,
+    keys_of,
+    missing_key,
+    text_beginning,
+)
 from bridge.store.erasure import ERASED
 from bridge.store.schema import (
     attempts,
@@ -57,8 +67,7 @@ Rows = list[tuple[Any, ...]]
 """Primary keys of rows."""
 _LISTED: Final = "encryption_key_"
 """Prefix of the name that a key has in `installation`; the key's id follows."""
-_HEADER: Final = len(KeyRing((bytes(32),)).beginning)
-_TEXT_HEADER: Final = len(text_beginning(bytes(_HEADER)))
+_TEXT_HEADER: Final = len(text_beginning(bytes(HEADER_BYTES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +266,7 @@ def _outdated(kind: EncryptedTable, keys: KeyRing) -> ColumnElement[bool]:
     text = text_beginning(keys.beginning)
     return or_(
         *(
-            func.substr(column, 1, _HEADER) != literal(keys.beginning, LargeBinary)
+            func.substr(column, 1, HEADER_BYTES) != literal(keys.beginning, LargeBinary)
             if _is_bytes(column)
             else func.substr(func.nullif(column, ERASED), 1, len(text)) != text
             for column in kind.columns
@@ -279,7 +288,7 @@ def _header_of(column: Column[Any]) -> ColumnElement[Any]:
     """
     if _is_bytes(column):
         begins = func.substr(column, 1, len(MARK)) == literal(MARK, LargeBinary)
-        return case((begins, func.substr(column, 1, _HEADER)), else_=literal(b"", LargeBinary))
+        return case((begins, func.substr(column, 1, HEADER_BYTES)), else_=literal(b"", LargeBinary))
     begins = func.substr(column, 1, len(TEXT_MARK)) == TEXT_MARK
     return case((func.nullif(column, ERASED).is_(None), None), (begins, func.substr(column, 1, _TEXT_HEADER)), else_="")
 
