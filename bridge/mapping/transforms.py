@@ -150,10 +150,9 @@ def email() -> TransformStep:
     one field, and the connector sends the record without it and keeps the value in a remark. If the text were removed
     here, the CRM would contain no trace of how to reach this person.
     """
+    from email_validator import EmailNotValidError, validate_email  # 20 ms, only for those who use it
 
     def write(value: object) -> str:
-        from email_validator import EmailNotValidError, validate_email  # 20 ms, only for those who use it
-
         text = value_as_text(value).strip()
         address = text[7:].strip() if text[:7].lower() == "mailto:" else text
         if not address or len(address) > NAME_INPUT:
