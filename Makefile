@@ -6,7 +6,8 @@ AUDIT := .audit/bin
 BASE := python:3.13-slim
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 UPGRADE ?= --upgrade
-# The program and its tests are started hundreds of times: what was compiled once is kept, also where this is set.
+# The program and its tests are started hundreds of times: each module is compiled at its first import, and kept, also
+# where this is set. Compiling all that is installed takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test acceptance check bench chaos docs lock audit sbom base clean
@@ -61,7 +62,7 @@ clean:
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
