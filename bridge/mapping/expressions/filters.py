@@ -97,7 +97,11 @@ def _as_filter(transform: Transform) -> TransformStep:
     """Return a Jinja filter, which gets the arguments with each value, for a transform, which binds them once."""
     if not transform.parameters:
         step = lru_cache(maxsize=1)(transform.bind)  # it may load a library, for those who use it
-        return lambda value: step()(value)
+
+        def convert(value: object) -> Any:
+            return step()(value)
+
+        return convert
 
     bind: Callable[..., TransformStep] = lru_cache(maxsize=256, typed=True)(
         lambda *args, **named: transform.bind(args, named)
