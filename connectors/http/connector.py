@@ -4,6 +4,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from yarl import URL
+
 from connectors.base import (
     Connector,
     Context,
@@ -16,6 +18,7 @@ from connectors.base import (
     Record,
     Rejected,
 )
+from connectors.http import redirect
 from connectors.http.answers import Reader, ResultsReader
 from connectors.http.auth import ClientCredentials, check_token_url
 from connectors.http.probe import (
@@ -26,6 +29,7 @@ from connectors.http.probe import (
     token_finding,
     unreachable_finding,
 )
+from connectors.http.redirect import Redirects
 from connectors.http.requests import HttpRequest, HttpRequests, preview, secrets_of
 from connectors.http.settings import HttpSettings, setting
 from connectors.http_client.answer import Answer, Failure
@@ -60,6 +64,7 @@ class HttpConnector(Connector):
         self._requests = HttpRequests(settings, context)
         self._reader = Reader(settings, context, self._requests.traits, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
+        self._redirects = Redirects(settings, per_record=self._requests.traits.per_record)
         self._session = HttpSession(settings, context)
         self._offload = context.offload
         self._credentials_in = credentials_in(settings)
@@ -123,8 +128,8 @@ class HttpConnector(Connector):
             request = await self._offload(partial(self._requests.request, record, self._now()))
         except ExpressionError as error:
             return self._unsendable(error)
-        result = await self._call(request)
-        return result.outcome if isinstance(result, Failure) else self._reader.one(result, self._now())
+        result = await self._write(request)
+        return self._reader.one(result, self._now()) if isinstance(result, Answer) else result
 
     async def _deliver_batch(self, results: ResultsReader, records: Sequence[Record]) -> Sequence[Outcome]:
         """Send the records that can be sent; a record that cannot is rejected and does not delay the others."""
@@ -141,9 +146,9 @@ class HttpConnector(Connector):
             )
         except ExpressionError as error:
             return [self._unsendable(error)] * len(parts)
-        result = await self._call(request)
-        if isinstance(result, Failure):
-            return [result.outcome] * len(parts)
+        result = await self._write(request)
+        if not isinstance(result, Answer):
+            return [result] * len(parts)
         return results.outcomes(result, records, self._now())
 
     def _sendable(self, results: ResultsReader, record: Record) -> "_Part | Rejected":
@@ -156,6 +161,21 @@ class HttpConnector(Connector):
                 Reason.MAPPING, "results.match.record is empty for this record, so its result could not be found"
             )
         return part
+
+    async def _write(self, request: HttpRequest) -> Answer | Outcome:
+        """Send a request that may write, and return its answer; follow the one redirect that the settings allow."""
+        result = await self._call(request)
+        if isinstance(result, Failure):
+            return result.outcome
+        if result.status not in redirect.STATUSES:
+            return result
+        place = self._redirects.target(result, request.url)
+        if not isinstance(place, URL):
+            return place
+        result = await self._session.send("GET", place, {}, None)
+        if isinstance(result, Failure):
+            return result.outcome
+        return self._redirects.unread(result, self._now()) or result
 
     async def _call(self, request: HttpRequest) -> Answer | Failure:
         """Send a request, with a token if one is needed."""

@@ -189,6 +189,16 @@ class HttpSettings(NetworkSettings):
         default=False,
         description="Send the record's id as `Idempotency-Key`: in quotes, as the standard requires, or bare.",
     )
+    follow: Literal["get"] | None = Field(
+        default=None,
+        description="`get`: read the answer of a write where its redirect (302, 303) points, with one GET without "
+        "body and credentials, as Google Apps Script requires. Needs `success.when`. Default: a redirect is a failure.",
+    )
+    follow_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts to which such a redirect may point; default: `script.googleusercontent.com`.",
+        examples=[["answers.example.com"]],
+    )
     success: Success = Field(default=Success(), description="Conditions for the success of a call.")
     results: Results | None = Field(default=None, description="Batch mode, and how to read its answers.")
     remote_id: str | None = Field(

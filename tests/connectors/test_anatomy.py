@@ -18,7 +18,7 @@ SHIPPED: Final = sorted(
 REQUIRED: Final = {"__init__", "settings", "connector", "requests", "answers"}
 OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
-    "http": {"address", "headers"},  # the parts of a request that a configuration builds
+    "http": {"address", "headers", "redirect"},  # the parts of a call that a configuration builds
     "hubspot": {"contacts", "held_values", "lead_objects", "remarks"},  # two kinds of objects, the texts of activities
     "salesforce": {
         *("leads", "records", "descriptions", "related_records"),  # the records that are written
@@ -28,7 +28,18 @@ OWN: Final = {
     "gohighlevel": {"contacts"},  # lookups, writes and repairs of contacts
     "zoho": {"leads"},  # reads, upserts and repairs of records
 }
-PURE: Final = ("settings", "requests", "answers", "errors", "records", "remarks", "duplicates", "address", "headers")
+PURE: Final = (
+    "settings",
+    "requests",
+    "answers",
+    "errors",
+    "records",
+    "remarks",
+    "duplicates",
+    "address",
+    "headers",
+    "redirect",
+)
 IMPURE: Final = {"asyncio", "connectors.http_client.session"}
 
 
