@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -32,6 +33,19 @@ Transport = Callable[[str, Sequence[Notification]], str | None]
 """Sends messages to a target: blocking, from any thread. Returns the reason of a failure, or None."""
 
 
+UNKNOWN: Final = "it is not an address that Apprise knows; see https://github.com/caronc/apprise for their forms"
+
+
+def is_address(url: str) -> bool:
+    """Return True if Apprise knows the kind of a target and has all that it needs. Sends nothing."""
+    from apprise import Apprise  # noqa: PLC0415 - see above
+
+    try:
+        return Apprise.instantiate(url) is not None
+    except Exception:  # noqa: BLE001 - a plugin's fault; its text may hold the URL
+        return False
+
+
 def send_notifications(url: str, messages: Sequence[Notification]) -> str | None:
     """Send messages as one notification to one Apprise URL; see `Transport`."""
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
@@ -41,7 +55,7 @@ def send_notifications(url: str, messages: Sequence[Notification]) -> str | None
     good = all(each.good for each in messages)
     try:
         if not target.add(url):
-            return "it is not an address that Apprise knows; see https://github.com/caronc/apprise for their forms"
+            return UNKNOWN
         taken = target.notify(
             title=f"Leadbridge on {socket.gethostname()}",
             body="\n".join(each.text for each in messages),

@@ -48,6 +48,7 @@ def check(
         _show([*_rows(Severity.ERROR, error.problems), *_rows(Severity.WARNING, error.warnings)], as_json=json)
         raise typer.Exit(1) from error
     rows, well = _rows(Severity.WARNING, [*config.warnings, *_removed(config, places, online=online)]), list[str]()
+    rows = sorted([*rows, *_rows(Severity.ERROR, _unknown_targets(config, places))], key=lambda row: row[1])
     if online:
         more, well = _ask(config, places, as_json=json)
         rows = sorted([*rows, *more], key=lambda row: row[1])
@@ -95,6 +96,18 @@ def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Fin
     rows = [(each.severity, each.problem) for each in seen if as_json or each.severity is not Severity.NOTE]
     notes = [f"{each.destination}: {each.problem.message}" for each in seen if each.severity is Severity.NOTE]
     return rows, [] if as_json else notes
+
+
+def _unknown_targets(config: Config, places: SourceTree) -> list[ConfigProblem]:
+    """Return the targets of alerts that Apprise does not know. Only the command asks: Apprise takes half a second."""
+    if not config.alerts.to:
+        return []
+    from bridge.alerts.targets import UNKNOWN, is_address
+
+    written = places.value(("alerts", "to"))
+    urls = {(): written} if isinstance(written, str) else {(at,): url for at, url in enumerate(written)}
+    unknown = [at for at, url in urls.items() if url and not is_address(str(url))]
+    return [places.at_value(("alerts", "to", *at), UNKNOWN) for at in unknown]
 
 
 def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[FindingRow]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from bridge.config.destinations import BuiltDestination, note_refusal
 from bridge.config.diagnostics import ConfigPath
 from bridge.config.expectations import build_tests
-from bridge.config.lint import check_test_when, check_when, check_write_modes
+from bridge.config.lint import check_content, check_lookups, check_test_when, check_when, check_write_modes
 from bridge.config.merge import ConfigDraft, split_settings
 from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.schema import ChatbotPart, RoutePart
@@ -174,6 +174,8 @@ def _route(
             return None
     if part is None or settings is None:
         return None
+    if built.destination and not ours.get("fields"):
+        check_content(draft, path, settings, built.destination)
     return Route(
         name=name,
         destination=part.to,
@@ -221,5 +223,6 @@ def _field(draft: ConfigDraft, path: ConfigPath, node: Node) -> FieldMapping:
             else:
                 draft.text_error(where, problem.message)
         return FieldMapping()
-    draft.compiled[name, id(node)] = made
+    if not check_lookups(draft, path, form):
+        draft.compiled[name, id(node)] = made
     return made

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -17,6 +18,7 @@ from bridge.config import plugins, presets
 from bridge.config.chatbots import build_chatbots, left_out_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
+from bridge.config.lint import check_accounts, check_ports
 from bridge.config.merge import ConfigDraft, Model
 from bridge.config.model import AlertSettings, Chatbot, Config, ListenAddress, ServerSettings, StoreSettings
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
@@ -120,6 +122,7 @@ def build_placed(
     store = _store(draft)
     alerts = _alerts(draft)
     destinations = build_destinations(draft, loaded.connectors)
+    check_accounts(draft, destinations_of(destinations))
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
     findings.place_shared()
@@ -146,7 +149,19 @@ def _files(path: Path, findings: Findings) -> list[Path]:
         findings.error((), Position(str(path), 1, 1), "there is no *.yaml file in this folder")
     for other in sorted(path.glob("*.yml")):
         findings.warn((), Position(str(other), 1, 1), "not read: rename it to *.yaml")
+    for folder, count in _folders_with_yaml(path):
+        what = f"its {count} YAML files are" if count > 1 else "its YAML file is"
+        findings.warn((), Position(str(folder), 1, 1), f"{what} not read: only the files of {path} itself are")
     return files
+
+
+def _folders_with_yaml(path: Path) -> list[tuple[Path, int]]:
+    """Return the folders up to two levels below, each with the number of its YAML files."""
+    found = [*path.glob("*/*.y*ml"), *path.glob("*/*/*.y*ml")]
+    counts = Counter(
+        file.parent for file in found if file.suffix in {".yaml", ".yml"} and "/." not in f"/{file.relative_to(path)}"
+    )
+    return sorted(counts.items())
 
 
 def tree_of(file: Path, content: bytes) -> MapNode | None:
@@ -285,6 +300,7 @@ def _server(draft: ConfigDraft) -> ServerSettings | None:
     if part is None:
         return None
     token, viewer = _secret(part.admin_token), _secret(part.viewer_token)
+    check_ports(draft, part.listen, part.admin)
     return ServerSettings(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
 
 

@@ -22,10 +22,11 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import markupsafe
 
+from bridge.errors import did_you_mean
 from bridge.mapping.budget import FIELD_TEXT
 from bridge.mapping.pattern import Pattern, PatternError, compile_pattern
 from bridge.mapping.person_name import PersonName, split_name
@@ -42,6 +43,9 @@ _BEYOND_BMP: Final = re.compile("[\U00010000-\U0010ffff]")
 _NUMBER: Final = re.compile(r"[+-]?\d{1,17}(\.\d{1,9})?", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MILLISECONDS_FROM: Final = 1e11  # as seconds this is the year 5138, as milliseconds 1973
+_CODE: Final = re.compile(r"%[-_0^#:]*[A-Za-z%]")
+_LETTERS: Final = {"YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d", "HH": "%H", "hh": "%H", "mm": "%M", "ss": "%S"}
+"""Codes of other programs, with the strftime code of each, the longer ones first."""
 _QUERY_FIELDS: Final = 200
 _builtin: dict[str, Transform] = {}
 
@@ -176,13 +180,15 @@ def email() -> TransformStep:
 )
 def date(format: str, tz: str) -> TransformStep:  # noqa: A002 - the name that the configuration uses
     """Return a time in a format of strftime codes and a time zone; see `read_time` for accepted values."""
+    zone = _zone(tz)
+    if not _CODE.search(format):
+        codes = re.sub("|".join(_LETTERS), lambda letters: _LETTERS[letters[0]], format)
+        hint = f": write `{codes}`" if codes != format else ", such as `%Y-%m-%d`"
+        raise TransformError(f"transform `date`: `format` needs strftime codes{hint}")
     try:
-        zone = ZoneInfo(tz)
         datetime(2026, 11, 24, tzinfo=zone).strftime(format)
-    except (ValueError, OSError, KeyError):
-        raise TransformError(
-            "transform `date`: `format` needs strftime codes (%Y-%m-%d), `tz` needs a zone such as Europe/London"
-        ) from None
+    except ValueError:
+        raise TransformError("transform `date`: `format` needs strftime codes, such as `%Y-%m-%d`") from None
 
     def write(value: object) -> str:
         time = read_time(value)
@@ -192,6 +198,14 @@ def date(format: str, tz: str) -> TransformStep:  # noqa: A002 - the name that t
             return value_as_text(value)
 
     return write
+
+
+def _zone(tz: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(tz)
+    except (ValueError, OSError, KeyError):
+        hint = did_you_mean(tz, available_timezones())
+        raise TransformError(f"transform `date`: `tz` needs a zone such as Europe/London{hint}") from None
 
 
 @_register_plain("epoch_ms", "Converts a time to milliseconds since 1970. Texts that are no time stay unchanged.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import encode_basic_auth
 from multidict import CIMultiDict
 from yarl import URL
 
-from connectors.base import Context, Preview, Record, SettingError
+from connectors.base import Context, ExpressionError, Preview, Record, SettingError
 from connectors.http.address import Address, UnsendableError
 from connectors.http.headers import NO_VARIABLES, Headers, is_sensitive
 from connectors.http.settings import Auth, HttpSettings, TemplateBody, setting
@@ -21,6 +22,11 @@ from connectors.http_client.status_table import CallTraits
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
+_PRINTED = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
+_ESCAPED = re.compile(r"\|\s*(json|tojson|int|float|round|length|count|epoch_ms|hash|url_host)\b")
+"""Filters whose result has no quotes of a lead, or is JSON."""
+_PLAIN = frozenset({"SerialNumber", "SessionID", "Type", "chatbot", "event.id", "event.received_at", "record_id"})
+"""Names whose values are numbers or have no quotes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -156,6 +162,8 @@ class Body:
             self._encode: Callable[[Record], bytes] = _fields_as_json
             with setting("body", "template"):
                 self.template = context.expressions.template(form.template, names)
+                if _is_json(form.content_type):
+                    _check_json(form.template)
         else:
             self.content_type, self._encode = _FORMS[form]
         self.in_arrays = form in ("json", "event")
@@ -183,7 +191,7 @@ class Body:
 
     def _rendered(self, text: str) -> bytes:
         body = text.encode("utf-8", "replace")
-        if self.content_type and self.content_type.partition(";")[0].rstrip().endswith("json"):
+        if self.content_type and _is_json(self.content_type):
             try:
                 orjson.loads(body)
             except orjson.JSONDecodeError as error:
@@ -192,6 +200,20 @@ class Body:
                     f"the body's template does not produce JSON: {why}; write values as {{{{ X | json }}}}"
                 ) from None
         return body
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].rstrip().endswith("json")
+
+
+def _check_json(template: str) -> None:
+    """Raise `ExpressionError` for a text in a JSON template that a quote in its value would break."""
+    for found in _PRINTED.finditer(template):
+        text = found[1].strip()
+        if text not in _PLAIN and not _ESCAPED.search(text):
+            message = f"in JSON write `{{{{ {text} | json }}}}` without quotes around it: a quote in a value breaks it"
+            line = template.count("\n", 0, found.start()) + 1
+            raise ExpressionError(message, line, found.start() - template.rfind("\n", 0, found.start()))
 
 
 def _wrapping(name: str | None) -> tuple[bytes, bytes]:

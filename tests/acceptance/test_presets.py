@@ -31,7 +31,7 @@ presets:
         firstname: FirstName
         lastname: LastName
         phone: {from: PhoneNumber, transform: [{e164: US}]}
-        company: {value: nobody}
+        company: {value: nobody, write: always}
   chatbots:
     workspace: {signing_keys: ["${SIGN_KEY}"]}
 """
@@ -42,7 +42,8 @@ chatbots:
   client-{number}:
     use: workspace
     serial_number: {serial}
-    routes: [{{use: leads, to: client-{number}-hubspot, fields: {{company: {{value: Client {number}}}}}}}]
+    routes:
+      - {{use: leads, to: client-{number}-hubspot, fields: {{company: {{value: Client {number}, write: always}}}}}}
 """
 
 

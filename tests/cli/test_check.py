@@ -4,6 +4,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cli.conftest import CONFIGURATION, KEY, SECRET
 
 if TYPE_CHECKING:
@@ -95,3 +97,17 @@ def test_no_secret_is_shown(place: "Place") -> None:
     for result in (place("check"), place("check", "--json"), place("events", "list")):
         assert SECRET not in result.output
         assert KEY not in result.output
+
+
+@pytest.mark.filterwarnings("ignore")  # of the modules that Apprise loads
+def test_an_alert_target_that_apprise_does_not_know_is_an_error(place: "Place") -> None:
+    targets = '["json://localhost", "slak://token", "${SECRET_TARGET}", ""]'
+    place.configure(f"{CONFIGURATION}alerts:\n  to: {targets}\n")
+    place.environ["SECRET_TARGET"] = f"slack://{SECRET}"
+
+    result = place("check")
+
+    assert result.exit_code == 1
+    found = [line for line in result.stdout.splitlines() if "Apprise" in line]
+    assert [line.split(": ")[1] for line in found] == ["alerts.to[1]", "alerts.to[2]"]
+    assert SECRET not in result.output

@@ -266,6 +266,8 @@ class ExpressionCheck:
             hint = did_you_mean(name, self.sandbox.filters.keys() - INTERNAL_FILTERS)
             raise self._error(f"unknown transform or filter `{name}`{hint}", node, name, "|", "(")
         transform = self.transforms.get(name)
+        if name in {"default", "d"}:
+            self._check_default(node, args)
         if transform:
             self._check_transform(node, transform, args)
         elif name == "map" and not args and not node.dyn_args and not node.dyn_kwargs:
@@ -281,6 +283,20 @@ class ExpressionCheck:
         if not isinstance(name, str):
             raise self._error("`map` needs the name of a filter in quotes, or `attribute=…`", node, node.name, "|")
         self._check_filter(node, name, args[1:])
+
+    def _check_default(self, node: nodes.Filter, args: list[nodes.Expr]) -> None:
+        """Refuse a default that is never used: a field of the event is empty, and not undefined."""
+        if len(args) == 1 and not node.kwargs and node.node is not None and self._is_defined(node.node):
+            message = f"`{node.name}` never replaces an empty text like this: write `{node.name}(…, true)`"
+            raise self._error(message, node, node.name, "|")
+
+    def _is_defined(self, node: nodes.Expr) -> bool:
+        """Return True if a value is defined for every event."""
+        if isinstance(node, nodes.Filter) and node.node is not None and node.name in self.transforms:
+            return self._is_defined(node.node)
+        if isinstance(node, nodes.Getattr):
+            return isinstance(node.node, nodes.Name) and node.node.name in self.members
+        return isinstance(node, nodes.Name) and node.name in (self.names or ()) and node.name not in self._local
 
     def _check_arguments(self, node: nodes.Filter, name: str, args: list[nodes.Expr]) -> None:
         if node.dyn_args or node.dyn_kwargs:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from connectors.base import ExpressionError, Record
+from connectors.base import ExpressionError, Record, SettingError
 from connectors.http.requests import HttpRequest, HttpRequests
 from connectors.http.settings import HttpSettings
 from tests.connectors.building import EVENT, NOW, context, record
@@ -150,7 +150,16 @@ def test_a_template() -> None:
 
 def test_a_template_for_json_that_gives_none_is_found_before_it_is_sent() -> None:
     with pytest.raises(ExpressionError, match=r"does not produce JSON.*\| json"):
-        request(body={"template": '{"text": "{{ Content }}"}'})
+        request(body={"template": '{"text": {% if Content %}{{ Content | json }}{% endif %}"}'})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"text": "{{ Content }}"}', '{"id": {{ SessionID }},\n "x": "{{- fields.x | trim }}"}']
+)
+def test_a_template_for_json_that_a_quote_would_break_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=r"in JSON write `\{\{ .* \| json \}\}` without quotes"):
+        request(body={"template": text})
+    assert request(body={"template": text, "content_type": "text/plain"}).body
 
 
 def test_no_body() -> None:
