@@ -46,6 +46,11 @@ def phone_notations(text: str, region: str | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*written, *map(digits_of, written)]))
 
 
+def e164_notation(text: str, region: str | None = None) -> str:
+    """Return a phone number in E.164, empty for a text whose country is unknown."""
+    return next((each for each in phone_notations(text, region) if each.startswith("+") and each[1:].isdecimal()), "")
+
+
 def is_same_phone(one: str, other: str, region: str | None = None) -> bool:
     """Return True if two texts are notations of one phone number."""
     digits = {digits_of(each) for each in phone_notations(one, region)}

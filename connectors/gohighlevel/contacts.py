@@ -10,6 +10,7 @@ from connectors.base import Delivered, Outcome, Record, Rejected, Retry
 from connectors.gohighlevel import answers, requests
 from connectors.gohighlevel.requests import EMAIL, KEYS, TAGS
 from connectors.http_client.json_api import JsonApi, Reply
+from connectors.phone_numbers import e164_notation
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,12 +68,15 @@ class GoHighLevelContacts:
         return WrittenContact(outcome, dropped, is_new)
 
     async def _held(self, record: Record) -> Mapping[str, Any] | Retry | Rejected | None:
-        """Return the existing contact of a record, None if there is none."""
-        for key, parameter in zip(KEYS, ("email", "number"), strict=True):
-            value = record.fields.get(key)
-            if not value:
-                continue
-            query = {"locationId": self._location_id, parameter: str(value)}
+        """Return the existing contact of a record, None if there is none.
+
+        A phone is searched in E.164, the form that the API documents, and as the lead has it.
+        """
+        email, phone = (str(record.fields.get(key) or "") for key in KEYS)
+        wanted = [("email", email)] if email else []
+        wanted += [("number", notation) for notation in (e164_notation(phone), phone) if notation]
+        for parameter, value in dict.fromkeys(wanted):
+            query = {"locationId": self._location_id, parameter: value}
             reply = await self._api.call("GET", (self._contacts / "search" / "duplicate").with_query(query))
             if not isinstance(reply, Reply):
                 return reply

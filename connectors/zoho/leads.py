@@ -82,16 +82,16 @@ class ZohoLeads:
         """Return the rows as they may be written, and the outcome of those whose record could not be read."""
         conditional = [row for row in rows if row.is_conditional]
         held: dict[str, Mapping[str, object]] = {}
-        for start in range(0, len(conditional), _MOST_VALUES):
-            chunk = conditional[start : start + _MOST_VALUES]
+        size = _MOST_VALUES // max((len(requests.key_notations(row)) for row in conditional), default=1)
+        for start in range(0, len(conditional), size):
+            chunk = conditional[start : start + size]
             found = await self._client.rows("POST", self._client.base / "coql", requests.held_query(chunk))
             if not isinstance(found, list):
                 return [(row, found if row.is_conditional else None) for row in rows]
             by = chunk[0].key[0]
-            for each in reversed(found):
-                for name in (SECONDARY_EMAIL, by):
-                    if value := str(each.get(name) or "").strip().lower():
-                        held[value] = each
-        return [
-            (row.beside(held[row.key[1]]) if row.is_conditional and row.key[1] in held else row, None) for row in rows
-        ]
+            for row in chunk:
+                values = ((each, str(each.get(name) or "")) for name in (by, SECONDARY_EMAIL) for each in found)
+                match = next((each for each, value in values if requests.is_held(row, value)), None)
+                if match is not None:
+                    held[row.record.id] = match
+        return [(row.beside(held[row.record.id]) if row.record.id in held else row, None) for row in rows]

@@ -11,6 +11,7 @@ from typing import Any
 
 from connectors.activities import Activity, ActivityKind
 from connectors.base import Record
+from connectors.phone_numbers import is_same_phone, phone_notations
 from connectors.record import writable_fields
 from connectors.zoho.settings import ZohoRoute
 
@@ -18,6 +19,7 @@ MAX_BATCH = 100
 """Maximum number of records in one call."""
 EMAIL = "Email"
 SECONDARY_EMAIL = "Secondary_Email"
+PHONES = frozenset({"Phone", "Mobile", "Home_Phone", "Other_Phone"})
 PERSONS = frozenset({"Leads", "Contacts"})
 """Modules whose records have e-mails, notes and activities of a person."""
 ACTIVITIES: Mapping[ActivityKind, str] = {
@@ -96,14 +98,25 @@ def update_document(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def held_query(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the query for the existing records of rows of one group; at most fifty."""
+    """Return the query for the existing records of rows of one group, by at most fifty values."""
     route, by = rows[0].route, rows[0].key[0]
     has_secondary = by == EMAIL and route.module in PERSONS
     conditional = {name for row in rows for name in row.record.create_only | row.record.if_empty if name in row.fields}
     names = dict.fromkeys(["id", by, *([SECONDARY_EMAIL] if has_secondary else []), *sorted(conditional)])
-    values = ", ".join("'" + row.key[1].replace("\\", "\\\\").replace("'", "\\'") + "'" for row in rows)
+    wanted = dict.fromkeys(notation for row in rows for notation in key_notations(row))
+    values = ", ".join("'" + each.replace("\\", "\\\\").replace("'", "\\'") + "'" for each in wanted)
     where = " or ".join(f"{name} in ({values})" for name in ([by, SECONDARY_EMAIL] if has_secondary else [by]))
     return {"select_query": f"select {', '.join(names)} from {route.module} where {where} limit 0, 200"}  # noqa: S608
+
+
+def key_notations(row: Row) -> tuple[str, ...]:
+    """Return the values by which a row is found: a phone in all its usual notations."""
+    return phone_notations(row.key[1]) if row.key[0] in PHONES else (row.key[1],)
+
+
+def is_held(row: Row, value: str) -> bool:
+    """Return True if the value of a record's field is the row's key."""
+    return is_same_phone(row.key[1], value) if row.key[0] in PHONES else row.key[1] == value.strip().lower()
 
 
 def activity_fields(activity: Activity, module: str, remote_id: str) -> dict[str, Any]:

@@ -197,6 +197,15 @@ async def test_a_lead_with_a_phone_only_is_delivered_and_found_again() -> None:
         assert [each.remote_id for each in outcomes if isinstance(each, Delivered)] == ["contact1", "contact1"]
 
 
+async def test_a_contact_is_found_by_its_phone_in_another_notation() -> None:
+    async with fake() as crm:
+        outcomes = [
+            *await deliver(crm, record({"phone": "+34600000001"})),
+            *await deliver(crm, record({"phone": "+34 600 00 00 01", "firstName": "Ann"})),
+        ]
+        assert [each.remote_id for each in outcomes if isinstance(each, Delivered)] == ["contact1", "contact1"]
+
+
 async def test_tags_are_added_to_those_of_a_known_contact() -> None:
     async with fake() as crm:
         for tags in ("vip", "chatbot"):

@@ -276,6 +276,15 @@ async def test_a_lead_found_by_its_secondary_email_keeps_the_primary_one() -> No
         ]
 
 
+async def test_a_lead_is_found_by_its_phone_in_another_notation() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(0, Email=None, Phone="600 00 00 01", Lead_Status="Qualified")])
+        later = [lead(number, Email=None, Phone=f"+34600 000 00{number}", Lead_Status="New") for number in range(1, 10)]
+        outcomes = await both(crm, [replace(each, if_empty=frozenset({"Lead_Status"})) for each in later])
+        assert all(isinstance(each, Delivered) for each in outcomes)
+        assert [each["Lead_Status"] for each in crm.leads] == ["Qualified"] + ["New"] * 8
+
+
 async def test_a_hundred_leads_with_conditional_fields_cost_four_calls_at_most() -> None:
     async with ZohoFake(client=CLIENT) as crm:
         await both(crm, [lead(number, Lead_Status="Qualified") for number in range(0, 100, 2)])
