@@ -21,11 +21,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("driver", ENGINES if marked("each_engine") else ENGINES[:1], indirect=True)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated store with nothing in it. To make one takes 17 ms of processor and some forty syncs of the disk."""
+    path = tmp_path_factory.mktemp("empty") / "leadbridge.db"
+    engine = SqliteDriver(make_url(f"sqlite:///{path}")).engine()
+    migrate(engine)
+    engine.dispose()
+    return path.read_bytes()
+
+
 @pytest.fixture
-def embedded(tmp_path: Path) -> SqliteDriver:
+def embedded(tmp_path: Path, empty_store: bytes) -> SqliteDriver:
     """SQLite, with an empty, migrated store."""
     made = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
-    migrate(made.engine())
+    made.path.write_bytes(empty_store)
+    made.path.chmod(0o600)
     return made
 
 

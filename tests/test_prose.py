@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def folder(file: Path) -> str:
     return "/".join(parts[:-1][:2])
 
 
+@cache
 def all_findings() -> list[tuple[str, str]]:
     """Return every finding with its folder."""
     files = [file for root in ("bridge", "connectors") for file in sorted((ROOT / root).rglob("*.py"))]

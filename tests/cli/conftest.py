@@ -19,7 +19,6 @@ from bridge.ingress.signature import sign
 from bridge.ingress.verification import read_claim, verify
 from bridge.store.installation import adopt
 from bridge.store.interface import Lease, Pause, QuarantinedRequest
-from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Reason, Rejected
@@ -174,14 +173,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LEADBRIDGE_CONFIG", raising=False)
     return Place(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A migrated store with nothing in it."""
-    path = tmp_path_factory.mktemp("empty") / "leadbridge.db"
-    migrate(SqliteDriver(make_url(f"sqlite:///{path}")).engine())
-    return path.read_bytes()
 
 
 @pytest.fixture
