@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from connectors.appointments import start_of
+from connectors.appointments import times_of
+from connectors.event_text import Sources
+from connectors.owners import TimeSpan
 
 APPOINTMENT = "Appointment"
 """Type of an event that is an appointment."""
@@ -32,7 +34,27 @@ class AppointmentSettings(BaseModel):
         "text becomes a meeting; others become a task.",
         examples=["Europe/Madrid"],
     )
-    minutes: int = Field(default=30, description="Length of a meeting.", ge=1, le=1440)
+    minutes: int = Field(default=30, description="Length of a meeting whose text states only the start.", ge=1, le=1440)
+    title: str | None = Field(
+        default=None,
+        description="Title: a text, a field of the event, or a text with `{{ }}`. Default: `Appointment` and the name.",
+        examples=["Demo with {{ FirstName }}"],
+    )
+    type: str | None = Field(
+        default=None,
+        description="Type of the meeting, one of the list of HubSpot or Salesforce.",
+        examples=["Meeting"],
+    )
+    location: str | None = Field(
+        default=None,
+        description="Place or link of the meeting: a text, a field of the event, or a text with `{{ }}`.",
+        examples=["https://meet.example.com/sales"],
+    )
+    reminder: TimeSpan | None = Field(
+        default=None,
+        description="Time before the start at which the owner is reminded, in Salesforce and Zoho.",
+        examples=["30m"],
+    )
 
     @field_validator("zone")
     @classmethod
@@ -43,6 +65,32 @@ class AppointmentSettings(BaseModel):
             except (LookupError, OSError, ValueError):
                 raise ValueError("must be the IANA name of a time zone, such as Europe/Madrid") from None
         return name
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AppointmentTexts:
+    """The texts of an appointment that a route makes from its event."""
+
+    title: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AppointmentPlan:
+    """An appointment, ready to be written."""
+
+    title: str
+    category: str | None
+    """Type of the meeting."""
+    location: str
+    created: datetime | None
+    """When the appointment was made; None if unknown."""
+    start: datetime | None
+    """Start in UTC; None if the text does not state it beyond doubt."""
+    end: datetime | None
+    """End in UTC; None with `start`."""
+    reminder: datetime | None
+    """When the owner is reminded, in UTC; None with `start`."""
 
 
 class ActivityKind(StrEnum):
@@ -67,6 +115,12 @@ class Activity:
     start: datetime | None = None
     """Start of a meeting, in UTC."""
     end: datetime | None = None
+    location: str = ""
+    """Place or link of a meeting."""
+    category: str | None = None
+    """Type of a meeting."""
+    reminder: datetime | None = None
+    """When the owner of a meeting is reminded, in UTC."""
 
     @property
     def marked_text(self) -> str:
@@ -79,8 +133,56 @@ def activity_mark(record_id: str) -> str:
     return f"Leadbridge {hashlib.sha256(record_id.encode()).hexdigest()[:16]}"
 
 
+def check_appointment(settings: AppointmentSettings, sources: Sources) -> None:
+    """Raise `SettingError` for a text that cannot be compiled."""
+    sources.check_words(("appointment", "title"), settings.title)
+    sources.check_words(("appointment", "location"), settings.location)
+
+
+def appointment_texts(
+    settings: AppointmentSettings, sources: Sources, event: Mapping[str, Any]
+) -> AppointmentTexts | None:
+    """Return the texts of an appointment, None for another event. Raises `ExpressionError`."""
+    if event.get("Type") != APPOINTMENT:
+        return None
+    title, location = (sources.words(text, event) if text else "" for text in (settings.title, settings.location))
+    return AppointmentTexts(_one_line(title), _one_line(location))
+
+
+def plan_appointment(
+    settings: AppointmentSettings, texts: AppointmentTexts | None, event: Mapping[str, Any], created: datetime | None
+) -> AppointmentPlan:
+    """Return the appointment of an event.
+
+    Args:
+        settings: Settings of the route.
+        texts: Texts of the route for this event.
+        event: Fields of the event.
+        created: When the appointment was made; None if unknown, then it has no start.
+    """
+    texts = texts or AppointmentTexts()
+    zone = ZoneInfo(settings.zone) if settings.zone else None
+    times = times_of(str(event.get("Content") or ""), created, zone) if created else None
+    start = times.start if times else None
+    return AppointmentPlan(
+        title=texts.title[:_LONGEST_TITLE] or appointment_title(event),
+        category=settings.type,
+        location=texts.location,
+        created=created,
+        start=start,
+        end=(times.end if times else None) or (start + timedelta(minutes=settings.minutes) if start else None),
+        reminder=start - timedelta(seconds=settings.reminder) if start and settings.reminder else None,
+    )
+
+
 def event_activity(
-    record_id: str, event: Mapping[str, Any], said: str, refused: str, appointment: AppointmentSettings, now: float
+    record_id: str,
+    event: Mapping[str, Any],
+    said: str,
+    refused: str,
+    appointment: AppointmentSettings,
+    now: float,
+    texts: AppointmentTexts | None = None,
 ) -> Activity | None:
     """Return the activity of a record: None, a note, or for an appointment a meeting; a task if its time is unclear.
 
@@ -94,6 +196,7 @@ def event_activity(
         refused: Text about the values that the CRM refused; empty for none.
         appointment: Settings of the route.
         now: Seconds since the epoch, for an event without a time.
+        texts: Texts of the route for an appointment.
     """
     is_appointment = event.get("Type") == APPOINTMENT
     content = str(event.get("Content") or "")
@@ -103,13 +206,10 @@ def event_activity(
     created, mark = event_time(event, now), activity_mark(record_id)
     if not is_appointment:
         return Activity(ActivityKind.NOTE, mark, "Chatbot", text, created)
-    start = start_of(content, created, ZoneInfo(appointment.zone) if appointment.zone else None)
-    title = appointment_title(event)
-    if start is None:
-        return Activity(ActivityKind.TASK, mark, title, text, created)
-    return Activity(
-        ActivityKind.MEETING, mark, title, text, created, start, start + timedelta(minutes=appointment.minutes)
-    )
+    plan = plan_appointment(appointment, texts, event, created)
+    kind = ActivityKind.TASK if plan.start is None else ActivityKind.MEETING
+    details = (plan.start, plan.end, plan.location, plan.category, plan.reminder)
+    return Activity(kind, mark, plan.title, text, created, *details)
 
 
 def person_name(event: Mapping[str, Any]) -> str:
@@ -121,19 +221,33 @@ def appointment_title(event: Mapping[str, Any]) -> str:
     """Return the title of an appointment."""
     name = person_name(event)
     title = f"Appointment: {name}" if name else "Appointment"
-    return title.encode("utf-8", "replace").decode()[:_LONGEST_TITLE]
+    return _one_line(title)[:_LONGEST_TITLE]
+
+
+def _one_line(text: str) -> str:
+    """Return a text with single blanks between its words, without halves of emoji, which UTF-8 cannot hold."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def event_time(event: Mapping[str, Any], now: float) -> datetime:
-    """Return when the event was created; the sender's times are UTC, whether or not they say so."""
+    """Return when the event was created in UTC; `now` if it does not say so."""
+    stated = stated_time(event)
+    return stated.astimezone(UTC) if stated else datetime.fromtimestamp(now, UTC)
+
+
+def stated_time(event: Mapping[str, Any]) -> datetime | None:
+    """Return when the event was created, as the sender says, else when it was received; None if neither can be read.
+
+    A time without a zone is UTC, as the sender's times are.
+    """
     received = event.get("event")
     for value in (event.get("CreateTime"), received.get("received_at") if isinstance(received, Mapping) else None):
         try:
             moment = datetime.fromisoformat(str(value).strip())
         except ValueError:
             continue
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return datetime.fromtimestamp(now, UTC)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return None
 
 
 def refused_text(crm: str, dropped: Mapping[str, object]) -> str:

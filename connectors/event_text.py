@@ -19,14 +19,26 @@ class Sources:
         """Return the text for an event, stripped; empty without a source. Raises `ExpressionError`."""
         return "" if source is None else self._of(source)(event).strip()
 
-    def check(self, setting: str, source: str | None) -> None:
+    def words(self, source: str, event: Mapping[str, Any]) -> str:
+        """Return the text for an event. A text without `{{ }}` that is no field is taken as it is."""
+        return self.text(source, event) if self._is_source(source) else source.strip()
+
+    def check(self, setting: str | tuple[str | int, ...], source: str | None) -> None:
         """Raise `SettingError` for a source that cannot be compiled. Used by `Connector.check_route`."""
         if source is None:
             return
         try:
             self._of(source)
         except ExpressionError as error:
-            raise SettingError((setting,), error.message) from error
+            raise SettingError((setting,) if isinstance(setting, str) else setting, error.message) from error
+
+    def check_words(self, setting: tuple[str | int, ...], source: str | None) -> None:
+        """Raise `SettingError` for a source of `words` that cannot be compiled."""
+        if source is not None and self._is_source(source):
+            self.check(setting, source)
+
+    def _is_source(self, source: str) -> bool:
+        return source in self._names or "{{" in source or "{%" in source
 
     def _of(self, source: str) -> Callable[[Mapping[str, Any]], str]:
         if source not in self._compiled:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from connectors.base import SettingError, parse_duration
+from connectors.base import parse_duration
 from connectors.event_text import Sources
 
 _REMEMBERED = 10_000  # records whose owner is kept, so that a retry within this process gets the same one
@@ -98,10 +98,7 @@ def owners_named(setting: OwnerSetting | None) -> Iterator[tuple[tuple[str | int
 def check_owner(setting: OwnerSetting | None, sources: Sources, path: tuple[str, ...]) -> None:
     """Raise `SettingError` if the text that chooses an owner cannot be compiled. `path` leads to the setting."""
     if isinstance(setting, OwnerChoice):
-        try:
-            sources.check("from", setting.source)
-        except SettingError as error:
-            raise SettingError((*path, "from"), error.message) from error
+        sources.check((*path, "from"), setting.source)
 
 
 def owner_text(setting: OwnerSetting | None, sources: Sources, event: Mapping[str, Any]) -> str:

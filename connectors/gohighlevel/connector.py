@@ -6,7 +6,13 @@ from functools import partial
 
 import orjson
 
-from connectors.activities import event_activity, refused_text
+from connectors.activities import (
+    AppointmentTexts,
+    appointment_texts,
+    check_appointment,
+    event_activity,
+    refused_text,
+)
 from connectors.base import (
     Connector,
     Context,
@@ -59,6 +65,7 @@ class GoHighLevelConnector(Connector):
     def check_route(self, settings: GoHighLevelRoute, fields: Sequence[str]) -> None:
         """Compile the remark. Raises `SettingError`."""
         self._sources.check("remark", settings.remark)
+        check_appointment(settings.appointment, self._sources)
 
     def quotas(self) -> Sequence[Quota]:
         """Return the day's and the burst's allowances, as the last successful answer reported them."""
@@ -85,21 +92,28 @@ class GoHighLevelConnector(Connector):
     async def _deliver_one(self, record: Record) -> Outcome:
         if requests.contact(record, self._location_id) is None:
             return Rejected(Reason.MAPPING, "a contact needs an email or a phone; map one of them")
-        source = requests.route_of(record).remark
         try:
-            said = await self._offload(partial(self._sources.text, source, record.event))
+            said, texts = await self._offload(partial(self._texts, record))
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._client.masked(error.message), memo=record.memo)
         written = await self._contacts.write(record)
         if not isinstance(written.outcome, Delivered) or written.outcome.remote_id is None:
             return replace(written.outcome, memo=record.memo)
-        return await self._with_activity(record, written, written.outcome, said)
+        return await self._with_activity(record, written, written.outcome, (said, texts))
 
-    async def _with_activity(self, record: Record, written: WrittenContact, contact: Delivered, said: str) -> Outcome:
+    def _texts(self, record: Record) -> tuple[str, AppointmentTexts | None]:
+        """Return the remark of a record, and the texts of its appointment. Raises `ExpressionError`."""
+        route = requests.route_of(record)
+        texts = appointment_texts(route.appointment, self._sources, record.event)
+        return self._sources.text(route.remark, record.event), texts
+
+    async def _with_activity(
+        self, record: Record, written: WrittenContact, contact: Delivered, texts: tuple[str, AppointmentTexts | None]
+    ) -> Outcome:
         """Write the activity of a contact, and return the outcome of both."""
         appointment = requests.route_of(record).appointment
         refused = refused_text("HighLevel", written.dropped)
-        activity = event_activity(record.id, record.event, said, refused, appointment, self._now())
+        activity = event_activity(record.id, record.event, texts[0], refused, appointment, self._now(), texts[1])
         memo = dict(record.memo)
         if activity is not None and memo.keys().isdisjoint(_MEMO):
             done = await self._activities.write(

@@ -93,6 +93,7 @@ def event(activity: Activity, calendar: str, contact_id: str, location_id: str) 
         "locationId": location_id,
         "contactId": contact_id,
         **times,
+        **({"address": activity.location} if activity.location else {}),
         "title": activity.title,
         "appointmentStatus": "confirmed",
         "ignoreFreeSlotValidation": True,

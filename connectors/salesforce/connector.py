@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
-from connectors.appointment_plan import check_appointment, is_template
+from connectors.activities import check_appointment
 from connectors.base import (
     Connector,
     Context,
@@ -130,11 +130,7 @@ class SalesforceConnector(Connector):
         check_owner(settings.owner, self._sources, ("owner",))
         if settings.follow_up is not None:
             check_owner(settings.follow_up.owner, self._sources, ("follow_up", "owner"))
-            if is_template(settings.follow_up.subject):
-                try:
-                    self._sources.check("subject", settings.follow_up.subject)
-                except SettingError as error:
-                    raise SettingError(("follow_up", *error.path), error.message) from error
+            self._sources.check_words(("follow_up", "subject"), settings.follow_up.subject)
 
     def quotas(self) -> Sequence[Quota]:
         """Return the org's daily allowances as last reported."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from connectors.appointment_plan import AppointmentPlan, fixed_text, plan_appointment
+from connectors.activities import AppointmentPlan, appointment_texts, plan_appointment, stated_time
 from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
 from connectors.owners import owner_text
@@ -252,7 +252,8 @@ class Rows:
     def _texts(self, route: SalesforceRoute, record: Record) -> dict[str, Any]:
         """Return the texts of a row that are made from its event. Raises `ExpressionError`."""
         event, task = record.event, route.follow_up
-        plan = plan_appointment(route.appointment, self._sources, event) if is_appointment(record) else None
+        said = appointment_texts(route.appointment, self._sources, event)
+        plan = plan_appointment(route.appointment, said, event, stated_time(event)) if said else None
         owners = (route.owner, task.owner if task else None)
         try:
             remark = self._sources.text(route.remark, event)
@@ -262,7 +263,7 @@ class Rows:
         return {
             "remark": drop_surrogates(remark),
             "appointment": plan,
-            "subject": drop_surrogates(fixed_text(task.subject, self._sources, event)) if task else "",
+            "subject": drop_surrogates(self._sources.words(task.subject, event)) if task else "",
             "owner_texts": (first, second),
         }
 

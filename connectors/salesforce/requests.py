@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import orjson
 
-from connectors.appointment_plan import stated_time
-from connectors.salesforce.descriptions import cut, drop_surrogates
+from connectors.activities import stated_time
+from connectors.salesforce.descriptions import cut
 from connectors.salesforce.records import DESCRIPTION, LONGEST_DESCRIPTION, Row
 from connectors.salesforce.settings import SalesforceRoute
 
@@ -282,7 +282,7 @@ def salesforce_activity(row: Row) -> SalesforceActivity:
         raise ValueError("the event is no appointment")
     mark = row_mark(row)
     text = str(row.record.event.get("Content") or "") if row.route.remark is None else row.remark
-    fields: dict[str, Any] = {"Subject": cut(drop_surrogates(plan.title), _LONGEST_SUBJECT), **_marked(text, mark)}
+    fields: dict[str, Any] = {"Subject": plan.title, **_marked(text, mark)}
     if row.opportunity:
         fields["WhatId"] = row.opportunity
     if row.owner and (plan.start is None or not row.owner.startswith(_QUEUE)):
@@ -292,9 +292,9 @@ def salesforce_activity(row: Row) -> SalesforceActivity:
         return SalesforceActivity("Task", fields | day, mark)
     fields |= {"StartDateTime": salesforce_time(plan.start), "EndDateTime": salesforce_time(plan.end)}
     if plan.location:
-        fields["Location"] = cut(drop_surrogates(plan.location), _LONGEST_SUBJECT)
-    if plan.kind:
-        fields["Type"] = plan.kind
+        fields["Location"] = cut(plan.location, _LONGEST_SUBJECT)
+    if plan.category:
+        fields["Type"] = plan.category
     if plan.reminder:
         fields |= {"IsReminderSet": True, "ReminderDateTime": salesforce_time(plan.reminder)}
     return SalesforceActivity("Event", fields, mark)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from connectors.appointment_plan import AppointmentDetails
+from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
 from connectors.owners import FollowUp, OwnerSetting
@@ -126,8 +126,8 @@ class SalesforceRoute(RouteSettings):
     company: str = Field(
         default="[not provided]", description="`Company` of a new lead that has none.", min_length=1, max_length=255
     )
-    appointment: AppointmentDetails = Field(
-        default=AppointmentDetails(), description="Conversion of an appointment into an event or task."
+    appointment: AppointmentSettings = Field(
+        default=AppointmentSettings(), description="Conversion of an appointment into an event or task."
     )
     prefer_contact: bool = Field(
         default=False,

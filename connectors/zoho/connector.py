@@ -6,7 +6,7 @@ from functools import partial
 
 import orjson
 
-from connectors.activities import Activity, event_activity, refused_text
+from connectors.activities import Activity, appointment_texts, check_appointment, event_activity, refused_text
 from connectors.base import (
     Connector,
     Context,
@@ -61,6 +61,7 @@ class ZohoConnector(Connector):
     def check_route(self, settings: ZohoRoute, fields: Sequence[str]) -> None:
         """Compile the remark. Raises `SettingError`."""
         self._sources.check("remark", settings.remark)
+        check_appointment(settings.appointment, self._sources)
 
     def batch_group(self, record: Record) -> Hashable:
         """Return route settings and identifying field: records that share them share a call."""
@@ -124,9 +125,10 @@ class ZohoConnector(Connector):
             return _keyless(record)
         try:
             remark = self._sources.text(route.remark, record.event)
+            texts = appointment_texts(route.appointment, self._sources, record.event)
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._client.masked(error.message), memo=record.memo)
-        return Row(record, route, key, record.fields, remark)
+        return Row(record, route, key, record.fields, remark, texts=texts)
 
     def _due(self, written: WrittenRow) -> Activity | None:
         """Return the activity to create with a record; None if an earlier attempt created it."""
@@ -136,7 +138,8 @@ class ZohoConnector(Connector):
         ):
             return None
         refused = refused_text("Zoho", row.dropped)
-        return event_activity(row.record.id, row.record.event, row.remark, refused, row.route.appointment, self._now())
+        appointment = row.route.appointment
+        return event_activity(row.record.id, row.record.event, row.remark, refused, appointment, self._now(), row.texts)
 
 
 def _remote_id(written: WrittenRow) -> str | None:

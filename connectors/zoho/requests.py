@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from connectors.activities import Activity, ActivityKind
+from connectors.activities import Activity, ActivityKind, AppointmentTexts
 from connectors.base import Record
 from connectors.phone_numbers import is_same_phone, phone_notations
 from connectors.record import writable_fields
@@ -46,6 +46,8 @@ class Row:
     """Record ID of the existing record, if it was read."""
     dropped: Mapping[str, Any] = field(default_factory=dict)
     """Values that Zoho refused, by field."""
+    texts: AppointmentTexts | None = None
+    """Texts of an appointment."""
 
     @property
     def is_conditional(self) -> bool:
@@ -131,7 +133,10 @@ def activity_fields(activity: Activity, module: str, remote_id: str) -> dict[str
     whose: dict[str, Any] = person if module == "Contacts" else {"What_Id": {"id": remote_id}, "$se_module": module}
     if activity.kind is ActivityKind.MEETING and activity.start and activity.end:
         times = {"Start_DateTime": _iso(activity.start), "End_DateTime": _iso(activity.end)}
-        return {"Event_Title": activity.title, **times, "Description": text, "$send_notification": False, **whose}
+        details = {"Venue": activity.location} if activity.location else {}
+        details |= {"Remind_At": _iso(activity.reminder)} if activity.reminder else {}
+        common = {"Event_Title": activity.title, "Description": text, "$send_notification": False}
+        return {**common, **times, **details, **whose}
     due = activity.created.date().isoformat()
     return {"Subject": activity.title, "Due_Date": due, "Status": "Not Started", "Description": text, **whose}
 

@@ -251,3 +251,12 @@ async def test_a_phone_that_the_api_refuses_for_another_contact_is_dropped() -> 
         (outcome,) = await deliver(crm, record({"email": "a@b.co", "phone": "+34600000001"}))
         assert isinstance(outcome, Delivered)
         assert outcome.warning == "left out: phone; its value is in the remark"
+
+
+async def test_an_appointment_has_the_texts_of_the_route() -> None:
+    said = {"title": "Demo with {{ FirstName }}", "location": "Main Street 1", "calendar": "cal1"}
+    async with fake() as crm:
+        made = record({"phone": "+34600000001"}, Type="Appointment", Content="2026-12-07T10:00:00Z")
+        await deliver(crm, made, route={"appointment": said})
+        (created,) = crm.activities["events"]
+    assert (created["title"], created["address"]) == ("Demo with David", "Main Street 1")

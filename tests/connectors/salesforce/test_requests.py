@@ -152,7 +152,7 @@ def test_an_appointment_becomes_an_event_or_a_task() -> None:
     event = planned(appointment(APPOINTMENT, made=route(appointment={"minutes": 45}), record_id="r1"))
     assert (event.object, event.mark) == ("Event", "Leadbridge r1")
     assert event.fields == {
-        "Subject": "Appointment",
+        "Subject": "Appointment: David García",
         "Description": f"{APPOINTMENT}\n\nLeadbridge r1",
         "StartDateTime": "2026-11-25T10:00:00Z",
         "EndDateTime": "2026-11-25T10:45:00Z",
@@ -161,8 +161,12 @@ def test_an_appointment_becomes_an_event_or_a_task() -> None:
     assert (task.object, task.fields["ActivityDate"]) == ("Task", "2026-11-24")
     assert len(task.fields["Description"]) == 32_000
     assert task.fields["Description"].endswith("Leadbridge r1")
-    bare = planned(appointment("", record_id="r1", CreateTime="some day"))
-    assert bare.fields == {"Subject": "Appointment", "Description": "Leadbridge r1"}
+    bare = planned(appointment("", record_id="r1", CreateTime="some day", FirstName="", LastName=""))
+    assert bare.fields == {
+        "Subject": "Appointment",
+        "Description": "Leadbridge r1",
+        "ActivityDate": "2026-11-24",  # when it was received
+    }
 
 
 def test_an_event_has_all_that_the_route_says() -> None:

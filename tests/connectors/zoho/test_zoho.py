@@ -323,3 +323,20 @@ async def test_a_hundred_new_leads_with_remarks_cost_two_calls() -> None:
     async with ZohoFake(client=CLIENT) as crm:
         await both(crm, [lead(number, ZohoRoute(remark="Content")) for number in range(100)])
         assert (len(crm.ledger), len(crm.activities["Notes"])) == (2, 100)
+
+
+async def test_an_event_has_the_texts_and_times_of_the_route() -> None:
+    said = {"title": "Demo with {{ FirstName }}", "location": "https://meet.example.com/1", "reminder": "1h"}
+    made = ZohoRoute.model_validate({"appointment": said})
+    event = {"Type": "Appointment", "Content": "7 de diciembre de 2026 de 10:00 a 11:15 UTC"}
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(0, made, event)])
+        (created,) = crm.activities["Events"]
+    wanted = {
+        "Event_Title": "Demo with David",
+        "Venue": "https://meet.example.com/1",
+        "Start_DateTime": "2026-12-07T10:00:00+00:00",
+        "End_DateTime": "2026-12-07T11:15:00+00:00",
+        "Remind_At": "2026-12-07T09:00:00+00:00",
+    }
+    assert created.items() >= wanted.items()
