@@ -39,6 +39,7 @@ from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.salesforce.users import Users
 
 _NO_USER = "{name} is no active user, or one that may not be queried, so the owner is left out; correct the setting"
+_CONTACT = "003"  # begins the ids of contacts
 _SPREAD = 8  # number of parts for records that met a lock; each further lock divides the parts again
 
 
@@ -220,10 +221,8 @@ class SalesforceConnector(Connector):
     async def holds(self, records: Sequence[RemoteRecord]) -> Sequence[bool | None]:
         """Query the records by their ids. A record in the recycle bin, or merged into another, does not count."""
         held: dict[str, frozenset[str] | None] = {}
-        routes = {route.object: route for each in records if isinstance(route := each.route, SalesforceRoute)}
-        for name, route in routes.items():
-            ids = [each.remote_id for each in records if _object_of(each) == name]
-            held[name] = await self._finder.held(route.object, ids)
+        for name in dict.fromkeys(map(_object_of, records)):
+            held[name] = await self._finder.held(name, [each.remote_id for each in records if _object_of(each) == name])
         ids_held = [(each.remote_id, held.get(_object_of(each))) for each in records]
         return [None if ids is None else remote_id.casefold() in ids for remote_id, ids in ids_held]
 
@@ -246,7 +245,9 @@ def _route(record: Record) -> SalesforceRoute:
 
 
 def _object_of(record: RemoteRecord) -> str:
-    return record.route.object if isinstance(record.route, SalesforceRoute) else ""
+    """Return the object of a record: a lead may have been written into a contact."""
+    name = record.route.object if isinstance(record.route, SalesforceRoute) else "Lead"
+    return "Contact" if name == "Lead" and record.remote_id.startswith(_CONTACT) else name
 
 
 def _secrets_of(settings: SalesforceSettings) -> Secrets:

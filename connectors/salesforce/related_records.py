@@ -90,7 +90,8 @@ class RelatedRecords:
             who = who_field(each.row.route)
             by_field.setdefault(who, []).append(each.fields[who])
         selections = [
-            Selection("Task", name, list(dict.fromkeys(ids)), (DESCRIPTION,)) for name, ids in by_field.items()
+            Selection("Task", name, list(dict.fromkeys(ids)), (DESCRIPTION,), newest_first=True)
+            for name, ids in by_field.items()
         ]
         answer = await self._client.call(self._requests.select(selections))
         parts = read_parts(answer) if isinstance(answer, Answer) else {}

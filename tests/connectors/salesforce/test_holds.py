@@ -3,7 +3,7 @@
 from connectors.base import Delivered, RemoteRecord
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import SalesforceSandbox
-from tests.connectors.salesforce.building import leads, route
+from tests.connectors.salesforce.building import leads, record, route
 
 ROUTE = route()
 
@@ -25,3 +25,16 @@ async def test_an_id_that_is_none_is_not_taken_for_gone(org: SalesforceSandbox, 
         [RemoteRecord(outcome.remote_id or "", ROUTE), RemoteRecord(outcome.remote_id or "", route(object="None__c"))]
     )
     assert list(held) == [True, None]
+
+
+async def test_a_lead_that_was_written_into_a_contact_is_there(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    contact = org.org.add("Contact", LastName="García", Email="david@example.com")
+    made = route(prefer_contact=True)
+    (outcome, *_) = await target.deliver([record(made=made), *leads(1, made)])
+    assert isinstance(outcome, Delivered)
+    ids = [contact.id, org.leads[0].id]
+    assert list(await target.holds([RemoteRecord(each, made) for each in ids])) == [True, True]
+    org.org.delete(contact)
+    assert list(await target.holds([RemoteRecord(each, made) for each in ids])) == [False, True]

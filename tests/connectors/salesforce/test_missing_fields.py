@@ -47,6 +47,20 @@ async def test_where_nobody_may_ask_for_fields_the_refusal_names_them(
     assert len(org.leads) == 5
 
 
+async def test_new_and_known_records_of_one_call_are_refused_apart(
+    org: SalesforceSandbox, target: SalesforceConnector
+) -> None:
+    """They are two collections of one call; a field that one of them may not have keeps no record of the other."""
+    org.faults.share(faults.insufficient_access(), 1.0, on="/describe")
+    keyed = [replace(each, fields={**each.fields, KEY: f"k{number}"}) for number, each in enumerate(leads(4))]
+    await target.deliver(keyed[:2])
+    org.ledger.clear()
+    told = warnings(await target.deliver(with_field(keyed, "Nope__c", 3)))
+    left = "Nope__c refused by Salesforce and left out; the event keeps the value"
+    assert told == [None, None, None, left]
+    assert (len(org.leads), {each.assignments for each in org.leads}) == (4, {1})
+
+
 async def test_a_refused_field_that_cannot_be_left_out_is_its_records_trouble(
     org: SalesforceSandbox, target: SalesforceConnector
 ) -> None:
