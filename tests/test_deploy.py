@@ -363,7 +363,7 @@ def test_the_configuration_of_several_processes_is_good(tmp_path: Path) -> None:
 # -- both
 
 
-@pytest.mark.parametrize("document", ["security.md", "upgrade.md"])
+@pytest.mark.parametrize("document", ["security.md", "operate/upgrade.md"])
 def test_what_the_documents_name_is_there(document: str) -> None:
     text = (ROOT / "docs" / document).read_text()
     named = re.findall(r"`((?:tests|deploy)/[\w/.]+|compose\.yaml)(?:::(\w+))?`", text)

@@ -58,7 +58,7 @@ class SalesforceConnector(Connector):
     may not query the object, a record is written as an existing one.
 
     A value that Salesforce refuses is left out with a warning, and so is a field that does not exist or that the user
-    may not write. A converted lead is followed to its contact. `docs/salesforce.md` has the details and the calls.
+    may not write. A converted lead is followed to its contact. `docs/crms/salesforce.md` has the details and the calls.
 
     A whole destination, and a route to it:
         ```yaml

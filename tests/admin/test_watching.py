@@ -17,7 +17,7 @@ from connectors.base import Delivered, Quota, Reason, Retry
 DOCS = Path(__file__).parent.parent.parent / "docs"
 RULES = yaml.safe_load((DOCS / "alerts.yaml").read_text())["groups"][0]["rules"]
 PANELS = json.loads((DOCS / "grafana.json").read_text())["panels"]
-OPERATIONS = (DOCS / "operations.md").read_text()
+OPERATIONS = (DOCS / "operate" / "operations.md").read_text()
 ASKED = [each["expr"] for each in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 

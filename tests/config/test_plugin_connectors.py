@@ -120,7 +120,7 @@ def test_an_edit_is_seen_where_the_settings_are_not_its_own(place: Place) -> Non
 
 
 def test_the_configuration_in_the_documents_is_good(tmp_path: Path) -> None:
-    text = re.findall(r"```yaml\n(.*?)```", (DOCS / "connectors.md").read_text(), re.DOTALL)[-1]
+    text = re.findall(r"```yaml\n(.*?)```", (DOCS / "extend" / "connectors.md").read_text(), re.DOTALL)[-1]
     shutil.copytree(DOCS / "examples" / "pipedrive", tmp_path / "pipedrive")
     (tmp_path / "config.yaml").write_text(text)
     variables = {"PIPEDRIVE_TOKEN": "a-token-of-pipedrive", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
