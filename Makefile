@@ -5,6 +5,8 @@ READY := .venv/.ready
 AUDIT := .audit/bin
 BASE := python:3.13-slim
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+# A link to nothing is an error. The notice of Material for MkDocs is about its successor.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 UPGRADE ?= --upgrade
 # The program and its tests are started hundreds of times: each module is compiled at its first import, and kept, also
 # where this is set. Compiling all that is installed takes half a minute.
@@ -28,6 +30,7 @@ check: $(READY)  ## What a machine can see in the code and the documents without
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/config/test_schema.py
+	$(SITE)
 
 bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
 	$(BIN)/python -m tests.benchmarks $(BENCH)
@@ -35,9 +38,10 @@ bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark i
 chaos: $(READY)  ## The real program under load and blows, SIGKILL first: no acknowledged lead is lost or doubled.
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-docs: $(READY)  ## What is generated from the code: the editor's schema and the reference of the configuration.
+docs: $(READY)  ## The editor's schema and the reference, generated from the code; then the site, into the folder site.
 	$(BIN)/leadbridge schema > config.schema.json
 	$(BIN)/python -m bridge.config.reference > docs/configuration.md
+	$(SITE)
 
 lock: $(READY)  ## Pin the newest versions that pyproject.toml allows; `make lock UPGRADE=` changes no more than it must.
 	$(BIN)/pip install --quiet uv
@@ -58,7 +62,7 @@ base:  ## Pin the image that the Dockerfile begins with to today's digest of its
 	  && sed -i -E "s|^FROM $(BASE)(@sha256:[0-9a-f]{64})?|FROM $(BASE)@$$digest|" Dockerfile && grep ^FROM Dockerfile
 
 clean:
-	rm -rf .venv .audit .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -112,7 +112,7 @@ def new(
         Path | None, typer.Argument(metavar="FOLDER", help="Where to write it.", show_default="a new folder NAME")
     ] = None,
 ) -> None:
-    """Write a connector to begin with, and its test, into one folder; docs/extend/connectors.md describes the next steps.
+    """Write a connector to begin with, and its test, into one folder; next, see docs/extend/connectors.md.
 
     It works as it is: it writes each record as JSON, and its test holds it to everything that connectors are held to.
     Nothing is overwritten: if one of the files is there, nothing is written, and the exit status is 1.

@@ -232,6 +232,13 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     }
 
 
+def settings_schema(settings: "type[BaseModel]") -> tuple[JsonSchema, Mapping[str, JsonSchema]]:
+    """Return the schema of a connector's settings for a destination or a route, and the definitions that it uses."""
+    generated = models_json_schema([(settings, "validation")], ref_template="#/$defs/{model}")
+    definitions = {name: _editor_form(each) for name, each in generated[1]["$defs"].items()}
+    return definitions[generated[0][settings, "validation"]["$ref"].rpartition("/")[2]], definitions
+
+
 def _in_use(top: JsonSchema, definitions: Mapping[str, JsonSchema]) -> dict[str, JsonSchema]:
     """Return the definitions that are used, directly or through others."""
     used: set[str] = set()

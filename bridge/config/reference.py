@@ -14,36 +14,46 @@ from typing import Any, Final
 import yaml
 
 from bridge.config import plugins
-from bridge.config.editor_schema import SOURCES, TRANSFORM_EXAMPLES, JsonSchema, json_schema, required_keys
+from bridge.config.editor_schema import (
+    SOURCES,
+    TRANSFORM_EXAMPLES,
+    JsonSchema,
+    json_schema,
+    required_keys,
+    settings_schema,
+)
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import compile_mapping
 from bridge.mapping.transform_api import REQUIRED
 from bridge.mapping.transforms import BUILTIN
+from connectors.base import Connector, RouteSettings
 
 _TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
 _WIDTH: Final = 40
 """Maximum number of characters of an example."""
+_UNITS: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 _HEAD: Final = ("key", "meaning", "default", "example")
 
 
-def installed_schema() -> JsonSchema:
-    """Return the JSON Schema for the installed connectors. Raises ImportError if one cannot be loaded."""
+def installed_connectors() -> dict[str, type[Connector]]:
+    """Return the classes of the installed connectors by name. Raises ImportError if one cannot be loaded."""
     entries = plugins.connector_entries()
-    return json_schema({name: plugins.connector_class(entry) for name, entry in sorted(entries.items())})
+    return {name: plugins.connector_class(entry) for name, entry in sorted(entries.items())}
 
 
-def reference(schema: JsonSchema) -> str:
+def reference(connectors: Mapping[str, type[Connector]]) -> str:
     """Return the documentation of the configuration.
 
     Args:
-        schema: The JSON Schema of a configuration.
+        connectors: The connectors to document, by name.
     """
+    schema = json_schema(connectors)
     text = Path(__file__).with_name("reference.md").read_text("utf-8")
-    return _TABLE.sub(lambda match: "\n".join(_table_lines(schema, match[1], match[2])), text)
+    return _TABLE.sub(lambda match: "\n".join(_table_lines(schema, connectors, match[1], match[2])), text)
 
 
-def _table_lines(schema: JsonSchema, what: str, name: str) -> Iterator[str]:
+def _table_lines(schema: JsonSchema, connectors: Mapping[str, type[Connector]], what: str, name: str) -> Iterator[str]:
     definitions = schema["$defs"]
     if what == "keys":
         yield from table(_HEAD, keys(definitions[name], definitions))
@@ -53,14 +63,23 @@ def _table_lines(schema: JsonSchema, what: str, name: str) -> Iterator[str]:
         yield from table(("transform", "description", "example", "result"), map(_transform, sorted(BUILTIN)))
     elif what == "connectors":
         for branch in definitions["DestinationPart"]["allOf"]:
-            yield from _connector(branch, definitions)
+            connector = branch["if"]["properties"]["connector"]["const"]
+            yield from _connector(connector, branch["then"], connectors[connector].route_settings, definitions)
 
 
-def _connector(branch: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[str]:
-    yield f"### `connector: {branch['if']['properties']['connector']['const']}`"
+def _connector(
+    name: str, settings: JsonSchema, route_settings: type[RouteSettings], definitions: Mapping[str, JsonSchema]
+) -> Iterator[str]:
+    yield f"### `connector: {name}`"
     yield ""
-    yield from table(_HEAD, keys(branch["then"], definitions))
+    yield from table(_HEAD, keys(settings, definitions))
     yield ""
+    rows = list(keys(*settings_schema(route_settings)))
+    if rows:
+        yield "On a route to it:"
+        yield ""
+        yield from table(_HEAD, rows)
+        yield ""
 
 
 def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = "") -> Iterator[list[str]]:
@@ -69,7 +88,7 @@ def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = 
         if written is True:  # described elsewhere
             continue
         schema = {**_resolved(written, definitions), **written}
-        default = "required" if name in required_keys(part) else _value(schema.get("default"))
+        default = "required" if name in required_keys(part) else _default(schema)
         yield [_code(before + name), _line(schema.get("description", "")), default, _example(schema)]
         for each in _parts(written, definitions):
             yield from keys(each, definitions, f"{before}{name}.")
@@ -99,6 +118,15 @@ def _example(schema: JsonSchema) -> str:
         if each.get("type") == "boolean":
             return _value(not schema.get("default"))
     return ""
+
+
+def _default(schema: JsonSchema) -> str:
+    """Return the default as YAML; of a size, with the largest unit that divides it."""
+    value = schema.get("default")
+    if isinstance(value, int) and any("KiB" in str(each.get("pattern")) for each in schema.get("anyOf", [])):
+        unit, size = next((unit, size) for unit, size in _UNITS if value % size == 0)
+        return _code(f"{value // size}{unit}")
+    return _value(value)
 
 
 def _value(value: Any) -> str:
@@ -145,4 +173,4 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(reference(installed_schema()))
+    sys.stdout.write(reference(installed_connectors()))

@@ -1,0 +1,103 @@
+"""Pages of the site that are generated from the code when it is built: commands, and the API."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from typer.main import get_command
+
+from bridge.admin.actions import ActionEndpoints
+from bridge.admin.api import ReadEndpoints
+from bridge.admin.openapi import openapi_document
+from bridge.admin.reconcile import ReconcileEndpoints
+from bridge.cli import COMMANDS
+from bridge.config.reference import table
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    for path, lines in (("reference/commands.md", commands_page()), ("reference/api.md", api_page())):
+        files.append(File.generated(config, path, content="\n".join(lines)))
+    return files
+
+
+def commands_page() -> Iterator[str]:
+    """Return the lines of the page about the command line."""
+    yield "# Commands\n"
+    yield "Every command and option, from the program's own help: `leadbridge COMMAND --help` shows the same."
+    yield "The exit status is 0 for success, 1 for a finding, 2 for wrong usage.\n"
+    yield from table(("command", "does"), ([f"[`{name}`](#{name})", line] for name, line in COMMANDS.items()))
+    for name in COMMANDS:
+        yield from _command(get_command(importlib.import_module(f"bridge.cli.{name}").app), name, 2)
+
+
+def _command(command: Any, path: str, level: int) -> Iterator[str]:
+    """Return the section of a command, and those of its subcommands."""
+    yield f"\n{'#' * level} {path}\n"
+    yield _text(command.help or "")
+    parts = getattr(command, "commands", {})
+    if parts:
+        for name, part in parts.items():
+            yield from _command(part, f"{path} {name}", level + 1)
+        return
+    context = command.make_context(path, [], resilient_parsing=True)
+    pieces = " ".join(command.collect_usage_pieces(context))
+    yield f"\n```\nleadbridge {path} {pieces}\n```\n"
+    shown = [each.get_help_record(context) for each in command.params if not getattr(each, "hidden", False)]
+    rows = [[f"`{name}`".replace("|", "\\|"), _cell(text)] for name, text in filter(None, shown)]
+    yield from table(("argument or option", "meaning"), rows)
+
+
+def api_page() -> Iterator[str]:
+    """Return the lines of the page about the API."""
+    groups: tuple[type[Any], ...] = (ReadEndpoints, ActionEndpoints, ReconcileEndpoints)
+    endpoints = [each for group in groups for each in _idle(group).endpoints()]
+    document = openapi_document(endpoints)
+    yield "# API\n"
+    yield "The admin listener serves this API, and describes it to programs at `/api/openapi.json`."
+    yield "[Operations](../operate/operations.md#the-api) says how to use it.\n"
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield from _operation(f"{method.upper()} {path}", operation, document["components"]["schemas"])
+
+
+def _idle(group: type[Any]) -> Any:
+    """Return endpoints that are described and never called, so they need no store."""
+
+    class Idle(group):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            pass
+
+        def __getattr__(self, name: str) -> object:
+            return None
+
+    return Idle()
+
+
+def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
+    yield f"\n## {title}\n"
+    yield f"{operation['summary']} {operation['description']}\n"
+    rows = [[f"`{each['name']}`", each["in"], _cell(each.get("description", ""))] for each in operation["parameters"]]
+    body = operation.get("requestBody", {}).get("content", {})
+    for content in body.values():
+        parts = content["schema"]["properties"].items()
+        rows += [[f"`{name}`", "body", _cell(part.get("description", ""))] for name, part in parts]
+    if rows:
+        yield from table(("parameter", "in", "meaning"), rows)
+        yield ""
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    fields = schemas[answer["$ref"].rpartition("/")[2]].get("properties", {})
+    yield from table(
+        ("field of the answer", "meaning"),
+        ([f"`{name}`", _cell(field.get("description", ""))] for name, field in fields.items()),
+    )
+
+
+def _text(text: str) -> str:
+    return text.replace("<", "&lt;").replace("\b", "").strip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
