@@ -14,6 +14,7 @@ from yarl import URL
 from connectors.base import ExpressionError, Record
 from connectors.http_client.address_guard import check_url
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
+from connectors.phone_numbers import phone_notations
 from connectors.record import writable_fields
 
 EMAIL = "email"
@@ -175,8 +176,10 @@ class HubSpotRequests:
         return HubSpotRequest("PATCH", url, _json({"properties": lead.properties}))
 
     def search(self, name: str, value: str) -> HubSpotRequest:
-        """Return the search for the oldest contact with this value of a property."""
-        filters = [{"propertyName": name, "operator": "EQ", "value": value}]
+        """Return the search for the oldest contact with this value of a property; of a phone in any usual notation."""
+        notations = phone_notations(value) if name == PHONE else ()
+        condition = {"operator": "IN", "values": notations} if notations[1:] else {"operator": "EQ", "value": value}
+        filters = [{"propertyName": name, **condition}]
         document = {
             "filterGroups": [{"filters": filters}],
             "sorts": [{"propertyName": "createdate", "direction": "ASCENDING"}],

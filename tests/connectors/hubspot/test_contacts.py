@@ -233,6 +233,14 @@ async def test_a_lead_with_a_phone_only_is_found_by_it() -> None:
         assert contact.properties["lastname"] == "+34600000000"
 
 
+async def test_a_contact_is_found_by_its_phone_in_another_notation() -> None:
+    async with HubSpotSandbox() as crm:
+        for number, phone in enumerate(("600 00 00 00", "+34600000000", "+34 600 00 00 00")):
+            ids(await deliver(crm, with_fields(lead(number, Email="", PhoneNumber=phone), phone=phone)))
+        (contact,) = crm.contacts
+        assert contact.properties["phone"] == "+34 600 00 00 00"
+
+
 async def test_phones_are_remembered_while_search_lags() -> None:
     now = NOW
     async with HubSpotSandbox(search_lag=10, now=lambda: now) as crm:
