@@ -8,9 +8,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -63,7 +64,9 @@ class AppointmentSettings(BaseModel):
             try:
                 ZoneInfo(name)
             except (LookupError, OSError, ValueError):
-                raise ValueError("must be the IANA name of a time zone, such as Europe/Madrid") from None
+                near = get_close_matches(name, available_timezones(), 1)
+                hint = f" (did you mean `{near[0]}`?)" if near else ""
+                raise ValueError(f"must be the IANA name of a time zone, such as Europe/Madrid{hint}") from None
         return name
 
 

@@ -150,6 +150,17 @@ class Findings:
                 place = self.origins.use_of(path)
                 found.append(ConfigProblem(place.file, place.line, place.column, dotted_path(path), message))
         self._shared.clear()
+        self._drop_repeated_warnings()
+
+    def _drop_repeated_warnings(self) -> None:
+        """Remove each warning at the position of a problem that says the same."""
+        said = {(each.file, each.line, each.column): each.message for each in self.problems}
+        kept = [
+            each
+            for each in self.warnings
+            if each.message.partition(",")[0] not in said.get((each.file, each.line, each.column), "")
+        ]
+        self.warnings[:] = kept
 
 
 def _used_by(users: Collection[ConfigPath], count: int) -> str:

@@ -171,7 +171,7 @@ def tree_of(file: Path, content: bytes) -> MapNode | None:
 
 def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
     """Return the names of the sections in a file; None if the file cannot be parsed."""
-    tree, problems = _parse_cached(str(file), content)
+    tree, problems, _ = _parse_cached(str(file), content)
     return None if tree is None or problems else frozenset(tree.items)
 
 
@@ -219,9 +219,9 @@ def fill_variables(file: Path, content: Content, environ: Mapping[str, str], fin
     if not isinstance(content, bytes):
         return content
     name = str(file)
-    parsed, problems = _parse_cached(name, content)
-    for problem in problems:
-        findings.problems.append(problem)
+    parsed, problems, warnings = _parse_cached(name, content)
+    findings.problems.extend(problems)
+    findings.warnings.extend(warnings)
     if parsed is None:
         return None
     tree = Substitution(environ, file.parent, findings).fill(parsed)
@@ -229,11 +229,13 @@ def fill_variables(file: Path, content: Content, environ: Mapping[str, str], fin
 
 
 @lru_cache(maxsize=4_096)
-def _parse_cached(name: str, content: bytes) -> tuple[MapNode | None, tuple[ConfigProblem, ...]]:
+def _parse_cached(
+    name: str, content: bytes
+) -> tuple[MapNode | None, tuple[ConfigProblem, ...], tuple[ConfigProblem, ...]]:
     """Parse a file. Cached, since a reload reads a thousand files of which usually one has changed."""
     findings = Findings()
     tree = _parse(name, content, findings)
-    return tree, tuple(findings.problems)
+    return tree, tuple(findings.problems), tuple(findings.warnings)
 
 
 def _parse(name: str, content: bytes, findings: Findings) -> MapNode | None:

@@ -11,11 +11,13 @@ from bridge.config.diagnostics import ConfigPath, Findings
 from bridge.config.model import Condition
 from bridge.config.validation_messages import ErrorReporter, known_keys
 from bridge.config.yaml_tree import (
+    COMMENT,
     ListNode,
     MapNode,
     Node,
     Origin,
     Scalar,
+    comment_after,
     find_node,
     from_outside,
     key_position,
@@ -163,6 +165,9 @@ class ConfigDraft:
             return
         if node.origin is Origin.OUTSIDE:
             message = "cannot be used once its variables are filled in"
+        elif comment := comment_after(node):
+            self.findings.error(followed, comment, f"{message}; {COMMENT}")
+            return
         self.findings.error(followed, position_inside(node, line, column), message)
 
     def expression_error(self, path: ConfigPath, error: ExpressionError) -> None:

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
 
 from bridge.config.model import Ack, Ending
 from bridge.config.units import (
@@ -32,13 +41,29 @@ def _listed(value: object) -> object:
 
 
 def _serials(value: object) -> object:
-    """Return a list with the serial number if the value is a single one."""
+    """Return a list with the serial number if the value is a single one. Raises ValueError for a map."""
+    if isinstance(value, dict):
+        raise ValueError("must be a serial number, or a list of serial numbers")  # noqa: TRY004 - pydantic reports ValueErrors
     return [value] if isinstance(value, str | int | float) or value is None else value
+
+
+def _stripped(text: str) -> str:
+    """Return a text without white space at its ends. Raises ValueError if nothing is left."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text.strip()
 
 
 def _as_written(value: object) -> object:
     """Return a whole number as text, which is exactly how it was written."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _one_destination(value: object) -> object:
+    """Return the name of a destination as text. Raises ValueError for a list."""
+    if isinstance(value, list):
+        raise ValueError("must be the name of one destination: write a route of its own for each")  # noqa: TRY004 - pydantic reports ValueErrors
+    return _as_written(value)
 
 
 def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:
@@ -50,7 +75,8 @@ def _setting(default: str, parse: Callable[[str], Any], description: str, exampl
 
 TextSetting = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
 SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
-SerialNumber = Annotated[TextSetting, StringConstraints(strip_whitespace=True, min_length=1)]
+SerialNumber = Annotated[TextSetting, StringConstraints(min_length=1), AfterValidator(_stripped)]
+DestinationName = Annotated[str, BeforeValidator(_one_destination, json_schema_input_type=str | int)]
 EventType = Literal["Lead", "Appointment"]
 
 
@@ -254,7 +280,7 @@ class RoutePart(StrictModel):
     """A destination for some of a chatbot's events. Its map also has the route settings of the connector."""
 
     use: UseSetting = _use("routes", "leads")
-    to: TextSetting = Field(description="Name of the destination.", examples=["crm"])
+    to: DestinationName = Field(description="Name of the destination.", examples=["crm"])
     events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
         Field(
             default=["Lead", "Appointment"],

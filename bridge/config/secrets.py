@@ -26,6 +26,8 @@ _SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|pass|secret|signat
 
 def key_fault(secret: str) -> str | None:
     """Return the fault of a key or token that two parties share, or None. The text never contains the secret."""
+    if not secret.strip():
+        return "is empty: set the variable or the file that holds it"
     if secret != secret.strip():
         return "has white space at its ends: remove it"
     if _PLACEHOLDER.fullmatch(secret):

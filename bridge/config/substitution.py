@@ -15,6 +15,8 @@ from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, pos
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
 _NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)
+_BARE: Final = re.compile(r"\$([A-Z_][A-Z0-9_]*)|\$\(([A-Za-z_]\w*)\)", re.ASCII)
+"""A whole text that is a variable in a shell, and not here."""
 _FILE_LIMIT: Final = 65_536
 
 
@@ -48,7 +50,13 @@ class Substitution:
 
     def _scalar(self, scalar: Scalar, path: ConfigPath) -> Scalar:
         text = scalar.value
-        if not isinstance(text, str) or "${" not in text:
+        if not isinstance(text, str) or "$" not in text:
+            return scalar
+        if bare := _BARE.fullmatch(text):
+            name = bare[1] or bare[2]
+            self.findings.invalidate(path, scalar.place, f"`{text}` is not filled in: write ${{{name}}}")
+            return scalar
+        if "${" not in text:
             return scalar
         parts: list[_TextPart] = []
         end = 0

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from bridge.config.diagnostics import ConfigPath, Findings
-from bridge.config.yaml_tree import Node, Scalar, find_node, key_position
+from bridge.config.yaml_tree import COMMENT, Node, Scalar, comment_after, find_node, key_position
 from bridge.errors import did_you_mean
 
 _SHAPES: Final[Mapping[str, str]] = {
@@ -53,7 +53,9 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "string_too_long": ("must have at most {} characters", "max_length"),
     "too_long": ("must have at most {} entries", "max_length"),
 }
+_MAPS: Final = frozenset({"model_type", "model_attributes_type"})
 _PYDANTICS_OWN: Final = frozenset(get_args(ErrorType))
+_INVALID: Final = "is not a valid value"
 _SHOWN_KEYS: Final = 20
 
 
@@ -86,9 +88,16 @@ class ErrorReporter:
         elif kind == "extra_forbidden":
             self.findings.error(followed, key_position(self.root, followed), self._unknown(location, last))
         else:
-            has_no_value = isinstance(node, Scalar) and node.value is None
-            message = "has no value: give it one, or remove the key" if has_no_value else _message(error)
-            self.findings.error(followed, node.place, message)
+            if isinstance(node, Scalar) and node.value is None:
+                comment = comment_after(node)
+                why = f"; {COMMENT}" if comment else ""
+                place = comment or node.place
+                self.findings.error(followed, place, f"has no value: give it one, or remove the key{why}")
+                return
+            example = _example(self._fields(location)) if kind in _MAPS else ""
+            self.findings.error(
+                followed, node.place, f"must be a map such as {example}" if example else _message(error)
+            )
 
     def _unknown(self, location: ConfigPath, key: str) -> str:
         known = [*self._fields(location[:-1]), *(self.also_known if len(location) == 1 else ())]
@@ -129,7 +138,7 @@ def _message(error: ErrorDetails) -> str:
     if kind not in _PYDANTICS_OWN:  # a connector's own kind of error has its own message
         return error["msg"]
     if "error" in context:
-        return str(context["error"])
+        return str(context["error"]) or _INVALID
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return words.format(context.get(bound))
@@ -137,7 +146,8 @@ def _message(error: ErrorDetails) -> str:
         return f"must match the regular expression {context.get('pattern')}"
     if kind in _CHOICES:
         return _choice(str(context.get(_CHOICES[kind], "")), error.get("input"))
-    return _SHAPES.get(kind, "is not a valid value")
+    several = kind == "string_type" and isinstance(error.get("input"), list | dict)
+    return "must be a single text" if several else _SHAPES.get(kind, _INVALID)
 
 
 def _choice(expected: str, given: object) -> str:
@@ -145,6 +155,15 @@ def _choice(expected: str, given: object) -> str:
     words = expected.replace("'", "`")
     hint = did_you_mean(given, expected.split("'")[1::2]) if isinstance(given, str) else ""
     return f"must be {words}{hint}"
+
+
+def _example(fields: Mapping[str, FieldInfo]) -> str:
+    """Return a map of example values for the required keys of a model, or for its first two."""
+    first = {name: field.examples[0] for name, field in fields.items() if field.examples}
+    shown = {name: "…" if isinstance(each, dict | list) else each for name, each in first.items()}
+    required = [name for name, field in fields.items() if field.is_required()]
+    names = required if required and shown.keys() >= set(required) else list(shown)[:2]
+    return f"{{{', '.join(f'{name}: {shown[name]}' for name in names)}}}" if names else ""
 
 
 def _sentence(description: str | None) -> str:

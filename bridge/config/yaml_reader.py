@@ -14,7 +14,19 @@ from typing import Any, Final
 import yaml
 
 from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Origins, Position, dotted_path
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, SourceSpan, find_node, key_position, plain
+from bridge.config.yaml_tree import (
+    COMMENT,
+    ListNode,
+    MapNode,
+    Node,
+    Origin,
+    Scalar,
+    SourceSpan,
+    comment_after,
+    find_node,
+    key_position,
+    plain,
+)
 
 FILE_LIMIT: Final = 1024 * 1024
 """Maximum size of one file in bytes."""
@@ -32,10 +44,14 @@ _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER: Final = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
 _DECIMAL: Final = re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", re.ASCII)
+_UNREADABLE: Final = "cannot be read as YAML: check quotes, brackets and indentation"
 _QUOTE_TEMPLATE: Final = 'a template must be in quotes: "{{ … }}"'
 _KEY_EXPECTED: Final = (
     "a key is expected: check the indentation, and if a text begins with a quote, put the whole text in other quotes"
 )
+_CUT_TEXT: Final = re.compile(r"[ \t]+#[^\s#!-]")
+"""A `#` that may be meant as a part of the text before it; most comments have a space after it."""
+_CLOSED_IN_COMMENT: Final = re.compile(r"[ \t](#)[^\n]*[\]}]")
 _WORDINGS: Final = (
     ("mapping values are not allowed", "unexpected `: `: put the text in quotes, or check the indentation"),
     ("that cannot start any token", "a text cannot begin with this character: put it in quotes"),
@@ -159,7 +175,10 @@ class _Composer:
         if len(event.value) > _SCALAR_LIMIT:
             raise _UnreadableError(place, f"a text with more than {_SCALAR_LIMIT:,} characters: shorten it")
         value = event.value if event.style else _resolve(event.value)
-        return Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index))
+        scalar = Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index))
+        if not event.style and _CUT_TEXT.match(self.text, event.end_mark.index):
+            self.findings.warn(self.path, comment_after(scalar) or place, f"{COMMENT}, or put a space after `#`")
+        return scalar
 
     def _list(self, place: Position, path: ConfigPath) -> ListNode:
         items: list[Node] = []
@@ -227,22 +246,29 @@ def _place_at(file: str, text: str, index: int) -> Position:
 def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Position, str]:
     """Return the position and a readable description of an error from PyYAML."""
     mark = getattr(error, "problem_mark", None)
-    problem = str(getattr(error, "problem", None) or "cannot be read as YAML")
+    problem = str(getattr(error, "problem", None))
     opened = getattr(error, "context_mark", None)
     if opened and (mark is None or mark.index >= len(text.rstrip())):
+        comment = _CLOSED_IN_COMMENT.search(text, opened.index)
+        if comment:
+            return _place_at(file, text, comment.start(1)), COMMENT
         return Position(file, opened.line + 1, opened.column + 1), "this is never closed"
     if mark is None:
-        return Position(file, 1, 1), problem
-    lines = text.split("\n")
-    line = lines[mark.line] if mark.line < len(lines) else ""
+        return Position(file, 1, 1), _UNREADABLE
     place = Position(file, mark.line + 1, mark.column + 1)
+    return place, _wording(text.split("\n")[mark.line : mark.line + 1], mark.column, problem)
+
+
+def _wording(lines: list[str], column: int, problem: str) -> str:
+    """Return a readable description of a problem in a line; `lines` is empty at the end of the text."""
+    line = lines[0] if lines else ""
     if "{{" in line:
-        return place, _QUOTE_TEMPLATE
+        return _QUOTE_TEMPLATE
     if "${" in line:
-        return place, 'inside [ ] and { } a variable must be in quotes: "${NAME}"'
-    if line[mark.column : mark.column + 1] == "\t":
-        return place, "a tab: indent with spaces instead"
-    return place, next((ours for theirs, ours in _WORDINGS if theirs in problem), problem)
+        return 'inside [ ] and { } a variable must be in quotes: "${NAME}"'
+    if line[column : column + 1] == "\t":
+        return "a tab: indent with spaces instead"
+    return next((ours for theirs, ours in _WORDINGS if theirs in problem), _UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

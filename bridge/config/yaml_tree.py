@@ -1,11 +1,15 @@
 """Tree of a configuration file whose nodes have positions. Pure."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from bridge.config.diagnostics import ConfigPath, Position
+
+COMMENT: Final = "`#` begins a comment here, so the text ends before it: put the whole text in quotes"
+_COMMENT: Final = re.compile(r"[ \t]+#")
 
 
 class Origin(StrEnum):
@@ -133,6 +137,13 @@ def position_inside(scalar: Scalar, line: int, column: int | None) -> Position:
     within = column - 1 if column else len(text) - len(text.lstrip())
     index = _index_in_file(scalar.span, value, sum(len(each) + 1 for each in lines[: line - 1]) + within)
     return scalar.place if index is None else _place(scalar, index)
+
+
+def comment_after(scalar: Scalar) -> Position | None:
+    """Return the position of the `#` that ends a text without quotes; None if no comment follows on its line."""
+    found = _COMMENT.match(scalar.span.source, scalar.span.end)
+    quoted = scalar.span.source[scalar.span.start : scalar.span.start + 1] in {"'", '"', "|", ">"}
+    return _place(scalar, found.end() - 1) if found and not quoted else None
 
 
 def _place(scalar: Scalar, index: int) -> Position:

@@ -1,8 +1,12 @@
 """The configuration of one field of a record. Pure."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bridge.errors import did_you_mean
+
+_KEYS: Final = frozenset({"from", "transform", "lookup", "default", "required", "keep_empty", "value", "write"})
 
 
 class FieldForm(BaseModel):
@@ -47,8 +51,16 @@ class FieldForm(BaseModel):
         """Return the long form of a short form, and of a single source or transform."""
         if isinstance(form, str):
             return {"from": [form]}
+        if isinstance(form, bool | int | float):
+            constant = str(form).lower()
+            raise ValueError(f"must be a field of the event or a map: a constant is written {{value: {constant}}}")  # noqa: TRY004 - see below
         if not isinstance(form, dict):
             raise ValueError("must be a field of the event, a template in quotes, or a map: {value: …}, {from: …}")  # noqa: TRY004 - pydantic reports ValueErrors
+        if form and not any(key in _KEYS or did_you_mean(str(key), _KEYS) for key in form):
+            raise ValueError(
+                "has none of the keys of a field, such as `from` and `value`; a field cannot be a map of other fields: "
+                "for nested JSON use the `http` connector with a `body` template"
+            )
         single = {key: [form[key]] for key in ("from", "transform") if isinstance(form.get(key), str | dict)}
         return {**form, **single}
 

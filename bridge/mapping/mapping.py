@@ -4,6 +4,7 @@ The configuration's `fields` are parsed into `FieldForm`s, compiled once (`compi
 (`Mapping.apply`). `Mapping.trace` runs the same code and returns every intermediate value.
 """
 
+import re
 from collections import abc
 from dataclasses import dataclass
 from operator import itemgetter
@@ -29,6 +30,8 @@ EVENT_NAME_MEMBERS: Final[abc.Mapping[str, frozenset[str]]] = {
 """Members of some of `EVENT_NAMES`, for `expressions.JinjaExpressions`."""
 _SOURCES: Final = (*EVENT_FIELDS, "chatbot", *(f"event.{name}" for name in sorted(EVENT_MEMBERS)))
 _LABEL: Final = 80
+_SEPARATORS: Final = re.compile(r"[\s,;+&|/]+")
+_PLAIN_TEXT: Final = re.compile(r"\w[\w .-]{0,39}")
 _LEFT_OUT: Final = object()
 _NO_FIELDS: Final = dict.fromkeys(EVENT_FIELDS, "")
 
@@ -334,8 +337,7 @@ class _Compiler:
                 return text, _nothing
         source = text.strip()
         if source not in _SOURCES:
-            hint = did_you_mean(source, _SOURCES) or "; a constant is written {value: …}"
-            self.problems.append(FieldProblem(path, f"unknown field `{source}` of the event{hint}"))
+            self.problems.append(FieldProblem(path, _unknown_source(source)))
         owner, _, member = source.partition(".")
         return source, (lambda event_variables: event_variables[owner][member]) if member else itemgetter(source)
 
@@ -358,6 +360,9 @@ class _Compiler:
         if "(" in name:
             raise TransformError("arguments are written `{truncate: 500}` here, not `truncate(500)`")
         transform = self.transforms.get(name)
+        names = [each.strip() for each in name.split(",")]
+        if transform is None and len(names) > 1 and self.transforms.keys() >= set(names):
+            raise TransformError(f"several transforms are a list: [{', '.join(names)}]")
         if transform is None:
             raise TransformError(f"unknown transform `{name}`{did_you_mean(name, self.transforms)}")
         if keys is None:
@@ -367,6 +372,18 @@ class _Compiler:
         if isinstance(keys, dict):
             return name, transform, [], keys
         return name, transform, keys if isinstance(keys, list) else [keys], {}
+
+
+def _unknown_source(source: str) -> str:
+    """Return what to write in place of a text that is no field of the event."""
+    words = [word for word in _SEPARATORS.split(source) if word]
+    if len(words) > 1 and all(word in _SOURCES for word in words):
+        template = " ".join(f"{{{{ {word} }}}}" for word in words)
+        listed = ", ".join(words)
+        return f'several fields in one text: write "{template}", or {{from: [{listed}]}} for the first with a value'
+    constant = source if _PLAIN_TEXT.fullmatch(source) else "…"
+    hint = did_you_mean(source, _SOURCES)
+    return f"unknown field `{source}` of the event{hint}; a constant is written {{value: {constant}}}"
 
 
 def _nothing(_: object) -> str:

@@ -1,5 +1,6 @@
 """Whole configurations: the good ones and what they become, the bad ones and what is told of them."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +48,22 @@ def test_what_is_good_is_taken(case: str, environ: dict[str, str], monkeypatch: 
 
 
 def test_there_are_enough_of_both() -> None:
-    assert len(cases("bad")) >= 60
+    assert len(cases("bad")) >= 150
     assert len(cases("good")) >= 15
+
+
+LIBRARY = re.compile(
+    r"value error|assertion|input should|validation error|pydantic|traceback|jinja|while (parsing|scanning)|expected <"
+    r"|found character|found unexpected|did not find|[A-Z]\w+Error\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("case", cases("bad"))
+def test_no_message_has_the_words_of_a_library(case: str) -> None:
+    # Code of the operator's own is shown with its exception.
+    for line in (each for each in expected("bad", case) if "cannot be imported" not in each and "loaded" not in each):
+        assert not LIBRARY.search(line.partition(": ")[2]), line
 
 
 def test_a_file_is_named_as_it_was_given(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

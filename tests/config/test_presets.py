@@ -98,7 +98,7 @@ def test_a_mistake_in_a_preset_is_reported_once_at_the_preset(folder: Path) -> N
         ),
         (
             "00-common.yaml:5:61: presets.routes.leads.fields.name: unknown field `FirstNmae` of the event "
-            "(did you mean `FirstName`?) (used by 40 chatbots)"
+            "(did you mean `FirstName`?); a constant is written {value: FirstNmae} (used by 40 chatbots)"
         ),
     ]
 

@@ -184,7 +184,7 @@ def test_a_foreign_transform_that_fails_spoils_its_field_only_by_name() -> None:
     ("form", "path", "told"),
     [
         ("Emial", ("x", "from", 0), "unknown field `Emial` of the event (did you mean `Email`?)"),
-        ("Website", ("x", "from", 0), "a constant is written {value: …}"),
+        ("Website", ("x", "from", 0), "a constant is written {value: Website}"),
         ({"from": ["Email", "Emial"]}, ("x", "from", 1), "did you mean `Email`"),
         ("{{ Emial }}", ("x", "from", 0), "did you mean `Email`"),
         ({"from": "Email", "transform": ["trm"]}, ("x", "transform", 0), "unknown transform `trm` (did you mean"),

@@ -41,7 +41,12 @@ _WORDINGS: Final = (
     ("'end of template'", "the end"),
     ("expected token 'name'", "expected a name"),
 )
-_WORDS_FOR: Final = {"&": "write `and`", "!": "write `not`, or `!=` to compare", ";": "remove it"}
+_WORDS_FOR: Final = {
+    "&": "write `and`",
+    "#": "put the whole text in quotes",
+    "!": "write `not`, or `!=` to compare",
+    ";": "remove it",
+}
 _RESERVED: Final = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 
 
@@ -51,6 +56,8 @@ _NODE: Final = 2_000
 """Twice the steps of a node on a quiet machine, so that a loop with a whole budget ends within a tenth of a second on a
 busy or slow one too."""
 
+_EMPTY: Final = frozenset({"empty", "blank", "null", "nil", "missing", "set", "present", "filled"})
+"""Tests of other languages for a text without characters."""
 _COMPUTED: Final = object()
 """Marker for an argument that is only known with an event."""
 
@@ -87,7 +94,9 @@ def _syntax_error(
     if state is BARE and source.lstrip().startswith("{{"):
         return ExpressionError("write the bare expression, without `{{` and `}}`", 1, 1)
     message = _plain_words(error.message or "cannot be read")
-    if "=" in source and message.startswith("expected the end"):
+    if "<>" in source:
+        message += "; two values are compared with `!=`"
+    elif "=" in source and message.startswith("expected the end"):
         message += "; two values are compared with `==`"
     tokens: list[_Token] = []
     try:
@@ -186,6 +195,9 @@ class ExpressionCheck:
         elif isinstance(node, nodes.Test):
             if node.name not in self.sandbox.tests:
                 hint = did_you_mean(node.name, self.sandbox.tests)
+                if node.name in _EMPTY:
+                    field = node.node.name if isinstance(node.node, nodes.Name) else "Email"
+                    hint = f": `{field}` alone is true if it is not empty, and `not {field}` if it is"
                 raise self._error(f"unknown test `{node.name}`{hint}", node, node.name, "is", "not")
         elif isinstance(node, nodes.Getattr):
             self._check_member(node)
@@ -202,6 +214,8 @@ class ExpressionCheck:
             return
         if node.name in _RESERVED or (self.names is not None and node.name not in self.names):
             hint = did_you_mean(node.name, self.names or ())
+            if node.name in _EMPTY:
+                hint = ": a field without a value is empty; write `Email` or `not Email`"
             raise self._error(f"unknown name `{node.name}`{hint}", node, node.name)
 
     def _check_member(self, node: nodes.Getattr) -> None:
