@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from connectors.appointments import times_of
 from connectors.event_text import Sources
-from connectors.owners import TimeSpan
+from connectors.ownership import PositiveTime
 
 APPOINTMENT = "Appointment"
 """Type of an event that is an appointment."""
@@ -51,7 +51,7 @@ class AppointmentSettings(BaseModel):
         description="Place or link of the meeting: a text, a field of the event, or a text with `{{ }}`.",
         examples=["https://meet.example.com/sales"],
     )
-    reminder: TimeSpan | None = Field(
+    reminder: PositiveTime | None = Field(
         default=None,
         description="Time before the start at which the owner is reminded, in Salesforce and Zoho.",
         examples=["30m"],

@@ -1,6 +1,7 @@
 """The Salesforce connector: the calls of the bridge, passed to the parts of this package."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -25,7 +26,7 @@ from connectors.base import (
 from connectors.event_text import Sources
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.session import HttpSession
-from connectors.owners import Owners, check_owner
+from connectors.ownership import OwnerChoice
 from connectors.salesforce.activities import Appointments
 from connectors.salesforce.auth import Access, login_url
 from connectors.salesforce.client import SalesforceClient, SalesforceQuotas, Shapes
@@ -95,23 +96,24 @@ class SalesforceConnector(Connector):
         self._shapes = Shapes(self._client, self._requests)
         self._sources = Sources(context)
         self._offload = context.offload
-        self._rows = Rows(self._sources)
+        self._owners = OwnerChoice(self._sources)
+        self._rows = Rows(self._sources, self._owners)
         self._finder = RecordFinder(self._client, self._requests, self._shapes)
         self._leads = Leads(self._client, self._requests, self._shapes, self._finder)
         self._appointments = Appointments(self._client, self._requests, self._finder)
         self._related = RelatedRecords(self._client, self._requests)
-        self._owners = Owners()
         self._users = Users(self._client, self._requests)
         self._prober = Prober(self._client, self._requests, self._shapes, self._users)
         self._now = context.now
         self._since = 0.0
 
     def open(self, vault: Vault) -> None:
-        """Receive the vault for a replaced refresh token.
+        """Receive the vault for a replaced refresh token, and for the turns of owners.
 
         Records received before this call may have been written by a killed process that owned the lane before.
         """
         self._access.open(vault)
+        self._owners.open(vault)
         self._since = self._now()
 
     def check_route(self, settings: SalesforceRoute, fields: Sequence[str]) -> None:
@@ -128,9 +130,9 @@ class SalesforceConnector(Connector):
             raise SettingError(("external_id",), "must be an External ID field; Salesforce assigns Id itself")
         self._sources.check("remark", settings.remark)
         check_appointment(settings.appointment, self._sources)
-        check_owner(settings.owner, self._sources, ("owner",))
+        self._owners.check(("owner",), settings.owner)
         if settings.follow_up is not None:
-            check_owner(settings.follow_up.owner, self._sources, ("follow_up", "owner"))
+            self._owners.check(("follow_up", "owner"), settings.follow_up.owner)
             self._sources.check_words(("follow_up", "subject"), settings.follow_up.subject)
 
     def quotas(self) -> Sequence[Quota]:
@@ -159,39 +161,55 @@ class SalesforceConnector(Connector):
         if isinstance(shape, Retry):
             return [shape] * len(records)
         made = [await self._offload(partial(self._rows.row, record, shape, self._since)) for record in records]
-        rows = await self._owned(route, [row for row in made if isinstance(row, Row)])
+        rows, memos = await self._owned(route, [row for row in made if isinstance(row, Row)])
         if isinstance(rows, Retry):
-            return [rows if isinstance(row, Row) else row for row in made]
-        leads = [row for row in rows if not row.is_appointment]
-        is_whole_batch = len(leads) == len(records)
-        written = await self._leads.deliver(leads, shape, is_whole_batch=is_whole_batch) if leads else []
-        written += [await self._appointments.deliver(row, shape) for row in rows if row.is_appointment]
-        related = await self._related.deliver(written)
-        outcomes = {row.record.id: outcome for (row, _), outcome in zip(written, related, strict=True)}
+            outcomes: dict[str, Outcome] = {row.record.id: rows for row in made if isinstance(row, Row)}
+        else:
+            leads = [row for row in rows if not row.is_appointment]
+            is_whole_batch = len(leads) == len(records)
+            written = await self._leads.deliver(leads, shape, is_whole_batch=is_whole_batch) if leads else []
+            written += [await self._appointments.deliver(row, shape) for row in rows if row.is_appointment]
+            related = await self._related.deliver(written)
+            outcomes = {row.record.id: outcome for (row, _), outcome in zip(written, related, strict=True)}
+        for record_id, memo in memos.items():
+            outcome = outcomes[record_id]
+            outcomes[record_id] = replace(outcome, memo={**memo, **outcome.memo})
         return [outcomes[row.record.id] if isinstance(row, Row) else row for row in made]
 
-    async def _owned(self, route: SalesforceRoute, rows: Sequence[Row]) -> list[Row] | Retry:
-        """Return the rows with their owners, or the failure to look them up at the moment."""
-        task = route.follow_up.owner if route.follow_up else None
-        if route.owner is None and task is None:
-            return list(rows)
-        chosen = [
-            tuple(
-                self._owners.choose(setting, text, row.record.id)
-                for setting, text in zip((route.owner, task), row.owner_texts, strict=True)
+    async def _owned(
+        self, route: SalesforceRoute, rows: Sequence[Row]
+    ) -> tuple[list[Row] | Retry, dict[str, dict[str, str]]]:
+        """Return the rows with their owners, and the memo of those who were chosen in turn, by the ids of the records.
+
+        The rows are a failure if users cannot be looked up at the moment.
+        """
+        settings = {"owner": route.owner, "task_owner": route.follow_up.owner if route.follow_up else None}
+        memos: dict[str, dict[str, str]] = {}
+        for at, (name, setting) in enumerate(settings.items()):
+            waiting = [row for row in rows if setting is not None and row.owner_texts[at] is None]
+            wanted = [(setting, row.record.id) for row in waiting if setting is not None]
+            for row, owner in zip(waiting, await self._owners.turns(wanted), strict=True):
+                memos.setdefault(row.record.id, {})[name] = owner
+        names = {
+            row.record.id: [
+                memos.get(row.record.id, {}).get(name) or text
+                for name, text in zip(settings, row.owner_texts, strict=True)
+            ]
+            for row in rows
+        }
+        ids = await self._users.ids(name for each in names.values() for name in each if name)
+        if isinstance(ids, Retry):
+            return ids, memos
+        owned = [
+            row.owned(
+                tuple(ids[name] if name else None for name in names[row.record.id]),
+                tuple(
+                    _NO_USER.format(name=name) for name in dict.fromkeys(names[row.record.id]) if name and not ids[name]
+                ),
             )
             for row in rows
         ]
-        ids = await self._users.ids(name for names in chosen for name in names if name)
-        if isinstance(ids, Retry):
-            return ids
-        return [
-            row.owned(
-                (ids[names[0]] if names[0] else None, ids[names[1]] if names[1] else None),
-                tuple(_NO_USER.format(name=name) for name in dict.fromkeys(names) if name and not ids[name]),
-            )
-            for row, names in zip(rows, chosen, strict=True)
-        ]
+        return owned, memos
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request that writes the records as new ones.

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.base import Finding, MappedField, MappedRoute, Reason, Rejected, Retry, Severity
 from connectors.http_client.answer import Answer, Failure
-from connectors.owners import OwnerSetting, owners_named
+from connectors.ownership import OwnerSettings
 from connectors.salesforce.answers import read_parts, read_selection
 from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.errors import call_outcome
@@ -95,7 +95,7 @@ class Prober:
             (number, (*setting, *path), owner)
             for number, each in enumerate(routes)
             for setting, choice in _owner_settings(each.settings)
-            for path, owner in owners_named(choice)
+            for path, owner in (choice.people() if choice else ())
         ]
         ids = await self._users.ids(owner for _, _, owner in named)
         if isinstance(ids, Retry):
@@ -125,7 +125,7 @@ class Prober:
         return findings
 
 
-def _owner_settings(route: Any) -> Iterator[tuple[tuple[str, ...], OwnerSetting | None]]:
+def _owner_settings(route: Any) -> Iterator[tuple[tuple[str, ...], OwnerSettings | None]]:
     yield ("owner",), route.owner
     if route.follow_up is not None:
         yield ("follow_up", "owner"), route.follow_up.owner

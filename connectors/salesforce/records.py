@@ -10,7 +10,7 @@ import orjson
 from connectors.activities import AppointmentPlan, appointment_texts, plan_appointment, stated_time
 from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
-from connectors.owners import owner_text
+from connectors.ownership import OwnerChoice
 from connectors.record import writable_fields
 from connectors.salesforce.descriptions import append_texts, as_text, cut, drop_surrogates, units
 from connectors.salesforce.schema import ObjectSchema
@@ -81,8 +81,8 @@ class Row:
     """The appointment, if the event is one."""
     subject: str = ""
     """Subject of its follow-up task."""
-    owner_texts: tuple[str, str] = ("", "")
-    """Texts that choose the owner of the record, and of the follow-up task."""
+    owner_texts: tuple[str | None, str | None] = ("", "")
+    """Owners of the record and of its follow-up task, by e-mail or id: empty for none, None for somebody's turn."""
     owner: str | None = None
     """Record ID of the owner."""
     task_owner: str | None = None
@@ -121,7 +121,7 @@ class Row:
         written = {name.lower() for name in (*self.fields, self.route.external_id)}
         return tuple(name for name in self.record.fields if name.lower() not in written)
 
-    def owned(self, owners: tuple[str | None, str | None], warnings: tuple[str, ...]) -> "Row":
+    def owned(self, owners: tuple[str | None, ...], warnings: tuple[str, ...]) -> "Row":
         """Return the row with its owners. A mapped owner has precedence; an existing record keeps its own."""
         owner, task_owner = owners
         is_mapped = any(name.lower() == "ownerid" for name in self.fields)
@@ -203,10 +203,12 @@ class Rows:
 
     Args:
         sources: Produces the remarks.
+        owners: Chooses owners; by default one without turns.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, owners: OwnerChoice | None = None) -> None:
         self._sources = sources
+        self._owners = owners or OwnerChoice(sources)
 
     def row(self, record: Record, shape: ObjectSchema | None, since: float = 0.0) -> Row | Rejected:
         """Return the row of a record, or the rejection of a record that cannot become one.
@@ -254,12 +256,14 @@ class Rows:
         event, task = record.event, route.follow_up
         said = appointment_texts(route.appointment, self._sources, event)
         plan = plan_appointment(route.appointment, said, event, stated_time(event)) if said else None
-        owners = (route.owner, task.owner if task else None)
+        owners = {"owner": route.owner, "task_owner": task.owner if task else None}
         try:
             remark = self._sources.text(route.remark, event)
         except ExpressionError as error:
             raise ExpressionError(f"remark: {error.message}") from error
-        first, second = (owner_text(each, self._sources, event) for each in owners)
+        first, second = (
+            self._owners.text(setting, record, name) if setting else "" for name, setting in owners.items()
+        )
         return {
             "remark": drop_surrogates(remark),
             "appointment": plan,

@@ -26,6 +26,7 @@ _KEYS_PER_QUERY = 40
 """Number of keys in one query, so that 200 of them fit into one composite."""
 
 _LONGEST_SUBJECT = 255
+_PRIORITIES = {"low": "Low", "medium": "Normal", "high": "High"}
 _QUEUE = "00G"  # begins the ids of queues, which own leads and tasks only
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 _REFERENCES = "@{}."  # references to the results of earlier parts, which must not be encoded
@@ -314,11 +315,12 @@ def follow_up_task(row: Row, person: str) -> dict[str, Any]:
         "attributes": {"type": "Task"},
         who_field(row.route): person,
         "Subject": cut(row.subject, _LONGEST_SUBJECT) or "Follow up",
-        "Priority": task.priority.capitalize(),
         **_marked(row.remark, row_mark(row)),
     }
     if row.opportunity:
         fields["WhatId"] = row.opportunity
+    if task.priority is not None:
+        fields["Priority"] = _PRIORITIES[task.priority]
     if created:
         fields["ActivityDate"] = f"{created + timedelta(seconds=task.due):%Y-%m-%d}"
     return {**fields, "OwnerId": row.task_owner} if row.task_owner else fields

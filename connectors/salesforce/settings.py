@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
-from connectors.owners import FollowUp, OwnerSetting
+from connectors.ownership import FollowUp, OwnerSettings
 
 _OLDEST_VERSION = 46.0  # the first whose upsert returns the id of an updated record, which an appointment needs
 _NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
@@ -134,7 +134,7 @@ class SalesforceRoute(RouteSettings):
         description="Write into the contact that has the lead's e-mail, or its phone if it has no e-mail; else into a "
         "lead. Fields that contacts lack go into the remark.",
     )
-    owner: OwnerSetting | None = Field(
+    owner: OwnerSettings | None = Field(
         default=None,
         description="Owner of a record that is created, and of its event or tasks: the e-mail or user name of an "
         "active user, the id of a user or queue, or a choice of several (`from` with `lookup`, or `round_robin`). "
