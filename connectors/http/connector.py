@@ -9,6 +9,7 @@ from yarl import URL
 from connectors.base import (
     Connector,
     Context,
+    Delivered,
     ExpressionError,
     Finding,
     MappedRoute,
@@ -17,10 +18,13 @@ from connectors.base import (
     Reason,
     Record,
     Rejected,
+    SettingError,
+    Vault,
 )
 from connectors.http import redirect
 from connectors.http.answers import Reader, ResultsReader
-from connectors.http.auth import ClientCredentials, check_token_url
+from connectors.http.auth import access_tokens
+from connectors.http.lookup import Lookup
 from connectors.http.probe import (
     ProbeTarget,
     credentials_in,
@@ -31,7 +35,7 @@ from connectors.http.probe import (
 )
 from connectors.http.redirect import Redirects
 from connectors.http.requests import HttpRequest, HttpRequests, preview, secrets_of
-from connectors.http.settings import HttpSettings, setting
+from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.session import HttpSession
 
@@ -39,8 +43,9 @@ from connectors.http_client.session import HttpSession
 class HttpConnector(Connector):
     """Writes records into any HTTP API: one request for each record, or in batch mode one for several.
 
-    The destination must be idempotent: by its key (an upsert), by `idempotency_key`, or by `webhook-id`. After a crash
-    or a lost answer the outcome is unknown, and the same request is sent again with the same ids.
+    The destination must be idempotent: by its key (an upsert), by `idempotency_key`, by `webhook-id`, or by `find`,
+    which looks for the record before it is created. After a crash or a lost answer the outcome is unknown, and the same
+    request is sent again with the same ids.
 
     A whole destination:
         ```yaml
@@ -64,15 +69,23 @@ class HttpConnector(Connector):
         self._requests = HttpRequests(settings, context)
         self._reader = Reader(settings, context, self._requests.traits, self._secrets)
         self._results = ResultsReader(settings.results, context, self._reader) if settings.results else None
+        if settings.update is not None and settings.find is None:
+            raise SettingError(("update",), "needs find, which finds the record to update")
         self._redirects = Redirects(settings, per_record=self._requests.traits.per_record)
         self._session = HttpSession(settings, context)
         self._offload = context.offload
         self._credentials_in = credentials_in(settings)
-        self._auth: ClientCredentials | None = None
-        if settings.auth and settings.auth.oauth2:
-            with setting("auth", "oauth2", "token_url"):
-                check_token_url(settings.auth.oauth2, allow_private=settings.allow_private)
-            self._auth = ClientCredentials(settings.auth.oauth2, self._session, self._now, self._secrets)
+        oauth2 = settings.auth.oauth2 if settings.auth else None
+        self._auth = None
+        if oauth2 is not None:
+            allow_private = settings.allow_private
+            self._auth = access_tokens(oauth2, self._session, self._now, self._secrets, allow_private=allow_private)
+        self._lookup = Lookup(settings, context, self._secrets) if settings.find else None
+
+    def open(self, vault: Vault) -> None:
+        """Receive the vault in which a replaced refresh token is stored."""
+        if self._auth is not None:
+            self._auth.open(vault)
 
     def batches(self) -> bool:
         """Return True if the settings describe how to read an answer to several records."""
@@ -89,12 +102,14 @@ class HttpConnector(Connector):
         return [await self._deliver_one(record) for record in records]
 
     def preview(self, records: Sequence[Record]) -> Preview:
-        """Return the request for the records (for the first one, if not in batch mode).
+        """Return the first request for the records (for the first one, if not in batch mode).
 
         Raises:
             ExpressionError: the records cannot become a request; `deliver` would return `Rejected` with its message.
         """
         now = self._now()
+        if self._lookup is not None:
+            return preview(self._lookup.request(records[0], now), self._secrets, bearer=self._auth is not None)
         if self._results is None:
             return preview(self._requests.request(records[0], now), self._secrets, bearer=self._auth is not None)
         parts = [self._requests.part(record) for record in records]
@@ -125,11 +140,28 @@ class HttpConnector(Connector):
 
     async def _deliver_one(self, record: Record) -> Outcome:
         try:
+            if self._lookup is not None:
+                found = await self._find(self._lookup, record)
+                if found is not None:
+                    return await self._update(self._lookup, record, found) if isinstance(found, str) else found
             request = await self._offload(partial(self._requests.request, record, self._now()))
         except ExpressionError as error:
             return self._unsendable(error)
         result = await self._write(request)
         return self._reader.one(result, self._now()) if isinstance(result, Answer) else result
+
+    async def _find(self, lookup: Lookup, record: Record) -> str | Outcome | None:
+        """Return the id of the existing record, None if there is none, or the outcome of a failed search."""
+        request = await self._offload(partial(lookup.request, record, self._now()))
+        result = await self._call(request)
+        return result.outcome if isinstance(result, Failure) else lookup.found(result, self._now())
+
+    async def _update(self, lookup: Lookup, record: Record, found: str) -> Outcome:
+        request = await self._offload(partial(lookup.update_request, record, found, self._now()))
+        if request is None:
+            return Delivered(found)
+        result = await self._write(request)
+        return lookup.updated(result, found, self._now()) if isinstance(result, Answer) else result
 
     async def _deliver_batch(self, results: ResultsReader, records: Sequence[Record]) -> Sequence[Outcome]:
         """Send the records that can be sent; a record that cannot is rejected and does not delay the others."""

@@ -1,7 +1,9 @@
 """The headers of requests: fixed values, templates, credentials, idempotency key and signature. Pure."""
 
+import base64
+import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +13,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from connectors.base import Context, SettingError
 from connectors.http.address import UnsendableError
-from connectors.http.settings import Auth, HttpSettings, Sign, setting
+from connectors.http.settings import Auth, HmacSignature, HttpSettings, Sign, setting
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5; a line break would start another header
@@ -47,7 +49,8 @@ class Headers:
             with setting("body", "content_type"):
                 self._fixed["Content-Type"] = _sendable("Content-Type", content_type)
         self._key = settings.idempotency_key
-        self._signers = _signers(settings.sign)
+        self._signature = _signature_of(settings.sign)
+        self._signed = _signing_headers(settings.sign)
         self.templates: dict[str, Callable[[Mapping[str, Any]], str]] = {}
         """Templates whose values depend on the record, by header name."""
         reserved = self._reserved(settings.auth)
@@ -55,7 +58,7 @@ class Headers:
             with setting("headers", name):
                 _check_name(name, reserved)
                 self._add(name, value.get_secret_value(), context, names)
-        self._same = not (self.templates or self._signers or self._key)
+        self._same = not (self.templates or self._signed or self._key)
 
     def make(
         self, message_id: str, body: bytes | None, now: float, variables: Mapping[str, Any] = NO_VARIABLES
@@ -78,8 +81,8 @@ class Headers:
             headers[name] = _sendable(name, template(variables))
         if self._key:
             headers[_KEY] = message_id if self._key == "bare" else _quoted(message_id)
-        if self._signers:
-            headers.update(_signature(self._signers, message_id, body or b"", now))
+        if self._signed:
+            headers.update(self._signature(message_id, body or b"", now))
         return headers
 
     def without_record(self, now: float, *, credentials: bool) -> CIMultiDict[str]:
@@ -89,15 +92,15 @@ class Headers:
         """
         left_out = {"content-type"} if credentials else {"content-type", *self._credentials}
         headers = CIMultiDict((name, value) for name, value in self._fixed.items() if name.lower() not in left_out)
-        if self._signers and credentials:
-            headers.update(_signature(self._signers, "probe", b"", now))
+        if self._signed and credentials:
+            headers.update(self._signature("probe", b"", now))
         return headers
 
     def _reserved(self, auth: Auth | None) -> frozenset[str]:
         reserved = {name.lower() for name in self._fixed} - {"content-type"}
         reserved |= {"authorization"} if auth and auth.oauth2 else set()
         reserved |= {_KEY.lower()} if self._key else set()
-        return frozenset(reserved | set(_SIGNED if self._signers else ()))
+        return frozenset(reserved | self._signed)
 
     def _add(self, name: str, value: str, context: Context, names: frozenset[str]) -> None:
         if "{{" in value or "{%" in value:
@@ -152,17 +155,34 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _signers(sign: Sign | None) -> list[Webhook]:
+def _signing_headers(sign: Sign | None) -> frozenset[str]:
+    """Return the names of the headers that signing sets, in lower case."""
+    if sign is None or sign.hmac is None:
+        return frozenset(_SIGNED if sign else ())
+    names = {"header": sign.hmac.header, "timestamp_header": sign.hmac.timestamp_header}
+    for key, name in names.items():
+        if name is not None:
+            with setting("sign", "hmac", key):
+                _check_name(name, frozenset())
+    return frozenset(name.lower() for name in names.values() if name is not None)
+
+
+def _signature_of(sign: Sign | None) -> Callable[[str, bytes, float], dict[str, str]]:
+    """Return the function that makes the signing headers from a message's id, its body and the time."""
+    if sign is None:
+        return lambda *_: {}
+    if sign.hmac is not None:
+        return HmacHeader(sign.hmac).make
     signers = []
-    for number, secret in enumerate(sign.secrets if sign else ()):
+    for number, secret in enumerate(sign.secrets or ()):
         try:
             signers.append(Webhook(secret.get_secret_value()))
         except (ValueError, EmptyWebhookSecretError):
             raise SettingError(("sign", "secrets", number), "must be whsec_ and base64") from None
-    return signers
+    return lambda message_id, body, now: _standard_signature(signers, message_id, body, now)
 
 
-def _signature(signers: list[Webhook], message_id: str, body: bytes, now: float) -> dict[str, str]:
+def _standard_signature(signers: list[Webhook], message_id: str, body: bytes, now: float) -> dict[str, str]:
     """Return the headers of Standard Webhooks: id, time, and a signature of both and the body under each secret."""
     try:
         text = body.decode()
@@ -171,3 +191,45 @@ def _signature(signers: list[Webhook], message_id: str, body: bytes, now: float)
     sent = datetime.fromtimestamp(int(now), UTC)
     signatures = " ".join(signer.sign(message_id, sent, text) for signer in signers)
     return dict(zip(_SIGNED, (message_id, str(int(now)), signatures), strict=True))
+
+
+class HmacHeader:
+    """Signer of requests with an HMAC header. The signed text may be any bytes.
+
+    Raises:
+        SettingError: a text has a name that it cannot have.
+    """
+
+    def __init__(self, settings: HmacSignature) -> None:
+        self._settings = settings
+        self._secret = settings.secret.get_secret_value().encode()
+        with setting("sign", "hmac", "secret"):
+            if not self._secret:
+                raise ValueError("must not be empty")
+        self._signed = _pieces(settings.signed, "signed", ("body", "timestamp", "id"))
+        self._prefix = _pieces(settings.prefix, "prefix", ("timestamp", "id"))
+
+    def make(self, message_id: str, body: bytes, now: float) -> dict[str, str]:
+        """Return the headers: the signature, and the timestamp if it has a header of its own."""
+        timestamp = str(int(now))
+        values = {"body": body, "timestamp": timestamp.encode(), "id": message_id.encode()}
+        digest = hmac.digest(self._secret, _joined(self._signed, values), self._settings.algorithm)
+        encoded = digest.hex() if self._settings.encoding == "hex" else base64.b64encode(digest).decode()
+        header = self._settings.header
+        headers = {header: _sendable(header, _joined(self._prefix, values).decode() + encoded)}
+        if self._settings.timestamp_header is not None:
+            headers[self._settings.timestamp_header] = timestamp
+        return headers
+
+
+def _pieces(text: str, key: str, names: Sequence[str]) -> list[str]:
+    """Return a text as pieces: every second one is the name of a value."""
+    pieces = re.split(rf"\{{\{{ *({'|'.join(names)}) *\}}\}}", text)
+    with setting("sign", "hmac", key):
+        if any("{{" in piece or "{%" in piece for piece in pieces[::2]):
+            raise ValueError(f"may have {' and '.join(f'{{{{ {name} }}}}' for name in names)} only")
+    return pieces
+
+
+def _joined(pieces: Sequence[str], values: Mapping[str, bytes]) -> bytes:
+    return b"".join(values[piece] if number % 2 else piece.encode() for number, piece in enumerate(pieces))

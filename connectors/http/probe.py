@@ -63,7 +63,7 @@ def token_finding(failed: Failure) -> Finding:
     """Return the finding for a missing access token; its reason holds no secrets."""
     outcome = failed.outcome
     if outcome.reason in _REFUSALS:
-        what = f"{outcome.detail}; correct client_id, client_secret, scope or audience"
+        what = f"{outcome.detail}; correct the credentials, scope or audience"
         return Finding(Severity.ERROR, what, setting=("auth", "oauth2"))
     severity = Severity.WARNING if outcome.reason in _PASSING and outcome.status else Severity.ERROR
     return Finding(severity, outcome.detail, setting=failed.setting or ("auth", "oauth2", "token_url"))

@@ -1,32 +1,22 @@
 """Records to requests: addresses, headers, bodies, their secrets and their preview. Pure: the time is passed in."""
 
 import hashlib
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus
 
-import orjson
 from aiohttp import encode_basic_auth
 from multidict import CIMultiDict
 from yarl import URL
 
-from connectors.base import Context, ExpressionError, Preview, Record, SettingError
-from connectors.http.address import Address, UnsendableError
+from connectors.base import Context, Preview, Record, SettingError
+from connectors.http.address import Address
+from connectors.http.body import Body
 from connectors.http.headers import NO_VARIABLES, Headers, is_sensitive
-from connectors.http.settings import Auth, HttpSettings, TemplateBody, setting
+from connectors.http.settings import Auth, HttpSettings, OAuth2, setting
 from connectors.http_client.masking import MASK, Secrets
 from connectors.http_client.status_table import CallTraits
-
-_JSON = "application/json"
-_FORM = "application/x-www-form-urlencoded"
-_PRINTED = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
-_ESCAPED = re.compile(r"\|\s*(json|tojson|int|float|round|length|count|epoch_ms|hash|url_host)\b")
-"""Filters whose result has no quotes of a lead, or is JSON."""
-_PLAIN = frozenset({"SerialNumber", "SessionID", "Type", "chatbot", "event.id", "event.received_at", "record_id"})
-"""Names whose values are numbers or have no quotes."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,7 +56,7 @@ class HttpRequests:
         sends_credentials = not any(map(is_sensitive, self._headers.templates))
         self.probes_address = self._address.fixed is not None and self._method != "GET" and sends_credentials
         """True if `harmless` requests the address that receives leads, else the root of its server."""
-        self._needs_variables = per_record or self._body.template is not None
+        self._needs_variables = per_record or self._body.needs_variables
         if settings.results is not None:
             self._check_batches(settings)
 
@@ -139,134 +129,6 @@ def _batch_id(ids: Sequence[str]) -> str:
     return ids[0] if len(ids) == 1 else "batch-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
 
 
-class Body:
-    """Encoder of records, as `body` and `wrap` say.
-
-    Args:
-        settings: Settings of the destination.
-        context: Compiles a template.
-        names: Names that a template may use.
-
-    Raises:
-        SettingError: settings do not fit together, or a template cannot be compiled.
-    """
-
-    def __init__(self, settings: HttpSettings, context: Context, names: frozenset[str]) -> None:
-        form = settings.body or ("none" if settings.method == "GET" else "json")
-        self.content_type: str | None
-        """Content-Type; None for a request without a body."""
-        self.template: Callable[[Mapping[str, Any]], str] | None = None
-        """Template of the body; None for the other forms."""
-        if isinstance(form, TemplateBody):
-            self.content_type = form.content_type
-            self._encode: Callable[[Record], bytes] = _fields_as_json
-            with setting("body", "template"):
-                self.template = context.expressions.template(form.template, names)
-                if _is_json(form.content_type):
-                    _check_json(form.template)
-        else:
-            self.content_type, self._encode = _FORMS[form]
-        self.in_arrays = form in ("json", "event")
-        """True if one body can hold several records."""
-        if settings.wrap is not None and not self.in_arrays:
-            raise SettingError(("wrap",), "needs body: json or event")
-        self._before, self._after = _wrapping(settings.wrap)
-
-    def one(self, record: Record, variables: Mapping[str, Any]) -> bytes | None:
-        """Return the body of a call with one record. Raises `ExpressionError` for unsuitable values."""
-        if self.template is not None:
-            return self._rendered(self.template(variables))
-        if self.content_type is None:
-            return None
-        part = self._encode(record)
-        return b"%b%b%b" % (self._before, part, self._after) if self._before else part
-
-    def part(self, record: Record) -> bytes:
-        """Return a record's part of an array. Raises `UnsendableError` for a value that JSON cannot hold."""
-        return self._encode(record)
-
-    def array(self, parts: Sequence[bytes]) -> bytes:
-        """Return the body of a call with several records."""
-        return b"%b[%b]%b" % (self._before, b",".join(parts), self._after)
-
-    def _rendered(self, text: str) -> bytes:
-        body = text.encode("utf-8", "replace")
-        if self.content_type and _is_json(self.content_type):
-            try:
-                orjson.loads(body)
-            except orjson.JSONDecodeError as error:
-                why = f"{error.msg}, line {error.lineno} column {error.colno}"
-                raise UnsendableError(
-                    f"the body's template does not produce JSON: {why}; write values as {{{{ X | json }}}}"
-                ) from None
-        return body
-
-
-def _is_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].rstrip().endswith("json")
-
-
-def _check_json(template: str) -> None:
-    """Raise `ExpressionError` for a text in a JSON template that a quote in its value would break."""
-    for found in _PRINTED.finditer(template):
-        text = found[1].strip()
-        if text not in _PLAIN and not _ESCAPED.search(text):
-            message = f"in JSON write `{{{{ {text} | json }}}}` without quotes around it: a quote in a value breaks it"
-            line = template.count("\n", 0, found.start()) + 1
-            raise ExpressionError(message, line, found.start() - template.rfind("\n", 0, found.start()))
-
-
-def _wrapping(name: str | None) -> tuple[bytes, bytes]:
-    return (b"", b"") if name is None else (b"{%b:" % orjson.dumps(name), b"}")
-
-
-def _fields_as_json(record: Record) -> bytes:
-    try:
-        return orjson.dumps(record.fields)
-    except TypeError:  # a whole number of more than 64 bits, half an emoji, or a mapping that is no dict
-        return _lenient_json(record.fields)
-
-
-def _lenient_json(fields: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(dict(fields), allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError):
-        raise UnsendableError("JSON cannot hold the value of a field") from None
-
-
-def _fields_as_form(record: Record) -> bytes:
-    pairs = [(name, _form_text(each)) for name, value in record.fields.items() for each in _form_values(value)]
-    return urlencode(pairs, errors="replace").encode()
-
-
-def _form_values(value: object) -> Sequence[object]:
-    """Return the values of a form field: a list becomes the same name several times."""
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _form_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    try:
-        return json.dumps(value)  # a number as written, `true`, an object as JSON
-    except (TypeError, ValueError):
-        raise UnsendableError("a form cannot hold the value of a field") from None
-
-
-def _event(record: Record) -> bytes:
-    return record.payload
-
-
-_FORMS: Mapping[str, tuple[str | None, Callable[[Record], bytes]]] = {
-    "json": (_JSON, _fields_as_json),
-    "event": (_JSON, _event),
-    "form": (_FORM, _fields_as_form),
-    "none": (None, _event),
-}
-
-
 def secrets_of(settings: HttpSettings) -> Secrets:
     """Return the secrets of the settings: credentials, signing secrets, and sensitive headers and parameters."""
     return Secrets(*_of_auth(settings.auth), *_of_headers(settings), *_of_query(settings))
@@ -307,14 +169,22 @@ def _of_auth(auth: Auth | None) -> Iterator[str]:
     if auth.header is not None:
         yield from _with_token(auth.header.value.get_secret_value())
     if auth.oauth2 is not None:
-        secret = auth.oauth2.client_secret.get_secret_value()
-        yield secret
-        yield encode_basic_auth(quote_plus(auth.oauth2.client_id), quote_plus(secret)).removeprefix("Basic ")
+        yield from _of_oauth2(auth.oauth2)
+
+
+def _of_oauth2(oauth2: OAuth2) -> Iterator[str]:
+    for secret in (oauth2.client_secret, oauth2.refresh_token, oauth2.private_key):
+        if secret is not None:
+            yield secret.get_secret_value()
+    if oauth2.client_secret is not None:
+        pair = quote_plus(oauth2.client_id), quote_plus(oauth2.client_secret.get_secret_value())
+        yield encode_basic_auth(*pair).removeprefix("Basic ")
 
 
 def _of_headers(settings: HttpSettings) -> Iterator[str]:
-    for secret in settings.sign.secrets if settings.sign else ():
-        yield secret.get_secret_value()
+    if settings.sign is not None:
+        signing = [*(settings.sign.secrets or ()), *([settings.sign.hmac.secret] if settings.sign.hmac else [])]
+        yield from (each.get_secret_value() for each in signing)
     for name, secret in settings.headers.items():
         value = secret.get_secret_value()
         if is_sensitive(name) and "{{" not in value:
@@ -327,10 +197,11 @@ def _with_token(value: str) -> tuple[str, str]:
 
 
 def _of_query(settings: HttpSettings) -> Iterator[str]:
-    try:
-        query = URL(settings.url).query
-    except ValueError:
-        return
-    for name, value in query.items():
-        if is_sensitive(name) and "{{" not in value:
-            yield value
+    for source in (settings.url, *(each.url for each in (settings.find, settings.update) if each)):
+        try:
+            query = URL(source).query
+        except ValueError:
+            continue
+        for name, value in query.items():
+            if is_sensitive(name) and "{{" not in value:
+                yield value

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 
@@ -32,16 +32,47 @@ class HeaderAuth(_Part):
 
 
 class OAuth2(_Part):
-    """OAuth 2 client credentials (RFC 6749 section 4.4)."""
+    """OAuth 2: client credentials, a refresh token, or the assertion of a service account (JWT bearer, RFC 7523)."""
 
     token_url: str = Field(description="URL of the token endpoint; the same rules apply as to `url`.", repr=False)
-    client_id: str = Field(description="Client id.")
-    client_secret: SecretStr = Field(description="Client secret.")
+    client_id: str = Field(
+        description="Client id; with `private_key` the issuer, such as the e-mail address of a service account."
+    )
+    client_secret: SecretStr | None = Field(
+        default=None, description="Client secret. Alone it means the client credentials grant."
+    )
+    refresh_token: SecretStr | None = Field(
+        default=None,
+        description="Refresh token. A new one that the server sends is kept in the store, and used from then on.",
+    )
+    private_key: SecretStr | None = Field(
+        default=None,
+        description="RSA key in PEM form that signs the assertion of a service account (RS256), in place of a secret.",
+        examples=["${file:/run/secrets/service-account.pem}"],
+    )
+    key_id: str | None = Field(default=None, description="With `private_key`: its id, the header `kid`.")
+    subject: str | None = Field(
+        default=None, description="With `private_key`: user in whose name the service account acts, the claim `sub`."
+    )
     scope: str | None = Field(default=None, description="Scopes to request, separated by blanks.")
-    audience: str | None = Field(default=None, description="Audience to request, if the server requires one.")
+    audience: str | None = Field(
+        default=None,
+        description="Audience to request, if the server requires one; with `private_key` the claim `aud`, by default "
+        "`token_url`.",
+    )
     client_auth: Literal["body", "basic"] = Field(
         default="body", description="Where to send id and secret: in the form's body or in a Basic header."
     )
+
+    @model_validator(mode="after")
+    def _one_grant(self) -> Self:
+        if self.private_key is not None and (self.client_secret is not None or self.refresh_token is not None):
+            raise ValueError("private_key stands alone: remove client_secret and refresh_token")
+        if self.private_key is None and self.client_secret is None and self.refresh_token is None:
+            raise ValueError("needs client_secret, refresh_token or private_key")
+        if self.private_key is None and (self.key_id or self.subject):
+            raise ValueError("key_id and subject need private_key")
+        return self
 
 
 class Auth(_Part):
@@ -50,7 +81,7 @@ class Auth(_Part):
     bearer: SecretStr | None = Field(default=None, description="Token for `Authorization: Bearer …`.")
     basic: BasicAuth | None = Field(default=None, description="User name and password.")
     header: HeaderAuth | None = Field(default=None, description="A key in a header of its own.")
-    oauth2: OAuth2 | None = Field(default=None, description="Client credentials; tokens are fetched and renewed.")
+    oauth2: OAuth2 | None = Field(default=None, description="OAuth 2; tokens are fetched and renewed.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -59,22 +90,69 @@ class Auth(_Part):
         return self
 
 
-class TemplateBody(_Part):
-    """A body written as a template."""
+class BodyForm(_Part):
+    """A body written out, as a template or as a document."""
 
-    template: str = Field(
+    template: str | None = Field(
+        default=None,
         description="Text with `{{ }}` over the event's fields, `fields` (the mapped ones) and `record_id`. "
-        "In JSON write values as `{{ Content | json }}`, which adds the quotes."
+        "In JSON write values as `{{ Content | json }}`, which adds the quotes.",
+    )
+    document: dict[str, Any] | list[Any] | None = Field(
+        default=None,
+        alias="json",
+        description="Document as YAML, nested as the API wants it. A text with `{{ }}` is a template, over the same "
+        "names; if it is one `{{ }}` and nothing else, its value keeps its type: `{{ Age | int(none) }}` is a number. "
+        "Everything else is sent as written. What has no value is left out.",
+        examples=[{"person": {"name": "{{ FirstName }}", "age": "{{ fields.age | int(none) }}", "tags": ["chat"]}}],
     )
     content_type: str = Field(default="application/json", description="Content-Type of the body.")
 
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.template is None) == (self.document is None):
+            raise ValueError("must have exactly one of template, json")
+        return self
+
+
+class HmacSignature(_Part):
+    """A header that signs each request with HMAC."""
+
+    header: str = Field(description="Name of the header.", examples=["X-Signature"])
+    secret: SecretStr = Field(description="Shared secret.", examples=["${SIGNING_SECRET}"])
+    algorithm: Literal["sha256", "sha1", "sha512"] = Field(default="sha256", description="Hash function.")
+    encoding: Literal["hex", "base64"] = Field(default="hex", description="Form of the signature.")
+    signed: str = Field(
+        default="{{ body }}",
+        description="The signed text: `{{ body }}`, `{{ timestamp }}` (seconds since 1970), `{{ id }}` (the record's) "
+        "and any text between them.",
+        examples=["{{ timestamp }}.{{ body }}"],
+    )
+    prefix: str = Field(
+        default="",
+        description="Text before the signature; it may have `{{ timestamp }}` and `{{ id }}`.",
+        examples=["sha256=", "t={{ timestamp }},v1="],
+    )
+    timestamp_header: str | None = Field(
+        default=None, description="Header that carries the timestamp.", examples=["X-Timestamp"]
+    )
+
 
 class Sign(_Part):
-    """Signing by Standard Webhooks (standardwebhooks.com)."""
+    """Signing, by Standard Webhooks (standardwebhooks.com) or with an HMAC header of the API's own."""
 
-    secrets: tuple[SecretStr, ...] = Field(
-        min_length=1, description="Secrets as `whsec_…`. During a change there may be several; each signs."
+    secrets: tuple[SecretStr, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Standard Webhooks: secrets as `whsec_…`. During a change there may be several; each signs.",
     )
+    hmac: HmacSignature | None = Field(default=None, description="An HMAC header of the API's own.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.secrets is None) == (self.hmac is None):
+            raise ValueError("must have exactly one of secrets, hmac")
+        return self
 
 
 def _parse_statuses(value: object) -> object:
@@ -163,6 +241,59 @@ class Results(_Part):
     )
 
 
+class Find(_Part):
+    """Search for the existing record of a lead, for an API without an upsert."""
+
+    url: str = Field(
+        description="Address of the search, with `{{ }}` as in `url`.",
+        repr=False,
+        examples=["https://api.example.com/contacts?email={{ Email }}"],
+    )
+    method: Literal["GET", "POST"] = Field(default="GET", description="HTTP method of the search; it must not write.")
+    body: BodyForm | None = Field(default=None, description="Body of the search, for POST.")
+    id: str = Field(
+        description="Expression over `answer`, `status` and `headers` that returns the id of the existing record; "
+        "empty if there is none.",
+        examples=["answer.contacts[0].id"],
+    )
+    when: str | None = Field(
+        default=None,
+        description="Expression over the same that is true of every good answer, also of one that found nothing. "
+        "Otherwise an error would count as nothing found, and the record would be created once more.",
+        examples=["answer.contacts is defined"],
+    )
+    missing: Statuses | None = Field(
+        default=None,
+        description="Statuses that mean that there is no such record. `when` or `missing` is required.",
+        examples=[[404]],
+    )
+
+    @model_validator(mode="after")
+    def _tells_errors_apart(self) -> Self:
+        if self.when is None and self.missing is None:
+            raise ValueError("needs when or missing, to tell an error from an answer that found nothing")
+        if self.body is not None and self.method == "GET":
+            raise ValueError("body needs method: POST")
+        return self
+
+
+class Update(_Part):
+    """Update of the record that `find` found."""
+
+    url: str = Field(
+        description="Address of the record, with `{{ found }}` for its id.",
+        repr=False,
+        examples=["https://api.example.com/contacts/{{ found }}"],
+    )
+    method: Literal["PATCH", "PUT", "POST"] = Field(default="PATCH", description="HTTP method.")
+    body: Literal["json", "form", "event"] | BodyForm | None = Field(
+        default=None, description="Body, as the destination's `body`; default: the same as for a new record."
+    )
+    success: Success | None = Field(
+        default=None, description="Conditions for its success; default: the same as for a new record."
+    )
+
+
 class HttpSettings(NetworkSettings):
     """A destination that receives HTTP requests."""
 
@@ -176,15 +307,24 @@ class HttpSettings(NetworkSettings):
         default_factory=dict, description="Headers by name; values may have `{{ }}`. Never shown in full."
     )
     auth: Auth | None = Field(default=None, description="Credentials; default: none.")
-    body: Literal["json", "form", "event", "none"] | TemplateBody | None = Field(
+    body: Literal["json", "form", "event", "none"] | BodyForm | None = Field(
         default=None,
         description="`json`: the mapped fields as one object. `form`: the same as a form. `event`: the event as it was "
-        "received. `none`. Or a template. Default: json, and none for GET.",
+        "received. `none`. Or one written out, as `template` or `json`. Default: json, and none for GET.",
+    )
+    find: Find | None = Field(
+        default=None,
+        description="Search before each write. `url`, `method` and `body` then describe the creation of a record that "
+        "was not found. Default: no search.",
+    )
+    update: Update | None = Field(
+        default=None,
+        description="With `find`: update of a record that was found. Default: it is left as it is.",
     )
     wrap: str | None = Field(
         default=None, description="Name under which a JSON body stands in an object: `{NAME: …}`.", min_length=1
     )
-    sign: Sign | None = Field(default=None, description="Standard Webhooks signature; default: none.")
+    sign: Sign | None = Field(default=None, description="Signature of each request; default: none.")
     idempotency_key: Literal[False, "quoted", "bare"] = Field(
         default=False,
         description="Send the record's id as `Idempotency-Key`: in quotes, as the standard requires, or bare.",
@@ -225,3 +365,12 @@ def setting(*path: str | int) -> Iterator[None]:
         raise SettingError(path, error.message + where) from None
     except ValueError as error:
         raise SettingError(path, str(error)) from None
+
+
+@contextmanager
+def within(*path: str | int) -> Iterator[None]:
+    """Prefix the path of a `SettingError` that the block raises."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError((*path, *error.path), error.message) from None

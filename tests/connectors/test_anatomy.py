@@ -18,7 +18,7 @@ SHIPPED: Final = sorted(
 REQUIRED: Final = {"__init__", "settings", "connector", "requests", "answers"}
 OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
-    "http": {"address", "headers", "redirect"},  # the parts of a call that a configuration builds
+    "http": {"address", "headers", "redirect", "body", "lookup"},  # the parts of a call that a configuration builds
     "hubspot": {"contacts", "held_values", "lead_objects", "remarks"},  # two kinds of objects, the texts of activities
     "salesforce": {
         *("leads", "records", "descriptions", "related_records"),  # the records that are written
@@ -39,6 +39,8 @@ PURE: Final = (
     "address",
     "headers",
     "redirect",
+    "body",
+    "lookup",
 )
 IMPURE: Final = {"asyncio", "connectors.http_client.session"}
 
