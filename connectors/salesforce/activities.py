@@ -23,7 +23,7 @@ from connectors.salesforce.errors import (
     read_salesforce_problem,
     record_outcomes,
 )
-from connectors.salesforce.finder import CONVERSION, RecordFinder, Target, contact_row
+from connectors.salesforce.finder import CONVERSION, ContactTarget, RecordFinder, contact_row
 from connectors.salesforce.leads import assignment_warning, delivered_record, is_incomplete, refused_fields
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of
 from connectors.salesforce.requests import SalesforceActivity, SalesforceRequests, rule_headers, salesforce_activity
@@ -111,7 +111,7 @@ class Appointments:
             return await self._moved(plan, target) if target and target.contact.id != plan.target else None
         return _lighter(plan, problem) if isinstance(result, _ActivityProblem) else _another(plan, problem)
 
-    async def _moved(self, plan: _Plan, target: Target) -> _Plan:
+    async def _moved(self, plan: _Plan, target: ContactTarget) -> _Plan:
         """Return the plan that writes into a contact."""
         schema = await self._finder.contact_schema()
         row = contact_row(plan.row, schema, target.warning, target.opportunity)

@@ -34,7 +34,7 @@ from connectors.salesforce.finder import RecordFinder
 from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
 from connectors.salesforce.records import Row, Rows, body, external_key, is_appointment
-from connectors.salesforce.related_records import RelatedRecords
+from connectors.salesforce.related_records import SalesforceRelatedRecords
 from connectors.salesforce.requests import MOST_ROWS, SalesforceRequests, rule_headers, salesforce_activity
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.salesforce.users import Users
@@ -101,7 +101,7 @@ class SalesforceConnector(Connector):
         self._finder = RecordFinder(self._client, self._requests, self._shapes)
         self._leads = Leads(self._client, self._requests, self._shapes, self._finder)
         self._appointments = Appointments(self._client, self._requests, self._finder)
-        self._related = RelatedRecords(self._client, self._requests)
+        self._related = SalesforceRelatedRecords(self._client, self._requests)
         self._users = Users(self._client, self._requests)
         self._prober = Prober(self._client, self._requests, self._shapes, self._users)
         self._now = context.now

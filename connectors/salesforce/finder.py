@@ -68,7 +68,7 @@ def contact_row(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ContactTarget:
     """A contact that a record is written into."""
 
     contact: Existing
@@ -78,12 +78,12 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class RecordFindings:
     """The records that a batch concerns."""
 
     known: Mapping[str, Existing] | None
     """Existing records, by their key in lower case; None if they cannot be queried."""
-    targets: Mapping[str, Target] = field(default_factory=dict)
+    targets: Mapping[str, ContactTarget] = field(default_factory=dict)
     """Contacts that take the place of the record, by the ids of the bridge's records."""
     warning: str | None = None
     """Warning for the operator about all records."""
@@ -97,7 +97,7 @@ class RecordFinder:
         self._requests = requests
         self._shapes = shapes
 
-    async def look(self, rows: Sequence[Row], schema: ObjectSchema | None) -> Findings | Retry:
+    async def look(self, rows: Sequence[Row], schema: ObjectSchema | None) -> RecordFindings | Retry:
         """Read what the writing of the rows depends on, in one call, or in none.
 
         Args:
@@ -134,9 +134,9 @@ class RecordFinder:
             if isinstance(followed, Retry):
                 return followed
             targets |= followed
-        return Findings(known, targets, warning)
+        return RecordFindings(known, targets, warning)
 
-    async def conversions(self, rows: Sequence[tuple[Row, str | None]]) -> Mapping[str, Target] | Retry:
+    async def conversions(self, rows: Sequence[tuple[Row, str | None]]) -> Mapping[str, ContactTarget] | Retry:
         """Return the contacts of converted leads, by the ids of the bridge's records, as far as they can be read.
 
         Args:
@@ -187,7 +187,7 @@ class RecordFinder:
         schema = await self._shapes.of("Contact")
         return schema if isinstance(schema, ObjectSchema) else None
 
-    async def _follow(self, leads: Sequence[tuple[Row, Existing]]) -> dict[str, Target] | Retry:
+    async def _follow(self, leads: Sequence[tuple[Row, Existing]]) -> dict[str, ContactTarget] | Retry:
         """Return the contacts of converted leads with the values that decide what is written."""
         contacts = await self._shapes.of("Contact")
         if isinstance(contacts, Retry):
@@ -203,7 +203,7 @@ class RecordFinder:
                 contact = known.get(lead.contact.casefold()) or Existing(lead.contact)
                 warning = _CONVERTED.format(lead=lead.id, contact=lead.contact)
                 opportunity = lead.values.get("convertedopportunityid")
-                targets[row.record.id] = Target(contact, warning, as_text(opportunity) or None)
+                targets[row.record.id] = ContactTarget(contact, warning, as_text(opportunity) or None)
         return targets
 
     async def _select(self, selections: Sequence[Selection]) -> tuple[list[list[Part | None]], bool] | Retry:
@@ -269,7 +269,7 @@ def _people(rows: Sequence[Row], contacts: ObjectSchema | None) -> Iterator[Sele
 
 def _matches(
     rows: Sequence[Row], people: Sequence[Selection], held: Sequence[Sequence[Existing] | None]
-) -> Iterator[tuple[str, Target]]:
+) -> Iterator[tuple[str, ContactTarget]]:
     """Yield the contact of each row that has one, by the id of the bridge's record."""
     for row in rows if people else ():
         email, phone = _mapped(row, "email").casefold(), _mapped(row, "phone", "mobilephone")
@@ -282,7 +282,7 @@ def _matches(
         if found:
             what, contact = ("e-mail" if email else "phone"), next(iter(found.values()))
             warning = _SEVERAL.format(contact=contact.id, count=len(found), what=what) if len(found) > 1 else None
-            yield row.record.id, Target(contact, warning)
+            yield row.record.id, ContactTarget(contact, warning)
 
 
 def _fits(value: str, name: str, email: str, phone: str) -> bool:

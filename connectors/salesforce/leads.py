@@ -14,7 +14,7 @@ from connectors.salesforce.answers import Verdict, Written, read_parts, read_wri
 from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
 from connectors.salesforce.errors import DROPPED, SalesforceProblem, record_outcomes
-from connectors.salesforce.finder import RecordFinder, Target, contact_row
+from connectors.salesforce.finder import ContactTarget, RecordFinder, contact_row
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of
 from connectors.salesforce.requests import MOST_PARTS, SalesforceRequest, SalesforceRequests, rule_headers
 from connectors.salesforce.schema import ObjectSchema
@@ -155,7 +155,7 @@ class Leads:
             await self._split(together)
         return self._outcomes(drafts, schema)
 
-    async def _move(self, drafts: Sequence[Draft], targets: Mapping[str, Target]) -> None:
+    async def _move(self, drafts: Sequence[Draft], targets: Mapping[str, ContactTarget]) -> None:
         """Let records be written into contacts; `targets` by the ids of the records."""
         moved = [each for each in drafts if each.row.record.id in targets]
         if not moved:

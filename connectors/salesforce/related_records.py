@@ -25,9 +25,9 @@ from connectors.salesforce.requests import (
     SalesforceRequests,
     Selection,
     campaign_member,
-    follow_up_task,
     keys_per_query,
     row_mark,
+    salesforce_task,
     who_field,
 )
 from connectors.salesforce.status_codes import ErrorKind
@@ -53,7 +53,7 @@ class _RelatedDraft:
     warnings: list[str] = field(default_factory=list)
 
 
-class RelatedRecords:
+class SalesforceRelatedRecords:
     """Writer of the records beside leads and contacts. May run in parallel."""
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
@@ -156,7 +156,7 @@ def _drafts(row: Row, done: Delivered) -> list[_RelatedDraft]:
     if done.remote_id is None:
         return []
     if row.route.follow_up is not None and not row.is_appointment and _TASK not in memo:
-        found.append(_RelatedDraft(_TASK, row, follow_up_task(row, done.remote_id)))
+        found.append(_RelatedDraft(_TASK, row, salesforce_task(row, done.remote_id)))
     if row.route.campaign is not None and _CAMPAIGN not in memo:
         found.append(_RelatedDraft(_CAMPAIGN, row, campaign_member(row, done.remote_id)))
     return found

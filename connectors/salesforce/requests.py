@@ -301,7 +301,7 @@ def salesforce_activity(row: Row) -> SalesforceActivity:
     return SalesforceActivity("Event", fields, mark)
 
 
-def follow_up_task(row: Row, person: str) -> dict[str, Any]:
+def salesforce_task(row: Row, person: str) -> dict[str, Any]:
     """Return the follow-up task of a lead as a row of a collection.
 
     Args:
