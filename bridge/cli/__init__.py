@@ -97,7 +97,15 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
-app = output.application(cls=Commands, add_completion=True, no_args_is_help=True)
+app = output.application(
+    "leadbridge demo",
+    "leadbridge init",
+    "leadbridge check",
+    "leadbridge serve",
+    cls=Commands,
+    add_completion=True,
+    no_args_is_help=True,
+)
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 - how Typer calls it
@@ -116,14 +124,16 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001 - how Typer calls it
 def options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Carry every lead of an AI Agent chatbot into the CRM.
 
-    Start with `leadbridge init`, then `leadbridge check`, then `leadbridge serve`. The configuration is the PATH that a
-    command is given, else $LEADBRIDGE_CONFIG, else config.yaml in the working directory: a YAML file, or a folder of
-    them.
+    Start with `leadbridge init`, then `leadbridge check`, then `leadbridge serve`. Each command reads the configuration
+    at --config PATH, else $LEADBRIDGE_CONFIG, else config.yaml in the working directory: a YAML file, or a folder of
+    them. A command without other arguments takes PATH without --config too.
+
+    `leadbridge COMMAND -h` shows the options of a command, and examples.
 
     Exit status: 0 good, 1 a finding, 2 wrong usage.
     """

@@ -5,12 +5,12 @@ import typer
 from bridge.alerts.notifier import Notification
 from bridge.alerts.targets import send_notifications, target_label
 from bridge.cli import inputs, output
-from bridge.cli.inputs import PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.errors import OperatorError
 
 TEST_MESSAGE = "This is a test: alerts arrive here. Nothing is wrong."
 
-app = output.application(no_args_is_help=True)
+app = output.application("leadbridge alerts test", no_args_is_help=True)
 
 
 @app.callback()
@@ -24,19 +24,23 @@ def alerts() -> None:
     """
 
 
-@app.command("test")
-def send_test(path: PathArgument = None) -> None:
+@app.command("test", epilog=output.examples("leadbridge alerts test", "leadbridge alerts test acme.yaml --json"))
+def send_test(path: PathArgument = None, *, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Send a message to each target of `alerts.to` now, and print which targets accepted it."""
-    targets = inputs.read_config(path).alerts.to
+    targets = inputs.read_config(inputs.chosen_path(path, config)).alerts.to
     if not targets:
         raise OperatorError("no alerts are configured: write `alerts: {to: [...]}`, see docs/configuration.md")
-    failed = False
+    rows = []
     for at, url in enumerate(targets):
-        failure = send_notifications(url, [Notification(TEST_MESSAGE, good=True)])
-        if failure is None:
-            output.say(f"{target_label(at, url)}: sent")
-        else:
-            output.complain(f"{target_label(at, url)}: {failure}")
-            failed = True
-    if failed:
+        label = target_label(at, url)
+        with output.waiting(f"sending to {label}"):
+            failure = send_notifications(url, [Notification(TEST_MESSAGE, good=True)])
+        rows.append({"id": label, "state": "failed" if failure else "sent", "error": failure})
+        if failure:
+            output.complain(f"{label}: {failure}")
+        elif not json:
+            output.say(f"{label}: sent")
+    if json:
+        output.write_json(rows)
+    if any(each["error"] for each in rows):
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ import typer
 
 from bridge.admin.presentation import audit_entry_schema
 from bridge.cli import inputs, output
-from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption
+from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption, PathArgument
 from bridge.operations.audit import Action
 from bridge.operations.store_access import open_store
 from bridge.store import audit_log
@@ -14,7 +14,7 @@ from bridge.store.audit_log import AuditRow
 
 _COLUMNS = ("id", "at", "action", "subject", "subject_id", "count", "role", "means", "session", "address", "facts")
 
-app = output.application(no_args_is_help=True)
+app = output.application("leadbridge audit list", "leadbridge audit list --action erase", no_args_is_help=True)
 
 
 @app.callback()
@@ -26,8 +26,11 @@ def audit() -> None:
     """
 
 
-@app.command("list")
+@app.command(
+    "list", epilog=output.examples("leadbridge audit list --action replay_all", "leadbridge audit list --json")
+)
 def list_(
+    path: PathArgument = None,
     *,
     config: ConfigOption = None,
     action: Annotated[Action | None, typer.Option("--action", help="Only entries of this action.")] = None,
@@ -36,13 +39,14 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the entries, newest first."""
-    with open_store(inputs.read_config(config)).reading() as connection:
+    with open_store(inputs.read_config(inputs.chosen_path(path, config))).reading() as connection:
         rows = audit_log.list_entries(connection, action, before, limit)
     output.show_page(
         [audit_entry_schema(each).model_dump() if json else _texts(each) for each in rows],
         _COLUMNS,
         limit,
         as_json=json,
+        spare=("session", "address", "role", "count"),
     )
 
 

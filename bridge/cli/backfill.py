@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.event import timestamp
 from bridge.operations import backfill as operations
 from bridge.operations.audit import BY_COMMAND
@@ -22,13 +22,24 @@ _NOT_ACCEPTED = {Verdict.DOUBTFUL, Verdict.INCOMPLETE}
 app = output.application()
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge backfill --chatbot acme --since 2026-11-24", "leadbridge backfill --all --since 48h"
+    )
+)
 def backfill(
     path: PathArgument = None,
     *,
-    chatbot: Annotated[str, typer.Option("--chatbot", metavar="NAME", help="The chatbot.")],
+    config: ConfigOption = None,
+    chatbot: Annotated[str | None, typer.Option("--chatbot", metavar="NAME", help="The chatbot.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Instead of --chatbot: every chatbot that has `pull`.")
+    ] = False,
     since: Annotated[
-        datetime, typer.Option("--since", metavar="DATE", formats=["%Y-%m-%d"], help="From this day (UTC) until now.")
+        str,
+        typer.Option(
+            "--since", metavar="TIME", help="From this day (UTC) until now: 2026-11-24, or 48h for the day before last."
+        ),
     ],
     json: JsonOption = False,
 ) -> None:
@@ -39,24 +50,42 @@ def backfill(
     that may be a known lead in another spelling, is shown and not accepted: if it was missed, write it as an event and
     `leadbridge send` it. This shows personal data.
 
-    The exit status is 1 if anything was not accepted for that reason.
+    The exit status is 1 if anything was not accepted for that reason, or if the list of a chatbot could not be read.
     """
-    config = inputs.read_config(path)
-    operations.source(config, chatbot)
+    if (chatbot is None) is not everything:
+        raise typer.BadParameter("name --chatbot, or use --all")
+    settings = inputs.read_config(inputs.chosen_path(path, config))
     now = time.time()
-    start = since.replace(tzinfo=UTC)
+    start = datetime.fromtimestamp(inputs.moment(since, now, "--since") or now, UTC)
+    start = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    names = [chatbot] if chatbot else operations.chatbots_with_pull(settings)
+    for name in names:
+        operations.source(settings, name)
     try:
-        operations.check_since(config, start, now)
+        operations.check_since(settings, start, now)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--since") from error
-    store = open_store(config)
-    with output.waiting() as report:
-        result = operations.backfill(config, store, BY_COMMAND, BackfillRequest(chatbot, start), now, report)
-    if json:
-        output.write_json([_row(each, chatbot) for each in reversed(result.judged)])
-    else:
-        _show(result, f"{chatbot} since {start.date()}")
-    if any(each.verdict in _NOT_ACCEPTED for each in result.judged):
+    store = open_store(settings)
+    rows, not_accepted = list[dict[str, Any]](), False
+
+    def backfill_one(name: str) -> None:
+        nonlocal not_accepted
+        with output.waiting() as report:
+            request = BackfillRequest(name, start)
+            result = operations.backfill(
+                settings, store, BY_COMMAND, request, now, lambda text: report(f"{name}: {text}")
+            )
+        not_accepted |= any(each.verdict in _NOT_ACCEPTED for each in result.judged)
+        rows.extend(_row(each, name) for each in reversed(result.judged))
+        if not json:
+            _show(result, f"{name} since {start.date()}")
+
+    try:
+        inputs.for_each(names, backfill_one)
+    finally:
+        if json:
+            output.write_json(rows)
+    if not_accepted:
         raise typer.Exit(1)
 
 

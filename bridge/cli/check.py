@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.config import Config, ConfigError, ConfigProblem
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError
@@ -25,10 +25,15 @@ FindingRow = tuple[Severity, ConfigProblem]
 _NAMED = 5  # names of destinations in one line
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge check", "leadbridge check acme.yaml --online", "leadbridge check -c conf.d --json"
+    )
+)
 def check(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     online: Annotated[
         bool, typer.Option("--online", help="Ask the destinations too, if there is no error so far.")
     ] = False,
@@ -41,16 +46,16 @@ def check(
     the fields. Where a store is there (PostgreSQL only with --online), a destination that is no longer configured and
     whose deliveries wait is a warning. The exit status is 1 if there is an error, 0 otherwise.
     """
-    found = inputs.config_path(path)
+    found = inputs.config_path(inputs.chosen_path(path, config))
     try:
-        config, places = inputs.read_placed(found)
+        settings, places = inputs.read_placed(found)
     except ConfigError as error:
         _show([*_rows(Severity.ERROR, error.problems), *_rows(Severity.WARNING, error.warnings)], as_json=json)
         raise typer.Exit(1) from error
-    rows, well = _rows(Severity.WARNING, [*config.warnings, *_removed(config, places, online=online)]), list[str]()
-    rows = sorted([*rows, *_rows(Severity.ERROR, _unknown_targets(config, places))], key=lambda row: row[1])
+    rows, well = _rows(Severity.WARNING, [*settings.warnings, *_removed(settings, places, online=online)]), list[str]()
+    rows = sorted([*rows, *_rows(Severity.ERROR, _unknown_targets(settings, places))], key=lambda row: row[1])
     if online:
-        more, well = _ask(config, places, as_json=json)
+        more, well = _ask(settings, places, as_json=json)
         rows = sorted([*rows, *more], key=lambda row: row[1])
     _show(rows, as_json=json)
     for line in well:
@@ -58,7 +63,7 @@ def check(
     if any(severity is Severity.ERROR for severity, _ in rows):
         raise typer.Exit(1)
     if not json:
-        output.say(f"{found}: good. {_summary(config)}")
+        output.say(f"{found}: good. {_summary(settings)}")
 
 
 def _removed(config: Config, places: SourceTree, *, online: bool) -> list[ConfigProblem]:

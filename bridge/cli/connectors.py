@@ -3,7 +3,7 @@
 import inspect
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from string import Template
@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bridge.cli import output
+from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption
 from bridge.config import plugins
 from bridge.config.editor_schema import json_schema
-from bridge.config.plugins import plugins_in
+from bridge.config.plugins import Plugins, plugins_in
 from bridge.config.reference import keys
 from bridge.errors import OperatorError, did_you_mean
 from connectors.base import Connector
@@ -29,6 +29,12 @@ def connectors(entries: Mapping[str, EntryPoint] | None = None) -> dict[str, typ
     """
     found = plugins.connector_entries() if entries is None else entries
     return {name: connector(name, found) for name in sorted(found)}
+
+
+def plugins_of(config: Path | None, folders: Sequence[Path] | None) -> Plugins:
+    """Load plug-ins: those of a configuration, and those of the folders. Raises ConfigError or OperatorError."""
+    configured = inputs.read_whole(config).plugins if config else ()
+    return plugins_in([*configured, *(folders or ())])
 
 
 def connector(name: str, entries: Mapping[str, EntryPoint] | None = None) -> type[Connector]:
@@ -47,16 +53,19 @@ def connector(name: str, entries: Mapping[str, EntryPoint] | None = None) -> typ
         raise OperatorError(f"{error}; reinstall its package, or remove it") from error
 
 
-app = output.application(no_args_is_help=True)
+app = output.application("leadbridge connectors list", "leadbridge connectors show hubspot", no_args_is_help=True)
 
 _COLUMNS = ("setting", "meaning", "default", "example")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _TEMPLATES: Mapping[str, str] = {"{}.py": "new_connector.txt", "test_{}.py": "new_connector_test.txt"}
 """Files of a new connector, and their templates."""
 
+_CONFIGURATION = "Include the plug-ins of this configuration."
+PluginsPathArgument = Annotated[Path | None, typer.Argument(metavar="PATH", show_default=False, help=_CONFIGURATION)]
+PluginsConfigOption = Annotated[Path | None, typer.Option("--config", "-c", metavar="PATH", help=_CONFIGURATION)]
 PluginsOption = Annotated[
     list[Path] | None,
-    typer.Option("--plugins", metavar="FOLDER", help="Include the connectors of this plugin folder; repeatable."),
+    typer.Option("--plugins", metavar="FOLDER", help="Include the plug-ins of this folder; repeatable."),
 ]
 
 
@@ -65,20 +74,27 @@ def group() -> None:
     """See the installed connectors and their settings; begin one of your own."""
 
 
-@app.command("list")
-def list_connectors(*, plugins: PluginsOption = None, json: JsonOption = False) -> None:
+@app.command("list", epilog=output.examples("leadbridge connectors list"))
+def list_connectors(
+    path: PluginsPathArgument = None,
+    *,
+    config: PluginsConfigOption = None,
+    plugins: PluginsOption = None,
+    json: JsonOption = False,
+) -> None:
     """List the installed connectors: the values of a destination's `connector:`."""
     rows = [
         {"name": name, "does": _does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
-        for name, kind in connectors(plugins_in(plugins or ()).connectors).items()
+        for name, kind in connectors(plugins_of(inputs.chosen_path(path, config), plugins).connectors).items()
     ]
     output.show_rows(rows, ("name", "does", "records_in_a_call"), as_json=json)
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge connectors show hubspot", "leadbridge connectors show http --json"))
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The connector, as `list` names it.", show_default=False)],
     *,
+    config: PluginsConfigOption = None,
     plugins: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -87,7 +103,7 @@ def show(
     A dot leads into a map: `auth.bearer` is written `auth: {bearer: …}`. Besides these, every destination takes the
     keys that docs/configuration.md lists under `destinations`.
     """
-    kind = connector(name, plugins_in(plugins or ()).connectors)
+    kind = connector(name, plugins_of(config, plugins).connectors)
     destination, route = (list(each) for each in _settings(name, kind))
     if json:
         output.write_json({"name": name, "does": _does(kind), "destination": destination, "route": route})
@@ -100,7 +116,7 @@ def show(
             output.show_rows(rows, _COLUMNS, as_json=False)
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge connectors new acme_crm plugins"))
 def new(
     name: Annotated[
         str,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import ConfigOption, JsonOption
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations import rekey as operations
 from bridge.operations.audit import BY_COMMAND, Action, Entry
@@ -22,7 +22,7 @@ from bridge.store.installation import adopt
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.url import driver_for
 
-app = output.application(no_args_is_help=True)
+app = output.application("leadbridge db check", "leadbridge db backup /backups/leadbridge.db", no_args_is_help=True)
 
 
 @app.callback()
@@ -30,13 +30,13 @@ def db() -> None:
     """Create, migrate, check, back up and encrypt the store."""
 
 
-@app.command()
-def migrate(*, config: ConfigOption = None) -> None:
+@app.command(epilog=output.examples("leadbridge db migrate"))
+def migrate(path: PathArgument = None, *, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Bring the store's tables to the revision of this version; create them if there are none.
 
     `leadbridge serve` does the same when it starts. Make a backup before an upgrade: a migration cannot be undone.
     """
-    kept = inputs.read_config(config).store
+    kept = inputs.read_config(inputs.chosen_path(path, config)).store
     driver = driver_for(kept.url, kept.encryption_keys)
     try:
         migrated = migration.migrate(driver.engine())
@@ -46,19 +46,21 @@ def migrate(*, config: ConfigOption = None) -> None:
         raise StoreUnavailableError(
             f"the store cannot be migrated: {driver.safe_error(error)}; it is as it was"
         ) from error
-    if migrated:
+    if json:
+        output.write_json({"revision": migration.HEAD, "migrated": migrated})
+    elif migrated:
         output.say(f"the store has been brought to revision {migration.HEAD}")
     else:
         output.say(f"the store is at revision {migration.HEAD} already; nothing to do")
 
 
-@app.command()
-def check(*, config: ConfigOption = None) -> None:
+@app.command(epilog=output.examples("leadbridge db check"))
+def check(path: PathArgument = None, *, config: ConfigOption = None) -> None:
     """Check that the store is there, up to date, undamaged, and can be written.
 
     It reads the whole store, which takes a while. A running `serve` is not held up.
     """
-    settings = inputs.read_config(config)
+    settings = inputs.read_config(inputs.chosen_path(path, config))
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         # First, because the spool is there even if the database is away.
@@ -67,7 +69,7 @@ def check(*, config: ConfigOption = None) -> None:
     faults: list[str] = []
     # A server checks its own pages; only the embedded engine is asked to.
     if isinstance(driver, SqliteDriver):
-        with store.reading() as connection:
+        with output.waiting("reading the whole store"), store.reading() as connection:
             faults = list(copies.damages(raw(connection)))
     for fault in faults:
         output.complain(fault)
@@ -82,11 +84,12 @@ def check(*, config: ConfigOption = None) -> None:
             output.say(operations.describe_keys(connection))
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge db backup /backups/leadbridge-2026-11-25.db"))
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; an existing file is not replaced.")],
     *,
     config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Copy the store to FILE while it is served, and check the copy.
 
@@ -111,13 +114,17 @@ def backup(
     except StoreUnavailableError as error:
         # A store that can no longer be written needs a backup most.
         output.complain(f"the audit log has no entry for this backup: {error}")
-    made = copies.back_up(driver.path, file)
+    with output.waiting("copying the store, and checking the copy"):
+        made = copies.back_up(driver.path, file)
+    if json:
+        output.write_json({"file": str(file), "events": made.events, "pending": made.pending, "bytes": made.size})
+        return
     waiting = f", {made.pending} of their deliveries pending" if made.pending else ""
     output.say(f"{file}: {made.events} events{waiting}, {made.size:,} bytes, checked and on disk")
 
 
-@app.command()
-def rekey(*, config: ConfigOption = None, json: JsonOption = False) -> None:
+@app.command(epilog=output.examples("leadbridge db rekey"))
+def rekey(path: PathArgument = None, *, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Encrypt everything that the first of store.encryption_keys has not encrypted, in the store and in the spool.
 
     To change the key, or to encrypt a store that is not: put the new key first in store.encryption_keys, restart every
@@ -129,7 +136,7 @@ def rekey(*, config: ConfigOption = None, json: JsonOption = False) -> None:
 
     The exit status is 1 if something is left: rows that cannot be decrypted, or old parts of the file.
     """
-    result = operations.rekey(inputs.read_config(config), BY_COMMAND, output.complain)
+    result = operations.rekey(inputs.read_config(inputs.chosen_path(path, config)), BY_COMMAND, output.complain)
     if json:
         output.write_json(
             {

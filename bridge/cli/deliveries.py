@@ -12,13 +12,16 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import (
     PAGE_ROWS,
     BeforeOption,
+    ChangesOption,
     ChatbotOption,
     ConfigOption,
     DestinationOption,
     JsonOption,
     LimitOption,
+    PathArgument,
+    SinceOption,
+    UntilOption,
     delivery_id,
-    for_each,
 )
 from bridge.config import Config
 from bridge.errors import OperatorError
@@ -33,8 +36,10 @@ from bridge.store.interface import DeliveryState
 from bridge.store.lane_queries import REMOVED
 from bridge.store.queries import DeliveryDetails
 from bridge.store.search import DeliveryFilter
+from connectors.base import Reason
 
 _COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "warned", "due_at")
+_SPARE = ("due_at", "tries", "event", "received_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
 
 StateOption = Annotated[DeliveryState | None, typer.Option("--state", help="Only deliveries in this state.")]
@@ -46,7 +51,12 @@ AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: all deli
 BulkStateOption = Annotated[DeliveryState, typer.Option("--state", help="With --all: only deliveries in this state.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")]
 
-app = output.application(no_args_is_help=True)
+app = output.application(
+    "leadbridge deliveries list --state dead",
+    "leadbridge deliveries show 107",
+    "leadbridge deliveries replay 107 112",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -59,28 +69,56 @@ def deliveries() -> None:
     """
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=output.examples(
+        "leadbridge deliveries list --state dead --since 24h",
+        "leadbridge deliveries list --chatbot acme --reason refused --json",
+        "leadbridge deliveries list --warning --since 2026-11-01 --until 2026-12-01",
+    ),
+)
 def list_(
+    path: PathArgument = None,
     *,
     config: ConfigOption = None,
     state: StateOption = None,
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
+    reason: Annotated[
+        Reason | None, typer.Option("--reason", help="Only those whose last try has this reason.")
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     warning: Annotated[bool, typer.Option("--warning", help="Only those delivered with a warning.")] = False,
     before: BeforeOption = None,
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List deliveries, newest first."""
-    settings = inputs.read_config(config)
+    """List deliveries, newest first.
+
+    Times are those of receipt, in UTC. In a narrow terminal the ids of events are shortened; every command accepts
+    them so.
+    """
+    now = time.time()
+    criteria = DeliveryFilter(
+        chatbot,
+        destination,
+        state,
+        reason.value if reason else None,
+        since=inputs.moment(since, now, "--since"),
+        until=inputs.moment(until, now, "--until"),
+        before=before,
+        limit=limit,
+        warning=warning or None,
+    )
+    settings = inputs.read_config(inputs.chosen_path(path, config))
     with open_store(settings).reading() as connection:
-        criteria = DeliveryFilter(chatbot, destination, state, before=before, limit=limit, warning=warning or None)
         rows = operations.list_deliveries(connection, criteria)
     shown = [delivery_schema(each, settings.destinations).model_dump() for each in rows]
-    output.show_page(shown if json else list(map(with_reason, shown)), _COLUMNS, limit, as_json=json)
+    output.show_page(shown if json else list(map(with_reason, shown)), _COLUMNS, limit, as_json=json, spare=_SPARE)
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge deliveries show 107", "leadbridge deliveries show 107 112 --json"))
 def show(
     ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids of deliveries.")],
     *,
@@ -89,20 +127,24 @@ def show(
 ) -> None:
     """Show everything about deliveries: each attempt, the destination's answers, and the result.
 
-    Answers of the destination may hold personal data. With --json, one object for each ID.
+    Answers of the destination may hold personal data. With --json, one object, or for several IDs an array of them.
     """
     settings = inputs.read_config(config)
     store = open_store(settings)
 
-    def show_one(delivery: int) -> None:
+    def show_one(delivery: int) -> dict[str, Any]:
         with store.reading() as connection:
             story = operations.show(connection, delivery)
-        _show(story, settings.destinations, as_json=json)
+        return _shown(story, settings.destinations, as_json=json)
 
-    for_each(ids, show_one)
+    inputs.show_each(ids, show_one, as_json=json)
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge deliveries replay 107 112", "leadbridge deliveries replay --all --destination acme-hubspot --yes"
+    )
+)
 def replay(
     ids: IdsArgument = None,
     *,
@@ -112,6 +154,7 @@ def replay(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
+    json: ChangesOption = False,
 ) -> None:
     """Put deliveries into the queue, due now.
 
@@ -130,12 +173,16 @@ def replay(
         return operations.replay_event(connection, BY_COMMAND, text, settings, now, one_entry=False)
 
     if selected:
-        _change_all(store, Bulk(BulkAction.REPLAY, selected), yes=yes)
+        _change_all(store, Bulk(BulkAction.REPLAY, selected), yes=yes, as_json=json)
     else:
-        _change_each(store, ids or (), replay_one)
+        _change_each(store, ids or (), replay_one, as_json=json)
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge deliveries discard 107", "leadbridge deliveries discard --all --chatbot acme --state dead"
+    )
+)
 def discard(
     ids: IdsArgument = None,
     *,
@@ -145,6 +192,7 @@ def discard(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
+    json: ChangesOption = False,
 ) -> None:
     """Discard pending and dead deliveries. They can still be replayed.
 
@@ -162,12 +210,17 @@ def discard(
         return operations.discard_event(connection, BY_COMMAND, text, now)
 
     if selected:
-        _change_all(store, Bulk(BulkAction.DISCARD, selected), yes=yes)
+        _change_all(store, Bulk(BulkAction.DISCARD, selected), yes=yes, as_json=json)
     else:
-        _change_each(store, ids or (), discard_one)
+        _change_each(store, ids or (), discard_one, as_json=json)
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge deliveries move 107 --to new-crm",
+        "leadbridge deliveries move --all --destination old-crm --to new-crm",
+    )
+)
 def move(
     ids: IdsArgument = None,
     *,
@@ -180,6 +233,7 @@ def move(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
+    json: ChangesOption = False,
 ) -> None:
     """Move pending and dead deliveries to another route, for example before you remove a destination.
 
@@ -198,9 +252,9 @@ def move(
         return operations.move(connection, BY_COMMAND, delivery, to, settings, time.time())
 
     if selected:
-        _move_all(store, selected, to, settings, yes=yes)
+        _move_all(store, selected, to, settings, yes=yes, as_json=json)
     else:
-        _change_each(store, ids or (), move_one)
+        _change_each(store, ids or (), move_one, as_json=json)
 
 
 def _selected(ids: Sequence[str] | None, everything: bool, chosen: DeliverySelection) -> DeliverySelection | None:  # noqa: FBT001 - an option
@@ -211,51 +265,62 @@ def _selected(ids: Sequence[str] | None, everything: bool, chosen: DeliverySelec
     return chosen if everything else None
 
 
-def _change_each(store: OpenStore, ids: Sequence[str], operation: Callable[[Connection, str], ActionResult]) -> None:
+def _change_each(
+    store: OpenStore, ids: Sequence[str], operation: Callable[[Connection, str], ActionResult], *, as_json: bool
+) -> None:
     """Run an operation for each id, in a transaction of its own, and print the results."""
 
-    def change(text: str) -> None:
+    def change(text: str) -> ActionResult:
         with store.writing() as connection:
-            result = operation(connection, text)
-        for line in result.lines:
-            output.say(line)
+            return operation(connection, text)
 
-    for_each(ids, change)
+    inputs.change_each(ids, change, as_json=as_json)
 
 
-def _change_all(store: OpenStore, request: Bulk, *, yes: bool) -> None:
+def _change_all(store: OpenStore, request: Bulk, *, yes: bool, as_json: bool) -> None:
     verb, state = request.act.value, request.filter.state
     with store.reading() as connection:
         progress = Progress(selection_extent(connection, request.filter))
-    if not progress.extent.count:
+    if progress.extent.count:
+        inputs.confirm(f"{verb.capitalize()} {_count(progress.extent.count, state)}?", yes=yes)
+    elif not as_json:
         output.say(f"nothing to {verb}: {_count(0, state)}")
         return
-    inputs.confirm(f"{verb.capitalize()} {_count(progress.extent.count, state)}?", yes=yes)
     with output.waiting() as show_progress:
         while not progress.ended:
             with store.writing() as connection:
                 progress = bulk.step(connection, BY_COMMAND, request, progress, time.time())
             show_progress(f"{verb}ed {progress.done:,} of {progress.extent.count:,}")
-    output.say(f"{verb}ed {_count(progress.done, state)}")
+    if as_json:
+        output.write_json({"action": verb, "was": state.value, "count": progress.done})
+    else:
+        output.say(f"{verb}ed {_count(progress.done, state)}")
 
 
-def _move_all(store: OpenStore, chosen: DeliverySelection, to: str, config: Config, *, yes: bool) -> None:
+def _move_all(
+    store: OpenStore, chosen: DeliverySelection, to: str, config: Config, *, yes: bool, as_json: bool
+) -> None:
     with store.reading() as connection:
         extent = selection_extent(connection, chosen)
     inputs.confirm(f"Move {extent.count} {chosen.state.value} deliveries to {to}?", yes=yes)
     after: int | None = 0
-    refused = False
-    while after is not None:
-        with store.writing() as connection:
-            step = bulk.move_step(
-                connection, BY_COMMAND, chosen, to, config, after=after, through=extent.through, now=time.time()
-            )
-        for line in step.lines:
-            output.say(line)
-        for refusal in step.refusals:
-            output.complain(refusal)
-        after, refused = step.after, refused or bool(step.refusals)
-    if refused:
+    count, refusals = 0, list[str]()
+    with output.waiting() as show_progress:
+        while after is not None:
+            with store.writing() as connection:
+                step = bulk.move_step(
+                    connection, BY_COMMAND, chosen, to, config, after=after, through=extent.through, now=time.time()
+                )
+            after, count = step.after, count + len(step.lines)
+            refusals += step.refusals
+            show_progress(f"moved {count:,} of {extent.count:,}")
+            for line in () if as_json else step.lines:
+                output.say(line)
+            for refusal in step.refusals:
+                output.complain(refusal)
+    if as_json:
+        output.write_json({"action": "move", "was": chosen.state.value, "count": count, "errors": refusals})
+    if refusals:
         raise typer.Exit(1)
 
 
@@ -265,21 +330,22 @@ def _count(number: int, state: DeliveryState) -> str:
 
 def with_reason(delivery: dict[str, Any]) -> dict[str, Any]:
     """Return a delivery for a list; if its destination was removed, with that reason instead of a due time."""
+    delivery = {**delivery, "warned": delivery["warned"] or None}
     if delivery["configured"] or delivery["state"] != DeliveryState.PENDING.value:
         return delivery
     return {**delivery, "reason": REMOVED, "due_at": None}
 
 
-def _show(story: DeliveryDetails, configured: Container[str], *, as_json: bool) -> None:
+def _shown(story: DeliveryDetails, configured: Container[str], *, as_json: bool) -> dict[str, Any]:
+    """Return the facts of a delivery for JSON; otherwise show them."""
     facts = delivery_details_schema(story, OPEN, configured).model_dump(
         exclude={"masked": True, "meaning": True, "attempts": {"__all__": {"meaning"}}}
     )
     attempts = facts.pop("attempts")
     delivery = facts.pop("delivery")
     facts = {**(delivery if as_json else with_reason(delivery)), **facts}
-    if as_json:
-        output.write_json({**facts, "attempts": attempts})
-        return
-    output.show_facts(facts)
-    output.say()
-    output.show_rows(attempts, _ATTEMPT_COLUMNS, as_json=False)
+    if not as_json:
+        output.show_facts(facts)
+        output.say()
+        output.show_rows(attempts, _ATTEMPT_COLUMNS, as_json=False, spare=("number", "seconds"))
+    return {**facts, "attempts": attempts}

@@ -22,7 +22,7 @@ _HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1}, "salesforce": {"lea
 app = output.application()
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge demo", "leadbridge demo --keep"))
 def demo(*, keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False) -> None:
     """Show the main job on this machine: HubSpot and Salesforce sandboxes, the bridge, and a sender.
 

@@ -13,7 +13,7 @@ import typer
 
 from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.config import Config, ConfigError
 from bridge.config.reload import load_tolerant
 from bridge.config.yaml_reader import SourceTree
@@ -29,10 +29,11 @@ _SHOWN = {Severity.NOTE: ("good", "green"), Severity.WARNING: ("look", "yellow")
 app = output.application()
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge doctor", "leadbridge doctor --url https://leads.example.com/webhook"))
 def doctor(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     url: Annotated[
         str | None,
         typer.Option("--url", metavar="URL", help="The webhook's https:// address, to look at its certificate."),
@@ -45,7 +46,8 @@ def doctor(
     `leadbridge serve` if it is ready, and each destination if it would accept the leads. With --url it also checks the
     webhook as the sender sees it. The exit status is 1 if a check fails, 0 otherwise.
     """
-    found = list(_found(path, url))
+    with output.waiting("checking the installation, and asking each destination"):
+        found = list(_found(inputs.chosen_path(path, config), url))
     if json:
         output.write_json([asdict(each) for each in found])
     else:

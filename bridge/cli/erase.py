@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.operations import erasure
 from bridge.operations.audit import BY_COMMAND
 from bridge.operations.erasure import Matches
@@ -27,10 +27,15 @@ _ADVICE = {
 app = output.application()
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge erase --email ada@example.com", "leadbridge erase --phone '(415) 555-0100' --region US --yes"
+    )
+)
 def erase(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     email: Annotated[str | None, typer.Option("--email", metavar="ADDRESS", help="The address of the person.")] = None,
     phone: Annotated[str | None, typer.Option("--phone", metavar="NUMBER", help="The person's phone number.")] = None,
     region: Annotated[
@@ -61,13 +66,15 @@ def erase(
     The exit status is 1 if nothing was found, or if something may be left.
     """
     person = _person(email, phone, region)
-    settings = inputs.read_config(path)
-    matches = erasure.find_person(settings, person)
+    settings = inputs.read_config(inputs.chosen_path(path, config))
+    with output.waiting("searching the store"):
+        matches = erasure.find_person(settings, person)
     if not json:
         _show_unsure(matches)
     if matches.anything:
         inputs.confirm(f"{_description(matches)}. Erase all of this for good?", yes=yes)
-    remains = erasure.erase(settings, BY_COMMAND, matches, time.time())
+    with output.waiting("erasing"):
+        remains = erasure.erase(settings, BY_COMMAND, matches, time.time())
     if json:
         output.write_json(_facts(matches, remains))
     else:

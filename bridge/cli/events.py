@@ -1,6 +1,7 @@
 """`leadbridge events`: list and show the events that were received."""
 
 import json as json_text
+import time
 from collections.abc import Container, Sequence
 from typing import Annotated, Any
 
@@ -9,7 +10,16 @@ import typer
 from bridge.admin.presentation import delivery_schema, event_schema, payload_value
 from bridge.cli import inputs, output
 from bridge.cli.deliveries import with_reason
-from bridge.cli.inputs import PAGE_ROWS, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
+from bridge.cli.inputs import (
+    PAGE_ROWS,
+    ChatbotOption,
+    ConfigOption,
+    JsonOption,
+    LimitOption,
+    PathArgument,
+    SinceOption,
+    UntilOption,
+)
 from bridge.event import EventState
 from bridge.operations import events as operations
 from bridge.operations.events import EventDetails
@@ -18,9 +28,14 @@ from bridge.store.queries import EventRow
 from bridge.store.search import EventFilter
 
 _COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
+_SPARE = ("type", "received_at")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
 
-app = output.application(no_args_is_help=True)
+app = output.application(
+    "leadbridge events list --state unrecognised",
+    "leadbridge events show 0069b3d1f20f3a",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -33,26 +48,41 @@ def events() -> None:
     """
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=output.examples(
+        "leadbridge events list --chatbot acme --since 24h", "leadbridge events list --state unrecognised --json"
+    ),
+)
 def list_(
+    path: PathArgument = None,
     *,
     config: ConfigOption = None,
     state: Annotated[EventState | None, typer.Option("--state", help="Only events in this state.")] = None,
     chatbot: ChatbotOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     before: Annotated[
         str | None, typer.Option("--before", metavar="ID", help="Only events older than this one: the next page.")
     ] = None,
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List events, newest first, without their content."""
-    with open_store(inputs.read_config(config)).reading() as connection:
+    """List events, newest first, without their content.
+
+    Times are those of receipt, in UTC. In a narrow terminal the ids are shortened; every command accepts them so.
+    """
+    now = time.time()
+    span = inputs.moment(since, now, "--since"), inputs.moment(until, now, "--until")
+    with open_store(inputs.read_config(inputs.chosen_path(path, config))).reading() as connection:
         cursor = operations.find_event(connection, before).seq if before else None
-        rows = operations.list_events(connection, EventFilter(chatbot, state, before=cursor, limit=limit))
-    output.show_page([event_schema(each).model_dump() for each in rows], _COLUMNS, limit, as_json=json)
+        criteria = EventFilter(chatbot, state, since=span[0], until=span[1], before=cursor, limit=limit)
+        rows = operations.list_events(connection, criteria)
+    shown = [event_schema(each).model_dump() for each in rows]
+    output.show_page(shown, _COLUMNS, limit, as_json=json, spare=_SPARE)
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge events show 0069b3d1f20f3a"))
 def show(
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids, or unique beginnings of them.")],
     *,
@@ -61,26 +91,26 @@ def show(
 ) -> None:
     """Show events with their whole content, and their deliveries.
 
-    This shows personal data. With --json, one object for each ID.
+    This shows personal data. With --json, one object, or for several IDs an array of them.
     """
     settings = inputs.read_config(config)
     store = open_store(settings)
 
-    def show_one(beginning: str) -> None:
+    def show_one(beginning: str) -> dict[str, Any]:
         with store.reading() as connection:
             story = operations.show(connection, beginning)
-        _show(story, settings.destinations, as_json=json)
+        return _shown(story, settings.destinations, as_json=json)
 
-    for_each(ids, show_one)
+    inputs.show_each(ids, show_one, as_json=json)
 
 
-def _show(story: EventDetails, configured: Container[str], *, as_json: bool) -> None:
+def _shown(story: EventDetails, configured: Container[str], *, as_json: bool) -> dict[str, Any]:
+    """Return the facts of an event for JSON; otherwise show them."""
     value = payload_value(story.payload, reveal=True)
     rows = [delivery_schema(each, configured).model_dump() for each in story.deliveries]
-    if as_json:
-        output.write_json({**event_schema(story.row).model_dump(), "payload": value, "deliveries": rows})
-    else:
+    if not as_json:
         _show_text(story.row, value, rows)
+    return {**event_schema(story.row).model_dump(), "payload": value, "deliveries": rows}
 
 
 def _show_text(event: EventRow, value: Any, deliveries: Sequence[dict[str, Any]]) -> None:
@@ -89,4 +119,9 @@ def _show_text(event: EventRow, value: Any, deliveries: Sequence[dict[str, Any]]
     output.say(value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False, indent=2))
     output.say()
     if deliveries:
-        output.show_rows(list(map(with_reason, deliveries)), _DELIVERY_COLUMNS, as_json=False)
+        output.show_rows(
+            list(map(with_reason, deliveries)),
+            _DELIVERY_COLUMNS,
+            as_json=False,
+            spare=("settled_at", "due_at", "tries"),
+        )

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import LIMIT, STANDARD_INPUT, ChatbotOption, JsonOption, read_event, split_required_event
+from bridge.cli.inputs import (
+    LIMIT,
+    STANDARD_INPUT,
+    ChatbotOption,
+    ConfigOption,
+    JsonOption,
+    read_event,
+    split_required_event,
+)
 from bridge.config.diagnostics import ConfigPath, Position
 from bridge.config.presets import SECTION
 from bridge.config.yaml_reader import SourceTree
@@ -32,7 +40,13 @@ _STEP = 40  # maximum number of characters of an intermediate value
 _COLOURS = {MATCHES: "green", FAILS: "red"}
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge explain lead.json",
+        "leadbridge explain acme.yaml lead.json --json",
+        "leadbridge explain --stored 500 --against config.old.yaml",
+    )
+)
 def explain(
     arguments: Annotated[
         list[Path] | None,
@@ -44,6 +58,7 @@ def explain(
         ),
     ] = None,
     *,
+    config: ConfigOption = None,
     stored_events: Annotated[
         int | None,
         typer.Option(
@@ -78,11 +93,13 @@ def explain(
     if stored_events is None:
         if against or chatbot:
             raise typer.BadParameter("--against and --chatbot go with --stored N")
-        finding = _explain(given, as_json=json)
+        path, event = split_required_event(given)
+        finding = _explain(inputs.chosen_path(path, config), event, as_json=json)
     else:
         from bridge.cli import stored  # SQLAlchemy, which nothing else here needs
 
-        request = stored.ComparisonRequest(stored_events, chatbot, _only_path(given), against)
+        path = inputs.chosen_path(_only_path(given), config)
+        request = stored.ComparisonRequest(stored_events, chatbot, path, against)
         finding = stored.show_comparison(request, as_json=json)
     if finding:
         raise typer.Exit(1)
@@ -94,9 +111,8 @@ def _only_path(arguments: list[Path]) -> Path | None:
     return arguments[0] if arguments else None
 
 
-def _explain(arguments: list[Path], *, as_json: bool) -> bool:
+def _explain(path: Path | None, event: Path, *, as_json: bool) -> bool:
     """Explain an event; return True if there is a finding."""
-    path, event = split_required_event(arguments)
     config, places = inputs.read_placed(path)
     results = dry_run_events(read_event(event), config, time.time())
     if as_json:

@@ -4,7 +4,7 @@ import http.client
 import os
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import PathArgument
+from bridge.cli.inputs import ConfigOption, PathArgument
 from bridge.config.load import admin_address
 from bridge.errors import OperatorError
 
@@ -14,15 +14,17 @@ _SECONDS = 2.0
 app = output.application()
 
 
-@app.command()
-def healthcheck(path: PathArgument = None) -> None:
+@app.command(
+    epilog=output.examples(
+        "leadbridge healthcheck", 'HEALTHCHECK CMD ["leadbridge", "healthcheck"]    # in a Dockerfile'
+    )
+)
+def healthcheck(path: PathArgument = None, *, config: ConfigOption = None) -> None:
     """Ask the bridge on this machine whether it lives; the exit status is 1 if it does not.
 
-    The address is `server.admin` of the configuration. Example, in a Dockerfile:
-
-        HEALTHCHECK CMD ["leadbridge", "healthcheck"]
+    The address is `server.admin` of the configuration.
     """
-    address = admin_address(inputs.config_path(path), os.environ)
+    address = admin_address(inputs.config_path(inputs.chosen_path(path, config)), os.environ)
     host = _EVERY_ADDRESS.get(address.host, address.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/healthz"
     connection = http.client.HTTPConnection(host, address.port, timeout=_SECONDS)

@@ -27,7 +27,7 @@ SANDBOX_TOKEN = "pat-na1-00000000-0000-0000-0000-000000000000"  # noqa: S105 - o
 app = output.application()
 
 
-@app.command()
+@app.command(epilog=output.examples("leadbridge init", "leadbridge init acme --connector hubspot"))
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.", show_default="here")] = Path(),
     *,

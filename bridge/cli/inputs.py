@@ -5,8 +5,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -16,12 +17,21 @@ from bridge.config.load import load_placed
 from bridge.config.reload import load_tolerant
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError, OperatorError, StoreUnavailableError
+from bridge.operations.audit import Action, ActionResult, Subject
 from bridge.store.interface import PAGE
+from connectors.base import parse_duration
 
 VARIABLE = "LEADBRIDGE_CONFIG"
 DEFAULT = "config.yaml"
 
 T = TypeVar("T")
+
+
+def chosen_path(path: Path | None, config: Path | None) -> Path | None:
+    """Return the path that a command has as its argument or as --config. Raises BadParameter if it has both."""
+    if path and config:
+        raise typer.BadParameter("name the configuration once: as PATH, or with --config")
+    return path or config
 
 
 def config_path(path: Path | None) -> Path:
@@ -79,9 +89,20 @@ PathArgument = Annotated[Path | None, typer.Argument(metavar="PATH", show_defaul
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="PATH", show_default=False, help=_CONFIGURATION)
 ]
-"""The configuration of a command whose arguments are ids or names."""
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="Only rows from this time on: 24h (ago), 2026-11-25, or 2026-11-25T09:00."
+    ),
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Only rows before this time, written like --since.")
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+ChangesOption = Annotated[
+    bool, typer.Option("--json", help="Write an array of objects with id, state, message and error, for programs.")
+]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=LIMIT, help="Show at most N rows.")]
 PAGE_ROWS = PAGE
 ChatbotOption = Annotated[str | None, typer.Option("--chatbot", metavar="NAME", help="Only rows of this chatbot.")]
@@ -93,8 +114,37 @@ BeforeOption = Annotated[
 ]
 
 
+def moment(text: str | None, now: float, option: str) -> float | None:
+    """Read a time: a duration before now, a date, or a date and time, in UTC unless it names another zone.
+
+    Raises BadParameter.
+    """
+    if text is None:
+        return None
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = f"`{text}` is not a time; write 24h or 7d for the time since then, 2026-11-25, or 2026-11-25T09:00"
+        raise typer.BadParameter(message, param_hint=option) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 Id = TypeVar("Id")
 
+_STATES = {
+    Action.REPLAY: "pending",
+    Action.MOVE: "pending",
+    Action.DISCARD: "discarded",
+    Action.PAUSE: "paused",
+    Action.RESUME: "resumed",
+    Action.RELEASE: "accepted",
+}
+"""State of an object after an action."""
+_NUMBERED = {Subject.DELIVERY, Subject.REQUEST}
 _DELIVERY = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -119,6 +169,46 @@ def for_each(ids: Iterable[Id], act: Callable[[Id], None]) -> None:
             failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def show_each(ids: Collection[Id], show: Callable[[Id], Any], *, as_json: bool) -> None:
+    """Call `show` for each id as `for_each` does. With JSON write its values: one alone, several as an array."""
+    values = list[Any]()
+    try:
+        for_each(ids, lambda each: values.append(show(each)))
+    finally:
+        if as_json and len(ids) > 1:
+            output.write_json(values)
+        elif as_json and values:
+            output.write_json(values[0])
+
+
+def change_each(ids: Iterable[Id], change: Callable[[Id], ActionResult], *, as_json: bool) -> None:
+    """Call `change` for each id as `for_each` does, and print the results; with JSON as one array of objects.
+
+    An object has the `id`, the new `state`, and a `message`, or for an id that was not changed the `error`.
+    """
+    rows = list[dict[str, Any]]()
+
+    def change_one(name: Id) -> None:
+        try:
+            result = change(name)
+        except LeadbridgeError as error:
+            rows.append({"id": name, "state": None, "message": None, "error": str(error)})
+            raise
+        for line, entry in zip(result.lines, result.entries, strict=True):
+            subject = entry.subject_id or ""
+            number = int(subject) if entry.subject in _NUMBERED else subject
+            state = "accepted" if entry.subject is Subject.EVENT else _STATES.get(entry.action)
+            rows.append({"id": number, "state": state, "message": line, "error": None})
+            if not as_json:
+                output.say(line)
+
+    try:
+        for_each(ids, change_one)
+    finally:
+        if as_json:
+            output.write_json(rows)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -6,10 +6,15 @@ no event can control the terminal of its reader.
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -36,24 +41,39 @@ _COLOURS = {
 }
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MILLISECONDS = re.compile(r"\.\d{3}Z$")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_EVENT_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_SHORT_ID: Final = 14
+"""Fewest digits of a shortened id: the time of creation, and enough to distinguish the events of one second."""
+_GAP: Final = 2
+_LEAST_WIDTH: Final = 12
+"""Fewest characters to which a column is narrowed."""
 _LATER_CONTROLS = re.compile("[\x7f-\x9f]")
 
 
 def application(
-    cls: type[TyperGroup] = TyperGroup, *, add_completion: bool = False, no_args_is_help: bool = False
+    *commands: str, cls: type[TyperGroup] = TyperGroup, add_completion: bool = False, no_args_is_help: bool = False
 ) -> typer.Typer:
-    """Return a Typer application with the settings of this program.
+    """Return a Typer application with the settings of this program. Its help ends with the commands as examples.
 
     Help is plain, because Rich's costs a tenth of a second. Tracebacks are Python's own, because Typer's show local
     variables, which may hold secrets.
     """
     return typer.Typer(
         cls=cls,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=examples(*commands),
         add_completion=add_completion,
         no_args_is_help=no_args_is_help,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
+
+
+def examples(*commands: str) -> str | None:
+    """Return the end of a help page: commands to try, each on a line of its own."""
+    # The backspace is Click's mark for a paragraph that keeps its lines.
+    return "\n".join(("\b", "Examples:", *(f"  {each}" for each in commands))) if commands else None
 
 
 def say(text: str = "", colour: str | None = None) -> None:
@@ -87,32 +107,42 @@ def write_json(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def waiting() -> Iterator[Callable[[str], None]]:
-    """Return a function that shows the progress in a terminal until the context ends, and does nothing elsewhere."""
-    if not sys.stdout.isatty():
+def waiting(text: str = "") -> Iterator[Callable[[str], None]]:
+    """Show the progress on standard error until the context ends, if that is a terminal.
+
+    The returned function replaces the text.
+    """
+    if not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console  # only a terminal needs it
     from rich.text import Text
 
-    with Console().status("") as status:
+    with Console(stderr=True).status(Text(visible(text))) as status:
         yield lambda text: status.update(Text(visible(text)))
 
 
-def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool) -> None:
-    """Show a listing: all of the rows as JSON, or the named columns as a table."""
+def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, spare: Sequence[str] = ()) -> None:
+    """Show a listing: all of the rows as JSON, or the named columns as a table without the empty ones.
+
+    Where the table is wider than the terminal, times and ids become shorter. Then the `spare` columns are left out in
+    their order, and at last the widest columns are folded. In a pipe the table has its full width.
+    """
     if as_json:
         write_json(list(rows))
-    elif sys.stdout.isatty():
-        _show_table(rows, columns)
+    elif not rows:
+        complain("There is nothing to list.")
     else:
-        for line in _aligned([[_heading(name) for name in columns], *(_cells(row, columns) for row in rows)]):
-            say(line)
+        lines, widths = _laid_out(rows, columns, spare, _width())
+        for line in _aligned(lines, widths, _coloured if sys.stdout.isatty() else str):
+            typer.echo(line)
 
 
-def show_page(rows: Sequence[Shown], columns: Sequence[str], limit: int, *, as_json: bool) -> None:
+def show_page(
+    rows: Sequence[Shown], columns: Sequence[str], limit: int, *, as_json: bool, spare: Sequence[str] = ()
+) -> None:
     """Show a page of a listing; for people, with the option that shows the next page if the page is full."""
-    show_rows(rows, columns, as_json=as_json)
+    show_rows(rows, columns, as_json=as_json, spare=spare)
     if not as_json and len(rows) == limit:
         complain(f"For older ones: --before {rows[-1]['id']}")
 
@@ -130,35 +160,107 @@ def show_columns(lines: Sequence[Sequence[str]], indent: str = "") -> None:
         say(f"{indent}{line}")
 
 
-def _show_table(rows: Sequence[Shown], columns: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD  # only a terminal needs it
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(_heading(name), overflow="fold")
-    for row in rows:
-        # Text, not a string: nothing in it is markup.
-        table.add_row(*(Text(visible(cell), style=_COLOURS.get(cell, "")) for cell in _cells(row, columns)))
-    Console().print(table)
+def _width() -> int | None:
+    """Return the width for tables: of the terminal, or $COLUMNS; None for a pipe, which takes any width."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return shutil.get_terminal_size().columns
+    return None
 
 
-def _cells(row: Shown, columns: Sequence[str]) -> list[str]:
-    return [_MILLISECONDS.sub("Z", _text(row.get(name))) for name in columns]
+def _laid_out(
+    rows: Sequence[Shown], columns: Sequence[str], spare: Sequence[str], width: int | None
+) -> tuple[list[list[str]], list[int]]:
+    """Return the lines of a table as cells, the heading first, and the widths of its columns."""
+    full = [{name: _cell(row.get(name)) for name in columns} for row in rows]
+    used = [name for name in columns if any(row[name] for row in full)] or list(columns[:1])
+    lines = _lines(full, used)
+    if width is None or _total(lines) <= width:
+        return lines, _widths(lines)
+    short = _shortened(full)
+    lines = _lines(short, used)
+    for name in spare:
+        if _total(lines) <= width:
+            break
+        used = [each for each in used if each != name]
+        lines = _lines(short, used)
+    return lines, _narrowed(lines, width)
+
+
+def _lines(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[list[str]]:
+    return [[_heading(name) for name in columns], *([row[name] for name in columns] for row in rows)]
+
+
+def _shortened(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Write times as `Nov 25 09:46`, and the ids of events as beginnings that differ from each other."""
+    ids = {cell for row in rows for cell in row.values() if _EVENT_ID.fullmatch(cell)}
+    digits = next((n for n in range(_SHORT_ID, 32, 2) if len({each[:n] for each in ids}) == len(ids)), 32)
+
+    def short(cell: str) -> str:
+        if _EVENT_ID.fullmatch(cell):
+            return cell[:digits]
+        return f"{datetime.fromisoformat(cell):%b %d %H:%M}" if _TIME.fullmatch(cell) else cell
+
+    return [{name: short(cell) for name, cell in row.items()} for row in rows]
+
+
+def _narrowed(lines: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Take the missing characters from the widest columns that have more than one word."""
+    widths = _widths(lines)
+    foldable = {at for line in lines[1:] for at, cell in enumerate(line) if " " in cell and widths[at] > _LEAST_WIDTH}
+    while foldable and sum(widths) + _GAP * (len(widths) - 1) > width:
+        widest = max(foldable, key=lambda at: widths[at])
+        widths[widest] -= 1
+        if widths[widest] == _LEAST_WIDTH:
+            foldable.remove(widest)
+    return widths
+
+
+def _coloured(cell: str) -> str:
+    """Colour a state."""
+    colour = _COLOURS.get(cell)
+    return cell if colour is None else typer.style(cell, dim=True) if colour == "dim" else typer.style(cell, fg=colour)
+
+
+def _cell(value: Any) -> str:
+    return visible(" ".join(_MILLISECONDS.sub("Z", _text(value)).splitlines()))
 
 
 def _heading(name: str) -> str:
     return name.removesuffix("_at").replace("_", " ").upper()
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay cells out in columns, with nothing cut off."""
+def _total(lines: Sequence[Sequence[str]]) -> int:
+    widths = _widths(lines)
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_length, cells)) for cells in zip(*lines, strict=True)]
+
+
+def _aligned(
+    lines: Sequence[Sequence[str]], widths: Sequence[int] | None = None, style: Callable[[str], str] = str
+) -> Iterator[str]:
+    """Lay cells out in columns; a cell that is wider than its column goes on in the next line."""
     flat = [[" ".join(cell.splitlines()) for cell in line] for line in lines]
-    widths = [max(map(len, cells)) for cells in zip(*flat, strict=True)]
+    widths = widths or _widths(flat)
     for line in flat:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        parts = [
+            [cell] if _length(cell) <= width else textwrap.wrap(cell, width)
+            for cell, width in zip(line, widths, strict=True)
+        ]
+        for row in zip_longest(*parts, fillvalue=""):
+            padded = (style(cell) + " " * (width - _length(cell)) for cell, width in zip(row, widths, strict=True))
+            yield (" " * _GAP).join(padded).rstrip()
+
+
+def _length(text: str) -> int:
+    """Return the columns that a text takes; some characters take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # only names of people need it
+
+    return cell_len(text)
 
 
 def _text(value: Any) -> str:

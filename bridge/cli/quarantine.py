@@ -1,15 +1,25 @@
 """`leadbridge quarantine`: list, release and discard requests with a bad signature."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from bridge.admin.presentation import quarantine_schema
 from bridge.cli import inputs, output
-from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ChatbotOption, ConfigOption, JsonOption, LimitOption, for_each
+from bridge.cli.inputs import (
+    PAGE_ROWS,
+    BeforeOption,
+    ChangesOption,
+    ChatbotOption,
+    ConfigOption,
+    JsonOption,
+    LimitOption,
+    PathArgument,
+)
 from bridge.operations import quarantine as operations
-from bridge.operations.audit import BY_COMMAND
+from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries
 from bridge.store.queries import PageRequest
@@ -19,7 +29,12 @@ _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
 IdsArgument = Annotated[list[int] | None, typer.Argument(metavar="ID", show_default=False, help="Ids of requests.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: every request.")]
 
-app = output.application(no_args_is_help=True)
+app = output.application(
+    "leadbridge quarantine list",
+    "leadbridge quarantine release 12 13",
+    "leadbridge quarantine discard --all",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -33,8 +48,11 @@ def quarantine() -> None:
     """
 
 
-@app.command("list")
+@app.command(
+    "list", epilog=output.examples("leadbridge quarantine list", "leadbridge quarantine list --chatbot acme --json")
+)
 def list_(
+    path: PathArgument = None,
     *,
     config: ConfigOption = None,
     chatbot: ChatbotOption = None,
@@ -43,17 +61,20 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the requests, newest first, without their content."""
-    with open_store(inputs.read_config(config)).reading() as connection:
+    with open_store(inputs.read_config(inputs.chosen_path(path, config))).reading() as connection:
         rows = queries.quarantine_page(connection, PageRequest(chatbot, None, before, limit))
     output.show_page(
         [{**quarantine_schema(each).model_dump(), "state": "quarantined"} for each in rows],
         _COLUMNS,
         limit,
         as_json=json,
+        spare=("bytes",),
     )
 
 
-@app.command()
+@app.command(
+    epilog=output.examples("leadbridge quarantine release 12 13", "leadbridge quarantine release --all --any-age")
+)
 def release(
     ids: IdsArgument = None,
     *,
@@ -62,6 +83,7 @@ def release(
     any_age: Annotated[
         bool, typer.Option("--any-age", help="Also accept a signature that is too old or too new. Its key must match.")
     ] = False,
+    json: ChangesOption = False,
 ) -> None:
     """Verify requests again with the configuration on disk, and accept those with a good signature.
 
@@ -72,33 +94,43 @@ def release(
     settings = inputs.read_config(config)
     store = open_store(settings)
 
-    def release_one(request: int) -> None:
+    def release_one(request: int) -> ActionResult:
         with store.writing() as connection:
-            result = operations.release(connection, BY_COMMAND, request, settings, time.time(), any_age=any_age)
-        output.say(result.message)
+            return operations.release(connection, BY_COMMAND, request, settings, time.time(), any_age=any_age)
 
-    for_each(_selected(store, ids, everything=everything), release_one)
+    _change_each(store, ids, release_one, everything=everything, as_json=json)
 
 
-@app.command()
-def discard(ids: IdsArgument = None, *, config: ConfigOption = None, everything: AllOption = False) -> None:
+@app.command(epilog=output.examples("leadbridge quarantine discard 12", "leadbridge quarantine discard --all"))
+def discard(
+    ids: IdsArgument = None,
+    *,
+    config: ConfigOption = None,
+    everything: AllOption = False,
+    json: ChangesOption = False,
+) -> None:
     """Delete requests for good, without a check of their signatures."""
     store = open_store(inputs.read_config(config))
 
-    def discard_one(request: int) -> None:
+    def discard_one(request: int) -> ActionResult:
         with store.writing() as connection:
-            result = operations.discard(connection, BY_COMMAND, request, time.time())
-        output.say(result.message)
+            return operations.discard(connection, BY_COMMAND, request, time.time())
 
-    for_each(_selected(store, ids, everything=everything), discard_one)
+    _change_each(store, ids, discard_one, everything=everything, as_json=json)
 
 
-def _selected(store: OpenStore, ids: list[int] | None, *, everything: bool) -> list[int]:
+def _change_each(
+    store: OpenStore,
+    ids: list[int] | None,
+    change: Callable[[int], ActionResult],
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
     inputs.check_selection(ids, everything=everything)
-    if ids:
-        return ids
-    with store.reading() as connection:
-        found = operations.all_ids(connection)
-    if not found:
-        output.say("the quarantine is empty")
-    return found
+    if not ids:
+        with store.reading() as connection:
+            ids = operations.all_ids(connection)
+        if not ids and not as_json:
+            output.say("the quarantine is empty")
+    inputs.change_each(ids, change, as_json=as_json)

@@ -10,14 +10,13 @@ import typer
 from sqlalchemy import Connection
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.config import Config
 from bridge.config.model import Destination
 from bridge.operations.audit import BY_COMMAND, Action, Entry
 from bridge.operations.reconcile import CheckTerms, Reconciliation
 from bridge.operations.store_access import CommandVault, OpenStore, open_store
 from bridge.store import audit_log
-from connectors.base import parse_duration
 
 NAMED = 20
 """Maximum number of deliveries that are named for a destination with missing records: the newest."""
@@ -30,19 +29,20 @@ app = output.application()
 T = TypeVar("T")
 
 
-def _span(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-@app.command()
+@app.command(
+    epilog=output.examples("leadbridge reconcile --since 7d", "leadbridge reconcile --since 2026-11-01 --online")
+)
 def reconcile(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     since: Annotated[
-        str, typer.Option("--since", metavar="DURATION", help="Look at events that were received in this time.")
+        str,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Events received from this time on: 24h (ago), 2026-11-25, or 2026-11-25T09:00.",
+        ),
     ] = "24h",
     online: Annotated[
         bool, typer.Option("--online", help="Ask the destinations whether they still hold each delivered record.")
@@ -58,14 +58,18 @@ def reconcile(
     A lead that waits is not missing yet. If a destination does not answer about a record, or its connector cannot ask,
     the record is `unknown`. The exit status is 1 if any lead is missing, 0 otherwise.
     """
-    seconds, now = _span(since), time.time()
-    config = inputs.read_config(path)
-    store = open_store(config)
-    result = Reconciliation(now - seconds)
-    asyncio.run(_work(result, config, store, now, online=online))
+    now = time.time()
+    start = inputs.moment(since, now, "--since") or 0.0
+    settings = inputs.read_config(inputs.chosen_path(path, config))
+    result = Reconciliation(start)
+    with output.waiting("comparing" if not online else "comparing, and asking each destination for its records"):
+        asyncio.run(_work(result, settings, open_store(settings), now, online=online))
     columns = _ONLINE if online else _COLUMNS
     output.show_rows(
-        [{name: getattr(each, name) for name in columns} for each in result.lines()], columns, as_json=json
+        [{name: getattr(each, name) for name in columns} for each in result.lines()],
+        columns,
+        as_json=json,
+        spare=("quarantined", "discarded"),
     )
     _complain(result)
     if result.missing():

@@ -23,7 +23,9 @@ class Crm(StrEnum):
     SALESFORCE = "salesforce"
 
 
-@app.command()
+@app.command(
+    epilog=output.examples("leadbridge sandbox hubspot --port 9090", "leadbridge sandbox salesforce --fail 20 --lose 5")
+)
 def sandbox(
     crm: Annotated[Crm, typer.Argument(help="Which CRM.", show_default=False)],
     *,

@@ -12,7 +12,7 @@ import typer
 from yarl import URL
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import read_event, split_event
+from bridge.cli.inputs import ConfigOption, JsonOption, read_event, split_event
 from bridge.config import Chatbot, Config, ListenAddress
 from bridge.errors import OperatorError, did_you_mean
 from bridge.event import decode, serial_number
@@ -30,7 +30,13 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 app = output.application()
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge send",
+        "leadbridge send lead.json --chatbot acme",
+        "leadbridge send --to https://leads.example.com/webhook",
+    )
+)
 def send(
     arguments: Annotated[
         list[Path] | None,
@@ -42,6 +48,7 @@ def send(
         ),
     ] = None,
     *,
+    config: ConfigOption = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -51,6 +58,7 @@ def send(
     chatbot: Annotated[
         str | None, typer.Option("--chatbot", metavar="NAME", help="Sign with the key of this chatbot.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Send a signed event to the webhook, as the vendor would.
 
@@ -60,13 +68,20 @@ def send(
     The exit status is 0 if the answer means success to the vendor.
     """
     path, event = split_event(arguments or [])
-    config = inputs.read_whole(path)
+    settings = inputs.read_whole(inputs.chosen_path(path, config))
     body = read_event(event) if event else None
-    sender = _chatbot(config, chatbot, body)
+    sender = _chatbot(settings, chatbot, body)
     if body is None:
         body = _sample(sender, time.time())
-    status, answer = asyncio.run(_post(_url(to, config.server.listen), body, _headers(sender, body, time.time())))
-    output.say(f"{status} {answer.decode('utf-8', 'replace')}")
+    url = _url(to, settings.server.listen)
+    with output.waiting("waiting for the answer"):
+        status, answer = asyncio.run(_post(url, body, _headers(sender, body, time.time())))
+    text = answer.decode("utf-8", "replace")
+    if json:
+        state = "accepted" if answer in SUCCESS else "refused"
+        output.write_json({"state": state, "chatbot": sender.name, "url": str(url), "status": status, "answer": text})
+    else:
+        output.say(f"{status} {text}")
     if answer not in SUCCESS:
         raise typer.Exit(1)
 

@@ -11,16 +11,21 @@ from bridge import app as bridge_app
 from bridge import log
 from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
-from bridge.cli.inputs import PathArgument
+from bridge.cli.inputs import ConfigOption, PathArgument
 from bridge.config.reload import load_files, load_tolerant
 
 app = output.application()
 
 
-@app.command()
+@app.command(
+    epilog=output.examples(
+        "leadbridge serve", "leadbridge serve /etc/leadbridge", "leadbridge serve -c acme.yaml --strict"
+    )
+)
 def serve(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start if any file has an error.")] = False,
 ) -> None:
     """Run the bridge until it gets SIGTERM or Ctrl-C.
@@ -32,12 +37,12 @@ def serve(
     In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
     """
     read = load_files if strict else load_tolerant
-    config, files = read(inputs.config_path(path), os.environ)
-    for warning in config.warnings:
+    settings, files = read(inputs.config_path(inputs.chosen_path(path, config)), os.environ)
+    for warning in settings.warnings:
         output.complain(warning_line(warning))
     log.configure()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(bridge_app.serve(config, files))
+        runner.run(bridge_app.serve(settings, files))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -31,10 +31,11 @@ class ComparisonRequest:
 def show_comparison(request: ComparisonRequest, *, as_json: bool) -> bool:
     """Show the result; return True if a delivery would newly be a dead letter."""
     config = inputs.read_whole(request.path)
-    with open_store(config).reading() as connection:
-        events = recent_events(connection, request.limit, request.chatbot)
     other = inputs.read_whole(request.against) if request.against else None
-    groups = compare_events(events, config, other)
+    with output.waiting("running the stored events through the configuration"):
+        with open_store(config).reading() as connection:
+            events = recent_events(connection, request.limit, request.chatbot)
+        groups = compare_events(events, config, other)
     if as_json:
         changes = [_row(each) for each in groups]
         output.write_json(

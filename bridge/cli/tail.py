@@ -9,7 +9,7 @@ import typer
 
 from bridge.admin.presentation import optional_timestamp
 from bridge.cli import inputs, output
-from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption
+from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption, PathArgument
 from bridge.event import timestamp
 from bridge.operations.store_access import open_store
 from bridge.store.history import STEP, Follower, LatestActivity
@@ -26,8 +26,11 @@ app = output.application()
 ActivityLine = dict[str, Any]
 
 
-@app.command()
+@app.command(
+    epilog=output.examples("leadbridge tail", "leadbridge tail --chatbot acme --back 50", "leadbridge tail --json")
+)
 def tail(
+    path: PathArgument = None,
     *,
     config: ConfigOption = None,
     chatbot: ChatbotOption = None,
@@ -42,7 +45,7 @@ def tail(
     A delivery is `delivered`, `dead` or `discarded`, or is tried `again` later. The content of events is not
     shown; use `events show` for it.
     """
-    store = open_store(inputs.read_config(config))
+    store = open_store(inputs.read_config(inputs.chosen_path(path, config)))
     follower = Follower()
     with store.reading() as connection:
         follower.begin(connection, back)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import typer
 
 from bridge.cli import inputs, output
-from bridge.cli.inputs import JsonOption, PathArgument
+from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.errors import OperatorError
 from bridge.operations.event_dry_run import changed_texts, value_text
 from bridge.operations.expectations import (
@@ -85,10 +85,14 @@ app = output.application()
 _COLUMNS = ("chatbot", "route", "tests", "fields", "expected by no test")
 
 
-@app.command("test")
+@app.command(
+    "test",
+    epilog=output.examples("leadbridge test", "leadbridge test acme.yaml --junit results.xml"),
+)
 def run(
     path: PathArgument = None,
     *,
+    config: ConfigOption = None,
     junit_file: Annotated[
         Path | None,
         typer.Option("--junit", metavar="FILE", help="Write the results to FILE too, as JUnit XML for build servers."),
@@ -103,9 +107,10 @@ def run(
 
     The exit status is 1 if a test fails, 0 otherwise, also without any test.
     """
-    config = inputs.read_whole(path)
-    results = run_tests(config)
-    covered = cover(config, results)
+    settings = inputs.read_whole(inputs.chosen_path(path, config))
+    with output.waiting("running the tests"):
+        results = run_tests(settings)
+        covered = cover(settings, results)
     if junit_file:
         _write(junit_file, junit(results))
     if json:

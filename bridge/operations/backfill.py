@@ -95,6 +95,16 @@ def source(config: Config, name: str) -> tuple[Chatbot, Pull]:
     return chatbot, chatbot.pull
 
 
+def chatbots_with_pull(config: Config) -> list[str]:
+    """Return the names of the chatbots whose leads the vendor can list. Raises OperatorError if there is none."""
+    names = [each.name for each in config.chatbots.values() if each.pull]
+    if not names:
+        raise OperatorError(
+            "no chatbot has `pull`: put the vendor's API there, as in pull: {url: https://…, key: ${VENDOR_API_KEY}}"
+        )
+    return names
+
+
 def backfill(
     config: Config,
     store: OpenStore,

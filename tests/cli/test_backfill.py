@@ -463,3 +463,18 @@ def test_the_days_are_utc_days_up_to_today() -> None:
         (str(YESTERDAY), str(TODAY)),
         (str(TODAY), str(TODAY + timedelta(1))),
     ]
+
+
+def test_all_chatbots_with_a_pull(leadbridge: "Place", vendor: Vendor) -> None:
+    vendor.elements = [listed()]
+
+    done = leadbridge("backfill", "--all", "--since", "24h")
+
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (
+        0,
+        f"acme since {YESTERDAY}: 1 in the vendor's list; 1 accepted, 0 known, 0 not accepted",
+    )
+    assert leadbridge("backfill", "--since", "24h").exit_code == 2
+    assert leadbridge("backfill", "--all", "--chatbot", "acme", "--since", "24h").exit_code == 2
+    leadbridge.configure(CONFIGURATION)
+    assert "no chatbot has `pull`" in leadbridge("backfill", "--all", "--since", "24h").stderr

@@ -285,7 +285,7 @@ def test_a_terminal_shows_who_has_not_answered_yet(monkeypatch: pytest.MonkeyPat
             return True
 
     terminal = Terminal()
-    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with output.waiting() as show:
         show("waiting for [crm]\x1b")

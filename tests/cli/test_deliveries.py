@@ -325,3 +325,32 @@ def test_a_move_of_all_goes_on_after_a_delivery_that_cannot_be_moved(
     assert result.stderr == "delivery 2: its event goes to mail already; discard this one instead\n"
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["delivery 1", "delivery 4", "delivery 5"]
     assert [row["count"] for row in leadbridge.rows("audit", "list")] == [None] * 3
+
+
+def test_filters_by_reason_and_time(filled: "Place") -> None:
+    def ids(*options: str) -> list[int]:
+        return [row["id"] for row in filled.rows("deliveries", "list", *options)]
+
+    assert ids("--reason", "refused") == [3]
+    assert ids("--reason", "timeout") == []
+    assert ids("--since", "2026-11-25") == [5, 4, 3, 2, 1]
+    assert ids("--until", "2026-11-25") == []
+
+
+def test_changes_as_one_document(filled: "Place") -> None:
+    changed = filled("deliveries", "replay", "3", "99", "--json")
+
+    assert changed.exit_code == 1
+    assert json.loads(changed.stdout) == [
+        {"id": 3, "state": "pending", "message": "delivery 3: was dead, is pending and due now", "error": None},
+        {"id": "99", "state": None, "message": None, "error": "99: no delivery has this id"},
+    ]
+    assert json.loads(filled("deliveries", "discard", "--all", "--state", "pending", "--yes", "--json").stdout) == {
+        "action": "discard",
+        "was": "pending",
+        "count": 3,
+    }
+    shown = json.loads(filled("deliveries", "show", "1", "2", "--json").stdout)
+    assert [each["id"] for each in shown] == [1, 2]
+    (lane,) = json.loads(filled("lanes", "pause", "crm", "--json").stdout)
+    assert (lane["id"], lane["state"]) == ("crm", "paused")

@@ -58,7 +58,8 @@ def test_a_page_holds_a_hundred(leadbridge: "Place") -> None:
 
 def test_an_empty_list_is_empty(leadbridge: "Place") -> None:
     assert leadbridge.rows("events", "list") == []
-    assert leadbridge("events", "list").stdout.split() == ["ID", "STATE", "CHATBOT", "TYPE", "RECEIVED", "DELIVERIES"]
+    empty = leadbridge("events", "list")
+    assert (empty.stdout, empty.stderr) == ("", "There is nothing to list.\n")
 
 
 def test_show_has_the_payload_and_the_deliveries(filled: "Place") -> None:
@@ -88,6 +89,40 @@ def test_a_beginning_of_the_id_is_enough_if_it_is_unique(leadbridge: "Place") ->
     assert several.exit_code == 1
     assert "hexadecimal digits" in several.stderr.splitlines()[0]
     assert several.stderr.splitlines()[-1] == f"{'f' * 32}: no event has this id; see `leadbridge events list`"
+
+
+def test_several_ids_are_one_document(leadbridge: "Place") -> None:
+    first, second = leadbridge.receive(lead(), lead())
+
+    shown = leadbridge("events", "show", first, "f" * 32, second, "--json")
+
+    assert shown.exit_code == 1
+    assert [each["id"] for each in json.loads(shown.stdout)] == [first, second]
+
+
+def test_a_shortened_id_is_accepted_by_every_command(leadbridge: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    events = leadbridge.receive(*(lead() for _ in range(20)))
+
+    short = [line.split()[0] for line in leadbridge("events", "list").stdout.splitlines()[1:]]
+
+    assert all(len(each) < 32 and long.startswith(each) for each, long in zip(short, reversed(events), strict=True))
+    assert leadbridge("events", "show", short[3]).exit_code == 0
+    assert leadbridge("deliveries", "discard", short[3]).exit_code == 0
+    assert len(leadbridge("events", "list", "--before", short[3]).stdout.splitlines()) == 17
+
+
+def test_a_span_of_time(leadbridge: "Place") -> None:
+    for day in range(3):
+        leadbridge.receive(lead(), now=NOW + 86_400 * day)  # from 25 November on
+
+    def received(*span: str) -> list[str]:
+        return [row["received_at"][:10] for row in leadbridge.rows("events", "list", *span)]
+
+    assert received("--since", "2026-11-26") == ["2026-11-27", "2026-11-26"]
+    assert received("--since", "2026-11-26T09:00", "--until", "2026-11-26T11:00+01:00") == ["2026-11-26"]
+    assert received("--until", "36500d") == []
+    assert leadbridge("events", "list", "--since", "yesterday").exit_code == 2
 
 
 def test_a_beginning_of_several_ids_is_refused(leadbridge: "Place") -> None:

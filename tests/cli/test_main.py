@@ -1,12 +1,18 @@
 """The command line as a whole: help, versions, exit statuses, and what it costs to start."""
 
 import json
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer._click.core import Command
+from typer.core import TyperArgument
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from bridge.cli import COMMANDS, app
@@ -38,7 +44,7 @@ def test_the_version_comes_without_the_heavy_imports() -> None:
 
 
 def test_it_runs_as_a_module() -> None:
-    done = run_python("-m", "bridge.cli", "--version")
+    done = run_python("-m", "bridge.cli", "-V")
 
     assert done.returncode == 0
     assert done.stdout.startswith("leadbridge")
@@ -54,12 +60,49 @@ def test_help_names_every_command() -> None:
         assert line[:40] in result.output
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(name: str) -> None:
-    result = CliRunner().invoke(app, [name, "--help"])
+def pages() -> Iterator[tuple[str, Command]]:
+    """Each command and group, with the words that call it."""
+    for name in COMMANDS:
+        command = get_command(import_module(f"bridge.cli.{name}").app)
+        yield name, command
+        for more, child in getattr(command, "commands", {}).items():
+            yield f"{name} {more}", child
+
+
+PAGES = dict(pages())
+WITHOUT_CONFIGURATION = {"init", "demo", "sandbox", "connectors new"}
+
+
+@pytest.mark.parametrize("name", ["", *PAGES])
+def test_every_help_page_has_examples_that_are_good(name: str) -> None:
+    result = CliRunner().invoke(app, [*name.split(), "-h"], prog_name="leadbridge")
 
     assert result.exit_code == 0, result.output
-    assert f"Usage: root {name} " in result.output
+    assert f"Usage: leadbridge {name}".strip() in result.output
+    _, _, rest = result.output.partition("Examples:\n")
+    examples = [line.strip() for line in rest.splitlines() if line.strip().startswith("leadbridge")]
+    assert examples, result.output
+    for line in examples:
+        words = shlex.split(line.partition(" >")[0])
+        called = max((each for each in PAGES if words[1 : 1 + len(each.split())] == each.split()), key=len)
+        assert called.startswith(name)
+        # Raises for an option or a number of arguments that the command does not have.
+        PAGES[called].make_context(called, words[1 + len(called.split()) :])
+        assert len(line) <= 78
+
+
+def test_every_command_takes_a_configuration() -> None:
+    for name, command in PAGES.items():
+        if name not in WITHOUT_CONFIGURATION and not hasattr(command, "commands"):
+            options = {option: each for each in command.params for option in each.opts}
+            assert {"-c", "--config"} <= set(options), name
+            arguments = [each for each in command.params if isinstance(each, TyperArgument)]
+            assert arguments, f"{name}: takes PATH too"
+
+
+def test_a_configuration_is_named_once(place: "Place") -> None:
+    assert place("check", "-c", "config.yaml").exit_code == 0
+    assert place("check", "config.yaml", "-c", "config.yaml").exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from bridge.cli import output
 from tests.building import lead
@@ -86,6 +87,74 @@ def test_a_cell_with_lines_stays_in_its_row(capsys: pytest.CaptureFixture[str]) 
     output.show_rows([{"a": "one\ntwo", "b_at": None}, {"a": True, "b_at": [1, 2]}], ("a", "b_at"), as_json=False)
 
     assert capsys.readouterr().out.splitlines() == ["A        B", "one two", "yes      1, 2"]
+
+
+ROW = {
+    "id": "006b056020eee9b394dd7440e507c2bb",
+    "state": "dead",
+    "empty": None,
+    "name": "李小明 of the sunny side",
+    "received_at": "2026-11-25T09:46:41.250Z",
+    "detail": "the answer said that the last name is missing, and that nothing was written",
+}
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (
+            "200",
+            ["ID                                STATE  NAME                      RECEIVED              DETAIL", "006b"],
+        ),
+        (
+            "150",
+            ["ID              STATE  NAME                      RECEIVED      DETAIL", "006b056020eee9  dead   李小明"],
+        ),
+        (
+            "130",
+            ["ID              STATE  NAME                      DETAIL", "006b056020eee9  dead   李小明 of the sunny"],
+        ),
+        (
+            "80",
+            ["ID              STATE  NAME                      DETAIL", "006b056020eee9  dead   李小明 of the sunny"],
+        ),
+    ],
+)
+def test_a_table_fits_the_terminal(
+    width: str, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    output.show_rows([ROW], tuple(ROW), as_json=False, spare=("received_at",))
+
+    lines = capsys.readouterr().out.splitlines()
+
+    assert all(cell_len(line) <= int(width) for line in lines)
+    assert lines[0] == expected[0]
+    assert lines[1].startswith(expected[1])
+    written = "".join("".join(lines).split())
+    assert all(word in written for word in str(ROW["detail"]).split())
+
+
+def test_a_short_id_is_as_long_as_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    ids = [f"{0:030x}aa", f"{0:030x}ab", f"{0:024x}abcdefab"]
+
+    output.show_rows([{"id": each} for each in ids], ("id",), as_json=False)
+
+    assert "".join(capsys.readouterr().out.split()) == "ID" + "".join(ids)
+
+
+def test_lists_fit_80_columns(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    filled("lanes", "pause", "crm", "--reason", "the account is moved to the new owner of the whole company")
+    filled("deliveries", "discard", "3")
+    for listing in ("events", "deliveries", "lanes", "quarantine", "audit"):
+        text = filled(listing, "list").stdout
+        assert all(len(line) <= 80 for line in text.splitlines()), text
+    for line in filled("reconcile", "--since", "36500d").stdout.splitlines():
+        assert len(line) <= 80
 
 
 def test_no_command_shows_a_secret(filled: "Place") -> None:
