@@ -1,9 +1,11 @@
-"""Pages of the site that are generated from the code when it is built: commands, and the API."""
+"""Pages of the site that are generated when it is built: commands, the API, and recipes."""
 
 import importlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.main import get_command
@@ -18,9 +20,28 @@ from bridge.config.reference import table
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    for path, lines in (("reference/commands.md", commands_page()), ("reference/api.md", api_page())):
+    pages = {
+        "reference/commands.md": commands_page(),
+        "reference/api.md": api_page(),
+        "recipes/index.md": recipes_page(Path(config.docs_dir) / "recipes"),
+    }
+    for path, lines in pages.items():
         files.append(File.generated(config, path, content="\n".join(lines)))
     return files
+
+
+def recipes_page(folder: Path) -> Iterator[str]:
+    """Return the lines of the page with all recipes. The comment at the head of a file is its title and its text."""
+    yield "# Recipes\n"
+    yield "Each recipe is a whole configuration with tests: copy it, set the variables, and run `leadbridge check` and"
+    yield "`leadbridge test`. The project's own tests run both on each.\n"
+    recipes = [(path, *path.read_text("utf-8").partition("\n\n")[::2]) for path in sorted(folder.glob("*.yaml"))]
+    heads = [[line.lstrip("# ") for line in head.splitlines()] for _, head, _ in recipes]
+    yield from (f"- [{head[0]}](#{slugify(head[0], '-')})" for head in heads)
+    for (path, _, body), head in zip(recipes, heads, strict=True):
+        yield f"\n## {head[0]}\n"
+        yield " ".join(head[1:]).strip()
+        yield f'\n```yaml title="{path.name}"\n{body.strip()}\n```'
 
 
 def commands_page() -> Iterator[str]:

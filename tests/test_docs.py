@@ -1,24 +1,204 @@
-"""The documents against the code: what they show works, what they name is there."""
+"""The documentation against the code: its configurations pass `check`, its commands exist, its recipes pass `test`."""
 
+import ast
 import asyncio
+import importlib
+import json
 import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from bridge.cli import COMMANDS, app
+from bridge.config.load import load
 from connectors.testing import HubSpotSandbox, SalesforceSandbox
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+ARCHITECTURE = (DOCS / "architecture.md").read_text()
 EXAMPLE = ROOT / "config.example.yaml"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+RECIPES = sorted((DOCS / "recipes").glob("*.yaml"))
 VARIABLES = {"HUBSPOT_ACCESS_TOKEN": "pat-na1-a-token", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
+# Modules that Apprise loads.
+pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
+FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(r"<!-- frame: ([\w-]+) -->\s*\Z")
+"""Stands before a block that is no whole configuration: `route` or `fields` for a part of one, `other` otherwise."""
+COMMAND_LINE = re.compile(r"(?:^|[ ;$`(])leadbridge((?: [^\n`|>;]*)?)", re.MULTILINE)
+OTHER_OPTIONS = frozenset({"--help", "-h"})
 
 
 def leadbridge(*arguments: object, **variables: str) -> Result:
     return CliRunner(env=variables).invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    kind: str
+    text: str
+    frame: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for match in FENCE.finditer(text):
+        marker = MARKER.search(text, 0, match.start())
+        content = re.sub(f"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
+        line = text.count("\n", 0, match.start()) + 1
+        yield Block(page, line, match["kind"], content, marker[1] if marker else "")
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+class Environ(dict[str, str]):
+    """An environment in which every variable is set."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name]
+
+    def __missing__(self, name: str) -> str:
+        if "STORE_KEY" in name:
+            return "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+        if name.endswith(("ALERT_URL", "EMAIL_URL", "SLACK_URL", "TEAMS_URL", "SMS_URL")):
+            return "json://localhost"
+        return f"https://{name.lower()}.example.com" if name.endswith("URL") else f"value-number-0815-of-{name}"
+
+
+def framed(block: Block) -> str:
+    """Return a whole configuration with the part that a block shows."""
+    if block.frame == "route":
+        routes = yaml.safe_load(block.text)
+    elif block.frame == "fields":
+        routes = [{"to": "crm", "fields": yaml.safe_load(block.text)}]
+    else:
+        return block.text
+    own: dict[str, dict[str, Any]] = {
+        "crm": {"connector": "http", "url": "https://crm.example.com/api/leads"},
+        "gohighlevel": {"access_token": "${GHL_TOKEN}", "location_id": "ve9EPM428h8vShlRW1KT"},
+        "hubspot": {"access_token": "${HUBSPOT_ACCESS_TOKEN}"},
+        "salesforce": {"login_url": "https://acme.my.salesforce.com", "client_id": "${SF_ID}", "client_secret": "${SF_SECRET}"},
+        "zoho": {"client_id": "${ZOHO_ID}", "client_secret": "${ZOHO_SECRET}", "refresh_token": "${ZOHO_TOKEN}"},
+    }
+    names = {route["to"] for route in routes}
+    return yaml.safe_dump(
+        {
+            "destinations": {name: {"connector": name, **own[name]} for name in names},
+            "chatbots": {"acme": {"serial_number": "one", "signing_keys": ["${ACME_SIGN_KEY}"], "routes": routes}},
+        },
+        sort_keys=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the plug-ins that pages name."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "plugins").mkdir()
+    assert leadbridge("connectors", "new", "my_crm", folder / "my_crm").exit_code == 0
+    for example in (DOCS / "examples").glob("*"):
+        shutil.copytree(example, folder / example.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind == "yaml"], ids=str)
+def test_yaml_is_a_good_configuration(block: Block, place: Path) -> None:
+    if block.frame == "other":
+        assert yaml.safe_load(block.text)
+        return
+    path = place / "config.yaml"
+    path.write_text(framed(block))
+    load(path, Environ())
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind == "json"], ids=str)
+def test_json_can_be_read(block: Block) -> None:
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind == "python"], ids=str)
+def test_python_can_be_compiled(block: Block) -> None:
+    ast.parse(block.text)
+
+
+def fault(arguments: str) -> str | None:
+    """Return why a command line of a page is wrong."""
+    try:
+        words = shlex.split(arguments, comments=True)
+    except ValueError as error:
+        return str(error)
+    if not words or words[0] in {"--help", "--version", "-h", "-V"}:
+        return None
+    if words[0] not in COMMANDS:
+        return f"there is no command {words[0]}" if re.fullmatch(r"[a-z-]+", words[0]) else None
+    command: Any = get_command(importlib.import_module(f"bridge.cli.{words[0]}").app)
+    rest = words[1:]
+    while hasattr(command, "commands") and rest and re.fullmatch(r"[a-z]+", rest[0].rstrip(",")):
+        if rest[0].rstrip(",") not in command.commands:
+            return f"{words[0]} has no command {rest[0]}"
+        command = command.commands[rest[0].rstrip(",")]
+        rest = rest[1:]
+    if hasattr(command, "commands"):
+        return None  # the group is meant
+    known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | OTHER_OPTIONS
+    unknown = [each for each in re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", " ".join(rest)) if each not in known]
+    return f"{words[0]} has no option {', '.join(unknown)}" if unknown else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_their_options_exist(page: Path) -> None:
+    text = page.read_text()
+    in_lines = [match[1] for match in re.finditer(r"`leadbridge ([^`\n]+)`", text)]
+    in_blocks = [
+        match[1] for block in blocks_of(page) if block.kind in {"", "sh"} for match in COMMAND_LINE.finditer(block.text)
+    ]
+    faults = {each.strip(): fault(each) for each in (*in_lines, *in_blocks)}
+    assert {each: reason for each, reason in faults.items() if reason} == {}
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("arguments", ["serv", "check --onlin", "deliveries lst", "lanes pause NAME --why x"])
+def test_wrong_commands_are_found(arguments: str) -> None:
+    assert fault(arguments)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_passes_check_and_test(recipe: Path) -> None:
+    text = recipe.read_text()
+    environ = Environ()
+    variables = {name: environ[name] for name in re.findall(r"\$\{(\w+)", text)}
+    checked = leadbridge("check", recipe, **variables)
+    assert checked.exit_code == 0, checked.output
+    assert " warning: " not in checked.output
+    tested = leadbridge("test", recipe, **variables)
+    assert tested.exit_code == 0, tested.output
+    assert "tests:" in text
+    assert text.startswith("# ")
+
+
+def test_there_are_many_recipes() -> None:
+    assert len(RECIPES) >= 15
 
 
 def test_the_readmes_configuration_is_good(tmp_path: Path) -> None:
@@ -32,10 +212,17 @@ def test_the_readmes_configuration_is_good(tmp_path: Path) -> None:
     assert len(found.strip().splitlines()) <= 15
 
 
-def test_the_readme_names_every_command_and_no_other() -> None:
-    table = README[README.index("| command | does |") :]
-    named = set(re.findall(r"^\| `([a-z]+)", table, re.MULTILINE))
-    assert named == set(COMMANDS)
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) <= 120
+    targets = [each.partition("#")[0] for each in re.findall(r"\]\(([^)]+)\)", README)]
+    assert [each for each in targets if "://" not in each and not (ROOT / each).exists()] == []
+
+
+def test_pictures_are_small() -> None:
+    assert [path.name for path in DOCS.rglob("*.png") if path.stat().st_size > 150_000] == []
+    pictures = {path.name for path in (DOCS / "pictures").glob("*") if path.suffix in {".png", ".svg"}}
+    used = set(re.findall(r"pictures/([\w-]+\.(?:png|svg))", "\n".join(page.read_text() for page in PAGES)))
+    assert used == pictures
 
 
 def test_the_example_is_good_without_any_variable() -> None:
