@@ -97,7 +97,11 @@ def framed(block: Block) -> str:
         "crm": {"connector": "http", "url": "https://crm.example.com/api/leads"},
         "gohighlevel": {"access_token": "${GHL_TOKEN}", "location_id": "ve9EPM428h8vShlRW1KT"},
         "hubspot": {"access_token": "${HUBSPOT_ACCESS_TOKEN}"},
-        "salesforce": {"login_url": "https://acme.my.salesforce.com", "client_id": "${SF_ID}", "client_secret": "${SF_SECRET}"},
+        "salesforce": {
+            "login_url": "https://acme.my.salesforce.com",
+            "client_id": "${SF_ID}",
+            "client_secret": "${SF_SECRET}",
+        },
         "zoho": {"client_id": "${ZOHO_ID}", "client_secret": "${ZOHO_SECRET}", "refresh_token": "${ZOHO_TOKEN}"},
     }
     names = {route["to"] for route in routes}
