@@ -25,7 +25,8 @@ class _CachedUser:
 class Users:
     """Finder of active users. May run in parallel.
 
-    A user name is unique in Salesforce and an e-mail is not: of several users with one e-mail the oldest counts.
+    A user name is unique in Salesforce and an e-mail is not: of several users with one e-mail the lowest id counts,
+    which is mostly the oldest.
     """
 
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
@@ -67,7 +68,7 @@ class Users:
                 meant = outcome(problem) if users is None and problem else None
                 if isinstance(meant, Retry) and not is_refusal(meant):
                     return meant
-                for user in users or ():
+                for user in sorted(users or (), key=lambda user: user.id):
                     found.setdefault(str(user.values.get(selection.field.lower())).casefold(), user.id)
         for each in asked:
             user_id = found.get(each.casefold())
