@@ -8,6 +8,7 @@ from pydantic import BaseModel, SecretStr
 from bridge.config.diagnostics import ConfigPath
 from bridge.config.merge import ConfigDraft
 from bridge.config.model import Destination, ListenAddress
+from bridge.config.secrets import secret_settings
 from bridge.config.yaml_tree import key_position
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_TYPES
@@ -99,15 +100,18 @@ def _uses_event(value: object) -> bool:
 
 def check_accounts(draft: ConfigDraft, destinations: Mapping[str, Destination]) -> None:
     """Warn of several destinations that are one account, since each would use the whole rate limit."""
-    accounts: list[tuple[Destination, dict[str, Any], list[str]]] = []
+    # Only destinations with the same secrets are compared: there may be a thousand.
+    by_secrets: dict[object, list[tuple[Destination, dict[str, Any], list[str]]]] = {}
     for name, each in destinations.items():
+        secrets = tuple(value.get_secret_value() for _, value in secret_settings(each.settings))
+        accounts = by_secrets.setdefault((each.kind, secrets), [])
         settings = {key: value for key, value in each.settings.model_dump().items() if key not in _SAME_ACCOUNT}
-        known = next((row for row in accounts if row[0].kind is each.kind and row[1] == settings), None)
+        known = next((row for row in accounts if row[1] == settings), None)
         if known is None:
             accounts.append((each, settings, []))
         else:
             known[2].append(name)
-    for first, _, others in accounts:
+    for first, _, others in (row for accounts in by_secrets.values() for row in accounts):
         if others:
             place = key_position(draft.root, ("destinations", first.name))
             more = f" ({len(others) + 1} destinations in all)" if len(others) > 1 else ""

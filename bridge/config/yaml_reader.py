@@ -9,6 +9,7 @@ runs of digits (ids) stay text.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import yaml
@@ -51,7 +52,9 @@ _KEY_EXPECTED: Final = (
 )
 _CUT_TEXT: Final = re.compile(r"[ \t]+#[^\s#!-]")
 """A `#` that may be meant as a part of the text before it; most comments have a space after it."""
-_CLOSED_IN_COMMENT: Final = re.compile(r"[ \t](#)[^\n]*[\]}]")
+_COMMENTS: Final = re.compile(r"[ \t](#[^\n]*)")
+_COMMENTS_LIMIT: Final = 1_000
+"""Maximum number of comments that are searched for the end of a list or map."""
 _WORDINGS: Final = (
     ("mapping values are not allowed", "unexpected `: `: put the text in quotes, or check the indentation"),
     ("that cannot start any token", "a text cannot begin with this character: put it in quotes"),
@@ -249,9 +252,10 @@ def _explain(file: str, text: str, error: yaml.YAMLError) -> tuple[Position, str
     problem = str(getattr(error, "problem", None))
     opened = getattr(error, "context_mark", None)
     if opened and (mark is None or mark.index >= len(text.rstrip())):
-        comment = _CLOSED_IN_COMMENT.search(text, opened.index)
-        if comment:
-            return _place_at(file, text, comment.start(1)), COMMENT
+        comments = islice(_COMMENTS.finditer(text, opened.index), _COMMENTS_LIMIT)
+        closing = next((each for each in comments if "]" in each[1] or "}" in each[1]), None)
+        if closing:
+            return _place_at(file, text, closing.start(1)), COMMENT
         return Position(file, opened.line + 1, opened.column + 1), "this is never closed"
     if mark is None:
         return Position(file, 1, 1), _UNREADABLE

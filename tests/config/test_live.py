@@ -252,3 +252,26 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site) -> None:
     await site.until(lambda: len(site.crm.records) == sent + 1)
     last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
     assert last.fields["name"] == "www.example.com"
+
+
+async def test_a_preset_that_loses_a_route_is_held_in_its_own_file(site: Site) -> None:
+    def preset(*to: str) -> None:
+        routes = ", ".join(f"{{to: {each}, fields: {{email: Email}}}}" for each in to)
+        site.write(
+            "common", f"presets:\n  chatbots:\n    all: {{signing_keys: [{KEY.decode()}], routes: [{routes}]}}\n"
+        )
+
+    site.destination("archive")
+    preset("crm", "archive")
+    site.write("acme", f"chatbots:\n  acme: {{use: all, serial_number: {SERIAL}}}\n")
+    await site.reloads()
+    await site.send()
+    await site.until(lambda: len(site.crm.records) == 1)
+    preset("crm")
+    await site.reloads(problems=2)
+    assert site.bridge
+    assert {Path(each.file).name for each in site.bridge.configuration().held} == {"acme.yaml", "common.yaml"}
+    assert len(site.bridge.configuration().chatbots["acme"].routes) == 2
+    site.bridge.configuration.confirm()
+    await site.until(lambda: site.bridge is not None and not site.bridge.configuration().held)
+    assert len(site.bridge.configuration().chatbots["acme"].routes) == 1
