@@ -160,6 +160,16 @@ def text_of(document: Any, name: str) -> str:
     return "" if isinstance(value, dict | list) else str(_plain(value))
 
 
+def email_of(document: object) -> str:
+    """Return the e-mail address in a document."""
+    return text_of(document, "Email")
+
+
+def name_and_email(document: object) -> str:
+    """Return name and address in a document, with a line break between, so that no part of the text spans both."""
+    return f"{text_of(document, 'FirstName')} {text_of(document, 'LastName')}\n{email_of(document)}"
+
+
 def restore(event_id: str, chatbot: str, payload: bytes, received_at: float) -> Event:
     """Return an accepted event from its stored parts. Raises ValueError for an invalid payload."""
     fields = fields_of(decode(payload))

@@ -164,12 +164,22 @@ class ReadEndpoints:
         self, caller: Caller, *request: request_schemas.SearchRequest
     ) -> Query[schemas.EventPageSchema]:
         """Return the query of a person's events, which uses the first of the requests that finds any."""
+        wanted = await self.person_criteria(caller, *request)
+        return partial(presentation.show_events, filters=wanted, identity_key=self.config().store.identity_key)
+
+    async def person_criteria(self, caller: Caller, *request: request_schemas.SearchRequest) -> list[EventFilter]:
+        """Admit and log a search, and return its filters. Raises RequestRefusedError."""
         await self._searches.begin(caller, request)
-        wanted = [
-            replace(_events_wanted(each), email=each.email, email_part=each.email_part, phone=each.phone)
+        return [
+            replace(
+                _events_wanted(each),
+                email=each.email,
+                email_part=each.email_part,
+                person_part=each.person_part,
+                phone=each.phone,
+            )
             for each in request
         ]
-        return partial(presentation.show_events, filters=wanted, identity_key=self.config().store.identity_key)
 
     def deliveries_shown(self, request: request_schemas.DeliveryListRequest) -> Query[schemas.DeliveryPageSchema]:
         """Return the query of a page of deliveries."""

@@ -211,10 +211,10 @@ class ReconcilePages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get("/reconcile", show(self._look))
-        router.add_post("/reconcile", act(self._begin))
-        router.add_get("/reconcile/{id}", show(self._inquiry))
-        router.add_post("/reconcile/{id}/cancel", act(self._cancel))
+        router.add_get("/tools/completeness", show(self._look))
+        router.add_post("/tools/completeness", act(self._begin))
+        router.add_get("/tools/completeness/{id}", show(self._inquiry))
+        router.add_post("/tools/completeness/{id}/cancel", act(self._cancel))
 
     async def _look(self, caller: Caller, request: web.Request) -> DashboardPage:
         wanted = parse_fields(request_schemas.SpanRequest, request.query)
@@ -241,7 +241,7 @@ class ReconcilePages:
 
     async def _begin(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
         begun = await self._reconcile.begin(caller, parse_fields(request_schemas.SpanRequest, form))
-        return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/reconcile/{begun.id}")
+        return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/tools/completeness/{begun.id}")
 
     async def _inquiry(self, caller: Caller, request: web.Request) -> DashboardPage:
         found = await self._reconcile.inquiry(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
@@ -249,4 +249,4 @@ class ReconcilePages:
 
     async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         ended = await self._reconcile.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.say(caller, f"Inquiry {ended.id}: {ended.state}.", f"/reconcile/{ended.id}")
+        return self._screen.say(caller, f"Inquiry {ended.id}: {ended.state}.", f"/tools/completeness/{ended.id}")

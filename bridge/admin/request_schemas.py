@@ -58,6 +58,7 @@ EventId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{6,32}$")]
 _LETTER = r"[!-?A-~\u00a1-\ud7ff\ue000-\ufffd]"
 Email = Annotated[str, StringConstraints(pattern=rf"^{_LETTER}{{1,64}}@{_LETTER}{{1,255}}$")]
 EmailPart = Annotated[str, StringConstraints(pattern=rf"^(?:@|{_LETTER}){{3,320}}$")]
+PersonPart = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{2,320}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
 LineText = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
 Span = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
@@ -104,6 +105,10 @@ class SearchRequest(EventListRequest):
     email: Email | None = Field(default=None, description="The whole address, in any case.")
     email_part: EmailPart | None = Field(
         default=None, description="Any part of the address. For operators, and ignored with `email` or `phone`."
+    )
+    person_part: PersonPart | None = Field(
+        default=None,
+        description="Any part of the name or of the address. For operators, and ignored with the other fields.",
     )
     phone: Phone | None = Field(
         default=None,

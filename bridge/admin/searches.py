@@ -22,7 +22,7 @@ SEARCH_SECONDS: Final = 60.0
 VIEWER_DIGITS: Final = 10
 """Digits that a viewer must know of a phone number."""
 _SESSIONS: Final = 1_000
-_KINDS: Final = ("email", "phone", "email_part")
+_KINDS: Final = ("email", "phone", "email_part", "person_part")
 
 
 class Searches:
@@ -62,9 +62,11 @@ class Searches:
 
 def _check(asked: Sequence[SearchRequest]) -> None:
     """Refuse a viewer's search with too little of a person's data. Raises RequestRefusedError."""
-    if any(each.email_part for each in asked):
+    if any(each.email_part or each.person_part for each in asked):
         # Each answer to a part would reveal one more character of the address.
-        raise RequestRefusedError(403, "only operators search for a part of an address: write the whole address")
+        raise RequestRefusedError(
+            403, "only operators search for a part of a name or an address: write the whole e-mail address"
+        )
     phones = [each.phone for each in asked if each.phone]
     if any(sum(map(str.isdigit, phone)) < VIEWER_DIGITS for phone in phones):
         raise RequestRefusedError(

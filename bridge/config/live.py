@@ -26,7 +26,7 @@ from bridge.config.model import Config
 from bridge.config.reload import Files, ReloadResult, defining_files, reload
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
-from bridge.store.queries import active_chatbots, has_pending
+from bridge.store.lane_queries import active_chatbots, has_pending
 
 RETRY_SECONDS = 5.0
 """Seconds until a reload is tried again if the store is unavailable."""

@@ -19,7 +19,8 @@ from bridge.delivery.quota import quota_hold
 from bridge.store import history
 from bridge.store.history import DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store.interface import DeliveryState
-from bridge.store.search import SPAN, seq_at
+from bridge.store.key_range import seq_at
+from bridge.store.search import SPAN
 from connectors.base import RemoteRecord
 
 NAMED = 100

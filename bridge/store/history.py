@@ -11,10 +11,11 @@ from bridge.event import EventState, Room
 from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
+from bridge.store.key_range import first_delivery
 from bridge.store.quarantine import room_counts
 from bridge.store.queries import DeliveryRow, EventRow, PageRequest, QuarantineRow, in_state
 from bridge.store.schema import deliveries, events, quarantine
-from bridge.store.search import SPAN, first_delivery
+from bridge.store.search import SPAN
 
 STEP = 500
 """Events that one query reads."""

@@ -28,6 +28,10 @@ _NOT_DIGITS: Final = re.compile(r"\D+", re.ASCII)
 _INTERNATIONAL: Final = ("+", "00")
 
 
+LEAST_SEARCH_DIGITS, LEAST_PART = 6, 3
+"""Fewest digits of a phone number, and fewest characters of a part of an address, to search for."""
+
+
 def email_keys(identity: Identity, email: str) -> PersonKeys:
     """Return the key of an e-mail address."""
     return {deliveries.c.contact: [identity.email_contact(email)]}
@@ -37,6 +41,11 @@ def phone_keys(identity: Identity, phone: str) -> PersonKeys:
     """Return the keys of a phone number: an event without an e-mail address has it as its contact."""
     keys = [identity.phone_contact(each) for each in sorted(possible_numbers(phone))]
     return {deliveries.c.contact: keys, deliveries.c.phone: keys}
+
+
+def is_searchable(part: str) -> bool:
+    """Return True if a part of a name or an address is long enough: two characters of a script such as Chinese."""
+    return len(part) >= (LEAST_PART if part.isascii() else LEAST_PART - 1)
 
 
 def is_whole_number(phone: str) -> bool:

@@ -20,8 +20,6 @@ from bridge.store.schema import attempts, deliveries, events, quarantine, tombst
 
 ATTEMPTS_LIMIT = 1_000
 """Most attempts that are shown of one delivery: the latest."""
-ACTIVE_LOOKED_AT = 50_000
-"""Number of newest events that are searched for those of a chatbot. No index serves this query."""
 ID_DIGITS = 32
 """Number of hexadecimal digits in an event's id."""
 
@@ -179,6 +177,14 @@ def payload(connection: Connection, seq: int) -> bytes:
     return keys_of(connection).open(bytes(row.payload), "events.payload", row.id)
 
 
+def payloads(connection: Connection, seqs: Sequence[int]) -> dict[int, bytes]:
+    """Read the payloads of events by their numbers. Read no more than a page: a payload can be a megabyte."""
+    keys = keys_of(connection)
+    query = select(events.c.seq, events.c.id, events.c.payload).where(events.c.seq.in_(seqs))
+    rows = connection.execute(query) if seqs else ()
+    return {row.seq: keys.open(bytes(row.payload), "events.payload", row.id) for row in rows}
+
+
 def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
     """Build the events with the states of their deliveries, found by the unique index over event and route."""
     states = (
@@ -233,6 +239,22 @@ def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
     """Read the deliveries of an event, in the order of its routes."""
     query = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.event_seq == seq)
     return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id))]
+
+
+def deliveries_of_events(connection: Connection, seqs: Sequence[int]) -> dict[int, list[DeliveryRow]]:
+    """Read the deliveries of events by the events' numbers, each in the order of its routes."""
+    query = select(deliveries.c.event_seq, *_DELIVERY).select_from(deliveries.join(events))
+    rows = connection.execute(query.where(deliveries.c.event_seq.in_(seqs)).order_by(deliveries.c.id)) if seqs else ()
+    found: dict[int, list[DeliveryRow]] = {}
+    for row in rows:
+        found.setdefault(row.event_seq, []).append(_delivery(row))
+    return found
+
+
+def event_seqs(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Read the numbers of the events of deliveries, each once, newest first."""
+    query = select(deliveries.c.event_seq).where(deliveries.c.id.in_(ids)).distinct()
+    return sorted(connection.execute(query).scalars(), reverse=True) if ids else []
 
 
 def delivery_details(connection: Connection, delivery: int) -> DeliveryDetails | None:
@@ -299,29 +321,6 @@ def pending_names() -> Subquery:
     following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
     found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
     return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
-
-
-def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozenset[str]:
-    """Return the chatbots with events among the last `ACTIVE_LOOKED_AT`."""
-    last = select(events.c.chatbot).order_by(events.c.seq.desc()).limit(ACTIVE_LOOKED_AT).subquery()
-    found = connection.execute(select(last.c.chatbot).where(last.c.chatbot.in_(chatbots)).distinct())
-    return frozenset(found.scalars())
-
-
-def has_pending(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
-    """Return True if a delivery of a chatbot is pending on a route to a destination."""
-    query = (
-        select(deliveries.c.id)
-        .join(events, events.c.seq == deliveries.c.event_seq)
-        .where(
-            deliveries.c.destination == destination,
-            in_state(deliveries.c.state, DeliveryState.PENDING.value),
-            deliveries.c.route == route,
-            events.c.chatbot == chatbot,
-        )
-        .limit(1)
-    )
-    return connection.execute(query).first() is not None
 
 
 def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:

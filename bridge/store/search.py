@@ -12,12 +12,22 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, Subquery, exists, func, or_, select, text, true, tuple_
 
-from bridge.event import EventState, decode, text_of
+from bridge.event import EventState, decode, email_of, name_and_email, text_of
 from bridge.identity import Identity
 from bridge.store import installation
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.person_index import SETTLED, PersonKeys, email_keys, is_whole_number, phone_keys, settled
+from bridge.store.key_range import first_delivery, key_ends, key_range, seq_at
+from bridge.store.person_index import (
+    LEAST_SEARCH_DIGITS,
+    SETTLED,
+    PersonKeys,
+    email_keys,
+    is_searchable,
+    is_whole_number,
+    phone_keys,
+    settled,
+)
 from bridge.store.queries import (
     DeliveryRow,
     EventRow,
@@ -44,10 +54,6 @@ WAITING_SPAN = 50_000
 settled deliveries only."""
 FOUND_LIMIT = 500
 """Most events of one person that are considered."""
-LEAST_PHONE_DIGITS = 6
-"""Fewest digits of a phone number to search for."""
-LEAST_PART = 3
-"""Fewest characters of a part of an address to search for."""
 
 _NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
@@ -65,8 +71,10 @@ class EventFilter:
     email: str | None = None
     email_part: str | None = None
     """A part of the address, at least `LEAST_PART` characters."""
+    person_part: str | None = None
+    """A part of the name or of the address, at least `LEAST_PART` characters."""
     phone: str | None = None
-    """The whole number, or its last digits, at least `LEAST_PHONE_DIGITS`. They may be grouped in any way."""
+    """The whole number, or its last digits, at least `LEAST_SEARCH_DIGITS`, grouped in any way."""
     since: float | None = None
     until: float | None = None
     before: int | None = None
@@ -92,11 +100,10 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventMatches:
-    """A page of events, newest first."""
+    """A page of events, newest first. `next` is the cursor of the next page, which even an empty page may have."""
 
     rows: list[EventRow]
     next: int | None
-    """The cursor of the next page; None at the end. A page with few rows, or none, may have a next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +124,13 @@ def find_events(connection: Connection, criteria: EventFilter, identity_key: byt
     By the end of a phone number: reading on page by page finds all. The first page also shows older events that the
     index finds, and later pages show these again in their place.
 
-    By a part of an e-mail address: no index helps. Each page reads the payloads of `READ_SPAN` events.
+    By a part of a name or an e-mail address: no index helps. Each page reads the payloads of `READ_SPAN` events.
     """
-    low, high = _bounds(connection, events.c.seq, criteria.since, criteria.until, criteria.before)
+    low, high = key_range(connection, events.c.seq, criteria.since, criteria.until, criteria.before)
     if criteria.email or criteria.phone:
         identity = installation.known(connection, identity_key)
         return _find_person(connection, criteria, _keys(criteria, identity) if identity else {}, low, high)
-    if criteria.email_part:
+    if criteria.email_part or criteria.person_part:
         return _find_part(connection, criteria, low, high)
     bottom = low if criteria.state is EventState.UNRECOGNISED else max(low, high - SPAN)
     chosen = _chosen_events(criteria).where(events.c.seq >= bottom, events.c.seq < high)
@@ -149,30 +156,6 @@ def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> Deliver
     return DeliveryMatches(deliveries_in(connection, ids), _next(ids, criteria.limit, bottom, low))
 
 
-def seq_at(connection: Connection, moment: float) -> int:
-    """Return the `seq` of the first event that was received at a time or later; one beyond the last if there is none.
-
-    Events are in order of receipt, so a binary search finds it. An event that was routed again later has a new `seq`
-    and its first time of receipt; such events are few and are ignored here.
-    """
-    low, high = _ends(connection, events.c.seq)
-    while low < high:
-        middle = (low + high) // 2
-        query = select(events.c.seq, events.c.received_at).where(events.c.seq >= middle).order_by(events.c.seq).limit(1)
-        found = connection.execute(query).first()
-        if found is None or found.received_at >= moment:
-            high = middle
-        else:
-            low = found.seq + 1
-    return low
-
-
-def first_delivery(connection: Connection, seq: int) -> int | None:
-    """Return the id of the first delivery of the events from a `seq` on; None if they have none."""
-    query = select(deliveries.c.id).where(deliveries.c.event_seq >= seq)
-    return connection.execute(query.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
-
-
 def _chosen_events(criteria: EventFilter) -> Select[int]:
     chosen = select(events.c.seq)
     if criteria.state is not None:
@@ -186,33 +169,8 @@ def _chosen_events(criteria: EventFilter) -> Select[int]:
     return chosen
 
 
-def _ends(connection: Connection, key: Column[int]) -> tuple[int, int]:
-    """Return the first key, and the key after the last.
-
-    These are two queries, because SQLite reads the whole index for a query that has both
-    (https://www.sqlite.org/optoverview.html#the_min_max_optimization).
-    """
-    first = connection.execute(select(func.min(key))).scalar()
-    last = connection.execute(select(func.max(key))).scalar()
-    return first or 1, (last or 0) + 1
-
-
-def _bounds(
-    connection: Connection, key: Column[int], since: float | None, until: float | None, before: int | None
-) -> tuple[int, int]:
-    """Return the first key within the bounds, and the key after the last."""
-    low, high = _ends(connection, key)
-    if since is not None:
-        low = max(low, seq_at(connection, since))
-    if until is not None:
-        high = min(high, seq_at(connection, until))
-    if before is not None:
-        high = min(high, before)
-    return low, high
-
-
 def _delivery_bounds(connection: Connection, criteria: DeliveryFilter) -> tuple[int, int]:
-    low, high = _bounds(connection, deliveries.c.id, None, None, criteria.before)
+    low, high = key_range(connection, deliveries.c.id, None, None, criteria.before)
     if criteria.since is not None:
         first = first_delivery(connection, seq_at(connection, criteria.since))
         low = high if first is None else max(low, first)
@@ -354,7 +312,7 @@ def _waiting(connection: Connection, keys: PersonKeys, low: int, high: int) -> I
     names = len(pending_destinations(connection))
     if not names:
         return []
-    beyond = _ends(connection, deliveries.c.id)[1]
+    beyond = key_ends(connection, deliveries.c.id)[1]
     examined = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
     seq = examined.c.event_seq
     theirs = or_(*(examined.c[column.name].in_(each) for column, each in keys.items()))
@@ -383,7 +341,7 @@ def _named(connection: Connection, criteria: EventFilter, bottom: int, high: int
         indexed = exists().where(text(SETTLED), theirs == events.c.seq, theirs >= bottom, theirs < high)
         # Deliveries from before the column `phone` are not in the index of phone numbers.
         query = query.where(~(indexed if criteria.email else indexed.where(deliveries.c.phone.is_not(None))))
-    field, names = _test_of(criteria)
+    reader, names = _test_of(criteria)
     keys = keys_of(connection)
     found: list[int] = []
     size = 0
@@ -391,7 +349,7 @@ def _named(connection: Connection, criteria: EventFilter, bottom: int, high: int
     options = {"yield_per": READ_AT_ONCE}
     with connection.execute(query.order_by(events.c.seq.desc()), execution_options=options) as rows:
         for seq, event_id, payload in rows:
-            if names(_text(keys, event_id, payload, field)):
+            if names(_text(keys, event_id, payload, reader)):
                 found.append(seq)
             size += len(payload)
             if len(found) == most or size > READ_BYTES:
@@ -399,23 +357,24 @@ def _named(connection: Connection, criteria: EventFilter, bottom: int, high: int
     return found, bottom
 
 
-def _text(keys: KeyRing, event_id: bytes, payload: bytes, field: str) -> str:
+def _text(keys: KeyRing, event_id: bytes, payload: bytes, reader: Callable[[object], str]) -> str:
     try:
-        return text_of(decode(keys.open(bytes(payload), "events.payload", event_id)), field)
+        return reader(decode(keys.open(bytes(payload), "events.payload", event_id)))
     except (ValueError, DamagedError):
         return ""
 
 
-def _test_of(criteria: EventFilter) -> tuple[str, Callable[[str], bool]]:
-    """Return the field that identifies a person, and the test of its text."""
+def _test_of(criteria: EventFilter) -> tuple[Callable[[object], str], Callable[[str], bool]]:
+    """Return the reader of the text that identifies a person, and the test of that text."""
     if criteria.email:
         email = criteria.email.strip().casefold()
-        return "Email", lambda found: found.strip().casefold() == email
-    if criteria.email_part:
-        part = criteria.email_part.strip().casefold()
-        return "Email", lambda found: len(part) >= LEAST_PART and part in found.casefold()
+        return email_of, lambda found: found.strip().casefold() == email
+    if part := criteria.email_part or criteria.person_part:
+        part = " ".join(part.casefold().split())
+        reader = email_of if criteria.email_part else name_and_email
+        return reader, lambda found: is_searchable(part) and part in found.casefold()
     digits = _NOT_DIGITS.sub("", criteria.phone or "")
     return (
-        "PhoneNumber",
-        lambda found: len(digits) >= LEAST_PHONE_DIGITS and _NOT_DIGITS.sub("", found).endswith(digits),
+        lambda document: text_of(document, "PhoneNumber"),
+        lambda found: len(digits) >= LEAST_SEARCH_DIGITS and _NOT_DIGITS.sub("", found).endswith(digits),
     )

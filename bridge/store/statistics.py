@@ -10,10 +10,11 @@ from sqlalchemy import BigInteger, Connection, cast, func, select
 
 from bridge.event import EventState
 from bridge.store.interface import DeliveryState
+from bridge.store.key_range import first_delivery, seq_at
 from bridge.store.quarantine import RoomCount, proven_keys, room_counts
 from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events
-from bridge.store.search import SPAN, first_delivery, seq_at
+from bridge.store.search import SPAN
 
 HOUR = 3600
 HOURS = 24

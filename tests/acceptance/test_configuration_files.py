@@ -149,7 +149,7 @@ async def test_a_save_that_is_seen_half_done_loses_no_lead(tmp_path: Path) -> No
         rows = await program.settled()
         assert {row["state"] for row in rows} == {"delivered"}, "leads died of a file that was cut"
         assert len(rows) == 2 * (2 * LEADS + 2), "a lead was not routed while the file was cut"
-        page = shown(program, "/configuration")
+        page = shown(program, "/tools/configuration")
         assert "Changes held" in page
         assert "has lost the route archive" in page
         doctor = await program.run("doctor")
@@ -233,7 +233,7 @@ async def test_a_start_leaves_broken_files_out_and_loses_none_of_their_events(tm
         doctor = await program.run("doctor")
         assert doctor.status == 1
         assert "2 files are left out" in doctor.output, doctor.output
-        assert "Files left out" in shown(program, "/configuration")
+        assert "Files left out" in shown(program, "/tools/configuration")
         await until(lambda: len(it.archive.records) == 1, lambda: f"the lead of the third; {program.told()}")
         await until(
             lambda: sum(each["deliveries"] for each in program.events("deliveries_wait")) == 3,

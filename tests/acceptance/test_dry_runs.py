@@ -82,7 +82,7 @@ class Operator:
 
     async def attempt(self, route: str, event: Any) -> tuple[int, bytes]:
         text = orjson.dumps(event).decode()
-        return await self.post("/playground", route="website:0", yaml=route, event=text)
+        return await self.post("/tools/playground", route="website:0", yaml=route, event=text)
 
     async def audit(self) -> list[Any]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -156,7 +156,7 @@ async def test_the_page_of_a_large_lead_with_many_routes_is_bounded(tmp_path: Pa
         rows = await operator.program.settled()
         assert len(rows) == 20
         event = rows[0]["event"]
-        for status, page in (await operator.get(f"/events/{event}"), await operator.post(f"/events/{event}")):
+        for status, page in (await operator.get(f"/leads/{event}"), await operator.post(f"/leads/{event}")):
             assert status == 200
             assert len(page) < PAGE
         assert b"not shown: the page would be too large" in page

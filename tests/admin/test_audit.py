@@ -153,17 +153,17 @@ async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path:
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
     await desk.ask("POST", "/api/events/search", json={"email": ADA}, token=VIEWER)
     await desk.ask("POST", "/api/events/search", json={"phone": "+1 202 555 0123"})
-    await desk.see("/events", csrf=token, who="lovelace@")
+    await desk.see("/leads", csrf=token, who="lovelace@")
     await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
     await desk.ask("GET", "/api/deliveries/1?reveal=true")
-    await desk.see(f"/events/{event['id']}", csrf=token)
+    await desk.see(f"/leads/{event['id']}", csrf=token)
     form = {"csrf": token, "route": "acme:0", "yaml": "to: crm\nfields: {mail: Email}", "id": event["id"]}
-    assert ADA in (await desk.see("/playground", **form))[1]
+    assert ADA in (await desk.see("/tools/playground", **form))[1]
     entries = await told(desk)
     assert short(entries) == [
         ("search", None, None, None, {"by": "email"}),
         ("search", None, None, None, {"by": "phone"}),
-        ("search", None, None, None, {"by": "email_part"}),
+        ("search", None, None, None, {"by": "person_part"}),
         ("reveal", "event", event["id"], None, {}),
         ("reveal", "delivery", "1", None, {}),
         ("reveal", "event", event["id"], None, {}),
@@ -202,7 +202,7 @@ async def test_what_cannot_be_told_is_neither_done_nor_shown(desk: Desk, monkeyp
     assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true"))[0] == 503
     assert (await desk.ask("POST", "/api/events/search", json={"email": ADA}))[0] == 503
     assert (await desk.ask("POST", "/api/bulk", json={"action": "discard"}))[0] == 503
-    status, page = await desk.see(f"/events/{event['id']}", csrf=token)
+    status, page = await desk.see(f"/leads/{event['id']}", csrf=token)
     assert (status, "García" in page) == (503, False)
     assert (await desk.ask("GET", "/api/overview"))[1]["dead"] == 1
     # Who comes to see what is wrong is not kept out.
@@ -245,17 +245,17 @@ async def test_its_page_shows_and_chooses(desk: Desk) -> None:
     await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
     await desk.ask("POST", "/api/lanes/crm/resume")
     token = await log_in(desk)
-    page = (await desk.see("/audit"))[1]
-    assert f'href="/events/{event["id"]}"' in page
+    page = (await desk.see("/tools/audit"))[1]
+    assert f'href="/leads/{event["id"]}"' in page
     assert "lane crm" in page
     assert "operator, session" in page
-    chosen = (await desk.see("/audit?action=reveal"))[1]
+    chosen = (await desk.see("/tools/audit?action=reveal"))[1]
     assert "lane crm" not in chosen
     assert "<option selected>reveal" in chosen
-    assert "Older" in (await desk.see("/audit?limit=1"))[1]
-    assert (await desk.see("/audit?action=nonsense"))[0] == 400
+    assert "Older" in (await desk.see("/tools/audit?limit=1"))[1]
+    assert (await desk.see("/tools/audit?action=nonsense"))[0] == 400
     await desk.see("/logout", csrf=token)
     viewer = await log_in(desk, VIEWER)
-    status, page = await desk.see("/audit")
+    status, page = await desk.see("/tools/audit")
     assert (status, csrf(page)) == (403, viewer)
-    assert 'href="/audit"' not in page
+    assert 'href="/tools/audit"' not in page

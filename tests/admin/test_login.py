@@ -25,7 +25,7 @@ async def test_without_a_token_this_machine_may_do_everything_and_no_page_of_ano
     async with app.running(configured, clock=Clock()) as bridge:
         assert await status(bridge, "GET", "/") == 200
         assert await status(bridge, "GET", "/api/events") == 200
-        for path in ("/", "/api/events", "/metrics", "/playground"):
+        for path in ("/", "/api/events", "/metrics", "/tools/playground"):
             for host in ("rebound.example", "127.0.0.1.rebound.example", "[", "", "10.0.0.5:8081"):
                 assert await status(bridge, "GET", path, headers={"Host": host}) == 403
             for host in ("localhost", "localhost:9000", "127.0.0.1:8081", "[::1]:8081"):
@@ -34,7 +34,7 @@ async def test_without_a_token_this_machine_may_do_everything_and_no_page_of_ano
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": "http://evil.example"}) == 403
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": "null"}) == 403
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": "http://["}) == 403
-        assert await status(bridge, "POST", "/lanes/crm/pause", data={"csrf": ""}) == 403
+        assert await status(bridge, "POST", "/destinations/crm/pause", data={"csrf": ""}) == 403
         assert await status(bridge, "POST", pause, json={}, headers={"Origin": f"http://{bridge.admin}"}) == 200
         assert await status(bridge, "POST", pause, json={}) == 200
 
@@ -45,7 +45,12 @@ async def test_without_a_token_this_machine_may_do_everything_and_no_page_of_ano
 )
 async def test_without_a_token_a_proxy_lets_nobody_in(configured: Config, header: str) -> None:
     async with app.running(configured, clock=Clock()) as bridge, aiohttp.ClientSession() as session:
-        for method, path in (("GET", "/"), ("GET", "/api/events"), ("GET", "/metrics"), ("POST", "/lanes/crm/pause")):
+        for method, path in (
+            ("GET", "/"),
+            ("GET", "/api/events"),
+            ("GET", "/metrics"),
+            ("POST", "/destinations/crm/pause"),
+        ):
             async with session.request(method, f"http://{bridge.admin}{path}", headers={header: "x"}) as answer:
                 assert answer.status == 403
                 said = await answer.text()
@@ -106,6 +111,6 @@ async def test_a_secret_that_stands_in_a_route_is_not_shown(desk: Desk, tmp_path
     file = tmp_path / "config.yaml"
     file.write_text(file.read_text().replace("name: ", "copy: {value: the-secret-of-the-crm}\n          name: "))
     desk.bridge.configuration.ask()
-    while "copy" not in (page := (await desk.see("/playground?route=acme:0"))[1]):
+    while "copy" not in (page := (await desk.see("/tools/playground?route=acme:0"))[1]):
         pass
     assert "the-secret-of-the-crm" not in page

@@ -7,7 +7,17 @@ from bridge.store import search
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 
-PAGES = ("/", "/events", "/deliveries", "/dead", "/quarantine", "/reconcile", "/playground", "/configuration", "/audit")
+PAGES = (
+    "/",
+    "/leads",
+    "/deliveries",
+    "/problems",
+    "/problems/quarantine",
+    "/tools/completeness",
+    "/tools/playground",
+    "/tools/configuration",
+    "/tools/audit",
+)
 
 
 async def log_in(desk: Desk, token: str = OPERATOR) -> str:
@@ -63,25 +73,25 @@ async def test_every_page_has_strict_headers_and_no_inline_code(desk: Desk) -> N
 async def test_a_form_without_its_token_changes_nothing(desk: Desk) -> None:
     await log_in(desk)
     for form in ({"x": "y"}, {"csrf": "wrong"}):
-        assert (await desk.see("/lanes/crm/pause", **form))[0] == 403
+        assert (await desk.see("/destinations/crm/pause", **form))[0] == 403
     assert (await desk.ask("POST", "/api/lanes/crm/pause", token=None))[0] == 403
     assert (await desk.ask("GET", "/api/lanes"))[1]["lanes"][0]["state"] == "running"
 
 
 async def test_a_lane_is_paused_and_resumed_by_forms(desk: Desk) -> None:
     token = await log_in(desk)
-    status, page = await desk.see("/lanes/crm/pause", csrf=token)
+    status, page = await desk.see("/destinations/crm/pause", csrf=token)
     assert status == 200
     assert "paused until it is resumed" in page
     assert "Resume crm" in page
     assert "paused until" not in (await desk.see("/"))[1]
-    assert "resumed" in (await desk.see("/lanes/crm/resume", csrf=token))[1]
+    assert "resumed" in (await desk.see("/destinations/crm/resume", csrf=token))[1]
 
 
 async def test_what_is_said_after_a_form_is_not_taken_by_a_page_that_refreshes_itself(desk: Desk) -> None:
     token = await log_in(desk)
     at = f"http://{desk.bridge.admin}"
-    async with desk.session.post(f"{at}/lanes/crm/pause", data={"csrf": token}, allow_redirects=False) as answer:
+    async with desk.session.post(f"{at}/destinations/crm/pause", data={"csrf": token}, allow_redirects=False) as answer:
         assert answer.status == 303
     async with desk.session.get(f"{at}/", headers={REFRESH: "1"}) as answer:
         assert "paused until" not in await answer.text()
@@ -95,11 +105,11 @@ async def test_a_viewer_sees_no_forms_and_no_personal_data(desk: Desk) -> None:
     token = await log_in(desk, VIEWER)
     assert "Pause crm" not in (await desk.see("/"))[1]
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
-    page = (await desk.see(f"/events/{event['id']}"))[1]
+    page = (await desk.see(f"/leads/{event['id']}"))[1]
     assert "Adalbert" not in page
     assert "Show personal data" not in page
-    assert (await desk.see(f"/events/{event['id']}", csrf=token))[0] == 403
-    assert (await desk.see("/playground"))[0] == 403
+    assert (await desk.see(f"/leads/{event['id']}", csrf=token))[0] == 403
+    assert (await desk.see("/tools/playground"))[0] == 403
 
 
 async def test_a_leads_page_tells_all_of_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +117,12 @@ async def test_a_leads_page_tells_all_of_it(desk: Desk, capsys: pytest.CaptureFi
     await desk.send(FirstName="<b>Adalbert", Email="ada@example.com")
     await desk.settled()
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
-    masked = (await desk.see(f"/events/{event['id']}"))[1]
-    assert "Adalbert" not in masked
+    masked = (await desk.see(f"/leads/{event['id']}"))[1]
+    assert "Adalbert G. · a…@example.com" in masked
+    assert "García" not in masked
     assert "ada@example.com" not in masked
     assert "the body as sent" in masked
-    shown = (await desk.see(f"/events/{event['id']}", csrf=token))[1]
+    shown = (await desk.see(f"/leads/{event['id']}", csrf=token))[1]
     assert "&lt;b&gt;Adalbert García" in shown
     assert "<b>Adalbert" not in shown
     assert "HTTP 200" in shown
@@ -126,18 +137,50 @@ async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
     token = await log_in(desk)
     await desk.send(Email="ada@example.com")
     await desk.send()
-    _, page = await desk.see("/events", csrf=token, who="ADA@example.com")
-    (found,) = re.findall(r'href="/events/([0-9a-f]+)"', page)
-    assert f"Event {found[:16]}" in (await desk.see("/events", csrf=token, who=found))[1]
-    assert "None here" in (await desk.see("/events", csrf=token, who="nobody@example.com"))[1]
-    for unheard in ("Ada Lovelace", "王", "12345"):
-        status, page = await desk.see("/events", csrf=token, who=unheard)
+    _, page = await desk.see("/leads", csrf=token, who="ADA@example.com")
+    (found,) = re.findall(r'href="/leads/([0-9a-f]+)"', page)
+    assert f"<code>{found}</code>" in (await desk.see("/leads", csrf=token, who=found))[1]
+    assert "Nobody is like that" in (await desk.see("/leads", csrf=token, who="nobody@example.com"))[1]
+    for unheard in ("ab", "王", "12345"):
+        status, page = await desk.see("/leads", csrf=token, who=unheard)
         assert status == 400
-        assert "Leads are not found by name" in page
-    status, page = await desk.see("/events", csrf=token, who="ada@", since="yesterday")
-    assert status == 400
-    assert "since: " in page
-    assert (await desk.see("/events", csrf=token, who="what is this"))[0] == 400
+        assert "Write a part of the name" in page
+
+
+async def test_a_search_by_a_part_of_the_name_has_an_address_that_names_nobody(desk: Desk) -> None:
+    token = await log_in(desk)
+    await desk.send(FirstName="Grace", LastName="Hopper", Email="ada@example.com")
+    await desk.send(FirstName="芳", LastName="王小", Email="wang@example.com")
+    await desk.settled()
+    at = f"http://{desk.bridge.admin}"
+    for wanted, person in (("ce hop", "Grace H."), ("王小", "芳 王."), ("g@example", "芳 王.")):
+        form = {"csrf": token, "who": wanted}
+        async with desk.session.post(f"{at}/leads", data=form, allow_redirects=False) as answer:
+            assert answer.status == 303
+            where = answer.headers["Location"]
+        assert re.fullmatch(r"/leads\?search=[\w-]{16}", where)
+        for _ in range(2):
+            # Back and reload show the same.
+            page = (await desk.see(where))[1]
+            assert person in page
+            assert len(re.findall(r'href="/leads/[0-9a-f]+"', page)) == 1
+    assert (await desk.see("/leads?search=of-another-session"))[0] == 410
+
+
+async def test_a_list_of_leads_shows_persons_and_what_became_of_them(desk: Desk) -> None:
+    await log_in(desk)
+    await desk.send(FirstName="Grace", LastName="Hopper", Email="grace@example.com")
+    await dead(desk, 1)
+    await desk.settled()
+    page = (await desk.see("/leads"))[1]
+    assert "Grace H. · g…@example.com" in page
+    assert "crm: delivered" in page
+    assert "crm: not delivered" in page
+    for query, count in (("state=dead", 1), ("state=delivered", 1), ("destination=crm", 2), ("days=7&chatbot=acme", 2)):
+        page = (await desk.see(f"/leads?{query}"))[1]
+        assert len(re.findall(r'href="/leads/[0-9a-f]+"', page)) == count, query
+    for query in ("state=sleeping", "days=8"):
+        assert (await desk.see(f"/leads?{query}"))[0] == 400
 
 
 async def test_a_search_that_has_not_read_all_events_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,38 +188,38 @@ async def test_a_search_that_has_not_read_all_events_says_so(desk: Desk, monkeyp
     await desk.send(Email="ada@example.com")
     await desk.send()
     monkeypatch.setattr(search, "READ_SPAN", 1)
-    assert "has read the newest events only" in (await desk.see("/events", csrf=token, who="ada@ex"))[1]
+    assert "has read the newest leads only" in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
     monkeypatch.setattr(search, "READ_SPAN", 5_000)
-    assert "has read the newest events only" not in (await desk.see("/events", csrf=token, who="ada@ex"))[1]
+    assert "has read the newest leads only" not in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
 
 
 async def test_dead_letters_are_replayed_in_bulk_once_that_is_confirmed(desk: Desk) -> None:
     token = await log_in(desk)
     await dead(desk, 2)
-    page = (await desk.see("/dead"))[1]
+    page = (await desk.see("/problems"))[1]
     assert "crm: mapping" in page
     wanted = {"csrf": token, "action": "discard", "state": "dead", "destination": "crm", "reason": "mapping"}
-    page = (await desk.see("/dead", **wanted))[1]
+    page = (await desk.see("/problems", **wanted))[1]
     assert "Discard 2 deliveries?" in page
     assert (await desk.ask("GET", "/api/overview"))[1]["dead"] == 2
-    status, page = await desk.see("/dead", **wanted, sure="yes")
+    status, page = await desk.see("/problems", **wanted, sure="yes")
     assert status == 200
     assert "has begun" in page
     while (await desk.ask("GET", "/api/overview"))[1]["dead"]:
         pass
-    assert "There are none" in (await desk.see("/dead"))[1]
+    assert "There are none" in (await desk.see("/problems"))[1]
 
 
 async def test_an_edited_route_is_tried_without_being_used(desk: Desk) -> None:
     token = await log_in(desk)
-    assert "required: true" in (await desk.see("/playground?route=acme:0"))[1]
+    assert "required: true" in (await desk.see("/tools/playground?route=acme:0"))[1]
     edited = 'to: crm\nfields: {mail: Email, secret: {value: "${CRM_TOKEN}"}, hidden: {value: "\\x24{CRM_TOKEN}"}}'
     wanted = {"csrf": token, "route": "acme:0", "event": '{"Email": "ada@example.com"}'}
-    _, page = await desk.see("/playground", **wanted, yaml=edited)
+    _, page = await desk.see("/tools/playground", **wanted, yaml=edited)
     assert "ada@example.com" in page
     assert page.count("${CRM_TOKEN}") >= 2
     assert CRM_TOKEN not in page
-    _, page = await desk.see("/playground", **wanted, yaml="to: crm\nfields: {mail: Emial}")
+    _, page = await desk.see("/tools/playground", **wanted, yaml="to: crm\nfields: {mail: Emial}")
     assert "did you mean `Email`?" in page.replace("&#96;", "`")
     await desk.send()
     await desk.settled()

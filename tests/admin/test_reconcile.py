@@ -126,9 +126,9 @@ async def test_what_has_arrived_and_what_is_missing(place: Place) -> None:
     ]
     assert (found["dead"], found["unrecognised"], found["complete"]) == (0, 1, True)
     await log_in(place)
-    page = (await place.see("/reconcile"))[1]
+    page = (await place.see("/tools/completeness"))[1]
     (strange,) = (await place.ask("GET", "/api/events?state=unrecognised"))[1]["events"]
-    assert f'href="/events/{strange["id"]}"' in page
+    assert f'href="/leads/{strange["id"]}"' in page
     assert "not recognised" in page
     assert '<option value="24h" selected>' in page
 
@@ -140,11 +140,11 @@ async def test_dead_letters_are_listed_with_their_leads(desk: Desk, monkeypatch:
         pass
     monkeypatch.setattr(reconcile, "NAMED_LIMIT", 2)
     await log_in(desk)
-    page = (await desk.see("/reconcile"))[1]
-    assert re.findall(r'href="/events/([0-9a-f]+)"', page) == [each["event"] for each in dead[:2]]
-    (older,) = re.findall(r'href="(/reconcile\?[^"]+)">Older', page)
+    page = (await desk.see("/tools/completeness"))[1]
+    assert re.findall(r'href="/leads/([0-9a-f]+)"', page) == [each["event"] for each in dead[:2]]
+    (older,) = re.findall(r'href="(/tools/completeness\?[^"]+)">Older', page)
     page = (await desk.see(older.replace("&amp;", "&")))[1]
-    assert f'href="/events/{dead[2]["event"]}"' in page
+    assert f'href="/leads/{dead[2]["event"]}"' in page
     assert dead[0]["event"] not in page
 
 
@@ -157,7 +157,7 @@ async def test_only_the_span_that_is_asked_for(place: Place) -> None:
     await log_in(place)
     for span in ("yesterday", "24", "-1h", "1w", "99999d"):
         assert (await place.ask("GET", f"/api/reconcile?span={span}"))[0] == 400
-        assert (await place.see(f"/reconcile?span={span}"))[0] == 400
+        assert (await place.see(f"/tools/completeness?span={span}"))[0] == 400
 
 
 async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all(
@@ -169,7 +169,7 @@ async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all
     _, found = await place.ask("GET", "/api/reconcile")
     assert ([each["received"] for each in found["lines"]], found["complete"]) == ([2], False)
     await log_in(place)
-    assert "Only the newest part" in (await place.see("/reconcile"))[1]
+    assert "Only the newest part" in (await place.see("/tools/completeness"))[1]
     inquiry = await place.inquire()
     assert [each["received"] for each in inquiry["lines"]] == [5]
 
@@ -206,21 +206,21 @@ async def test_it_is_asked_by_the_page_with_progress(place: Place) -> None:
     place.delete(0)
     token = await log_in(place)
     go = place.hold()
-    status, page = await place.see("/reconcile", csrf=token, span="7d")
+    status, page = await place.see("/tools/completeness", csrf=token, span="7d")
     assert status == 200
     assert "Inquiry 1 has begun." in page
-    while "0 of 3 records" not in (page := (await place.see("/reconcile/1"))[1]):
+    while "0 of 3 records" not in (page := (await place.see("/tools/completeness/1"))[1]):
         pass
     assert "Cancel the rest" in page
     assert "data-live" in page
     go.set()
-    while "running" in (page := (await place.see("/reconcile/1"))[1]):
+    while "running" in (page := (await place.see("/tools/completeness/1"))[1]):
         pass
     assert "3 of 3 records" in page
-    (event,) = re.findall(r'href="/events/([0-9a-f]+)"', page)
+    (event,) = re.findall(r'href="/leads/([0-9a-f]+)"', page)
     oldest = (await place.ask("GET", "/api/events"))[1]["events"][-1]
     assert event == oldest["id"]
-    assert "Inquiry 1</a>, 7d from" in (await place.see("/reconcile"))[1]
+    assert "Inquiry 1</a>, 7d from" in (await place.see("/tools/completeness"))[1]
 
 
 async def test_one_at_a_time_and_cancelled(place: Place) -> None:
@@ -248,19 +248,19 @@ async def test_a_viewer_looks_and_nobody_else_begins_one(place: Place) -> None:
     assert (await place.ask("POST", ONLINE, token=None, json={}))[0] == 401
     assert (await place.ask("POST", ONLINE, token=VIEWER, json={}))[0] == 403
     assert (await place.ask("POST", f"{ONLINE}/1/cancel", token=VIEWER))[0] == 403
-    assert "<h1>Log in</h1>" in (await place.see("/reconcile"))[1]
-    assert "<h1>Log in</h1>" in (await place.see("/reconcile", span="1h"))[1]
+    assert "<h1>Log in</h1>" in (await place.see("/tools/completeness"))[1]
+    assert "<h1>Log in</h1>" in (await place.see("/tools/completeness", span="1h"))[1]
     token = await log_in(place)
     for form in ({"span": "1h"}, {"span": "1h", "csrf": "forged"}):
-        assert (await place.see("/reconcile", **form))[0] == 403
+        assert (await place.see("/tools/completeness", **form))[0] == 403
     await place.see("/logout", csrf=token)
     token = await log_in(place, VIEWER)
-    page = (await place.see("/reconcile"))[1]
+    page = (await place.see("/tools/completeness"))[1]
     assert "Ask the destinations" not in page
-    assert (await place.see("/reconcile", csrf=csrf(page), span="1h"))[0] == 403
+    assert (await place.see("/tools/completeness", csrf=csrf(page), span="1h"))[0] == 403
     assert (await place.ask("GET", ONLINE))[1]["inquiries"] == []
     await place.inquire()
-    assert "1 of 1 records" in (await place.see("/reconcile/1"))[1]
+    assert "1 of 1 records" in (await place.see("/tools/completeness/1"))[1]
 
 
 async def test_a_destination_that_is_configured_anew_is_not_asked_on(

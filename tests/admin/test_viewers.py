@@ -170,8 +170,10 @@ async def test_a_viewer_gets_no_word_of_a_person_or_a_destination(planted: Desk,
         "deliveries": [str(each["id"]) for each in await deliveries(planted)],
         "quarantine": ["1"],
         "lanes": ["held", "closed", "refusing"],
+        "destinations": ["held", "closed", "refusing"],
         "static": ["style.css", "live.js", "icon.svg"],
     }
+    ids["leads"] = ids["events"]
     assert len(ids["events"]) == 4
     assert len(ids["deliveries"]) == 5
     token = await log_in(planted, VIEWER)
@@ -200,8 +202,14 @@ async def test_a_viewer_gets_no_word_of_a_person_or_a_destination(planted: Desk,
             await look(method, canonical.replace("{id}", one).replace("{name}", one), canonical)
     assert leaks == {}
     # Else it would have been the door that was tested.
-    assert {("GET", "/"), ("GET", "/events/{id}"), ("GET", "/api/deliveries/{id}"), ("GET", "/api/lanes")} <= seen
-    assert {("POST", "/api/events/search"), ("POST", "/events"), ("GET", "/configuration"), ("GET", "/metrics")} <= seen
+    assert {("GET", "/"), ("GET", "/leads/{id}"), ("GET", "/api/deliveries/{id}"), ("GET", "/api/lanes")} <= seen
+    assert {
+        ("POST", "/api/events/search"),
+        ("GET", "/leads"),
+        ("GET", "/destinations"),
+        ("GET", "/tools/configuration"),
+        ("GET", "/metrics"),
+    } <= seen
     assert len(seen) >= 28
     assert 500 not in statuses
 
@@ -221,7 +229,7 @@ async def test_a_reason_is_a_sentence_for_a_viewer(planted: Desk) -> None:
     await log_in(planted, VIEWER)
     assert MEANINGS[Reason.UNAUTHORIZED] in (await planted.see("/"))[1]
     (event,) = {each["event"] for each in await deliveries(planted)}
-    assert MEANINGS[Reason.REFUSED] in (await planted.see(f"/events/{event}"))[1]
+    assert MEANINGS[Reason.REFUSED] in (await planted.see(f"/leads/{event}"))[1]
 
 
 def test_every_reason_has_its_sentence() -> None:
@@ -232,8 +240,8 @@ async def test_an_operator_reads_a_destinations_words_after_a_reveal_that_is_log
     by_name = {each["destination"]: each for each in await deliveries(planted)}
     event = by_name["good"]["event"]
     token = await log_in(planted)
-    before = (await planted.see(f"/events/{event}"))[1] + (await planted.see("/"))[1]
-    assert found_in(before) <= {"an operator's reason"}
+    before = (await planted.see(f"/leads/{event}"))[1] + (await planted.see("/"))[1]
+    assert found_in(before) <= {"an operator's reason", "FirstName"}
     _, lanes = await planted.ask("GET", "/api/lanes?reveal=true")
     assert WORDS in next(each for each in lanes["lanes"] if each["name"] == "closed")["detail"]
     _, refused = await planted.ask("GET", f"/api/deliveries/{by_name['refusing']['id']}?reveal=true")
@@ -244,8 +252,8 @@ async def test_an_operator_reads_a_destinations_words_after_a_reveal_that_is_log
         "planted-record-0042",
         "https://crm.example.com/planted-link",
     )
-    assert "the destination's words" in found_in((await planted.see("/", csrf=token))[1])
-    page = (await planted.see(f"/events/{event}", csrf=token))[1]
+    assert "the destination's words" in found_in((await planted.see("/destinations", csrf=token))[1])
+    page = (await planted.see(f"/leads/{event}", csrf=token))[1]
     assert {"the destination's words", "a record's id", "a link"} <= found_in(page)
     revealed = [(*each[:3], each[4]) for each in short(await told(planted)) if each[0] == "reveal"]
     assert revealed == [
@@ -262,7 +270,7 @@ async def test_a_url_from_a_variable_is_in_no_configuration(planted: Desk) -> No
     for text in (
         json.dumps((await planted.ask("GET", "/api/configuration"))[1]),
         json.dumps((await planted.ask("GET", "/api/destinations"))[1]),
-        (await planted.see("/configuration"))[1],
+        (await planted.see("/tools/configuration"))[1],
     ):
         assert found_in(text) == set()
         assert "connector" in text
@@ -290,11 +298,11 @@ async def test_a_viewers_searches_are_bounded_and_need_a_whole_address(planted: 
         *[{"by": "email"}] * (SEARCH_LIMIT - 1),
     ]
     token = await log_in(planted, VIEWER)
-    status, page = await planted.see("/events", csrf=token, who="5550 8000")
+    status, page = await planted.see("/leads", csrf=token, who="5550 8000")
     assert (status, "ten digits" in page or "10 digits" in page) == (400, True)
     for _ in range(SEARCH_LIMIT):
-        assert (await planted.see("/events", csrf=token, who=PERSON["Email"]))[0] == 200
-    assert (await planted.see("/events", csrf=token, who=PERSON["Email"]))[0] == 429
+        assert (await planted.see("/leads", csrf=token, who=PERSON["Email"]))[0] == 200
+    assert (await planted.see("/leads", csrf=token, who=PERSON["Email"]))[0] == 429
 
 
 class Noting:

@@ -64,6 +64,10 @@ class Visitor:
         answer = self._connection.getresponse()
         content = answer.read()
         took = time.perf_counter() - began
+        if answer.status == HTTPStatus.SEE_OTHER and expected == HTTPStatus.OK:
+            # A search leads to its result, as a browser follows it.
+            again, content = self.ask(answer.headers["Location"])
+            return took + again, content
         if answer.status != expected:
             raise WrongAnswerError(f"{method} {path} was answered {answer.status}: {content[-300:]!r}")
         if cookie := answer.headers["Set-Cookie"]:

@@ -57,24 +57,24 @@ def _day() -> Mapping[str, str]:
 
 def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterator[Visit]:
     yield Visit("overview", "/")
-    yield Visit("events", "/events")
+    yield Visit("events", "/leads")
     for what, query in _event_filters(fullness):
-        yield Visit(f"events, {what}", f"/events?{urlencode(query)}")
+        yield Visit(f"events, {what}", f"/leads?{urlencode(query)}")
     yield Visit("deliveries", "/deliveries")
     for what, query in _delivery_filters(fullness):
         yield Visit(f"deliveries, {what}", f"/deliveries?{urlencode(query)}")
     for state, lead in leads.items():
-        yield Visit(f"a lead, {state}", f"/events/{lead['event']}")
-        yield Visit(f"a lead, {state}, personal data shown", f"/events/{lead['event']}", {})
-    yield Visit("dead letters by cause", "/dead")
+        yield Visit(f"a lead, {state}", f"/leads/{lead['event']}")
+        yield Visit(f"a lead, {state}, personal data shown", f"/leads/{lead['event']}", {})
+    yield Visit("dead letters by cause", "/problems")
     for what, chosen in _bulk():
-        yield Visit(f"preview of a replay, {what}", "/dead", {"action": "replay", **chosen})
-    yield Visit("quarantine, one chatbot", "/quarantine?chatbot=website")
-    yield Visit("reconcile, a month", "/reconcile?span=30d")
-    yield Visit("audit, one action", "/audit?action=search")
-    yield Visit("playground, a route", "/playground?route=website:0")
+        yield Visit(f"preview of a replay, {what}", "/problems", {"action": "replay", **chosen})
+    yield Visit("quarantine, one chatbot", "/problems/quarantine?chatbot=website")
+    yield Visit("reconcile, a month", "/tools/completeness?span=30d")
+    yield Visit("audit, one action", "/tools/audit?action=search")
+    yield Visit("playground, a route", "/tools/playground?route=website:0")
     tried = {"route": "website:0", "yaml": "to: hubspot\nfields: {email: Email}", "id": leads["dead"]["event"]}
-    yield Visit("playground, a route tried", "/playground", tried)
+    yield Visit("playground, a route tried", "/tools/playground", tried)
 
 
 def _searches(fullness: Fullness) -> Iterator[Visit]:
@@ -88,12 +88,12 @@ def _searches(fullness: Fullness) -> Iterator[Visit]:
         ("the end of a phone", "202 000 1234"),
         ("a phone of nobody", "+99 999 999 999"),
     ):
-        yield Visit(f"search, {what}", "/events", {"who": wanted})
+        yield Visit(f"search, {what}", "/leads", {"who": wanted})
     deep = {"before": str(fullness.events // 2)}
-    yield Visit("search, an e-mail at one chatbot", "/events", {"who": FAITHFUL, "chatbot": "shop"})
-    yield Visit("search, an e-mail on a day", "/events", {"who": FAITHFUL, **_day()})
-    yield Visit("search, a part of e-mails, deep", "/events", {"who": "rson.77", **deep})
-    yield Visit("search, the end of a phone, deep", "/events", {"who": "202 000 1234", **deep})
+    yield Visit("search, an e-mail at one chatbot", "/leads", {"who": FAITHFUL, "chatbot": "shop"})
+    yield Visit("search, an e-mail on a day", "/leads", {"who": FAITHFUL, **_day()})
+    yield Visit("search, a part of e-mails, deep", "/leads", {"who": "rson.77", **deep})
+    yield Visit("search, the end of a phone, deep", "/leads", {"who": "202 000 1234", **deep})
 
 
 def _calls(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterator[Visit]:

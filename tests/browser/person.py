@@ -41,18 +41,17 @@ class Person:
         await self.page.goto("/login")
         await self.page.get_by_label("Token").fill(token)
         await self.page.get_by_role("button", name="Log in").click()
-        await expect(self.heading("Overview")).to_be_visible()
+        await expect(self.heading("Home")).to_be_visible()
 
     async def find(self, who: str) -> None:
         """Search the events."""
-        await self.page.goto("/events")
-        await self.page.get_by_label("E-mail").fill(who)
-        await self.page.get_by_role("button", name="Search").click()
+        await self.page.get_by_label("Find a lead").fill(who)
+        await self.page.get_by_role("button", name="Find").click()
 
     async def open_found(self) -> None:
         """Open the one event that was found."""
         await self.results().click()
-        await expect(self.page.get_by_role("heading", name="Event ")).to_be_visible()
+        await expect(self.page.locator("#answer")).to_be_visible()
 
     def results(self) -> Locator:
         """The links to the events that were found."""

@@ -33,36 +33,40 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.goto("/login")
     yield "login"
     await person.log_in()
-    yield "overview"
-    for name in ("events", "deliveries", "quarantine", "reconcile", "dead", "configuration", f"events/{event}"):
+    yield "home"
+    tools = ("tools", "tools/completeness", "tools/configuration")
+    for name in ("leads", "deliveries", "destinations", "problems", "problems/quarantine", *tools, f"leads/{event}"):
         await page.goto(f"/{name}")
         for each in await page.locator("details").all():
             await each.locator("summary").click()
-        yield name.partition("/")[0] if "/" not in name else "lead"
+        yield "lead" if event in name else name.rpartition("/")[2]
     await page.get_by_role("button", name="Show personal data").click()
     await expect(page.get_by_text("Personal data is masked")).to_have_count(0)
     yield "lead-shown"
-    await page.goto("/reconcile")
+    await page.goto("/tools/completeness")
     await page.get_by_role("button", name="Ask the destinations").click()
     await expect(page.locator("#inquiry")).to_contain_text("done", timeout=15_000)
     yield "inquiry"
-    await page.goto("/playground")
+    await page.goto("/tools/playground")
     await page.get_by_role("button", name="Load it").click()
     await page.get_by_label("An event, as JSON").fill('{"Email": "ada@example.com", "PhoneNumber": "+1 202 555 0123"}')
     await page.get_by_role("button", name="Try it").click()
     await expect(page.get_by_role("heading", name="What comes of it")).to_be_visible()
     yield "playground"
-    await page.goto("/dead")
+    await page.goto("/problems")
     await page.get_by_role("button", name="Discard all …").click()
     yield "bulk"
     await page.get_by_role("button", name="Yes, discard 3").click()
     await expect(page.locator("#run")).to_contain_text("3 of 3, done", timeout=15_000)
     yield "run"
-    await page.goto("/")
+    await page.goto("/destinations")
     await page.get_by_role("button", name="Pause crm").click()
     await expect(page.get_by_role("button", name="Resume crm")).to_be_visible()
-    yield "overview-paused"
-    await page.goto("/audit")
+    yield "destinations-paused"
+    await page.goto("/")
+    await expect(page.locator("#now")).to_contain_text("An operator holds the lane")
+    yield "home-paused"
+    await page.goto("/tools/audit")
     await expect(page.locator("tbody tr")).to_have_count(6)
     yield "audit"
     await page.get_by_label("Action").select_option("reveal")

@@ -1,8 +1,10 @@
 """Pages about leads: the list with its search, and one lead with its deliveries."""
 
 import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -13,29 +15,56 @@ from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
-from bridge.admin.desk import DryRuns, Query
+from bridge.admin.desk import DryRuns
 from bridge.config.model import Config
 from bridge.errors import NotFoundError
 from bridge.event import EventState
-from bridge.operations import events
+from bridge.operations import events, leads
 from bridge.operations.audit import Action, Subject
 from bridge.operations.dry_run import FEWER, DryRun, PageBudget, dry_run_stored
 from bridge.operations.masking import Audience, personal
 from bridge.store import queries
 from bridge.store.interface import DeliveryState
+from bridge.store.lane_queries import all_lanes
+from bridge.store.person_index import is_searchable
 from bridge.store.queries import EventRow
+from bridge.store.search import DeliveryFilter, EventFilter
 from connectors.base import Reason
 
-SEARCHED = "/events"
+LEADS = "/leads"
+SEARCHES_LIMIT: Final = 1_000
+"""Most searches that can be gone back to. They are in memory only."""
+STATES: Final = {
+    "pending": "waiting",
+    "delivered": "in the CRM",
+    "dead": "not delivered",
+    "discarded": "discarded",
+    "warning": "with a warning",
+    "test": "tests",
+    "unrecognised": "not recognised",
+}
+"""States that a list of leads can be filtered by, with their names for people."""
+PERIODS: Final = {"1": "last 24 hours", "7": "last 7 days", "30": "last 30 days"}
 _ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _WHOLE: Final = (
     "Cannot search for this. Write the whole e-mail address, at least ten digits of a phone number, or the "
-    "first six characters of an id. Leads are not found by name."
+    "first six characters of an id."
 )
 _UNSEARCHABLE: Final = (
-    "Cannot search for this. Write an e-mail address, or at least three characters of one without a blank; "
-    "at least six digits of a phone number; or the first six characters of an id. Leads are not found by name."
+    "Cannot search for this. Write a part of the name or the e-mail address, from three characters on; at least six "
+    "digits of a phone number; or the first six characters of an id."
 )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Search:
+    """A search that was asked for, so that its result has an address without personal data."""
+
+    session: str
+    """Session that may see it."""
+    text: str
+    """Text as it was written; empty for a viewer."""
+    criteria: Sequence[EventFilter]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -72,41 +101,77 @@ class LeadPages:
         self._actions = actions
         self._screen = screen
         self._clock = clock
+        self._searches: OrderedDict[str, Search] = OrderedDict()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get(SEARCHED, show(self._events))
+        router.add_get(LEADS, show(self._leads))
         # A search posts its text, because addresses end up in the logs of proxies and the histories of browsers.
-        router.add_post(SEARCHED, act(self._search, role=Role.VIEWER))
-        router.add_get("/events/{id}", show(self._event))
-        router.add_post("/events/{id}", act(self._reveal))
-        router.add_post("/events/{id}/replay", act(self._replay_event))
+        router.add_post(LEADS, act(self._search, role=Role.VIEWER))
+        router.add_get("/leads/{id}", show(self._event))
+        router.add_post("/leads/{id}", act(self._reveal))
+        router.add_post("/leads/{id}/replay", act(self._replay_event))
         router.add_get("/deliveries", show(self._deliveries))
         router.add_post("/deliveries/{id}/replay", act(self._replay))
         router.add_post("/deliveries/{id}/discard", act(self._discard))
 
-    async def _events(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = self._api.events_shown(parse_fields(request_schemas.EventListRequest, request.query))
-        return self._list(caller, found, dict(request.query), live=True)
+    async def _leads(self, caller: Caller, request: web.Request) -> DashboardPage:
+        """Show a page of leads: those of a search, or those of a filter."""
+        fields = dict(request.query)
+        search = self._searches.get(fields.get("search", "")) if "search" in fields else None
+        if "search" in fields and (search is None or search.session != _session_of(caller)):
+            raise RequestRefusedError(410, "This search has expired. Search again.")
+        criteria: Sequence[EventFilter] | DeliveryFilter
+        if search is not None:
+            before = parse_fields(request_schemas.EventListRequest, {"before": fields.get("before", "")}).before
+            criteria = [replace(each, before=before) for each in search.criteria]
+        else:
+            criteria = _criteria(fields, self._clock())
+        shown = audience(caller)
+        query = partial(
+            leads.list_leads, criteria=criteria, audience=shown, identity_key=self._api.config().store.identity_key
+        )
+        config = self._api.config()
+        return self._screen.page(
+            "leads.html",
+            caller,
+            {"page": query},
+            fields={name: fields.get(name, "") for name in ("state", "chatbot", "destination", "days", "search")},
+            sought=search.text if search else "",
+            live=search is None and "before" not in fields,
+            chatbots=list(config.chatbots),
+            destinations=sorted({*config.destinations, *request.query.getall("destination", [])} - {""}),
+            states=STATES,
+            periods=PERIODS,
+            now=self._clock(),
+        )
 
     async def _search(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
+        """Keep the search and redirect to its result, whose address says nothing about the person."""
         wanted = form.get("who", "").strip()
-        if wanted and "@" not in wanted and not any(each.isspace() or each in "+()-./" for each in wanted):
+        if not wanted:
+            return web.Response(status=303, headers={"Location": LEADS})
+        if "@" not in wanted and not any(each.isspace() or each in "+()-./" for each in wanted):
             found = await self._by_id(wanted)
             if found:
-                return web.Response(status=303, headers={"Location": f"/events/{found}"})
-        return self._list(caller, await self._of_person(caller, form, wanted), form, live=False)
+                return web.Response(status=303, headers={"Location": f"{LEADS}/{found}"})
+        criteria = await self._api.person_criteria(caller, *self._of_person(caller, form, wanted))
+        key = secrets.token_urlsafe(12)
+        self._searches[key] = Search(_session_of(caller), wanted if caller.may(Role.OPERATOR) else "", criteria)
+        while len(self._searches) > SEARCHES_LIMIT:
+            self._searches.popitem(last=False)
+        return web.Response(status=303, headers={"Location": f"{LEADS}?search={key}"})
 
-    async def _of_person(self, caller: Caller, form: FormFields, wanted: str) -> Query[schemas.EventPageSchema]:
-        """Search by phone if the text has no letters, else by e-mail, else by a part of the address."""
+    def _of_person(self, caller: Caller, form: FormFields, wanted: str) -> list[request_schemas.SearchRequest]:
+        """Search by phone if the text has no letters, else by e-mail, else by a part of the name or the address."""
         if "@" not in wanted and not any(each.isalpha() for each in wanted):
-            return await self._api.person_shown(caller, _searched(caller, form, phone=wanted))
+            return [_searched(caller, form, phone=wanted)]
         if not _ADDRESS.fullmatch(wanted):
-            return await self._api.person_shown(caller, _searched(caller, form, email_part=wanted))
+            return [_searched(caller, form, person_part=wanted)]
         whole = _searched(caller, form, email=wanted)
-        parts = [_searched(caller, form, email_part=wanted)] if caller.may(Role.OPERATOR) else []
-        return await self._api.person_shown(caller, whole, *parts)
+        parts = [_searched(caller, form, person_part=wanted)] if caller.may(Role.OPERATOR) else []
+        return [whole, *parts]
 
     async def _by_id(self, wanted: str) -> str | None:
         """Return the id of the only event whose id begins with a text; None if there is no such event."""
@@ -119,20 +184,6 @@ class LeadPages:
         except NotFoundError:
             return None
 
-    def _list(
-        self, caller: Caller, page: Query[schemas.EventPageSchema], said: FormFields, *, live: bool
-    ) -> DashboardPage:
-        kept = {name: said.get(name, "") for name in ("who", "chatbot", "state", "since", "until")}
-        return self._screen.page(
-            "events.html",
-            caller,
-            {"page": page},
-            said_before=kept,
-            live=live and "before" not in said,
-            chatbots=list(self._api.config().chatbots),
-            states=list(EventState),
-        )
-
     async def _event(self, caller: Caller, request: web.Request) -> DashboardPage:
         return await self._lead(caller, request, reveal=False)
 
@@ -143,6 +194,9 @@ class LeadPages:
         wanted = parse_fields(request_schemas.EventIdRequest, request.match_info)
         event, stories = await self._api.desk.ask(partial(events.show_lead, beginning=wanted.id))
         row = event.row
+        names = list(self._api.config().destinations)
+        found = await self._api.desk.ask(partial(all_lanes, configured=names, now=self._clock()))
+        shown_lanes = {each.name: each for each in found}
         if reveal:
             await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
         work = partial(_shown, row, event.payload, stories, self._api.config(), audience(caller, reveal=reveal))
@@ -152,6 +206,9 @@ class LeadPages:
             caller,
             now=self._clock(),
             event=presentation.event_schema(row),
+            person=leads.person_label(event.payload, audience(caller, reveal=reveal)),
+            answers=[leads.delivery_answer(each, shown_lanes) for each in event.deliveries],
+            answer=leads.lead_answer(row),
             payload=shown.payload,
             masked=not reveal,
             deliveries=shown.deliveries,
@@ -174,7 +231,7 @@ class LeadPages:
     async def _replay_event(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         wanted = parse_fields(request_schemas.EventIdRequest, request.match_info)
         done = await self._actions.replay_event(caller, wanted)
-        return self._screen.say(caller, done.message, "/events")
+        return self._screen.say(caller, done.message, LEADS)
 
     async def _replay(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
         done = await self._actions.replay(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
@@ -228,16 +285,48 @@ def _delivery_view(
     return DeliveryView(shown, made, url if url.startswith(("https://", "http://")) else None)
 
 
+def _criteria(fields: FormFields, now: float) -> Sequence[EventFilter] | DeliveryFilter:
+    """Return the filter of a list: of deliveries, if it has a destination or one of their states. Pure."""
+    days = fields.get("days", "")
+    if days and days not in PERIODS:
+        raise RequestRefusedError(400, f"days: must be one of {', '.join(PERIODS)}")
+    since = now - int(days) * 86_400.0 if days else None
+    state, destination = fields.get("state", ""), fields.get("destination", "")
+    if state and state not in STATES:
+        raise RequestRefusedError(400, f"state: must be one of {', '.join(STATES)}")
+    paging = {name: fields.get(name, "") for name in ("chatbot", "before")}
+    wanted = parse_fields(request_schemas.EventListRequest, paging)
+    if state in {"test", "unrecognised"}:
+        return [EventFilter(wanted.chatbot, EventState(state), since=since, before=wanted.before, limit=wanted.limit)]
+    if not state and not destination:
+        return [EventFilter(wanted.chatbot, since=since, before=wanted.before, limit=wanted.limit)]
+    return DeliveryFilter(
+        wanted.chatbot,
+        destination or None,
+        None if state in {"", "warning"} else DeliveryState(state),
+        since=since,
+        before=wanted.before,
+        limit=wanted.limit,
+        warning=True if state == "warning" else None,
+    )
+
+
+def _session_of(caller: Caller) -> str:
+    return caller.session.key if caller.session else ""
+
+
 def _back(form: FormFields) -> str:
     """Return the path of the lead's page with the form."""
     try:
-        return f"/events/{parse_fields(request_schemas.EventIdRequest, {'id': form.get('event', '')}).id}"
+        return f"/leads/{parse_fields(request_schemas.EventIdRequest, {'id': form.get('event', '')}).id}"
     except RequestRefusedError:
         return "/deliveries"
 
 
 def _searched(caller: Caller, form: FormFields, **by: str) -> request_schemas.SearchRequest:
     """Return the request of a search form. Raises RequestRefusedError with a message for a salesperson."""
+    if not is_searchable(by.get("person_part", "any").strip()):
+        raise RequestRefusedError(400, _UNSEARCHABLE)
     try:
         parse_fields(request_schemas.SearchRequest, by)
     except RequestRefusedError:

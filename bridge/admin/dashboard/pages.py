@@ -52,18 +52,20 @@ class Pages:
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
         router.add_get("/", show(self._overview))
-        router.add_post("/", act(self._reveal))
-        router.add_get("/dead", show(self._dead))
-        router.add_post("/dead", act(self._bulk))
-        router.add_get("/runs/{id}", show(self._run))
-        router.add_post("/runs/{id}/cancel", act(self._cancel))
-        router.add_get("/quarantine", show(self._quarantine))
-        router.add_post("/quarantine/{id}/release", act(self._release))
-        router.add_post("/quarantine/{id}/discard", act(self._discard))
-        router.add_post("/lanes/{name}/pause", act(self._pause))
-        router.add_post("/lanes/{name}/resume", act(self._resume))
-        router.add_get("/configuration", show(self._configuration))
-        router.add_get("/audit", show(self._audit, Role.OPERATOR))
+        router.add_get("/destinations", show(self._destinations))
+        router.add_post("/destinations", act(self._reveal))
+        router.add_get("/tools", show(self._tools))
+        router.add_get("/problems", show(self._dead))
+        router.add_post("/problems", act(self._bulk))
+        router.add_get("/problems/runs/{id}", show(self._run))
+        router.add_post("/problems/runs/{id}/cancel", act(self._cancel))
+        router.add_get("/problems/quarantine", show(self._quarantine))
+        router.add_post("/problems/quarantine/{id}/release", act(self._release))
+        router.add_post("/problems/quarantine/{id}/discard", act(self._discard))
+        router.add_post("/destinations/{name}/pause", act(self._pause))
+        router.add_post("/destinations/{name}/resume", act(self._resume))
+        router.add_get("/tools/configuration", show(self._configuration))
+        router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
         self._reconcile.add_to(router)
         self._playground.add_to(router)
@@ -114,15 +116,21 @@ class Pages:
     # -- pages
 
     async def _overview(self, caller: Caller, _: web.Request) -> DashboardPage:
-        return self._lanes(caller, reveal=False)
+        return self._lanes("overview.html", caller, reveal=False)
+
+    async def _destinations(self, caller: Caller, _: web.Request) -> DashboardPage:
+        return self._lanes("destinations.html", caller, reveal=False)
+
+    async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
+        return self._screen.page("tools.html", caller)
 
     async def _reveal(self, caller: Caller, _: web.Request, __: FormFields) -> DashboardPage:
         await self._api.audit.note(caller, Action.REVEAL, where="lanes")
-        return self._lanes(caller, reveal=True)
+        return self._lanes("destinations.html", caller, reveal=True)
 
-    def _lanes(self, caller: Caller, *, reveal: bool) -> DashboardPage:
+    def _lanes(self, template: str, caller: Caller, *, reveal: bool) -> DashboardPage:
         found = self._api.overview_shown(audience(caller, reveal=reveal))
-        return self._screen.page("overview.html", caller, {"found": found}, now=self._clock(), masked=not reveal)
+        return self._screen.page(template, caller, {"found": found}, now=self._clock(), masked=not reveal)
 
     async def _dead(self, caller: Caller, _: web.Request) -> DashboardPage:
         runs = await self._actions.runs(caller, request_schemas.EmptyRequest())
@@ -137,7 +145,7 @@ class Pages:
                 "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is BulkAction.DISCARD
             )
         run = await self._actions.begin(caller, wanted)
-        return self._screen.say(caller, f"Run {run.id} has begun.", f"/runs/{run.id}")
+        return self._screen.say(caller, f"Run {run.id} has begun.", f"/problems/runs/{run.id}")
 
     async def _run(self, caller: Caller, request: web.Request) -> DashboardPage:
         run = await self._actions.run(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
@@ -145,7 +153,7 @@ class Pages:
 
     async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         run = await self._actions.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/runs/{run.id}")
+        return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/problems/runs/{run.id}")
 
     async def _quarantine(self, caller: Caller, request: web.Request) -> DashboardPage:
         found = self._api.quarantine_shown(parse_fields(request_schemas.QuarantineListRequest, request.query))
@@ -154,23 +162,23 @@ class Pages:
     async def _release(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
         wanted = parse_fields(request_schemas.ReleaseRequest, form, id=request.match_info["id"])
         done = await self._actions.release(caller, wanted)
-        return self._screen.say(caller, done.message, "/quarantine")
+        return self._screen.say(caller, done.message, "/problems/quarantine")
 
     async def _discard(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         done = await self._actions.discard_request(
             caller, parse_fields(request_schemas.NumberRequest, request.match_info)
         )
-        return self._screen.say(caller, done.message, "/quarantine")
+        return self._screen.say(caller, done.message, "/problems/quarantine")
 
     async def _pause(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
         done = await self._actions.pause(
             caller, parse_fields(request_schemas.PauseRequest, form, name=request.match_info["name"])
         )
-        return self._screen.say(caller, done.message, "/")
+        return self._screen.say(caller, done.message, "/destinations")
 
     async def _resume(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         done = await self._actions.resume(caller, parse_fields(request_schemas.LaneRequest, request.match_info))
-        return self._screen.say(caller, done.message, "/")
+        return self._screen.say(caller, done.message, "/destinations")
 
     async def _configuration(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("configuration.html", caller, {"found": self._api.configuration_shown()})

@@ -36,8 +36,8 @@ class PlaygroundPage:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the page."""
-        router.add_get("/playground", self._screen.show(self._show, Role.OPERATOR))
-        router.add_post("/playground", self._screen.act(self._try))
+        router.add_get("/tools/playground", self._screen.show(self._show, Role.OPERATOR))
+        router.add_post("/tools/playground", self._screen.act(self._try))
 
     async def _show(self, caller: Caller, request: web.Request) -> DashboardPage:
         place = self._place(request.query.get("route", ""))

@@ -11,11 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
+from bridge.admin.presentation import optional_timestamp
 from bridge.operations.event_dry_run import json_text
 from bridge.operations.masking import reason_text
 
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
 _FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_SHORT: Final = 10.0
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -32,6 +34,8 @@ class Rendering:
         )
         self._environment.filters["age"] = age
         self._environment.filters["clock"] = clock
+        self._environment.filters["iso"] = optional_timestamp
+        self._environment.filters["since"] = since
         self._environment.filters["as_json"] = json_text
         self._environment.filters["older"] = older
         self._environment.filters["meaning"] = reason_text
@@ -71,7 +75,17 @@ def age(written: str | None, now: float) -> str:
     """Write the time since a moment in one unit: `5 min`."""
     if written is None:
         return "-"
-    seconds = now - datetime.fromisoformat(written).timestamp()
+    return duration(now - datetime.fromisoformat(written).timestamp())
+
+
+def since(moment: float, now: float) -> str:
+    """Write the time from one moment to a later one in one unit, tenths of seconds included: `1.2 s`."""
+    seconds = max(0.0, now - moment)
+    return f"{seconds:.1f} s" if seconds < _SHORT else duration(seconds)
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its largest unit: `5 min`."""
     for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
