@@ -16,6 +16,7 @@ from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.tally import add_counts, ended_keys, event_key
 from bridge.store.transaction import insert_missing
 
 IDS_LIMIT = 500
@@ -58,6 +59,8 @@ def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, 
     and its memo. A pending delivery becomes due and keeps its failures.
     """
     found = _locked(connection, ids)
+    gone = ended_keys(connection, found)
+    add_counts(connection, {key: -count for key, count in gone.items()})
     ended = [each for each, state in found.items() if state is not DeliveryState.PENDING]
     waiting = [each for each, state in found.items() if state is DeliveryState.PENDING]
     connection.execute(
@@ -83,7 +86,11 @@ def discard(connection: Connection, ids: Sequence[int], now: float) -> dict[int,
     """
     found = _locked(connection, ids)
     open_ = [each for each, state in found.items() if state in {DeliveryState.PENDING, DeliveryState.DEAD}]
+    changes = ended_keys(connection, open_)
     connection.execute(_update(open_).values(state=DeliveryState.DISCARDED.value, due_at=None, settled_at=now))
+    discarded = ended_keys(connection, open_)
+    discarded.subtract(changes)
+    add_counts(connection, discarded)
     return found
 
 
@@ -122,6 +129,8 @@ def replace_unrecognised(connection: Connection, seq: int, routed: RoutedEvent) 
     and only the copy is deleted.
     """
     ((new,),) = _accepted(connection, [routed])
+    copy = connection.execute(select(events.c.received_at, events.c.chatbot, events.c.state).where(events.c.seq == seq))
+    add_counts(connection, {event_key(*row): -1 for row in copy})
     connection.execute(delete(events).where(events.c.seq == seq))
     return new
 

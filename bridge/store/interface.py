@@ -105,6 +105,9 @@ class Settlement(NamedTuple):
     event_id: str
     route: str
     """The route of the attempt. If the delivery was moved to another route meanwhile, nothing is written."""
+    chatbot: str
+    received_at: float
+    """Receipt of the event, which the tally counts from."""
     state: DeliveryState
     due_at: float | None
     attempts: int

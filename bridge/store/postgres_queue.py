@@ -67,6 +67,20 @@ WITH given AS MATERIALIZED (
     FROM added JOIN given g ON decode(g.id, 'hex') = added.id
       CROSS JOIN LATERAL json_array_elements(g.deliveries) WITH ORDINALITY AS d(value, place)
     ORDER BY added.seq, d.place
+    RETURNING event_seq, destination, state
+), counts AS (
+  SELECT floor(g.received_at / 86400)::int AS day, coalesce(g.chatbot, '') AS chatbot, '' AS destination, g.state
+    FROM added JOIN given g ON decode(g.id, 'hex') = added.id
+  UNION ALL
+  SELECT floor(g.received_at / 86400)::int, coalesce(g.chatbot, ''), queued.destination, queued.state
+    FROM queued JOIN added ON added.seq = queued.event_seq JOIN given g ON decode(g.id, 'hex') = added.id
+    WHERE queued.state = 'dead'
+), counted AS (
+  INSERT INTO tally (day, chatbot, destination, state, bucket, writer, count)
+    SELECT c.day, c.chatbot, c.destination, c.state, 0, 'accept', count(*) FROM counts c
+    GROUP BY c.day, c.chatbot, c.destination, c.state ORDER BY c.day, c.chatbot, c.destination, c.state
+    ON CONFLICT (day, chatbot, destination, state, bucket, writer)
+    DO UPDATE SET count = tally.count + excluded.count
 )
 SELECT added.id FROM added"""
 
@@ -81,7 +95,7 @@ WITH given AS MATERIALIZED (
     delivery bigint, route text, state text, due_at float8, attempts int, failures int, failing_since float8,
     settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
     started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
-    lane text, fence int)
+    lane text, fence int, day int, chatbot text, bucket int)
 ), held AS MATERIALIZED (
   SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE{skip}
 ), {free}mine AS MATERIALIZED (
@@ -92,6 +106,13 @@ WITH given AS MATERIALIZED (
     failing_since = m.failing_since, settled_at = m.settled_at, reason = m.reason, detail = m.detail,
     warning = m.warning, remote_id = m.remote_id, remote_url = m.remote_url, memo = m.memo
   FROM mine m WHERE deliveries.id = m.delivery AND deliveries.route = m.route AND deliveries.state = 'pending'
+  RETURNING m.day, m.chatbot, m.lane, CASE WHEN m.warning IS NULL THEN m.state ELSE 'warned' END AS state, m.bucket
+), counted AS (
+  INSERT INTO tally (day, chatbot, destination, state, bucket, writer, count)
+    SELECT w.day, w.chatbot, w.lane, w.state, w.bucket, 'settle', count(*) FROM written w WHERE w.day IS NOT NULL
+    GROUP BY w.day, w.chatbot, w.lane, w.state, w.bucket ORDER BY w.day, w.chatbot, w.lane, w.state, w.bucket
+    ON CONFLICT (day, chatbot, destination, state, bucket, writer)
+    DO UPDATE SET count = tally.count + excluded.count
 ), tried AS (
   INSERT INTO attempts (delivery_id, number, started_at, duration, outcome, reason, status, detail)
     SELECT m.delivery, m.number, m.started_at, m.duration, m.outcome, m.attempt_reason, m.status, m.attempt_detail
@@ -239,7 +260,7 @@ _LANE = SETTLED.index("lane")
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
-    event_id, received_at, chatbot, state, kind, form, _, contact, phone, verified_by, deliveries = row
+    event_id, received_at, chatbot, state, kind, form, _, contact, phone, verified_by, deliveries, _ = row
     return {
         "id": event_id.hex(),
         "received_at": received_at,

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
-from bridge.store.interface import Attempt, Delivery, Lease, NewDelivery, RoutedEvent, Settlement
+from bridge.store.interface import Attempt, Delivery, DeliveryState, Lease, NewDelivery, RoutedEvent, Settlement
 from bridge.store.postgres_queue import PostgresQueueWriter
 from bridge.store.sqlite_queue import SqliteQueueWriter
+from bridge.store.tally import bucket_of, day_of
 
 log = structlog.get_logger()
 
@@ -128,7 +129,7 @@ def _event_row(keys: KeyRing, event_id: bytes, routed: RoutedEvent) -> tuple[Any
         event.contact,
         event.phone,
         " ".join(event.verified_by),
-        _as_json(_sealed(keys, event_id, routed.deliveries)),
+        *_as_json(_sealed(keys, event_id, routed.deliveries)),
     )
 
 
@@ -143,9 +144,12 @@ def _sealed(keys: KeyRing, event_id: bytes, deliveries: tuple[NewDelivery, ...])
 
 
 @lru_cache(maxsize=1_024)
-def _as_json(deliveries: tuple[NewDelivery, ...]) -> str:
-    """Return the deliveries as the queue writers take them. Nearly all events of a chatbot have the same."""
-    return orjson.dumps([tuple(each) for each in deliveries]).decode()
+def _as_json(deliveries: tuple[NewDelivery, ...]) -> tuple[str, bool]:
+    """Return the deliveries as the queue writers take them, and whether one has a problem.
+
+    Nearly all events of a chatbot have the same.
+    """
+    return orjson.dumps([tuple(each) for each in deliveries]).decode(), any(each.problem for each in deliveries)
 
 
 def _settle(writer: _QueueWriter, keys: KeyRing, settles: Sequence[Settle]) -> list[frozenset[int] | LeaseLostError]:
@@ -191,7 +195,17 @@ def _settlement_row(keys: KeyRing, lease: Lease, each: Settlement) -> tuple[Any,
         *(_NO_ATTEMPT if attempt is None else _attempt_values(keys, row[:1], attempt)),
         lease.lane,
         lease.fence,
+        *_place(each),
     )
+
+
+def _place(each: Settlement) -> tuple[int | None, str, int]:
+    """Return the day, the chatbot and the bucket of a settlement in the tally; no day if the delivery goes on."""
+    if each.settled_at is None:
+        return None, each.chatbot, 0
+    delivered = each.state is DeliveryState.DELIVERED
+    bucket = bucket_of(each.received_at, each.settled_at) if delivered else 0
+    return day_of(each.settled_at), each.chatbot, bucket
 
 
 _NO_ATTEMPT = (None,) * 7

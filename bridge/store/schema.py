@@ -151,6 +151,24 @@ attempts = Table(
     sqlite_with_rowid=False,
 )
 
+tally = Table(
+    "tally",
+    metadata,
+    # `bridge.store.tally.TallyKey`.
+    Column("day", Integer, nullable=False),
+    Column("chatbot", String, nullable=False),
+    Column("destination", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("bucket", Integer, nullable=False),
+    # `accept`, `settle` or `operator`: each kind of transaction has rows of its own, so none waits for another.
+    Column("writer", String, nullable=False),
+    # The sum over the writers counts; one of them may be negative.
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "chatbot", "destination", "state", "bucket", "writer"),
+    CheckConstraint("writer IN ('accept', 'settle', 'operator')", name="writer"),
+    sqlite_with_rowid=False,
+)
+
 lanes = Table(
     "lanes",
     metadata,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import tempfile
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -22,9 +23,10 @@ from bridge.store.encryption import NO_KEYS, KeyRing
 from bridge.store.interface import DeliveryState, Lease, NewDelivery, RoutedEvent
 from bridge.store.migrate import migrate
 from bridge.store.retention import prune_events
-from bridge.store.schema import attempts, deliveries, events, metadata
+from bridge.store.schema import attempts, deliveries, events, metadata, tally
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.tally import TallyKey, ended_keys, event_key, missing_counts
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE, event
 
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.each_engine
 DESTINATIONS = ("crm", "mail")
 OUTCOMES: list[Outcome] = [
     Delivered("7"),
+    Delivered("8", warning="a field is left out"),
     Retry(Reason.CONFLICT, "busy", Blame.RECORD),
     Retry(Reason.UNAUTHORIZED, "401", Blame.DESTINATION),
     Rejected(Reason.REFUSED, "no"),
@@ -84,6 +87,8 @@ class StoreModel(RuleBasedStateMachine):
         self.runner = self.resources.enter_context(asyncio.Runner())
         self.open()
         self.now = NOW
+        self.gone = Counter[TallyKey]()
+        """What the tables held of the rows that retention has deleted."""
         self.known: dict[str, RoutedEvent] = {}
         self.expected: dict[int, Expected] = {}
         self.newest = 0
@@ -233,6 +238,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, KEPT, KEPT_DEAD]))
     def prune(self, seconds: float) -> None:
         self.now += seconds
+        before = self.counted()
         after: int | None = 0
         while after is not None:
             after = self.run(
@@ -240,6 +246,7 @@ class StoreModel(RuleBasedStateMachine):
                     functools.partial(prune_events, now=self.now, delivered=KEPT, dead=KEPT_DEAD, after=after)
                 )
             ).after
+        self.gone += before - self.counted()
         wanted = {each.event_id for each in self.expected.values() if each.kept(self.now)}
         for event_id, routed in list(self.known.items()):
             if event_id not in wanted and routed.event.received_at <= self.now - KEPT:
@@ -273,6 +280,24 @@ class StoreModel(RuleBasedStateMachine):
         assert {each.hex() for each in kept} == set(self.known)
         assert {row.id: row.state for row in rows} == {number: e.state.value for number, e in self.expected.items()}
         assert all(row.attempts == tries.count(row.id) == self.expected[row.id].attempts for row in rows)
+
+    def counted(self) -> Counter[TallyKey]:
+        """Count the rows of the tables, as the tally should."""
+        with self.driver.engine().connect() as connection:
+            received = connection.execute(select(events.c.received_at, events.c.chatbot, events.c.state)).all()
+            ids = connection.execute(select(deliveries.c.id)).scalars().all()
+            return Counter(event_key(*row) for row in received) + ended_keys(connection, ids)
+
+    @invariant()
+    def the_tally_is_what_the_tables_hold_and_held(self) -> None:
+        tallied = Counter[TallyKey]()
+        with self.driver.engine().connect() as connection:
+            for *key, number in connection.execute(
+                select(*(tally.c[name] for name in TallyKey._fields), tally.c["count"])
+            ):
+                tallied[TallyKey(*key)] += number
+            assert {key: number for key, number in tallied.items() if number} == self.counted() + self.gone
+            assert missing_counts(connection) == {}
 
 
 class OnSqlite(StoreModel):

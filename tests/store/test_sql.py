@@ -46,7 +46,19 @@ def operate(driver: Driver, statement: str) -> None:
 def delivered(delivery: int, event_id: str = "", number: int = 1, route: str = "crm") -> Settlement:
     attempt = Attempt(number, NOW, 0.1, "delivered", None, 200, None)
     return Settlement(
-        delivery, event_id, route, DeliveryState.DELIVERED, None, number, 0, None, NOW, remote_id="r", attempt=attempt
+        delivery,
+        event_id,
+        route,
+        "acme",
+        NOW,
+        DeliveryState.DELIVERED,
+        None,
+        number,
+        0,
+        None,
+        NOW,
+        remote_id="r",
+        attempt=attempt,
     )
 
 

@@ -145,6 +145,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("destination", "name", name=op.f("pk_secrets")),
     )
     op.create_table(
+        "tally",
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("chatbot", sa.String(), nullable=False),
+        sa.Column("destination", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("writer", sa.String(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("writer IN ('accept', 'settle', 'operator')", name=op.f("ck_tally_writer")),
+        sa.PrimaryKeyConstraint("day", "chatbot", "destination", "state", "bucket", "writer", name=op.f("pk_tally")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "tombstones",
         sa.Column("id", sa.LargeBinary(length=32), nullable=False),
         sa.Column("until", sa.Double(), nullable=True),
