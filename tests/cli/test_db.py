@@ -1,5 +1,6 @@
 """`leadbridge db`, and stores in the wrong state."""
 
+import json
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ def test_an_error_of_the_engine_does_not_show_what_was_written(
         assert "because of Jo" not in result.stderr
 
 
-def test_the_tally_is_completed(filled: Place) -> None:
+def test_the_tally_is_completed(filled: "Place") -> None:
     assert filled("db", "tally").stdout == "the tally is complete\n"
     with filled.driver.engine().begin() as connection:
         connection.exec_driver_sql("DELETE FROM tally")
