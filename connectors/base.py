@@ -59,14 +59,6 @@ __all__ = [
 ]
 
 
-def parse_size(text: object) -> int:
-    """Return a size such as `512B`, `256KiB`, `1MiB`, `1GiB` in bytes. Raises ValueError."""
-    match = re.fullmatch(r"([0-9]{1,9}) ?(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
-    if not match or not int(match[1]):
-        raise ValueError("must be a size such as 256KiB or 1MiB")
-    return int(match[1]) * _BYTES[match[2]]
-
-
 def parse_duration(text: object) -> float:
     """Return a duration such as `500ms`, `30s`, `5m`, `12h`, `30d` in seconds. 0 needs no unit. Raises ValueError."""
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
@@ -75,6 +67,14 @@ def parse_duration(text: object) -> float:
     if text == 0 and not isinstance(text, bool):
         return 0.0
     raise ValueError("must be a duration such as 30s, 5m, 12h or 30d")
+
+
+def parse_size(text: object) -> int:
+    """Return a size such as `512B`, `256KiB`, `1MiB`, `1GiB` in bytes. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,9}) ?(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
+    if not match or not int(match[1]):
+        raise ValueError("must be a size such as 256KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
 
 
 class DestinationSettings(BaseModel):

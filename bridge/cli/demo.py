@@ -16,7 +16,7 @@ from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 
 _COLUMNS = ("object", "id", "name", "email", "phone", "text", "when")
-_HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1}, "salesforce": {"lead": 4, "event": 1}}
+_HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1, "deal": 4}, "salesforce": {"lead": 4, "event": 1}}
 """Expected number of each object: four people, a message of each, and one appointment."""
 
 app = output.application()

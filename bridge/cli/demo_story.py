@@ -24,6 +24,8 @@ from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
 SIGN_KEY = "demo-sign-key-7f3a9c"
 OTHER_KEY = "somebody-elses-key-51"
+OWNERS = {"ann@example.com": "11", "bob@example.com": "12"}
+"""Salespeople in HubSpot: their ids by e-mail."""
 PATIENCE = 15.0
 """Seconds after which every record must be in the CRMs."""
 
@@ -61,6 +63,8 @@ chatbots:
           lifecyclestage: {{value: lead, write: create}}
           hs_lead_status: {{from: Type, lookup: {{Lead: NEW, Appointment: CONNECTED}}, write: if_empty}}
         remark: Content
+        owner: {{round_robin: [ann@example.com, bob@example.com]}}
+        deal: {{stage: appointmentscheduled, name: "Chat with {{{{ FirstName }}}}"}}
       - to: salesforce
         external_id: Leadbridge_Id__c
         fields:
@@ -141,7 +145,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Start the CRMs and the bridge on loopback, in a folder of their own."""
-    async with HubSpotSandbox() as hubspot, SalesforceSandbox() as salesforce:
+    async with HubSpotSandbox(owners=OWNERS) as hubspot, SalesforceSandbox() as salesforce:
         path = folder / "config.yaml"
         text = _CONFIG.format(
             folder=folder,
@@ -253,6 +257,16 @@ def of_hubspot(stage: Stage) -> list[Row]:
             whose = ", ".join(names[contact] for contact in each.associations["contacts"])
             shown = {"text": html.unescape(said), "when": each.properties.get(when)}
             rows.append({"object": kind, "id": each.id, "name": whose, **shown})
+    people = {owner_id: email for email, owner_id in OWNERS.items()}
+    rows += [
+        {
+            "object": "deal",
+            "id": each.id,
+            "name": each.properties["dealname"],
+            "text": f"owner: {people[each.properties['hubspot_owner_id']]}",
+        }
+        for each in crm.records("deals")
+    ]
     return rows
 
 

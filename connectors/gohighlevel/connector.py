@@ -126,4 +126,4 @@ class GoHighLevelConnector(Connector):
                 memo[name] = found
         left_out = f"left out: {', '.join(written.dropped)}; its value is in the remark" if written.dropped else None
         warning = "; ".join(filter(None, (contact.warning, left_out)))
-        return replace(contact, warning=warning or None, memo=memo)
+        return replace(contact, warning=warning or None, memo=memo, left_out=tuple(written.dropped))

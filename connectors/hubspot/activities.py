@@ -5,7 +5,7 @@ Both work in batches, never per contact.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
@@ -35,14 +35,17 @@ _MOST_KNOWN = 10_000
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PlannedActivity:
-    """An activity that a contact should have."""
+    """An activity, or a deal, that a contact should have."""
 
     record_id: str
+    """Id of the record, or of another activity of it; it is also the trace id."""
     activity: HubSpotActivity
     contact: Stored
     """The contact. `new` if the contact, or its lead, was created just now: it has no such activity yet."""
     lead: str | None = None
     """Record ID of the lead object that should have the activity too."""
+    company: str | None = None
+    """Record ID of the company that a deal belongs to."""
 
 
 class Lookup:
@@ -224,8 +227,13 @@ class Activities:
         """Forget all lookups, because another process may have worked on the account."""
         self._lookup.forget_all()
 
-    async def write(self, due: Sequence[PlannedActivity]) -> dict[str, ActivityResult]:
-        """Ensure that each of these activities exists, and return the results by record id."""
+    async def write(
+        self, due: Sequence[PlannedActivity], left_out: dict[str, tuple[str, ...]] | None = None
+    ) -> dict[str, ActivityResult]:
+        """Ensure that each of these activities exists, and return the results by record id.
+
+        The names of refused optional properties are added to `left_out`.
+        """
         done: dict[str, ActivityResult] = {}
         for kind in BODIES:
             of_kind = [each for each in due if each.activity.kind == kind]
@@ -233,7 +241,7 @@ class Activities:
             done |= {record_id: each for record_id, each in found.items() if each is not None}
             missing = [each for each in of_kind if found[each.record_id] is None]
             if missing:
-                done |= await self._create(kind, missing)
+                done |= await self._repaired(kind, missing, {} if left_out is None else left_out)
             done |= await self._link(kind, of_kind, done)
         return done
 
@@ -255,8 +263,27 @@ class Activities:
         trouble = read_links(answer, list(pairs.values()), self._secrets)
         return {record_id: trouble[pair] for record_id, pair in pairs.items() if pair in trouble}
 
-    async def _create(self, kind: str, due: Sequence[PlannedActivity]) -> dict[str, ActivityResult]:
-        inputs = [each.activity.for_contact(each.contact.id, each.record_id) for each in due]
+    async def _repaired(
+        self, kind: str, due: Sequence[PlannedActivity], left_out: dict[str, tuple[str, ...]]
+    ) -> dict[str, ActivityResult]:
+        """Create activities, and those that were refused for optional properties once more without them."""
+        problems: dict[str, HubSpotProblem] = {}
+        done = await self._create(kind, due, problems)
+        lighter = [
+            replace(each, activity=less)
+            for each in due
+            if each.record_id in problems and (less := each.activity.without(problems[each.record_id].refused))
+        ]
+        if lighter:
+            left_out |= {each.record_id: tuple(problems[each.record_id].refused) for each in lighter}
+            done |= await self._create(kind, lighter, {})
+        return done
+
+    async def _create(
+        self, kind: str, due: Sequence[PlannedActivity], problems: dict[str, HubSpotProblem]
+    ) -> dict[str, ActivityResult]:
+        """Create activities; add the problem of each that was refused to `problems`."""
+        inputs = [each.activity.for_contact(each.contact.id, each.record_id, each.company) for each in due]
         for each in due:
             self._lookup.forget(each.record_id)
         answer = await self._client.send(self._requests.add(kind, inputs))
@@ -266,10 +293,15 @@ class Activities:
         if isinstance(answer, Failure):
             return dict.fromkeys([each.record_id for each in due], answer.outcome)
         if not is_success(answer):
+            if len(due) == 1:
+                problems[due[0].record_id] = problem_in_answer(answer, self._secrets)
             return dict.fromkeys([each.record_id for each in due], self._refused(kind, due, answer))
         self._refusals[kind].understood()
         asked = [(each.record_id, each.activity.mark) for each in due]
         found = read_batch(answer, asked, mark_reader(kind), self._secrets)
+        problems |= {
+            each.record_id: one for each, one in zip(due, found, strict=True) if isinstance(one, HubSpotProblem)
+        }
         return {each.record_id: _done(result, answer, kind) for each, result in zip(due, found, strict=True)}
 
     def _refused(self, kind: str, due: Sequence[PlannedActivity], answer: Answer) -> Retry | Rejected:

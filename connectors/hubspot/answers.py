@@ -34,6 +34,8 @@ class Stored:
     new: bool = False
     """True if this call created it."""
     url: str | None = None
+    owner: str = ""
+    """Owner that the record had before, by id, if it was read."""
 
 
 def is_success(answer: Answer) -> bool:
@@ -256,6 +258,41 @@ def read_held(answer: Answer) -> frozenset[str] | None:
     if isinstance(values, Retry):
         return None
     return frozenset(values) | {each.strip() for merged in values.values() for each in merged.split(";") if each}
+
+
+def read_owners(answer: Answer) -> list[tuple[str, str]] | Retry:
+    """Return the ids of owners with their e-mails in lower case. A queue may have no e-mail."""
+    document = _object(answer)
+    if not isinstance(document.get("results"), list):
+        return unclear_outcome(answer, "has no results")
+    results = _objects(document, "results")
+    return [(str(each.get("id")), str(each.get("email") or "").lower()) for each in results if each.get("id")]
+
+
+def read_pipelines(answer: Answer) -> dict[str, list[str]]:
+    """Return the ids of the stages of each pipeline, by its id, without archived ones."""
+    return {
+        str(each.get("id")): [
+            str(stage.get("id")) for stage in _objects(each, "stages") if stage.get("archived") is not True
+        ]
+        for each in _objects(_object(answer), "results")
+        if each.get("archived") is not True
+    }
+
+
+def read_list(answer: Answer) -> tuple[str, str]:
+    """Return the object and the processing type of a list."""
+    found = _object(answer).get("list")
+    return (str(found.get("objectTypeId")), str(found.get("processingType"))) if isinstance(found, dict) else ("", "")
+
+
+def read_added(answer: Answer) -> frozenset[str] | None:
+    """Return the ids that a list does not take because they do not exist; None if the answer cannot be read."""
+    document = _object(answer)
+    missing = document.get("recordIdsMissing")
+    if not isinstance(missing, list):
+        return None if "recordsIdsAdded" not in document else frozenset()
+    return frozenset(map(str, missing))
 
 
 def read_definitions(answer: Answer) -> dict[str, dict[str, Any]]:

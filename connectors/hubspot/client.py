@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from aiolimiter import AsyncLimiter
+
 from connectors.base import Context, Quota, Vault
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
@@ -14,6 +16,7 @@ _DAY = ("X-HubSpot-RateLimit-Daily", "X-HubSpot-RateLimit-Daily-Remaining")
 _WINDOW = ("X-HubSpot-RateLimit-Max", "X-HubSpot-RateLimit-Remaining")
 _WINDOW_LENGTH = "X-HubSpot-RateLimit-Interval-Milliseconds"
 _ASK_AGAIN = 1800.0  # seconds; the day ends at midnight in a time zone that the API does not report
+_BETWEEN_SEARCHES = 0.25  # seconds: search has its own limit of 5 a second (usage guidelines)
 _SHARE_KEPT = 20  # a twentieth of the day's calls is reserved for first attempts
 
 
@@ -63,6 +66,8 @@ class HubSpotClient:
         if settings.oauth is not None:
             self._oauth = OAuthTokens(settings.oauth, requests.token_url, self._session, context.now, secrets)
         self._allowances = HubSpotQuotas()
+        self.searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
+        """Limit of searches; acquire it before each."""
 
     def open(self, vault: Vault) -> None:
         """Receive the vault in which a new refresh token is stored."""

@@ -20,25 +20,36 @@ from connectors.base import (
     Record,
     Rejected,
     RemoteRecord,
-    Retry,
     SettingError,
     Vault,
 )
 from connectors.event_text import Sources
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import MASK, Secrets
-from connectors.hubspot.activities import Activities, ActivityResult, PlannedActivity
+from connectors.hubspot.activities import Activities
 from connectors.hubspot.answers import Stored, is_success, read_held
 from connectors.hubspot.client import HubSpotClient, hubspot_headers
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.lead_objects import NAME, LeadObjects
+from connectors.hubspot.owners import HubSpotOwners
 from connectors.hubspot.probe import Probe
-from connectors.hubspot.remarks import BODIES, HubSpotActivity, hubspot_activity
-from connectors.hubspot.requests import ALONE, EMAIL, MERGED, HubSpotRequests, Lead, hubspot_route, lead_of, match_key
+from connectors.hubspot.related_records import RelatedRecords, RelatedResult
+from connectors.hubspot.remarks import is_amount
+from connectors.hubspot.requests import (
+    ALONE,
+    EMAIL,
+    MERGED,
+    OWNER,
+    HubSpotRequests,
+    Lead,
+    hubspot_route,
+    lead_of,
+    match_key,
+)
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
+from connectors.ownership import OwnerChoice
 
 _TOKEN = re.compile(r"[!-~]+")
-_WITH_ACTIVITIES = (CONTACTS, LEADS)
 
 
 class HubSpotConnector(Connector):
@@ -50,6 +61,9 @@ class HubSpotConnector(Connector):
     meetings and tasks cannot: their ids are kept in the memo (`note`, `meeting`, `task`), and if it is unknown whether
     one was created, the contact's activities are looked up first. A crash between the two calls leaves a contact
     without its note, until the record is delivered again.
+
+    A record can have an owner, a follow-up task, a deal, a company and a static list (`RelatedRecords`). Deals and
+    tasks are created and found as notes are. A deal belongs to the chat: an appointment finds the deal of its lead.
 
     HubSpot's own lead objects are created at their contacts, which are found by e-mail (`LeadObjects`). Notes, meetings
     and tasks then belong to both.
@@ -90,13 +104,17 @@ class HubSpotConnector(Connector):
         self._client = HubSpotClient(settings, self._requests, context, secrets)
         self._contacts = Contacts(self._client, self._requests, context.now, secrets)
         self._lead_objects = LeadObjects(self._client, self._requests, self._contacts, context.now, secrets)
-        self._activities = Activities(self._client, self._requests, context.now, context.timeout, secrets)
+        activities = Activities(self._client, self._requests, context.now, context.timeout, secrets)
+        self._related = RelatedRecords(self._client, self._requests, activities, context.now, secrets)
+        self._choice = OwnerChoice(self._sources)
+        self._owners = HubSpotOwners(self._client, self._requests, self._choice, context.now, secrets)
         self._probe = Probe(settings, self._client, self._requests, secrets, context.now)
 
     def open(self, vault: Vault) -> None:
         """Receive the vault for a new refresh token, and forget what another process may have changed."""
         self._client.open(vault)
-        self._activities.open()
+        self._owners.open(vault)
+        self._related.open()
 
     def check_route(self, settings: HubSpotRoute, fields: Sequence[str]) -> None:
         """Compile the remark. Raises `SettingError` for it, and for a missing field that every record needs."""
@@ -107,6 +125,10 @@ class HubSpotConnector(Connector):
         if settings.object == LEADS and NAME not in fields:
             raise SettingError(("object",), f"{NAME} must be one of the route's fields: no lead is created without it")
         self._sources.check("remark", settings.remark)
+        self._choice.check(("owner",), settings.owner)
+        self._choice.check(("follow_up", "owner"), settings.follow_up.owner if settings.follow_up else None)
+        for _, path, source in _sources_of(settings):
+            self._sources.check_words(path, source)
 
     def quotas(self) -> Sequence[Quota]:
         """Return the account's allowances for the day and for ten seconds, as last reported."""
@@ -125,19 +147,16 @@ class HubSpotConnector(Connector):
         return record.id if key is None else key[1].lower()
 
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Write the records, then their notes, meetings and tasks."""
+        """Write the records, then what goes with them."""
         made = [await self._offload(partial(self._lead, record)) for record in records]
         leads = [each for each in made if isinstance(each, Lead)]
+        assigned = await self._owners.assign(leads) if leads else []
+        if not isinstance(assigned, list):
+            return [replace(assigned, memo=record.memo) for record in records]
         writes = self._lead_objects if leads and leads[0].route.object == LEADS else self._contacts
-        written = await writes.write(leads) if leads else []
-        due = {lead.record.id: activity for lead, _ in written if (activity := self._due(lead))}
-        wanted = [
-            _at(lead, stored, due[lead.record.id])
-            for lead, stored in written
-            if isinstance(stored, Stored) and lead.record.id in due
-        ]
-        done = await self._activities.write(wanted) if wanted else {}
-        outcomes = iter(_outcome(each, due.get(each[0].record.id), done.get(each[0].record.id)) for each in written)
+        written = await writes.write(assigned) if assigned else []
+        results = await self._related.write([(lead, each) for lead, each in written if isinstance(each, Stored)])
+        outcomes = iter(_outcome(each, results.get(each[0].record.id)) for each in written)
         return [next(outcomes) if isinstance(each, Lead) else each for each in made]
 
     def preview(self, records: Sequence[Record]) -> Preview:
@@ -176,57 +195,75 @@ class HubSpotConnector(Connector):
 
     def _lead(self, record: Record) -> Lead | Rejected:
         try:
-            return lead_of(record, self._sources.text(hubspot_route(record).remark, record.event))
+            lead = lead_of(record, self._sources.text(hubspot_route(record).remark, record.event))
+            return replace(lead, texts=self._texts(lead.record, lead.route))
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._secrets.mask(error.message), memo=record.memo)
 
-    def _due(self, lead: Lead) -> HubSpotActivity | None:
-        """Return the activity to create with the record; None if an earlier attempt created it."""
-        is_elsewhere = lead.route.object not in _WITH_ACTIVITIES
-        if is_elsewhere or any(_memo_name(kind) in lead.record.memo for kind in BODIES):
-            return None
-        return hubspot_activity(lead, self._now())
+    def _texts(self, record: Record, route: HubSpotRoute) -> dict[str, str]:
+        """Return the texts of what goes with a record, without those that are not wanted or that turns decide."""
+        task_owner = route.follow_up.owner if route.follow_up else None
+        owners = {
+            name: self._choice.text(settings, record, name)
+            for name, settings in (("owner", route.owner), ("task_owner", task_owner))
+            if settings is not None
+        }
+        texts = {name: self._sources.words(source, record.event) for name, _, source in _sources_of(route)}
+        return texts | {name: text for name, text in owners.items() if text is not None}
 
 
-def _at(lead: Lead, stored: Stored, activity: HubSpotActivity) -> PlannedActivity:
-    """Return the planned activity of a contact, or of a lead object and its contact."""
-    if lead.contact is None:
-        return PlannedActivity(lead.record.id, activity, stored)
-    return PlannedActivity(lead.record.id, activity, replace(stored, id=lead.contact), stored.id)
+def _sources_of(route: HubSpotRoute) -> list[tuple[str, tuple[str, ...], str]]:
+    """Return the texts of a route besides the remark, each with its name and the path of its setting."""
+    deal, company = route.deal, route.company
+    sources = (
+        ("subject", ("follow_up", "subject"), route.follow_up.subject if route.follow_up else None),
+        ("deal", ("deal", "name"), deal.name if deal else None),
+        ("amount", ("deal", "amount"), deal.amount if deal else None),
+        ("domain", ("company", "domain"), company.domain if company else None),
+        ("company", ("company", "name"), company.name if company else None),
+    )
+    return [(name, path, source) for name, path, source in sources if source is not None]
 
 
-def _outcome(written: Written, activity: HubSpotActivity | None, done: ActivityResult | None) -> Outcome:
-    """Return the outcome of a record and its activity."""
+def _outcome(written: Written, related: RelatedResult | None) -> Outcome:
+    """Return the outcome of a record and what goes with it."""
     lead, stored = written
+    turns = {name: lead.texts[name] for name in ("owner", "task_owner") if name in lead.texts and _is_turn(lead, name)}
     if not isinstance(stored, Stored):
-        return replace(stored, memo={**lead.record.memo, **stored.memo})
-    memo = {**lead.record.memo, "contact": lead.contact or stored.id}
-    if isinstance(done, Retry | Rejected):
-        detail = f"the record is written, but not its note, meeting or task: {done.detail}"
-        return replace(done, detail=detail, memo={**memo, **done.memo})
-    if activity is not None and done is not None:
-        memo[_memo_name(activity.kind)] = done
-    return Delivered(stored.id, stored.url, _warning(lead, activity), stored.status, memo, tuple(lead.reasons))
+        return replace(stored, memo={**lead.record.memo, **turns, **stored.memo})
+    memo = {**lead.record.memo, **turns, "contact": lead.contact or stored.id, **(related.memo if related else {})}
+    if related and related.failure:
+        detail = f"the record is written, but not {related.failure.detail}"
+        return replace(related.failure, detail=detail, memo={**memo, **related.failure.memo})
+    left_out = (*lead.reasons, *({OWNER} if lead.warnings else ()))
+    return Delivered(stored.id, stored.url, _warning(lead, related), stored.status, memo, left_out)
 
 
-def _warning(lead: Lead, activity: HubSpotActivity | None) -> str | None:
-    is_elsewhere = lead.route.object not in _WITH_ACTIVITIES and lead.record.event.get("Type") == APPOINTMENT
+def _is_turn(lead: Lead, name: str) -> bool:
+    follow_up = lead.route.follow_up
+    settings = lead.route.owner if name == "owner" else follow_up.owner if follow_up else None
+    return settings is not None and bool(settings.round_robin)
+
+
+def _warning(lead: Lead, related: RelatedResult | None) -> str | None:
+    remark = related.remark if related else None
+    is_elsewhere = lead.route.object not in (CONTACTS, LEADS) and lead.record.event.get("Type") == APPOINTMENT
     refused = "; ".join(f"{name} ({why})" for name, why in lead.reasons.items())
-    kept = "its value is in the remark" if activity else "only the event has its value"
+    kept = "its value is in the remark" if remark else "only the event has its value"
+    amount = lead.texts.get("amount", "").strip()
     parts = (
         f"left out because HubSpot refuses it: {refused}; {kept}" if refused else "",
-        "the remark was too long and has been cut" if activity and activity.is_cut else "",
+        f"left out because HubSpot refuses it: {', '.join(related.left_out)}" if related and related.left_out else "",
+        "the deal has no amount, because its text is not a number" if amount and not is_amount(amount) else "",
+        "the remark was too long and has been cut" if remark and remark.is_cut else "",
         "the appointment got no meeting or task, which need object: contacts, or leads" if is_elsewhere else "",
+        *lead.warnings,
     )
     return "; ".join(filter(None, parts)) or None
 
 
 def _object_of(record: RemoteRecord) -> str:
     return record.route.object if isinstance(record.route, HubSpotRoute) else CONTACTS
-
-
-def _memo_name(kind: str) -> str:
-    return kind.removesuffix("s")
 
 
 def _token_problems(settings: HubSpotSettings) -> list[SettingError]:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aiolimiter import AsyncLimiter
-
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
@@ -26,7 +24,6 @@ from connectors.hubspot.held_values import HeldValues, Refusal
 from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, HubSpotRequests, Lead
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
-_BETWEEN_SEARCHES = 0.25  # seconds: search has its own limit of 5 a second (usage guidelines)
 _MOST_RECENT = 1000
 _AT_ONCE = 5  # single calls for records of one batch
 _NOT_FOUND = 404
@@ -70,7 +67,6 @@ class Contacts:
         self._held = HeldValues(client, requests, now, secrets)
         self._recent: dict[str, str] = {}
         self._unclear: dict[str, float] = {}
-        self._searching = AsyncLimiter(1, _BETWEEN_SEARCHES)
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
         """Write records that share object and key property, or a single one without a key; in the order given.
@@ -195,7 +191,9 @@ class Contacts:
         reduced = await self._held.reduced_to(lead, found, by)
         if isinstance(reduced, Retry | Rejected):
             return reduced
-        return self._read(await self._client.send(self._requests.update(reduced or lead, found, by)), lead, new=False)
+        sent = reduced or lead
+        result = self._read(await self._client.send(self._requests.update(sent, found, by)), lead, new=False)
+        return replace(result, owner=sent.owner) if isinstance(result, Stored) else result
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
         found = await self._known(lead)
@@ -219,7 +217,7 @@ class Contacts:
         if wait := self._to_wait(lead, phone):
             detail = "it may have been created already, and HubSpot's search does not find new records yet"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
-        await self._searching.acquire()
+        await self._client.searching.acquire()
         answer = await self._client.send(self._requests.search(PHONE, phone))
         if isinstance(answer, Failure):
             return answer.outcome

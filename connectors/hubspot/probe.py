@@ -15,6 +15,7 @@ from connectors.hubspot.answers import is_success, read_definitions
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import answer_outcome, problem_in_answer
 from connectors.hubspot.requests import EMAIL, HubSpotRequests
+from connectors.hubspot.sales_probe import SalesProbe
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute, HubSpotSettings
 
 _NUMERIC = "number"
@@ -70,8 +71,13 @@ class Probe:
             if route.object in known:
                 findings += check_route(index, each, route, known[route.object])
         if known:
-            needed = dict.fromkeys([*known, *([CONTACTS] if LEADS in known else [])])  # a lead belongs to a contact
-            findings += [*await self._scopes(list(needed)), Finding(Severity.NOTE, _UNCHECKED)]
+            needed = list(dict.fromkeys(scope for name in known for scope in _scopes_of(name)))
+            needed += [scope for _, route in routes for scope in _scopes_of_settings(route)]
+            findings += await self._scopes(list(dict.fromkeys(needed)))
+            findings += await SalesProbe(self._client, self._requests, self._secrets, self._now).ask(
+                [route for _, route in routes]
+            )
+            findings.append(Finding(Severity.NOTE, _UNCHECKED))
         return findings
 
     async def _definitions(self, name: str) -> Definitions | Finding:
@@ -94,8 +100,8 @@ class Probe:
         severity = Severity.ERROR if outcome.blame is Blame.DESTINATION and outcome.status is None else Severity.WARNING
         return Finding(severity, f"{what}; ask again later")
 
-    async def _scopes(self, names: Sequence[str]) -> list[Finding]:
-        """Compare a token's scopes with those that writing needs. The scopes of an OAuth app cannot be read."""
+    async def _scopes(self, needed: Sequence[str]) -> list[Finding]:
+        """Compare a token's scopes with the needed ones. The scopes of an OAuth app cannot be read."""
         if self._token is None:
             return []
         answer = await self._client.send(self._requests.token_info(self._token))
@@ -106,15 +112,27 @@ class Probe:
         scopes = document.get("scopes") if isinstance(document, dict) else None
         if not isinstance(scopes, list):
             return [Finding(Severity.NOTE, "the token's scopes cannot be read, so it is unknown whether it may write")]
-        missing = [
-            scope
-            for name in names
-            if name in _SCOPED
-            for right in ("read", "write")
-            if (scope := f"crm.objects.{name}.{right}") not in scopes
-        ]
+        missing = [scope for scope in needed if scope not in scopes]
         what = f"the token lacks the scopes {', '.join(missing)}; add them to the private app or service key"
         return [Finding(Severity.ERROR, what, setting=(self._setting,))] if missing else []
+
+
+def _scopes_of(name: str) -> list[str]:
+    """Return the scopes for records of an object; a lead belongs to a contact."""
+    names = [name, CONTACTS] if name == LEADS else [name]
+    return [f"crm.objects.{each}.{right}" for each in names if each in _SCOPED for right in ("read", "write")]
+
+
+def _scopes_of_settings(route: HubSpotRoute) -> list[str]:
+    """Return the scopes for what goes with a record."""
+    owned = route.owner or (route.follow_up and route.follow_up.owner)
+    needs = (
+        (owned, ["crm.objects.owners.read"]),
+        (route.deal, _scopes_of("deals")),
+        (route.company, _scopes_of("companies")),
+        (route.static_list, ["crm.lists.read", "crm.lists.write"]),
+    )
+    return [scope for is_needed, scopes in needs if is_needed for scope in scopes]
 
 
 def check_route(index: int, mapped: MappedRoute, route: HubSpotRoute, known: Definitions) -> Iterator[Finding]:

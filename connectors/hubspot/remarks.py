@@ -10,16 +10,27 @@ Sources: HubSpot's guides to notes, meetings and tasks; the association types ar
 import html
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.activities import ActivityKind, event_activity, refused_text
-from connectors.hubspot.requests import Lead, association
+from connectors.activities import ActivityKind, activity_mark, event_activity, event_time, refused_text
+from connectors.hubspot.requests import OWNER, Lead, association
 
-BODIES: Mapping[str, str] = {"notes": "hs_note_body", "meetings": "hs_meeting_body", "tasks": "hs_task_body"}
-"""Property that holds the text, by kind of activity."""
-_ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204}
+DEALS = "deals"
+BODIES: Mapping[str, str] = {
+    "notes": "hs_note_body",
+    "meetings": "hs_meeting_body",
+    "tasks": "hs_task_body",
+    DEALS: "description",
+}
+"""Property that holds the text, by kind of activity; a deal is created and found in the same way."""
+OPTIONAL = frozenset({OWNER, "amount", "hs_task_priority"})
+"""Properties without which an activity is created if HubSpot refuses them."""
+_ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204, DEALS: 3}
+_DEAL_TO_COMPANY = 341
+_AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,6})?", re.ASCII)
+_LONGEST_TITLE = 200
 _LONGEST = 65_536  # characters of a body (guide to notes)
 _MARK = re.compile(r"Leadbridge [0-9a-f]{16}")
 _CUT_ENTITY = re.compile(r"&[#\w]*$")
@@ -30,19 +41,28 @@ class HubSpotActivity:
     """A note, meeting or task to create."""
 
     kind: str
-    """`notes`, `meetings` or `tasks`."""
+    """`notes`, `meetings`, `tasks` or `deals`."""
     mark: str
     properties: Mapping[str, str]
     is_cut: bool
     """True if its text was too long."""
 
-    def for_contact(self, contact: str, trace_id: str) -> dict[str, object]:
-        """Return the batch input that creates it at a contact."""
-        return {
-            "objectWriteTraceId": trace_id,
-            "properties": self.properties,
-            "associations": [association(contact, _ASSOCIATIONS[self.kind])],
-        }
+    def for_contact(self, contact: str, trace_id: str, company: str | None = None) -> dict[str, object]:
+        """Return the batch input that creates it at a contact; a deal also at its company."""
+        associations = [association(contact, _ASSOCIATIONS[self.kind])]
+        if company and self.kind == DEALS:
+            associations.append(association(company, _DEAL_TO_COMPANY))
+        return {"objectWriteTraceId": trace_id, "properties": self.properties, "associations": associations}
+
+    def owned(self, owner: str) -> "HubSpotActivity":
+        """Return the activity with an owner, if there is one."""
+        return replace(self, properties={**self.properties, OWNER: owner}) if owner else self
+
+    def without(self, refused: Mapping[str, str]) -> "HubSpotActivity | None":
+        """Return the activity without refused optional properties; None if it has none of them."""
+        names = OPTIONAL & refused.keys() & self.properties.keys()
+        kept = {name: value for name, value in self.properties.items() if name not in names}
+        return replace(self, properties=kept) if names else None
 
 
 def mark_reader(kind: str) -> Callable[[Mapping[str, Any]], str | None]:
@@ -76,6 +96,51 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
     if planned.start is None or planned.end is None:
         return HubSpotActivity("tasks", planned.mark, _task(planned.created, planned.title, body), is_cut)
     return HubSpotActivity("meetings", planned.mark, _meeting(planned.start, planned.end, planned.title, body), is_cut)
+
+
+def follow_up_task(lead: Lead, now: float) -> HubSpotActivity | None:
+    """Return the follow-up task of a lead; None if its route has none."""
+    settings = lead.route.follow_up
+    if settings is None:
+        return None
+    due = event_time(lead.record.event, now) + timedelta(seconds=settings.due)
+    mark = activity_mark(f"{lead.record.id}-follow-up")
+    content = str(lead.record.event.get("Content") or "").strip()
+    body, is_cut = _body(content, mark)
+    priority = {"hs_task_priority": settings.priority.upper()} if settings.priority else {}
+    title = " ".join(lead.texts.get("subject", "").split()) or "Follow up"
+    properties = {**_task(due, title[:_LONGEST_TITLE], body), **priority}
+    return HubSpotActivity("tasks", mark, properties, is_cut)
+
+
+def planned_deal(lead: Lead) -> HubSpotActivity | None:
+    """Return the deal of a lead; None if its route has none.
+
+    The mark is that of the chat, so that an appointment finds the deal of the lead that came before it. A deal stays
+    as it was created, because it belongs to the salesperson then.
+    """
+    settings = lead.route.deal
+    if settings is None:
+        return None
+    event = lead.record.event
+    chat = f"{event.get('SerialNumber')}/{event.get('SessionID')}/{settings.pipeline}/{settings.stage}"
+    mark = activity_mark(chat if event.get("SessionID") else f"{lead.record.id}-deal")
+    name = " ".join(lead.texts.get("deal", "").split()) or "Chatbot"
+    properties = {
+        "dealname": name[:_LONGEST_TITLE],
+        "pipeline": settings.pipeline,
+        "dealstage": settings.stage,
+        "description": mark,
+    }
+    amount = lead.texts.get("amount", "").strip()
+    if is_amount(amount):
+        properties["amount"] = amount
+    return HubSpotActivity(DEALS, mark, properties, is_cut=False)
+
+
+def is_amount(text: str) -> bool:
+    """Return True for a number as HubSpot takes it."""
+    return _AMOUNT.fullmatch(text) is not None
 
 
 def _task(created: datetime, title: str, body: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from connectors.phone_numbers import phone_notations
 from connectors.record import writable_fields
 
 EMAIL = "email"
+OWNER = "hubspot_owner_id"
 PHONE = "phone"
 MERGED = "hs_merged_object_ids"  # ids that now lead to this record, separated by `;` (default properties)
 ALONE = "alone"
@@ -58,6 +59,13 @@ class Lead:
     """Properties that are written to a new record only; empty once the existing record has been read."""
     if_empty: frozenset[str] = frozenset()
     """Properties that are written only where the record has no value; empty once the existing one has been read."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Texts of what goes with it, by the names of `connector.TEXTS`; without those that are not wanted."""
+    owner: str = ""
+    """Owner of the record and its activities, by id; empty for none."""
+    task_owner: str = ""
+    """Owner of the follow-up task, if it has its own."""
+    warnings: tuple[str, ...] = ()
     found: str | None = None
     """Record ID by which it is updated, because its key is not the primary e-mail of the contact."""
 
@@ -69,7 +77,15 @@ class Lead:
     def beside(self, held: Mapping[str, str]) -> "Lead":
         """Return the lead with the properties that may be written to an existing record with these values."""
         kept = writable_fields(self.properties, held, create_only=self.create_only, if_empty=self.if_empty)
-        return replace(self, properties=kept, create_only=frozenset(), if_empty=frozenset())
+        owner = held.get(OWNER) or self.owner
+        return replace(self, properties=kept, create_only=frozenset(), if_empty=frozenset(), owner=owner)
+
+    def owned(self, owner: str) -> "Lead":
+        """Return the lead with an owner, who is written to a record without one, unless the route maps the property."""
+        if OWNER in self.properties:
+            return replace(self, owner=owner)
+        properties = {**self.properties, OWNER: owner}
+        return replace(self, owner=owner, properties=properties, if_empty=self.if_empty | {OWNER})
 
     def less_email(self) -> "Lead":
         """Return the lead without its e-mail, for a contact that has it, perhaps as a secondary one.
@@ -208,18 +224,52 @@ class HubSpotRequests:
             document = {"idProperty": by, **document}
         return self._post(self._objects(name, "batch", "read"), document)
 
-    def link(self, kind: str, pairs: Sequence[tuple[str, str]]) -> HubSpotRequest:
-        """Return the request that associates activities with lead objects, by the ids of both; at most 2000.
+    def link(self, kind: str, pairs: Sequence[tuple[str, str]], target: str = LEADS) -> HubSpotRequest:
+        """Return the request that associates records of two objects, by the ids of both; at most 2000.
 
         It uses the default association, which needs no type: HubSpot lists no types between activities and leads.
         Repeating it changes nothing.
         """
-        inputs = [{"from": {"id": activity}, "to": {"id": lead}} for activity, lead in pairs]
-        return self._post(self._path("associations", kind, LEADS, "batch", "associate", "default"), {"inputs": inputs})
+        inputs = [{"from": {"id": one}, "to": {"id": other}} for one, other in pairs]
+        return self._post(self._path("associations", kind, target, "batch", "associate", "default"), {"inputs": inputs})
 
     def add(self, kind: str, inputs: Sequence[Mapping[str, object]]) -> HubSpotRequest:
         """Return the request that creates notes, meetings or tasks, or leads."""
         return self._post(self._objects(kind, "batch", "create"), {"inputs": inputs})
+
+    def search_companies(self, domains: Sequence[str]) -> HubSpotRequest:
+        """Return the search for the companies with these domains; about 60, because a body has 3,000 characters."""
+        filters = [{"propertyName": "domain", "operator": "IN", "values": domains}]
+        document = {
+            "filterGroups": [{"filters": filters}],
+            "sorts": [{"propertyName": "createdate", "direction": "ASCENDING"}],
+            "properties": ["domain"],
+            "limit": 200,
+        }
+        return self._post(self._objects("companies", "search"), document)
+
+    def owners(self, email: str) -> HubSpotRequest:
+        """Return the request for the owners with an e-mail; only active ones are listed."""
+        query = f"email={quote(email, safe='')}&limit=100"
+        end = ("",) if self._version == "v3" else ()  # the old path ends with a slash
+        return HubSpotRequest("GET", self._path("owners", *end, query=query))
+
+    def owner(self, owner_id: str) -> HubSpotRequest:
+        """Return the request for an owner."""
+        return HubSpotRequest("GET", self._path("owners", owner_id, query="idProperty=id"))
+
+    def pipelines(self) -> HubSpotRequest:
+        """Return the request for the pipelines of deals, with their stages."""
+        return HubSpotRequest("GET", self._path("pipelines", "deals"))
+
+    def static_list(self, list_id: str) -> HubSpotRequest:
+        """Return the request for the definition of a list."""
+        return HubSpotRequest("GET", self._path("lists", list_id))
+
+    def add_to_list(self, list_id: str, contacts: Sequence[str]) -> HubSpotRequest:
+        """Return the request that adds contacts to a static list; members stay members."""
+        url = self._path("lists", list_id, "memberships", "add")
+        return HubSpotRequest("PUT", url, _json(contacts))
 
     def properties(self, name: str) -> HubSpotRequest:
         """Return the request for the definitions of an object's properties."""
@@ -236,8 +286,8 @@ class HubSpotRequests:
     def _path(self, area: str, *parts: str, query: str = "") -> URL:
         old = "v4" if area == "associations" else "v3"  # associations also have a v3, but without pages
         start = f"{old}/{area}" if self._version == "v3" else f"{area}/{self._version}"
-        path = "/".join(quote(part, safe="") for part in parts)
-        return URL(f"{self._origin}/crm/{start}/{path}{'?' if query else ''}{query}", encoded=True)
+        path = "".join(f"/{quote(part, safe='')}" for part in parts)
+        return URL(f"{self._origin}/crm/{start}{path}{'?' if query else ''}{query}", encoded=True)
 
     def _post(self, url: URL, document: object) -> HubSpotRequest:
         return HubSpotRequest("POST", url, _json(document))

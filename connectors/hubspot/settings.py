@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings, Size
+from connectors.ownership import FollowUp, IdText, OwnerSettings
 
 CONTACTS = "contacts"
 LEADS = "leads"
@@ -61,6 +62,38 @@ class HubSpotSettings(NetworkSettings):
         return self
 
 
+class HubSpotDeal(_Part):
+    """A deal at the contact, created once for each chat."""
+
+    pipeline: IdText = Field(default="default", description="Id of the pipeline.", min_length=1)
+    stage: IdText = Field(description="Id of the stage, in that pipeline.", min_length=1, examples=["qualifiedtobuy"])
+    name: str = Field(
+        default="{{ FirstName }} {{ LastName }} {{ Email }}",
+        description="Name of the deal: a text, a field of the event, or a text with `{{ }}`.",
+        examples=["Chat with {{ FirstName }}"],
+    )
+    amount: IdText | None = Field(
+        default=None,
+        description="Amount: a number, a field of the event, or a text with `{{ }}`. Other text is left out.",
+        examples=["1200"],
+    )
+
+
+class HubSpotCompany(_Part):
+    """The company of the contact, found by its domain and created if it is missing."""
+
+    domain: str = Field(
+        default="Email",
+        description="Domain: a field of the event, or a text with `{{ }}`; of an e-mail or URL its domain counts. "
+        "Without one, or with that of a mail provider such as gmail.com, the contact gets no company.",
+    )
+    name: str | None = Field(
+        default=None,
+        description="Name of a new company: a text, a field of the event, or a text with `{{ }}`; default: the domain.",
+        examples=["{{ URI | url_host }}"],
+    )
+
+
 class HubSpotRoute(RouteSettings):
     """Settings of a route to HubSpot."""
 
@@ -91,6 +124,29 @@ class HubSpotRoute(RouteSettings):
         default=AppointmentSettings(), description="Conversion of an appointment into a meeting."
     )
 
+    owner: OwnerSettings | None = Field(
+        default=None,
+        description="Owner of the record, its note, meeting, task and deal, by id or e-mail. It is written to a new "
+        "record, or one without an owner; what goes with a record gets the owner that it has.",
+    )
+    follow_up: FollowUp | None = Field(
+        default=None, description="A task for each event, once. Needs object: contacts, or leads."
+    )
+    deal: HubSpotDeal | None = Field(
+        default=None, description="A deal at the contact, once for each chat. Needs object: contacts, or leads."
+    )
+    company: HubSpotCompany | None = Field(
+        default=None,
+        description="The contact's company. Leave it out if the account creates companies from e-mail domains itself: "
+        "both at once make two. Needs object: contacts, or leads.",
+    )
+    static_list: IdText | None = Field(
+        default=None,
+        alias="list",
+        description="Id of a static list (segment) to which contacts are added. Needs object: contacts.",
+        examples=["42"],
+    )
+
     @field_validator("object")
     @classmethod
     def _named(cls, name: str) -> str:
@@ -100,6 +156,11 @@ class HubSpotRoute(RouteSettings):
     def _fitting(self) -> Self:
         if self.remark is not None and self.object not in (CONTACTS, LEADS):
             raise ValueError("remark needs object: contacts, or leads")
+        for name, is_set in (("follow_up", self.follow_up), ("deal", self.deal), ("company", self.company)):
+            if is_set is not None and self.object not in (CONTACTS, LEADS):
+                raise ValueError(f"{name} needs object: contacts, or leads")
+        if self.static_list is not None and self.object != CONTACTS:
+            raise ValueError("list needs object: contacts")
         if self.match == "email" and self.object != CONTACTS:
             raise ValueError("match must be a property with unique values where object is not contacts")
         return self

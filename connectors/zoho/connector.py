@@ -157,7 +157,7 @@ def _outcome(written: WrittenRow, activity: Activity | None, done: Outcome | Non
     if activity is not None and isinstance(done, Delivered) and done.remote_id:
         memo[activity.kind.value] = done.remote_id
     warning = f"left out because Zoho refuses it: {', '.join(row.dropped)}; its value is in the remark"
-    return replace(outcome, warning=warning if row.dropped else None, memo=memo)
+    return replace(outcome, warning=warning if row.dropped else None, memo=memo, left_out=tuple(row.dropped))
 
 
 def _keyless(record: Record) -> Rejected:

@@ -1,13 +1,13 @@
 """The addresses of the HubSpot API that the sandbox serves. Pure."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import parse_qs, unquote
 
 from connectors.testing.hubspot.answers import VERSIONS, Version
 from connectors.testing.hubspot.errors import unknown_address
 
-Area = Literal["associations", "objects", "properties"]
+Area = Literal["associations", "objects", "properties", "owners", "pipelines", "lists"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Address:
     version: Version
     area: Area
     kind: str
-    """The object, as named in the path."""
+    """The object, as named in the path; empty for owners, pipelines and lists."""
     rest: tuple[str, ...]
     """Parts of the path after it, decoded."""
     query: dict[str, list[str]]
@@ -49,16 +49,20 @@ def read_address(path: str) -> Address:
             pass
         case ["crm", "v3" as version, ("objects" | "properties") as area, kind, *rest]:
             pass
+        case ["crm", ("owners" | "pipelines" | "lists") as area, "2026-03" | "2026-09" as version, *rest]:
+            kind = ""
+        case ["crm", "v3" as version, ("owners" | "pipelines" | "lists") as area, *rest]:
+            kind = ""
         case ["crm", "v4", "associations" as area, kind, *rest]:
             version = "v3"
         case ["crm", "v4", "objects" as area, kind, _, "associations", "default", _, _]:
             version, rest = "v3", way.split("/")[5:]
         case _:
             raise unknown_address()
-    parts = tuple(unquote(each) for each in rest)
+    parts = tuple(unquote(each) for each in rest if each or kind)
     return Address(VERSIONS[version], _area(area), unquote(kind), parts, parse_qs(query, keep_blank_values=True))
 
 
 def _area(name: str) -> Area:
-    areas: dict[str, Area] = {"associations": "associations", "objects": "objects", "properties": "properties"}
+    areas: dict[str, Area] = {each: each for each in get_args(Area)}
     return areas[name]

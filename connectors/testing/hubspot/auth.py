@@ -17,7 +17,7 @@ SCOPES = frozenset(
     f"crm.objects.{name}.{right}"
     for name in ("contacts", "companies", "deals", "leads", "custom")
     for right in ("read", "write")
-)
+) | {"crm.objects.owners.read", "crm.lists.read", "crm.lists.write"}
 """Default scopes of a token. None of them permits defining properties."""
 
 
@@ -52,6 +52,10 @@ class Caller:
         if right == "read":
             listed.append(f"crm.schemas.{name}.read")
         self._need(listed)
+
+    def need_list(self, right: str) -> None:
+        """Raise `RefusedError` for a caller that may not read or write lists."""
+        self._need([f"crm.lists.{right}"])
 
     def need_schema(self, name: str) -> None:
         """Raise `RefusedError` for a caller that may not define properties."""

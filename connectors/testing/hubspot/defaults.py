@@ -146,6 +146,7 @@ DEALS = ObjectType(
         _choice("dealstage", "Deal Stage", {"appointmentscheduled": "Appointment Scheduled", "closedwon": "Won"}),
         _number("amount", "Amount"),
         _moment("closedate", "Close Date"),
+        _text("description", "Deal Description", "textarea"),
         _OWNER,
         _moment("createdate", "Create Date", read_only=True),
         _TIMES[1],

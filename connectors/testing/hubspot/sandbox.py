@@ -11,6 +11,7 @@ from aiohttp import web
 
 from connectors.testing.contacts import Reply
 from connectors.testing.faults import Faults
+from connectors.testing.hubspot.account import Account
 from connectors.testing.hubspot.addresses import Address, read_address
 from connectors.testing.hubspot.answers import page_url
 from connectors.testing.hubspot.auth import SCOPES, Caller, Credentials, OAuthApp
@@ -47,8 +48,10 @@ class HubSpotSandbox:
     `batch/upsert`, `batch/create`, `batch/update`, `batch/read`, `search`, and
     `PUT ID/associations/default/OBJECT/ID`. Associations are read at
     `/crm/associations/VERSION/OBJECT/OBJECT/batch/read` (v4 for v3), and written at `.../batch/associate/default`.
-    Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at `/oauth/VERSION/token`, and the scopes of a
-    private app's token at `/oauth/v2/private-apps/get/access-token-info`.
+    Owners are at `/crm/owners/VERSION`, pipelines at `/crm/pipelines/VERSION/deals`, static lists at
+    `/crm/lists/VERSION/ID/memberships/add`. Definitions are at `/crm/properties/VERSION/OBJECT`, tokens at
+    `/oauth/VERSION/token`, and the scopes of a private app's token at
+    `/oauth/v2/private-apps/get/access-token-info`.
     Nothing can be deleted or merged; paging through all records, labels of associations and history are not served.
 
     It is strict: it refuses whatever HubSpot would refuse, in HubSpot's words. If the documentation can be read in two
@@ -61,6 +64,8 @@ class HubSpotSandbox:
         oauth: The OAuth app that is installed, if there is one.
         properties: Custom properties, by object, such as one with `unique`.
         objects: Custom objects.
+        owners: Ids of the active owners, by e-mail.
+        lists: Processing types of the lists of contacts (`MANUAL`, `DYNAMIC`), by id.
         required: Properties that the administrator's rules require after each write, by object. Since version 2026-09
             they apply to the API too.
         multi_status: Status of a batch with some failures; None: 200 in version 2026-09 and 207 before.
@@ -83,6 +88,8 @@ class HubSpotSandbox:
         oauth: OAuthApp | None = None,
         properties: Mapping[str, Sequence[Property]] | None = None,
         objects: Sequence[ObjectType] = (),
+        owners: Mapping[str, str] | None = None,
+        lists: Mapping[str, str] | None = None,
         required: Mapping[str, Collection[str]] | None = None,
         multi_status: int | None = None,
         echoes_trace_ids: bool = True,
@@ -121,6 +128,8 @@ class HubSpotSandbox:
         self._records = Records(self._store)
         self._batches = Batches(self._store, multi_status=multi_status, echoes=echoes_trace_ids, seed=seed)
         self._links = Links(self._store, association_page)
+        self.account = Account(self._store, owners or {}, lists or {})
+        """Owners, pipelines and lists; `account.members` holds the contacts of each list."""
         self._numbers = count(1)
         too_large = Reply(413, {"status": "error", "message": "Request Entity Too Large"})
         self._server = Server(port=port, now=now, too_large=too_large, max_body=16 * 1024**2)
@@ -212,6 +221,9 @@ class HubSpotSandbox:
                 self.meter.count(now, search=searches, oauth=caller.oauth)
             finally:
                 headers = {} if searches else self.meter.headers(now, oauth=caller.oauth)
+            if not address.kind:
+                reply = self.account.answer(request.method, address, caller, body)
+                return Reply(reply.status, reply.document, headers)
             kind = self._store.kind(address.kind)
             act = {"associations": self._associations, "objects": self._objects, "properties": self._properties}
             reply = act[address.area](request, body, address, kind, caller)
