@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
+from inspect import getfile
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from opentelemetry.trace import NoOpTracer, Tracer
@@ -302,6 +304,16 @@ class Connector(ABC):
 
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None: ...
+
+    @classmethod
+    def starter(cls) -> str | None:
+        """Return the file `starter.yaml` beside the connector's module; None if there is no such file.
+
+        `leadbridge init` begins with it: `destination` (settings, with `${NAME}` for what the user must fill in),
+        `route` (settings and fields, with comments) and `expect` (the record of the sample lead, on one line).
+        """
+        file = Path(getfile(cls)).with_name("starter.yaml")
+        return file.read_text("utf-8") if file.exists() else None
 
     def open(self, vault: Vault) -> None:  # noqa: B027 - most connectors keep nothing
         """Receive the vault, in which secrets that change are stored.

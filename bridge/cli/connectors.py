@@ -84,7 +84,7 @@ def list_connectors(
 ) -> None:
     """List the installed connectors: the values of a destination's `connector:`."""
     rows = [
-        {"name": name, "does": _does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
+        {"name": name, "does": does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
         for name, kind in connectors(plugins_of(inputs.chosen_path(path, config), plugins).connectors).items()
     ]
     output.show_rows(rows, ("name", "does", "records_in_a_call"), as_json=json)
@@ -106,9 +106,9 @@ def show(
     kind = connector(name, plugins_of(config, plugins).connectors)
     destination, route = (list(each) for each in _settings(name, kind))
     if json:
-        output.write_json({"name": name, "does": _does(kind), "destination": destination, "route": route})
+        output.write_json({"name": name, "does": does(kind), "destination": destination, "route": route})
         return
-    output.say(f"{name}: {_does(kind)}")
+    output.say(f"{name}: {does(kind)}")
     for title, rows in (("destinations.NAME", destination), ("chatbots.NAME.routes[]", route)):
         output.say()
         output.say(f"{title}:{'' if rows else ' no settings of its own'}")
@@ -168,7 +168,8 @@ def _write(files: Mapping[Path, str]) -> None:
         raise OperatorError(f"{error.filename}: cannot be written: {error.strerror}; name another folder") from error
 
 
-def _does(kind: type[Connector]) -> str:
+def does(kind: type[Connector]) -> str:
+    """Return what a connector does, in one line."""
     return (inspect.getdoc(kind) or "").partition("\n")[0]
 
 

@@ -4,21 +4,21 @@ import json
 import os
 import secrets
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+import yaml
 
-from bridge.cli import output, scaffold
+from bridge.cli import inputs, output, scaffold
 from bridge.cli.check import warning_line
-from bridge.cli.connectors import connector as find_connector
-from bridge.cli.connectors import connectors
-from bridge.cli.scaffold import Answers
+from bridge.cli.connectors import connectors, does
+from bridge.cli.scaffold import Answers, Starter
 from bridge.config import ConfigError, load
 from bridge.config.editor_schema import json_schema
-from bridge.errors import OperatorError
+from bridge.config.merge import NAME_PATTERN
+from bridge.errors import OperatorError, did_you_mean
 
 IMAGE_GROUP = 10001
 """Group of the image's user, as the Dockerfile names it."""
@@ -27,9 +27,17 @@ SANDBOX_TOKEN = "pat-na1-00000000-0000-0000-0000-000000000000"  # noqa: S105 - o
 app = output.application()
 
 
-@app.command(epilog=output.examples("leadbridge init", "leadbridge init acme --connector hubspot"))
+@app.command(
+    epilog=output.examples(
+        "leadbridge init",
+        "leadbridge init acme --connector hubspot --serial-number 59001dd7",
+        "leadbridge init --add acme-shop --preset workspace",
+    )
+)
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.", show_default="here")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of the configuration.", show_default="here")
+    ] = Path(),
     *,
     chatbot: Annotated[str | None, typer.Option(metavar="NAME", help="Your name for the chatbot.")] = None,
     serial_number: Annotated[
@@ -40,6 +48,12 @@ def init(
         str | None, typer.Option(metavar="NAME", help="Its connector; see `leadbridge connectors list`.")
     ] = None,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Its address, for connectors that need one.")] = None,
+    add: Annotated[
+        str | None, typer.Option("--add", metavar="NAME", help="Add a file for another chatbot to DIR.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="With --add: use this preset of chatbots or routes.")
+    ] = None,
     trial: Annotated[
         bool, typer.Option("--trial", help="Write one that works at once, into a sandbox CRM: for a container.")
     ] = False,
@@ -50,29 +64,107 @@ def init(
     with a warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there,
     nothing is written, and the exit status is 1.
 
+    With --add, the file NAME.yaml is added to a folder that has a configuration: a chatbot with a route to one of the
+    destinations, or with the preset.
+
     With --trial the admin token and the signing key are generated, and nothing is asked. A folder that already has a
     configuration stays as it is, with exit status 0.
     """
     if trial:
         _write_trial(folder)
-        return
-    named = connector or _ask("Connector", "--connector", "http")
-    kind = find_connector(named)
+    elif add is not None:
+        _add(folder, _ask(_NAME._replace(option="--add"), add), serial_number, destination, preset)
+    elif preset:
+        raise typer.BadParameter("--preset goes with --add")
+    else:
+        _begin(folder, chatbot, serial_number, destination, connector, url)
+
+
+class _Question(NamedTuple):
+    """A question of the command."""
+
+    text: str
+    option: str
+    """Option with which a person answers beforehand."""
+    read: Callable[[str], str]
+    """Returns the value; raises BadParameter for a text that cannot be the answer."""
+    default: str | None = None
+
+
+def _ask(question: _Question, value: str | None) -> str:
+    """Return the option's value, or ask until the answer is good; without a terminal take the default, or refuse."""
+    if value is not None:
+        try:
+            return question.read(value)
+        except typer.BadParameter as error:
+            raise typer.BadParameter(error.message, param_hint=question.option) from error
+    if inputs.is_terminal():
+        return str(typer.prompt(question.text, default=question.default, value_proc=question.read))
+    if question.default is None:
+        raise typer.BadParameter(f"{question.option} is missing, and there is nobody to ask")
+    return question.default
+
+
+def _name(text: str) -> str:
+    if not NAME_PATTERN.fullmatch(text):
+        raise typer.BadParameter(f"`{text}`: a name has letters, digits, `-`, `_` and `.` only, 64 at most")
+    return text
+
+
+def _serial_number(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("it is empty; the vendor shows it under Workspace > Webhook, and in each event")
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise typer.BadParameter(f"`{text}` is not the address of an API; write https://…")
+    return text
+
+
+def _one_of(names: Collection[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"`{text}` is none of {', '.join(names)}{did_you_mean(text, names)}")
+        return text
+
+    return read
+
+
+_NAME = _Question("Your name for the chatbot", "--chatbot", _name, "website")
+_SERIAL_NUMBER = _Question("Its SerialNumber, as the vendor shows it", "--serial-number", _serial_number)
+_DESTINATION = _Question("Your name for the destination", "--destination", _name, "crm")
+_ADDRESS = _Question("Address of its API (https://…)", "--url", _url)
+
+
+def _begin(
+    folder: Path,
+    chatbot: str | None,
+    serial_number: str | None,
+    destination: str | None,
+    connector: str | None,
+    url: str | None,
+) -> None:
+    """Ask for what is missing, and write the first configuration of a folder."""
+    kinds = {name: kind for name, kind in connectors().items() if kind.starter()}
+    if inputs.is_terminal() and connector is None:
+        output.say("Where do the leads go?")
+        output.show_columns([[name, does(kind)] for name, kind in kinds.items()], "  ")
+    named = _ask(_Question("Connector", "--connector", _one_of(kinds), "http"), connector)
+    starter = Starter.read(kinds[named].starter() or "")
     answers = Answers(
-        chatbot=chatbot or _ask("Name of the chatbot", "--chatbot", "website"),
-        serial_number=serial_number or _ask("Its SerialNumber", "--serial-number", None),
-        destination=destination or _ask("Name of the destination", "--destination", "crm"),
+        chatbot=_ask(_NAME, chatbot),
+        serial_number=_ask(_SERIAL_NUMBER, serial_number),
+        destination=_ask(_DESTINATION, destination),
         connector=named,
-        url=url or (_ask("URL of the destination", "--url", None) if scaffold.needs_url(kind) else None),
+        url=_ask(_ADDRESS, url) if starter.needs_url else None,
     )
-    faults = answers.faults()
-    if faults:
-        raise typer.BadParameter("; ".join(faults))
     _write(
         folder,
         {
-            "config.yaml": scaffold.configuration(answers, kind),
-            ".env.example": scaffold.variables(answers, kind),
+            "config.yaml": scaffold.configuration(answers, starter),
+            ".env.example": scaffold.variables(answers, starter),
             "config.schema.json": json.dumps(json_schema(connectors()), ensure_ascii=False, indent=2) + "\n",
         },
     )
@@ -80,13 +172,40 @@ def init(
     _say_what_is_next(folder)
 
 
-def _ask(question: str, option: str, default: str | None) -> str:
-    """Ask for a value without an option; without a terminal take the default, or refuse."""
-    if sys.stdin.isatty():
-        return str(typer.prompt(question, default=default))
-    if default is None:
-        raise typer.BadParameter(f"{option} is missing, and there is nobody to ask")
-    return default
+def _add(folder: Path, name: str, serial_number: str | None, destination: str | None, preset: str | None) -> None:
+    """Add the file of another chatbot to a folder with a configuration."""
+    if not any(folder.glob("*.yaml")):
+        raise OperatorError(f"{folder}: has no configuration yet; begin with `leadbridge init {folder}`")
+    config = load(folder, os.environ)
+    if name in config.chatbots:
+        raise OperatorError(f"there is a chatbot {name} already; choose another name")
+    presets = _presets(folder)
+    known = [each for kind in ("chatbots", "routes") for each in presets.get(kind, {})]
+    if preset is not None and preset not in known:
+        listing = f"; the configuration has: {', '.join(known)}" if known else "; the configuration has none"
+        raise OperatorError(f"--preset {preset}: no preset of chatbots or routes has this name{listing}")
+    serial = _ask(_SERIAL_NUMBER, serial_number)
+    to, starter = destination or "", None
+    shared = presets.get("chatbots", {}).get(preset or "", {})
+    if not (shared.get("routes") or presets.get("routes", {}).get(preset or "", {}).get("to")):
+        names = list(config.destinations)
+        only = names[0] if len(names) == 1 else None
+        text = f"Destination ({', '.join(names)})"
+        to = _ask(_Question(text, "--destination", _one_of(names), only), destination)
+        begun = type(config.destinations[to].connector).starter()
+        starter = Starter.read(begun) if begun else None
+    answers = Answers(name, serial, to, "", None)
+    _write(folder, {f"{name}.yaml": scaffold.added_chatbot(answers, preset, presets, starter)})
+    _check(folder)
+
+
+def _presets(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the presets of a folder whose files are known to be good, by kind and name."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("*.yaml")):
+        for kind, each in ((yaml.safe_load(file.read_text("utf-8")) or {}).get("presets") or {}).items():
+            found.setdefault(kind, {}).update(each)
+    return found
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.cli import init
+from bridge.cli import inputs
 from bridge.config import load
 
 if TYPE_CHECKING:
@@ -59,34 +59,82 @@ def test_nothing_is_overwritten(place: "Place", name: str) -> None:
     assert (folder / name).read_text() == "mine"
 
 
-def test_in_a_terminal_it_asks(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal:
-        @staticmethod
-        def isatty() -> bool:
-            return True
+def test_in_a_terminal_it_asks_until_the_answer_is_good(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "is_terminal", lambda: True)
+    answers = ["htpt", "http", "a b", "acme", " ", "0049", "crm.eu", "crm.example.com", "https://crm.example.com/${x}"]
 
-    monkeypatch.setattr("sys.stdin", Terminal())
-    answers = iter(["http", "acme", "0049", "crm.eu", "https://crm.example.com/${x}"])
-    asked = []
+    result = place("init", "new", stdin="\n".join([*answers, ""]))
 
-    def prompt(question: str, default: str | None) -> str:
-        asked.append((question, default))
-        return next(answers)
-
-    monkeypatch.setattr("typer.prompt", prompt)
-    init.init(Path("new"), chatbot=None, serial_number=None, destination=None, connector=None, url=None)
-
-    assert [question for question, _ in asked] == [
-        "Connector",
-        "Name of the chatbot",
-        "Its SerialNumber",
-        "Name of the destination",
-        "URL of the destination",
-    ]
+    assert result.exit_code == 0, result.output
+    for shown in (
+        "hubspot      Writes",
+        "Connector [http]: htpt\nError: `htpt` is none of gohighlevel, http, hubspot, ",
+        "(did you mean `http`?)\nConnector [http]: ",
+        "Your name for the chatbot [website]: a b\nError: `a b`: a name has letters, ",
+        "Error: it is empty; the vendor shows it",
+        "Error: `crm.example.com` is not the address of an API; write https://…\nAddress of its API",
+    ):
+        assert shown in result.output
     config = load(place.folder / "new/config.yaml", {})
     assert config.chatbots["acme"].serial_numbers == ("0049",)
     assert 'url: "https://crm.example.com/$${x}"' in Path("new/config.yaml").read_text()
     assert config.chatbots["acme"].routes[0].destination == "crm.eu"
+
+
+PRESETS = """
+presets:
+  chatbots:
+    workspace: {signing_keys: ["${SHARED_KEY:-a-shared-key-of-the-workspace}"]}
+    whole: {signing_keys: ["${SHARED_KEY:-a-shared-key-of-the-workspace}"], routes: [{use: leads}]}
+  routes:
+    leads: {to: crm, fields: {email: Email}}
+    open: {fields: {email: Email}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "key"),
+    [
+        ((), "routes:\n      - to: crm\n", True),
+        (("--preset", "workspace"), "    use: workspace\n", False),
+        (("--preset", "whole"), "    use: whole\n", False),
+        (("--preset", "leads"), "      - {use: leads}\n", True),
+        (("--preset", "open", "--destination", "crm"), "      - {use: open, to: crm}\n", True),
+    ],
+)
+def test_another_chatbot(place: "Place", options: tuple[str, ...], expected: str, *, key: bool) -> None:
+    place.path.unlink()
+    place("init", "new", *FLAGS)
+    Path("new/presets.yaml").write_text(PRESETS)
+
+    added = place("init", "new", "--add", "acme-shop", "--serial-number", "0ff1ce", *options)
+
+    assert added.exit_code == 0, added.output
+    text = Path("new/acme-shop.yaml").read_text()
+    assert expected in text
+    assert ("ACME_SHOP_SIGN_KEY" in text) is key
+    (route,) = load(place.folder / "new", {}).chatbots["acme-shop"].routes
+    assert route.destination == "crm"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("new", "--add", "website", "--serial-number", "1"), 1, "there is a chatbot website already"),
+        (("new", "--add", "b", "--serial-number", "1", "--preset", "lead"), 1, "the configuration has: workspace, "),
+        (("none", "--add", "b"), 1, "has no configuration yet"),
+        (("new", "--add", "a b"), 2, "--add"),
+        (("new", "--preset", "leads"), 2, "--preset goes with --add"),
+    ],
+)
+def test_another_chatbot_that_cannot_be(place: "Place", arguments: tuple[str, ...], status: int, message: str) -> None:
+    place("init", "new", *FLAGS)
+    Path("new/presets.yaml").write_text(PRESETS)
+
+    result = place("init", *arguments)
+
+    assert result.exit_code == status
+    assert message in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -94,9 +142,10 @@ def test_in_a_terminal_it_asks(place: "Place", monkeypatch: pytest.MonkeyPatch) 
     [
         ((), 2, "--serial-number is missing"),
         (("--serial-number", "x"), 2, "--url is missing"),
-        (("--chatbot", "a b", *FLAGS), 2, "--chatbot `a b`"),
-        (("--serial-number", " ", *FLAGS[2:]), 2, "--serial-number is empty"),
-        (("--connector", "htpt", *FLAGS), 1, "did you mean `http`?"),
+        (("--chatbot", "a b", *FLAGS), 2, "--chatbot: `a b`"),
+        (("--serial-number", " ", *FLAGS[2:]), 2, "--serial-number: it is empty"),
+        (("--connector", "htpt", *FLAGS), 2, "did you mean `http`?"),
+        (("--serial-number", "x", "--url", "ftp://crm.example.com"), 2, "is not the address of an API"),
     ],
 )
 def test_what_cannot_be_is_told(place: "Place", arguments: tuple[str, ...], status: int, told: str) -> None:
@@ -108,7 +157,7 @@ def test_what_cannot_be_is_told(place: "Place", arguments: tuple[str, ...], stat
 
 
 def test_what_the_connector_refuses_is_told_and_left_to_be_corrected(place: "Place") -> None:
-    result = place("init", "new", "--serial-number", "x", "--url", "ftp://crm.example.com")
+    result = place("init", "new", "--serial-number", "x", "--url", "http://10.0.0.1")
 
     assert result.exit_code == 1
     assert "new/config.yaml:" in result.stderr
