@@ -281,13 +281,11 @@ def _source_states(files: Files) -> FileStates:
     """Return the state of each secret file and plug-in, by its absolute path."""
     states = {}
     for source in files.sources:
-        plugins = [*source.glob("*.py"), *source.glob("*/*.py")] if source.is_dir() else []
-        for file in (source, *plugins):
-            with contextlib.suppress(OSError):  # missing
+        with contextlib.suppress(OSError, ValueError):  # missing, closed to this process, or no path
+            plugins = [*source.glob("*.py"), *source.glob("*/*.py")] if source.is_dir() else [source]
+            for file in plugins:
                 seen = file.stat()
-                # Python writes into a folder of plug-ins; only its files matter.
-                time_and_size = (0, 0) if file.is_dir() else (seen.st_mtime_ns, seen.st_size)
-                states[str(file.absolute())] = (seen.st_ino, *time_and_size)
+                states[str(file.absolute())] = (seen.st_ino, seen.st_mtime_ns, seen.st_size)
     return states
 
 
