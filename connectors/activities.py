@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -76,6 +76,11 @@ class AppointmentTexts:
 
     title: str = ""
     location: str = ""
+
+    @classmethod
+    def on_one_line(cls, title: str, location: str) -> Self:
+        """Return the texts with single blanks between their words."""
+        return cls(_one_line(title), _one_line(location))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -149,7 +154,7 @@ def appointment_texts(
     if event.get("Type") != APPOINTMENT:
         return None
     title, location = (sources.words(text, event) if text else "" for text in (settings.title, settings.location))
-    return AppointmentTexts(_one_line(title), _one_line(location))
+    return AppointmentTexts.on_one_line(title, location)
 
 
 def plan_appointment(

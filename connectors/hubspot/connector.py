@@ -216,6 +216,8 @@ def _sources_of(route: HubSpotRoute) -> list[tuple[str, tuple[str, ...], str]]:
     """Return the texts of a route besides the remark, each with its name and the path of its setting."""
     deal, company = route.deal, route.company
     sources = (
+        ("meeting", ("appointment", "title"), route.appointment.title),
+        ("location", ("appointment", "location"), route.appointment.location),
         ("subject", ("follow_up", "subject"), route.follow_up.subject if route.follow_up else None),
         ("deal", ("deal", "name"), deal.name if deal else None),
         ("amount", ("deal", "amount"), deal.amount if deal else None),

@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.activities import ActivityKind, activity_mark, event_activity, event_time, refused_text
+from connectors.activities import (
+    ActivityKind,
+    AppointmentTexts,
+    activity_mark,
+    event_activity,
+    event_time,
+    refused_text,
+)
 from connectors.hubspot.requests import OWNER, Lead, association
 
 DEALS = "deals"
@@ -25,7 +32,7 @@ BODIES: Mapping[str, str] = {
     DEALS: "description",
 }
 """Property that holds the text, by kind of activity; a deal is created and found in the same way."""
-OPTIONAL = frozenset({OWNER, "amount", "hs_task_priority"})
+OPTIONAL = frozenset({OWNER, "amount", "hs_task_priority", "hs_meeting_location", "hs_activity_type"})
 """Properties without which an activity is created if HubSpot refuses them."""
 _ASSOCIATIONS = {"notes": 202, "meetings": 200, "tasks": 204, DEALS: 3}
 _DEAL_TO_COMPANY = 341
@@ -86,7 +93,9 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
         now: Seconds since the epoch, for an event without a time.
     """
     refused = refused_text("HubSpot", lead.dropped)
-    planned = event_activity(lead.record.id, lead.record.event, lead.remark, refused, lead.route.appointment, now)
+    texts = AppointmentTexts.on_one_line(lead.texts.get("meeting", ""), lead.texts.get("location", ""))
+    settings = lead.route.appointment
+    planned = event_activity(lead.record.id, lead.record.event, lead.remark, refused, settings, now, texts)
     if planned is None:
         return None
     body, is_cut = _body(planned.text, planned.mark)
@@ -95,7 +104,12 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
         return HubSpotActivity("notes", planned.mark, properties, is_cut)
     if planned.start is None or planned.end is None:
         return HubSpotActivity("tasks", planned.mark, _task(planned.created, planned.title, body), is_cut)
-    return HubSpotActivity("meetings", planned.mark, _meeting(planned.start, planned.end, planned.title, body), is_cut)
+    meeting = _meeting(planned.start, planned.end, planned.title, body)
+    if planned.location:
+        meeting["hs_meeting_location"] = planned.location
+    if planned.category:
+        meeting["hs_activity_type"] = planned.category
+    return HubSpotActivity("meetings", planned.mark, meeting, is_cut)
 
 
 def follow_up_task(lead: Lead, now: float) -> HubSpotActivity | None:

@@ -195,6 +195,7 @@ MEETINGS = ObjectType(
         _moment("hs_meeting_start_time", "Meeting start time"),
         _moment("hs_meeting_end_time", "Meeting end time"),
         _choice("hs_meeting_outcome", "Meeting outcome", _OUTCOMES),
+        _choice("hs_activity_type", "Call and meeting type", {"Meeting": "Meeting", "Demo": "Demo"}),
     ),
 )
 TASKS = ObjectType(

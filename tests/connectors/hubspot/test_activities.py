@@ -308,3 +308,20 @@ async def test_a_template_and_a_refused_value_share_a_note() -> None:
         (note,) = crm.notes
         text = note.properties["hs_note_body"]
         assert text.startswith("hello (www.example.com)<br><br>Not accepted by HubSpot:<br>hs_lead_status: odd")
+
+
+async def test_a_meeting_has_the_texts_and_times_of_the_route() -> None:
+    said = {"title": "Demo with {{ FirstName }}", "location": "https://meet.example.com/1", "zone": "Europe/Madrid"}
+    async with HubSpotSandbox() as crm:
+        texts = ["25 de noviembre de 2026 de 10:00 a 11:15", "miércoles 25 de noviembre de 2026 a las 10:00"]
+        for number, (content, kind) in enumerate(zip(texts, ("Demo", "Lunch"), strict=True)):
+            ids(await deliver(crm, appointment(content, number, **said, type=kind, minutes=45)))
+        first, second = (each.properties for each in crm.meetings)
+    assert first["hs_meeting_title"].startswith("Demo with ")
+    assert first["hs_meeting_location"] == "https://meet.example.com/1"
+    assert [first[f"hs_meeting_{name}_time"] for name in ("start", "end")] == [
+        "2026-11-25T09:00:00Z",
+        "2026-11-25T10:15:00Z",
+    ]
+    assert second["hs_meeting_end_time"] == "2026-11-25T09:45:00Z"
+    assert (first["hs_activity_type"], second.get("hs_activity_type")) == ("Demo", None)  # one type is not on the list
