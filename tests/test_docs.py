@@ -9,11 +9,14 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
@@ -80,9 +83,20 @@ class Environ(dict[str, str]):
     def __missing__(self, name: str) -> str:
         if "STORE_KEY" in name:
             return "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+        if name == "SERVICE_ACCOUNT":
+            return service_account()
         if name.endswith(("ALERT_URL", "EMAIL_URL", "SLACK_URL", "TEAMS_URL", "SMS_URL")):
             return "json://localhost"
         return f"https://{name.lower()}.example.com" if name.endswith("URL") else f"value-number-0815-of-{name}"
+
+
+@cache
+def service_account() -> str:
+    """Return the JSON key of a service account."""
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+    return json.dumps({"client_email": "leads@acme.iam.gserviceaccount.com", "private_key": pem})
 
 
 def framed(block: Block) -> str:
