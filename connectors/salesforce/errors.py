@@ -24,6 +24,9 @@ _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,99}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][\w.]{0,99}", re.ASCII)
 _COLUMN = re.compile(r"column '([A-Za-z]\w{0,99})'", re.ASCII)
 _COLUMNS = re.compile(r"fields: ([\w, ]{1,999})", re.ASCII)
+_UNREAD = re.compile(
+    r"^JSON_PARSER_ERROR: .*? from (?:VALUE_[A-Z_]+ value )?(.*?) or request may be missing", re.DOTALL
+)
 _SEVERAL = 5
 """Number of people blamed records must all meet the same problem before it counts as the org's."""
 _RECORD_ID = re.compile(r"\bid: ?([A-Za-z0-9]{18}|[A-Za-z0-9]{15})\b")
@@ -189,6 +192,25 @@ def call_outcome(answer: Answer, now: float, secrets: Secrets) -> Retry | Reject
         verdict = classify(answer.status, answer.headers, now)
         return unreadable(answer.status) if isinstance(verdict, Delivered) else verdict
     return outcome(problem, Blame.BATCH)
+
+
+def unread_fields(verdict: object, sent: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields of a record that was sent alone whose value Salesforce cannot read.
+
+    A JSON_PARSER_ERROR shows the value (`from VALUE_STRING value x or request may be missing ...`) but not its field.
+    """
+    words = verdict.detail if isinstance(verdict, Rejected) else getattr(verdict, "words", "")
+    unread = _UNREAD.search(words)
+    if unread is None:
+        return ()
+    return tuple(name for name, value in sent.items() if value is not None and _is_shown(value, unread[1]))
+
+
+def _is_shown(value: object, shown: str) -> bool:
+    """Return True if Salesforce shows a value so. It does not show the content of a map or list."""
+    if isinstance(value, dict | list):
+        return shown.startswith(("START_", "an object"))
+    return shown == (str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def document_of(answer: Answer) -> Any:

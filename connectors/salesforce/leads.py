@@ -13,7 +13,7 @@ from connectors.http_client.answer import Answer
 from connectors.salesforce.answers import Verdict, Written, read_parts, read_write
 from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.duplicates import Allow, Learn, Update, resolve
-from connectors.salesforce.errors import DROPPED, SalesforceProblem, record_outcomes
+from connectors.salesforce.errors import DROPPED, SalesforceProblem, record_outcomes, unread_fields
 from connectors.salesforce.finder import ContactTarget, RecordFinder, contact_row
 from connectors.salesforce.records import UNSEEN, Existing, Row, body, person_of
 from connectors.salesforce.requests import MOST_PARTS, SalesforceRequest, SalesforceRequests, rule_headers
@@ -198,6 +198,8 @@ class Leads:
         for chosen in groups:
             for each in chosen:
                 each.verdict = next(verdicts)
+                if len(chosen) == 1 and (names := unread_fields(each.verdict, each.row.fields)):
+                    each.verdict = _with_fields(each.verdict, names)
 
     def _collection(self, drafts: Sequence[Draft], *, allow: bool) -> SalesforceRequest:
         rows = []
@@ -343,6 +345,15 @@ def delivered_record(
     """Return the outcome of a written record, with a link for people."""
     url = f"{client.instance}".rstrip("/") + f"/{written.id}" if client.instance else None
     return Delivered(written.id, url, "; ".join(warnings) or None, 200, memo or {}, row.left_out)
+
+
+def _with_fields(verdict: Verdict, names: tuple[str, ...]) -> Verdict:
+    """Return a refusal with the names of the fields at fault."""
+    if isinstance(verdict, SalesforceProblem):
+        return replace(verdict, fields=names)
+    return (
+        replace(verdict, detail=f"{verdict.detail} [{', '.join(names)}]") if isinstance(verdict, Rejected) else verdict
+    )
 
 
 def _grouped(drafts: Sequence[Draft]) -> list[list[Draft]]:

@@ -45,6 +45,15 @@ def test_what_it_writes_passes_check_before_and_after_the_secrets_are_set(place:
     assert (after.exit_code, after.stdout.count("warning")) == (0, 0)
 
 
+def test_a_starter_for_a_crm_keeps_what_it_holds(place: "Place") -> None:
+    flags = ("--serial-number", "59001dd7", "--connector", "hubspot")
+    assert place("init", "new", *flags).exit_code == 0
+
+    config = load(place.folder / "new/config.yaml", {})
+    assert config.chatbots["website"].routes[0].mapping.if_empty == {"lastname"}
+    assert not any("overwrites" in str(each) for each in config.warnings)
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_nothing_is_overwritten(place: "Place", name: str) -> None:
     folder = place.folder / "new"

@@ -353,6 +353,17 @@ async def test_a_part_of_a_call_that_is_refused_whole_is_split(
     assert len(org.leads) == 8
 
 
+@pytest.mark.parametrize("value", [{"not": "a number"}, "many"])
+async def test_a_value_that_salesforce_cannot_read_is_named_once_its_record_stands_alone(
+    org: SalesforceSandbox, target: SalesforceConnector, value: object
+) -> None:
+    bad = record({**FIELDS, "Email": "bad@example.com", "NumberOfEmployees": value})
+    (alone,) = await target.deliver([bad])
+    assert isinstance(alone, Rejected)
+    assert alone.detail.startswith("JSON_PARSER_ERROR: Cannot deserialize instance of")
+    assert alone.detail.endswith(" [NumberOfEmployees]")
+
+
 async def test_what_cannot_be_sent_lets_the_others_be_split(
     org: SalesforceSandbox, target: SalesforceConnector
 ) -> None:
