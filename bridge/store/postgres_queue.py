@@ -55,7 +55,7 @@ WITH given AS MATERIALIZED (
         AND c.before > g.received_at LIMIT 1) IS NULL
     ORDER BY g.place
     ON CONFLICT (id) DO NOTHING
-    RETURNING seq, id
+    RETURNING seq, id, received_at, chatbot, state
 ), queued AS (
   INSERT INTO deliveries (event_seq, route, destination, contact, phone, state, due_at, settled_at, reason, detail)
     SELECT added.seq, d.value ->> 0, d.value ->> 1, g.contact, g.phone,
@@ -69,12 +69,11 @@ WITH given AS MATERIALIZED (
     ORDER BY added.seq, d.place
     RETURNING event_seq, destination, state
 ), counts AS (
-  SELECT floor(g.received_at / 86400)::int AS day, coalesce(g.chatbot, '') AS chatbot, '' AS destination, g.state
-    FROM added JOIN given g ON decode(g.id, 'hex') = added.id
+  SELECT floor(a.received_at / 86400)::int AS day, coalesce(a.chatbot, '') AS chatbot, '' AS destination, a.state
+    FROM added a
   UNION ALL
-  SELECT floor(g.received_at / 86400)::int, coalesce(g.chatbot, ''), queued.destination, queued.state
-    FROM queued JOIN added ON added.seq = queued.event_seq JOIN given g ON decode(g.id, 'hex') = added.id
-    WHERE queued.state = 'dead'
+  SELECT floor(a.received_at / 86400)::int, coalesce(a.chatbot, ''), q.destination, q.state
+    FROM queued q JOIN added a ON a.seq = q.event_seq WHERE q.state = 'dead'
 ), counted AS (
   INSERT INTO tally (day, chatbot, destination, state, bucket, writer, count)
     SELECT c.day, c.chatbot, c.destination, c.state, 0, 'accept', count(*) FROM counts c

@@ -1,9 +1,12 @@
 import re
+from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from bridge.admin.dashboard.page import REFRESH
 from bridge.store import search
+from bridge.store.sqlite import SqliteDriver
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 
@@ -238,3 +241,41 @@ async def test_guessing_is_bounded_at_the_login(desk: Desk) -> None:
     for _ in range(10):
         assert (await desk.see("/login", token="wrong"))[0] == 401
     assert (await desk.see("/login", token=OPERATOR))[0] == 429
+
+
+async def test_a_removed_destination_and_a_warning_are_shown(desk: Desk, tmp_path: Path) -> None:
+    for _ in range(2):
+        await desk.send()
+    await desk.settled()
+    gone, warned = sorted(each["id"] for each in (await desk.ask("GET", "/api/deliveries"))[1]["deliveries"])
+    with SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db")).engine().begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE deliveries SET destination = 'gone', route = 'gone', state = 'pending', due_at = 1.0, "
+            f"settled_at = NULL WHERE id = {gone}"
+        )
+        connection.exec_driver_sql(f"UPDATE deliveries SET warning = 'Ada is no city' WHERE id = {warned}")
+        connection.exec_driver_sql(
+            "INSERT INTO lanes (name, paused_by, pause_reason, paused_until) "
+            "VALUES ('gone', 'lane', 'unreachable', 1.0)"
+        )
+    lanes = {each["name"]: each for each in (await desk.ask("GET", "/api/lanes"))[1]["lanes"]}
+    waits = "no longer configured: 1 delivery waits; move or discard it"
+    assert (lanes["gone"]["state"], lanes["gone"]["reason"]) == ("removed", waits)
+    assert (lanes["gone"]["configured"], lanes["gone"]["paused_until"]) == (False, None)
+
+    async def found(query: str) -> list[int]:
+        status, page = await desk.ask("GET", f"/api/deliveries?{query}", token=VIEWER)
+        assert status == 200
+        assert "Ada" not in str(page)
+        return [each["id"] for each in page["deliveries"]]
+
+    assert (await found("warning=true"), await found("warning=false")) == ([warned], [gone])
+    assert (await desk.ask("GET", "/api/deliveries?warning=perhaps"))[0] == 400
+    await log_in(desk, VIEWER)
+    for path in ("/", "/destinations"):
+        assert "no longer configured" in (await desk.see(path))[1], path
+    _, listed = await desk.see("/deliveries?state=pending")
+    assert "no longer configured" in listed
+    _, listed = await desk.see("/deliveries?warning=true")
+    assert '<span class="state warned">warning</span>' in listed
+    assert "Ada" not in listed
