@@ -103,7 +103,7 @@ class OwnerSettings(BaseModel):
 
 
 class FollowUp(BaseModel):
-    """A task for a salesperson, created once for each event."""
+    """A task for a salesperson, created once for each lead."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

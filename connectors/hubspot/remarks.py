@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.activities import (
+    APPOINTMENT,
     ActivityKind,
     AppointmentTexts,
     activity_mark,
@@ -113,9 +114,9 @@ def hubspot_activity(lead: Lead, now: float) -> HubSpotActivity | None:
 
 
 def follow_up_task(lead: Lead, now: float) -> HubSpotActivity | None:
-    """Return the follow-up task of a lead; None if its route has none."""
+    """Return the follow-up task of a lead; None if its route has none, and for an appointment, which has its own."""
     settings = lead.route.follow_up
-    if settings is None:
+    if settings is None or lead.record.event.get("Type") == APPOINTMENT:
         return None
     due = event_time(lead.record.event, now) + timedelta(seconds=settings.due)
     mark = activity_mark(f"{lead.record.id}-follow-up")

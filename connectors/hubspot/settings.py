@@ -130,7 +130,8 @@ class HubSpotRoute(RouteSettings):
         "record, or one without an owner; what goes with a record gets the owner that it has.",
     )
     follow_up: FollowUp | None = Field(
-        default=None, description="A task for each event, once. Needs object: contacts, or leads."
+        default=None,
+        description="A task for each lead, once; an appointment has its own. Needs object: contacts, or leads.",
     )
     deal: HubSpotDeal | None = Field(
         default=None, description="A deal at the contact, once for each chat. Needs object: contacts, or leads."

@@ -169,7 +169,7 @@ async def test_an_appointment_finds_the_deal_of_its_lead() -> None:
         for number, each in enumerate((first, later, another)):
             ids(await deliver(crm, *[_named(each, f"record-{number}")]))
         assert (len(crm.contacts), len(crm.records("deals")), len(crm.records("companies"))) == (1, 2, 1)
-        assert len(crm.tasks) == 4  # three follow-ups, and the appointment whose time a person has to read
+        assert len(crm.tasks) == 3  # two follow-ups, and the appointment whose time a person has to read
         assert len(crm.account.members["42"]) == 1
 
 
