@@ -1,5 +1,6 @@
-"""Pages of the site that are generated when it is built: commands, the API, and recipes."""
+"""Pages of the site that are generated when it is built: commands, the API, recipes, and signatures for plug-ins."""
 
+import ast
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,12 +18,34 @@ from bridge.admin.reconcile import ReconcileEndpoints
 from bridge.cli import COMMANDS
 from bridge.config.reference import table
 
+PLUGIN_API = {
+    "connectors/base.py": (
+        "Connector",
+        "Context",
+        "Preview",
+        "Quota",
+        "MappedRoute",
+        "MappedField",
+        "Finding",
+        "Vault",
+    ),
+    "connectors/record.py": ("Record", "RemoteRecord", "RouteSettings"),
+    "connectors/outcome.py": ("Delivered", "Retry", "Rejected", "Blame", "Reason"),
+    "connectors/http_client/json_api.py": ("JsonApi", "Reply"),
+    "connectors/http_client/session.py": ("HttpSession",),
+    "connectors/testing/subject.py": ("Subject",),
+    "connectors/testing/fake.py": ("FakeApi",),
+    "connectors/testing/faults.py": ("Faults",),
+}
+"""Classes that the author of a connector uses, by file."""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     pages = {
         "reference/commands.md": commands_page(),
         "reference/api.md": api_page(),
+        "extend/signatures.md": signatures_page(Path(config.docs_dir).parent),
         "recipes/index.md": recipes_page(Path(config.docs_dir) / "recipes"),
     }
     for path, lines in pages.items():
@@ -114,6 +137,42 @@ def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, A
         ("field of the answer", "meaning"),
         ([f"`{name}`", _cell(field.get("description", ""))] for name, field in fields.items()),
     )
+
+
+def signatures_page(root: Path) -> Iterator[str]:
+    """Return the lines of the page about the classes that a connector and its test use."""
+    yield "# Signatures\n"
+    yield "Every class that a connector or its test uses, from the code. `ConnectorContract` is a `Subject` with tests."
+    for file, names in PLUGIN_API.items():
+        module = file.removesuffix(".py").replace("/", ".")
+        parts = {each.name: each for each in ast.parse((root / file).read_text("utf-8")).body if hasattr(each, "name")}
+        for name in names:
+            yield f"\n## {name}\n\n`from {module} import {name}`\n"
+            yield from _class(parts[name])
+
+
+def _class(part: Any) -> Iterator[str]:
+    """Return the description of a class, its attributes, and its public methods."""
+    yield _paragraphs(ast.get_docstring(part))
+    for position, node in enumerate(part.body):
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            following = part.body[position + 1] if position + 1 < len(part.body) else None
+            value = following.value if isinstance(following, ast.Expr) else None
+            text = value.value if isinstance(value, ast.Constant) else ""
+            yield f"\n- `{ast.unparse(node)}` {' '.join(str(text).split())}"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.name == "__init__" or not node.name.startswith("_")
+        ):
+            kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+            result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+            yield f"\n```python\n{kind} {node.name}({ast.unparse(node.args)}){result}: ...\n```\n"
+            yield _paragraphs(ast.get_docstring(node))
+
+
+def _paragraphs(text: str | None) -> str:
+    """Return a docstring without its example, whose indentation Markdown would read as code."""
+    kept = (text or "").partition("Example:")[0].splitlines()
+    return "\n".join(line.strip() if not line.startswith("    ") else f"- {line.strip()}" for line in kept)
 
 
 def _text(text: str) -> str:

@@ -133,6 +133,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the plug-ins that pages name."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "plugins").mkdir()
+    for block in BLOCKS:
+        if block.text.startswith("# plugins/"):
+            (folder / block.text.split(maxsplit=2)[1]).write_text(block.text)
     assert leadbridge("connectors", "new", "my_crm", folder / "my_crm").exit_code == 0
     for example in (DOCS / "examples").glob("*"):
         shutil.copytree(example, folder / example.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -165,6 +168,7 @@ def fault(arguments: str) -> str | None:
         words = shlex.split(arguments, comments=True)
     except ValueError as error:
         return str(error)
+    words = words[1:] if words[:1] == ["leadbridge"] else words  # after the name of a service
     if not words or words[0] in {"--help", "--version", "-h", "-V"}:
         return None
     if words[0] not in COMMANDS:

@@ -244,9 +244,9 @@ def test_an_author_gets_many_tests_for_a_few_lines() -> None:
     assert len(clauses_of(ConnectorContract)) >= LEAST
 
 
-def test_the_example_in_the_documents_holds() -> None:
-    """As its author runs it: in its folder, with pytest's own defaults."""
-    folder = ROOT / "docs" / "examples" / "pipedrive"
+@pytest.mark.parametrize("folder", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda folder: folder.name)
+def test_the_examples_in_the_documents_hold(folder: Path) -> None:
+    """As their authors run them: in their folder, with pytest's own defaults."""
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", str(folder)]
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environ)
