@@ -218,7 +218,8 @@ class Program:
 
     async def stories(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         """Give all about some deliveries, as `leadbridge deliveries show` does, in the order of the ids."""
-        return (await self.run("deliveries", "show", "--json", *map(str, ids))).documents()
+        (shown,) = (await self.run("deliveries", "show", "--json", *map(str, ids))).documents()
+        return shown if isinstance(shown, list) else [shown]
 
     def _lines(self) -> list[str]:
         if self._log is None:
