@@ -15,6 +15,8 @@ from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSetting
 from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.gohighlevel import GoHighLevelFake
+from connectors.testing.subject import Subject
+from connectors.testing.write_clauses import WriteClauses
 from tests.connectors.building import NOW, context, record
 
 TOKEN = "pit-token-of-the-fake"
@@ -42,7 +44,7 @@ async def deliver(crm: GoHighLevelFake, *records: Record, route: dict[str, Any] 
     return found
 
 
-class TestContract(ConnectorContract[GoHighLevelFake]):
+class Described(Subject[GoHighLevelFake]):
     connector = GoHighLevelConnector
 
     def fake(self) -> GoHighLevelFake:
@@ -72,7 +74,11 @@ class TestContract(ConnectorContract[GoHighLevelFake]):
         return [{name: value for name, value in each.items() if name != "id"} for each in fake.contacts]
 
 
-class TestWithNotes(TestContract):
+class TestContract(Described, ConnectorContract[GoHighLevelFake]):
+    """All clauses."""
+
+
+class TestWithNotes(Described, WriteClauses[GoHighLevelFake]):
     """Each contact with a note, and with a field that is kept."""
 
     def route(self) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from connectors.base import Expressions, Record, Rejected
 from connectors.hubspot import HubSpotConnector
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp, Property
+from connectors.testing.subject import Subject
+from connectors.testing.write_clauses import WriteClauses
 from tests.connectors.building import EXPRESSIONS
 
 SECRET = "client-secret-of-the-sandbox"
 REFRESH = "refresh-token-of-the-sandbox"
 
 
-class HubSpotContract(ConnectorContract[HubSpotSandbox]):
+class HubSpotSubject(Subject[HubSpotSandbox]):
     connector = HubSpotConnector
 
     def fake(self) -> HubSpotSandbox:
@@ -40,11 +42,19 @@ class HubSpotContract(ConnectorContract[HubSpotSandbox]):
         return EXPRESSIONS
 
 
+class HubSpotContract(HubSpotSubject, ConnectorContract[HubSpotSandbox]):
+    """All clauses."""
+
+
+class HubSpotWrites(HubSpotSubject, WriteClauses[HubSpotSandbox]):
+    """The clauses on lost and doubled leads."""
+
+
 class TestContacts(HubSpotContract):
     """Contacts alone."""
 
 
-class TestConditionalWrites(HubSpotContract):
+class TestConditionalWrites(HubSpotWrites):
     """Contacts that are read before they are written."""
 
     def record(self, number: int = 0, fields: Mapping[str, Any] | None = None, **changes: Any) -> Record:

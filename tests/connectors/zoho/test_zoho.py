@@ -22,6 +22,8 @@ from connectors.base import (
 )
 from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
+from connectors.testing.subject import Subject
+from connectors.testing.write_clauses import WriteClauses
 from connectors.testing.zoho import ZohoFake
 from connectors.zoho import ZohoConnector
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
@@ -71,7 +73,7 @@ async def outcomes_of(*records: Record, fault: Fault | None = None, **changes: A
     return found, crm
 
 
-class TestContract(ConnectorContract[ZohoFake]):
+class Described(Subject[ZohoFake]):
     connector = ZohoConnector
 
     def fake(self) -> ZohoFake:
@@ -100,7 +102,11 @@ class TestContract(ConnectorContract[ZohoFake]):
         return fake.token_requests
 
 
-class TestWithNotes(TestContract):
+class TestContract(Described, ConnectorContract[ZohoFake]):
+    """All clauses."""
+
+
+class TestWithNotes(Described, WriteClauses[ZohoFake]):
     """Each lead with a note, which is no upsert, and with a field that is read before it is written."""
 
     def route(self) -> dict[str, Any]:
