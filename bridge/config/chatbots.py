@@ -7,7 +7,7 @@ from bridge.config.destinations import BuiltDestination, note_refusal
 from bridge.config.diagnostics import ConfigPath
 from bridge.config.expectations import build_tests
 from bridge.config.lint import check_content, check_lookups, check_test_when, check_when, check_write_modes
-from bridge.config.merge import ConfigDraft, split_settings
+from bridge.config.merge import CompiledField, ConfigDraft, split_settings
 from bridge.config.model import Chatbot, Pull, Route
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
@@ -206,15 +206,29 @@ def _mapping(draft: ConfigDraft, path: ConfigPath) -> FieldMapping:
 
 
 def _field(draft: ConfigDraft, path: ConfigPath, node: Node) -> FieldMapping:
-    """Return a field as a mapping of its own; an empty mapping if it has a mistake."""
-    name = str(path[-1])
-    if known := draft.compiled.get((name, id(node))):
-        return known
+    """Return a field as a mapping of its own; an empty mapping if it has a mistake.
+
+    A field of a preset is compiled once, and its findings are counted for each user.
+    """
+    key = (str(path[-1]), id(node))
+    if known := draft.compiled.get(key):
+        draft.findings.repeat(path, known.findings)
+        return known.mapping
+    before = draft.findings.shared_count
+    mapping, doubtful = _compiled_field(draft, path, node)
+    findings = draft.findings.shared_since(before)
+    if (mapping.names and not doubtful) or findings:
+        draft.compiled[key] = CompiledField(mapping, findings)
+    return mapping
+
+
+def _compiled_field(draft: ConfigDraft, path: ConfigPath, node: Node) -> tuple[FieldMapping, bool]:
+    """Return a field as a mapping, and whether it works but is probably a mistake."""
     form = draft.model(FieldForm, path, plain(node))
     if form is None:
-        return FieldMapping()
+        return FieldMapping(), False
     try:
-        made = compile_mapping({name: form}, draft.expressions, draft.transforms)
+        made = compile_mapping({str(path[-1]): form}, draft.expressions, draft.transforms)
     except FieldsError as error:
         for problem in error.problems:
             where = find_node(draft.root, (*path[:-1], *problem.path))[0]
@@ -222,7 +236,5 @@ def _field(draft: ConfigDraft, path: ConfigPath, node: Node) -> FieldMapping:
                 draft.expression_error(where, problem.cause)
             else:
                 draft.text_error(where, problem.message)
-        return FieldMapping()
-    if not check_lookups(draft, path, form):
-        draft.compiled[name, id(node)] = made
-    return made
+        return FieldMapping(), False
+    return made, check_lookups(draft, path, form)

@@ -1,8 +1,9 @@
 """Positions, problems and warnings of a configuration. Pure."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from bridge.errors import LeadbridgeError
@@ -84,6 +85,10 @@ class Origins:
         return next((length for length in range(len(path), 0, -1) if path[:length] in self.taken), 0)
 
 
+PresetUsers = dict[ConfigPath, ConfigPath]
+"""Path of a value that was taken from a preset, by the path of the destination or chatbot that uses it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """Problems and warnings, collected while a configuration is read and checked."""
@@ -95,7 +100,7 @@ class Findings:
     """Secret files and folders of plug-ins on which the result depends too, also missing ones."""
     _invalid: set[ConfigPath] = field(default_factory=set)
     _reported: set[ConfigPath] = field(default_factory=set)
-    _shared: dict[tuple[bool, ConfigProblem], dict[ConfigPath, ConfigPath]] = field(default_factory=dict)
+    _shared: dict[tuple[bool, ConfigProblem], PresetUsers] = field(default_factory=dict)
     """Problems (True) and warnings in presets: by each user that has it, the path of its value."""
 
     def error(self, path: ConfigPath, place: Position, message: str) -> None:
@@ -134,6 +139,21 @@ class Findings:
             (self.problems if is_error else self.warnings).append(problem)
         else:
             self._shared.setdefault((is_error, problem), {}).setdefault(path[:2], path)
+
+    @property
+    def shared_count(self) -> int:
+        """Number of findings in presets so far."""
+        return len(self._shared)
+
+    def shared_since(self, count: int) -> Sequence[PresetUsers]:
+        """Return the users of each finding in a preset that was added after the first `count`."""
+        return list(islice(self._shared.values(), count, None)) if count < len(self._shared) else ()
+
+    def repeat(self, path: ConfigPath, findings: Iterable[PresetUsers]) -> None:
+        """Add findings in a preset for another of its users."""
+        for users in findings:
+            if not self.is_muted(path):
+                users.setdefault(path[:2], path)
 
     def place_shared(self) -> None:
         """Add the findings in presets: once at the preset, or at its users if it is good for most of them."""

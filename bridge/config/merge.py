@@ -1,13 +1,13 @@
 """The merged configuration before its checks, and the operations that the checks of all sections share."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bridge.config.diagnostics import ConfigPath, Findings
+from bridge.config.diagnostics import ConfigPath, Findings, PresetUsers
 from bridge.config.model import Condition
 from bridge.config.validation_messages import ErrorReporter, known_keys
 from bridge.config.yaml_tree import (
@@ -38,6 +38,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledField:
+    """A field, and its findings in a preset."""
+
+    mapping: FieldMapping
+    findings: Sequence[PresetUsers]
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigDraft:
     """The merged tree of all files, with the collected findings."""
 
@@ -48,8 +56,8 @@ class ConfigDraft:
     """Built-in transforms and those of plug-ins, by name."""
     whole: bool
     """True if every file could be read. Otherwise a missing entry may be in an unreadable file."""
-    compiled: dict[tuple[str, int], FieldMapping] = field(default_factory=dict)
-    """Fields without mistakes, each by its name and its node, because the users of a preset share the nodes."""
+    compiled: dict[tuple[str, int], CompiledField] = field(default_factory=dict)
+    """Fields by name and node, because the users of a preset share the nodes."""
 
     def section(self, name: str) -> dict[str, Node]:
         """Return the entries of a top-level section; empty if the section is missing or has no value."""

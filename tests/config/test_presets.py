@@ -223,6 +223,21 @@ def test_what_all_presets_bring_is_bounded(tmp_path: Path) -> None:
     assert time.thread_time() - started < 6.0
 
 
+def test_mistakes_in_a_preset_are_looked_for_once(tmp_path: Path) -> None:
+    fields = ", ".join(f"f{n}: Emial" for n in range(300))
+    routes = ", ".join(["{use: leads, to: crm}"] * 2)
+    bots = "".join(f"  b{n}: {{serial_number: s{n}, signing_keys: [{KEY}], routes: [{routes}]}}\n" for n in range(50))
+    (tmp_path / "a.yaml").write_text(
+        f"presets: {{routes: {{leads: {{fields: {{{fields}}}}}}}}}\n"
+        f'destinations: {{crm: {{connector: http, url: "https://crm.example.com"}}}}\nchatbots:\n{bots}'
+    )
+    started = time.thread_time()
+    found = lines(tmp_path)
+    assert len(found) == 300
+    assert all(each.endswith("(used by 50 chatbots)") for each in found)
+    assert time.thread_time() - started < 2.0
+
+
 def test_a_changed_preset_changes_its_users_and_a_broken_one_stays_as_it_was(folder: Path) -> None:
     config, files = load_files(folder, {})
     before = config.destinations["client-03-crm"]
