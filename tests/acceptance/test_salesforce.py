@@ -65,11 +65,20 @@ async def test_poisoned_leads_of_a_burst_die_alone_with_salesforces_reason(tmp_p
     assert len(_writes(crm)) <= 6 + 5 * 15, [each.path for each in crm.ledger]
 
 
-async def test_lost_answers_make_no_lead_event_or_task_twice(tmp_path: Path) -> None:
+async def test_lost_answers_make_no_lead_event_task_or_member_twice(tmp_path: Path) -> None:
+    """With an owner, a follow-up task and a campaign; a lead and its appointment are one lead."""
     async with SalesforceSandbox(seed=5) as crm:
+        people = [crm.org.add("User", Username=name, Email=name) for name in ("anna@acme.com", "ben@acme.com")]
         crm.faults.share(faults.lost_answer(), 0.05)
         fields = {**SALESFORCE_FIELDS, KEY: "{{ SerialNumber }}-{{ SessionID }}"}
-        route = {**ROUTE, "fields": fields, "remark": "Content"}
+        route = {
+            **ROUTE,
+            "fields": fields,
+            "remark": "Content",
+            "owner": {"round_robin": [each.fields["Email"] for each in people]},
+            "follow_up": {"subject": "Call {{ FirstName }}"},
+            "campaign": crm.org.add("Campaign", Name="Chat").id,
+        }
         destination = salesforce(crm, batch={"size": 2}, concurrency=4)
         async with (
             Program(tmp_path, settings({"salesforce": destination}, chatbot([route])), VARIABLES) as program,
@@ -85,11 +94,17 @@ async def test_lost_answers_make_no_lead_event_or_task_twice(tmp_path: Path) -> 
     lost = sum(each.fault is not None for each in crm.ledger)
     assert lost >= 4, f"{lost} of {len(crm.ledger)} answers were lost"
     assert Counter(each["state"] for each in told) == {"delivered": 2 * CHATS}
-    people = {each.id: each.fields["Email"] for each in crm.leads}
-    assert sorted(people.values()) == sorted(each["Email"] for each in leads)
-    assert sorted(people[each.fields["WhoId"]] for each in crm.events) == sorted(each["Email"] for each in leads[::2])
-    assert sorted(people[each.fields["WhoId"]] for each in crm.tasks) == sorted(each["Email"] for each in leads[1::2])
-    assert {each.assignments for each in crm.leads} == {1}, "assignment rules ran again"
+    emails = {each.id: each.fields["Email"] for each in crm.leads}
+    assert sorted(emails.values()) == sorted(each["Email"] for each in leads)
+    assert sorted(emails[each.fields["WhoId"]] for each in crm.events) == sorted(each["Email"] for each in leads[::2])
+    calls = [each for each in crm.tasks if each.fields["Subject"].startswith("Call ")]
+    unread = [each for each in crm.tasks if each not in calls]
+    assert sorted(emails[each.fields["WhoId"]] for each in unread) == sorted(each["Email"] for each in leads[1::2])
+    assert sorted(emails[each.fields["WhoId"]] for each in calls) == sorted(emails.values())
+    assert sorted(emails[each.fields["LeadId"]] for each in crm.members) == sorted(emails.values())
+    owners = Counter(each.fields["OwnerId"] for each in crm.leads)
+    assert set(owners) == {each.id for each in people}
+    assert max(owners.values()) - min(owners.values()) <= lost + 1, "a lost answer may cost a turn"
 
 
 async def test_an_expired_token_is_renewed_once_for_fifty_calls(tmp_path: Path) -> None:
