@@ -32,7 +32,10 @@ from connectors.base import Connector, RouteSettings
 _TABLE: Final = re.compile(r"^<!-- (\w+) ?(\w*) -->$", re.MULTILINE)
 _WIDTH: Final = 40
 """Maximum number of characters of an example."""
-_UNITS: Final = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
+_UNITS: Final = (
+    (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1)),
+    (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)),
+)
 _HEAD: Final = ("key", "meaning", "default", "example")
 
 
@@ -56,7 +59,11 @@ def reference(connectors: Mapping[str, type[Connector]]) -> str:
 def _table_lines(schema: JsonSchema, connectors: Mapping[str, type[Connector]], what: str, name: str) -> Iterator[str]:
     definitions = schema["$defs"]
     if what == "keys":
-        yield from table(_HEAD, keys(definitions[name], definitions))
+        part = definitions[name]
+        if name == "RoutePart":  # the rest stands with each connector
+            own = {key for each in connectors.values() for key in each.route_settings.model_fields}
+            part = {**part, "properties": {key: each for key, each in part["properties"].items() if key not in own}}
+        yield from table(_HEAD, keys(part, definitions))
     elif what == "sources":
         yield from table(("name", "description"), ([_code(each), about] for each, about in SOURCES.items()))
     elif what == "transforms":
@@ -121,11 +128,13 @@ def _example(schema: JsonSchema) -> str:
 
 
 def _default(schema: JsonSchema) -> str:
-    """Return the default as YAML; of a size, with the largest unit that divides it."""
+    """Return the default as YAML; of a size or a duration, with the largest unit that divides it."""
     value = schema.get("default")
-    if isinstance(value, int) and any("KiB" in str(each.get("pattern")) for each in schema.get("anyOf", [])):
-        unit, size = next((unit, size) for unit, size in _UNITS if value % size == 0)
-        return _code(f"{value // size}{unit}")
+    patterns = [str(each.get("pattern", "")) for each in schema.get("anyOf", [])]
+    for units in _UNITS:
+        if isinstance(value, int | float) and any(units[-1][0] in each and units[0][0] in each for each in patterns):
+            unit, size = next((unit, size) for unit, size in units if value % size == 0)
+            return _code(f"{value // size:.0f}{unit}")
     return _value(value)
 
 
