@@ -220,6 +220,16 @@ def event_activity(
     return Activity(kind, mark, plan.title, text, created, *details)
 
 
+def activity_reason(kind: ActivityKind, start: datetime | None, appointment: AppointmentSettings) -> str:
+    """Return the reason why an event has this activity, for people."""
+    if kind is ActivityKind.NOTE:
+        return "a note, because the route has a `remark`"
+    if kind is ActivityKind.MEETING and start:
+        return f"a meeting, because the text states its start: {start:%Y-%m-%d %H:%M} UTC"
+    hint = "" if appointment.zone else "; for a time without a zone set `appointment: {zone: …}`"
+    return f"a task, because the text does not state the start of the appointment beyond doubt{hint}"
+
+
 def person_name(event: Mapping[str, Any]) -> str:
     """Return the name in an event; empty if it has none."""
     return " ".join(filter(None, (str(event.get(part) or "").strip() for part in ("FirstName", "LastName"))))

@@ -226,6 +226,8 @@ class Preview:
     url: str
     headers: Mapping[str, str]
     body: str
+    why: str = ""
+    """Reason for a request that not every record causes, such as `a note, because the route has a remark`."""
 
 
 class Severity(StrEnum):
@@ -363,6 +365,13 @@ class Connector(ABC):
     @abstractmethod
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request that `deliver` would send, without sending it. Secrets are masked."""
+
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests that `deliver` would send after that of `preview`, each with its reason.
+
+        Lookups are left out. An id that only an answer has is a text in brackets. Raises as `preview` does.
+        """
+        return ()
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Ask the destination whether it would accept the records of its routes.

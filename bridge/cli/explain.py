@@ -81,8 +81,9 @@ def explain(
     """Show the requests that an event would cause. Nothing is sent, and nothing is stored.
 
     For each route of the event's chatbot you see if it takes the event and why not, how each field gets its value step
-    by step, and the request that the connector would send, with its secrets masked. No signature is needed. The exit
-    status is 1 if the event is not recognised, or if a delivery of it would be a dead letter.
+    by step, and the requests that the connector would send, with its secrets masked: that for the record, then each
+    further one, such as that for a note, meeting or task, with its reason. No signature is needed. The exit status is 1
+    if the event is not recognised, or if a delivery of it would be a dead letter.
 
     With --stored you can judge an edit before it is live. The last N events run through the configuration. You see what
     would be sent, similar results together. With --against OLD they run through both configurations, and only the
@@ -147,6 +148,7 @@ def _rows(result: EventDryRun, places: SourceTree) -> list[dict[str, Any]]:
                 for trace, place in zip(each.fields, _origins(result, at, places), strict=True)
             ],
             "request": _request(each.request) if each.request else None,
+            "related": [_request(request) for request in each.related],
         }
         for at, each in enumerate(result.routes)
     ]
@@ -189,8 +191,11 @@ def _show_route(result: RouteDryRun, origins: Sequence[tuple[str, Position]]) ->
         ]
         output.show_rows(rows, ("field", "from", "value", *(["written_at"] if shared else [])), as_json=False)
     if result.request:
-        output.say()
+        output.say(f"\nThe record, {result.request.why}:" if result.request.why else "")
         _show_request(result.request)
+    for request in result.related:
+        output.say(f"\nThen {request.why}:")
+        _show_request(request)
 
 
 def _condition(when: RouteCondition) -> str:

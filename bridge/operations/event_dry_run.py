@@ -1,10 +1,10 @@
 """Dry runs of an event over all routes of its chatbot, by the steps that a real event takes. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bridge.config import Chatbot, Config, Route
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
@@ -23,6 +23,8 @@ SKIPPED = "skipped"
 FAILS = "fails"
 """The delivery would be a dead letter."""
 
+
+T = TypeVar("T")
 
 _EXPRESSIONS: Final = JinjaExpressions()
 
@@ -50,6 +52,8 @@ class RouteDryRun:
     record: Mapping[str, Any] | None = None
     """Fields that have a value, as the connector gets them; None if nothing is sent."""
     request: Preview | None = None
+    related: Sequence[Preview] = ()
+    """Further requests of the record, such as that for its note, each with its reason."""
     events: Sequence[str] = ()
     """Types of events that the route takes."""
     when: RouteCondition | None = None
@@ -131,12 +135,13 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
     fields = route.mapping.trace(values)
     try:
         record = build_record(trial_delivery(event, route), config.chatbots.get)
-        request = preview_request(config.destinations[route.destination].connector, record)
+        connector = config.destinations[route.destination].connector
+        request, related = preview_request(connector, record), related_requests(connector, record)
     except UnmappableError as error:
         return result(state=FAILS, why=error.detail, fields=fields)
     except ExpressionError as error:
         return result(state=FAILS, why=error.message, fields=fields)
-    return result(state=MATCHES, fields=fields, record=record.fields, request=request)
+    return result(state=MATCHES, fields=fields, record=record.fields, request=request, related=related)
 
 
 def _condition(route: Route, values: Mapping[str, Any]) -> RouteCondition | None:
@@ -148,8 +153,17 @@ def _condition(route: Route, values: Mapping[str, Any]) -> RouteCondition | None
 
 def preview_request(connector: Connector, record: Record) -> Preview:
     """Return the connector's request. Raises ExpressionError for any fault of the connector."""
+    return _from_connector(lambda: connector.preview([record]))
+
+
+def related_requests(connector: Connector, record: Record) -> Sequence[Preview]:
+    """Return the connector's further requests for a record. Raises ExpressionError for any fault of the connector."""
+    return _from_connector(lambda: connector.related_previews(record))
+
+
+def _from_connector(read: Callable[[], T]) -> T:
     try:
-        return connector.preview([record])
+        return read()
     except ExpressionError:
         raise
     except Exception as error:  # a connector may be anybody's code

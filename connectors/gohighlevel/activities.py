@@ -27,6 +27,19 @@ class GoHighLevelActivities:
         self._base = base
         self._location_id = location_id
 
+    def planned(
+        self, activity: Activity, calendar: str | None, contact_id: str
+    ) -> list[tuple[str, URL, Mapping[str, Any]]]:
+        """Return the requests for an activity, in their order: name in the memo, URL and document."""
+        contact = self._base / "contacts" / contact_id
+        if activity.kind is ActivityKind.MEETING and calendar:
+            document = requests.event(activity, calendar, contact_id, self._location_id)
+            meeting = ("meeting", self._base / "calendars" / "events" / "appointments", document)
+            return [meeting, ("note", contact / "notes", requests.note(activity))]
+        if activity.kind is ActivityKind.NOTE:
+            return [("note", contact / "notes", requests.note(activity))]
+        return [("task", contact / "tasks", requests.task(activity))]
+
     async def write(
         self, activity: Activity, calendar: str | None, contact_id: str, *, is_new: bool
     ) -> dict[str, ActivityResult]:
@@ -36,21 +49,16 @@ class GoHighLevelActivities:
         """
         contact = self._base / "contacts" / contact_id
         done: dict[str, ActivityResult] = {}
-        if activity.kind is ActivityKind.MEETING and calendar:
-            found = None if is_new else await self._event(contact, activity, calendar)
-            if found is None:
-                document = requests.event(activity, calendar, contact_id, self._location_id)
-                found = await self._create(self._base / "calendars" / "events" / "appointments", document, "id")
-            done["meeting"] = found
-            if not isinstance(found, str):
-                return done
-        if activity.kind is ActivityKind.NOTE or done:
-            name, document = "note", requests.note(activity)
-        else:
-            name, document = "task", requests.task(activity)
-        url = contact / f"{name}s"
-        found = None if is_new else await self._marked(url, f"{name}s", activity.mark)
-        done[name] = found or await self._create(url, document, name, "id")
+        for name, url, document in self.planned(activity, calendar, contact_id):
+            if is_new:
+                found = None
+            elif name == "meeting" and calendar:
+                found = await self._event(contact, activity, calendar)
+            else:
+                found = await self._marked(url, f"{name}s", activity.mark)
+            done[name] = found or await self._create(url, document, name, "id")
+            if not isinstance(done[name], str):
+                break
         return done
 
     async def _create(self, url: URL, document: Mapping[str, Any], *path: str) -> ActivityResult:

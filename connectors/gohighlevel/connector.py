@@ -7,7 +7,9 @@ from functools import partial
 import orjson
 
 from connectors.activities import (
+    ActivityKind,
     AppointmentTexts,
+    activity_reason,
     appointment_texts,
     check_appointment,
     event_activity,
@@ -35,6 +37,8 @@ from connectors.gohighlevel.contacts import GoHighLevelContacts, WrittenContact
 from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSettings
 from connectors.http_client.masking import MASK
 
+_CONTACT = "(the contact)"
+"""Id in a preview."""
 _MEMO = ("note", "meeting", "task")
 
 
@@ -80,6 +84,23 @@ class GoHighLevelConnector(Connector):
         headers = {"Authorization": f"Bearer {MASK}", "Version": requests.VERSION, "Content-Type": "application/json"}
         body = orjson.dumps(requests.contact(records[0], self._location_id), option=orjson.OPT_INDENT_2).decode()
         return Preview("POST", str(self._client.base / "contacts" / "upsert"), headers, body)
+
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests for the note, task or appointment."""
+        said, texts = self._texts(record)
+        settings = requests.route_of(record).appointment
+        activity = event_activity(record.id, record.event, said, "", settings, self._now(), texts)
+        if activity is None:
+            return ()
+        headers = {"Authorization": f"Bearer {MASK}", "Version": requests.VERSION, "Content-Type": "application/json"}
+        why = activity_reason(activity.kind, activity.start, settings)
+        if activity.kind is ActivityKind.MEETING and settings.calendar is None:
+            why = "a task, because the route has no `appointment: {calendar: …}`"
+        calls = self._activities.planned(activity, settings.calendar, _CONTACT)
+        return [
+            Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), why)
+            for _, url, document in calls
+        ]
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Read the location, which cannot write."""

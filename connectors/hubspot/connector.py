@@ -174,6 +174,22 @@ class HubSpotConnector(Connector):
         body = self._secrets.mask((request.body or b"").decode())
         return Preview(request.method, str(request.url), hubspot_headers(request, MASK), body)
 
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests for the note, meeting or task, and for what else the route asks for."""
+        lead = self._lead(record)
+        if isinstance(lead, Rejected):
+            raise ExpressionError(lead.detail)
+        return [
+            Preview(
+                request.method,
+                str(request.url),
+                hubspot_headers(request, MASK),
+                self._secrets.mask((request.body or b"").decode()),
+                why,
+            )
+            for request, why in self._related.planned(lead)
+        ]
+
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Compare the routes with the definitions of the properties that they write, and check the token's scopes."""
         return await self._probe.ask(routes)

@@ -16,7 +16,7 @@ from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.companies import COMPANY_UNCLEAR, Companies, PlannedCompany, company_domain
 from connectors.hubspot.errors import problem_in_answer
 from connectors.hubspot.remarks import DEALS, HubSpotActivity, follow_up_task, hubspot_activity, planned_deal
-from connectors.hubspot.requests import OWNER, HubSpotRequests, Lead
+from connectors.hubspot.requests import OWNER, HubSpotRequest, HubSpotRequests, Lead
 from connectors.hubspot.settings import CONTACTS, LEADS
 
 _REMARKS = frozenset({"note", "meeting", "task"})
@@ -70,6 +70,26 @@ class RelatedRecords:
         """Forget what another process may have changed."""
         self._activities.open()
         self._companies.open()
+
+    def planned(self, lead: Lead) -> list[tuple[HubSpotRequest, str]]:
+        """Return the requests for a new lead, without lookups, each with its reason."""
+        contact = Stored("(the contact)", 201, new=True)
+        if lead.route.object == LEADS:
+            lead, contact = replace(lead, contact=contact.id), Stored("(the lead)", 201, new=True)
+        result, requests = RelatedResult(), list[tuple[HubSpotRequest, str]]()
+        if domain := company_domain(lead.texts.get("domain", "")):
+            why = f"a search for the company {domain}, which is created if it is missing: the route has `company`"
+            requests.append((self._requests.search_companies([domain]), why))
+            result.memo["company"] = "(the company)"
+        for name, activity in self._due(lead, contact, result):
+            at = self._at(lead, contact, f"{lead.record.id}-{name}", activity, result)
+            made = at.activity.for_contact(at.contact.id, at.record_id, at.company)
+            why = activity.reason(lead.route.appointment) if name in _REMARKS else f"the route has `{name}`"
+            requests.append((self._requests.add(activity.kind, [made]), why))
+        if lead.route.static_list is not None:
+            why = "a member of a list: the route has `list`"
+            requests.append((self._requests.add_to_list(lead.route.static_list, [contact.id]), why))
+        return requests
 
     async def write(self, written: Sequence[tuple[Lead, Stored]]) -> dict[str, RelatedResult]:
         """Write what is missing, and return the results by record id."""

@@ -17,8 +17,10 @@ from typing import Any
 from connectors.activities import (
     APPOINTMENT,
     ActivityKind,
+    AppointmentSettings,
     AppointmentTexts,
     activity_mark,
+    activity_reason,
     event_activity,
     event_time,
     refused_text,
@@ -65,6 +67,12 @@ class HubSpotActivity:
     def owned(self, owner: str) -> "HubSpotActivity":
         """Return the activity with an owner, if there is one."""
         return replace(self, properties={**self.properties, OWNER: owner}) if owner else self
+
+    def reason(self, appointment: AppointmentSettings) -> str:
+        """Return the reason for this kind of activity, for people."""
+        start = self.properties.get("hs_meeting_start_time")
+        moment = datetime.fromisoformat(start) if start else None
+        return activity_reason(ActivityKind(self.kind.removesuffix("s")), moment, appointment)
 
     def without(self, refused: Mapping[str, str]) -> "HubSpotActivity | None":
         """Return the activity without refused optional properties; None if it has none of them."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
-from connectors.activities import check_appointment
+from connectors.activities import ActivityKind, activity_reason, check_appointment
 from connectors.base import (
     Connector,
     Context,
@@ -35,7 +35,13 @@ from connectors.salesforce.leads import Leads
 from connectors.salesforce.probe import Prober
 from connectors.salesforce.records import Row, Rows, body, external_key, is_appointment
 from connectors.salesforce.related_records import SalesforceRelatedRecords
-from connectors.salesforce.requests import MOST_ROWS, SalesforceRequests, rule_headers, salesforce_activity
+from connectors.salesforce.requests import (
+    MOST_ROWS,
+    SalesforceRequest,
+    SalesforceRequests,
+    rule_headers,
+    salesforce_activity,
+)
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.salesforce.users import Users
 
@@ -229,8 +235,22 @@ class SalesforceConnector(Connector):
             made = [(row.key, body(row, None, None)[0]) for row in rows if not row.is_appointment]
             request = self._requests.upsert(first.route, made, headers)
         url = str(self._client.instance or self._origin).rstrip("/") + request.path
-        shown = {**request.headers, "Authorization": f"Bearer {MASK}"}
-        return Preview(request.method, url, shown, self._secrets.mask((request.body or b"").decode()))
+        why = ""
+        if first.is_appointment:
+            start = first.appointment.start if first.appointment else None
+            kind = ActivityKind.MEETING if start else ActivityKind.TASK
+            why = f"with {activity_reason(kind, start, first.route.appointment)}"
+        return self._shown(request, url, why)
+
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests for the follow-up task and the membership of a campaign."""
+        origin = str(self._client.instance or self._origin).rstrip("/")
+        planned = self._related.planned(self._previewed(record))
+        return [self._shown(request, origin + request.path, why) for request, why in planned]
+
+    def _shown(self, request: SalesforceRequest, url: str, why: str) -> Preview:
+        headers = {**request.headers, "Authorization": f"Bearer {MASK}"}
+        return Preview(request.method, url, headers, self._secrets.mask((request.body or b"").decode()), why)
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Get a token, read the org's limits and its objects' fields, and compare the fields with the routes."""

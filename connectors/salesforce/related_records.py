@@ -22,6 +22,7 @@ from connectors.salesforce.errors import (
 )
 from connectors.salesforce.records import DESCRIPTION, Row
 from connectors.salesforce.requests import (
+    SalesforceRequest,
     SalesforceRequests,
     Selection,
     campaign_member,
@@ -59,6 +60,11 @@ class SalesforceRelatedRecords:
     def __init__(self, client: SalesforceClient, requests: SalesforceRequests) -> None:
         self._client = client
         self._requests = requests
+
+    def planned(self, row: Row) -> list[tuple[SalesforceRequest, str]]:
+        """Return the requests for a row that is written, each with its reason."""
+        drafts = _drafts(row, Delivered("(the record)"))
+        return [(self._requests.create([each.fields]), f"{_NAMES[each.kind]}: the route has it") for each in drafts]
 
     async def deliver(self, written: Sequence[tuple[Row, Outcome]]) -> list[Outcome]:
         """Create the records that belong to the delivered rows, and return the outcomes of the rows.

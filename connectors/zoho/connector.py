@@ -6,7 +6,14 @@ from functools import partial
 
 import orjson
 
-from connectors.activities import Activity, appointment_texts, check_appointment, event_activity, refused_text
+from connectors.activities import (
+    Activity,
+    activity_reason,
+    appointment_texts,
+    check_appointment,
+    event_activity,
+    refused_text,
+)
 from connectors.base import (
     Connector,
     Context,
@@ -32,6 +39,9 @@ from connectors.zoho.client import ZohoClient
 from connectors.zoho.leads import WrittenRow, ZohoLeads
 from connectors.zoho.requests import Row
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
+
+_RECORD = "(the record)"
+"""Id in a preview."""
 
 
 class ZohoConnector(Connector):
@@ -94,6 +104,21 @@ class ZohoConnector(Connector):
         document = requests.upsert_document(rows) if rows else {"data": [dict(each.fields) for each in records]}
         url = self._client.base / requests.zoho_route(records[0]).module / "upsert"
         return Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the request for the note, event or task."""
+        row = self._row(record)
+        if isinstance(row, Rejected):
+            raise ExpressionError(row.detail)
+        activity = self._due(WrittenRow(row, Delivered(_RECORD), is_new=True))
+        if activity is None:
+            return ()
+        headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
+        document = {"data": [requests.activity_fields(activity, row.route.module, _RECORD)], "trigger": []}
+        body = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+        why = activity_reason(activity.kind, activity.start, row.route.appointment)
+        url = self._client.base / requests.ACTIVITIES[activity.kind]
+        return (Preview("POST", str(url), headers, body, why),)
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Get a token, and compare the routes with the fields of their modules."""
