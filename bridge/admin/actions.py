@@ -11,7 +11,7 @@ from bridge.admin.authentication import Caller, Role
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
 from bridge.config.model import Config
-from bridge.operations import deliveries, lanes, quarantine
+from bridge.operations import deliveries, events, lanes, quarantine
 from bridge.operations.audit import ActionResult
 from bridge.operations.bulk import Bulk
 from bridge.store.commands import DeliverySelection
@@ -34,6 +34,13 @@ class ActionEndpoints:
         return [
             _order(
                 "/api/events/{id}/replay", "Replay an event.", request_schemas.EventIdRequest, done, self.replay_event
+            ),
+            _order(
+                "/api/events/{id}/discard",
+                "Delete an unrecognised event.",
+                request_schemas.EventIdRequest,
+                done,
+                self.discard_event,
             ),
             _order("/api/deliveries/{id}/replay", "Put a delivery into the queue.", number, done, self.replay),
             _order("/api/deliveries/{id}/discard", "Discard a delivery for good.", number, done, self.discard),
@@ -71,6 +78,13 @@ class ActionEndpoints:
         return await self._do(
             lambda connection: deliveries.replay_event(connection, who, request.id, config, now, one_entry=True)
         )
+
+    async def discard_event(
+        self, caller: Caller, request: request_schemas.EventIdRequest
+    ) -> schemas.ActionResultSchema:
+        """Delete an unrecognised event for good."""
+        who, now = caller.who(), self._clock()
+        return await self._do(lambda connection: events.discard(connection, who, request.id, now))
 
     async def replay(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
         """Put a delivery into the queue, due now."""

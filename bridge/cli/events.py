@@ -12,6 +12,7 @@ from bridge.cli import inputs, output
 from bridge.cli.deliveries import with_reason
 from bridge.cli.inputs import (
     PAGE_ROWS,
+    ChangesOption,
     ChatbotOption,
     ConfigOption,
     JsonOption,
@@ -22,8 +23,9 @@ from bridge.cli.inputs import (
 )
 from bridge.event import EventState
 from bridge.operations import events as operations
+from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.events import EventDetails
-from bridge.operations.store_access import open_store
+from bridge.operations.store_access import OpenStore, open_store
 from bridge.store.queries import EventRow
 from bridge.store.search import EventFilter
 
@@ -44,7 +46,7 @@ def events() -> None:
 
     An event is `accepted` (it has a delivery for each route that takes it), a `test` (answered, and not delivered), or
     `unrecognised`: authentic, but of an unknown chatbot or shape. See its content with `events show`, fix the
-    configuration, then replay it with `deliveries replay`.
+    configuration, then replay it with `deliveries replay`; delete junk with `events discard`.
     """
 
 
@@ -102,6 +104,60 @@ def show(
         return _shown(story, settings.destinations, as_json=json)
 
     inputs.show_each(ids, show_one, as_json=json)
+
+
+@app.command(
+    epilog=output.examples("leadbridge events discard 0000000000c2f1", "leadbridge events discard --all --chatbot acme")
+)
+def discard(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Ids, or unique beginnings of them.", show_default=False)
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Instead of IDs: all unrecognised events.")] = False,
+    chatbot: Annotated[str | None, typer.Option("--chatbot", metavar="NAME", help="With --all: of this one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
+    json: ChangesOption = False,
+) -> None:
+    """Delete unrecognised events for good: junk, or tests of another system.
+
+    If an event is a lead, fix the configuration and replay it instead. With --all and --json, one object with the
+    count.
+    """
+    inputs.check_selection(ids, everything=everything)
+    if chatbot and not everything:
+        raise typer.BadParameter("--chatbot is for --all only")
+    store = open_store(inputs.read_config(config))
+
+    def discard_one(beginning: str) -> ActionResult:
+        with store.writing() as connection:
+            return operations.discard(connection, BY_COMMAND, beginning, time.time())
+
+    if ids:
+        inputs.change_each(ids, discard_one, as_json=json)
+    else:
+        _discard_all(store, chatbot, yes=yes, as_json=json)
+
+
+def _discard_all(store: OpenStore, chatbot: str | None, *, yes: bool, as_json: bool) -> None:
+    inputs.confirm(f"Delete all unrecognised events{f' of {chatbot}' if chatbot else ''} for good?", yes=yes)
+    entry: int | None = None
+    count = 0
+    with output.waiting() as show_progress:
+        while True:
+            with store.writing() as connection:
+                seqs = operations.unrecognised(connection, chatbot)
+                if seqs:
+                    entry = operations.discard_step(connection, BY_COMMAND, seqs, entry, time.time())
+            if not seqs:
+                break
+            count += len(seqs)
+            show_progress(f"deleted {count:,} events")
+    if as_json:
+        output.write_json({"action": "discard", "was": "unrecognised", "count": count})
+    else:
+        output.say(f"deleted {count:,} unrecognised {'event' if count == 1 else 'events'}")
 
 
 def _shown(story: EventDetails, configured: Container[str], *, as_json: bool) -> dict[str, Any]:

@@ -199,7 +199,8 @@ def change_each(ids: Iterable[Id], change: Callable[[Id], ActionResult], *, as_j
         for line, entry in zip(result.lines, result.entries, strict=True):
             subject = entry.subject_id or ""
             number = int(subject) if entry.subject in _NUMBERED else subject
-            state = "accepted" if entry.subject is Subject.EVENT else _STATES.get(entry.action)
+            is_event = entry.subject is Subject.EVENT and entry.action is Action.REPLAY
+            state = "accepted" if is_event else _STATES.get(entry.action)
             rows.append({"id": number, "state": state, "message": line, "error": None})
             if not as_json:
                 output.say(line)

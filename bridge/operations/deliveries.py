@@ -91,7 +91,8 @@ def discard_event(connection: Connection, who: Who, event_id: str, now: float) -
     event = events.find_event(connection, event_id)
     deliveries = _in_states(connection, event, OPEN_STATES)
     if not deliveries:
-        raise ConflictError(f"event {event.id}: no pending or dead delivery to discard")
+        hint = "; `leadbridge events discard` deletes it" if event.state is EventState.UNRECOGNISED else ""
+        raise ConflictError(f"event {event.id}: no pending or dead delivery to discard{hint}")
     return _for_each(deliveries, lambda each: discard(connection, who, each, now))
 
 

@@ -1,4 +1,7 @@
-"""Events: search for them, find one by the beginning of its id, and show it with its payload and deliveries."""
+"""Events: search for them, find one by the beginning of its id, show it, and discard unrecognised ones.
+
+A function that changes something runs inside the caller's transaction and writes its audit entry there.
+"""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from bridge.errors import NotFoundError, OperatorError
-from bridge.store import queries
+from bridge.errors import ConflictError, NotFoundError, OperatorError
+from bridge.event import EventState
+from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
+from bridge.store import audit_log, commands, queries
 from bridge.store.queries import DeliveryDetails, DeliveryRow, EventRow
 from bridge.store.search import EventFilter, EventMatches, find_events
 
@@ -64,6 +69,34 @@ def list_events(connection: Connection, criteria: EventFilter) -> Sequence[Event
         if page.next is None or len(rows) >= criteria.limit:
             return rows[: criteria.limit]
         page = search(connection, [replace(criteria, before=page.next)])
+
+
+def discard(connection: Connection, who: Who, beginning: str, now: float) -> ActionResult:
+    """Delete an unrecognised event for good. Raises what `find_event` raises, or ConflictError for another event."""
+    event = find_event(connection, beginning)
+    if not commands.discard_unrecognised(connection, [event.seq]):
+        raise ConflictError(
+            f"event {event.id}: is {event.state.value}; only unrecognised events are discarded. Discard its deliveries "
+            "instead, or erase the person"
+        )
+    entry = Entry(who, Action.DISCARD, Subject.EVENT, event.id, facts={"was": event.state.value})
+    audit_log.add_entry(connection, entry, now)
+    return ActionResult((f"event {event.id}: was {event.state.value}, is deleted",), (entry,))
+
+
+def unrecognised(connection: Connection, chatbot: str | None) -> list[int]:
+    """Return the numbers of the newest unrecognised events, at most those of one transaction."""
+    criteria = EventFilter(chatbot, EventState.UNRECOGNISED, limit=commands.IDS_LIMIT)
+    return [row.seq for row in list_events(connection, criteria)]
+
+
+def discard_step(connection: Connection, who: Who, seqs: Sequence[int], entry: int | None, now: float) -> int:
+    """Delete the next unrecognised events, and return the id of the audit entry, whose count grows with each step."""
+    if entry is None:
+        facts = {"state": EventState.UNRECOGNISED.value}
+        entry = audit_log.add_entry(connection, Entry(who, Action.DISCARD_ALL, count=0, facts=facts), now)
+    audit_log.add(connection, entry, commands.discard_unrecognised(connection, seqs))
+    return entry
 
 
 def show(connection: Connection, beginning: str) -> EventDetails:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, select, update
 
+from bridge.event import EventState
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.queries import in_state, pending_destinations
@@ -133,6 +134,14 @@ def replace_unrecognised(connection: Connection, seq: int, routed: RoutedEvent) 
     add_counts(connection, {event_key(*row): -1 for row in copy})
     connection.execute(delete(events).where(events.c.seq == seq))
     return new
+
+
+def discard_unrecognised(connection: Connection, seqs: Sequence[int]) -> int:
+    """Delete unrecognised events for good, at most `IDS_LIMIT`. Return how many there were."""
+    if len(seqs) > IDS_LIMIT:
+        raise ValueError(f"at most {IDS_LIMIT} events in one transaction")
+    unrecognised = in_state(events.c.state, EventState.UNRECOGNISED.value)
+    return connection.execute(delete(events).where(events.c.seq.in_(seqs), unrecognised)).rowcount
 
 
 def release(connection: Connection, request: int, routed: Sequence[RoutedEvent]) -> list[bool] | None:

@@ -153,3 +153,20 @@ def test_any_payload_can_be_shown(leadbridge: "Place", body: bytes, shown: str) 
 
     assert shown in text.stdout
     assert "payload" in as_json
+
+
+def test_unrecognised_events_are_discarded(leadbridge: "Place") -> None:
+    known, *junk = leadbridge.receive(lead(), {"SerialNumber": "abc"}, b"not json", b"nor this")
+
+    done = leadbridge("events", "discard", junk[0], known, "--json")
+
+    assert done.exit_code == 1
+    first, second = json.loads(done.stdout)
+    assert (first["id"], first["state"], first["error"]) == (junk[0], "discarded", None)
+    assert "is accepted; only unrecognised events are discarded" in second["error"]
+    assert "`leadbridge events discard` deletes it" in leadbridge("deliveries", "discard", junk[1]).stderr
+    assert leadbridge("events", "discard", "--all").exit_code == 2, "it asks"
+    assert leadbridge("events", "discard", "--all", "--yes").stdout == "deleted 2 unrecognised events\n"
+    assert [row["id"] for row in leadbridge.rows("events", "list")] == [known]
+    entries = [(row["action"], row["subject_id"], row["count"]) for row in leadbridge.rows("audit", "list")]
+    assert entries == [("discard_all", None, 2), ("discard", junk[0], None)]

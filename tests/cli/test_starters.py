@@ -51,9 +51,21 @@ def subject_of(name: str) -> Subject[Any]:
     raise AssertionError(f"no test of {name} describes the connector")
 
 
+def variables_of(name: str) -> dict[str, str]:
+    """Return the variables without which the connector cannot be made."""
+    if name != "google_sheets":
+        return {}
+    key = importlib.import_module("tests.connectors.google_sheets.test_google_sheets").key_json
+    return {"CRM_SERVICE_ACCOUNT": key("https://oauth2.googleapis.com/token")}
+
+
 def fake_of(name: str, subject: Subject[Any]) -> Any:
     if name == "http":  # the fake of its contract refuses a lead without an e-mail
         return Sandbox(authorization="Bearer bearer-token-of-the-sandbox")
+    if name == "google_sheets":
+        fake = subject.fake()
+        fake.sheets["Leads"] = [["Delivery", "Received", "Name", "Email", "Phone", "Type", "Message"]]
+        return fake
     return subject.fake()
 
 
@@ -68,12 +80,13 @@ def records(config: Config) -> dict[str, Record]:
 
 
 def test_every_connector_of_this_package_has_one() -> None:
-    assert {"gohighlevel", "http", "hubspot", "notify", "salesforce", "zoho"} <= set(STARTERS)
+    assert {"gohighlevel", "google_sheets", "http", "hubspot", "notify", "salesforce", "zoho"} <= set(STARTERS)
 
 
 @pytest.mark.parametrize("name", STARTERS)
 async def test_a_starter_is_good_and_delivers(place: "Place", name: str) -> None:
     place.path.unlink()
+    place.environ |= variables_of(name)
     made = place("init", "--connector", name, "--serial-number", SERIAL, "--url", "https://crm.example.com/leads")
     assert made.exit_code == 0, made.output
     document = yaml.safe_load(place.path.read_text())
