@@ -196,6 +196,12 @@ class ReadEndpoints:
         )
         return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 
+    def lanes_shown(self, audience: Audience) -> Query[schemas.LaneListSchema]:
+        """Return the query of all lanes."""
+        return partial(
+            presentation.show_lanes, config=self.config(), quotas=self._quotas(), now=self._clock(), audience=audience
+        )
+
     def quarantine_shown(self, request: request_schemas.QuarantineListRequest) -> Query[schemas.QuarantinePageSchema]:
         """Return the query of a page of refused requests."""
         return partial(
@@ -248,12 +254,7 @@ class ReadEndpoints:
         _may_reveal(caller, reveal=request.reveal)
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
-        shown = audience(caller, reveal=request.reveal)
-        return await self.desk.json(
-            partial(
-                presentation.show_lanes, config=self.config(), quotas=self._quotas(), now=self._clock(), audience=shown
-            )
-        )
+        return await self.desk.json(self.lanes_shown(audience(caller, reveal=request.reveal)))
 
     async def _quarantine(self, _: Caller, request: request_schemas.QuarantineListRequest) -> bytes:
         return await self.desk.json(self.quarantine_shown(request))

@@ -205,6 +205,7 @@ def lane_schema(row: LaneRow, quotas: Sequence[Quota], audience: Audience) -> sc
         meaning=HELD if held else reason_text(pause.reason) if pause else None,
         detail=visible_detail(pause.detail, pause.reason, audience) if pause else None,
         paused_until=optional_timestamp(pause.until) if pause else None,
+        paused_since=optional_timestamp(pause.since) if pause else None,
         quotas=[
             schemas.QuotaSchema(name=each.name, limit=each.limit, remaining=each.remaining, until=timestamp(each.until))
             for each in quotas

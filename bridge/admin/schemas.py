@@ -134,6 +134,7 @@ class LaneSchema(ApiSchema):
     meaning: MeaningField
     detail: DetailField
     paused_until: str | None
+    paused_since: str | None
     quotas: Sequence[QuotaSchema] = Field(description="Only the process that works the lane knows them.")
 
 

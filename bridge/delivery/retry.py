@@ -196,7 +196,9 @@ class DestinationHealth:
         until = now + min(seconds, longest_wait(schedule))
         if self.pause and self.pause.until is not None:
             until = max(until, self.pause.until)
-        return Pause("lane", trouble.reason.value, trouble.detail, until)
+        return Pause(
+            "lane", trouble.reason.value, trouble.detail, until, now if self.pause is None else self.pause.since
+        )
 
 
 HEALTHY = DestinationHealth()

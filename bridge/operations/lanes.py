@@ -61,7 +61,7 @@ def pause(
 ) -> ActionResult:
     """Pause the lanes of a destination until they are resumed. Raises NotFoundError."""
     _check(connection, name, config, now)
-    commands.pause_lane(connection, name, Pause("operator", reason or DEFAULT_REASON))
+    commands.pause_lane(connection, name, Pause("operator", reason or DEFAULT_REASON, since=now))
     # The entry leaves the reason out: a person wrote it, and it may name another person.
     entry = Entry(who, Action.PAUSE, Subject.LANE, name)
     audit_log.add_entry(connection, entry, now)

@@ -24,7 +24,13 @@ IDS_LIMIT = 500
 """Most deliveries of one call. Keeps the transaction short and below the engines' limit of parameters."""
 COUNT_LIMIT = 1_000_000
 """Most deliveries of one bulk action."""
-_UNPAUSED: Mapping[str, Any] = {"paused_by": None, "pause_reason": None, "pause_detail": None, "paused_until": None}
+_UNPAUSED: Mapping[str, Any] = {
+    "paused_by": None,
+    "pause_reason": None,
+    "pause_detail": None,
+    "paused_until": None,
+    "paused_since": None,
+}
 
 
 class BulkAction(StrEnum):
@@ -163,6 +169,7 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
         "pause_reason": keys.seal_text(pause.reason, "lanes.pause_reason", name),
         "pause_detail": keys.seal_text(pause.detail, "lanes.pause_detail", name),
         "paused_until": pause.until,
+        "paused_since": pause.since,
     }
     insert_missing(connection, lanes, [{"name": name, "fence": 0}])
     connection.execute(update(lanes).where(lanes.c.name == name).values(held))

@@ -133,6 +133,8 @@ class Pause:
     reason: str
     detail: str | None = None
     until: float | None = None
+    since: float | None = None
+    """Beginning of the pause; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def pause_of(keys: KeyRing, row: _Row) -> Pause:
     detail = keys.open_text(row.pause_detail, "lanes.pause_detail", row.name)
     # The reason can contain text that an operator wrote.
     reason = keys.open_text(row.pause_reason, "lanes.pause_reason", row.name)
-    return Pause(row.paused_by, reason, detail, row.paused_until)
+    return Pause(row.paused_by, reason, detail, row.paused_until, row.paused_since)
 
 
 def _owner(row: _Row | None, now: float) -> str | None:

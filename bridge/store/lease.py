@@ -151,6 +151,7 @@ def write_pause(connection: Connection, lease: Lease, pause: Pause | None) -> No
                 lease.lane,
             ),
             paused_until=pause.until if pause else None,
+            paused_since=pause.since if pause else None,
         )
     )
 

@@ -184,6 +184,8 @@ lanes = Table(
     Column("pause_reason", String, nullable=True),
     Column("pause_detail", Text, nullable=True),
     Column("paused_until", Double, nullable=True),
+    # Beginning of the pause; its probes and what they find do not move it.
+    Column("paused_since", Double, nullable=True),
     CheckConstraint("paused_by IS NULL OR paused_by IN ('operator', 'lane')", name="paused_by"),
     CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
     CheckConstraint("(paused_by IS NULL) = (pause_reason IS NULL)", name="pause"),

@@ -234,13 +234,13 @@ def _pending(connection: Connection, criteria: DeliveryFilter, low: int, high: i
     """
     names = len(pending_destinations(connection)) or 1
     share = max(1, max(_looks(criteria), min(SPAN, names * criteria.limit)) // names)
-    each = _newest_of_each(connection, share, high).subquery("each")
+    each = newest_of_each(connection, share, high).subquery("each")
     full = select(func.min(each.c.id)).group_by(each.c.destination).having(func.count() == share)
     bottom = max([low, *connection.execute(full).scalars()])
     return select(each).where(each.c.id >= bottom), bottom
 
 
-def _newest_of_each(connection: Connection, share: int, below: int) -> Select[Any]:
+def newest_of_each(connection: Connection, share: int, below: int) -> Select[Any]:
     """Select the newest pending deliveries of each destination, `share` of each. The engine reads no others."""
     names = pending_names()
     name, at, key = names.c.name, deliveries.c.destination, deliveries.c.id
@@ -313,7 +313,7 @@ def _waiting(connection: Connection, keys: PersonKeys, low: int, high: int) -> I
     if not names:
         return []
     beyond = key_ends(connection, deliveries.c.id)[1]
-    examined = _newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
+    examined = newest_of_each(connection, max(1, WAITING_SPAN // names), beyond).subquery("looked")
     seq = examined.c.event_seq
     theirs = or_(*(examined.c[column.name].in_(each) for column, each in keys.items()))
     return connection.execute(select(seq).where(theirs, seq >= low, seq < high)).scalars()

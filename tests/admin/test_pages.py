@@ -13,6 +13,10 @@ from tests.admin.test_api import dead
 PAGES = (
     "/",
     "/leads",
+    "/chatbots",
+    "/chatbots/acme",
+    "/destinations",
+    "/destinations/crm",
     "/deliveries",
     "/problems",
     "/problems/quarantine",

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, event, text
 from bridge import app
 from bridge.admin import reconcile
 from bridge.config.reload import load_files
-from bridge.store import commands, search, statistics
+from bridge.store import chatbot_queries, commands, search, statistics
 from bridge.store.driver import Driver, raw
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.migrate import migrate
@@ -53,6 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
         monkeypatch.setattr(search, name, value)
     monkeypatch.setattr(statistics, "SPAN", SPANS["SPAN"])
     monkeypatch.setattr(reconcile, "NEWEST", SPANS["SPAN"])
+    monkeypatch.setattr(chatbot_queries, "NEWEST", SPANS["SPAN"])
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

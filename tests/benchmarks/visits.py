@@ -66,6 +66,8 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     for state, lead in leads.items():
         yield Visit(f"a lead, {state}", f"/leads/{lead['event']}")
         yield Visit(f"a lead, {state}, personal data shown", f"/leads/{lead['event']}", {})
+    for each in ("chatbots", "chatbots/website", "destinations", "destinations/mail"):
+        yield Visit(each, f"/{each}")
     yield Visit("dead letters by cause", "/problems")
     for what, chosen in _bulk():
         yield Visit(f"preview of a replay, {what}", "/problems", {"action": "replay", **chosen})

@@ -35,7 +35,8 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await person.log_in()
     yield "home"
     tools = ("tools", "tools/completeness", "tools/configuration")
-    for name in ("leads", "deliveries", "destinations", "problems", "problems/quarantine", *tools, f"leads/{event}"):
+    lists = ("leads", "deliveries", "chatbots", "destinations", "problems", "problems/quarantine")
+    for name in (*lists, "chatbots/acme", "destinations/crm", *tools, f"leads/{event}"):
         await page.goto(f"/{name}")
         for each in await page.locator("details").all():
             await each.locator("summary").click()
@@ -59,7 +60,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.get_by_role("button", name="Yes, discard 3").click()
     await expect(page.locator("#run")).to_contain_text("3 of 3, done", timeout=15_000)
     yield "run"
-    await page.goto("/destinations")
+    await page.goto("/destinations/crm")
     await page.get_by_role("button", name="Pause crm").click()
     await expect(page.get_by_role("button", name="Resume crm")).to_be_visible()
     yield "destinations-paused"

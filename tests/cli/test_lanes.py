@@ -36,6 +36,7 @@ def test_every_configured_destination_is_shown(leadbridge: "Place") -> None:
         "reason": None,
         "detail": None,
         "paused_until": None,
+        "paused_since": None,
     }
     assert list(lanes(leadbridge)) == ["crm", "mail"]
 
@@ -104,7 +105,10 @@ def test_pause_holds_a_lane_until_resume(leadbridge: "Place", served_before: boo
         "moving house",
         None,
     )
-    assert leadbridge.with_store(lambda store: store.pause_of("crm")) == Pause("operator", "moving house")
+    held = leadbridge.with_store(lambda store: store.pause_of("crm"))
+    assert held is not None
+    assert held == Pause("operator", "moving house", since=held.since)
+    assert held.since is not None
     # The lane's own trouble does not end it.
     leadbridge.pause("crm", OWN)
     assert lanes(leadbridge)["crm"]["paused_by"] == "operator"

@@ -303,7 +303,7 @@ async def test_trouble_of_the_destination_pauses_the_lane_and_costs_no_delivery_
     assert len(lane.connector.calls) == 1
     assert all(row.failures == 0 and row.state == "pending" for row in lane.rows())
     await lane.until(lambda: lane.rows(lanes)[0].paused_by == "lane")
-    assert await store.pause_of("crm") == Pause("lane", "unauthorized", "key refused", lane.clock() + 10)
+    assert await store.pause_of("crm") == Pause("lane", "unauthorized", "key refused", lane.clock() + 10, lane.clock())
     lane.connector.answer = lambda records: [Delivered()]
     lane.advance(10)
     await lane.settled(6)

@@ -11,6 +11,8 @@ from bridge.admin import presentation, request_schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.dashboard.chatbot_pages import ChatbotPages
+from bridge.admin.dashboard.destination_pages import DestinationPages
 from bridge.admin.dashboard.lead_pages import LeadPages
 from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, form_of, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
@@ -41,6 +43,8 @@ class Pages:
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
+        self._chatbots = ChatbotPages(api, self._screen, clock)
+        self._destinations = DestinationPages(api, actions, self._screen, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
 
@@ -52,8 +56,6 @@ class Pages:
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
         router.add_get("/", show(self._overview))
-        router.add_get("/destinations", show(self._destinations))
-        router.add_post("/destinations", act(self._reveal))
         router.add_get("/tools", show(self._tools))
         router.add_get("/problems", show(self._dead))
         router.add_post("/problems", act(self._bulk))
@@ -62,11 +64,11 @@ class Pages:
         router.add_get("/problems/quarantine", show(self._quarantine))
         router.add_post("/problems/quarantine/{id}/release", act(self._release))
         router.add_post("/problems/quarantine/{id}/discard", act(self._discard))
-        router.add_post("/destinations/{name}/pause", act(self._pause))
-        router.add_post("/destinations/{name}/resume", act(self._resume))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
+        self._chatbots.add_to(router)
+        self._destinations.add_to(router)
         self._reconcile.add_to(router)
         self._playground.add_to(router)
 
@@ -116,21 +118,11 @@ class Pages:
     # -- pages
 
     async def _overview(self, caller: Caller, _: web.Request) -> DashboardPage:
-        return self._lanes("overview.html", caller, reveal=False)
-
-    async def _destinations(self, caller: Caller, _: web.Request) -> DashboardPage:
-        return self._lanes("destinations.html", caller, reveal=False)
+        found = self._api.overview_shown(audience(caller))
+        return self._screen.page("overview.html", caller, {"found": found}, now=self._clock())
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)
-
-    async def _reveal(self, caller: Caller, _: web.Request, __: FormFields) -> DashboardPage:
-        await self._api.audit.note(caller, Action.REVEAL, where="lanes")
-        return self._lanes("destinations.html", caller, reveal=True)
-
-    def _lanes(self, template: str, caller: Caller, *, reveal: bool) -> DashboardPage:
-        found = self._api.overview_shown(audience(caller, reveal=reveal))
-        return self._screen.page(template, caller, {"found": found}, now=self._clock(), masked=not reveal)
 
     async def _dead(self, caller: Caller, _: web.Request) -> DashboardPage:
         runs = await self._actions.runs(caller, request_schemas.EmptyRequest())
@@ -169,16 +161,6 @@ class Pages:
             caller, parse_fields(request_schemas.NumberRequest, request.match_info)
         )
         return self._screen.say(caller, done.message, "/problems/quarantine")
-
-    async def _pause(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
-        done = await self._actions.pause(
-            caller, parse_fields(request_schemas.PauseRequest, form, name=request.match_info["name"])
-        )
-        return self._screen.say(caller, done.message, "/destinations")
-
-    async def _resume(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
-        done = await self._actions.resume(caller, parse_fields(request_schemas.LaneRequest, request.match_info))
-        return self._screen.say(caller, done.message, "/destinations")
 
     async def _configuration(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("configuration.html", caller, {"found": self._api.configuration_shown()})

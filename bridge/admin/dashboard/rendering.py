@@ -39,6 +39,8 @@ class Rendering:
         self._environment.filters["as_json"] = json_text
         self._environment.filters["older"] = older
         self._environment.filters["meaning"] = reason_text
+        self._environment.filters["change"] = change
+        self._environment.filters["percent"] = percent
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
         self._files = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
@@ -97,3 +99,15 @@ def clock(written: str | None) -> str:
     if written is None:
         return "-"
     return datetime.fromisoformat(written).astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def percent(share: float | None) -> str:
+    """Write a share in whole percent; what is not all never reads as 100."""
+    if share is None:
+        return "-"
+    return f"{min(round(100 * share), 99) if share < 1 else 100} %"
+
+
+def change(number: int, before: int) -> str:
+    """Write the change to a number before it: `+12 %`. Empty without one to compare with."""
+    return f"{100 * (number - before) / before:+.0f} %" if before else ""

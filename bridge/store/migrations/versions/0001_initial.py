@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("pause_reason", sa.String(), nullable=True),
         sa.Column("pause_detail", sa.Text(), nullable=True),
         sa.Column("paused_until", sa.Double(), nullable=True),
+        sa.Column("paused_since", sa.Double(), nullable=True),
         sa.CheckConstraint(
             "paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name=op.f("ck_lanes_paused_until")
         ),

@@ -1,0 +1,72 @@
+"""Pages about chatbots: the list, worst first, and one chatbot."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from bridge.admin.api import ReadEndpoints, audience
+from bridge.admin.authentication import Caller
+from bridge.admin.configuration import chatbot_schema
+from bridge.admin.dashboard.page import DashboardPage, Screen
+from bridge.config.model import Chatbot
+from bridge.errors import NotFoundError, did_you_mean
+from bridge.operations.chatbots import SILENCE_RULE, ChatbotSummary, list_chatbots
+from bridge.operations.leads import list_leads
+from bridge.store.search import EventFilter
+
+NEWEST_LEADS = 10
+"""Leads that a chatbot's page shows."""
+
+
+class ChatbotPages:
+    """The pages."""
+
+    def __init__(self, api: ReadEndpoints, screen: Screen, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._screen = screen
+        self._clock = clock
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes of the pages."""
+        router.add_get("/chatbots", self._screen.show(self._list))
+        router.add_get("/chatbots/{name}", self._screen.show(self._chatbot))
+
+    async def _list(self, caller: Caller, _: web.Request) -> DashboardPage:
+        now, names = self._clock(), list(self._api.config().chatbots)
+        return self._screen.page(
+            "chatbots.html",
+            caller,
+            {"chatbots": partial(list_chatbots, names=names, now=now)},
+            rule=SILENCE_RULE,
+            now=now,
+        )
+
+    async def _chatbot(self, caller: Caller, request: web.Request) -> DashboardPage:
+        chatbot = self._named(request.match_info["name"])
+        now, config = self._clock(), self._api.config()
+
+        def summary(connection: Connection) -> ChatbotSummary:
+            return list_chatbots(connection, [chatbot.name], now)[0]
+
+        newest: Sequence[EventFilter] = [EventFilter(chatbot.name, limit=NEWEST_LEADS)]
+        return self._screen.page(
+            "chatbot.html",
+            caller,
+            {
+                "found": summary,
+                "page": partial(list_leads, criteria=newest, audience=audience(caller)),
+            },
+            chatbot=chatbot_schema(chatbot),
+            targets=[each.destination for each in chatbot.routes],
+            destinations=list(config.destinations),
+            rule=SILENCE_RULE,
+            now=now,
+        )
+
+    def _named(self, name: str) -> Chatbot:
+        chatbots = self._api.config().chatbots
+        if name not in chatbots:
+            raise NotFoundError(f"There is no chatbot {name!r}{did_you_mean(name, chatbots)}.")
+        return chatbots[name]

@@ -1,0 +1,160 @@
+"""Chatbots and causes of trouble: last events, days with leads, and what waits or was given up. Reads only.
+
+Each query examines at most `NEWEST` rows, or the tally, so its cost does not grow with the store.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection, Select, case, func, select
+
+from bridge.event import EventState, Form
+from bridge.store.interface import DeliveryState
+from bridge.store.key_range import key_ends
+from bridge.store.queries import in_state, pending_destinations
+from bridge.store.schema import deliveries, events, proofs, tally
+from bridge.store.search import newest_of_each
+
+NEWEST: Final = 10_000
+"""Most events, dead letters, warnings and waiting deliveries that are examined: the newest of each."""
+_Select: TypeAlias = Select[tuple[Any, ...]]
+
+
+class LastEvents(NamedTuple):
+    """Times of a chatbot's last events among the newest."""
+
+    lead_at: float | None
+    signed_at: float | None
+    """Receipt of the last event whose signature held."""
+
+
+class DeliveryGroup(NamedTuple):
+    """Deliveries of one chatbot to one destination that have the same trouble."""
+
+    destination: str
+    reason: str | None
+    chatbot: str | None
+    number: int
+    first_at: float
+    last_at: float
+    last_id: int
+
+
+class EventGroup(NamedTuple):
+    """Events of one chatbot that were not recognised."""
+
+    chatbot: str | None
+    number: int
+    first_at: float
+    last_at: float
+    last_seq: int
+
+
+def last_events(connection: Connection) -> dict[str, LastEvents]:
+    """Return the times of the last events of each chatbot with any among the newest."""
+    low = key_ends(connection, events.c.seq)[1] - NEWEST
+    lead_at = func.max(case((events.c.state == EventState.ACCEPTED.value, events.c.received_at)))
+    signed_at = func.max(case((events.c.form != Form.UNSIGNED.value, events.c.received_at)))
+    query = select(events.c.chatbot, lead_at, signed_at).where(events.c.seq >= low, events.c.chatbot.is_not(None))
+    return {row[0]: LastEvents(row[1], row[2]) for row in connection.execute(query.group_by(events.c.chatbot))}
+
+
+def proof_times(connection: Connection) -> dict[str, float]:
+    """Return when the keys that verified a chatbot's last event did so for the first time, by chatbot."""
+    return {row.chatbot: row.proved_at for row in connection.execute(select(proofs.c.chatbot, proofs.c.proved_at))}
+
+
+def lead_days(connection: Connection, since: int) -> dict[str, list[int]]:
+    """Return the days with leads from a day on, as days since the epoch, by chatbot."""
+    counted = tally.c.destination == "", tally.c.state == EventState.ACCEPTED.value
+    query = (
+        select(tally.c.chatbot, tally.c.day)
+        .where(tally.c.day >= since, *counted)
+        .group_by(tally.c.chatbot, tally.c.day)
+        .having(func.sum(tally.c["count"]) > 0)
+        .order_by(tally.c.chatbot, tally.c.day)
+    )
+    found: dict[str, list[int]] = {}
+    for chatbot, day in connection.execute(query):
+        found.setdefault(chatbot, []).append(day)
+    return found
+
+
+def dead_groups(connection: Connection) -> list[DeliveryGroup]:
+    """Group the newest dead letters by destination, reason and chatbot."""
+    dead = in_state(deliveries.c.state, DeliveryState.DEAD.value)
+    return _groups(connection, _settled().where(dead))
+
+
+def warned_groups(connection: Connection, since: float) -> list[DeliveryGroup]:
+    """Group the newest deliveries that had a warning since a time."""
+    found = _groups(connection, _settled().where(deliveries.c.warning.is_not(None)), since)
+    return [each._replace(reason=None) for each in found]
+
+
+def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
+    """Group the newest waiting deliveries of each destination; the times are those of their receipt."""
+    names = len(pending_destinations(connection))
+    if not names:
+        return []
+    beyond = key_ends(connection, deliveries.c.id)[1]
+    newest = newest_of_each(connection, max(1, NEWEST // names), beyond).subquery("newest")
+    received_at = events.c.received_at
+    query = (
+        select(
+            newest.c.destination,
+            events.c.chatbot,
+            func.count(),
+            func.min(received_at),
+            func.max(received_at),
+            func.max(newest.c.id),
+        )
+        .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
+        .group_by(newest.c.destination, events.c.chatbot)
+    )
+    return [DeliveryGroup(row[0], None, *row[1:]) for row in connection.execute(query)]
+
+
+def unrecognised_groups(connection: Connection) -> list[EventGroup]:
+    """Group the newest unrecognised events by chatbot."""
+    newest = (
+        select(events.c.seq, events.c.chatbot, events.c.received_at)
+        .where(in_state(events.c.state, EventState.UNRECOGNISED.value))
+        .order_by(events.c.seq.desc())
+        .limit(NEWEST)
+        .subquery("newest")
+    )
+    at = newest.c.received_at
+    query = select(newest.c.chatbot, func.count(), func.min(at), func.max(at), func.max(newest.c.seq))
+    return [EventGroup(*row) for row in connection.execute(query.group_by(newest.c.chatbot))]
+
+
+def events_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return the numbers of the events of deliveries, by delivery."""
+    query = select(deliveries.c.id, deliveries.c.event_seq).where(deliveries.c.id.in_(ids))
+    return {row.id: row.event_seq for row in connection.execute(query)} if ids else {}
+
+
+def _settled() -> _Select:
+    columns = deliveries.c
+    return select(columns.id, columns.event_seq, columns.destination, columns.reason, columns.settled_at)
+
+
+def _groups(connection: Connection, chosen: _Select, since: float = 0.0) -> list[DeliveryGroup]:
+    newest = chosen.order_by(deliveries.c.id.desc()).limit(NEWEST).subquery("newest")
+    at = newest.c.settled_at
+    query = (
+        select(
+            newest.c.destination,
+            newest.c.reason,
+            events.c.chatbot,
+            func.count(),
+            func.min(at),
+            func.max(at),
+            func.max(newest.c.id),
+        )
+        .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
+        .where(at >= since)
+        .group_by(newest.c.destination, newest.c.reason, events.c.chatbot)
+    )
+    return [DeliveryGroup(*row) for row in connection.execute(query)]
