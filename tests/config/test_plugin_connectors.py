@@ -1,14 +1,11 @@
 """Connectors by file: one `.py` in a plugin folder is a connector that YAML can name."""
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from bridge.config import Config, ConfigError, load
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
 CONFIG = """
 plugins: [./plugins]
 destinations:
@@ -117,13 +114,3 @@ def test_an_edit_is_seen_where_the_settings_are_not_its_own(place: Place) -> Non
     first = place.load().destinations["crm"]
     place.write(config, plugin.replace("1", "2"))
     assert place.load().destinations["crm"] != first
-
-
-def test_the_configuration_in_the_documents_is_good(tmp_path: Path) -> None:
-    text = re.findall(r"```yaml\n(.*?)```", (DOCS / "extend" / "connectors.md").read_text(), re.DOTALL)[-1]
-    shutil.copytree(DOCS / "examples" / "pipedrive", tmp_path / "pipedrive")
-    (tmp_path / "config.yaml").write_text(text)
-    variables = {"PIPEDRIVE_TOKEN": "a-token-of-pipedrive", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
-    config = load(tmp_path / "config.yaml", variables)
-    assert config.warnings == ()
-    assert type(config.destinations["sales"].connector).__name__ == "Pipedrive"
