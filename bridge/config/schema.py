@@ -5,22 +5,30 @@ are in `destinations`, `chatbots` and `load`.
 """
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     field_validator,
 )
 
 from bridge.config.model import Ack, Ending
+from bridge.config.setting_types import (
+    DestinationName,
+    EventType,
+    SecretText,
+    SerialNumber,
+    StrictModel,
+    TextSetting,
+    UseSetting,
+    as_list,
+    as_serials,
+    parsed_setting,
+    use_setting,
+)
 from bridge.config.units import (
     ByteSize,
     Duration,
@@ -35,64 +43,13 @@ _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}
 
 
-def _listed(value: object) -> object:
-    """Return a list with the text if the value is a single text."""
-    return [value] if isinstance(value, str) else value
-
-
-def _serials(value: object) -> object:
-    """Return a list with the serial number if the value is a single one. Raises ValueError for a map."""
-    if isinstance(value, dict):
-        raise ValueError("must be a serial number, or a list of serial numbers")  # noqa: TRY004 - pydantic reports ValueErrors
-    return [value] if isinstance(value, str | int | float) or value is None else value
-
-
-def _stripped(text: str) -> str:
-    """Return a text without white space at its ends. Raises ValueError if nothing is left."""
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text.strip()
-
-
-def _as_written(value: object) -> object:
-    """Return a whole number as text, which is exactly how it was written."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _one_destination(value: object) -> object:
-    """Return the name of a destination as text. Raises ValueError for a list."""
-    if isinstance(value, list):
-        raise ValueError("must be the name of one destination: write a route of its own for each")  # noqa: TRY004 - pydantic reports ValueErrors
-    return _as_written(value)
-
-
-def _setting(default: str, parse: Callable[[str], Any], description: str, example: str) -> Any:
-    """Return a field with a parsed default that the JSON Schema shows as written."""
-    return Field(
-        default=parse(default), description=description, examples=[example], json_schema_extra={"default": default}
-    )
-
-
-TextSetting = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
-SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
-SerialNumber = Annotated[TextSetting, StringConstraints(min_length=1), AfterValidator(_stripped)]
-DestinationName = Annotated[str, BeforeValidator(_one_destination, json_schema_input_type=str | int)]
-EventType = Literal["Lead", "Appointment"]
-
-
-class StrictModel(BaseModel):
-    """Base of all parts of the configuration: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
 class ServerPart(StrictModel):
     """The two listeners: the webhook endpoint and the admin listener."""
 
-    listen: ListenSetting = _setting(
+    listen: ListenSetting = parsed_setting(
         "0.0.0.0:8080", parse_address, "Address and port of the webhook endpoint.", "127.0.0.1:9000"
     )
-    admin: ListenSetting = _setting(
+    admin: ListenSetting = parsed_setting(
         "127.0.0.1:8081",
         parse_address,
         "Address and port for health, metrics, API and dashboard. An address that other machines can reach needs "
@@ -110,8 +67,8 @@ class ServerPart(StrictModel):
         "characters.",
         examples=["${LEADBRIDGE_VIEWER_TOKEN}"],
     )
-    max_body: ByteSize = _setting("1MiB", parse_size, "Maximum size of a request body.", "256KiB")
-    read_timeout: PositiveDuration = _setting(
+    max_body: ByteSize = parsed_setting("1MiB", parse_size, "Maximum size of a request body.", "256KiB")
+    read_timeout: PositiveDuration = parsed_setting(
         "10s", parse_duration, "Time in which a request's headers and body must arrive.", "30s"
     )
 
@@ -119,10 +76,10 @@ class ServerPart(StrictModel):
 class RetentionPart(StrictModel):
     """Retention of events."""
 
-    delivered: PositiveDuration = _setting(
+    delivered: PositiveDuration = parsed_setting(
         "30d", parse_duration, "Time that an event is kept after its last delivery succeeded.", "90d"
     )
-    dead: PositiveDuration = _setting("180d", parse_duration, "Time that a dead letter is kept.", "365d")
+    dead: PositiveDuration = parsed_setting("180d", parse_duration, "Time that a dead letter is kept.", "365d")
 
 
 class StorePart(StrictModel):
@@ -136,7 +93,7 @@ class StorePart(StrictModel):
         "working directory.",
     )
     encryption_keys: Annotated[
-        list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
+        list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         default=[],
         description="Encryption keys of the store and the spool: the first encrypts, all decrypt. Each is 32 random "
@@ -155,7 +112,7 @@ class StorePart(StrictModel):
         description="With PostgreSQL: local file that keeps new events while the database cannot be reached. A "
         "relative path starts at the working directory. Each process needs its own file.",
     )
-    spool_limit: ByteSize = _setting(
+    spool_limit: ByteSize = parsed_setting(
         "1GiB",
         parse_size,
         "Maximum number of payload bytes in the spool. When it is full, the sender gets 503 and tries again.",
@@ -184,7 +141,7 @@ class StorePart(StrictModel):
 class AlertsPart(StrictModel):
     """Alerts to people."""
 
-    to: Annotated[list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)] = (
+    to: Annotated[list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)] = (
         Field(
             default=[],
             description="Apprise URLs of the receivers (mail, Slack, Teams, Telegram, ntfy and many more); without "
@@ -192,10 +149,10 @@ class AlertsPart(StrictModel):
             examples=[["${ALERT_URL}"]],
         )
     )
-    oldest: PositiveDuration = _setting(
+    oldest: PositiveDuration = parsed_setting(
         "15m", parse_duration, "Time that a lead may wait before an alert is sent.", "5m"
     )
-    repeat: PositiveDuration = _setting(
+    repeat: PositiveDuration = parsed_setting(
         "4h", parse_duration, "Time after which an alert is repeated if its cause persists.", "1d"
     )
 
@@ -216,7 +173,7 @@ class BatchPart(StrictModel):
         examples=[50],
         description="Maximum number of records in one call. Default: the limit of the API.",
     )
-    linger: Duration = _setting(
+    linger: Duration = parsed_setting(
         "0s", parse_duration, "Time that a record may wait for others to share its call.", "250ms"
     )
 
@@ -224,15 +181,15 @@ class BatchPart(StrictModel):
 class RetryPart(StrictModel):
     """Retries of failed deliveries."""
 
-    initial: PositiveDuration = _setting("10s", parse_duration, "Wait after the first failure.", "1m")
-    max: PositiveDuration = _setting("1h", parse_duration, "Maximum wait between two attempts.", "30m")
+    initial: PositiveDuration = parsed_setting("10s", parse_duration, "Wait after the first failure.", "1m")
+    max: PositiveDuration = parsed_setting("1h", parse_duration, "Maximum wait between two attempts.", "30m")
     multiplier: float = Field(
         default=2.0, ge=1, le=10, description="Factor by which each wait is longer than the one before.", examples=[3]
     )
     jitter: float = Field(
         default=0.2, ge=0, le=1, description="Share of a wait that may be cut off at random.", examples=[0.5]
     )
-    give_up_after: PositiveDuration = _setting(
+    give_up_after: PositiveDuration = parsed_setting(
         "3d", parse_duration, "Time after which a delivery that still fails becomes a dead letter.", "7d"
     )
 
@@ -244,23 +201,10 @@ class RetryPart(StrictModel):
         return longest
 
 
-UseSetting = Annotated[list[TextSetting], BeforeValidator(_listed, json_schema_input_type=list[str] | str)]
-
-
-def _use(kind: str, example: str) -> Any:
-    """Return the field `use`. The loader replaces it by the keys of the presets before a model sees them."""
-    return Field(
-        default=[],
-        description=f"Name of a preset of `presets.{kind}`, or a list of names of which later ones win. Keys beside it "
-        "replace those of the preset.",
-        examples=[example],
-    )
-
-
 class DestinationPart(StrictModel):
     """One account to deliver to. Its map also has the settings of its connector."""
 
-    use: UseSetting = _use("destinations", "hubspot")
+    use: UseSetting = use_setting("destinations", "hubspot")
     connector: TextSetting = Field(description="Name of the connector, such as `http`.", examples=["http"])
     rate_limit: RateLimitPart | None = Field(
         default=None,
@@ -272,16 +216,16 @@ class DestinationPart(StrictModel):
         default=10, ge=1, le=1_000, description="Maximum number of simultaneous calls.", examples=[4]
     )
     batch: BatchPart = Field(default_factory=BatchPart, description="Batching of records.")
-    timeout: PositiveDuration = _setting("30s", parse_duration, "Maximum duration of one call.", "60s")
+    timeout: PositiveDuration = parsed_setting("30s", parse_duration, "Maximum duration of one call.", "60s")
     retry: RetryPart = Field(default_factory=RetryPart, description="Retries of failed deliveries.")
 
 
 class RoutePart(StrictModel):
     """A destination for some of a chatbot's events. Its map also has the route settings of the connector."""
 
-    use: UseSetting = _use("routes", "leads")
+    use: UseSetting = use_setting("routes", "leads")
     to: DestinationName = Field(description="Name of the destination.", examples=["crm"])
-    events: Annotated[list[EventType], BeforeValidator(_listed, json_schema_input_type=list[EventType] | EventType)] = (
+    events: Annotated[list[EventType], BeforeValidator(as_list, json_schema_input_type=list[EventType] | EventType)] = (
         Field(
             default=["Lead", "Appointment"],
             min_length=1,
@@ -365,9 +309,9 @@ class PullPart(StrictModel):
 class ChatbotPart(StrictModel):
     """One chatbot: a source of events."""
 
-    use: UseSetting = _use("chatbots", "workspace")
+    use: UseSetting = use_setting("chatbots", "workspace")
     serial_number: Annotated[
-        list[SerialNumber], BeforeValidator(_serials, json_schema_input_type=list[str | int] | str | int)
+        list[SerialNumber], BeforeValidator(as_serials, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         min_length=1,
         description="Id of the chatbot, `SerialNumber` in its events. A list if several of the vendor's chatbots are "
@@ -375,13 +319,13 @@ class ChatbotPart(StrictModel):
         examples=["59001dd73709417321c58b11693183a2"],
     )
     signing_keys: Annotated[
-        list[SecretText], BeforeValidator(_listed, json_schema_input_type=list[str | int] | str | int)
+        list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)
     ] = Field(
         default=[],
         description="Sign Key from the vendor. While a key is being changed, a list with the current key first.",
         examples=[["${ACME_SIGN_KEY}"]],
     )
-    signature_tolerance: Duration = _setting(
+    signature_tolerance: Duration = parsed_setting(
         "15m", parse_duration, "Maximum difference between a signature's time and now; 0s turns this check off.", "0s"
     )
     ack: Ack = Field(
@@ -389,7 +333,7 @@ class ChatbotPart(StrictModel):
         description="Moment of success for the sender: once the event is stored (`queued`), or once all its "
         "deliveries are delivered (`relayed`).",
     )
-    ack_within: PositiveDuration = _setting(
+    ack_within: PositiveDuration = parsed_setting(
         "10s", parse_duration, "Time that `ack: relayed` waits for the deliveries.", "5s"
     )
     test_when: str | None = Field(
@@ -421,7 +365,7 @@ class ConfigPart(StrictModel):
     server: ServerPart = Field(default_factory=ServerPart, description="Settings of the two listeners.")
     store: StorePart = Field(default_factory=StorePart, description="Storage of events and deliveries.")
     alerts: AlertsPart = Field(default_factory=AlertsPart, description="Alerts to people.")
-    plugins: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=list[str] | str)] = Field(
+    plugins: Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=list[str] | str)] = Field(
         default=[],
         description="Folders with your own transforms and connectors in `*.py` files. A relative path starts at the "
         "folder of this file. Files whose names begin with `_` or `test_` are not loaded as plug-ins.",
