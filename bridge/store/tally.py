@@ -13,16 +13,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    Column,
+    ColumnElement,
     Connection,
-    Double,
     Integer,
     Row,
-    String,
     case,
     cast,
     func,
     literal,
-    null,
     select,
     text,
     union_all,
@@ -41,7 +40,6 @@ WARNED_STATE: Final = "warned"
 OPERATOR: Final = "operator"
 """Value of `writer` for changes by operators; see `bridge.store.schema.tally`."""
 _COUNT: Final = tally.c["count"]
-ROWS_AT_ONCE: Final = 10_000
 
 _ADD: Final = text(
     "INSERT INTO tally (day, chatbot, destination, state, bucket, writer, count) "
@@ -113,40 +111,45 @@ def missing_counts(connection: Connection) -> dict[TallyKey, int]:
     """Return what the tally counts too little: rows of the tables that it does not have.
 
     One statement reads all of it from one moment, so that the result may be added at any later time. Counts that are
-    higher than the tables' are left, because rows were deleted by retention or erased. Reads every row: seconds for a
+    higher than the tables' are left, because rows were deleted by retention or erased. Reads every row: some seconds for a
     million.
     """
+    floor = connection.dialect.name == "postgresql"
+    delivered = deliveries.c.state == DeliveryState.DELIVERED.value
+    took = deliveries.c.settled_at - events.c.received_at
+    bucket = case(*((took < bound, number) for number, bound in enumerate(SPEED_BOUNDS)), else_=len(SPEED_BOUNDS))
     received = select(
-        cast(null(), String).label("destination"),
-        events.c.chatbot,
+        _day(events.c.received_at, floor=floor).label("day"),
+        func.coalesce(events.c.chatbot, "").label("chatbot"),
+        literal("").label("destination"),
         events.c.state,
-        events.c.received_at,
-        cast(null(), Double).label("settled_at"),
-        literal(False).label("warned"),  # noqa: FBT003 - a value of the query
-        cast(null(), Integer).label("bucket"),
+        literal(0).label("bucket"),
         literal(1).label("number"),
     )
-    ended = select(*_ENDED, cast(null(), Integer), literal(1)).select_from(deliveries.join(events))
-    counted = select(
-        tally.c.destination,
-        tally.c.chatbot,
-        tally.c.state,
-        cast(tally.c.day, Double),
-        cast(null(), Double),
-        literal(False),  # noqa: FBT003 - as above
-        tally.c.bucket,
-        func.sum(_COUNT),
-    ).group_by(tally.c.destination, tally.c.chatbot, tally.c.state, tally.c.day, tally.c.bucket)
-    whole = union_all(received, ended.where(deliveries.c.settled_at.is_not(None)), counted)
-    missing = Counter[TallyKey]()
-    with connection.execute(whole, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
-        for row in rows:
-            if row.bucket is not None:
-                key = TallyKey(int(row.received_at), row.chatbot, row.destination, row.state, row.bucket)
-                missing[key] -= int(row.number)
-            else:
-                missing[_key(row)] += 1
-    return {key: count for key, count in missing.items() if count > 0}
+    ended = (
+        select(
+            _day(deliveries.c.settled_at, floor=floor),
+            func.coalesce(events.c.chatbot, ""),
+            deliveries.c.destination,
+            case((delivered & deliveries.c.warning.is_not(None), WARNED_STATE), else_=deliveries.c.state),
+            case((delivered, bucket), else_=0),
+            literal(1),
+        )
+        .select_from(deliveries.join(events))
+        .where(deliveries.c.settled_at.is_not(None))
+    )
+    counted = select(tally.c.day, tally.c.chatbot, tally.c.destination, tally.c.state, tally.c.bucket, -_COUNT)
+    rows = union_all(received, ended, counted).subquery("counts")
+    key = (rows.c.day, rows.c.chatbot, rows.c.destination, rows.c.state, rows.c.bucket)
+    missing = func.sum(rows.c.number)
+    found = connection.execute(select(*key, missing).group_by(*key).having(missing > 0))
+    return {TallyKey(*row[:-1]): int(row[-1]) for row in found}
+
+
+def _day(moment: Column[float | None] | Column[float], *, floor: bool) -> ColumnElement[int]:
+    """Return the day of a time in SQL. A cast rounds in PostgreSQL, and cuts off in SQLite."""
+    days = moment / literal(float(DAY))
+    return cast(func.floor(days) if floor else days, Integer)
 
 
 _ENDED: Final = (
