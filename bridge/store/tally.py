@@ -111,8 +111,8 @@ def missing_counts(connection: Connection) -> dict[TallyKey, int]:
     """Return what the tally counts too little: rows of the tables that it does not have.
 
     One statement reads all of it from one moment, so that the result may be added at any later time. Counts that are
-    higher than the tables' are left, because rows were deleted by retention or erased. Reads every row: some seconds for a
-    million.
+    higher than the tables' are left, because rows were deleted by retention or erased. Reads every row, which
+    takes some seconds for a million.
     """
     floor = connection.dialect.name == "postgresql"
     delivered = deliveries.c.state == DeliveryState.DELIVERED.value
