@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from markdown.extensions.toc import slugify
+from markdown.extensions.toc import slugify  # type: ignore[import-untyped]
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.main import get_command
@@ -110,7 +110,7 @@ def api_page() -> Iterator[str]:
 def _idle(group: type[Any]) -> Any:
     """Return endpoints that are described and never called, so they need no store."""
 
-    class Idle(group):  # type: ignore[misc, valid-type]
+    class Idle(group):  # type: ignore[misc]
         def __init__(self) -> None:
             pass
 

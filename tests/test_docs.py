@@ -278,9 +278,12 @@ async def test_both_crms_know_what_the_example_writes(tmp_path: Path) -> None:
     assert " warning: " not in checked.output
 
 
-@pytest.mark.parametrize("named", sorted(set(re.findall(r"`((?:bridge|connectors|tests)/[\w./]*)`", ARCHITECTURE))))
-def test_what_the_architecture_names_is_there(named: str) -> None:
-    assert (ROOT / named).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = set(
+        re.findall(r"(?:^|[`( ])((?:bridge|connectors|deploy|docs|tests)/[\w./-]*\w)", page.read_text(), re.MULTILINE)
+    )
+    assert sorted(each for each in named if not (ROOT / each).exists()) == []
 
 
 def test_every_module_has_a_place_in_the_architecture() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from bridge.config import Config, ConfigError, load
+from bridge.config import ConfigError
 from bridge.config.diagnostics import Findings
 from bridge.config.editor_schema import TRANSFORM_EXAMPLES, field_definitions, json_schema
 from bridge.config.plugins import plugins_in
@@ -167,18 +167,6 @@ def test_the_example_names_the_schema_in_its_first_line() -> None:
 
 def test_the_documentation_is_in_step() -> None:
     assert (TOP / "docs/configuration.md").read_text("utf-8") == reference(CONNECTORS), "run `make docs`"
-
-
-def blocks() -> list[str]:
-    text = (TOP / "docs/configuration.md").read_text("utf-8")
-    return [part.partition("```")[0] for part in text.split("```yaml\n")[1:]]
-
-
-@pytest.mark.parametrize("block", blocks())
-def test_what_the_documentation_shows_works(block: str, tmp_path: Path, environ: dict[str, str]) -> None:
-    (tmp_path / "config.yaml").write_text(block)
-    (tmp_path / "plugins").mkdir()
-    assert isinstance(load(tmp_path / "config.yaml", environ), Config)
 
 
 def test_the_plugin_of_the_documentation_works(tmp_path: Path) -> None:
