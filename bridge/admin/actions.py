@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas, schemas
+from bridge.admin.api import permit_delivery, permit_event
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, Role
+from bridge.admin.desk import Desk
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
 from bridge.config.model import Config
@@ -21,8 +23,9 @@ class ActionEndpoints:
     """Endpoints that change something; any number of calls in parallel."""
 
     def __init__(
-        self, audit: AuditLog, runs: BulkRuns, config: Callable[[], Config], clock: Callable[[], float]
+        self, desk: Desk, audit: AuditLog, runs: BulkRuns, config: Callable[[], Config], clock: Callable[[], float]
     ) -> None:
+        self._desk = desk
         self._audit = audit
         self._runs = runs
         self._config = config
@@ -74,6 +77,7 @@ class ActionEndpoints:
 
     async def replay_event(self, caller: Caller, request: request_schemas.EventIdRequest) -> schemas.ActionResultSchema:
         """Replay the dead deliveries of an event, or route an unrecognised one again."""
+        await permit_event(self._desk, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
         return await self._do(
             lambda connection: deliveries.replay_event(connection, who, request.id, config, now, one_entry=True)
@@ -88,11 +92,13 @@ class ActionEndpoints:
 
     async def replay(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
         """Put a delivery into the queue, due now."""
+        await permit_delivery(self._desk, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.replay(connection, who, request.id, now))
 
     async def discard(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
         """Discard a pending or dead delivery."""
+        await permit_delivery(self._desk, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.discard(connection, who, request.id, now))
 
@@ -162,4 +168,5 @@ def _order(
     act: Callable[[Caller, Any], Awaitable[schemas.ApiSchema]],
     failures: tuple[int, ...] = (404,),
 ) -> Endpoint:
-    return Endpoint("POST", path, summary, request, answer, act, Role.OPERATOR, failures)
+    scoped = path.startswith(("/api/events/", "/api/deliveries/"))
+    return Endpoint("POST", path, summary, request, answer, act, Role.OPERATOR, failures, scoped)

@@ -16,6 +16,8 @@ from bridge.admin.searches import Searches
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
+from bridge.errors import NotFoundError
+from bridge.operations import deliveries, events
 from bridge.operations.audit import Action, Subject
 from bridge.operations.masking import Audience
 from bridge.store.queries import PageRequest
@@ -64,6 +66,7 @@ class ReadEndpoints:
                 request_schemas.EventListRequest,
                 schemas.EventPageSchema,
                 self._events,
+                scoped=True,
             ),
             Endpoint(
                 "POST",
@@ -72,6 +75,7 @@ class ReadEndpoints:
                 request_schemas.SearchRequest,
                 schemas.EventPageSchema,
                 self._search,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -81,6 +85,7 @@ class ReadEndpoints:
                 schemas.EventDetailsSchema,
                 self._event,
                 failures=(404,),
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -89,6 +94,7 @@ class ReadEndpoints:
                 request_schemas.DeliveryListRequest,
                 schemas.DeliveryPageSchema,
                 self._deliveries,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -98,6 +104,7 @@ class ReadEndpoints:
                 schemas.DeliveryDetailsSchema,
                 self._delivery,
                 failures=(404,),
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -122,6 +129,7 @@ class ReadEndpoints:
                 request_schemas.EmptyRequest,
                 schemas.ChatbotListSchema,
                 self._chatbots,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -156,9 +164,9 @@ class ReadEndpoints:
         """Return the query of the overview."""
         return partial(presentation.show_overview, quotas=self._quotas(), now=self._clock(), audience=audience)
 
-    def events_shown(self, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
+    def events_shown(self, caller: Caller, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
         """Return the query of a page of events."""
-        return partial(presentation.show_events, filters=[_events_wanted(request)])
+        return partial(presentation.show_events, filters=[_events_wanted(caller, request)])
 
     async def person_shown(
         self, caller: Caller, *request: request_schemas.SearchRequest
@@ -172,7 +180,7 @@ class ReadEndpoints:
         await self._searches.begin(caller, request)
         return [
             replace(
-                _events_wanted(each),
+                _events_wanted(caller, each),
                 email=each.email,
                 email_part=each.email_part,
                 person_part=each.person_part,
@@ -181,7 +189,9 @@ class ReadEndpoints:
             for each in request
         ]
 
-    def deliveries_shown(self, request: request_schemas.DeliveryListRequest) -> Query[schemas.DeliveryPageSchema]:
+    def deliveries_shown(
+        self, caller: Caller, request: request_schemas.DeliveryListRequest
+    ) -> Query[schemas.DeliveryPageSchema]:
         """Return the query of a page of deliveries."""
         wanted = DeliveryFilter(
             request.chatbot,
@@ -193,6 +203,7 @@ class ReadEndpoints:
             request.before,
             request.limit,
             request.warning,
+            caller.chatbots,
         )
         return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 
@@ -222,14 +233,15 @@ class ReadEndpoints:
     async def _overview(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.overview_shown(audience(caller)))
 
-    async def _events(self, _: Caller, request: request_schemas.EventListRequest) -> bytes:
-        return await self.desk.json(self.events_shown(request))
+    async def _events(self, caller: Caller, request: request_schemas.EventListRequest) -> bytes:
+        return await self.desk.json(self.events_shown(caller, request))
 
     async def _search(self, caller: Caller, request: request_schemas.SearchRequest) -> bytes:
         return await self.desk.json(await self.person_shown(caller, request))
 
     async def _event(self, caller: Caller, request: request_schemas.EventRequest) -> bytes:
         _may_reveal(caller, reveal=request.reveal)
+        await permit_event(self.desk, caller, request.id)
         configured = self.config().destinations
         query = partial(presentation.show_event, beginning=request.id, configured=configured, reveal=request.reveal)
         made = await self.desk.json(query)
@@ -237,11 +249,12 @@ class ReadEndpoints:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
 
-    async def _deliveries(self, _: Caller, request: request_schemas.DeliveryListRequest) -> bytes:
-        return await self.desk.json(self.deliveries_shown(request))
+    async def _deliveries(self, caller: Caller, request: request_schemas.DeliveryListRequest) -> bytes:
+        return await self.desk.json(self.deliveries_shown(caller, request))
 
     async def _delivery(self, caller: Caller, request: request_schemas.DeliveryRequest) -> bytes:
         _may_reveal(caller, reveal=request.reveal)
+        await permit_delivery(self.desk, caller, request.id)
         shown = audience(caller, reveal=request.reveal)
         configured = self.config().destinations
         query = partial(presentation.show_delivery, delivery=request.id, audience=shown, configured=configured)
@@ -262,8 +275,8 @@ class ReadEndpoints:
     async def _audit_page(self, _: Caller, request: request_schemas.AuditListRequest) -> bytes:
         return await self.desk.json(self.audit_shown(request))
 
-    async def _chatbots(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(lambda _: configuration.chatbot_list(self.config()))
+    async def _chatbots(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
+        return await self.desk.json(lambda _: configuration.chatbot_list(self.config(), caller.chatbots))
 
     async def _destinations(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(lambda _: configuration.destination_list(self.config()))
@@ -279,7 +292,7 @@ class ReadEndpoints:
         }
 
 
-def _events_wanted(request: request_schemas.EventListRequest) -> EventFilter:
+def _events_wanted(caller: Caller, request: request_schemas.EventListRequest) -> EventFilter:
     return EventFilter(
         request.chatbot,
         request.state,
@@ -287,7 +300,24 @@ def _events_wanted(request: request_schemas.EventListRequest) -> EventFilter:
         until=_seconds(request.until),
         before=request.before,
         limit=request.limit,
+        chatbots=caller.chatbots,
     )
+
+
+async def permit_event(desk: Desk, caller: Caller, beginning: str) -> None:
+    """Raise NotFoundError for an event of a chatbot that the caller does not see, as if there were none."""
+    if caller.chatbots is not None:
+        event = await desk.ask(partial(events.find_event, beginning=beginning))
+        if not caller.sees(event.chatbot):
+            raise NotFoundError(f"{beginning}: no event has this id", "events")
+
+
+async def permit_delivery(desk: Desk, caller: Caller, delivery: int) -> None:
+    """Raise NotFoundError for a delivery of a chatbot that the caller does not see, as if there were none."""
+    if caller.chatbots is not None:
+        details = await desk.ask(partial(deliveries.show, delivery=delivery))
+        if not caller.sees(details.row.chatbot):
+            raise NotFoundError(f"{delivery}: no delivery has this id", "deliveries")
 
 
 def audience(caller: Caller, *, reveal: bool = False) -> Audience:

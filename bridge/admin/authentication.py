@@ -14,7 +14,7 @@ import hmac
 import ipaddress
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ FAILURES_LIMIT = 10
 """Number of wrong tokens of one address in `FAILURES_SECONDS` after which its tokens are not checked for a while."""
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
+_UNTIL_DIGITS = 12
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORWARDED = frozenset(
     {
@@ -78,17 +79,30 @@ class RequestRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class User:
+    """A token that is configured, and its holder."""
+
+    token: str
+    role: Role
+    name: str | None = None
+    """Name of one of `server.users`; None for `admin_token` and `viewer_token`."""
+    chatbots: frozenset[str] | None = None
+    """The only chatbots that the user sees; None for all."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class LoginSession:
     """A person who has logged in."""
 
     key: str
-    """Value of the cookie."""
-    role: Role
+    """A random text that distinguishes sessions; empty if no token is configured."""
+    user: User
     csrf: str
     """Value that a form must contain. Another site can send a request with the cookie, but cannot read this."""
-    proof: bytes
-    """Digest of the token of the login."""
     until: float
+    cookie: str = ""
+    """Value of the cookie: the session's end and key, signed with the user's token. So a session outlives a restart,
+    and ends when the token changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,13 @@ class Caller:
     role: Role
     address: str
     session: LoginSession | None = field(default=None, repr=False)
+    name: str | None = None
+    chatbots: frozenset[str] | None = None
+    """The only chatbots that the caller sees; None for all."""
+
+    def sees(self, chatbot: str | None) -> bool:
+        """Return True if the caller may see the events of a chatbot."""
+        return self.chatbots is None or chatbot in self.chatbots
 
     def may(self, role: Role) -> bool:
         """Return True if the caller has the rights of a role."""
@@ -106,11 +127,17 @@ class Caller:
     def who(self) -> Who:
         """Return the acting person for the audit log."""
         if self.session is None:
-            return Who(self.role.value, Means.TOKEN, None, self.address)
+            return Who(self.role.value, Means.TOKEN, None, self.address, self.name)
         if not self.session.key:
             return Who(self.role.value, Means.OPEN, None, self.address)
         mark = hashlib.sha256(self.session.key.encode()).hexdigest()[:8]
-        return Who(self.role.value, Means.SESSION, mark, self.address)
+        return Who(self.role.value, Means.SESSION, mark, self.address, self.name)
+
+
+def caller_of(session: LoginSession, request: web.Request) -> Caller:
+    """Return the person of a session as the sender of a request."""
+    user = session.user
+    return Caller(user.role, request.remote or "", session, user.name, user.chatbots)
 
 
 CALLER = web.RequestKey("caller", Caller)
@@ -123,9 +150,10 @@ class Gate:
     def __init__(self, server: Callable[[], ServerSettings], clock: Callable[[], float]) -> None:
         self._server = server
         self._clock = clock
-        self._sessions: OrderedDict[str, LoginSession] = OrderedDict()
+        self._ended: OrderedDict[str, float] = OrderedDict()
+        """Keys of the sessions that were logged out, with their end. A restart forgets them; the browser has too."""
         self._failures = _Failures()
-        self._anybody = LoginSession("", Role.OPERATOR, secrets.token_urlsafe(32), b"", 0.0)
+        self._anybody = LoginSession("", User("", Role.OPERATOR), secrets.token_urlsafe(32), 0.0)
         """Session of everybody if no token is configured, so that forms are protected too."""
 
     def caller(self, request: web.Request) -> Caller | None:
@@ -154,66 +182,78 @@ class Gate:
 
     def login(self, token: str, request: web.Request) -> LoginSession:
         """Begin a session for a token. Raises RequestRefusedError."""
-        role = self._role(token, request)
-        now = self._clock()
-        session = LoginSession(
-            secrets.token_urlsafe(32), role, secrets.token_urlsafe(32), _digest(token), now + SESSION_SECONDS
-        )
-        self._sessions[session.key] = session
-        while len(self._sessions) > SESSIONS_LIMIT:
-            self._sessions.popitem(last=False)
-        return session
+        user = self._user(token, request)
+        return _session(user, secrets.token_urlsafe(24), int(self._clock() + SESSION_SECONDS))
 
     def logout(self, session: LoginSession) -> None:
         """End a session."""
-        self._sessions.pop(session.key, None)
+        self._ended[session.key] = session.until
+        while len(self._ended) > SESSIONS_LIMIT:
+            self._ended.popitem(last=False)
 
     def asks_for_token(self) -> bool:
         """Return True if a token is configured."""
-        return bool(self._tokens())
+        return bool(self._users())
 
     def _caller(self, request: web.Request) -> Caller | None:
         address = request.remote or ""
-        if not self._tokens():
+        if not self._users():
             _check_forwarded(request)
             _check_loopback(request, self._server().admin.host)
             return Caller(Role.OPERATOR, address, self._anybody)
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return Caller(self._role(shown.strip(), request), address)
+            user = self._user(shown.strip(), request)
+            return Caller(user.role, address, None, user.name, user.chatbots)
         session = self._session(request.cookies.get(COOKIE, ""))
-        return Caller(session.role, address, session) if session else None
+        return caller_of(session, request) if session else None
 
-    def _role(self, token: str, request: web.Request) -> Role:
+    def _user(self, token: str, request: web.Request) -> User:
         address, now = request.remote or "", self._clock()
         request[REFUSED_TOKEN] = True
         if wait := self._failures.wait(address, now):
             raise RequestRefusedError(429, "too many wrong tokens from this address; try again later", int(wait) + 1)
         found = None
-        for role, known in self._tokens().items():
+        for user in self._users():
             # All are compared, so that the time reveals nothing.
-            if _equal(known, token):
-                found = role
+            if _equal(user.token, token):
+                found = user
         if found is None:
             self._failures.add(address, now)
-            raise RequestRefusedError(401, "wrong token; it is server.admin_token or server.viewer_token")
+            raise RequestRefusedError(
+                401, "wrong token; it is server.admin_token, server.viewer_token, or that of one of server.users"
+            )
         request[REFUSED_TOKEN] = False
         return found
 
-    def _session(self, key: str) -> LoginSession | None:
-        session = self._sessions.get(key)
-        if session is None:
+    def _session(self, cookie: str) -> LoginSession | None:
+        until, _, rest = cookie.partition(".")
+        key = rest.partition(".")[0]
+        if not (until.isascii() and until.isdigit() and len(until) <= _UNTIL_DIGITS and key):
             return None
-        known = self._tokens().get(session.role, "")
-        if session.until > self._clock() and hmac.compare_digest(_digest(known), session.proof):
-            return session
-        self.logout(session)
+        if int(until) <= self._clock() or key in self._ended:
+            return None
+        for user in self._users():
+            session = _session(user, key, int(until))
+            if _equal(session.cookie, cookie):
+                return session
         return None
 
-    def _tokens(self) -> Mapping[Role, str]:
+    def _users(self) -> list[User]:
         server = self._server()
-        given = {Role.VIEWER: server.viewer_token, Role.OPERATOR: server.admin_token}
-        return {role: token for role, token in given.items() if token}
+        known = [User(server.viewer_token or "", Role.VIEWER), User(server.admin_token or "", Role.OPERATOR)]
+        known += [User(each.token, Role(each.role), each.name, each.chatbots) for each in server.users]
+        return [each for each in known if each.token]
+
+
+def _session(user: User, key: str, until: int) -> LoginSession:
+    """Return the session of a user with this key and end."""
+    csrf = _signed(user, f"form.{until}.{key}")
+    return LoginSession(key, user, csrf, until, f"{until}.{key}.{_signed(user, f'session.{until}.{key}')}")
+
+
+def _signed(user: User, text: str) -> str:
+    return hmac.new(user.token.encode("utf-8", "surrogateescape"), text.encode(), hashlib.sha256).hexdigest()
 
 
 class _Failures:
@@ -278,7 +318,3 @@ def _parts(url: str) -> tuple[str, str]:
 
 def _equal(known: str, shown: str) -> bool:
     return hmac.compare_digest(known.encode(), shown.encode("utf-8", "surrogateescape"))
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -32,6 +32,10 @@ def configuration_schema(config: Config, problems: Sequence[schemas.ProblemSchem
             "admin": str(server.admin),
             "admin_token": SECRET_MASK if server.admin_token else None,
             "viewer_token": SECRET_MASK if server.viewer_token else None,
+            "users": [
+                {"name": each.name, "role": each.role, "chatbots": sorted(each.chatbots) if each.chatbots else None}
+                for each in server.users
+            ],
             "max_body": server.max_body,
             "read_timeout": server.read_timeout,
         },
@@ -47,9 +51,10 @@ def configuration_schema(config: Config, problems: Sequence[schemas.ProblemSchem
     )
 
 
-def chatbot_list(config: Config) -> schemas.ChatbotListSchema:
-    """Return the chatbots."""
-    return schemas.ChatbotListSchema(chatbots=[chatbot_schema(each) for each in config.chatbots.values()])
+def chatbot_list(config: Config, seen: frozenset[str] | None = None) -> schemas.ChatbotListSchema:
+    """Return the chatbots; only those in `seen`, unless it is None."""
+    shown = [each for each in config.chatbots.values() if seen is None or each.name in seen]
+    return schemas.ChatbotListSchema(chatbots=[chatbot_schema(each) for each in shown])
 
 
 def destination_list(config: Config) -> schemas.DestinationListSchema:
@@ -165,6 +170,7 @@ def _shown(value: Any, path: ConfigPath, hidden: AbstractSet[ConfigPath]) -> Any
 def _secrets_of(config: Config) -> list[str]:
     """Return all secrets of at least `_LEAST` characters, the longest first."""
     found = {config.server.admin_token or "", config.server.viewer_token or ""}
+    found.update(each.token for each in config.server.users)
     for chatbot in config.chatbots.values():
         found.update(key.decode("utf-8", "replace") for key in chatbot.signing_keys)
         for route in chatbot.routes:

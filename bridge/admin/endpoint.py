@@ -48,6 +48,8 @@ class Endpoint:
     role: Role = Role.VIEWER
     failures: Sequence[int] = ()
     """Statuses of its errors, besides those of all endpoints."""
+    scoped: bool = False
+    """True if users of some chatbots may use it: it is limited to the events of these."""
 
     @property
     def in_path(self) -> frozenset[str]:
@@ -78,6 +80,8 @@ class ApiCall:
         caller = self._gate.known(request)
         if not caller.may(self._endpoint.role):
             raise RequestRefusedError(403, "only operators may do this: use server.admin_token")
+        if caller.chatbots is not None and not self._endpoint.scoped:
+            raise RequestRefusedError(403, "only users of all chatbots may do this")
         if request.method not in SAFE and caller.session and self._gate.asks_for_token():
             self._gate.check_form(caller, request.headers.get(CSRF_HEADER))
         return caller

@@ -95,9 +95,11 @@ class HealthEndpoints:
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         try:
-            self._gate.known(request)
+            caller = self._gate.known(request)
         except RequestRefusedError as error:
             return refusal_response(error)
+        if caller.chatbots is not None:
+            return refusal_response(RequestRefusedError(403, "only users of all chatbots see the metrics"))
         text = await self._desk.work(self._written())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 

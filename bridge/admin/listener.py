@@ -73,7 +73,7 @@ class Admin:
         self._gate = Gate(lambda: config().server, clock)
         self.health = HealthEndpoints(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
         self._api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
-        self._actions = ActionEndpoints(self._audit, self._runs, config, clock)
+        self._actions = ActionEndpoints(self._desk, self._audit, self._runs, config, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = ReconcileEndpoints(self._api, self._inquiries, clock)
         self._pages = Pages(self._api, self._actions, self._reconcile, self._gate, rendering, self._dry_runs, clock)

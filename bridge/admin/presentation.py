@@ -231,6 +231,7 @@ def audit_entry_schema(row: AuditRow) -> schemas.AuditEntrySchema:
         at=timestamp(row.at),
         action=row.action,
         role=row.role,
+        user=row.user,
         means=row.means,
         session=row.session,
         address=row.address,

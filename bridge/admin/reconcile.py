@@ -231,8 +231,8 @@ class ReconcilePages:
             caller,
             {
                 "found": self._reconcile.shown(began),
-                "dead": self._api.deliveries_shown(dead),
-                "strange": self._api.events_shown(strange),
+                "dead": self._api.deliveries_shown(caller, dead),
+                "strange": self._api.events_shown(caller, strange),
             },
             inquiries=(await self._reconcile.inquiries(caller, request_schemas.EmptyRequest())).inquiries,
             span=wanted.span,

@@ -170,6 +170,7 @@ class AuditEntrySchema(ApiSchema):
     at: str
     action: str
     role: str
+    user: str | None = Field(description="Name of the user, if it is one of `server.users`.")
     means: str = Field(description="Proof of the right to act: session, token, command, or open (without tokens).")
     session: str | None = Field(description="A mark that distinguishes sessions.")
     address: str | None = Field(description="Address that sent the request; null for a command.")

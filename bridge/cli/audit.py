@@ -12,7 +12,20 @@ from bridge.operations.store_access import open_store
 from bridge.store import audit_log
 from bridge.store.audit_log import AuditRow
 
-_COLUMNS = ("id", "at", "action", "subject", "subject_id", "count", "role", "means", "session", "address", "facts")
+_COLUMNS = (
+    "id",
+    "at",
+    "action",
+    "subject",
+    "subject_id",
+    "count",
+    "user",
+    "role",
+    "means",
+    "session",
+    "address",
+    "facts",
+)
 
 app = output.application("leadbridge audit list", "leadbridge audit list --action erase", no_args_is_help=True)
 

@@ -1,10 +1,8 @@
 """Reads the files of a configuration, merges them, checks every part and reports all problems at once."""
 
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,17 +10,18 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from bridge.config import plugins, presets
 from bridge.config.chatbots import build_chatbots, left_out_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
-from bridge.config.lint import check_accounts, check_ports
+from bridge.config.lint import check_accounts
 from bridge.config.merge import ConfigDraft, Model
-from bridge.config.model import AlertSettings, Chatbot, Config, ListenAddress, ServerSettings, StoreSettings
+from bridge.config.model import AlertSettings, Chatbot, Config, ListenAddress, StoreSettings
 from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
-from bridge.config.secrets import key_fault, store_key, warn_if_readable
+from bridge.config.secrets import store_key, warn_if_readable
+from bridge.config.server import server_settings
 from bridge.config.substitution import Substitution
 from bridge.config.units import parse_address
 from bridge.config.validation_messages import known_keys
@@ -118,7 +117,7 @@ def build_placed(
     loaded = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(loaded.transforms, EVENT_NAME_MEMBERS)
     draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=whole)
-    server = _server(draft)
+    server = server_settings(draft)
     store = _store(draft)
     alerts = _alerts(draft)
     destinations = build_destinations(draft, loaded.connectors)
@@ -293,62 +292,8 @@ def _section(draft: ConfigDraft, model: type[Model], name: str) -> Model | None:
     return draft.model(model, (name,), {key: plain(node) for key, node in draft.section(name).items()})
 
 
-def _server(draft: ConfigDraft) -> ServerSettings | None:
-    part = _section(draft, ServerPart, "server")
-    # A mistake in another key must not hide an open admin listener.
-    admin = part or _partial_server(draft, "server", {"admin", "admin_token", "viewer_token"})
-    if admin:
-        _check_admin(draft, admin)
-    if part is None:
-        return None
-    token, viewer = _secret(part.admin_token), _secret(part.viewer_token)
-    check_ports(draft, part.listen, part.admin)
-    return ServerSettings(part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None)
-
-
-def _partial_server(draft: ConfigDraft, section: str, keys: AbstractSet[str]) -> ServerPart | None:
-    """Return a model of some keys of a section; None if these are invalid, which was reported before."""
-    values = {key: plain(node) for key, node in draft.section(section).items() if key in keys}
-    try:
-        return ServerPart.model_validate(values)
-    except ValidationError:
-        return None
-
-
-def _check_admin(draft: ConfigDraft, part: ServerPart) -> None:
-    where = ("server", "admin_token")
-    token = _secret(part.admin_token)
-    fault = key_fault(token) if token else None
-    if fault:
-        draft.value_error(where, fault)
-    elif not token and not _is_loopback(part.admin.host):
-        draft.error(where, f"is missing: `admin` listens on {part.admin}, which other machines can reach")
-    warn_if_readable(draft.findings, draft.root, where)
-    _check_viewer(draft, _secret(part.viewer_token), token)
-
-
-def _check_viewer(draft: ConfigDraft, viewer: str, token: str) -> None:
-    where = ("server", "viewer_token")
-    if not viewer:
-        return
-    if fault := key_fault(viewer):
-        draft.value_error(where, fault)
-    elif not token:
-        draft.value_error(where, "needs `admin_token`: without one, everybody has the rights of an operator")
-    elif viewer == token:
-        draft.value_error(where, "is the same as `admin_token`: use another token, or its holder is an operator")
-    warn_if_readable(draft.findings, draft.root, where)
-
-
 def _secret(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == _LOCALHOST
 
 
 def _store(draft: ConfigDraft) -> StoreSettings | None:

@@ -46,6 +46,18 @@ class ListenAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class UserSettings:
+    """A person who uses the admin listener."""
+
+    name: str
+    token: str = field(repr=False)
+    role: str
+    """`operator` or `viewer`."""
+    chatbots: frozenset[str] | None
+    """Chatbots that the person sees; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Settings of the two listeners."""
 
@@ -61,6 +73,7 @@ class ServerSettings:
     """Seconds in which a request's headers and body must arrive."""
     viewer_token: str | None = field(default=None, repr=False)
     """Token for read-only access to the admin listener."""
+    users: tuple[UserSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,28 @@ _STORES: Final = ("sqlite:///", "postgresql://")
 _THIS_MACHINE: Final = {"localhost", "127.0.0.1", "::1"}
 
 
+class UserPart(StrictModel):
+    """A person who uses the admin listener."""
+
+    name: str = Field(
+        description="Name in the audit log: letters, digits, `-`, `_` and `.`.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        examples=["maria"],
+    )
+    token: SecretText = Field(
+        description="The person's own token, with at least 16 characters.", examples=["${MARIA_TOKEN}"]
+    )
+    role: Literal["operator", "viewer"] = Field(
+        default="viewer", description="An operator acts and sees personal data; a viewer looks, with it masked."
+    )
+    chatbots: tuple[str, ...] | None = Field(
+        default=None,
+        description="The chatbots whose leads the person sees and acts on. Default: all.",
+        min_length=1,
+        examples=[["acme-website"]],
+    )
+
+
 class ServerPart(StrictModel):
     """The two listeners: the webhook endpoint and the admin listener."""
 
@@ -66,6 +88,9 @@ class ServerPart(StrictModel):
         description="Token for read-only access to the admin listener, with personal data masked. At least 16 "
         "characters.",
         examples=["${LEADBRIDGE_VIEWER_TOKEN}"],
+    )
+    users: tuple[UserPart, ...] = Field(
+        default=(), description="People with tokens of their own, besides those of `admin_token` and `viewer_token`."
     )
     max_body: ByteSize = parsed_setting("1MiB", parse_size, "Maximum size of a request body.", "256KiB")
     read_timeout: PositiveDuration = parsed_setting(

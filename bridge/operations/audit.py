@@ -85,6 +85,8 @@ class Who(NamedTuple):
     """A mark that distinguishes sessions, and gives no access."""
     address: str | None = None
     """Address that sent the request to the admin listener; None for a command."""
+    name: str | None = None
+    """Name of one of `server.users`; None for the shared tokens and for a command."""
 
 
 BY_COMMAND: Final = Who("operator", Means.COMMAND)
@@ -116,6 +118,7 @@ class Entry:
         return {
             "action": self.action.value,
             "role": self.who.role,
+            **({"user": self.who.name} if self.who.name else {}),
             "means": self.who.means.value,
             "session": self.who.session,
             "address": self.who.address,

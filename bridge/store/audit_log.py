@@ -38,6 +38,7 @@ class AuditRow:
     subject_id: str | None
     count: int | None
     facts: Mapping[str, str | int]
+    user: str | None = None
 
 
 def add_entry(connection: Connection, entry: Entry, now: float) -> int:
@@ -46,6 +47,7 @@ def add_entry(connection: Connection, entry: Entry, now: float) -> int:
         "at": now,
         "action": entry.action.value,
         "role": entry.who.role,
+        "user": entry.who.name,
         "means": entry.who.means.value,
         "session": entry.who.session,
         "address": entry.who.address,

@@ -295,6 +295,7 @@ audit = Table(
     Column("count", BigInteger, nullable=True),
     # As JSON.
     Column("facts", Text, nullable=True),
+    Column("user", String, nullable=True),
     CheckConstraint("(subject IS NULL) = (subject_id IS NULL)", name="subject"),
     CheckConstraint("(means = 'session') = (session IS NOT NULL)", name="session"),
     CheckConstraint("(means = 'command') = (address IS NULL)", name="address"),

@@ -80,6 +80,8 @@ class EventFilter:
     before: int | None = None
     """The cursor: `next` of the page before."""
     limit: int = PAGE
+    chatbots: frozenset[str] | None = None
+    """The only chatbots that the reader may see."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -96,6 +98,8 @@ class DeliveryFilter:
     limit: int = PAGE
     warning: bool | None = None
     """Whether it was delivered with a warning."""
+    chatbots: frozenset[str] | None = None
+    """The only chatbots that the reader may see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def _chosen_events(criteria: EventFilter) -> Select[int]:
         chosen = chosen.where(in_state(events.c.state, criteria.state.value))
     if criteria.chatbot is not None:
         chosen = chosen.where(events.c.chatbot == criteria.chatbot)
+    if criteria.chatbots is not None:
+        chosen = chosen.where(events.c.chatbot.in_(criteria.chatbots))
     if criteria.since is not None:
         chosen = chosen.where(events.c.received_at >= criteria.since)
     if criteria.until is not None:
@@ -183,9 +189,12 @@ def _delivery_bounds(connection: Connection, criteria: DeliveryFilter) -> tuple[
 def _chosen_deliveries(examined: Subquery, criteria: DeliveryFilter) -> Select[int]:
     """Select the ids that match the filter among the examined rows. The engine cannot read more than these rows."""
     chosen = select(examined.c.id).order_by(examined.c.id.desc()).limit(criteria.limit)
+    if criteria.chatbot is not None or criteria.chatbots is not None:
+        chosen = chosen.select_from(examined.join(events, events.c.seq == examined.c.event_seq))
     if criteria.chatbot is not None:
-        of_event = events.c.seq == examined.c.event_seq
-        chosen = chosen.select_from(examined.join(events, of_event)).where(events.c.chatbot == criteria.chatbot)
+        chosen = chosen.where(events.c.chatbot == criteria.chatbot)
+    if criteria.chatbots is not None:
+        chosen = chosen.where(events.c.chatbot.in_(criteria.chatbots))
     if criteria.destination is not None:
         chosen = chosen.where(examined.c.destination == criteria.destination)
     if criteria.reason is not None:
@@ -195,7 +204,11 @@ def _chosen_deliveries(examined: Subquery, criteria: DeliveryFilter) -> Select[i
 
 def _columns(criteria: DeliveryFilter) -> list[Column[Any]]:
     """Return the columns that `_chosen_deliveries` needs. With no others, an index alone can answer."""
-    query = {"event_seq": criteria.chatbot, "destination": criteria.destination, "reason": criteria.reason}
+    query = {
+        "event_seq": criteria.chatbot or criteria.chatbots,
+        "destination": criteria.destination,
+        "reason": criteria.reason,
+    }
     return [deliveries.c.id, *(deliveries.c[name] for name, value in query.items() if value is not None)]
 
 
@@ -212,8 +225,8 @@ def _span(criteria: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
 
 def _looks(criteria: DeliveryFilter) -> int:
     """Return how many deliveries in an indexed state to examine: no more than the page shows for a state alone."""
-    others = (criteria.chatbot, criteria.reason, criteria.destination)
-    return criteria.limit if others == (None, None, None) else LOOK_SPAN
+    others = (criteria.chatbot, criteria.chatbots, criteria.reason, criteria.destination)
+    return LOOK_SPAN if any(each is not None for each in others) else criteria.limit
 
 
 def _newest(criteria: DeliveryFilter, low: int, high: int) -> Select[Any]:

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
-from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role
+from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role, User
 from bridge.admin.dashboard.page import REFRESH
 from bridge.admin.listener import Admin
 from bridge.admin.request_schemas import SearchRequest
@@ -334,4 +334,4 @@ async def test_a_new_login_gives_no_new_allowance_for_ever() -> None:
 
 
 def session(number: int) -> LoginSession:
-    return LoginSession(f"key {number}", Role.VIEWER, "", b"", 1e12)
+    return LoginSession(f"key {number}", User("", Role.VIEWER), "", 1e12)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bridge.admin import presentation, request_schemas, schemas
 from bridge.admin.actions import ActionEndpoints
-from bridge.admin.api import ReadEndpoints, audience
+from bridge.admin.api import ReadEndpoints, audience, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
 from bridge.admin.desk import DryRuns
@@ -106,15 +106,15 @@ class LeadPages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get(LEADS, show(self._leads))
+        router.add_get(LEADS, show(self._leads, scoped=True))
         # A search posts its text, because addresses end up in the logs of proxies and the histories of browsers.
-        router.add_post(LEADS, act(self._search, role=Role.VIEWER))
-        router.add_get("/leads/{id}", show(self._event))
-        router.add_post("/leads/{id}", act(self._reveal))
-        router.add_post("/leads/{id}/replay", act(self._replay_event))
-        router.add_get("/deliveries", show(self._deliveries))
-        router.add_post("/deliveries/{id}/replay", act(self._replay))
-        router.add_post("/deliveries/{id}/discard", act(self._discard))
+        router.add_post(LEADS, act(self._search, role=Role.VIEWER, scoped=True))
+        router.add_get("/leads/{id}", show(self._event, scoped=True))
+        router.add_post("/leads/{id}", act(self._reveal, scoped=True))
+        router.add_post("/leads/{id}/replay", act(self._replay_event, scoped=True))
+        router.add_get("/deliveries", show(self._deliveries, scoped=True))
+        router.add_post("/deliveries/{id}/replay", act(self._replay, scoped=True))
+        router.add_post("/deliveries/{id}/discard", act(self._discard, scoped=True))
 
     async def _leads(self, caller: Caller, request: web.Request) -> DashboardPage:
         """Show a page of leads: those of a search, or those of a filter."""
@@ -125,9 +125,9 @@ class LeadPages:
         criteria: Sequence[EventFilter] | DeliveryFilter
         if search is not None:
             before = parse_fields(request_schemas.EventListRequest, {"before": fields.get("before", "")}).before
-            criteria = [replace(each, before=before) for each in search.criteria]
+            criteria = [replace(each, before=before, chatbots=caller.chatbots) for each in search.criteria]
         else:
-            criteria = _criteria(fields, self._clock())
+            criteria = _criteria(fields, self._clock(), caller.chatbots)
         shown = audience(caller)
         query = partial(
             leads.list_leads, criteria=criteria, audience=shown, identity_key=self._api.config().store.identity_key
@@ -140,8 +140,8 @@ class LeadPages:
             fields={name: fields.get(name, "") for name in ("state", "chatbot", "destination", "days", "search")},
             sought=search.text if search else "",
             live=search is None and "before" not in fields,
-            chatbots=list(config.chatbots),
-            destinations=sorted({*config.destinations, *request.query.getall("destination", [])} - {""}),
+            chatbots=[each for each in config.chatbots if caller.sees(each)],
+            destinations=_destinations(config, caller, request),
             states=STATES,
             periods=PERIODS,
             now=self._clock(),
@@ -153,7 +153,7 @@ class LeadPages:
         if not wanted:
             return web.Response(status=303, headers={"Location": LEADS})
         if "@" not in wanted and not any(each.isspace() or each in "+()-./" for each in wanted):
-            found = await self._by_id(wanted)
+            found = await self._by_id(caller, wanted)
             if found:
                 return web.Response(status=303, headers={"Location": f"{LEADS}/{found}"})
         criteria = await self._api.person_criteria(caller, *self._of_person(caller, form, wanted))
@@ -173,13 +173,14 @@ class LeadPages:
         parts = [_searched(caller, form, person_part=wanted)] if caller.may(Role.OPERATOR) else []
         return [whole, *parts]
 
-    async def _by_id(self, wanted: str) -> str | None:
+    async def _by_id(self, caller: Caller, wanted: str) -> str | None:
         """Return the id of the only event whose id begins with a text; None if there is no such event."""
         try:
             beginning = parse_fields(request_schemas.EventIdRequest, {"id": wanted.lower()}).id
         except RequestRefusedError:
             return None
         try:
+            await permit_event(self._api.desk, caller, beginning)
             return (await self._api.desk.ask(partial(events.find_event, beginning=beginning))).id
         except NotFoundError:
             return None
@@ -192,6 +193,7 @@ class LeadPages:
 
     async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> DashboardPage:
         wanted = parse_fields(request_schemas.EventIdRequest, request.match_info)
+        await permit_event(self._api.desk, caller, wanted.id)
         event, stories = await self._api.desk.ask(partial(events.show_lead, beginning=wanted.id))
         row = event.row
         names = list(self._api.config().destinations)
@@ -215,15 +217,15 @@ class LeadPages:
         )
 
     async def _deliveries(self, caller: Caller, request: web.Request) -> DashboardPage:
-        page = self._api.deliveries_shown(parse_fields(request_schemas.DeliveryListRequest, request.query))
+        page = self._api.deliveries_shown(caller, parse_fields(request_schemas.DeliveryListRequest, request.query))
         names = ("chatbot", "destination", "state", "reason", "warning", "since", "until")
         return self._screen.page(
             "deliveries.html",
             caller,
             {"page": page},
             said_before={name: request.query.get(name, "") for name in names},
-            chatbots=list(self._api.config().chatbots),
-            destinations=sorted({*self._api.config().destinations, *request.query.getall("destination", [])}),
+            chatbots=[each for each in self._api.config().chatbots if caller.sees(each)],
+            destinations=_destinations(self._api.config(), caller, request),
             states=list(DeliveryState),
             reasons=list(Reason),
         )
@@ -285,7 +287,7 @@ def _delivery_view(
     return DeliveryView(shown, made, url if url.startswith(("https://", "http://")) else None)
 
 
-def _criteria(fields: FormFields, now: float) -> Sequence[EventFilter] | DeliveryFilter:
+def _criteria(fields: FormFields, now: float, seen: frozenset[str] | None) -> Sequence[EventFilter] | DeliveryFilter:
     """Return the filter of a list: of deliveries, if it has a destination or one of their states. Pure."""
     days = fields.get("days", "")
     if days and days not in PERIODS:
@@ -297,9 +299,10 @@ def _criteria(fields: FormFields, now: float) -> Sequence[EventFilter] | Deliver
     paging = {name: fields.get(name, "") for name in ("chatbot", "before")}
     wanted = parse_fields(request_schemas.EventListRequest, paging)
     if state in {"test", "unrecognised"}:
-        return [EventFilter(wanted.chatbot, EventState(state), since=since, before=wanted.before, limit=wanted.limit)]
+        kind = EventState(state)
+        return [EventFilter(wanted.chatbot, kind, since=since, before=wanted.before, limit=wanted.limit, chatbots=seen)]
     if not state and not destination:
-        return [EventFilter(wanted.chatbot, since=since, before=wanted.before, limit=wanted.limit)]
+        return [EventFilter(wanted.chatbot, since=since, before=wanted.before, limit=wanted.limit, chatbots=seen)]
     return DeliveryFilter(
         wanted.chatbot,
         destination or None,
@@ -308,7 +311,20 @@ def _criteria(fields: FormFields, now: float) -> Sequence[EventFilter] | Deliver
         before=wanted.before,
         limit=wanted.limit,
         warning=True if state == "warning" else None,
+        chatbots=seen,
     )
+
+
+def _destinations(config: Config, caller: Caller, request: web.Request) -> list[str]:
+    """Return the destinations that a list can be filtered by: those of the caller's chatbots, and the chosen one."""
+    theirs = {
+        route.destination
+        for chatbot in config.chatbots.values()
+        if caller.sees(chatbot.name)
+        for route in chatbot.routes
+    }
+    known = set(config.destinations) if caller.chatbots is None else theirs
+    return sorted({*known, *request.query.getall("destination", [])} - {""})
 
 
 def _session_of(caller: Caller) -> str:

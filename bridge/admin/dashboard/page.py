@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -58,16 +59,23 @@ class Screen:
         self._said: OrderedDict[str, str] = OrderedDict()
         """Message for the next page of a session."""
 
-    def show(self, act: Show, role: Role = Role.VIEWER) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Return a handler that shows a page."""
+    def show(
+        self, act: Show, role: Role = Role.VIEWER, *, scoped: bool = False
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return a handler that shows a page.
+
+        `scoped` pages are shown to users of some chatbots too, whose events they are limited to.
+        """
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            return await self._guarded(request, role, lambda caller: act(caller, request))
+            return await self._guarded(request, role, lambda caller: act(caller, request), scoped=scoped)
 
         return answer
 
-    def act(self, act: Act, role: Role = Role.OPERATOR) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Return a handler that processes a form."""
+    def act(
+        self, act: Act, role: Role = Role.OPERATOR, *, scoped: bool = False
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return a handler that processes a form; see `show`."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             async def do(caller: Caller) -> PageResponse:
@@ -75,7 +83,7 @@ class Screen:
                 self.gate.check_form(caller, form.get(CSRF_FIELD))
                 return await act(caller, request, form)
 
-            return await self._guarded(request, role, do)
+            return await self._guarded(request, role, do, scoped=scoped)
 
         return answer
 
@@ -97,15 +105,20 @@ class Screen:
         return web.Response(status=303, headers={"Location": where})
 
     async def _guarded(
-        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[PageResponse]]
+        self, request: web.Request, role: Role, do: Callable[[Caller], Awaitable[PageResponse]], *, scoped: bool
     ) -> web.StreamResponse:
         caller = None
         try:
             caller = self.gate.caller(request)
             if caller is None:
-                return web.Response(status=303, headers={"Location": "/login"})
-            if not caller.may(role):
-                return self._trouble(caller, 403, "Only operators may do this: log in with server.admin_token.")
+                wanted = (
+                    f"?next={quote(request.path_qs, safe='')}"
+                    if request.method == "GET" and request.path != "/"
+                    else ""
+                )
+                return web.Response(status=303, headers={"Location": f"/login{wanted}"})
+            if refused := self._refused(caller, request, role, scoped=scoped):
+                return refused
             seen = await do(caller)
             if not isinstance(seen, DashboardPage):
                 return seen
@@ -118,12 +131,28 @@ class Screen:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
 
+    def _refused(self, caller: Caller, request: web.Request, role: Role, *, scoped: bool) -> web.Response | None:
+        """Return the answer to a caller without the rights that a page needs; None if the caller has them."""
+        if caller.chatbots is not None and not scoped:
+            if request.path == "/":
+                return web.Response(status=303, headers={"Location": "/leads"})
+            return self._trouble(caller, 403, "This page is about all chatbots. Yours are under Leads.")
+        if not caller.may(role):
+            return self._trouble(caller, 403, "Only operators may do this: log in with an operator's token.")
+        return None
+
     def _hear(self, caller: Caller, request: web.Request) -> str | None:
         """Take the message for the page, except for a refresh, which shows the live parts only."""
         return None if REFRESH in request.headers else self._said.pop(_key(caller), None)
 
     def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
         return self._rendering.page("trouble.html", caller, status, said=None, message=message)
+
+
+def next_path(text: str) -> str:
+    """Return the page to show after a login: a path of this listener, or the start page."""
+    local = text.startswith("/") and not text.startswith(("//", "/\\", "/login")) and text.isprintable()
+    return text if local else "/"
 
 
 async def form_of(request: web.Request) -> FormFields:

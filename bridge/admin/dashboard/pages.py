@@ -10,11 +10,19 @@ from aiohttp import web
 from bridge.admin import presentation, request_schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
-from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role, caller_of
 from bridge.admin.dashboard.chatbot_pages import ChatbotPages
 from bridge.admin.dashboard.destination_pages import DestinationPages
 from bridge.admin.dashboard.lead_pages import LeadPages
-from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, form_of, parse_fields
+from bridge.admin.dashboard.page import (
+    DashboardPage,
+    FormFields,
+    PageResponse,
+    Screen,
+    form_of,
+    next_path,
+    parse_fields,
+)
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns
@@ -74,27 +82,32 @@ class Pages:
 
     # -- login
 
-    async def _login(self, _: web.Request) -> web.Response:
-        return self._rendering.page("login.html", None, said=None, message=None)
+    async def _login(self, request: web.Request) -> web.Response:
+        following = next_path(request.query.get("next", ""))
+        return self._rendering.page("login.html", None, said=None, message=None, following=following)
 
     async def _log_in(self, request: web.Request) -> web.Response:
+        form: FormFields = {}
         try:
             # Checks the origin, so that another site's form cannot log anybody in.
             self._gate.caller(request)
             form = await form_of(request)
             session = self._gate.login(form.get("token", "").strip(), request)
         except RequestRefusedError as error:
-            answer = self._rendering.page("login.html", None, error.status, said=None, message=str(error))
+            following = next_path(form.get("next", ""))
+            answer = self._rendering.page(
+                "login.html", None, error.status, said=None, message=str(error), following=following
+            )
             if error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
-        await self._api.audit.passed(Caller(session.role, request.remote or "", session), Action.LOGIN)
-        answer = web.Response(status=303, headers={"Location": "/"})
+        await self._api.audit.passed(caller_of(session, request), Action.LOGIN)
+        answer = web.Response(status=303, headers={"Location": next_path(form.get("next", ""))})
         # Behind a proxy that ends TLS the request itself is plain. A forged header only harms the sender's own cookie.
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         answer.set_cookie(
             COOKIE,
-            session.key,
+            session.cookie,
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="Lax",
@@ -113,7 +126,7 @@ class Pages:
             return answer
 
         # Viewers log out too.
-        return await self._screen.act(out, role=Role.VIEWER)(request)
+        return await self._screen.act(out, role=Role.VIEWER, scoped=True)(request)
 
     # -- pages
 

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("subject_id", sa.String(), nullable=True),
         sa.Column("count", sa.BigInteger(), nullable=True),
         sa.Column("facts", sa.Text(), nullable=True),
+        sa.Column("user", sa.String(), nullable=True),
         sa.CheckConstraint("(means = 'command') = (address IS NULL)", name=op.f("ck_audit_address")),
         sa.CheckConstraint("(means = 'session') = (session IS NOT NULL)", name=op.f("ck_audit_session")),
         sa.CheckConstraint("(subject IS NULL) = (subject_id IS NULL)", name=op.f("ck_audit_subject")),
