@@ -119,7 +119,7 @@ def _auth_headers(auth: Auth | None) -> dict[str, str]:
     if auth is None or auth.oauth2 is not None:
         return {}
     if auth.basic is not None:
-        return {"Authorization": encode_basic_auth(auth.basic.username, auth.basic.password.get_secret_value())}
+        return {"Authorization": encode_basic_auth(*auth.basic.pair())}
     if auth.bearer is not None:
         with setting("auth", "bearer"):
             return {"Authorization": _sendable("Authorization", f"Bearer {auth.bearer.get_secret_value()}")}

@@ -163,9 +163,9 @@ def _of_auth(auth: Auth | None) -> Iterator[str]:
     if auth.bearer is not None:
         yield auth.bearer.get_secret_value()
     if auth.basic is not None:
-        password = auth.basic.password.get_secret_value()
-        yield password
-        yield encode_basic_auth(auth.basic.username, password).removeprefix("Basic ")
+        username, password = auth.basic.pair()
+        yield password or username
+        yield encode_basic_auth(username, password).removeprefix("Basic ")
     if auth.header is not None:
         yield from _with_token(auth.header.value.get_secret_value())
     if auth.oauth2 is not None:

@@ -20,8 +20,14 @@ class _Part(BaseModel):
 class BasicAuth(_Part):
     """HTTP Basic (RFC 7617)."""
 
-    username: str = Field(description="User name; it may not hold a colon.", pattern=r"^[^:]*$")
-    password: SecretStr = Field(description="Password.")
+    username: str = Field(description="User name; it may not hold a colon.", pattern=r"^[^:]*$", repr=False)
+    password: SecretStr | None = Field(
+        default=None, description="Password. Default: none, for an API that takes its key as the user name."
+    )
+
+    def pair(self) -> tuple[str, str]:
+        """Return user name and password."""
+        return self.username, self.password.get_secret_value() if self.password else ""
 
 
 class HeaderAuth(_Part):
