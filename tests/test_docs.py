@@ -21,6 +21,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from bridge.cli import COMMANDS, app
+from bridge.config import plugins
 from bridge.config.load import load
 from connectors.testing import HubSpotSandbox, SalesforceSandbox
 
@@ -221,6 +222,14 @@ def test_a_recipe_passes_check_and_test(recipe: Path) -> None:
 
 def test_there_are_many_recipes() -> None:
     assert len(RECIPES) >= 15
+
+
+def test_every_connector_has_a_page_and_a_recipe() -> None:
+    names = plugins.connector_entries()
+    pages = "".join(block.text for block in BLOCKS if block.page.parent.name == "crms")
+    recipes = "".join(recipe.read_text() for recipe in RECIPES)
+    assert [name for name in names if f"connector: {name}" not in pages] == []
+    assert [name for name in names if f"connector: {name}" not in recipes] == []
 
 
 def test_the_readmes_configuration_is_good(tmp_path: Path) -> None:
