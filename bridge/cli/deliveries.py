@@ -29,16 +29,29 @@ from bridge.operations import bulk
 from bridge.operations import deliveries as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.bulk import Bulk, Progress
-from bridge.operations.masking import OPEN
+from bridge.operations.leads import person_labels
+from bridge.operations.masking import OPEN, OPERATOR
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
 from bridge.store.interface import DeliveryState
 from bridge.store.lane_queries import REMOVED
-from bridge.store.queries import DeliveryDetails
+from bridge.store.queries import DeliveryDetails, event_seqs
 from bridge.store.search import DeliveryFilter
 from connectors.base import Reason
 
-_COLUMNS = ("id", "state", "chatbot", "destination", "event", "received_at", "tries", "reason", "warned", "due_at")
+_COLUMNS = (
+    "id",
+    "state",
+    "person",
+    "chatbot",
+    "destination",
+    "event",
+    "received_at",
+    "tries",
+    "reason",
+    "warned",
+    "due_at",
+)
 _SPARE = ("due_at", "tries", "event", "received_at")
 _ATTEMPT_COLUMNS = ("number", "started_at", "seconds", "outcome", "reason", "status", "detail")
 
@@ -94,7 +107,7 @@ def list_(
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List deliveries, newest first.
+    """List deliveries, newest first. In a terminal the list names each person, shortened.
 
     Times are those of receipt, in UTC. In a narrow terminal the ids of events are shortened; every command accepts
     them so.
@@ -114,7 +127,11 @@ def list_(
     settings = inputs.read_config(inputs.chosen_path(path, config))
     with open_store(settings).reading() as connection:
         rows = operations.list_deliveries(connection, criteria)
+        seqs = event_seqs(connection, [each.id for each in rows]) if output.is_terminal() and not json else []
+        people = person_labels(connection, seqs, OPERATOR) if seqs else {}
     shown = [delivery_schema(each, settings.destinations).model_dump() for each in rows]
+    for row in shown if people else ():
+        row["person"] = people[row["event"]]
     output.show_page(shown if json else list(map(with_reason, shown)), _COLUMNS, limit, as_json=json, spare=_SPARE)
 
 

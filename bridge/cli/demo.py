@@ -23,7 +23,9 @@ app = output.application()
 
 
 @app.command(epilog=output.examples("leadbridge demo", "leadbridge demo --keep"))
-def demo(*, keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False) -> None:
+def demo(
+    *, keep: Annotated[bool, typer.Option("--keep", help="Keep it running until Ctrl-C, with its dashboard.")] = False
+) -> None:
     """Show the main job on this machine: HubSpot and Salesforce sandboxes, the bridge, and a sender.
 
     It sends leads and an appointment, among them a repeated lead, a lead with a wrong signature, and a lead that both
@@ -47,7 +49,8 @@ async def _run(folder: Path, *, keep: bool) -> bool:
         sent = await demo_story.play(stage, _tell)
         good = _show(stage, sent)
         if keep:
-            output.say(f"\nStill up. Log: {folder}/leadbridge.log. In another terminal:\n")
+            output.say(f"\nThe bridge still runs. Dashboard, with these leads: {stage.dashboard}")
+            output.say(f"Log: {folder}/leadbridge.log. In another terminal:\n")
             output.say(f"  export DEMO_SIGN_KEY={demo_story.SIGN_KEY}")
             output.say(f"  leadbridge send {stage.config_path}")
             output.say(f"  leadbridge deliveries list --config {stage.config_path}\n\nCtrl-C ends it.")

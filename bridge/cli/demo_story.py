@@ -140,6 +140,8 @@ class Stage:
     salesforce: SalesforceSandbox
     url: str
     """URL of the webhook."""
+    dashboard: str
+    """URL of the dashboard."""
 
 
 @contextlib.asynccontextmanager
@@ -161,7 +163,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         path.write_text(text)
         config = load(path, {"DEMO_SIGN_KEY": SIGN_KEY})
         async with running(config) as bridge:
-            yield Stage(config, path, hubspot, salesforce, f"http://{bridge.listen}/webhook")
+            yield Stage(config, path, hubspot, salesforce, f"http://{bridge.listen}/webhook", f"http://{bridge.admin}/")
 
 
 async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:

@@ -25,11 +25,13 @@ from bridge.event import EventState
 from bridge.operations import events as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.events import EventDetails
+from bridge.operations.leads import person_labels
+from bridge.operations.masking import OPERATOR_VIEW
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store.queries import EventRow
 from bridge.store.search import EventFilter
 
-_COLUMNS = ("id", "state", "chatbot", "type", "received_at", "deliveries")
+_COLUMNS = ("id", "state", "person", "chatbot", "type", "received_at", "deliveries")
 _SPARE = ("type", "received_at")
 _DELIVERY_COLUMNS = ("id", "state", "destination", "route", "tries", "reason", "due_at", "settled_at")
 
@@ -70,7 +72,7 @@ def list_(
     limit: LimitOption = PAGE_ROWS,
     json: JsonOption = False,
 ) -> None:
-    """List events, newest first, without their content.
+    """List events, newest first, without their content. In a terminal the list names each person, shortened.
 
     Times are those of receipt, in UTC. In a narrow terminal the ids are shortened; every command accepts them so.
     """
@@ -80,7 +82,9 @@ def list_(
         cursor = operations.find_event(connection, before).seq if before else None
         criteria = EventFilter(chatbot, state, since=span[0], until=span[1], before=cursor, limit=limit)
         rows = operations.list_events(connection, criteria)
-    shown = [event_schema(each).model_dump() for each in rows]
+        is_seen = output.is_terminal() and not json
+        people = person_labels(connection, [each.seq for each in rows], OPERATOR_VIEW) if is_seen else {}
+    shown = [event_schema(each).model_dump() | ({"person": people[each.id]} if people else {}) for each in rows]
     output.show_page(shown, _COLUMNS, limit, as_json=json, spare=_SPARE)
 
 

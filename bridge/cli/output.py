@@ -93,6 +93,11 @@ def error_text(error: LeadbridgeError) -> str:
     return f"{error}; see `leadbridge {listing} list`" if listing else str(error)
 
 
+def is_terminal() -> bool:
+    """Return True if a person reads the output. Lists show people, masked, to a person only: a pipe may be a log."""
+    return sys.stdout.isatty()
+
+
 def visible(text: str) -> str:
     """Write control characters as escapes, except line ends and tabs."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -134,7 +139,7 @@ def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, s
         complain("There is nothing to list.")
     else:
         lines, widths = _laid_out(rows, columns, spare, _width())
-        for line in _aligned(lines, widths, _coloured if sys.stdout.isatty() else str):
+        for line in _aligned(lines, widths, _coloured if is_terminal() else str):
             typer.echo(line)
 
 
@@ -162,7 +167,7 @@ def show_columns(lines: Sequence[Sequence[str]], indent: str = "") -> None:
 
 def _width() -> int | None:
     """Return the width for tables: of the terminal, or $COLUMNS; None for a pipe, which takes any width."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+    if is_terminal() or os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
     return None
 

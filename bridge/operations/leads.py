@@ -76,6 +76,12 @@ def list_leads(
     return LeadPage(leads, following)
 
 
+def person_labels(connection: Connection, seqs: Sequence[int], audience: Audience) -> dict[str, str]:
+    """Return the label of the person of each event, by the event's id."""
+    payloads = queries.payloads(connection, seqs)
+    return {row.id: person_label(payloads[row.seq], audience) for row in queries.events_in(connection, seqs)}
+
+
 def person_label(payload: bytes, audience: Audience) -> str:
     """Return the name and address of an event's person in one line.
 

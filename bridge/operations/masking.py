@@ -59,6 +59,8 @@ class Audience:
 
 
 VIEWER: Final = Audience()
+OPERATOR_VIEW: Final = Audience(operator=True)
+"""An operator to whom personal data is not revealed."""
 OPEN: Final = Audience(operator=True, reveal=True)
 """A person who can read the store itself."""
 

@@ -47,6 +47,7 @@ def in_a_terminal(place: "Place", *arguments: str) -> str:
 def test_a_terminal_gets_a_table_with_colours(filled: "Place") -> None:
     shown = in_a_terminal(filled, "deliveries", "list")
 
+    assert "David G. · p…@example.com" in shown
     assert re.search("\x1b\\[31mdead *\x1b", shown)
     assert re.search("\x1b\\[32mdelivered *\x1b", shown)
 
@@ -58,6 +59,7 @@ def test_a_pipe_gets_aligned_text(filled: "Place") -> None:
     assert lines[3].startswith("3   dead       acme     crm          00")
     assert lines[3].endswith("refused")
     assert "\x1b" not in "".join(lines)
+    assert "example.com" not in "".join(lines), "a pipe may be a log"
 
 
 def test_no_stranger_steers_the_terminal(leadbridge: "Place") -> None:
