@@ -136,9 +136,14 @@ def warning_line(warning: ConfigProblem) -> str:
 
 def _summary(config: Config) -> str:
     """Return a line about the configuration."""
-    destinations = ", ".join(f"{each.name} ({each.connector_name})" for each in config.destinations.values())
-    chatbots = ", ".join(f"{each.name} ({_count(len(each.routes), 'route')})" for each in config.chatbots.values())
-    return f"Chatbots: {chatbots or 'none'}. Destinations: {destinations or 'none'}."
+    chatbots = [f"{each.name} ({_count(len(each.routes), 'route')})" for each in config.chatbots.values()]
+    destinations = [f"{each.name} ({each.connector_name})" for each in config.destinations.values()]
+    return f"Chatbots: {_named(chatbots)}. Destinations: {_named(destinations)}."
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return a few names, or their number."""
+    return str(len(names)) if len(names) > _NAMED else ", ".join(names) or "none"
 
 
 def _count(number: int, what: str) -> str:

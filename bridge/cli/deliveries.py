@@ -30,7 +30,7 @@ from bridge.operations import deliveries as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.leads import person_labels
-from bridge.operations.masking import OPEN, OPERATOR
+from bridge.operations.masking import OPEN, OPERATOR_VIEW
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
 from bridge.store.interface import DeliveryState
@@ -128,7 +128,7 @@ def list_(
     with open_store(settings).reading() as connection:
         rows = operations.list_deliveries(connection, criteria)
         seqs = event_seqs(connection, [each.id for each in rows]) if output.is_terminal() and not json else []
-        people = person_labels(connection, seqs, OPERATOR) if seqs else {}
+        people = person_labels(connection, seqs, OPERATOR_VIEW) if seqs else {}
     shown = [delivery_schema(each, settings.destinations).model_dump() for each in rows]
     for row in shown if people else ():
         row["person"] = people[row["event"]]

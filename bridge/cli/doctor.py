@@ -53,7 +53,7 @@ def doctor(
     else:
         for each in found:
             word, colour = _SHOWN[each.severity]
-            output.say(f"{word:<5} {each.area:<13} {each.message}", colour)
+            output.say_hanging(f"{word:<5} {each.area:<13} ", each.message, colour)
     if any(each.severity is Severity.ERROR for each in found):
         raise typer.Exit(1)
 

@@ -46,7 +46,7 @@ _EVENT_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHORT_ID: Final = 14
 """Fewest digits of a shortened id: the time of creation, and enough to distinguish the events of one second."""
 _GAP: Final = 2
-_LEAST_WIDTH: Final = 12
+_LEAST_WIDTH: Final = 16
 """Fewest characters to which a column is narrowed."""
 _LATER_CONTROLS = re.compile("[\x7f-\x9f]")
 
@@ -80,6 +80,15 @@ def say(text: str = "", colour: str | None = None) -> None:
     """Write lines to standard output, in a terminal with the colour."""
     shown = visible(text)
     typer.echo(typer.style(shown, fg=colour) if colour else shown)
+
+
+def say_hanging(head: str, text: str, colour: str | None = None) -> None:
+    """Write a line; in a terminal its text is folded beside its head."""
+    width = _width()
+    if width is not None and len(head) + _LEAST_WIDTH < width:
+        lines = textwrap.wrap(text, width - len(head), break_long_words=False, break_on_hyphens=False)
+        text = f"\n{' ' * len(head)}".join(lines)
+    say(head + text, colour)
 
 
 def complain(text: str) -> None:
@@ -130,8 +139,8 @@ def waiting(text: str = "") -> Iterator[Callable[[str], None]]:
 def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, spare: Sequence[str] = ()) -> None:
     """Show a listing: all of the rows as JSON, or the named columns as a table without the empty ones.
 
-    Where the table is wider than the terminal, times and ids become shorter. Then the `spare` columns are left out in
-    their order, and at last the widest columns are folded. In a pipe the table has its full width.
+    Where the table is wider than the terminal, times and ids become shorter, and texts are folded. If that is not
+    enough, the `spare` columns are left out in their order. In a pipe the table has its full width.
     """
     if as_json:
         write_json(list(rows))
@@ -184,7 +193,7 @@ def _laid_out(
     short = _shortened(full)
     lines = _lines(short, used)
     for name in spare:
-        if _total(lines) <= width:
+        if _least(lines) <= width:
             break
         used = [each for each in used if each != name]
         lines = _lines(short, used)
@@ -208,10 +217,20 @@ def _shortened(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return [{name: short(cell) for name, cell in row.items()} for row in rows]
 
 
+def _foldable(lines: Sequence[Sequence[str]]) -> set[int]:
+    """Return the positions of the wide columns that have a cell of more than one word."""
+    widths = _widths(lines)
+    return {at for line in lines[1:] for at, cell in enumerate(line) if " " in cell and widths[at] > _LEAST_WIDTH}
+
+
+def _least(lines: Sequence[Sequence[str]]) -> int:
+    """Return the least width of a table whose columns are folded."""
+    return _total(lines) - sum(_widths(lines)[at] - _LEAST_WIDTH for at in _foldable(lines))
+
+
 def _narrowed(lines: Sequence[Sequence[str]], width: int) -> list[int]:
     """Take the missing characters from the widest columns that have more than one word."""
-    widths = _widths(lines)
-    foldable = {at for line in lines[1:] for at, cell in enumerate(line) if " " in cell and widths[at] > _LEAST_WIDTH}
+    widths, foldable = _widths(lines), _foldable(lines)
     while foldable and sum(widths) + _GAP * (len(widths) - 1) > width:
         widest = max(foldable, key=lambda at: widths[at])
         widths[widest] -= 1

@@ -9,7 +9,7 @@ from bridge.event import EventState, decode, text_of
 from bridge.operations import events
 from bridge.operations.masking import HELD, Audience, masked_text, reason_text
 from bridge.store import queries
-from bridge.store.interface import DeliveryState
+from bridge.store.interface import PAGE, DeliveryState
 from bridge.store.lane_queries import LaneRow, LaneStatus
 from bridge.store.queries import DeliveryRow, EventRow
 from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
@@ -78,8 +78,12 @@ def list_leads(
 
 def person_labels(connection: Connection, seqs: Sequence[int], audience: Audience) -> dict[str, str]:
     """Return the label of the person of each event, by the event's id."""
-    payloads = queries.payloads(connection, seqs)
-    return {row.id: person_label(payloads[row.seq], audience) for row in queries.events_in(connection, seqs)}
+    labels: dict[str, str] = {}
+    for start in range(0, len(seqs), PAGE):
+        part = seqs[start : start + PAGE]
+        payloads = queries.payloads(connection, part)
+        labels |= {row.id: person_label(payloads[row.seq], audience) for row in queries.events_in(connection, part)}
+    return labels
 
 
 def person_label(payload: bytes, audience: Audience) -> str:
