@@ -97,16 +97,17 @@ def keys(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = 
         schema = {**_resolved(written, definitions), **written}
         default = "required" if name in required_keys(part) else _default(schema)
         yield [_code(before + name), _line(schema.get("description", "")), default, _example(schema)]
-        for each in _parts(written, definitions):
-            yield from keys(each, definitions, f"{before}{name}.")
+        for suffix, part_of in _parts(written, definitions):
+            yield from keys(part_of, definitions, f"{before}{name}{suffix}.")
 
 
-def _parts(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[JsonSchema]:
-    """Return the maps with their own keys that a value can be, except fields, which have their own chapter."""
+def _parts(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[tuple[str, JsonSchema]]:
+    """Return the maps with their own keys that a value or its elements can be, except those with their own chapter."""
     for each in [schema, *schema.get("anyOf", [])]:
-        name = each.get("$ref", "").rpartition("/")[2]
-        if name and name not in {"FieldForm", "RoutePart"}:
-            yield definitions[name]
+        for suffix, form in (("", each), ("[]", each.get("items", {}))):
+            name = form.get("$ref", "").rpartition("/")[2] if isinstance(form, dict) else ""
+            if name and name not in {"FieldForm", "RoutePart", "TestPart"}:
+                yield suffix, definitions[name]
 
 
 def _resolved(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> JsonSchema:
