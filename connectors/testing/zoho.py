@@ -41,15 +41,17 @@ class ZohoFake(FakeApi):
     | `POST /crm/v8/Notes`, `Events`, `Tasks` | the same |
     | `GET /crm/v8/Leads/ID/Notes`, `Events`, `Tasks` | 200 with `data`, or 204 |
     | `POST /crm/v8/coql` | 200 with `data`, or 204; understands `FIELD in (…) or FIELD in (…)` only |
+    | `GET /crm/v8/users` | 200 `{"users"}` |
     | `GET /crm/v8/settings/fields` | 200 `{"fields"}` |
 
     An unknown field is ignored, as in the real API.
 
     Args:
         client: Client id, client secret and refresh token.
+        users: Ids of the active users, by e-mail.
     """
 
-    def __init__(self, *, client: tuple[str, str, str]) -> None:
+    def __init__(self, *, client: tuple[str, str, str], users: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.leads: list[dict[str, Any]] = []
         """Leads in the order of creation."""
@@ -60,6 +62,7 @@ class ZohoFake(FakeApi):
         self.activities: dict[str, list[dict[str, Any]]] = {name: [] for name in _REQUIRED_OF}
         """Notes, events and tasks in the order of creation."""
         self._client = client
+        self._users = users or {}
         self._tokens: set[str] = set()
         self.route("/oauth/v2/token", self._token, faults=self.token_faults, noted=False)
         self.route("/crm/v8/Leads/upsert", self._upsert)
@@ -67,6 +70,7 @@ class ZohoFake(FakeApi):
         self.route("/crm/v8/coql", self._query)
         self.route("/crm/v8/Leads/{id}/{kind:Notes|Events|Tasks}", self._related)
         self.route("/crm/v8/{kind:Notes|Events|Tasks}", self._add)
+        self.route("/crm/v8/users", self._active_users)
         self.route("/crm/v8/settings/fields", self._fields)
         self.route("/crm/v8/{rest:.*}", self._elsewhere)
 
@@ -149,8 +153,12 @@ class ZohoFake(FakeApi):
         if held is None:
             held = {"id": str(5_725_767_000_000_000 + len(self.leads))}
             self.leads.append(held)
-        held.update({name: value for name, value in row.items() if name in _FIELDS})
+        held.update({name: value for name, value in row.items() if name in _FIELDS or name == "Owner"})
         return {**_verdict("SUCCESS", f"record {action}ed", {"id": held["id"]}), "action": action, "status": "success"}
+
+    def _active_users(self, request: web.Request, _: bytes) -> Reply:
+        self._check(request, "GET")
+        return Reply(200, {"users": [{"id": one, "email": email} for email, one in self._users.items()], "info": {}})
 
     def _fields(self, request: web.Request, _: bytes) -> Reply:
         self._check(request, "GET")

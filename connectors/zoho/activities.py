@@ -5,8 +5,8 @@ read first, one call for each, and searched for the mark.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from connectors.activities import Activity
 from connectors.base import Delivered, Outcome
@@ -18,16 +18,19 @@ _NEWEST = 200  # rows of one page
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PlannedActivity:
+class ZohoActivity:
     """An activity that a record should have."""
 
     record_id: str
+    """Id of the record, or of another activity of it."""
     activity: Activity
     module: str
     remote_id: str
     """Record ID of the lead or contact."""
     is_new: bool
     """True if that record was created just now."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """Further fields, such as the owner."""
 
 
 class ZohoActivities:
@@ -36,12 +39,12 @@ class ZohoActivities:
     def __init__(self, client: ZohoClient) -> None:
         self._client = client
 
-    async def write(self, due: Sequence[PlannedActivity]) -> dict[str, Outcome]:
+    async def write(self, due: Sequence[ZohoActivity]) -> dict[str, Outcome]:
         """Ensure that each of these activities exists, and return the outcomes by record id."""
         done: dict[str, Outcome] = {}
         few = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(each: PlannedActivity) -> None:
+        async def look(each: ZohoActivity) -> None:
             async with few:
                 found = await self._found(each)
             if found is not None:
@@ -54,13 +57,15 @@ class ZohoActivities:
         for kind, module in ACTIVITIES.items():
             missing = [each for each in due if each.activity.kind is kind and each.record_id not in done]
             if missing:
-                rows = [activity_fields(each.activity, each.module, each.remote_id) for each in missing]
+                rows = [
+                    {**activity_fields(each.activity, each.module, each.remote_id), **each.details} for each in missing
+                ]
                 document = {"data": rows, "trigger": []}
                 answered = await self._client.write("POST", self._client.base / module, document, len(rows))
                 done |= zip([each.record_id for each in missing], answered.outcomes, strict=True)
         return done
 
-    async def _found(self, each: PlannedActivity) -> Outcome | None:
+    async def _found(self, each: ZohoActivity) -> Outcome | None:
         """Return the existing activity as `Delivered`, None if there is none, or the outcome of a failed lookup."""
         text = activity_text(each.activity.kind)
         url = self._client.base / each.module / each.remote_id / ACTIVITIES[each.activity.kind]

@@ -51,7 +51,7 @@ _SEVERAL = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteAnswer:
     """Answer to a write, and the outcome of each record."""
 
     reply: Reply | None

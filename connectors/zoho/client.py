@@ -43,22 +43,22 @@ class ZohoClient:
         )
         return reply.outcome if isinstance(reply, Failure) else reply
 
-    async def write(self, method: str, url: URL, document: Mapping[str, object], count: int) -> answers.Written:
+    async def write(self, method: str, url: URL, document: Mapping[str, object], count: int) -> answers.WriteAnswer:
         """Send a request that writes records, and return its answer with the outcome of each."""
         reply = await self.call(method, url, document)
         if not isinstance(reply, Reply):
-            return answers.Written(None, [reply] * count)
+            return answers.WriteAnswer(None, [reply] * count)
         found = answers.upsert_outcomes(reply, count, self._api.masked)
-        return answers.Written(reply, found or [self.refused(reply)] * count)
+        return answers.WriteAnswer(reply, found or [self.refused(reply)] * count)
 
     async def rows(
-        self, method: str, url: URL, document: object = None
+        self, method: str, url: URL, document: object = None, name: str = "data"
     ) -> list[Mapping[str, object]] | Retry | Rejected:
         """Return the records in the answer to a read, nothing for 204, or the outcome of a read that failed."""
         reply = await self.call(method, url, document)
         if not isinstance(reply, Reply):
             return [] if reply.status == _NO_CONTENT else reply
-        data = reply.get("data")
+        data = reply.get(name)
         if not isinstance(data, list):
             return self.refused(reply)
         return [each for each in data if isinstance(each, dict)]

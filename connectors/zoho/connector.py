@@ -1,13 +1,13 @@
 """The Zoho CRM connector: the records first, then their notes, events and tasks."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import orjson
 
 from connectors.activities import (
-    Activity,
+    ActivityKind,
     activity_reason,
     appointment_texts,
     check_appointment,
@@ -28,17 +28,20 @@ from connectors.base import (
     Rejected,
     Retry,
     Severity,
+    Vault,
 )
 from connectors.event_text import Sources
 from connectors.http_client.answer import Failure
 from connectors.http_client.json_api import Reply
 from connectors.http_client.masking import MASK
+from connectors.ownership import OwnerChoice
 from connectors.zoho import answers, requests
-from connectors.zoho.activities import PlannedActivity, ZohoActivities
+from connectors.zoho.activities import ZohoActivities, ZohoActivity
 from connectors.zoho.client import ZohoClient
 from connectors.zoho.leads import WrittenRow, ZohoLeads
-from connectors.zoho.requests import Row
+from connectors.zoho.requests import ZohoRow
 from connectors.zoho.settings import ZohoRoute, ZohoSettings
+from connectors.zoho.users import ZohoUsers
 
 _RECORD = "(the record)"
 """Id in a preview."""
@@ -52,7 +55,7 @@ class ZohoConnector(Connector):
     sent.
 
     A remark becomes a note, an appointment an event, or a task if its time is unclear. Their ids are kept in the memo
-    (`note`, `meeting`, `task`), and at a known record they are looked up before they are created.
+    (`note`, `meeting`, `task`, `follow_up`), and at a known record they are looked up before they are created.
     """
 
     destination_settings = ZohoSettings
@@ -65,13 +68,23 @@ class ZohoConnector(Connector):
         self._leads = ZohoLeads(self._client)
         self._activities = ZohoActivities(self._client)
         self._sources = Sources(context)
+        self._choice = OwnerChoice(self._sources)
+        self._users = ZohoUsers(self._client, self._choice, context.now)
         self._offload = context.offload
         self._now = context.now
+
+    def open(self, vault: Vault) -> None:
+        """Receive the vault in which turns are counted."""
+        self._users.open(vault)
 
     def check_route(self, settings: ZohoRoute, fields: Sequence[str]) -> None:
         """Compile the remark. Raises `SettingError`."""
         self._sources.check("remark", settings.remark)
         check_appointment(settings.appointment, self._sources)
+        self._choice.check(("owner",), settings.owner)
+        if settings.follow_up is not None:
+            self._choice.check(("follow_up", "owner"), settings.follow_up.owner)
+            self._sources.check_words(("follow_up", "subject"), settings.follow_up.subject)
 
     def batch_group(self, record: Record) -> Hashable:
         """Return route settings and identifying field: records that share them share a call."""
@@ -85,40 +98,41 @@ class ZohoConnector(Connector):
     async def deliver(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Write the records, then their notes, events and tasks; reject records that could be written twice."""
         made = [await self._offload(partial(self._row, record)) for record in records]
-        rows = [each for each in made if isinstance(each, Row)]
-        written = await self._leads.write(rows) if rows else []
-        due = {each.row.record.id: activity for each in written if (activity := self._due(each)) is not None}
-        planned = [
-            PlannedActivity(each.row.record.id, activity, each.row.route.module, remote_id, each.is_new)
-            for each in written
-            if (activity := due.get(each.row.record.id)) and (remote_id := _remote_id(each))
-        ]
+        rows = [each for each in made if isinstance(each, ZohoRow)]
+        assigned = await self._users.assign(rows) if rows else []
+        if not isinstance(assigned, list):
+            return [replace(assigned, memo=record.memo) for record in records]
+        written = await self._leads.write(assigned) if assigned else []
+        due = {each.row.record.id: self._due(each) for each in written}
+        planned = [one for each in due.values() for one in each.values()]
         done = await self._activities.write(planned) if planned else {}
-        outcomes = iter([_outcome(each, due.get(each.row.record.id), done.get(each.row.record.id)) for each in written])
-        return [next(outcomes) if isinstance(each, Row) else each for each in made]
+        outcomes = iter([_outcome(each, due[each.row.record.id], done) for each in written])
+        return [next(outcomes) if isinstance(each, ZohoRow) else each for each in made]
 
     def preview(self, records: Sequence[Record]) -> Preview:
         """Return the request that writes the records as new ones, without that for their remarks."""
-        rows = [row for record in records if isinstance(row := self._row(record), Row)]
+        rows = [row for record in records if isinstance(row := self._row(record), ZohoRow)]
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
         document = requests.upsert_document(rows) if rows else {"data": [dict(each.fields) for each in records]}
         url = self._client.base / requests.zoho_route(records[0]).module / "upsert"
         return Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
     def related_previews(self, record: Record) -> Sequence[Preview]:
-        """Return the request for the note, event or task."""
+        """Return the requests for the note, event or task, and for the follow-up task."""
         row = self._row(record)
         if isinstance(row, Rejected):
             raise ExpressionError(row.detail)
-        activity = self._due(WrittenRow(row, Delivered(_RECORD), is_new=True))
-        if activity is None:
-            return ()
         headers = {"Authorization": f"Zoho-oauthtoken {MASK}", "Content-Type": "application/json"}
-        document = {"data": [requests.activity_fields(activity, row.route.module, _RECORD)], "trigger": []}
-        body = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-        why = activity_reason(activity.kind, activity.start, row.route.appointment)
-        url = self._client.base / requests.ACTIVITIES[activity.kind]
-        return (Preview("POST", str(url), headers, body, why),)
+        shown = []
+        for name, each in self._due(WrittenRow(row, Delivered(_RECORD), is_new=True)).items():
+            made = requests.activity_fields(each.activity, row.route.module, _RECORD)
+            body = orjson.dumps(
+                {"data": [{**made, **each.details}], "trigger": []}, option=orjson.OPT_INDENT_2
+            ).decode()
+            why = activity_reason(each.activity.kind, each.activity.start, row.route.appointment)
+            url = self._client.base / requests.ACTIVITIES[each.activity.kind]
+            shown.append(Preview("POST", str(url), headers, body, "the follow-up task" if name == "follow_up" else why))
+        return shown
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Get a token, and compare the routes with the fields of their modules."""
@@ -128,6 +142,8 @@ class ZohoConnector(Connector):
         findings: list[Finding] = []
         for number, each in enumerate(routes):
             findings += await self._probe_route(number, each)
+            if isinstance(each.settings, ZohoRoute):
+                findings += await self._users.findings(each.settings, number)
         return findings or (Finding(Severity.NOTE, "reachable, credentials accepted, fields known"),)
 
     async def close(self) -> None:
@@ -144,45 +160,79 @@ class ZohoConnector(Connector):
         what = f"the fields of {module} cannot be read: {reply.detail}"
         return (Finding(Severity.WARNING, what, number, setting=("module",)),)
 
-    def _row(self, record: Record) -> Row | Rejected:
+    def _row(self, record: Record) -> ZohoRow | Rejected:
         route, key = requests.zoho_route(record), requests.duplicate_key(record)
         if key is None:
             return _keyless(record)
         try:
             remark = self._sources.text(route.remark, record.event)
             texts = appointment_texts(route.appointment, self._sources, record.event)
+            follow_up = route.follow_up
+            subject = self._sources.words(follow_up.subject, record.event) if follow_up else ""
+            owner, task_owner = route.owner, follow_up.owner if follow_up else None
+            names = (
+                self._choice.text(owner, record, "owner") if owner else "",
+                self._choice.text(task_owner, record, "task_owner") if task_owner else "",
+            )
         except ExpressionError as error:
             return Rejected(Reason.MAPPING, self._client.masked(error.message), memo=record.memo)
-        return Row(record, route, key, record.fields, remark, texts=texts)
+        return ZohoRow(record, route, key, record.fields, remark, texts=texts, subject=subject, names=names)
 
-    def _due(self, written: WrittenRow) -> Activity | None:
-        """Return the activity to create with a record; None if an earlier attempt created it."""
-        row = written.row
-        if not isinstance(written.outcome, Delivered) or any(
-            kind.value in row.record.memo for kind in requests.ACTIVITIES
-        ):
-            return None
-        refused = refused_text("Zoho", row.dropped)
-        appointment = row.route.appointment
-        return event_activity(row.record.id, row.record.event, row.remark, refused, appointment, self._now(), row.texts)
+    def _due(self, written: WrittenRow) -> dict[str, ZohoActivity]:
+        """Return the activities to create with a record that an earlier attempt did not create, by name in the memo."""
+        row, outcome = written.row, written.outcome
+        due: dict[str, ZohoActivity] = {}
+        if not isinstance(outcome, Delivered) or outcome.remote_id is None:
+            return due
+        module, remote_id, memo = row.route.module, outcome.remote_id, row.record.memo
+        owner = "" if requests.OWNER in row.dropped else row.owner
+        if all(kind.value not in memo for kind in requests.ACTIVITIES):
+            refused, appointment = refused_text("Zoho", row.dropped), row.route.appointment
+            activity = event_activity(
+                row.record.id, row.record.event, row.remark, refused, appointment, self._now(), row.texts
+            )
+            if activity is not None:
+                details = {} if activity.kind is ActivityKind.NOTE else requests.owner_field(owner)
+                due[activity.kind.value] = ZohoActivity(
+                    row.record.id, activity, module, remote_id, written.is_new, details
+                )
+        if "follow_up" not in memo and (task := requests.follow_up(row, self._now())) is not None:
+            details = requests.task_details(replace(row, owner=owner))
+            name = f"{row.record.id}-follow-up"
+            due["follow_up"] = ZohoActivity(name, task, module, remote_id, written.is_new, details)
+        return due
 
 
-def _remote_id(written: WrittenRow) -> str | None:
-    return written.outcome.remote_id if isinstance(written.outcome, Delivered) else None
-
-
-def _outcome(written: WrittenRow, activity: Activity | None, done: Outcome | None) -> Outcome:
-    """Return the outcome of a record and its activity."""
+def _outcome(written: WrittenRow, due: Mapping[str, ZohoActivity], done: Mapping[str, Outcome]) -> Outcome:
+    """Return the outcome of a record and its activities."""
     row, outcome = written.row, written.outcome
+    memo = {**row.record.memo, **_turns(row)}
     if not isinstance(outcome, Delivered):
-        return replace(outcome, memo={**row.record.memo, **outcome.memo})
-    memo = dict(row.record.memo)
-    if isinstance(done, Retry | Rejected):
-        return replace(done, detail=f"the record is written, but not its note, event or task: {done.detail}", memo=memo)
-    if activity is not None and isinstance(done, Delivered) and done.remote_id:
-        memo[activity.kind.value] = done.remote_id
-    warning = f"left out because Zoho refuses it: {', '.join(row.dropped)}; its value is in the remark"
-    return replace(outcome, warning=warning if row.dropped else None, memo=memo, left_out=tuple(row.dropped))
+        return replace(outcome, memo={**memo, **outcome.memo})
+    failures = []
+    for name, each in due.items():
+        found = done[each.record_id]
+        if isinstance(found, Delivered) and found.remote_id:
+            memo[name] = found.remote_id
+        elif not isinstance(found, Delivered):
+            failures.append(found)
+    if failures:
+        first = next((each for each in failures if isinstance(each, Retry)), failures[0])
+        return replace(
+            first, detail=f"the record is written, but not its note, event or task: {first.detail}", memo=memo
+        )
+    left_out = f"left out because Zoho refuses it: {', '.join(row.dropped)}; its value is in the remark"
+    warning = "; ".join(filter(None, (left_out if row.dropped else "", row.warning))) or None
+    names = (*row.dropped, *([requests.OWNER] if row.warning else []))
+    return replace(outcome, warning=warning, memo=memo, left_out=names)
+
+
+def _turns(row: ZohoRow) -> dict[str, str]:
+    """Return the people whose turn it was, for the memo."""
+    follow_up = row.route.follow_up
+    settings = {"owner": row.route.owner, "task_owner": follow_up.owner if follow_up else None}
+    named = zip(settings, row.names, strict=True)
+    return {name: person for name, person in named if person and (made := settings[name]) and made.round_robin}
 
 
 def _keyless(record: Record) -> Rejected:

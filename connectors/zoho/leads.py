@@ -6,11 +6,11 @@ COQL may lag behind writes (not documented), so a record that was created second
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from connectors.base import Outcome, Rejected
+from connectors.base import Blame, Outcome, Reason, Rejected, Retry
 from connectors.zoho import requests
 from connectors.zoho.answers import is_inserted, refused_field
 from connectors.zoho.client import ZohoClient
-from connectors.zoho.requests import SECONDARY_EMAIL, Row
+from connectors.zoho.requests import SECONDARY_EMAIL, ZohoRow
 
 _MOST_VALUES = 50  # values of one `in` (not documented for v8; a smaller number does no harm)
 
@@ -19,7 +19,7 @@ _MOST_VALUES = 50  # values of one `in` (not documented for v8; a smaller number
 class WrittenRow:
     """A row as it was finally sent, and its outcome."""
 
-    row: Row
+    row: ZohoRow
     outcome: Outcome
     is_new: bool = False
 
@@ -35,10 +35,10 @@ class ZohoLeads:
     def __init__(self, client: ZohoClient) -> None:
         self._client = client
 
-    async def write(self, rows: Sequence[Row]) -> list[WrittenRow]:
+    async def write(self, rows: Sequence[ZohoRow]) -> list[WrittenRow]:
         """Write rows of one group, and return the results in the order given."""
         results: dict[str, WrittenRow] = {}
-        sending: list[Row] = []
+        sending: list[ZohoRow] = []
         for row, held in await self._reduced(rows):
             if held is None:
                 sending.append(row)
@@ -46,7 +46,7 @@ class ZohoLeads:
                 results[row.record.id] = WrittenRow(row, held)
         first: dict[str, Rejected] = {}
         while sending:
-            lighter: list[Row] = []
+            lighter: list[ZohoRow] = []
             for written, name in await self._send(sending):
                 outcome, record_id = written.outcome, written.row.record.id
                 less = written.row.without(name) if isinstance(outcome, Rejected) else None
@@ -61,7 +61,7 @@ class ZohoLeads:
             sending = lighter
         return [results[row.record.id] for row in rows]
 
-    async def _send(self, rows: Sequence[Row]) -> list[tuple[WrittenRow, str | None]]:
+    async def _send(self, rows: Sequence[ZohoRow]) -> list[tuple[WrittenRow, str | None]]:
         """Send rows, and return each with the field that was refused."""
         results: dict[str, tuple[WrittenRow, str | None]] = {}
         url = self._client.base / rows[0].route.module
@@ -78,7 +78,7 @@ class ZohoLeads:
                 results[row.record.id] = written, refused_field(answered.reply, number)
         return [results[row.record.id] for row in rows]
 
-    async def _reduced(self, rows: Sequence[Row]) -> list[tuple[Row, Outcome | None]]:
+    async def _reduced(self, rows: Sequence[ZohoRow]) -> list[tuple[ZohoRow, Outcome | None]]:
         """Return the rows as they may be written, and the outcome of those whose record could not be read."""
         conditional = [row for row in rows if row.is_conditional]
         held: dict[str, Mapping[str, object]] = {}
@@ -94,4 +94,15 @@ class ZohoLeads:
                 match = next((each for each, value in values if requests.is_held(row, value)), None)
                 if match is not None:
                     held[row.record.id] = match
-        return [(row.beside(held[row.record.id]) if row.record.id in held else row, None) for row in rows]
+        results: list[tuple[ZohoRow, Outcome | None]] = []
+        seen: set[object] = set()
+        for row in rows:
+            match = held.get(row.record.id)
+            if match is not None and match.get("id") in seen:
+                results.append(
+                    (row, Retry(Reason.CONFLICT, "another record of its batch is the same one", Blame.RECORD))
+                )
+            else:
+                results.append((row.beside(match) if match is not None else row, None))
+            seen |= {match.get("id")} if match is not None else set()
+        return results

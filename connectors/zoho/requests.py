@@ -6,10 +6,10 @@ samples of Zoho's own Python SDK for activities.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.activities import Activity, ActivityKind, AppointmentTexts
+from connectors.activities import APPOINTMENT, Activity, ActivityKind, AppointmentTexts, activity_mark, event_time
 from connectors.base import Record
 from connectors.phone_numbers import is_same_phone, phone_notations
 from connectors.record import writable_fields
@@ -18,6 +18,7 @@ from connectors.zoho.settings import ZohoRoute
 MAX_BATCH = 100
 """Maximum number of records in one call."""
 EMAIL = "Email"
+OWNER = "Owner"
 SECONDARY_EMAIL = "Secondary_Email"
 PHONES = frozenset({"Phone", "Mobile", "Home_Phone", "Other_Phone"})
 PERSONS = frozenset({"Leads", "Contacts"})
@@ -30,10 +31,11 @@ ACTIVITIES: Mapping[ActivityKind, str] = {
 """Module of each kind of activity; also the name of its related list."""
 _TEXTS = {"Notes": "Note_Content", "Events": "Description", "Tasks": "Description"}
 _LONGEST = 32_000
+_PRIORITIES = {"low": "Low", "medium": "Normal", "high": "High"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Row:
+class ZohoRow:
     """A record in Zoho's form."""
 
     record: Record
@@ -48,18 +50,30 @@ class Row:
     """Values that Zoho refused, by field."""
     texts: AppointmentTexts | None = None
     """Texts of an appointment."""
+    subject: str = ""
+    """Subject of the follow-up task."""
+    names: tuple[str | None, str | None] = ("", "")
+    """Owners of the record and of its follow-up task, by id or e-mail: empty for none, None for somebody's turn."""
+    owner: str = ""
+    """Owner of the record and its activities, by id; empty for none."""
+    task_owner: str = ""
+    """Owner of the follow-up task, if it has its own."""
+    warning: str = ""
 
     @property
     def is_conditional(self) -> bool:
         """True if some fields depend on what Zoho holds."""
         return not (self.record.create_only | self.record.if_empty).isdisjoint(self.fields)
 
-    def beside(self, held: Mapping[str, Any]) -> "Row":
+    def beside(self, held: Mapping[str, Any]) -> "ZohoRow":
         """Return the row with the fields that may be written to an existing record. Its e-mail stays."""
         kept = writable_fields(self.fields, held, create_only=self.record.create_only, if_empty=self.record.if_empty)
-        return replace(self, fields={k: v for k, v in kept.items() if k != EMAIL}, found=str(held.get("id")))
+        held_owner = held.get(OWNER)
+        owner = str(held_owner.get("id") or "") if isinstance(held_owner, dict) else ""
+        fields = {name: value for name, value in kept.items() if name != EMAIL}
+        return replace(self, fields=fields, found=str(held.get("id")), owner=owner or self.owner)
 
-    def without(self, name: str | None) -> "Row | None":
+    def without(self, name: str | None) -> "ZohoRow | None":
         """Return the row without a refused field; None if it does not have it, or is found by it."""
         if name is None or name not in self.fields or name == self.key[0]:
             return None
@@ -84,7 +98,7 @@ def batch_group(record: Record) -> Hashable:
     return zoho_route(record), key[0] if key else None
 
 
-def upsert_document(rows: Sequence[Row]) -> dict[str, Any]:
+def upsert_document(rows: Sequence[ZohoRow]) -> dict[str, Any]:
     """Return the document that upserts rows of one group.
 
     Only the first identifying field that a record has is named. With all of them Zoho would find another person with
@@ -94,12 +108,12 @@ def upsert_document(rows: Sequence[Row]) -> dict[str, Any]:
     return result | _triggers(rows[0].route)
 
 
-def update_document(rows: Sequence[Row]) -> dict[str, Any]:
+def update_document(rows: Sequence[ZohoRow]) -> dict[str, Any]:
     """Return the document that updates rows by their ids."""
     return {"data": [{"id": row.found, **row.fields} for row in rows]} | _triggers(rows[0].route)
 
 
-def held_query(rows: Sequence[Row]) -> dict[str, str]:
+def held_query(rows: Sequence[ZohoRow]) -> dict[str, str]:
     """Return the query for the existing records of rows of one group, by at most fifty values."""
     route, by = rows[0].route, rows[0].key[0]
     has_secondary = by == EMAIL and route.module in PERSONS
@@ -111,12 +125,12 @@ def held_query(rows: Sequence[Row]) -> dict[str, str]:
     return {"select_query": f"select {', '.join(names)} from {route.module} where {where} limit 0, 200"}  # noqa: S608
 
 
-def key_notations(row: Row) -> tuple[str, ...]:
+def key_notations(row: ZohoRow) -> tuple[str, ...]:
     """Return the values by which a row is found: a phone in all its usual notations."""
     return phone_notations(row.key[1]) if row.key[0] in PHONES else (row.key[1],)
 
 
-def is_held(row: Row, value: str) -> bool:
+def is_held(row: ZohoRow, value: str) -> bool:
     """Return True if the value of a record's field is the row's key."""
     return is_same_phone(row.key[1], value) if row.key[0] in PHONES else row.key[1] == value.strip().lower()
 
@@ -139,6 +153,28 @@ def activity_fields(activity: Activity, module: str, remote_id: str) -> dict[str
         return {**common, **times, **details, **whose}
     due = activity.created.date().isoformat()
     return {"Subject": activity.title, "Due_Date": due, "Status": "Not Started", "Description": text, **whose}
+
+
+def follow_up(row: ZohoRow, now: float) -> Activity | None:
+    """Return the follow-up task of a row; None if its route has none, and for an appointment, which has its own."""
+    settings, event = row.route.follow_up, row.record.event
+    if settings is None or event.get("Type") == APPOINTMENT:
+        return None
+    mark, content = activity_mark(f"{row.record.id}-follow-up"), str(event.get("Content") or "").strip()
+    due = event_time(event, now) + timedelta(seconds=settings.due)
+    return Activity(ActivityKind.TASK, mark, " ".join(row.subject.split())[:255] or "Follow up", content, due)
+
+
+def task_details(row: ZohoRow) -> dict[str, Any]:
+    """Return priority and owner of the follow-up task of a row."""
+    settings = row.route.follow_up
+    priority = _PRIORITIES.get(settings.priority or "") if settings else None
+    return {**({"Priority": priority} if priority else {}), **owner_field(row.task_owner or row.owner)}
+
+
+def owner_field(owner: str) -> dict[str, Any]:
+    """Return the field for an owner, nothing for none."""
+    return {OWNER: {"id": owner}} if owner else {}
 
 
 def activity_text(kind: ActivityKind) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from connectors.activities import AppointmentSettings
 from connectors.base import RouteSettings
 from connectors.http_client.settings import NetworkSettings
+from connectors.ownership import FollowUp, OwnerSettings
 
 
 class ZohoSettings(NetworkSettings):
@@ -15,8 +16,9 @@ class ZohoSettings(NetworkSettings):
     client_id: str = Field(description="Client id of a self client or server application.", examples=["1000.ABC"])
     client_secret: SecretStr = Field(description="Client secret.", examples=["${ZOHO_CLIENT_SECRET}"])
     refresh_token: SecretStr = Field(
-        description="Refresh token with the scopes `ZohoCRM.modules.ALL`, `ZohoCRM.coql.READ` for "
-        "`write: create` and `if_empty`, and `ZohoCRM.settings.fields.READ` for `check --online`.",
+        description="Refresh token with the scopes `ZohoCRM.modules.ALL`, `ZohoCRM.coql.READ` for `write: create`, "
+        "`if_empty` and `owner`, `ZohoCRM.users.READ` for `owner`, and `ZohoCRM.settings.fields.READ` for "
+        "`check --online`.",
         examples=["${ZOHO_REFRESH_TOKEN}"],
     )
     accounts_url: str = Field(
@@ -62,4 +64,12 @@ class ZohoRoute(RouteSettings):
     )
     appointment: AppointmentSettings = Field(
         default=AppointmentSettings(), description="Conversion of an appointment into an event."
+    )
+    owner: OwnerSettings | None = Field(
+        default=None,
+        description="Owner of a new record, its event or task, by id or e-mail; what goes with an existing record gets "
+        "the owner that it has.",
+    )
+    follow_up: FollowUp | None = Field(
+        default=None, description="A task for each lead, once; an appointment has its own."
     )

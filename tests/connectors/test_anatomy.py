@@ -27,7 +27,7 @@ OWN: Final = {
         *("schema", "status_codes"),  # fields of an org, and its errors
     },
     "gohighlevel": {"contacts"},  # lookups, writes and repairs of contacts
-    "zoho": {"leads"},  # reads, upserts and repairs of records
+    "zoho": {"leads", "users"},  # reads, upserts and repairs of records
 }
 PURE: Final = (
     "settings",

@@ -22,7 +22,7 @@ from connectors.base import (
 )
 from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
-from connectors.testing.subject import Subject
+from connectors.testing.subject import MemoryVault, Subject
 from connectors.testing.write_clauses import WriteClauses
 from connectors.testing.zoho import ZohoFake
 from connectors.zoho import ZohoConnector
@@ -346,3 +346,49 @@ async def test_an_event_has_the_texts_and_times_of_the_route() -> None:
         "Remind_At": "2026-12-07T09:00:00+00:00",
     }
     assert created.items() >= wanted.items()
+
+
+USERS = {"ann@acme.com": "u1", "bob@acme.com": "u2"}
+SALES = ZohoRoute.model_validate(
+    {
+        "owner": {"round_robin": list(USERS)},
+        "follow_up": {"subject": "Call {{ FirstName }}", "due": "2d", "priority": "high"},
+    }
+)
+
+
+async def test_a_new_lead_has_an_owner_and_a_follow_up_task_once() -> None:
+    async with ZohoFake(client=CLIENT, users=USERS) as crm:
+        target = connector(crm)
+        target.open(MemoryVault())
+        first = [lead(number, SALES) for number in range(4)]
+        for batch in (first, first, [replace(lead(0, SALES), id="another")]):
+            assert all(isinstance(each, Delivered) for each in await target.deliver(batch))
+        await target.close()
+        assert [each["Owner"]["id"] for each in crm.leads] == ["u1", "u2", "u1", "u2"]
+        tasks = crm.activities["Tasks"]
+        assert len(tasks) == 5
+        assert (tasks[0]["Subject"], tasks[0]["Due_Date"], tasks[0]["Priority"]) == ("Call David", "2026-11-26", "High")
+        owners = {each["id"]: each["Owner"]["id"] for each in crm.leads}
+        assert all(each["Owner"]["id"] == owners[each["lead"]] for each in tasks)
+        assert sum("/users" in each.path for each in crm.ledger) == 1
+
+
+async def test_an_unknown_owner_is_a_warning() -> None:
+    route = ZohoRoute.model_validate({"owner": "nobody@acme.com"})
+    async with ZohoFake(client=CLIENT, users=USERS) as crm:
+        (outcome,) = await both(crm, [lead(0, route)])
+        assert isinstance(outcome, Delivered)
+        assert "no active user has the e-mail" in (outcome.warning or "")
+        assert "Owner" not in crm.leads[0]
+
+
+async def test_check_online_finds_a_wrong_owner() -> None:
+    route = ZohoRoute.model_validate({"owner": "ann@acme.com", "follow_up": {"owner": "gone@acme.com"}})
+    async with ZohoFake(client=CLIENT, users=USERS) as crm:
+        target = connector(crm)
+        found = await target.probe([MappedRoute(route, (MappedField("Last_Name"), MappedField("Company")))])
+        await target.close()
+    assert [(each.severity, each.route, each.setting) for each in found] == [
+        (Severity.ERROR, 0, ("follow_up", "owner", "value"))
+    ]
