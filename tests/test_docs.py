@@ -37,7 +37,7 @@ VARIABLES = {"HUBSPOT_ACCESS_TOKEN": "pat-na1-a-token", "ACME_SIGN_KEY": "a-sign
 pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"<!-- frame: ([\w-]+) -->\s*\Z")
-"""Stands before a block that is no whole configuration: `route` or `fields` for a part of one, `other` otherwise."""
+"""Stands before a block that is no whole configuration: its routes, or settings for `http`; `other`: no part of one."""
 COMMAND_LINE = re.compile(r"(?:^|[ ;$`(])leadbridge((?: [^\n`|>;]*)?)", re.MULTILINE)
 OTHER_OPTIONS = frozenset({"--help", "-h"})
 
@@ -104,12 +104,16 @@ def framed(block: Block) -> str:
     """Return a whole configuration with the part that a block shows."""
     if block.frame == "route":
         routes = yaml.safe_load(block.text)
-    elif block.frame == "fields":
-        routes = [{"to": "crm", "fields": yaml.safe_load(block.text)}]
+    elif block.frame == "http":
+        routes = [{"to": "crm", "fields": {"email": "Email", "age": "Content"}}]
     else:
         return block.text
     own: dict[str, dict[str, Any]] = {
-        "crm": {"connector": "http", "url": "https://crm.example.com/api/leads"},
+        "crm": {
+            "connector": "http",
+            "url": "https://crm.example.com/api/leads",
+            **(yaml.safe_load(block.text) if block.frame == "http" else {}),
+        },
         "gohighlevel": {"access_token": "${GHL_TOKEN}", "location_id": "ve9EPM428h8vShlRW1KT"},
         "hubspot": {"access_token": "${HUBSPOT_ACCESS_TOKEN}"},
         "salesforce": {
@@ -199,6 +203,13 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     assert {each: reason for each, reason in faults.items() if reason} == {}
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_rows_of_a_table_have_equal_cells(page: Path) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
+    uneven = [table for table in tables if len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) > 1]
+    assert uneven == []
 
 
 @pytest.mark.parametrize("arguments", ["serv", "check --onlin", "deliveries lst", "lanes pause NAME --why x"])
