@@ -24,11 +24,15 @@ from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retr
 from connectors.record import Record, RemoteRecord, RouteSettings
 
 ResultT = TypeVar("ResultT")
+STAND_IN = "not-set-see-"
+"""Beginning of the text that `leadbridge init` writes in place of a variable that is not set yet. A connector that
+checks the form of a setting takes it, so that a new configuration passes `check`."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(ms|s|m|h|d)", re.ASCII)
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 __all__ = [
+    "STAND_IN",
     "Blame",
     "Connector",
     "Context",

@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.base import STAND_IN
+
 _PLAIN: Final = re.compile(r"(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-9_-]*", re.IGNORECASE | re.ASCII)
 _MARK: Final = re.compile(r"@([a-z_]+)@")
 _SECTION: Final = re.compile(r"^(destination|route|expect):(.*)$", re.MULTILINE)
@@ -129,7 +131,7 @@ def _with_variables(settings: str, destination: str) -> str:
 
     def named(found: re.Match[str]) -> str:
         name = _variable(destination, found[1])
-        return f"${{{name}{found[2] or f':-not-set-see-{name}'}}}"
+        return f"${{{name}{found[2] or f':-{STAND_IN}{name}'}}}"
 
     return _VARIABLE.sub(named, settings)
 

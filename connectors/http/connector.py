@@ -1,7 +1,7 @@
 """The generic HTTP connector: the calls, and their order."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from yarl import URL
@@ -24,7 +24,7 @@ from connectors.base import (
 from connectors.http import redirect
 from connectors.http.answers import Reader, ResultsReader
 from connectors.http.auth import access_tokens
-from connectors.http.lookup import Lookup
+from connectors.http.lookup import FOUND, Lookup
 from connectors.http.probe import (
     ProbeTarget,
     credentials_in,
@@ -115,6 +115,19 @@ class HttpConnector(Connector):
         parts = [self._requests.part(record) for record in records]
         request = self._requests.batch([record.id for record in records], parts, now)
         return preview(request, self._secrets, bearer=self._auth is not None)
+
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests that follow a search: for a new record, and for a known one."""
+        if self._lookup is None:
+            return ()
+        now, bearer = self._now(), self._auth is not None
+        made = self._requests.request(record, now)
+        shown = [replace(preview(made, self._secrets, bearer=bearer), why="a new record, if `find` finds none")]
+        changed = self._lookup.update_request(record, f"[{FOUND}]", now)
+        if changed is not None:
+            why = "`update` of the record that `find` found"
+            shown.append(replace(preview(changed, self._secrets, bearer=bearer), why=why))
+        return shown
 
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Send a HEAD, which cannot write, to check that the destination is reachable and takes the credentials."""

@@ -6,11 +6,11 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from connectors.base import Vault
+from connectors.base import Reason, Retry, Vault
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
-from connectors.http_client.tokens import RefreshToken, Token, TokenSource, read_token
+from connectors.http_client.tokens import RefreshToken, Token, TokenSource, read_token, token_failure
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 """Grant type of an assertion (RFC 7523 section 2.1)."""
@@ -102,7 +102,10 @@ class GrantedTokens:
         refresh = await self._refresh.value() if self._refresh else None
         if isinstance(refresh, Failure):
             return refresh
-        request = self._request(self._now(), refresh)
+        try:
+            request = self._request(self._now(), refresh)
+        except ValueError as error:
+            return token_failure(Retry(Reason.UNAUTHORIZED, f"no access token: the private key {error}"))
         answer = await self._session.send(
             "POST", self._url, {**_HEADERS, **request.headers}, urlencode(request.form).encode()
         )

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 from yarl import URL
 
 from connectors.activities import (
     Activity,
     ActivityKind,
     AppointmentTexts,
+    activity_reason,
     appointment_texts,
     check_appointment,
     event_activity,
@@ -106,6 +108,22 @@ class PipedriveConnector(Connector):
         terms = requests.search_terms(records[0]) or [("email", "")]
         return Preview("GET", str(self._search_url(*terms[0])), {"x-api-token": MASK}, "")
 
+    def related_previews(self, record: Record) -> Sequence[Preview]:
+        """Return the requests that create the person, its lead or deal, and the note or activity."""
+        texts, route = self._texts(record), requests.pipedrive_route(record)
+        person = requests.person_document(record.fields)
+        shown = [_preview(self._v2 / "persons", person, "a person, if the search finds none")]
+        if route.object != _PERSON:
+            url, document = self._lead_or_deal_request(record, texts.title, "[person]")
+            shown.append(_preview(url, document, f"a {route.object}, because the route has `object: {route.object}`"))
+        activity = self._activity(record, texts)
+        if activity is not None:
+            parent = requests.parent_of(record, "[person]", f"[{route.object}]")
+            url, document = self._activity_request(activity, parent, "[person]")
+            why = activity_reason(activity.kind, activity.start, route.appointment)
+            shown.append(_preview(url, document, why))
+        return shown
+
     async def probe(self, routes: Sequence[MappedRoute]) -> Sequence[Finding]:
         """Check the token, the name of new persons, and the pipelines and stages of deals. Reads only."""
         reply = await self._api.call("GET", (self._v2 / "persons").with_query(limit="1"))
@@ -198,9 +216,7 @@ class PipedriveConnector(Connector):
         if kind in memo:
             return memo[kind], False
         is_lead = kind == "lead"
-        url = self._v1 / "leads" if is_lead else self._v2 / "deals"
-        make = requests.lead_document if is_lead else requests.deal_document
-        document = make(record, title, person)
+        url, document = self._lead_or_deal_request(record, title, person)
         if not is_new:
             query = {"person_id": person, "limit": _MOST} | ({} if is_lead else {"status": "open"})
             rows = self._read(await self._call("GET", url.with_query(query)), answers.rows_in)
@@ -218,20 +234,26 @@ class PipedriveConnector(Connector):
 
     async def _attach(self, activity: Activity, parent: Mapping[str, Any], person: str, *, is_new: bool) -> str:
         """Return the id of the note or activity, created unless it exists."""
-        is_note = activity.kind is ActivityKind.NOTE
-        url = self._v1 / "notes" if is_note else self._v2 / "activities"
+        url, document = self._activity_request(activity, parent, person)
         if not is_new:
             query = {**{name: str(value) for name, value in parent.items()}, "limit": _MOST}
             rows = self._read(await self._call("GET", url.with_query(query)), answers.rows_in)
             found = answers.marked(rows, activity.mark)
             if found is not None:
                 return str(found)
-        document = (
-            requests.note_document(activity, parent)
-            if is_note
-            else requests.activity_document(activity, parent, person)
-        )
         return str(self._read(await self._call("POST", url, document), answers.created_id, numeric=True))
+
+    def _lead_or_deal_request(self, record: Record, title: str, person: str) -> tuple[URL, dict[str, Any]]:
+        if requests.pipedrive_route(record).object == "lead":
+            return self._v1 / "leads", requests.lead_document(record, title, person)
+        return self._v2 / "deals", requests.deal_document(record, title, person)
+
+    def _activity_request(
+        self, activity: Activity, parent: Mapping[str, Any], person: str
+    ) -> tuple[URL, dict[str, Any]]:
+        if activity.kind is ActivityKind.NOTE:
+            return self._v1 / "notes", requests.note_document(activity, parent)
+        return self._v2 / "activities", requests.activity_document(activity, parent, person)
 
     async def _unknown_ids(self, settings: PipedriveRoute, number: int) -> list[Finding]:
         """Return a finding for each pipeline or stage that the account does not have."""
@@ -276,3 +298,8 @@ class PipedriveConnector(Connector):
             return read(reply, **how)
         except answers.UnreadableError as error:
             raise _FailedError(self._api.unclear(reply.status, str(error))) from None
+
+
+def _preview(url: URL, document: Mapping[str, Any], why: str) -> Preview:
+    headers = {"x-api-token": MASK, "Content-Type": "application/json"}
+    return Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), why)

@@ -79,7 +79,7 @@ def holds_value(name: str, value: str, entries: Sequence[Any]) -> bool:
 
 def lead_document(record: Record, title: str, person: str) -> dict[str, Any]:
     """Return the document of a lead, which carries the id of the delivery."""
-    return {"title": _title(title, record), "person_id": int(person), "origin_id": record.id}
+    return {"title": _title(title, record), "person_id": _number(person), "origin_id": record.id}
 
 
 def deal_document(record: Record, title: str, person: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def deal_document(record: Record, title: str, person: str) -> dict[str, Any]:
     route = pipedrive_route(record)
     ids = {"pipeline_id": route.pipeline_id, "stage_id": route.stage_id}
     chosen = {name: value for name, value in ids.items() if value is not None}
-    return {"title": _title(title, record), "person_id": int(person), **chosen}
+    return {"title": _title(title, record), "person_id": _number(person), **chosen}
 
 
 def note_document(activity: Activity, parent: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def activity_document(activity: Activity, parent: Mapping[str, Any], person: str
         "subject": activity.title,
         "type": activity.category or ("meeting" if activity.kind is ActivityKind.MEETING else "task"),
         "due_date": day.astimezone(UTC).date().isoformat(),
-        "participants": [{"person_id": int(person), "primary": True}],
+        "participants": [{"person_id": _number(person), "primary": True}],
         "note": _html(activity),
         "done": False,
         **{name: value for name, value in parent.items() if name != "person_id"},
@@ -122,8 +122,13 @@ def parent_of(record: Record, person: str, created: str) -> dict[str, Any]:
         case "lead":
             return {"lead_id": created}
         case "deal":
-            return {"deal_id": int(created)}
-    return {"person_id": int(person)}
+            return {"deal_id": _number(created)}
+    return {"person_id": _number(person)}
+
+
+def _number(text: str) -> int | str:
+    """Return an id as a number; a preview has a text in its place."""
+    return int(text) if text.isdecimal() else text
 
 
 def _sorted(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

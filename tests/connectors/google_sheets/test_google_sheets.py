@@ -31,8 +31,7 @@ ROUTE = GoogleSheetsRoute(sheet="Bob's leads")
 
 
 def sheet_fake(header: list[Any] | None = None) -> GoogleSheetsFake:
-    starter = ["Delivery", "Received", "Name", "Email", "Phone", "Message"]
-    sheets = {"Sheet1": [starter], "Bob's leads": [HEADER if header is None else header]}
+    sheets = {"Other": [["x"]], "Bob's leads": [HEADER if header is None else header]}
     return GoogleSheetsFake(public_key=PUBLIC, spreadsheet_id="sheet-1", sheets=sheets, now=time.time)
 
 

@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import ValidationError
 
-from connectors.base import Delivered, Retry, SettingError
+from connectors.base import STAND_IN, Delivered, Retry, SettingError
+from connectors.google_sheets import GoogleSheetsConnector
+from connectors.google_sheets.settings import GoogleSheetsSettings
 from connectors.http import HttpConnector
 from connectors.http.settings import HttpSettings
 from connectors.testing.contacts import RefusedError, Reply
@@ -134,3 +136,16 @@ def test_a_destination_has_one_grant(oauth2: dict[str, Any]) -> None:
     auth = {"oauth2": {"token_url": "https://crm.example/token", "client_id": "app", **oauth2}}
     with pytest.raises(ValidationError):
         HttpSettings.model_validate({"url": "https://crm.example/", "auth": auth})
+
+
+async def test_a_key_that_is_not_set_yet_is_a_failure_of_the_token() -> None:
+    async with GrantsFake() as fake:
+        settings = {"service_account": f"{STAND_IN}SHEET", "spreadsheet_id": "s", "base_url": fake.origin}
+        made = GoogleSheetsConnector(
+            GoogleSheetsSettings.model_validate({**settings, "allow_private": True}), context()
+        )
+        (finding,) = await made.probe([])
+        await made.close()
+        assert not fake.forms
+    assert finding.setting == ("service_account",)
+    assert "the private key must be an RSA private key" in finding.message

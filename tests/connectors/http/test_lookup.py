@@ -182,3 +182,15 @@ def test_a_search_must_tell_errors_from_nothing() -> None:
     for find in ({"url": "https://crm.example/", "id": "answer.id"}, {**FIND, "body": {"json": {}}}):
         with pytest.raises(ValidationError):
             HttpSettings.model_validate({"url": "https://crm.example/", "find": find})
+
+
+def test_a_preview_shows_the_search_and_what_may_follow() -> None:
+    document = {"url": "https://crm.example/contacts", "auth": {"bearer": TOKEN}, "find": FIND}
+    document["update"] = {"url": "https://crm.example/contacts/{{ found }}"}
+    target = HttpConnector(HttpSettings.model_validate(document), context())
+    search, new, known = [target.preview([record()]), *target.related_previews(record())]
+    assert (search.method, search.url) == ("GET", "https://crm.example/contacts?email=david%40example.com")
+    assert (new.method, new.why) == ("POST", "a new record, if `find` finds none")
+    assert (known.method, known.why) == ("PATCH", "`update` of the record that `find` found")
+    assert known.url == "https://crm.example/contacts/%5Bfound%5D"
+    assert TOKEN not in str((search, new, known))

@@ -199,3 +199,17 @@ def test_settings_that_cannot_work_are_found() -> None:
         assert found.value.path == (path,)
     with pytest.raises(ValueError, match="need object: deal"):
         PipedriveRoute(stage_id=1)
+
+
+def test_a_preview_shows_what_follows_the_search() -> None:
+    settings = {"api_token": TOKEN, "base_url": "https://acme.pipedrive.com"}
+    target = PipedriveConnector(PipedriveSettings.model_validate(settings), context())
+    person, deal, note = target.related_previews(record(object="deal", remark="Content"))
+    assert (person.url, person.why) == (
+        "https://acme.pipedrive.com/api/v2/persons",
+        "a person, if the search finds none",
+    )
+    assert '"person_id": "[person]"' in deal.body
+    assert '"deal_id": "[deal]"' in note.body
+    assert note.why == "a note, because the route has a `remark`"
+    assert TOKEN not in str((person, deal, note))
