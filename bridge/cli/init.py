@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +14,7 @@ import yaml
 from bridge.cli import inputs, output, scaffold
 from bridge.cli.check import warning_line
 from bridge.cli.connectors import connectors, does
-from bridge.cli.scaffold import Answers, Starter
+from bridge.cli.scaffold import Answers, ChosenPresets, Starter
 from bridge.config import ConfigError, load
 from bridge.config.editor_schema import json_schema
 from bridge.config.merge import NAME_PATTERN
@@ -31,7 +31,7 @@ app = output.application()
     epilog=output.examples(
         "leadbridge init",
         "leadbridge init acme --connector hubspot --serial-number 59001dd7",
-        "leadbridge init --add acme-shop --preset workspace",
+        "leadbridge init --add acme-shop --preset workspace --preset hubspot",
     )
 )
 def init(
@@ -51,8 +51,11 @@ def init(
     add: Annotated[
         str | None, typer.Option("--add", metavar="NAME", help="Add a file for another chatbot to DIR.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help="With --add: use this preset of chatbots or routes.")
+    presets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preset", metavar="NAME", help="With --add: use the presets of this name, of each kind; repeatable."
+        ),
     ] = None,
     trial: Annotated[
         bool, typer.Option("--trial", help="Write one that works at once, into a sandbox CRM: for a container.")
@@ -65,7 +68,7 @@ def init(
     nothing is written, and the exit status is 1.
 
     With --add, the file NAME.yaml is added to a folder that has a configuration: a chatbot with a route to one of the
-    destinations, or with the preset.
+    destinations. With a preset of destinations it gets a destination of its own, named as the chatbot.
 
     With --trial the admin token and the signing key are generated, and nothing is asked. A folder that already has a
     configuration stays as it is, with exit status 0.
@@ -73,8 +76,8 @@ def init(
     if trial:
         _write_trial(folder)
     elif add is not None:
-        _add(folder, _ask(_NAME._replace(option="--add"), add), serial_number, destination, preset)
-    elif preset:
+        _add(folder, _ask(_NAME._replace(option="--add"), add), serial_number, destination, presets or [])
+    elif presets:
         raise typer.BadParameter("--preset goes with --add")
     else:
         _begin(folder, chatbot, serial_number, destination, connector, url)
@@ -172,40 +175,51 @@ def _begin(
     _say_what_is_next(folder)
 
 
-def _add(folder: Path, name: str, serial_number: str | None, destination: str | None, preset: str | None) -> None:
+def _add(folder: Path, name: str, serial_number: str | None, destination: str | None, presets: Sequence[str]) -> None:
     """Add the file of another chatbot to a folder with a configuration."""
     if not any(folder.glob("*.yaml")):
         raise OperatorError(f"{folder}: has no configuration yet; begin with `leadbridge init {folder}`")
     config = load(folder, os.environ)
     if name in config.chatbots:
         raise OperatorError(f"there is a chatbot {name} already; choose another name")
-    presets = _presets(folder)
-    known = [each for kind in ("chatbots", "routes") for each in presets.get(kind, {})]
-    if preset is not None and preset not in known:
-        listing = f"; the configuration has: {', '.join(known)}" if known else "; the configuration has none"
-        raise OperatorError(f"--preset {preset}: no preset of chatbots or routes has this name{listing}")
+    chosen = _chosen(folder, presets)
     serial = _ask(_SERIAL_NUMBER, serial_number)
-    to, starter = destination or "", None
-    shared = presets.get("chatbots", {}).get(preset or "", {})
-    if not (shared.get("routes") or presets.get("routes", {}).get(preset or "", {}).get("to")):
+    to, kind = "", None
+    if chosen.needs_destination and chosen.destination:
+        to = _ask(_DESTINATION, destination or name)
+        if to in config.destinations:
+            raise OperatorError(f"there is a destination {to} already; name another one with --destination")
+        kind = connectors().get(str(chosen.destination[1].get("connector")))
+    elif chosen.needs_destination:
         names = list(config.destinations)
-        only = names[0] if len(names) == 1 else None
-        text = f"Destination ({', '.join(names)})"
-        to = _ask(_Question(text, "--destination", _one_of(names), only), destination)
-        begun = type(config.destinations[to].connector).starter()
-        starter = Starter.read(begun) if begun else None
+        if not names:
+            raise OperatorError("there is no destination yet: add one, or name a preset of destinations with --preset")
+        question = _Question(f"Destination ({', '.join(names)})", "--destination", _one_of(names), names[0])
+        if len(names) > 1:
+            question = question._replace(default=None)
+        to = _ask(question, destination)
+        kind = type(config.destinations[to].connector)
+    text = kind.starter() if kind else None
     answers = Answers(name, serial, to, "", None)
-    _write(folder, {f"{name}.yaml": scaffold.added_chatbot(answers, preset, presets, starter)})
+    starter = Starter.read(text) if text else None
+    _write(folder, {f"{name}.yaml": scaffold.added_chatbot(answers, chosen, starter)})
     _check(folder)
 
 
-def _presets(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the presets of a folder whose files are known to be good, by kind and name."""
-    found: dict[str, dict[str, Any]] = {}
+def _chosen(folder: Path, names: Sequence[str]) -> ChosenPresets:
+    """Return the presets of these names in a folder whose files are known to be good; later ones win."""
+    known: dict[str, dict[str, Any]] = {kind: {} for kind in ("destinations", "routes", "chatbots")}
     for file in sorted(folder.glob("*.yaml")):
         for kind, each in ((yaml.safe_load(file.read_text("utf-8")) or {}).get("presets") or {}).items():
-            found.setdefault(kind, {}).update(each)
-    return found
+            known[kind] |= each
+    for name in names:
+        if not any(name in each for each in known.values()):
+            there = ", ".join(dict.fromkeys(each for kind in known.values() for each in kind)) or "none"
+            raise OperatorError(f"--preset {name}: there is no preset of this name; the configuration has: {there}")
+    found = [
+        next(((name, known[kind][name]) for name in reversed(names) if name in known[kind]), None) for kind in known
+    ]
+    return ChosenPresets(*found)
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

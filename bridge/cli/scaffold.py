@@ -85,36 +85,66 @@ def variables(answers: Answers, starter: Starter) -> str:
     return "\n".join([*lines, ""])
 
 
-def added_chatbot(
-    answers: Answers, preset: str | None, presets: Mapping[str, Mapping[str, Any]], starter: Starter | None
-) -> str:
-    """Write the file of another chatbot: with a preset of chatbots or of routes, or with the starter's route.
+@dataclass(frozen=True, slots=True)
+class ChosenPresets:
+    """The presets that a new chatbot uses: of each kind the name and the content, or None."""
+
+    destination: tuple[str, Mapping[str, Any]] | None = None
+    route: tuple[str, Mapping[str, Any]] | None = None
+    chatbot: tuple[str, Mapping[str, Any]] | None = None
+
+    @property
+    def has_routes(self) -> bool:
+        """True if the chatbot's preset has routes."""
+        return self.chatbot is not None and bool(self.chatbot[1].get("routes"))
+
+    @property
+    def needs_destination(self) -> bool:
+        """True if the chatbot's file has to say where a route leads."""
+        return not self.has_routes and not (self.route and self.route[1].get("to"))
+
+
+def added_chatbot(answers: Answers, chosen: ChosenPresets, starter: Starter | None) -> str:
+    """Write the file of another chatbot.
 
     Args:
         answers: The chatbot, and the destination of its route.
-        preset: The name of a preset; None for none.
-        presets: The presets of the configuration, by kind and name.
-        starter: Starter of the destination's connector; None if a preset has the route.
+        chosen: Presets that it uses; with one of destinations it gets a destination of its own.
+        starter: Starter of the destination's connector, for what no preset has.
     """
-    values = _chatbot_values(answers)
-    shared = presets.get("chatbots", {}).get(preset or "")
-    lines = [f"# The chatbot {answers.chatbot}. Written by `leadbridge init --add`.", "", "chatbots:"]
-    lines += [f"  {answers.chatbot}:"]
-    if shared is not None:
-        lines += [f"    use: {preset}"]
+    values, name = _chatbot_values(answers), answers.chatbot
+    lines = [f"# The chatbot {name}. Written by `leadbridge init --add`.", ""]
+    if chosen.destination and chosen.needs_destination:
+        lines += ["destinations:", f"  {answers.destination}:", f"    use: {_scalar(chosen.destination[0])}"]
+        settings = _without(starter.destination, chosen.destination[1]) if starter else ""
+        lines += [*textwrap.indent(_with_variables(settings, answers.destination), "    ").splitlines(), ""]
+    lines += ["chatbots:", f"  {name}:", *([f"    use: {_scalar(chosen.chatbot[0])}"] if chosen.chatbot else [])]
     lines += ["    # `SerialNumber` in the vendor's events.", f"    serial_number: {values['serial_number']}"]
-    if not (shared or {}).get("signing_keys"):
+    if not (chosen.chatbot and chosen.chatbot[1].get("signing_keys")):
         key = values["sign_key"]
         lines += ["    # The Sign Key that the vendor shows under Workspace > Webhook."]
         lines += [f'    signing_keys: ["${{{key}:-no-sign-key-set-see-{key}}}"]']
-    if not (shared or {}).get("routes"):
-        to = f"to: {values['to']}"
-        if preset and shared is None:
-            route = presets.get("routes", {}).get(preset, {})
-            lines += ["    routes:", f"      - {{use: {preset}{'' if route.get('to') else f', {to}'}}}"]
-        elif starter:
-            lines += ["    routes:", f"      - {to}", textwrap.indent(starter.route, "        ").rstrip()]
+    to = f"to: {values['to']}"
+    if chosen.has_routes:
+        return "\n".join([*lines, ""])
+    if chosen.route:
+        more = f", {to}" if chosen.needs_destination else ""
+        lines += [f"    routes: [{{use: {_scalar(chosen.route[0])}{more}}}]"]
+    elif starter:
+        lines += ["    routes:", f"      - {to}", textwrap.indent(starter.route, "        ").rstrip()]
     return "\n".join([*lines, ""])
+
+
+def _without(settings: str, preset: Mapping[str, Any]) -> str:
+    """Return the settings of a starter, with their comments, that a preset does not have."""
+    kept: list[str] = []
+    block: list[str] = []
+    for line in settings.splitlines():
+        block.append(line)
+        if not line.startswith("#"):
+            kept += [] if line.partition(":")[0] in preset else block
+            block = []
+    return "\n".join(kept)
 
 
 def _chatbot_values(answers: Answers) -> dict[str, str]:

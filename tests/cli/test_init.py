@@ -50,7 +50,7 @@ def test_a_starter_for_a_crm_keeps_what_it_holds(place: "Place") -> None:
     assert place("init", "new", *flags).exit_code == 0
 
     config = load(place.folder / "new/config.yaml", {})
-    assert config.chatbots["website"].routes[0].mapping.if_empty == {"lastname"}
+    assert config.chatbots["website"].routes[0].mapping.if_empty == {"lifecyclestage", "hs_lead_status"}
     assert not any("overwrites" in str(each) for each in config.warnings)
 
 
@@ -76,7 +76,7 @@ def test_in_a_terminal_it_asks_until_the_answer_is_good(place: "Place", monkeypa
 
     assert result.exit_code == 0, result.output
     for shown in (
-        "hubspot      Writes",
+        "\n  hubspot        Writes",
         "Connector [http]: htpt\nError: `htpt` is none of gohighlevel, http, hubspot, ",
         "(did you mean `http`?)\nConnector [http]: ",
         "Your name for the chatbot [website]: a b\nError: `a b`: a name has letters, ",
@@ -107,8 +107,8 @@ presets:
         ((), "routes:\n      - to: crm\n", True),
         (("--preset", "workspace"), "    use: workspace\n", False),
         (("--preset", "whole"), "    use: whole\n", False),
-        (("--preset", "leads"), "      - {use: leads}\n", True),
-        (("--preset", "open", "--destination", "crm"), "      - {use: open, to: crm}\n", True),
+        (("--preset", "leads"), "    routes: [{use: leads}]\n", True),
+        (("--preset", "open", "--destination", "crm"), "    routes: [{use: open, to: crm}]\n", True),
     ],
 )
 def test_another_chatbot(place: "Place", options: tuple[str, ...], expected: str, *, key: bool) -> None:
@@ -126,11 +126,46 @@ def test_another_chatbot(place: "Place", options: tuple[str, ...], expected: str
     assert route.destination == "crm"
 
 
+def test_a_client_with_an_account_of_its_own_is_a_few_lines(place: "Place") -> None:
+    place.path.unlink()
+    Path("presets.yaml").write_text(
+        """
+presets:
+  destinations: {hubspot: {connector: hubspot, batch: {linger: 500ms}}}
+  routes: {leads: {when: Email or PhoneNumber, fields: {email: Email}}}
+  chatbots: {workspace: {signing_keys: ["${SHARED_KEY:-a-shared-key-of-the-workspace}"]}}
+"""
+    )
+    names = [word for name in ("workspace", "leads", "hubspot") for word in ("--preset", name)]
+
+    added = place("init", "--add", "acme", "--serial-number", "0ff1ce", *names)
+
+    assert added.exit_code == 0, added.output
+    assert "destinations.acme.access_token: warning: uses the default" in added.stdout
+    assert [line for line in Path("acme.yaml").read_text().splitlines() if line and "#" not in line] == [
+        "destinations:",
+        "  acme:",
+        "    use: hubspot",
+        '    access_token: "${ACME_TOKEN:-not-set-see-ACME_TOKEN}"',
+        "chatbots:",
+        "  acme:",
+        "    use: workspace",
+        "    serial_number: 0ff1ce",
+        "    routes: [{use: leads, to: acme}]",
+    ]
+    again = place("init", "--add", "acme2", "--serial-number", "1", *names, "--destination", "acme")
+    assert "there is a destination acme already" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (("new", "--add", "website", "--serial-number", "1"), 1, "there is a chatbot website already"),
-        (("new", "--add", "b", "--serial-number", "1", "--preset", "lead"), 1, "the configuration has: workspace, "),
+        (
+            ("new", "--add", "b", "--serial-number", "1", "--preset", "lead"),
+            1,
+            "the configuration has: leads, open, workspace, whole",
+        ),
         (("none", "--add", "b"), 1, "has no configuration yet"),
         (("new", "--add", "a b"), 2, "--add"),
         (("new", "--preset", "leads"), 2, "--preset goes with --add"),
