@@ -16,6 +16,7 @@ from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Fi
 from bridge.config.load import build, read_files
 from bridge.config.model import Chatbot, Config, Destination, Route
 from bridge.config.reload import Files
+from bridge.operations.problems import Finding
 
 SECRET_MASK: Final = "**********"  # noqa: S105 - the mask itself
 _LEAST: Final = 8
@@ -131,6 +132,33 @@ def problem_list(files: Files | None) -> list[schemas.ProblemSchema]:
     except ConfigError as error:
         errors, warnings = error.problems, error.warnings
     return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
+
+
+def findings(config: Config, files: Files | None) -> list[Finding]:
+    """Return what is wrong with the files on disk. Call it in a thread: it reads them, and checks what changed."""
+    changed = files is not None and dict(read_files(files.path, Findings())) != dict(files.contents)
+    left_out = [each.file for each in config.left_out]
+    errors = [each for each in problem_list(files) if each.severity == "error"] if changed else []
+    errors = [each for each in errors if each.file not in left_out]
+    found = []
+    if left_out:
+        why = f"{', '.join(left_out)}: the chatbots of these files are not served, and their events are kept."
+        fix = "Run `leadbridge check` and correct the files, then route their events again and release the quarantine."
+        found.append(Finding("Files are left out", why, fix, len(left_out)))
+    if errors:
+        why = f"{_where(errors[0])} The file stays in use as it was before."
+        found.append(Finding("The files on disk have errors", why, "Correct them.", len(errors)))
+    if config.held:
+        why = f"{config.held[0]}. The file stays in use as it was before."
+        fix = "If the change is meant, send SIGHUP to the process; if not, put the file back."
+        found.append(Finding("A change is held", why, fix, len(config.held)))
+    if config.warnings:
+        found.append(Finding("Warnings", f"{config.warnings[0]}.", "Correct the file.", len(config.warnings)))
+    return found
+
+
+def _where(problem: schemas.ProblemSchema) -> str:
+    return f"{problem.file}:{problem.line}:{problem.column}: {problem.path}: {problem.message}."
 
 
 def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemSchema:  # noqa: ANN401 - one of the two literals

@@ -93,11 +93,6 @@ def show_overview(connection: Connection, quotas: Quotas, now: float, audience: 
     )
 
 
-def show_causes(connection: Connection) -> Sequence[schemas.CauseSchema]:
-    """Count the dead letters by destination and reason."""
-    return _cause_schemas(statistics.dead_letter_causes(connection))
-
-
 def show_quarantine(connection: Connection, page: PageRequest) -> schemas.QuarantinePageSchema:
     """Read a page of refused requests."""
     rows = queries.quarantine_page(connection, page)

@@ -3,7 +3,6 @@
 Each query examines at most `NEWEST` rows, or the tally, so its cost does not grow with the store.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Select, case, func, select
@@ -37,7 +36,8 @@ class DeliveryGroup(NamedTuple):
     number: int
     first_at: float
     last_at: float
-    last_id: int
+    last_seq: int
+    """Number of the newest event."""
 
 
 class EventGroup(NamedTuple):
@@ -107,7 +107,7 @@ def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
             func.count(),
             func.min(received_at),
             func.max(received_at),
-            func.max(newest.c.id),
+            func.max(newest.c.event_seq),
         )
         .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
         .group_by(newest.c.destination, events.c.chatbot)
@@ -129,12 +129,6 @@ def unrecognised_groups(connection: Connection) -> list[EventGroup]:
     return [EventGroup(*row) for row in connection.execute(query.group_by(newest.c.chatbot))]
 
 
-def events_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """Return the numbers of the events of deliveries, by delivery."""
-    query = select(deliveries.c.id, deliveries.c.event_seq).where(deliveries.c.id.in_(ids))
-    return {row.id: row.event_seq for row in connection.execute(query)} if ids else {}
-
-
 def _settled() -> _Select:
     columns = deliveries.c
     return select(columns.id, columns.event_seq, columns.destination, columns.reason, columns.settled_at)
@@ -151,7 +145,7 @@ def _groups(connection: Connection, chosen: _Select, since: float = 0.0) -> list
             func.count(),
             func.min(at),
             func.max(at),
-            func.max(newest.c.id),
+            func.max(newest.c.event_seq),
         )
         .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
         .where(at >= since)

@@ -60,6 +60,8 @@ class RoomCount:
     count: int
     latest_at: float
     """Receipt of the newest."""
+    first_at: float = 0.0
+    """Receipt of the oldest."""
 
 
 @dataclass(slots=True)
@@ -126,13 +128,14 @@ def prune_requests(connection: Connection, before: float) -> bool:
 
 def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
     """Count the requests in each room by chatbot, optionally only those received since a time."""
+    at = quarantine.c.received_at
     asked = (
-        select(quarantine.c.chatbot, quarantine.c.room, func.count(), func.max(quarantine.c.received_at))
+        select(quarantine.c.chatbot, quarantine.c.room, func.count(), func.max(at), func.min(at))
         .where(quarantine.c.received_at >= since)
         .group_by(quarantine.c.chatbot, quarantine.c.room)
         .order_by(quarantine.c.chatbot, quarantine.c.room)
     )
-    return [RoomCount(chatbot, Room(room), count, latest) for chatbot, room, count, latest in connection.execute(asked)]
+    return [RoomCount(chatbot, Room(room), *rest) for chatbot, room, *rest in connection.execute(asked)]
 
 
 def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -> None:

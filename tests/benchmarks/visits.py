@@ -68,7 +68,8 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
         yield Visit(f"a lead, {state}, personal data shown", f"/leads/{lead['event']}", {})
     for each in ("chatbots", "chatbots/website", "destinations", "destinations/mail"):
         yield Visit(each, f"/{each}")
-    yield Visit("dead letters by cause", "/problems")
+    yield Visit("problems", "/problems")
+    yield Visit("problems, one chatbot", "/problems?chatbot=clinic-north")
     for what, chosen in _bulk():
         yield Visit(f"preview of a replay, {what}", "/problems", {"action": "replay", **chosen})
     yield Visit("quarantine, one chatbot", "/problems/quarantine?chatbot=website")

@@ -1,5 +1,6 @@
 """A bridge that was started from a file, a sandbox CRM behind it, and a real browser in front of it."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -107,9 +108,9 @@ async def dashboard(tmp_path: Path) -> AsyncIterator[Dashboard]:
             yield Dashboard(running, crm, file, session)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium as the system has it: a desk may be without, a build may not."""
+@contextlib.asynccontextmanager
+async def chromium_started() -> AsyncIterator[Browser]:
+    """Start Chromium as the system has it: a desk may be without, a build may not."""
     chromium = shutil.which("chromium")
     if chromium is None:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -118,6 +119,12 @@ async def browser() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield launched
         await launched.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium_started() as launched:
+        yield launched
 
 
 @pytest.fixture

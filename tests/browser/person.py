@@ -24,6 +24,7 @@ class Person:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
+        self.clicks = 0
         page.on("console", self._told)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("requestfailed", self._failed)
@@ -46,7 +47,19 @@ class Person:
     async def find(self, who: str) -> None:
         """Search the events."""
         await self.page.get_by_label("Find a lead").fill(who)
-        await self.page.get_by_role("button", name="Find").click()
+        await self.click(self.page.get_by_role("button", name="Find"))
+
+    async def click(self, target: Locator) -> None:
+        """Click, and count it."""
+        self.clicks += 1
+        await target.click()
+
+    async def rows(self) -> list[list[str]]:
+        """Return the texts of the cells of the page's table, row by row."""
+        found: list[list[str]] = await self.page.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+        )
+        return found
 
     async def open_found(self) -> None:
         """Open the one event that was found."""

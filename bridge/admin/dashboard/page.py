@@ -58,6 +58,8 @@ class Screen:
         self._desk = desk
         self._said: OrderedDict[str, str] = OrderedDict()
         """Message for the next page of a session."""
+        self.problem_count: Query[int] | None = None
+        """Query of the number in the navigation."""
 
     def show(
         self, act: Show, role: Role = Role.VIEWER, *, scoped: bool = False
@@ -95,7 +97,8 @@ class Screen:
         **values: Any,  # noqa: ANN401 - what the template uses
     ) -> DashboardPage:
         """Describe a page; the template gets the results of `queries` and the values."""
-        return DashboardPage(template, caller, values, queries)
+        counted = {"problem_count": self.problem_count} if self.problem_count and caller.chatbots is None else {}
+        return DashboardPage(template, caller, values, {**queries, **counted})
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
         """Redirect to a page with a message, so that reloading the page does not send the form again."""

@@ -7,28 +7,20 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from bridge.admin import presentation, request_schemas
+from bridge.admin import request_schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role, caller_of
 from bridge.admin.dashboard.chatbot_pages import ChatbotPages
 from bridge.admin.dashboard.destination_pages import DestinationPages
 from bridge.admin.dashboard.lead_pages import LeadPages
-from bridge.admin.dashboard.page import (
-    DashboardPage,
-    FormFields,
-    PageResponse,
-    Screen,
-    form_of,
-    next_path,
-    parse_fields,
-)
+from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, next_path, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
+from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
-from bridge.store.commands import BulkAction
 
 
 class Pages:
@@ -53,30 +45,25 @@ class Pages:
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
+        self._problems = ProblemPages(api, actions, self._screen, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of all pages."""
-        show, act = self._screen.show, self._screen.act
+        show = self._screen.show
         router.add_get("/static/{name}", self._rendering.file)
         router.add_get("/login", self._login)
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
         router.add_get("/", show(self._overview))
         router.add_get("/tools", show(self._tools))
-        router.add_get("/problems", show(self._dead))
-        router.add_post("/problems", act(self._bulk))
-        router.add_get("/problems/runs/{id}", show(self._run))
-        router.add_post("/problems/runs/{id}/cancel", act(self._cancel))
-        router.add_get("/problems/quarantine", show(self._quarantine))
-        router.add_post("/problems/quarantine/{id}/release", act(self._release))
-        router.add_post("/problems/quarantine/{id}/discard", act(self._discard))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
         self._chatbots.add_to(router)
         self._destinations.add_to(router)
+        self._problems.add_to(router)
         self._reconcile.add_to(router)
         self._playground.add_to(router)
 
@@ -136,44 +123,6 @@ class Pages:
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)
-
-    async def _dead(self, caller: Caller, _: web.Request) -> DashboardPage:
-        runs = await self._actions.runs(caller, request_schemas.EmptyRequest())
-        return self._screen.page("dead.html", caller, {"causes": presentation.show_causes}, runs=runs.runs)
-
-    async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
-        """Show the number of deliveries first; after the confirmation change exactly these."""
-        wanted = parse_fields(request_schemas.RunRequest, form)
-        if form.get("sure") != "yes":
-            found = await self._actions.preview(caller, wanted)
-            return self._screen.page(
-                "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is BulkAction.DISCARD
-            )
-        run = await self._actions.begin(caller, wanted)
-        return self._screen.say(caller, f"Run {run.id} has begun.", f"/problems/runs/{run.id}")
-
-    async def _run(self, caller: Caller, request: web.Request) -> DashboardPage:
-        run = await self._actions.run(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.page("run.html", caller, run=run)
-
-    async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
-        run = await self._actions.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/problems/runs/{run.id}")
-
-    async def _quarantine(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = self._api.quarantine_shown(parse_fields(request_schemas.QuarantineListRequest, request.query))
-        return self._screen.page("quarantine.html", caller, {"found": found}, query=dict(request.query))
-
-    async def _release(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
-        wanted = parse_fields(request_schemas.ReleaseRequest, form, id=request.match_info["id"])
-        done = await self._actions.release(caller, wanted)
-        return self._screen.say(caller, done.message, "/problems/quarantine")
-
-    async def _discard(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
-        done = await self._actions.discard_request(
-            caller, parse_fields(request_schemas.NumberRequest, request.match_info)
-        )
-        return self._screen.say(caller, done.message, "/problems/quarantine")
 
     async def _configuration(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("configuration.html", caller, {"found": self._api.configuration_shown()})

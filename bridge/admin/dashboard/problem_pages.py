@@ -1,0 +1,120 @@
+"""Pages about problems: the list, bulk changes and their runs, and the quarantine."""
+
+from collections.abc import Callable
+from functools import partial
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from bridge.admin import request_schemas
+from bridge.admin.actions import ActionEndpoints
+from bridge.admin.api import ReadEndpoints, audience
+from bridge.admin.authentication import Caller
+from bridge.admin.configuration import findings
+from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.operations.masking import Audience
+from bridge.operations.problems import Problem, Sample, find_problems, sampled
+from bridge.store.chatbot_queries import NEWEST
+from bridge.store.commands import BulkAction
+
+COUNT_SECONDS = 10.0
+"""Age up to which the number of problems in the navigation is shown again without being counted."""
+
+
+class ProblemPages:
+    """The pages and their forms, and the number of problems for the navigation."""
+
+    def __init__(
+        self, api: ReadEndpoints, actions: ActionEndpoints, screen: Screen, clock: Callable[[], float]
+    ) -> None:
+        self._api = api
+        self._actions = actions
+        self._screen = screen
+        self._clock = clock
+        self._counted: tuple[float, int] | None = None
+        """When the problems were counted last, and their number."""
+        screen.problem_count = self._count
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes of the pages."""
+        show, act = self._screen.show, self._screen.act
+        router.add_get("/problems", show(self._list))
+        router.add_post("/problems", act(self._bulk))
+        router.add_get("/problems/runs/{id}", show(self._run))
+        router.add_post("/problems/runs/{id}/cancel", act(self._cancel))
+        router.add_get("/problems/quarantine", show(self._quarantine))
+        router.add_post("/problems/quarantine/{id}/release", act(self._release))
+        router.add_post("/problems/quarantine/{id}/discard", act(self._discard))
+
+    async def _list(self, caller: Caller, request: web.Request) -> DashboardPage:
+        chatbot, destination = (request.query.get(name, "") for name in ("chatbot", "destination"))
+        runs = await self._actions.runs(caller, request_schemas.EmptyRequest())
+        return self._screen.page(
+            "problems.html",
+            caller,
+            {"found": partial(self._found, chatbot=chatbot, destination=destination, audience=audience(caller))},
+            chatbot=chatbot,
+            destination=destination,
+            chatbots=sorted({*self._api.config().chatbots, chatbot} - {""}),
+            limit=NEWEST,
+            runs=runs.runs,
+            now=self._clock(),
+        )
+
+    def _found(
+        self, connection: Connection, chatbot: str, destination: str, audience: Audience
+    ) -> list[tuple[Problem, Sample | None]]:
+        """Return the problems of a chatbot, a destination, or all, each with one of its leads."""
+        problems = self._problems(connection, chatbot)
+        if destination:
+            problems = [each for each in problems if each.destination == destination]
+        samples = sampled(connection, problems, audience)
+        return [(each, samples.get(each.key)) for each in problems]
+
+    def _problems(self, connection: Connection, chatbot: str = "") -> list[Problem]:
+        config, now = self._api.config(), self._clock()
+        only = frozenset({chatbot}) if chatbot else None
+        found = find_problems(connection, config, now, findings(config, self._api.files()), only)
+        if only is None:
+            self._counted = now, len(found)
+        return found
+
+    def _count(self, connection: Connection) -> int:
+        """Return the number of all problems, counted no longer than `COUNT_SECONDS` ago."""
+        if self._counted and 0 <= self._clock() - self._counted[0] < COUNT_SECONDS:
+            return self._counted[1]
+        return len(self._problems(connection))
+
+    async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
+        """Show the number of deliveries first; after the confirmation change exactly these."""
+        wanted = parse_fields(request_schemas.RunRequest, form)
+        if form.get("sure") != "yes":
+            found = await self._actions.preview(caller, wanted)
+            return self._screen.page(
+                "bulk.html", caller, wanted=wanted, found=found, discard=wanted.action is BulkAction.DISCARD
+            )
+        run = await self._actions.begin(caller, wanted)
+        return self._screen.say(caller, f"Run {run.id} has begun.", f"/problems/runs/{run.id}")
+
+    async def _run(self, caller: Caller, request: web.Request) -> DashboardPage:
+        run = await self._actions.run(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
+        return self._screen.page("run.html", caller, run=run)
+
+    async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
+        run = await self._actions.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
+        return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/problems/runs/{run.id}")
+
+    async def _quarantine(self, caller: Caller, request: web.Request) -> DashboardPage:
+        found = self._api.quarantine_shown(parse_fields(request_schemas.QuarantineListRequest, request.query))
+        return self._screen.page("quarantine.html", caller, {"found": found}, query=dict(request.query))
+
+    async def _release(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
+        wanted = parse_fields(request_schemas.ReleaseRequest, form, id=request.match_info["id"])
+        done = await self._actions.release(caller, wanted)
+        return self._screen.say(caller, done.message, "/problems/quarantine")
+
+    async def _discard(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
+        done = await self._actions.discard_request(
+            caller, parse_fields(request_schemas.NumberRequest, request.match_info)
+        )
+        return self._screen.say(caller, done.message, "/problems/quarantine")

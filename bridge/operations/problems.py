@@ -1,0 +1,307 @@
+"""Problems: everything that needs a person, grouped by its cause, each with what fixes it. Reads only."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Config
+from bridge.event import Room
+from bridge.operations.chatbots import silent_chatbots
+from bridge.operations.lanes import chatbots_of
+from bridge.operations.leads import person_label
+from bridge.operations.masking import HELD, Audience, reason_text
+from bridge.store import chatbot_queries, queries
+from bridge.store.chatbot_queries import DeliveryGroup, EventGroup
+from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
+from bridge.store.quarantine import RoomCount, room_counts
+from bridge.store.statistics import WARNED_SECONDS
+from bridge.store.tally import DAY
+from connectors.base import Reason
+
+_Group = TypeVar("_Group", DeliveryGroup, EventGroup, RoomCount)
+SAMPLES_LIMIT: Final = 50
+"""Most problems with a sample: each is a payload to read."""
+_WHEN_IT_WORKS: Final = "Replay them when the destination works again."
+_FIXES: Final[Mapping[str, str]] = {
+    Reason.CONNECTOR_ERROR: "See the log, report the fault, and replay them after an update.",
+    Reason.FORBIDDEN: "Give the account or app the right that is missing, then replay them.",
+    Reason.GONE: "Correct the destination's address, then replay them.",
+    Reason.MAPPING: "Open the lead: it names the field. Correct the route's mapping, then replay them.",
+    Reason.NOT_FOUND: "Correct the address or the record that the mapping names, then replay them.",
+    Reason.REDIRECT: "Correct the destination's address, then replay them.",
+    Reason.REFUSED: "Open the lead and read the destination's answer. Correct the mapping or the lead's field in the "
+    "CRM's settings, then replay them.",
+    Reason.TOO_LARGE: "Shorten the text in the mapping with `truncate(n)`, then replay them.",
+    Reason.UNAUTHORIZED: "Put valid credentials into the configuration, then replay them.",
+    Reason.UNROUTED: "Put the route back and replay them, move them to another route, or discard them.",
+}
+_ROOMS: Final[Mapping[Room, tuple[str, str]]] = {
+    Room.MISMATCH: (
+        "They look like leads, but their signature holds under none of the chatbot's signing keys.",
+        "Compare the signing key with the Sign Key at AI Agent. After a correction release them; discard a stranger's.",
+    ),
+    Room.STALE: (
+        "Their signature holds, but its time is too old or too new.",
+        "Correct the clock that is wrong, then release them at any age.",
+    ),
+}
+
+
+class ProblemKind(StrEnum):
+    """Kinds of problems, the worst first."""
+
+    CONFIGURATION = "configuration"
+    PAUSED = "paused"
+    UNOWNED = "unowned"
+    REMOVED = "removed"
+    SILENT = "silent"
+    DEAD = "dead"
+    QUARANTINE = "quarantine"
+    UNRECOGNISED = "unrecognised"
+    WARNED = "warned"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One of the leads of a problem."""
+
+    event: str
+    person: str
+    """Label of the person, masked for the audience."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A cause of trouble, and what it concerns."""
+
+    kind: ProblemKind
+    title: str
+    why: str
+    fix: str
+    count: int
+    """Number of what it concerns: leads, requests or findings."""
+    chatbots: Mapping[str, int] = field(default_factory=dict)
+    """Chatbots that it concerns, each with its part of the count, the largest first."""
+    destination: str | None = None
+    reason: str | None = None
+    first_at: float | None = None
+    last_at: float | None = None
+    lead: int | None = None
+    """Number of its newest event."""
+
+    @property
+    def key(self) -> str:
+        """Text that identifies it on a page."""
+        return "-".join(filter(None, (self.kind.value, self.destination, self.reason))) or self.kind.value
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Mistakes in the configuration on disk, or changes that are held."""
+
+    title: str
+    text: str
+    fix: str
+    count: int
+
+
+def find_problems(
+    connection: Connection,
+    config: Config,
+    now: float,
+    findings: Iterable[Finding] = (),
+    only: AbstractSet[str] | None = None,
+) -> list[Problem]:
+    """Return all problems, the worst kind first.
+
+    Args:
+        connection: Connection to the store.
+        config: The configuration in use.
+        now: The time.
+        findings: Findings about the files of the configuration.
+        only: Chatbots whose problems are wanted, with their part of each; None for all.
+    """
+
+    def own(groups: Sequence[_Group]) -> list[_Group]:
+        return [each for each in groups if only is None or each.chatbot in only]
+
+    names = [name for name in config.chatbots if only is None or name in only]
+    lanes = all_lanes(connection, list(config.destinations), now)
+    found = [_finding(each) for each in findings] if only is None else []
+    found += _lanes(lanes, own(chatbot_queries.waiting_groups(connection)), config, only)
+    found += [_silent(name, day) for name, day in silent_chatbots(connection, names, now)]
+    found += _dead(own(chatbot_queries.dead_groups(connection)))
+    found += [each for row in own(room_counts(connection)) for each in _quarantined(row)]
+    found += _unrecognised(own(chatbot_queries.unrecognised_groups(connection)))
+    found += _warned(own(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS)))
+    order = list(ProblemKind)
+    return sorted(found, key=lambda each: (order.index(each.kind), -each.count, each.title))
+
+
+def sampled(connection: Connection, problems: Sequence[Problem], audience: Audience) -> dict[str, Sample]:
+    """Read one lead of each of the first `SAMPLES_LIMIT` problems that have any, by the problem's key."""
+    wanted = {each.key: each.lead for each in problems[:SAMPLES_LIMIT] if each.lead is not None}
+    seqs = sorted(set(wanted.values()))
+    rows = {each.seq: each.id for each in queries.events_in(connection, seqs)}
+    texts = queries.payloads(connection, seqs)
+    return {
+        key: Sample(rows[seq], person_label(texts[seq], audience))
+        for key, seq in wanted.items()
+        if seq in rows and seq in texts
+    }
+
+
+def _finding(finding: Finding) -> Problem:
+    why, fix = finding.text, finding.fix
+    return Problem(ProblemKind.CONFIGURATION, finding.title, why, fix, finding.count, reason=finding.title)
+
+
+def _lanes(
+    lanes: Sequence[LaneRow], waiting: Sequence[DeliveryGroup], config: Config, only: AbstractSet[str] | None
+) -> Iterable[Problem]:
+    by_name: dict[str, Counter[str]] = {}
+    for each in waiting:
+        by_name.setdefault(each.destination, Counter())[each.chatbot or ""] += each.number
+    for lane in lanes:
+        kind, why, fix = _lane_trouble(lane)
+        own = dict(by_name.get(lane.name, {}))
+        own = {name: 0 for name in chatbots_of(config, lane.name) if only is None or name in only} | own
+        if kind is None or (only is not None and not own):
+            continue
+        yield Problem(
+            kind,
+            f"{lane.name}: {_LANE_TITLES[kind]}",
+            why,
+            fix,
+            lane.pending if only is None else sum(own.values()),
+            _ordered(own),
+            lane.name,
+            first_at=lane.pause.since if lane.pause else lane.oldest_pending_at,
+        )
+
+
+_LANE_TITLES: Final[Mapping[ProblemKind, str]] = {
+    ProblemKind.PAUSED: "nothing is delivered",
+    ProblemKind.UNOWNED: "no process works this destination",
+    ProblemKind.REMOVED: "no longer configured, and leads wait for it",
+}
+
+
+def _lane_trouble(lane: LaneRow) -> tuple[ProblemKind | None, str, str]:
+    match lane.state:
+        case LaneStatus.PAUSED if lane.pause and lane.pause.by == "operator":
+            return ProblemKind.PAUSED, HELD, "Resume it when its leads may go."
+        case LaneStatus.PAUSED:
+            why = reason_text(lane.pause.reason if lane.pause else None) or "The destination is in trouble."
+            fix = "Its leads wait. Correct the cause: it tries again by itself, or at once after a resume."
+            return ProblemKind.PAUSED, why, fix
+        case LaneStatus.UNOWNED:
+            return ProblemKind.UNOWNED, "No running bridge has this destination.", "Start the bridge, and see its log."
+        case LaneStatus.REMOVED if lane.pending:
+            why = "The configuration has no such destination, so its deliveries wait for ever."
+            return ProblemKind.REMOVED, why, "Put it back, move them (`leadbridge deliveries move`), or discard them."
+    return None, "", ""
+
+
+def _silent(name: str, last_day: int) -> Problem:
+    return Problem(
+        ProblemKind.SILENT,
+        f"{name}: silent",
+        "It had leads regularly, and has had none for more than twice its longest pause.",
+        "Ask the client whether the chatbot still runs, and whether its webhook still points here.",
+        1,
+        {name: 1},
+        reason=name,
+        last_at=float(last_day * DAY),
+    )
+
+
+def _dead(groups: Sequence[DeliveryGroup]) -> Iterable[Problem]:
+    for (destination, reason), own in _by_cause(groups).items():
+        yield Problem(
+            ProblemKind.DEAD,
+            f"{destination}: {reason}",
+            reason_text(reason) or "They were given up.",
+            _FIXES.get(reason or "", _WHEN_IT_WORKS),
+            sum(each.number for each in own),
+            _ordered(_counts(own)),
+            destination,
+            reason,
+            *_times(own),
+            max(each.last_seq for each in own),
+        )
+
+
+def _warned(groups: Sequence[DeliveryGroup]) -> Iterable[Problem]:
+    for (destination, _), own in _by_cause(groups).items():
+        yield Problem(
+            ProblemKind.WARNED,
+            f"{destination}: delivered with a warning",
+            "The destination took these leads of the last 24 hours, but not all that the mapping gave it.",
+            "Open a lead and read its warning, then correct the mapping or the destination.",
+            sum(each.number for each in own),
+            _ordered(_counts(own)),
+            destination,
+            None,
+            *_times(own),
+            max(each.last_seq for each in own),
+        )
+
+
+def _quarantined(row: RoomCount) -> Iterable[Problem]:
+    if row.room not in _ROOMS:
+        return
+    why, fix = _ROOMS[row.room]
+    title = f"{row.chatbot}: requests in quarantine"
+    counts = {row.chatbot: row.count}
+    yield Problem(
+        ProblemKind.QUARANTINE,
+        title,
+        why,
+        fix,
+        row.count,
+        counts,
+        reason=f"{row.chatbot}-{row.room.value}",
+        first_at=row.first_at,
+        last_at=row.latest_at,
+    )
+
+
+def _unrecognised(groups: Sequence[EventGroup]) -> Iterable[Problem]:
+    if not groups:
+        return
+    yield Problem(
+        ProblemKind.UNRECOGNISED,
+        "Events that were not recognised",
+        "They are authentic, but of an unknown chatbot, type or shape, so they went to no destination.",
+        "Correct the configuration if they are leads, then route them again, each on its page.",
+        sum(each.number for each in groups),
+        _ordered({each.chatbot: each.number for each in groups if each.chatbot}),
+        first_at=min(each.first_at for each in groups),
+        last_at=max(each.last_at for each in groups),
+        lead=max(each.last_seq for each in groups),
+    )
+
+
+def _by_cause(groups: Sequence[DeliveryGroup]) -> dict[tuple[str, str | None], list[DeliveryGroup]]:
+    found: dict[tuple[str, str | None], list[DeliveryGroup]] = {}
+    for each in groups:
+        found.setdefault((each.destination, each.reason), []).append(each)
+    return found
+
+
+def _counts(groups: Sequence[DeliveryGroup]) -> dict[str, int]:
+    return {each.chatbot: each.number for each in groups if each.chatbot}
+
+
+def _times(groups: Sequence[DeliveryGroup]) -> tuple[float, float]:
+    return min(each.first_at for each in groups), max(each.last_at for each in groups)
+
+
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

@@ -1,0 +1,221 @@
+"""What an agency asks of its month: where a lead is, who has trouble, who fell silent. Each within a few clicks."""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import BrowserContext, expect
+
+from bridge import app
+from bridge.config.reload import load_files
+from bridge.event import EventState
+from bridge.operations.chatbots import is_silent
+from bridge.store.interface import DeliveryState
+from bridge.store.tally import day_of
+from tests.browser import scene
+from tests.browser.conftest import SECONDS, chromium_started
+from tests.browser.person import Person
+from tests.browser.scene import Scene
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+MILLISECONDS = SECONDS * 1000
+DENSE = 24
+"""Most pixels of a row, so that 40 fit on a screen."""
+
+
+@dataclass
+class Agency:
+    """The month, a bridge that serves it, and a browser."""
+
+    sent: Scene
+    context: BrowserContext
+    """Somebody who has logged in."""
+    taken: list[str] = field(default_factory=list)
+    """Addresses of the people whose leads the CRMs took."""
+
+    def counted(self, state: DeliveryState) -> Counter[tuple[str, str]]:
+        """Count the sent deliveries in a state, by chatbot and destination."""
+        return Counter(
+            (lead.chatbot, name)
+            for lead in self.sent.leads
+            for name, each in lead.deliveries.items()
+            if each.state is state
+        )
+
+    def by_chatbot(self, state: DeliveryState) -> Counter[str]:
+        """Count the sent deliveries in a state by chatbot."""
+        found = Counter[str]()
+        for (chatbot, _), count in self.counted(state).items():
+            found[chatbot] += count
+        return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def agency(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agency]:
+    taken: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append((await request.json())["email"])
+        return web.json_response({"id": len(taken)})
+
+    crm = web.Application()
+    crm.router.add_post("/{name}", take)
+    async with TestServer(crm, host="127.0.0.1") as server, chromium_started() as browser:
+        url = str(server.make_url("")).rstrip("/")
+        sent = await asyncio.to_thread(scene.build, tmp_path_factory.mktemp("agency"), url, time.time())
+        async with app.running(*load_files(sent.config, sent.environ)) as running:
+            context = await browser.new_context(base_url=f"http://{running.admin}")
+            page = await context.new_page()
+            await Person(page).log_in()
+            await page.close()
+            yield Agency(sent, context, taken)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def person(agency: Agency) -> AsyncIterator[Person]:
+    """Somebody on the first page; a fault of any page that was seen fails the test at its end."""
+    somebody = Person(await agency.context.new_page())
+    await somebody.page.goto("/")
+    yield somebody
+    await somebody.page.close()
+    assert somebody.complaints == []
+
+
+async def test_a_salesperson_finds_a_lead_by_a_part_of_the_name_and_reads_why_it_waits(
+    agency: Agency, person: Person
+) -> None:
+    lead = next(
+        each
+        for each in reversed(agency.sent.leads)
+        if each.deliveries.get(scene.UNREACHABLE, None)
+        and each.deliveries[scene.UNREACHABLE].state is DeliveryState.PENDING
+    )
+    await person.find(f"{lead.first_name[-2:]} {lead.last_name[:4]}".upper())
+    waiting = person.page.locator("tbody tr", has_text=f"{scene.UNREACHABLE}: waiting").filter(has_text=lead.chatbot)
+    await person.click(waiting.get_by_role("link").first)
+    answer = person.page.locator("#answer")
+    await expect(answer).to_contain_text(
+        f"Not in {scene.UNREACHABLE} yet. The destination could not be reached. Next try at"
+    )
+    assert person.clicks <= 3
+    assert lead.first_name in await person.page.locator("h1").inner_text()
+
+
+async def test_the_operator_finds_the_troubled_and_the_silent_client(agency: Agency, person: Person) -> None:
+    await person.click(person.page.get_by_role("link", name="Chatbots"))
+    await expect(person.heading("Chatbots")).to_be_visible()
+    rows = await person.rows()
+    assert person.clicks <= 2
+    today = day_of(time.time())
+    accepted = [each for each in agency.sent.leads if each.state is EventState.ACCEPTED]
+    days = {name: sorted({day_of(x.received_at) for x in accepted if x.chatbot == name}) for name in scene.CHATBOTS}
+    silent = {name for name in scene.CHATBOTS if is_silent(days[name], today)}
+    assert scene.SILENT in silent
+    assert {row[0].split()[0] for row in rows if "silent" in row[0]} == silent
+    assert {row[0].split()[0] for row in rows[: len(silent)]} == silent
+    assert rows[len(silent)][0] == scene.TROUBLED
+    assert next(row for row in rows if row[0].startswith(scene.UNUSED))[1:] == ["0", "-", "0", "0", "-", "-"]
+
+    week = Counter(each.chatbot for each in accepted if today - day_of(each.received_at) < 7)
+    waiting, dead = agency.by_chatbot(DeliveryState.PENDING), agency.by_chatbot(DeliveryState.DEAD)
+    shown = {row[0].split()[0]: [int(row[at].split()[0]) for at in (1, 3, 4)] for row in rows}
+    assert shown == {name: [week[name], waiting[name], dead[name]] for name in scene.CHATBOTS}
+    assert await person.barriers() == []
+
+
+async def test_a_chatbots_page_has_its_numbers_and_its_problems(agency: Agency, person: Person) -> None:
+    await person.page.goto(f"/chatbots/{scene.TROUBLED}")
+    dead = agency.by_chatbot(DeliveryState.DEAD)[scene.TROUBLED]
+    await expect(person.page.locator(".answer")).to_contain_text(f"{dead} deliveries were given up.")
+    await person.click(person.page.get_by_role("link", name="See why"))
+    await expect(person.heading(f"Problems of {scene.TROUBLED}")).to_be_visible()
+    cause = person.page.locator("section", has=person.page.get_by_role("heading", name=re.compile("refused")))
+    await expect(cause).to_contain_text("The destination refused the record.")
+    await expect(cause.get_by_role("link", name=f"{dead} deliveries")).to_be_visible()
+    assert "@" not in (await cause.inner_text()).replace("@lakeside-dental.example", "")
+
+
+async def test_every_destination_has_a_row_and_a_page(agency: Agency, person: Person) -> None:
+    await person.page.goto("/destinations")
+    rows = await person.rows()
+    waiting, dead = Counter[str](), Counter[str]()
+    for counts, state in ((waiting, DeliveryState.PENDING), (dead, DeliveryState.DEAD)):
+        for (_, destination), count in agency.counted(state).items():
+            counts[destination] += count
+    assert {row[0]: [int(row[2]), int(row[4])] for row in rows} == {
+        name: [waiting[name], dead[name]] for name in (*scene.DESTINATIONS, scene.REMOVED)
+    }
+    assert [row[:2] for row in rows[:2]] == [[scene.REMOVED, "removed"], [scene.UNREACHABLE, "paused"]]
+    heights = await person.page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert max(heights) <= DENSE
+    await person.click(person.page.get_by_role("link", name=scene.UNREACHABLE, exact=True))
+    await expect(person.heading(scene.UNREACHABLE)).to_be_visible()
+    shown = person.page.locator("#now")
+    await expect(shown).to_contain_text("The destination could not be reached.")
+    await expect(shown).to_contain_text("It tries again at")
+    await expect(shown.locator(".numbers")).to_contain_text(
+        f"Waiting\n{waiting[scene.UNREACHABLE]}", use_inner_text=True
+    )
+    await expect(person.page.locator("tbody tr")).to_have_count(20)
+    assert await person.barriers() == []
+
+
+async def test_the_problems_are_all_in_one_list_with_their_number_in_the_navigation(
+    agency: Agency, person: Person
+) -> None:
+    await person.page.goto("/problems")
+    titles = await person.page.locator("section h3").all_inner_texts()
+    await expect(person.page.get_by_role("link", name=f"Problems ({len(titles)})")).to_be_visible()
+    dead = Counter[str]()
+    for (_, destination), count in agency.counted(DeliveryState.DEAD).items():
+        dead[destination] += count
+    for name, count in dead.items():
+        cause = person.page.locator("section", has=person.page.get_by_role("heading", name=f"{name}: refused"))
+        await expect(cause.get_by_role("link", name=re.compile(f"^{count} deliver"))).to_be_visible()
+    odd = Counter(each.state for each in agency.sent.leads)[EventState.UNRECOGNISED]
+    waiting = sum(count for (_, name), count in agency.counted(DeliveryState.PENDING).items() if name == scene.REMOVED)
+    warned = Counter(
+        name
+        for lead in agency.sent.leads
+        for name, each in lead.deliveries.items()
+        if each.warning and lead.received_at + (each.seconds or 0.0) >= time.time() - scene.DAY
+    )
+    shown = " ".join((await person.page.locator("main").inner_text()).split())
+    for text in (
+        f"{scene.UNREACHABLE}: nothing is delivered",
+        f"{scene.REMOVED}: no longer configured, and leads wait for it",
+        f"{scene.REMOVED}, {waiting} waiting",
+        f"{scene.SILENT}: silent",
+        f"{agency.sent.quarantined} requests",
+        f"{odd} events",
+        *(f"{name}: delivered with a warning" for name in warned),
+    ):
+        assert text in shown, text
+    assert len([each for each in titles if "with a warning" in each]) == len(warned)
+    assert await person.barriers() == []
+
+
+async def test_the_operator_replays_one_clients_dead_letters(agency: Agency, person: Person) -> None:
+    """The last test of the module, because it changes the scene."""
+    await person.page.goto("/chatbots")
+    dead = agency.by_chatbot(DeliveryState.DEAD)[scene.TROUBLED]
+    row = person.page.locator("tbody tr", has_text=scene.TROUBLED)
+    await person.click(row.get_by_role("button", name=f"Replay {dead} …"))
+    await person.click(person.page.get_by_role("button", name=f"Yes, replay {dead}"))
+    await expect(person.page.locator("#run")).to_contain_text(f"{dead} of {dead}, done", timeout=MILLISECONDS)
+    assert person.clicks <= 2
+    await person.page.goto(f"/chatbots/{scene.TROUBLED}")
+    await expect(person.page.locator("#now")).to_contain_text("Every lead is delivered", timeout=MILLISECONDS)
+    assert sorted(agency.taken) == sorted(
+        lead.email
+        for lead in agency.sent.leads
+        for each in lead.deliveries.values()
+        if lead.chatbot == scene.TROUBLED and each.state is DeliveryState.DEAD
+    )

@@ -1,0 +1,79 @@
+"""Problems of a store: what is found, and what concerns one chatbot only."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert
+from sqlalchemy.engine import make_url
+
+from bridge.operations import problems
+from bridge.operations.masking import VIEWER
+from bridge.operations.problems import Finding, ProblemKind, find_problems
+from bridge.store.commands import pause_lane
+from bridge.store.interface import Pause
+from bridge.store.migrate import migrate
+from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.sqlite import SqliteDriver
+from tests.building import FakeConnector, chatbot, config, destination, route
+
+NOW = 1_800_000_000.0
+CONFIG = config(
+    [chatbot("acme", route("crm")), chatbot("hotel", route("crm"), route("mail"))],
+    [destination("crm", FakeConnector()), destination("mail", FakeConnector())],
+)
+
+
+def add(connection: Connection, number: int, name: str | None, state: str = "accepted") -> None:
+    body = b'{"FirstName": "Zebulon", "Email": "zebulon@example.com"}'
+    row = {"seq": number, "id": number.to_bytes(16), "received_at": NOW - 1000 + number, "chatbot": name}
+    connection.execute(insert(events).values(**row, state=state, type="Lead", form="raw", payload=body))
+
+
+def settle(connection: Connection, number: int, to: str, reason: str | None, warning: str | None = None) -> None:
+    row = {"event_seq": number, "route": to, "destination": to, "contact": 1, "settled_at": NOW - 500 + number}
+    state = "dead" if warning is None else "delivered"
+    connection.execute(insert(deliveries).values(**row, state=state, reason=reason, warning=warning))
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Connection:
+    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
+    migrate(driver.engine())
+    return driver.connect()
+
+
+def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(connection: Connection) -> None:
+    for number, name in ((1, "acme"), (2, "acme"), (3, "hotel"), (4, "hotel")):
+        add(connection, number, name)
+        settle(connection, number, "crm", "refused")
+    settle(connection, 4, "mail", None, warning="phone was left out")
+    add(connection, 5, None, state="unrecognised")
+    row = {"received_at": NOW, "digest": bytes(32), "signature": "t=1", "body": b"{}"}
+    connection.execute(insert(quarantine).values(chatbot="hotel", room="mismatch", **row))
+    connection.execute(insert(quarantine).values(chatbot="hotel", room="junk", **row | {"digest": bytes(31) + b"1"}))
+    pause_lane(connection, "mail", Pause("lane", "unreachable", None, NOW + 60, NOW - 60))
+    finding = Finding("Warnings", "a warning", "Correct the file.", 2)
+
+    found = find_problems(connection, CONFIG, NOW, [finding])
+
+    assert [(each.kind.value, each.destination, each.count, dict(each.chatbots)) for each in found] == [
+        ("configuration", None, 2, {}),
+        ("paused", "mail", 0, {"hotel": 0}),
+        ("unowned", "crm", 0, {"acme": 0, "hotel": 0}),
+        ("dead", "crm", 4, {"acme": 2, "hotel": 2}),
+        ("quarantine", None, 1, {"hotel": 1}),
+        ("unrecognised", None, 1, {}),
+        ("warned", "mail", 1, {"hotel": 1}),
+    ]
+    assert all(each.why and each.fix for each in found)
+    paused, dead = found[1], found[3]
+    assert paused.first_at == NOW - 60
+    assert (dead.first_at, dead.last_at, dead.lead) == (NOW - 499, NOW - 496, 4)
+    own = find_problems(connection, CONFIG, NOW, [finding], frozenset({"acme"}))
+    assert [(each.kind, each.count, each.lead) for each in own] == [
+        (ProblemKind.UNOWNED, 0, None),
+        (ProblemKind.DEAD, 2, 2),
+    ]
+    (sample,) = problems.sampled(connection, own, VIEWER).values()
+    assert sample.event == (2).to_bytes(16).hex()
+    assert "Zebulon" not in sample.person
