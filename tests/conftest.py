@@ -1,5 +1,6 @@
 """The store that most tests use, on one engine or on both."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,8 +11,15 @@ from bridge.store.driver import Driver
 from bridge.store.migrate import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from tests.folders import fast_folder
 
 ENGINES = ("sqlite", "postgresql")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary folders into memory, except for the tests of the real program, which are about disks too."""
+    if not any("acceptance" in each for each in config.args):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(fast_folder()))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

