@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,17 @@ PLUGIN_API = {
     "connectors/outcome.py": ("Delivered", "Retry", "Rejected", "Blame", "Reason"),
     "connectors/http_client/json_api.py": ("JsonApi", "Reply"),
     "connectors/http_client/session.py": ("HttpSession",),
+    "connectors/http_client/settings.py": ("NetworkSettings", "TlsSettings"),
+    "connectors/http_client/address_guard.py": ("check_url",),
+    "connectors/http_client/masking.py": ("Secrets",),
+    "connectors/http_client/tokens.py": ("TokenSource", "RefreshToken"),
     "connectors/testing/subject.py": ("Subject",),
-    "connectors/testing/fake.py": ("FakeApi",),
+    "connectors/testing/fake.py": ("FakeApi", "json_object"),
+    "connectors/testing/contacts.py": ("Reply", "RefusedError"),
+    "connectors/testing/sandbox.py": ("Sandbox",),
     "connectors/testing/faults.py": ("Faults",),
 }
-"""Classes that the author of a connector uses, by file."""
+"""Classes and functions that the author of a connector uses, by file."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -147,8 +154,9 @@ def signatures_page(root: Path) -> Iterator[str]:
         module = file.removesuffix(".py").replace("/", ".")
         parts = {each.name: each for each in ast.parse((root / file).read_text("utf-8")).body if hasattr(each, "name")}
         for name in names:
-            yield f"\n## {name}\n\n`from {module} import {name}`\n"
-            yield from _class(parts[name])
+            title = f"{name} of a fake" if (name, file) == ("Reply", "connectors/testing/contacts.py") else name
+            yield f"\n## {title}\n\n`from {module} import {name}`\n"
+            yield from (_class if isinstance(parts[name], ast.ClassDef) else _function)(parts[name])
 
 
 def _class(part: Any) -> Iterator[str]:
@@ -163,16 +171,29 @@ def _class(part: Any) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
             node.name == "__init__" or not node.name.startswith("_")
         ):
-            kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-            result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-            yield f"\n```python\n{kind} {node.name}({ast.unparse(node.args)}){result}: ...\n```\n"
-            yield _paragraphs(ast.get_docstring(node))
+            yield from _function(node)
+
+
+def _function(node: Any) -> Iterator[str]:
+    """Return the signature and the description of a function."""
+    kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    yield f"\n```python\n{kind} {node.name}({ast.unparse(node.args)}){result}: ...\n```\n"
+    yield _paragraphs(ast.get_docstring(node))
 
 
 def _paragraphs(text: str | None) -> str:
     """Return a docstring without its example, whose indentation Markdown would read as code."""
-    kept = (text or "").partition("Example:")[0].splitlines()
-    return "\n".join(line.strip() if not line.startswith("    ") else f"- {line.strip()}" for line in kept)
+    lines: list[str] = []
+    for line in (text or "").partition("Example:")[0].splitlines():
+        is_item = bool(lines) and lines[-1].startswith("- ")
+        if not line.startswith("    "):
+            lines.append(line.strip())
+        elif is_item and (line.startswith("     ") or not re.match(r" {4}\w+: ", line)):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines += [f"- {line.strip()}"] if is_item else ["", f"- {line.strip()}"]
+    return "\n".join(lines)
 
 
 def _text(text: str) -> str:
