@@ -18,16 +18,23 @@ from tests.browser.person import OPERATOR, Person
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "pictures"
 WINDOW: ViewportSize = {"width": 1280, "height": 600}
+BEHIND = (time.time() - 17 * 3_600) % 86_400
+"""Seconds since the last 17:00 UTC."""
 PAGES = ("home", "leads", "problems", "destinations")
+
+
+def clock() -> float:
+    """Return the time, as if it were an afternoon: a picture of a day that has just begun shows nothing."""
+    return time.time() - BEHIND
 
 
 async def main() -> None:
     """Start a bridge with the scene, and write one picture of each page."""
     with tempfile.TemporaryDirectory() as name:
         async with Sandbox(key="email") as crm:
-            built = await asyncio.to_thread(scene.build, Path(name), crm.url, time.time())
+            built = await asyncio.to_thread(scene.build, Path(name), crm.url, clock())
             config, files = load_files(built.config, built.environ)
-            async with app.running(config, files) as running, async_playwright() as playwright:
+            async with app.running(config, files, clock) as running, async_playwright() as playwright:
                 browser = await playwright.chromium.launch(
                     executable_path=shutil.which("chromium"), args=["--no-sandbox"]
                 )
