@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from bridge.operations.tally import TallyTotals, period_totals
 from bridge.store import chatbot_queries
 from bridge.store.chatbot_queries import LastEvents
-from bridge.store.interface import DeliveryState
 from bridge.store.tally import DAY, day_of
 
 WEEK: Final = 7
+TYPICAL: Final = 0.5
+"""Part of the deliveries that take no longer than the typical time."""
 LOOK_BACK: Final = 60
 """Days in which the usual pauses of a chatbot are looked for."""
 REGULAR_DAYS: Final = 5
@@ -36,10 +37,10 @@ class ChatbotSummary:
     """Leads of the last `WEEK` days, today included."""
     received_before: int
     """Leads of the week before."""
-    delivered: int
-    """Deliveries that arrived in the last `WEEK` days."""
-    failed: int
-    """Deliveries that were given up in the last `WEEK` days, and still are."""
+    share: float | None
+    """Part that arrived of the deliveries that ended in the last `WEEK` days or wait; None if there are none."""
+    typical: float | None
+    """Seconds within which half of those that arrived did so."""
     waiting: int
     dead: int
     """Dead letters, of whatever age."""
@@ -48,12 +49,6 @@ class ChatbotSummary:
     last_signed_at: float | None
     """Time at which a signature is known to have held last."""
     silent: bool
-
-    @property
-    def share(self) -> float | None:
-        """Part of the deliveries that arrived; None if there were none."""
-        total = self.delivered + self.failed + self.waiting
-        return self.delivered / total if total else None
 
     @property
     def rank(self) -> tuple[int, int, int, int, str]:
@@ -85,8 +80,8 @@ def list_chatbots(connection: Connection, names: Iterable[str], now: float) -> l
                 name,
                 present.received,
                 before.received,
-                present.delivered,
-                max(0, present.states[DeliveryState.DEAD.value]),
+                present.share(waiting[name]),
+                present.quantile(TYPICAL),
                 waiting[name],
                 dead[name],
                 lead_at,

@@ -204,7 +204,7 @@ def _lane_trouble(lane: LaneRow) -> tuple[ProblemKind | None, str, str]:
             return ProblemKind.UNOWNED, "No running bridge has this destination.", "Start the bridge, and see its log."
         case LaneStatus.REMOVED if lane.pending:
             why = "The configuration has no such destination, so its deliveries wait for ever."
-            return ProblemKind.REMOVED, why, "Put it back, move them (`leadbridge deliveries move`), or discard them."
+            return ProblemKind.REMOVED, why, "Put it back, move them with the command deliveries move, or discard them."
     return None, "", ""
 
 

@@ -50,6 +50,11 @@ class TallyTotals:
         """Number of delivered ones, with and without a warning."""
         return self.states[DeliveryState.DELIVERED.value]
 
+    def share(self, waiting: int) -> float | None:
+        """Return the part that arrived of all deliveries that ended or wait; None if there are none."""
+        total = self.delivered + max(0, self.states[DeliveryState.DEAD.value]) + waiting
+        return self.delivered / total if total else None
+
     @property
     def bands(self) -> tuple[int, ...]:
         """Numbers of those delivered under 5 s, 1 min and 1 h, and later."""

@@ -121,13 +121,42 @@ async def test_the_operator_finds_the_troubled_and_the_silent_client(agency: Age
     assert {row[0].split()[0] for row in rows if "silent" in row[0]} == silent
     assert {row[0].split()[0] for row in rows[: len(silent)]} == silent
     assert rows[len(silent)][0] == scene.TROUBLED
-    assert next(row for row in rows if row[0].startswith(scene.UNUSED))[1:] == ["0", "-", "0", "0", "-", "-"]
+    assert next(row for row in rows if row[0].startswith(scene.UNUSED))[1:] == ["0", "-", "-", "0", "0", "-", "-"]
 
     week = Counter(each.chatbot for each in accepted if today - day_of(each.received_at) < 7)
     waiting, dead = agency.by_chatbot(DeliveryState.PENDING), agency.by_chatbot(DeliveryState.DEAD)
-    shown = {row[0].split()[0]: [int(row[at].split()[0]) for at in (1, 3, 4)] for row in rows}
+    shown = {row[0].split()[0]: [int(row[at].split()[0]) for at in (1, 4, 5)] for row in rows}
     assert shown == {name: [week[name], waiting[name], dead[name]] for name in scene.CHATBOTS}
     assert await person.barriers() == []
+
+
+async def test_the_owner_reads_leads_and_typical_time_at_once(agency: Agency, person: Person) -> None:
+    rows = {row[0]: row[1:] for row in await person.rows()}
+    today = day_of(time.time())
+    waiting = sum(agency.counted(DeliveryState.PENDING).values())
+    for name, days in (("Today", 1), ("7 days", 7), ("30 days", 30)):
+        received = [each for each in agency.sent.leads if today - day_of(each.received_at) < days]
+        ended = [
+            each
+            for lead in agency.sent.leads
+            for each in lead.deliveries.values()
+            if today - day_of(lead.received_at + (each.seconds or 1.0)) < days
+        ]
+        took = sorted(each.seconds for each in ended if each.seconds is not None)
+        dead = sum(each.state is DeliveryState.DEAD for each in ended)
+        share = 100 * len(took) / (len(took) + dead + waiting)
+        shown = rows[name]
+        assert int(shown[0].split()[0]) == sum(each.state is EventState.ACCEPTED for each in received), name
+        assert abs(int(shown[1].split()[0]) - share) <= 1, name
+        if days == 1:
+            # Soon after midnight there may be none.
+            continue
+        # The tally keeps times in buckets, each twice the one before.
+        assert took[len(took) // 2] / 2 <= float(shown[2].split()[0]) <= took[len(took) // 2] * 2
+    await expect(person.page.locator(".needs")).to_contain_text(f"{scene.SILENT}: silent")
+    await person.click(person.page.get_by_role("link", name="By chatbot"))
+    await expect(person.page.get_by_role("columnheader", name="Typical time")).to_be_visible()
+    assert person.clicks <= 1
 
 
 async def test_a_chatbots_page_has_its_numbers_and_its_problems(agency: Agency, person: Person) -> None:

@@ -4,6 +4,7 @@ The server renders them, and they work without JavaScript. A small script refres
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -18,9 +19,10 @@ from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.desk import DryRuns
+from bridge.admin.desk import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
+from bridge.operations.tally import period_totals
 
 
 class Pages:
@@ -118,8 +120,13 @@ class Pages:
     # -- pages
 
     async def _overview(self, caller: Caller, _: web.Request) -> DashboardPage:
-        found = self._api.overview_shown(audience(caller))
-        return self._screen.page("overview.html", caller, {"found": found}, now=self._clock())
+        now = self._clock()
+        asked: dict[str, Query[object]] = {
+            "found": self._api.overview_shown(audience(caller)),
+            "problems": self._problems.recent,
+            "periods": partial(period_totals, now=now),
+        }
+        return self._screen.page("overview.html", caller, asked, now=now)
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)

@@ -17,8 +17,8 @@ from bridge.operations.problems import Problem, Sample, find_problems, sampled
 from bridge.store.chatbot_queries import NEWEST
 from bridge.store.commands import BulkAction
 
-COUNT_SECONDS = 10.0
-"""Age up to which the number of problems in the navigation is shown again without being counted."""
+RECENT_SECONDS = 10.0
+"""Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""
 
 
 class ProblemPages:
@@ -31,9 +31,9 @@ class ProblemPages:
         self._actions = actions
         self._screen = screen
         self._clock = clock
-        self._counted: tuple[float, int] | None = None
-        """When the problems were counted last, and their number."""
-        screen.problem_count = self._count
+        self._read: tuple[float, list[Problem]] | None = None
+        """When all problems were read last, and the problems."""
+        screen.problem_count = lambda connection: len(self.recent(connection))
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
@@ -76,14 +76,14 @@ class ProblemPages:
         only = frozenset({chatbot}) if chatbot else None
         found = find_problems(connection, config, now, findings(config, self._api.files()), only)
         if only is None:
-            self._counted = now, len(found)
+            self._read = now, found
         return found
 
-    def _count(self, connection: Connection) -> int:
-        """Return the number of all problems, counted no longer than `COUNT_SECONDS` ago."""
-        if self._counted and 0 <= self._clock() - self._counted[0] < COUNT_SECONDS:
-            return self._counted[1]
-        return len(self._problems(connection))
+    def recent(self, connection: Connection) -> list[Problem]:
+        """Return all problems, read no longer than `RECENT_SECONDS` ago."""
+        if self._read and 0 <= self._clock() - self._read[0] < RECENT_SECONDS:
+            return self._read[1]
+        return self._problems(connection)
 
     async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
         """Show the number of deliveries first; after the confirmation change exactly these."""

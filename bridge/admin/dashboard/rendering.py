@@ -41,6 +41,7 @@ class Rendering:
         self._environment.filters["meaning"] = reason_text
         self._environment.filters["change"] = change
         self._environment.filters["percent"] = percent
+        self._environment.filters["lasting"] = lasting
         self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
         self._files = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
@@ -99,6 +100,11 @@ def clock(written: str | None) -> str:
     if written is None:
         return "-"
     return datetime.fromisoformat(written).astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def lasting(seconds: float | None) -> str:
+    """Write a time that something took: `1.2 s`."""
+    return "-" if seconds is None else since(0.0, seconds)
 
 
 def percent(share: float | None) -> str:
