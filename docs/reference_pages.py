@@ -1,15 +1,16 @@
-"""Pages of the site that are generated when it is built: commands, the API, recipes, and signatures for plug-ins."""
+"""Parts of pages that are generated when the site is built: commands, the API, recipes, signatures for plug-ins."""
 
 import ast
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from markdown.extensions.toc import slugify  # type: ignore[import-untyped]
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
 from typer.main import get_command
 
 from bridge.admin.actions import ActionEndpoints
@@ -47,24 +48,21 @@ PLUGIN_API = {
 """Classes and functions that the author of a connector uses, by file."""
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages."""
-    pages = {
-        "reference/commands.md": commands_page(),
-        "reference/api.md": api_page(),
-        "extend/signatures.md": signatures_page(Path(config.docs_dir).parent),
-        "recipes/index.md": recipes_page(Path(config.docs_dir) / "recipes"),
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return the text of a page with its generated part."""
+    folder = Path(config.docs_dir)
+    parts: dict[str, Callable[[], Iterator[str]]] = {
+        "reference/commands.md": command_lines,
+        "reference/api.md": api_lines,
+        "extend/signatures.md": lambda: signature_lines(folder.parent),
+        "recipes/index.md": lambda: recipe_lines(folder / "recipes"),
     }
-    for path, lines in pages.items():
-        files.append(File.generated(config, path, content="\n".join(lines)))
-    return files
+    lines = parts.get(page.file.src_uri)
+    return "\n".join([markdown, *lines()]) if lines else markdown
 
 
-def recipes_page(folder: Path) -> Iterator[str]:
+def recipe_lines(folder: Path) -> Iterator[str]:
     """Return the lines of the page with all recipes. The comment at the head of a file is its title and its text."""
-    yield "# Recipes\n"
-    yield "Each recipe is a whole configuration with tests: copy it, set the variables, and run `leadbridge check` and"
-    yield "`leadbridge test`. The project's own tests run both on each.\n"
     recipes = [(path, *path.read_text("utf-8").partition("\n\n")[::2]) for path in sorted(folder.glob("*.yaml"))]
     heads = [[line.lstrip("# ") for line in head.splitlines()] for _, head, _ in recipes]
     yield from (f"- [{head[0]}](#{slugify(head[0], '-')})" for head in heads)
@@ -74,11 +72,8 @@ def recipes_page(folder: Path) -> Iterator[str]:
         yield f'\n```yaml title="{path.name}"\n{body.strip()}\n```'
 
 
-def commands_page() -> Iterator[str]:
+def command_lines() -> Iterator[str]:
     """Return the lines of the page about the command line."""
-    yield "# Commands\n"
-    yield "Every command and option, from the program's own help: `leadbridge COMMAND --help` shows the same."
-    yield "The exit status is 0 for success, 1 for a finding, 2 for wrong usage.\n"
     yield from table(("command", "does"), ([f"[`{name}`](#{name})", line] for name, line in COMMANDS.items()))
     for name in COMMANDS:
         yield from _command(get_command(importlib.import_module(f"bridge.cli.{name}").app), name, 2)
@@ -101,14 +96,11 @@ def _command(command: Any, path: str, level: int) -> Iterator[str]:
     yield from table(("argument or option", "meaning"), rows)
 
 
-def api_page() -> Iterator[str]:
+def api_lines() -> Iterator[str]:
     """Return the lines of the page about the API."""
     groups: tuple[type[Any], ...] = (ReadEndpoints, ActionEndpoints, ReconcileEndpoints)
     endpoints = [each for group in groups for each in _idle(group).endpoints()]
     document = openapi_document(endpoints)
-    yield "# API\n"
-    yield "The admin listener serves this API, and describes it to programs at `/api/openapi.json`."
-    yield "[Operations](../operate/operations.md#the-api) says how to use it.\n"
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield from _operation(f"{method.upper()} {path}", operation, document["components"]["schemas"])
@@ -146,10 +138,8 @@ def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, A
     )
 
 
-def signatures_page(root: Path) -> Iterator[str]:
+def signature_lines(root: Path) -> Iterator[str]:
     """Return the lines of the page about the classes that a connector and its test use."""
-    yield "# Signatures\n"
-    yield "Every class that a connector or its test uses, from the code. `ConnectorContract` is a `Subject` with tests."
     for file, names in PLUGIN_API.items():
         module = file.removesuffix(".py").replace("/", ".")
         parts = {each.name: each for each in ast.parse((root / file).read_text("utf-8")).body if hasattr(each, "name")}
