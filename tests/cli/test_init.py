@@ -77,7 +77,7 @@ def test_in_a_terminal_it_asks_until_the_answer_is_good(place: "Place", monkeypa
     assert result.exit_code == 0, result.output
     for shown in (
         "\n  hubspot        Writes",
-        "Connector [http]: htpt\nError: `htpt` is none of gohighlevel, http, hubspot, ",
+        "Connector [http]: htpt\nError: `htpt` is none of gohighlevel, google_sheets, http, hubspot, ",
         "(did you mean `http`?)\nConnector [http]: ",
         "Your name for the chatbot [website]: a b\nError: `a b`: a name has letters, ",
         "Error: it is empty; the vendor shows it",
