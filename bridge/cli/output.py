@@ -6,7 +6,6 @@ no event can control the terminal of its reader.
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -175,10 +174,8 @@ def show_columns(lines: Sequence[Sequence[str]], indent: str = "") -> None:
 
 
 def _width() -> int | None:
-    """Return the width for tables: of the terminal, or $COLUMNS; None for a pipe, which takes any width."""
-    if is_terminal() or os.environ.get("COLUMNS", "").isdigit():
-        return shutil.get_terminal_size().columns
-    return None
+    """Return the width of the terminal; None for a pipe, which takes any width."""
+    return shutil.get_terminal_size().columns if is_terminal() else None
 
 
 def _laid_out(

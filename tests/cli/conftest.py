@@ -172,7 +172,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A folder with a configuration and no store yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LEADBRIDGE_CONFIG", raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)
     return Place(tmp_path)
 
 

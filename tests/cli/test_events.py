@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.cli import output
 from tests.building import NOW, lead
 from tests.cli.conftest import OTHER_SERIAL, states
 
@@ -101,7 +102,7 @@ def test_several_ids_are_one_document(leadbridge: "Place") -> None:
 
 
 def test_a_shortened_id_is_accepted_by_every_command(leadbridge: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(output, "_width", lambda: 40)
     events = leadbridge.receive(*(lead() for _ in range(20)))
 
     short = [line.split()[0] for line in leadbridge("events", "list").stdout.splitlines()[1:]]

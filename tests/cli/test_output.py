@@ -104,21 +104,21 @@ ROW = {
 @pytest.mark.parametrize(
     ("width", "columns", "row"),
     [
-        ("200", "ID STATE NAME RECEIVED DETAIL", "006b056020eee9b394dd7440e507c2bb  dead   李小明"),
-        ("150", "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
-        ("75", "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
-        ("60", "ID STATE NAME DETAIL", "006b056020eee9  dead   李小明"),
+        (200, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9b394dd7440e507c2bb  dead   李小明"),
+        (150, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
+        (75, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
+        (60, "ID STATE NAME DETAIL", "006b056020eee9  dead   李小明"),
     ],
 )
 def test_a_table_fits_the_terminal(
-    width: str, columns: str, row: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    width: int, columns: str, row: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setattr(output, "_width", lambda: width)
     output.show_rows([ROW], tuple(ROW), as_json=False, spare=("received_at",))
 
     lines = capsys.readouterr().out.splitlines()
 
-    assert all(cell_len(line) <= int(width) for line in lines)
+    assert all(cell_len(line) <= width for line in lines)
     assert lines[0].split() == columns.split()
     assert lines[1].startswith(row)
     written = "".join("".join(lines).split())
@@ -128,7 +128,7 @@ def test_a_table_fits_the_terminal(
 def test_a_short_id_is_as_long_as_it_must_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(output, "_width", lambda: 30)
     ids = [f"{0:030x}aa", f"{0:030x}ab", f"{0:024x}abcdefab"]
 
     output.show_rows([{"id": each} for each in ids], ("id",), as_json=False)
@@ -137,7 +137,7 @@ def test_a_short_id_is_as_long_as_it_must_be(
 
 
 def test_lists_fit_80_columns(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(output, "_width", lambda: 80)
     filled("lanes", "pause", "crm", "--reason", "the account is moved to the new owner of the whole company")
     filled("deliveries", "discard", "3")
     for listing in ("events", "deliveries", "lanes", "quarantine", "audit"):
