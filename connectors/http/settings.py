@@ -5,7 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from connectors.base import ExpressionError, SettingError
 from connectors.http_client.settings import NetworkSettings
@@ -119,6 +132,19 @@ class BodyForm(_Part):
         if (self.template is None) == (self.document is None):
             raise ValueError("must have exactly one of template, json")
         return self
+
+
+class _ByKind:
+    """Choice of a body's form by its kind, so that a mistake in a map is reported with the keys of a map."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return alternatives as `anyOf`, as every other union has them."""
+        made = handler(schema)
+        return {"anyOf": made.pop("oneOf", []), **made}
+
+
+_Written = Annotated[BodyForm, Tag("written")]
+_BY_KIND = Discriminator(lambda value: "written" if isinstance(value, dict | BodyForm) else "name")
 
 
 class HmacSignature(_Part):
@@ -292,8 +318,8 @@ class Update(_Part):
         examples=["https://api.example.com/contacts/{{ found }}"],
     )
     method: Literal["PATCH", "PUT", "POST"] = Field(default="PATCH", description="HTTP method.")
-    body: Literal["json", "form", "event"] | BodyForm | None = Field(
-        default=None, description="Body, as the destination's `body`; default: the same as for a new record."
+    body: Annotated[Annotated[Literal["json", "form", "event"], Tag("name")] | _Written, _BY_KIND, _ByKind()] | None = (
+        Field(default=None, description="Body, as the destination's `body`; default: the same as for a new record.")
     )
     success: Success | None = Field(
         default=None, description="Conditions for its success; default: the same as for a new record."
@@ -313,7 +339,10 @@ class HttpSettings(NetworkSettings):
         default_factory=dict, description="Headers by name; values may have `{{ }}`. Never shown in full."
     )
     auth: Auth | None = Field(default=None, description="Credentials; default: none.")
-    body: Literal["json", "form", "event", "none"] | BodyForm | None = Field(
+    body: (
+        Annotated[Annotated[Literal["json", "form", "event", "none"], Tag("name")] | _Written, _BY_KIND, _ByKind()]
+        | None
+    ) = Field(
         default=None,
         description="`json`: the mapped fields as one object. `form`: the same as a form. `event`: the event as it was "
         "received. `none`. Or one written out, as `template` or `json`. Default: json, and none for GET.",

@@ -74,6 +74,8 @@ class PipedriveConnector(Connector):
     destination_settings = PipedriveSettings
     route_settings = PipedriveRoute
     conditional_writes = True
+    rate_limit = (20, 2.0)
+    """Burst of one token in the smallest plan (Pipedrive's documentation, "Rate limiting")."""
 
     def __init__(self, settings: PipedriveSettings, context: Context) -> None:
         token = settings.api_token.get_secret_value()

@@ -99,6 +99,13 @@ def test_a_body_is_written_in_one_form(body: dict[str, Any]) -> None:
         HttpSettings.model_validate({"url": "https://crm.example/", "body": body})
 
 
+def test_a_mistake_in_a_body_is_reported_with_the_keys_of_a_map() -> None:
+    with pytest.raises(ValidationError) as found:
+        HttpSettings.model_validate({"url": "https://crm.example/", "body": {"jsn": {}}})
+    (error,) = found.value.errors()
+    assert (error["type"], error["loc"][-1]) == ("extra_forbidden", "jsn")
+
+
 def test_a_document_is_not_wrapped() -> None:
     with pytest.raises(SettingError):
         wire({}, wrap="contact")
