@@ -16,7 +16,11 @@ from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 
 _COLUMNS = ("object", "id", "name", "email", "phone", "text", "when")
-_HELD = {"hubspot": {"contact": 4, "note": 4, "meeting": 1, "deal": 4}, "salesforce": {"lead": 4, "event": 1}}
+_HELD = {
+    "hubspot": {"contact": 4, "note": 4, "meeting": 1, "deal": 4},
+    "salesforce": {"lead": 4, "event": 1},
+    "salespeople": {"message": 4},
+}
 """Expected number of each object: four people, a message of each, and one appointment."""
 
 app = output.application()
@@ -26,10 +30,11 @@ app = output.application()
 def demo(
     *, keep: Annotated[bool, typer.Option("--keep", help="Keep it running until Ctrl-C, with its dashboard.")] = False
 ) -> None:
-    """Show the main job on this machine: HubSpot and Salesforce sandboxes, the bridge, and a sender.
+    """Show the main job on this machine: HubSpot and Salesforce sandboxes, an inbox, the bridge, and a sender.
 
     It sends leads and an appointment, among them a repeated lead, a lead with a wrong signature, and a lead that both
-    CRMs fail to take at first. Then it shows the requests and the records of each CRM. Nothing leaves this machine.
+    CRMs fail to take at first. Then it shows the requests, the records of each CRM, and the messages to the salespeople.
+    Nothing leaves this machine.
     """
     with tempfile.TemporaryDirectory(prefix="leadbridge-demo-") as name:
         folder = Path(name)
@@ -71,9 +76,14 @@ def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
         for each in deliveries
     ]
     _table("Deliveries", rows, ("id", "destination", "state", "tries"))
-    held = {"hubspot": demo_story.of_hubspot(stage), "salesforce": demo_story.of_salesforce(stage)}
+    held = {
+        "hubspot": demo_story.of_hubspot(stage),
+        "salesforce": demo_story.of_salesforce(stage),
+        "salespeople": demo_story.of_inbox(stage),
+    }
     _table("HubSpot holds", held["hubspot"], _COLUMNS)
     _table("Salesforce holds", held["salesforce"], _COLUMNS)
+    _table("Salespeople are notified", held["salespeople"], ("subject", "text"))
     good = (
         all(each.as_expected for each in sent)
         and _are_good(deliveries)
@@ -89,7 +99,10 @@ def _show(stage: Stage, sent: Sequence[Sent]) -> bool:
 def _are_good(deliveries: Sequence[DeliveryRow]) -> bool:
     """Return True if all are delivered, one of each CRM only after a failure."""
     retried = [each.destination for each in deliveries if each.attempts > 1]
-    return all(each.state is DeliveryState.DELIVERED for each in deliveries) and sorted(retried) == sorted(_HELD)
+    return all(each.state is DeliveryState.DELIVERED for each in deliveries) and sorted(retried) == [
+        "hubspot",
+        "salesforce",
+    ]
 
 
 def _table(title: str, rows: Sequence[output.Shown], columns: Sequence[str]) -> None:

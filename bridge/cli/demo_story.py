@@ -1,4 +1,4 @@
-"""Steps of the demo: two sandbox CRMs, the bridge on a fresh store, and a sender, all in this process."""
+"""Steps of the demo: two sandbox CRMs, an inbox, the bridge on a fresh store, and a sender, all in this process."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from bridge.app import running
 from bridge.config import Config, load
@@ -20,6 +21,8 @@ from bridge.store import queries
 from bridge.store.interface import DeliveryState
 from bridge.store.url import driver_for
 from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox
+from connectors.testing.contacts import Reply
+from connectors.testing.fake import FakeApi, json_object
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
 SIGN_KEY = "demo-sign-key-7f3a9c"
@@ -49,6 +52,9 @@ destinations:
     client_secret: {client_secret}
     allow_private: true
     retry: {{initial: 1s}}
+  salespeople:
+    connector: notify
+    to: ["json://{inbox}/"]    # e-mail, Slack, Teams or an SMS have an address like this one
 chatbots:
   demo-website:
     serial_number: {serial}
@@ -74,6 +80,10 @@ chatbots:
           Email: {{from: Email, transform: [email]}}
           Phone: {{from: PhoneNumber, transform: [{{e164: US}}]}}
         remark: Content
+      - to: salespeople
+        events: [Lead]
+        subject: "New lead: {{{{ FirstName }}}}"
+        text: Content
 """
 
 
@@ -130,6 +140,19 @@ class Sent:
         return self.status == self.step.expected
 
 
+class Inbox(FakeApi):
+    """Messages to the salespeople, in the place of their e-mail or chat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Mapping[str, Any]] = []
+        self.route("/", self._take)
+
+    def _take(self, request: web.Request, body: bytes) -> Reply:  # noqa: ARG002 - what a route calls takes both
+        self.messages.append(json_object(body))
+        return Reply(200, {})
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """The running sandboxes and the running bridge."""
@@ -138,6 +161,7 @@ class Stage:
     config_path: Path
     hubspot: HubSpotSandbox
     salesforce: SalesforceSandbox
+    inbox: Inbox
     url: str
     """URL of the webhook."""
     dashboard: str
@@ -147,7 +171,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Start the CRMs and the bridge on loopback, in a folder of their own."""
-    async with HubSpotSandbox(owners=OWNERS) as hubspot, SalesforceSandbox() as salesforce:
+    async with HubSpotSandbox(owners=OWNERS) as hubspot, SalesforceSandbox() as salesforce, Inbox() as inbox:
         path = folder / "config.yaml"
         text = _CONFIG.format(
             folder=folder,
@@ -158,12 +182,15 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             salesforce=salesforce.origin,
             client_id=salesforce.tokens.client.id,
             client_secret=salesforce.tokens.client.secret,
+            inbox=inbox.origin.removeprefix("http://"),
             serial=SERIAL_NUMBER,
         )
         path.write_text(text)
         config = load(path, {"DEMO_SIGN_KEY": SIGN_KEY})
         async with running(config) as bridge:
-            yield Stage(config, path, hubspot, salesforce, f"http://{bridge.listen}/webhook", f"http://{bridge.admin}/")
+            yield Stage(
+                config, path, hubspot, salesforce, inbox, f"http://{bridge.listen}/webhook", f"http://{bridge.admin}/"
+            )
 
 
 async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
@@ -293,6 +320,14 @@ def of_salesforce(stage: Stage) -> list[Row]:
             shown = {"text": said, "when": each.fields.get("StartDateTime")}
             rows.append({"object": kind, "id": each.id, "name": names[each.fields["WhoId"]], **shown})
     return rows
+
+
+def of_inbox(stage: Stage) -> list[Row]:
+    """Return the messages to the salespeople."""
+    return [
+        {"object": "message", "subject": each["title"], "text": each["message"].strip()}
+        for each in stage.inbox.messages
+    ]
 
 
 def _name(fields: Any, *parts: str) -> str:

@@ -36,16 +36,17 @@ def test_the_demo_shows_both_crms_and_that_all_is_well() -> None:
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 0, shown + errors
     assert not rest + errors
-    assert json.loads(overview)["deliveries"]["delivered"] == 10
+    assert json.loads(overview)["deliveries"]["delivered"] == 14
     assert "David" in page
     assert "✗" not in shown
-    head, hubspot, salesforce = re.split(r"HubSpot holds|Salesforce holds", shown)
+    head, hubspot, salesforce, notified = re.split(r"HubSpot holds|Salesforce holds|Salespeople are notified", shown)
     assert "signed with another key: 401" in head
-    assert re.findall(r"delivered +(\d)", head) == ["1"] * 6 + ["2", "2", "1", "1"], "one was retried at each CRM"
+    assert re.findall(r"delivered +(\d)", head) == [*"111111111", *"221", *"11"], "one was retried at each CRM"
     assert (
         re.findall(r"^(\w+) +\d+ ", hubspot, re.MULTILINE)
         == ["contact"] * 4 + ["note"] * 4 + ["meeting"] + ["deal"] * 4
     )
     assert set(re.findall(r"owner:\s+(\w+)@", hubspot)) == {"ann", "bob"}
     assert re.findall(r"^(\w+) +00[QU]", salesforce, re.MULTILINE) == ["lead"] * 4 + ["event"]
-    assert "7 requests, 10 deliveries: nothing lost, nothing doubled." in salesforce
+    assert sorted(re.findall(r"^New lead: (\w+) ", notified, re.MULTILINE)) == ["Ada", "David", "Grace", "小明"]
+    assert "7 requests, 14 deliveries: nothing lost, nothing doubled." in notified
