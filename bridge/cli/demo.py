@@ -33,7 +33,7 @@ def demo(
     """Show the main job on this machine: HubSpot and Salesforce sandboxes, an inbox, the bridge, and a sender.
 
     It sends leads and an appointment, among them a repeated lead, a lead with a wrong signature, and a lead that both
-    CRMs fail to take at first. Then it shows the requests, the records of each CRM, and the messages to the salespeople.
+    CRMs fail to take at first. Then it shows the requests, each CRM's records, and the messages to the salespeople.
     Nothing leaves this machine.
     """
     with tempfile.TemporaryDirectory(prefix="leadbridge-demo-") as name:
