@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from bridge.app import running
 from bridge.config import Config, load
@@ -20,9 +19,7 @@ from bridge.ingress import javascript_json, signature
 from bridge.store import queries
 from bridge.store.interface import DeliveryState
 from bridge.store.url import driver_for
-from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox
-from connectors.testing.contacts import Reply
-from connectors.testing.fake import FakeApi, json_object
+from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox, Sandbox
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
 SIGN_KEY = "demo-sign-key-7f3a9c"
@@ -54,7 +51,7 @@ destinations:
     retry: {{initial: 1s}}
   salespeople:
     connector: notify
-    to: ["json://{inbox}/"]    # e-mail, Slack, Teams or an SMS have an address like this one
+    to: ["json://{inbox}"]    # e-mail, Slack, Teams or an SMS have an address like this one
 chatbots:
   demo-website:
     serial_number: {serial}
@@ -140,19 +137,6 @@ class Sent:
         return self.status == self.step.expected
 
 
-class Inbox(FakeApi):
-    """Messages to the salespeople, in the place of their e-mail or chat."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[Mapping[str, Any]] = []
-        self.route("/", self._take)
-
-    def _take(self, request: web.Request, body: bytes) -> Reply:  # noqa: ARG002 - what a route calls takes both
-        self.messages.append(json_object(body))
-        return Reply(200, {})
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """The running sandboxes and the running bridge."""
@@ -161,7 +145,8 @@ class Stage:
     config_path: Path
     hubspot: HubSpotSandbox
     salesforce: SalesforceSandbox
-    inbox: Inbox
+    inbox: Sandbox
+    """Messages to the salespeople, in the place of their e-mail or chat."""
     url: str
     """URL of the webhook."""
     dashboard: str
@@ -171,7 +156,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(folder: Path) -> AsyncIterator[Stage]:
     """Start the CRMs and the bridge on loopback, in a folder of their own."""
-    async with HubSpotSandbox(owners=OWNERS) as hubspot, SalesforceSandbox() as salesforce, Inbox() as inbox:
+    async with HubSpotSandbox(owners=OWNERS) as hubspot, SalesforceSandbox() as salesforce, Sandbox(key=None) as inbox:
         path = folder / "config.yaml"
         text = _CONFIG.format(
             folder=folder,
@@ -182,7 +167,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             salesforce=salesforce.origin,
             client_id=salesforce.tokens.client.id,
             client_secret=salesforce.tokens.client.secret,
-            inbox=inbox.origin.removeprefix("http://"),
+            inbox=inbox.url.removeprefix("http://"),
             serial=SERIAL_NUMBER,
         )
         path.write_text(text)
@@ -325,8 +310,8 @@ def of_salesforce(stage: Stage) -> list[Row]:
 def of_inbox(stage: Stage) -> list[Row]:
     """Return the messages to the salespeople."""
     return [
-        {"object": "message", "subject": each["title"], "text": each["message"].strip()}
-        for each in stage.inbox.messages
+        {"object": "message", "subject": each.fields["title"], "text": each.fields["message"].strip()}
+        for each in stage.inbox.records
     ]
 
 
