@@ -87,6 +87,7 @@ class ActionEndpoints:
         self, caller: Caller, request: request_schemas.EventIdRequest
     ) -> schemas.ActionResultSchema:
         """Delete an unrecognised event for good."""
+        await permit_event(self._desk, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: events.discard(connection, who, request.id, now))
 

@@ -307,9 +307,14 @@ def _events_wanted(caller: Caller, request: request_schemas.EventListRequest) ->
 async def permit_event(desk: Desk, caller: Caller, beginning: str) -> None:
     """Raise NotFoundError for an event of a chatbot that the caller does not see, as if there were none."""
     if caller.chatbots is not None:
-        event = await desk.ask(partial(events.find_event, beginning=beginning))
+        # The same words for several events, of which some are another client's.
+        unseen = NotFoundError(f"{beginning}: none of your events has this id; write all of its digits", "events")
+        try:
+            event = await desk.ask(partial(events.find_event, beginning=beginning))
+        except NotFoundError as error:
+            raise unseen from error
         if not caller.sees(event.chatbot):
-            raise NotFoundError(f"{beginning}: no event has this id", "events")
+            raise unseen
 
 
 async def permit_delivery(desk: Desk, caller: Caller, delivery: int) -> None:

@@ -153,6 +153,10 @@ class Gate:
         self._ended: OrderedDict[str, float] = OrderedDict()
         """Keys of the sessions that were logged out, with their end. A restart forgets them; the browser has too."""
         self._failures = _Failures()
+        self._forgeries = _Failures()
+        """Cookies of no user, apart from wrong tokens: a cookie from before a change of the token bars no login."""
+        self._known: OrderedDict[str, None] = OrderedDict()
+        """Cookies that were a session's, which are checked whatever else comes from their address."""
         self._anybody = LoginSession("", User("", Role.OPERATOR), secrets.token_urlsafe(32), 0.0)
         """Session of everybody if no token is configured, so that forms are protected too."""
 
@@ -183,7 +187,9 @@ class Gate:
     def login(self, token: str, request: web.Request) -> LoginSession:
         """Begin a session for a token. Raises RequestRefusedError."""
         user = self._user(token, request)
-        return _session(user, secrets.token_urlsafe(24), int(self._clock() + SESSION_SECONDS))
+        session = _session(user, secrets.token_urlsafe(24), int(self._clock() + SESSION_SECONDS))
+        self._remember(session.cookie)
+        return session
 
     def logout(self, session: LoginSession) -> None:
         """End a session."""
@@ -205,7 +211,7 @@ class Gate:
         if scheme.lower() == "bearer":
             user = self._user(shown.strip(), request)
             return Caller(user.role, address, None, user.name, user.chatbots)
-        session = self._session(request.cookies.get(COOKIE, ""))
+        session = self._session(request.cookies.get(COOKIE, ""), address)
         return caller_of(session, request) if session else None
 
     def _user(self, token: str, request: web.Request) -> User:
@@ -226,18 +232,31 @@ class Gate:
         request[REFUSED_TOKEN] = False
         return found
 
-    def _session(self, cookie: str) -> LoginSession | None:
+    def _session(self, cookie: str, address: str) -> LoginSession | None:
         until, _, rest = cookie.partition(".")
         key = rest.partition(".")[0]
-        if not (until.isascii() and until.isdigit() and len(until) <= _UNTIL_DIGITS and key):
+        if not (cookie.isascii() and until.isdigit() and len(until) <= _UNTIL_DIGITS and key):
             return None
-        if int(until) <= self._clock() or key in self._ended:
+        now, known = self._clock(), cookie in self._known
+        if int(until) <= now or key in self._ended:
+            return None
+        # A cookie can be made from a guessed token, so guesses are bounded here too.
+        if not known and self._forgeries.wait(address, now):
             return None
         for user in self._users():
             session = _session(user, key, int(until))
             if _equal(session.cookie, cookie):
+                self._remember(cookie)
                 return session
+        if not known:
+            self._forgeries.add(address, now)
         return None
+
+    def _remember(self, cookie: str) -> None:
+        self._known[cookie] = None
+        self._known.move_to_end(cookie)
+        while len(self._known) > SESSIONS_LIMIT:
+            self._known.popitem(last=False)
 
     def _users(self) -> list[User]:
         server = self._server()

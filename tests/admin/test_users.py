@@ -1,5 +1,6 @@
 """People with tokens of their own, some of whom see one client's chatbot only."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
 from bridge import app
-from bridge.admin.authentication import COOKIE
+from bridge.admin.api import permit_event
+from bridge.admin.authentication import COOKIE, FAILURES_LIMIT, Caller, Gate, Role
+from bridge.config.model import ListenAddress, ServerSettings, UserSettings
 from bridge.config.reload import load_files
+from bridge.errors import NotFoundError
 from bridge.ingress.signature import sign
 from tests.admin.conftest import Crm, Desk
 from tests.building import KEY, SERIAL, lead
@@ -104,6 +108,8 @@ async def test_a_clients_user_sees_and_acts_on_its_chatbots_only(agency: Agency)
         assert (await agency.ask(method, path, CLIENT, json=body))[0] == 404, path
         theirs = path.replace(foreign["event"], own["event"]).replace(f"/{foreign['id']}", f"/{own['id']}")
         assert (await agency.ask(method, theirs, CLIENT, json=body))[0] == 200, theirs
+    for event, status in ((foreign["event"], 404), (own["event"], 409)):
+        assert (await agency.ask("POST", f"/api/events/{event}/discard", CLIENT, json={}))[0] == status
     _, events = await agency.ask("GET", "/api/events", CLIENT)
     assert [each["id"] for each in events["events"]] == [own["event"]]
     _, found = await agency.ask("POST", "/api/events/search", CLIENT, json={"phone": "+1 202 555 0102"})
@@ -148,6 +154,55 @@ async def test_the_pages_of_a_clients_user(agency: Agency) -> None:
         assert (await agency.see(path))[0] == 403, path
 
 
+async def test_programs_do_not_share_messages_and_searches(agency: Agency) -> None:
+    foreign = await agency.receive(OTHER_SERIAL, Email="", FirstName="Foreign")
+    url = f"http://{agency.bridge.admin}"
+
+    async def page(token: str, path: str, **form: str) -> tuple[int, str, str]:
+        headers = {"Authorization": f"Bearer {token}"}
+        asked = agency.session.request(
+            "POST" if form else "GET", url + path, data=form or None, headers=headers, allow_redirects=False
+        )
+        async with asked as answer:
+            return answer.status, answer.headers.get("Location", ""), await answer.text()
+
+    assert (await page(ADMIN, f"/deliveries/{foreign['id']}/discard", event=foreign["event"]))[0] == 303
+    said = f"delivery {foreign['id']}"
+    assert said not in (await page(CLIENT, "/leads"))[2]
+    assert said in (await page(ADMIN, "/tools"))[2], "it waits for its own caller"
+    found = (await page(ADMIN, "/leads", who="Foreign"))[1]
+    assert (await page(ADMIN, found))[0] == 200
+    assert (await page(CLIENT, found))[0] == 410
+
+
+async def test_several_events_are_as_none_for_a_clients_user() -> None:
+    class Ambiguous:
+        async def ask(self, _: object) -> None:
+            raise NotFoundError("abcdef: several events have an id that begins so")
+
+    caller = Caller(Role.OPERATOR, "127.0.0.1", None, "maria", frozenset({"acme"}))
+    desk: Any = Ambiguous()
+    with pytest.raises(NotFoundError, match="none of your events has this id"):
+        await permit_event(desk, caller, "abcdef")
+
+
+def test_guessing_by_a_cookie_is_bounded_and_bars_no_session() -> None:
+    here = ListenAddress("127.0.0.1", 0)
+    settings = ServerSettings(here, here, ADMIN, 1, 1.0, users=(UserSettings("maria", CLIENT, "viewer", None),))
+    gate, earlier = (Gate(lambda: settings, lambda: 1000.0) for _ in range(2))
+
+    def shown(cookie: str) -> Caller | None:
+        return gate.caller(make_mocked_request("GET", "/leads", headers={"Cookie": f"{COOKIE}={cookie}"}))
+
+    before = earlier.login(CLIENT, make_mocked_request("POST", "/login")).cookie
+    own = gate.login(CLIENT, make_mocked_request("POST", "/login")).cookie
+    for _ in range(FAILURES_LIMIT):
+        assert shown("2000.key.proof") is None
+    assert shown(before) is None, "a right guess is not heard"
+    assert shown(own) is not None
+    assert shown(gate.login(CLIENT, make_mocked_request("POST", "/login")).cookie) is not None
+
+
 async def test_the_audit_log_names_who_did_it(agency: Agency) -> None:
     own = await agency.receive(SERIAL, Email="")
     await agency.ask("POST", f"/api/deliveries/{own['id']}/discard", CLIENT)
@@ -171,6 +226,11 @@ async def test_a_session_outlives_a_restart_and_ends_at_the_logout(agency: Agenc
 
     assert await see(agency.bridge.admin, cookie) == 200
     until, key, proof = cookie.split(".")
+    reader, writer = await asyncio.open_connection("127.0.0.1", agency.bridge.admin.port)
+    odd = f"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: {COOKIE}={until}.".encode() + b"\xff.x\r\n\r\n"
+    writer.write(odd)
+    assert b" 303 " in await reader.readline()
+    writer.close()
     for forged in (f"{int(until) + 1}.{key}.{proof}", f"{until}.{key}x.{proof}", f"{until}.{key}.", "1", ""):
         assert await see(agency.bridge.admin, forged) == 303, forged
     other = agency.file.with_name("second.yaml")

@@ -14,7 +14,15 @@ from bridge.admin import presentation, request_schemas, schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
-from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.admin.dashboard.page import (
+    DashboardPage,
+    FormFields,
+    Holder,
+    PageResponse,
+    Screen,
+    holder_of,
+    parse_fields,
+)
 from bridge.admin.desk import DryRuns
 from bridge.config.model import Config
 from bridge.errors import NotFoundError
@@ -60,8 +68,8 @@ _UNSEARCHABLE: Final = (
 class Search:
     """A search that was asked for, so that its result has an address without personal data."""
 
-    session: str
-    """Session that may see it."""
+    holder: Holder
+    """User and session that may see it."""
     text: str
     """Text as it was written; empty for a viewer."""
     criteria: Sequence[EventFilter]
@@ -120,7 +128,7 @@ class LeadPages:
         """Show a page of leads: those of a search, or those of a filter."""
         fields = dict(request.query)
         search = self._searches.get(fields.get("search", "")) if "search" in fields else None
-        if "search" in fields and (search is None or search.session != _session_of(caller)):
+        if "search" in fields and (search is None or search.holder != holder_of(caller)):
             raise RequestRefusedError(410, "This search has expired. Search again.")
         criteria: Sequence[EventFilter] | DeliveryFilter
         if search is not None:
@@ -158,7 +166,7 @@ class LeadPages:
                 return web.Response(status=303, headers={"Location": f"{LEADS}/{found}"})
         criteria = await self._api.person_criteria(caller, *self._of_person(caller, form, wanted))
         key = secrets.token_urlsafe(12)
-        self._searches[key] = Search(_session_of(caller), wanted if caller.may(Role.OPERATOR) else "", criteria)
+        self._searches[key] = Search(holder_of(caller), wanted if caller.may(Role.OPERATOR) else "", criteria)
         while len(self._searches) > SEARCHES_LIMIT:
             self._searches.popitem(last=False)
         return web.Response(status=303, headers={"Location": f"{LEADS}?search={key}"})
@@ -325,10 +333,6 @@ def _destinations(config: Config, caller: Caller, request: web.Request) -> list[
     }
     known = set(config.destinations) if caller.chatbots is None else theirs
     return sorted({*known, *request.query.getall("destination", [])} - {""})
-
-
-def _session_of(caller: Caller) -> str:
-    return caller.session.key if caller.session else ""
 
 
 def _back(form: FormFields) -> str:

@@ -25,6 +25,7 @@ REFRESH = "Leadbridge-Refresh"
 """Header that live.js sends when it refreshes a page that is shown already."""
 
 FormFields = Mapping[str, str]
+Holder = tuple[Role, str | None, str]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,8 +57,8 @@ class Screen:
         self.gate = gate
         self._rendering = rendering
         self._desk = desk
-        self._said: OrderedDict[str, str] = OrderedDict()
-        """Message for the next page of a session."""
+        self._said: OrderedDict[Holder, str] = OrderedDict()
+        """Message for the next page of a caller."""
         self.problem_count: Query[int] | None = None
         """Query of the number in the navigation."""
 
@@ -102,7 +103,7 @@ class Screen:
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
         """Redirect to a page with a message, so that reloading the page does not send the form again."""
-        self._said[_key(caller)] = message
+        self._said[holder_of(caller)] = message
         while len(self._said) > SAID_LIMIT:
             self._said.popitem(last=False)
         return web.Response(status=303, headers={"Location": where})
@@ -146,7 +147,7 @@ class Screen:
 
     def _hear(self, caller: Caller, request: web.Request) -> str | None:
         """Take the message for the page, except for a refresh, which shows the live parts only."""
-        return None if REFRESH in request.headers else self._said.pop(_key(caller), None)
+        return None if REFRESH in request.headers else self._said.pop(holder_of(caller), None)
 
     def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
         return self._rendering.page("trouble.html", caller, status, said=None, message=message)
@@ -180,5 +181,9 @@ def parse_fields(model: type[ApiRequest], said: Mapping[str, str], **more: objec
         raise RequestRefusedError(400, "; ".join(faults)) from error
 
 
-def _key(caller: Caller) -> str:
-    return caller.session.key if caller.session else ""
+def holder_of(caller: Caller) -> Holder:
+    """Return the caller's user and session, which messages and searches are kept for.
+
+    The user is part of it: programs with a token have no session, and a user can choose the key of their own session.
+    """
+    return caller.role, caller.name, caller.session.key if caller.session else ""
