@@ -69,7 +69,7 @@ def reconcile(
         [{name: getattr(each, name) for name in columns} for each in result.lines()],
         columns,
         as_json=json,
-        spare=("quarantined", "discarded"),
+        spare=("discarded", "unknown", "waiting"),
     )
     _complain(result)
     if result.missing():
