@@ -67,10 +67,19 @@ async def test_poisoned_leads_of_a_burst_die_alone_with_hubspots_reason(tmp_path
     assert len(crm.ledger) <= 12 + 7 * 15, [each.path for each in crm.ledger]
 
 
-async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path) -> None:
-    async with HubSpotSandbox(limits=UNLIMITED, seed=5) as crm:
+async def test_lost_answers_make_nothing_twice(tmp_path: Path) -> None:
+    """With an owner, a follow-up task, a deal, and a company for four leads; an appointment has those of its lead."""
+    owners = {"anna@acme.com": "11", "ben@acme.com": "12"}
+    async with HubSpotSandbox(limits=UNLIMITED, seed=5, owners=owners) as crm:
         crm.faults.share(faults.answer_lost(), 0.05)
-        route = {**ROUTE, "remark": "Content"}
+        route = {
+            **ROUTE,
+            "remark": "Content",
+            "owner": {"round_robin": list(owners)},
+            "follow_up": {"subject": "Call {{ FirstName }}"},
+            "deal": {"stage": "appointmentscheduled"},
+            "company": {"domain": "firm-{{ SessionID // 4 }}.com"},
+        }
         destination = hubspot(crm, batch={"size": 2}, concurrency=4, rate_limit=AS_UNLIMITED)
         async with (
             Program(tmp_path, settings({"hubspot": destination}, chatbot([route])), VARIABLES) as program,
@@ -87,9 +96,12 @@ async def test_lost_answers_make_no_contact_note_or_meeting_twice(tmp_path: Path
     emails = sorted(each["Email"] for each in leads)
     contacts = {each.id: each.properties["email"] for each in crm.contacts}
     assert sorted(contacts.values()) == emails
-    assert _whose(crm.notes, contacts) == emails
-    assert _whose(crm.meetings, contacts) == emails
-    assert not crm.tasks
+    for kind in ("notes", "meetings", "tasks", "deals"):
+        assert _whose(crm.records(kind), contacts) == emails, kind
+    domains = [each.properties["domain"] for each in crm.records("companies")]
+    assert sorted(domains) == sorted({f"firm-{each['SessionID'] // 4}.com" for each in leads})
+    assert all(len(each.associations["companies"]) == 1 for each in crm.contacts)
+    assert {each.properties["hubspot_owner_id"] for each in crm.contacts} == set(owners.values())
 
 
 async def test_each_chat_has_one_lead_object_at_its_contact_though_answers_are_lost(tmp_path: Path) -> None:

@@ -11,11 +11,15 @@ import pytest
 from bridge.config import plugins
 from bridge.operations import probe
 from connectors.base import Finding, MappedRoute, Severity
+from connectors.google_sheets import GoogleSheetsConnector
 from connectors.http import HttpConnector
-from connectors.testing import Sandbox
+from connectors.hubspot import HubSpotConnector
+from connectors.salesforce import SalesforceConnector
+from connectors.testing import HubSpotSandbox, SalesforceSandbox, Sandbox
 from tests.building import SERIAL
 from tests.cli.fields_crm import FieldsConnector, serving
 from tests.config.conftest import CrmConnector, Entry
+from tests.connectors.google_sheets.test_google_sheets import key_json, sheet_fake
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -295,3 +299,76 @@ def test_a_terminal_shows_who_has_not_answered_yet(monkeypatch: pytest.MonkeyPat
 
 def test_without_online_nobody_is_asked(place: "Place") -> None:
     assert place("check").exit_code == 0
+
+
+SALES = """\
+server: {{listen: "127.0.0.1:0", admin: "127.0.0.1:0"}}
+destinations:
+  hubspot: {{connector: hubspot, access_token: "${{HUBSPOT}}", base_url: "{hubspot}", allow_private: true}}
+  salesforce:
+    connector: salesforce
+    login_url: "{salesforce}"
+    client_id: client
+    client_secret: "${{SALESFORCE}}"
+    allow_private: true
+  sheet:
+    connector: google_sheets
+    service_account: ${{GOOGLE}}
+    spreadsheet_id: sheet-1
+    base_url: "{sheets}"
+    allow_private: true
+chatbots:
+  acme:
+    serial_number: {serial}
+    signing_keys: ["${{ACME_KEY}}"]
+    routes:
+      - to: hubspot
+        fields: {{email: Email}}
+        owner:
+          round_robin:
+            - ann@acme.com
+            - nobody@acme.com
+        deal:
+          pipeline: other
+          stage: closedwon
+      - to: hubspot
+        fields: {{email: Email}}
+        deal:
+          stage: Won
+      - to: salesforce
+        external_id: Leadbridge_Id__c
+        fields: {{LastName: LastName, Company: {{value: Acme, write: create}}}}
+        owner: gone@acme.com
+        campaign: "701000000000001AAA"
+      - to: sheet
+        sheet: Leeds
+        fields: {{Email: Email}}
+"""
+
+
+async def test_wrong_owners_pipelines_stages_campaigns_and_sheets_are_found_on_their_lines(
+    place: "Place", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {"hubspot": HubSpotConnector, "salesforce": SalesforceConnector, "google_sheets": GoogleSheetsConnector}
+    monkeypatch.setattr(plugins, "connector_entries", lambda: {name: Entry(name, kind) for name, kind in kinds.items()})
+    async with (
+        HubSpotSandbox(owners={"ann@acme.com": "11"}) as hubspot,
+        SalesforceSandbox() as salesforce,
+        sheet_fake() as sheets,
+    ):
+        key = key_json(f"{sheets.origin}/token")
+        place.environ |= {"HUBSPOT": hubspot.access_token or "", "SALESFORCE": "secret", "GOOGLE": key}
+        origins = {"hubspot": hubspot.origin, "salesforce": salesforce.origin, "sheets": sheets.origin}
+        place.configure(SALES.format(serial=SERIAL, **origins))
+        result = await online(place)
+
+    assert result.exit_code == 1
+    found = [line.split(":")[1::2] for line in result.stdout.splitlines() if "chatbots" in line]
+    assert [(int(at), path.removeprefix(" chatbots.acme.routes")) for at, path, *_ in found] == [
+        (26, "[0].owner.round_robin[1]"),
+        (28, "[0].deal.pipeline"),
+        (33, "[1].deal.stage"),
+        (37, "[2].owner.value"),
+        (38, "[2].campaign"),
+        (40, "[3].sheet"),
+    ]
