@@ -51,7 +51,7 @@ def send_notifications(url: str, messages: Sequence[Notification]) -> str | None
     from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
 
     # Without Apprise's own limit for the call, which would leave threads that the process waits for at its end.
-    target = Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0))
+    target = Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0, http_redirects=False))
     good = all(each.good for each in messages)
     try:
         if not target.add(url):

@@ -107,7 +107,8 @@ def _apprise() -> Any:
     # Imported with the first destination that needs it: it takes half a second and 45 MB.
     from apprise import Apprise, AppriseAsset  # noqa: PLC0415
 
-    return Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0))
+    # A redirect would carry the lead to another host, or pass for a success without a message.
+    return Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0, http_redirects=False))
 
 
 def _send(address: str, message: Message) -> tuple[bool, str | None]:

@@ -26,12 +26,16 @@ class Receiver(FakeApi):
         super().__init__()
         self.messages: list[tuple[str, str, str]] = []
         self.down: set[str] = set()
+        self.moved: set[str] = set()
+        """Addresses that redirect to the boss."""
         self.route("/{name}", self._take)
 
     def _take(self, request: web.Request, body: bytes) -> Reply:
         name = request.match_info["name"]
         if name in self.down:
             return Reply(500, {})
+        if name in self.moved:
+            return Reply(307, {}, {"Location": f"{self.origin}/boss"})
         document = json_object(body)
         self.messages.append((name, document["title"], document["message"]))
         return Reply(200, {})
@@ -101,6 +105,14 @@ async def test_who_has_the_message_does_not_get_it_again(receiver: Receiver) -> 
     (second,) = await connector.deliver([kit.record(1, memo=first.memo, is_repeat=True)])
     assert isinstance(second, Delivered)
     assert [name for name, *_ in receiver.messages] == ["sales", "boss"]
+
+
+async def test_redirects_are_not_followed(receiver: Receiver) -> None:
+    kit = Kit()
+    receiver.moved = {"sales"}
+    (outcome,) = await kit.make(receiver).deliver([kit.record(1)])
+    assert isinstance(outcome, Retry)
+    assert [name for name, *_ in receiver.messages] == ["boss"], "its own message"
 
 
 async def test_a_template_that_fails_is_the_mappings_fault(receiver: Receiver) -> None:
