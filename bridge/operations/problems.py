@@ -19,7 +19,7 @@ from bridge.store import chatbot_queries, queries
 from bridge.store.chatbot_queries import DeliveryGroup, EventGroup
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 from bridge.store.quarantine import RoomCount, room_counts
-from bridge.store.statistics import WARNED_SECONDS
+from bridge.store.statistics import WARNED_SECONDS, DeadLetterCause, dead_letter_causes
 from bridge.store.tally import DAY
 from connectors.base import Reason
 
@@ -135,7 +135,8 @@ def find_problems(
     found = [_finding(each) for each in findings] if only is None else []
     found += _lanes(lanes, own(chatbot_queries.waiting_groups(connection)), config, only)
     found += [_silent(name, day) for name, day in silent_chatbots(connection, names, now)]
-    found += _dead(own(chatbot_queries.dead_groups(connection)))
+    causes = dead_letter_causes(connection) if only is None else []
+    found += _dead(own(chatbot_queries.dead_groups(connection)), causes)
     found += [each for row in own(room_counts(connection)) for each in _quarantined(row)]
     found += _unrecognised(own(chatbot_queries.unrecognised_groups(connection)))
     found += _warned(own(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS)))
@@ -221,19 +222,23 @@ def _silent(name: str, last_day: int) -> Problem:
     )
 
 
-def _dead(groups: Sequence[DeliveryGroup]) -> Iterable[Problem]:
-    for (destination, reason), own in _by_cause(groups).items():
+def _dead(groups: Sequence[DeliveryGroup], causes: Iterable[DeadLetterCause]) -> Iterable[Problem]:
+    """Describe the causes of dead letters; `causes` counts all of them, `groups` the newest."""
+    totals: dict[tuple[str, str | None], int] = {(each.destination, each.reason): each.count for each in causes}
+    newest = _by_cause(groups)
+    for destination, reason in dict.fromkeys([*newest, *totals]):
+        own = newest.get((destination, reason), [])
         yield Problem(
             ProblemKind.DEAD,
             f"{destination}: {reason}",
             reason_text(reason) or "They were given up.",
             _FIXES.get(reason or "", _WHEN_IT_WORKS),
-            sum(each.number for each in own),
+            totals.get((destination, reason)) or sum(each.number for each in own),
             _ordered(_counts(own)),
             destination,
             reason,
             *_times(own),
-            max(each.last_seq for each in own),
+            max((each.last_seq for each in own), default=None),
         )
 
 
@@ -299,8 +304,9 @@ def _counts(groups: Sequence[DeliveryGroup]) -> dict[str, int]:
     return {each.chatbot: each.number for each in groups if each.chatbot}
 
 
-def _times(groups: Sequence[DeliveryGroup]) -> tuple[float, float]:
-    return min(each.first_at for each in groups), max(each.last_at for each in groups)
+def _times(groups: Sequence[DeliveryGroup]) -> tuple[float | None, float | None]:
+    firsts, lasts = (each.first_at for each in groups), (each.last_at for each in groups)
+    return min(firsts, default=None), max(lasts, default=None)
 
 
 def _ordered(counts: Mapping[str, int]) -> dict[str, int]:

@@ -112,6 +112,7 @@ def test_probes_come_less_often_but_not_too_seldom() -> None:
         assert current.pause.until is not None
         waits.append(current.pause.until - at)
         at = current.pause.until
+        assert current.pause.since == NOW, "a probe that fails continues the pause"
     assert waits[:3] == [10, 20, 40]
     assert waits[-1] == LONGEST_PROBE
 

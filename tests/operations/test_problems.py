@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from bridge.operations import problems
 from bridge.operations.masking import VIEWER
 from bridge.operations.problems import Finding, ProblemKind, find_problems
+from bridge.store import chatbot_queries
 from bridge.store.commands import pause_lane
 from bridge.store.interface import Pause
 from bridge.store.migrate import migrate
@@ -42,7 +43,9 @@ def connection(tmp_path: Path) -> Connection:
     return driver.connect()
 
 
-def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(connection: Connection) -> None:
+def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number, name in ((1, "acme"), (2, "acme"), (3, "hotel"), (4, "hotel")):
         add(connection, number, name)
         settle(connection, number, "crm", "refused")
@@ -66,6 +69,10 @@ def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(connection: Co
         ("warned", "mail", 1, {"hotel": 1}),
     ]
     assert all(each.why and each.fix for each in found)
+    monkeypatch.setattr(chatbot_queries, "NEWEST", 1)
+    (older,) = (each for each in find_problems(connection, CONFIG, NOW) if each.kind is ProblemKind.DEAD)
+    assert (older.count, dict(older.chatbots)) == (4, {"hotel": 1})
+    monkeypatch.undo()
     paused, dead = found[1], found[3]
     assert paused.first_at == NOW - 60
     assert (dead.first_at, dead.last_at, dead.lead) == (NOW - 499, NOW - 496, 4)

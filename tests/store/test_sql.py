@@ -215,8 +215,8 @@ async def test_only_what_is_asked_for_is_renewed_and_what_was_over_is_renewed_al
 
 async def test_a_lanes_own_pause_does_not_overwrite_an_operators(store: SqlStore, driver: Driver) -> None:
     held = await lease(store)
-    await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60))
-    assert await store.pause_of("crm") == Pause("lane", "timeout", "no answer", NOW + 60)
+    await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60, NOW))
+    assert await store.pause_of("crm") == Pause("lane", "timeout", "no answer", NOW + 60, NOW)
     with driver.engine().begin() as connection:
         connection.execute(text("UPDATE lanes SET paused_by = 'operator', pause_reason = 'stop', paused_until = NULL"))
     await store.pause(held, None)

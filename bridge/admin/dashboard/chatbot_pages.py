@@ -14,6 +14,7 @@ from bridge.config.model import Chatbot
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.chatbots import SILENCE_RULE, ChatbotSummary, list_chatbots
 from bridge.operations.leads import list_leads
+from bridge.store.chatbot_queries import NEWEST
 from bridge.store.search import EventFilter
 
 NEWEST_LEADS = 10
@@ -40,6 +41,7 @@ class ChatbotPages:
             caller,
             {"chatbots": partial(list_chatbots, names=names, now=now)},
             rule=SILENCE_RULE,
+            limit=NEWEST,
             now=now,
         )
 
