@@ -61,6 +61,14 @@ class ReadEndpoints:
             ),
             Endpoint(
                 "GET",
+                "/api/report",
+                "Leads and deliveries of the last days, for all and by chatbot.",
+                request_schemas.ReportRequest,
+                schemas.ReportSchema,
+                self._report,
+            ),
+            Endpoint(
+                "GET",
                 "/api/events",
                 "Events, newest first.",
                 request_schemas.EventListRequest,
@@ -164,6 +172,10 @@ class ReadEndpoints:
         """Return the query of the overview."""
         return partial(presentation.show_overview, quotas=self._quotas(), now=self._clock(), audience=audience)
 
+    def report_shown(self, request: request_schemas.ReportRequest) -> Query[schemas.ReportSchema]:
+        """Return the query of a report."""
+        return partial(presentation.show_report, names=self.config().chatbots, now=self._clock(), days=request.days)
+
     def events_shown(self, caller: Caller, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
         """Return the query of a page of events."""
         return partial(presentation.show_events, filters=[_events_wanted(caller, request)])
@@ -232,6 +244,9 @@ class ReadEndpoints:
 
     async def _overview(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.overview_shown(audience(caller)))
+
+    async def _report(self, _: Caller, request: request_schemas.ReportRequest) -> bytes:
+        return await self.desk.json(self.report_shown(request))
 
     async def _events(self, caller: Caller, request: request_schemas.EventListRequest) -> bytes:
         return await self.desk.json(self.events_shown(caller, request))

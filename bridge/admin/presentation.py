@@ -1,7 +1,7 @@
 """Responses of the API, which pages and commands show too: the queries, and schemas of the store's rows."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,11 +13,13 @@ from bridge.operations import deliveries, events, lanes
 from bridge.operations.audit import Action
 from bridge.operations.masking import HELD, Audience, masked_payload, personal, reason_text, visible_detail
 from bridge.operations.overview import read_overview
+from bridge.operations.tally import TallyTotals, period_totals
 from bridge.store import audit_log, queries, statistics
 from bridge.store.audit_log import AuditRow
 from bridge.store.lane_queries import LaneRow
 from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, PageRequest, QuarantineRow
 from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
+from bridge.store.tally import DAY, day_of
 from connectors.base import Quota
 
 Quotas = Mapping[str, Sequence[Quota]]
@@ -93,6 +95,20 @@ def show_overview(connection: Connection, quotas: Quotas, now: float, audience: 
     )
 
 
+def show_report(connection: Connection, names: Collection[str], now: float, days: int) -> schemas.ReportSchema:
+    """Read the numbers of the last days, for all and for each of these chatbots and those that had leads."""
+    found = period_totals(connection, now, days)
+    # Without the events of no known chatbot, which are no leads.
+    known = {*names, *(name for name in found.chatbots if name)}
+    lines = [_report_line(name, *found.pair(name)) for name in known]
+    return schemas.ReportSchema(
+        days=days,
+        since=timestamp(float((day_of(now) + 1 - days) * DAY)),
+        whole=_report_line(None, found.whole, found.before),
+        chatbots=sorted(lines, key=lambda each: (-each.numbers.leads, each.chatbot or "")),
+    )
+
+
 def show_quarantine(connection: Connection, page: PageRequest) -> schemas.QuarantinePageSchema:
     """Read a page of refused requests."""
     rows = queries.quarantine_page(connection, page)
@@ -112,6 +128,23 @@ def show_audit_log(
 
 
 # -- schemas
+
+
+def _report_line(chatbot: str | None, numbers: TallyTotals, before: TallyTotals) -> schemas.ReportLineSchema:
+    return schemas.ReportLineSchema(chatbot=chatbot, numbers=_report_numbers(numbers), before=_report_numbers(before))
+
+
+def _report_numbers(totals: TallyTotals) -> schemas.ReportNumbersSchema:
+    return schemas.ReportNumbersSchema(
+        leads=totals.received,
+        delivered=totals.delivered,
+        waiting=totals.waiting,
+        dead=totals.dead,
+        warnings=totals.warned,
+        share=totals.share,
+        median=totals.quantile(0.5),
+        p95=totals.quantile(0.95),
+    )
 
 
 def event_schema(row: EventRow) -> schemas.EventSchema:

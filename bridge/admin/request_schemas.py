@@ -88,6 +88,14 @@ class EmptyRequest(ApiRequest):
     """A request without fields."""
 
 
+class ReportRequest(ApiRequest):
+    """The length of a report."""
+
+    days: Annotated[int, Field(ge=1, le=366), BeforeValidator(_digits)] = Field(
+        7, description="Number of days. The last one is today, which is not over."
+    )
+
+
 class EventListRequest(ApiRequest):
     """Filter and cursor of a page of events."""
 

@@ -286,6 +286,36 @@ class OverviewSchema(ApiSchema):
     lanes: Sequence[LaneSchema]
 
 
+class ReportNumbersSchema(ApiSchema):
+    """Numbers of a period. Leads count on the day of their receipt, deliveries on the day of their end."""
+
+    leads: int
+    delivered: int = Field(description="Deliveries that arrived, with and without a warning.")
+    waiting: int = Field(description="Deliveries of the period's leads that wait now.")
+    dead: int = Field(description="Deliveries that were given up.")
+    warnings: int = Field(description="Deliveries that arrived with a warning.")
+    share: float | None = Field(description="Part that arrived of delivered, waiting and dead; null without any.")
+    median: float | None = Field(description="Seconds from receipt to delivery of half of the deliveries.")
+    p95: float | None = Field(description="Seconds from receipt to delivery of 95 of 100 deliveries.")
+
+
+class ReportLineSchema(ApiSchema):
+    """Numbers of a chatbot, or of all, and those of the equally long period before."""
+
+    chatbot: str | None = Field(description="Null for all together.")
+    numbers: ReportNumbersSchema
+    before: ReportNumbersSchema
+
+
+class ReportSchema(ApiSchema):
+    """Leads and deliveries of the last days, for all and by chatbot."""
+
+    days: int
+    since: str = Field(description="Beginning of the first day, UTC. Today is the last one.")
+    whole: ReportLineSchema
+    chatbots: Sequence[ReportLineSchema] = Field(description="All configured ones, those with most leads first.")
+
+
 class ActionResultSchema(ApiSchema):
     """The result of an action."""
 

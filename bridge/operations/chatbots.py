@@ -38,7 +38,7 @@ class ChatbotSummary:
     received_before: int
     """Leads of the week before."""
     share: float | None
-    """Part that arrived of the deliveries that ended in the last `WEEK` days or wait; None if there are none."""
+    """Part that arrived of the deliveries that ended in the last `WEEK` days, and of those waiting since; None if there are none."""
     typical: float | None
     """Seconds within which half of those that arrived did so."""
     waiting: int
@@ -59,7 +59,7 @@ class ChatbotSummary:
 
 def list_chatbots(connection: Connection, names: Iterable[str], now: float) -> list[ChatbotSummary]:
     """Summarise these chatbots, worst first."""
-    week = next(each for each in period_totals(connection, now) if each.days == WEEK)
+    week = period_totals(connection, now, WEEK)
     last, proved = chatbot_queries.last_events(connection), chatbot_queries.proof_times(connection)
     days = chatbot_queries.lead_days(connection, day_of(now) - LOOK_BACK + 1)
     waiting, dead = Counter[str](), Counter[str]()
@@ -80,7 +80,7 @@ def list_chatbots(connection: Connection, names: Iterable[str], now: float) -> l
                 name,
                 present.received,
                 before.received,
-                present.share(waiting[name]),
+                present.share,
                 present.quantile(TYPICAL),
                 waiting[name],
                 dead[name],

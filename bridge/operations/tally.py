@@ -1,15 +1,16 @@
-"""Numbers of the past, from the tally: today, 7 and 30 days, each with the period before."""
+"""Numbers of the past, from the tally: of the last days, each period with the one before, and of each day."""
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from bridge.event import EventState
 from bridge.operations.store_access import OpenStore
+from bridge.store.chatbot_queries import waiting_days
 from bridge.store.interface import DeliveryState
 from bridge.store.tally import (
     SPEED_BANDS,
@@ -17,15 +18,15 @@ from bridge.store.tally import (
     WARNED_STATE,
     SpanCount,
     add_counts,
+    day_counts,
     day_of,
     missing_counts,
     span_counts,
 )
 
 PERIODS = (1, 7, 30)
-"""Days of each period. Today is the last day of all of them."""
-_SPANS = (0, 1, 2, 7, 14, 30, 60)
-"""Limits, in days before tomorrow, of the spans that the periods and those before them consist of."""
+"""Days of the periods that Home shows. Today is the last day of all of them."""
+_EPOCH = datetime.fromtimestamp(0, UTC).date()
 _DELIVERED = frozenset({DeliveryState.DELIVERED.value, WARNED_STATE})
 
 
@@ -39,6 +40,8 @@ class TallyTotals:
     """Number of the delivered ones with a warning."""
     buckets: Counter[int] = field(default_factory=Counter)
     """Delivered ones by their time from receipt to delivery; see `bridge.store.tally.SPEED_BOUNDS`."""
+    waiting: int = 0
+    """Deliveries of leads received in the period that wait now, of the newest ones."""
 
     @property
     def received(self) -> int:
@@ -50,9 +53,10 @@ class TallyTotals:
         """Number of delivered ones, with and without a warning."""
         return self.states[DeliveryState.DELIVERED.value]
 
-    def share(self, waiting: int) -> float | None:
-        """Return the part that arrived of all deliveries that ended or wait; None if there are none."""
-        total = self.delivered + max(0, self.states[DeliveryState.DEAD.value]) + waiting
+    @property
+    def share(self) -> float | None:
+        """Part that arrived of the deliveries that ended or wait; None if there are none."""
+        total = self.delivered + self.missing
         return self.delivered / total if total else None
 
     @property
@@ -62,6 +66,17 @@ class TallyTotals:
         for bucket, count in self.buckets.items():
             counts[bisect_right(SPEED_BANDS, SPEED_BOUNDS[bucket - 1] if bucket else 0.0)] += count
         return tuple(counts)
+
+    @property
+    def dead(self) -> int:
+        """Number of those that were given up, and still are."""
+        # A replay takes its dead letter away, which a tally that was lost in part does not have.
+        return max(0, self.states[DeliveryState.DEAD.value])
+
+    @property
+    def missing(self) -> int:
+        """Number of deliveries that did not arrive: given up, or waiting."""
+        return self.dead + self.waiting
 
     def quantile(self, share: float) -> float | None:
         """Return the seconds within which a share of the deliveries was made; None if there are none.
@@ -91,31 +106,65 @@ class PeriodTotals:
     """Numbers of a period and of the equally long one before."""
 
     days: int
-    whole: TallyTotals
-    before: TallyTotals
-    chatbots: Mapping[str, tuple[TallyTotals, TallyTotals]]
+    whole: TallyTotals = field(default_factory=TallyTotals)
+    before: TallyTotals = field(default_factory=TallyTotals)
+    chatbots: dict[str, tuple[TallyTotals, TallyTotals]] = field(default_factory=dict)
     """The same of each chatbot with any number; the name is empty for events of no known chatbot."""
 
+    def pair(self, chatbot: str) -> tuple[TallyTotals, TallyTotals]:
+        """Return the numbers of a chatbot."""
+        return self.chatbots.setdefault(chatbot, (TallyTotals(), TallyTotals()))
 
-def period_totals(connection: Connection, now: float) -> Sequence[PeriodTotals]:
-    """Return the numbers of each of the `PERIODS`. Days begin at midnight UTC."""
+
+def period_totals(connection: Connection, now: float, days: int) -> PeriodTotals:
+    """Return the numbers of the last days, today included. Days begin at midnight UTC."""
     tomorrow = day_of(now) + 1
-    spans = [(tomorrow - end, tomorrow - first) for first, end in pairwise(_SPANS)]
-    counts = span_counts(connection, spans)
-    return [_period(counts, days) for days in PERIODS]
+    found = PeriodTotals(days)
+    whole = (found.whole, found.before)
+    for row in span_counts(connection, [(tomorrow - days, tomorrow), (tomorrow - 2 * days, tomorrow - days)]):
+        whole[row.span].add(row)
+        found.pair(row.chatbot)[row.span].add(row)
+    for each in waiting_days(connection):
+        span = (day_of(now) - each.day) // days
+        if span in {0, 1}:
+            whole[span].waiting += each.number
+            found.pair(each.chatbot or "")[span].waiting += each.number
+    return found
 
 
-def _period(counts: Sequence[SpanCount], days: int) -> PeriodTotals:
-    present = range(_SPANS.index(days))
-    before = range(_SPANS.index(days), _SPANS.index(2 * days))
-    chatbots: dict[str, tuple[TallyTotals, TallyTotals]] = {}
-    found = PeriodTotals(days, TallyTotals(), TallyTotals(), chatbots)
-    for row in counts:
-        place = 0 if row.span in present else 1 if row.span in before else None
-        if place is not None:
-            pair = chatbots.setdefault(row.chatbot, (TallyTotals(), TallyTotals()))
-            pair[place].add(row)
-            (found.whole, found.before)[place].add(row)
+@dataclass(frozen=True, slots=True)
+class TallyHistory:
+    """Numbers of all chatbots together."""
+
+    periods: Sequence[PeriodTotals]
+    """One for each of the `PERIODS`, without chatbots."""
+    days: Sequence[tuple[date, TallyTotals]]
+    """The days of the longest period, the oldest first."""
+
+
+def read_history(connection: Connection, now: float) -> TallyHistory:
+    """Read the numbers that Home shows."""
+    longest = max(PERIODS)
+    first = day_of(now) + 1 - 2 * longest
+    totals = [TallyTotals() for _ in range(2 * longest)]
+    for row in day_counts(connection, first, first + len(totals)):
+        totals[row.span].add(row)
+    for each in waiting_days(connection):
+        if 0 <= each.day - first < len(totals):
+            totals[each.day - first].waiting += each.number
+    return TallyHistory(
+        [PeriodTotals(days, _sum(totals[-days:]), _sum(totals[-2 * days : -days])) for days in PERIODS],
+        [(_EPOCH + timedelta(days=first + at), totals[at]) for at in range(longest, 2 * longest)],
+    )
+
+
+def _sum(parts: Iterable[TallyTotals]) -> TallyTotals:
+    found = TallyTotals()
+    for each in parts:
+        found.states.update(each.states)
+        found.buckets.update(each.buckets)
+        found.warned += each.warned
+        found.waiting += each.waiting
     return found
 
 

@@ -13,6 +13,7 @@ from bridge.store.key_range import key_ends
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.schema import deliveries, events, proofs, tally
 from bridge.store.search import newest_of_each
+from bridge.store.tally import sql_day
 
 NEWEST: Final = 3_000
 """Most events, dead letters and warnings that are examined: the newest of each. A row takes up to 40 µs."""
@@ -40,6 +41,15 @@ class DeliveryGroup(NamedTuple):
     last_at: float
     last_seq: int
     """Number of the newest event."""
+
+
+class WaitingDay(NamedTuple):
+    """Waiting deliveries of one chatbot whose leads were received on one day."""
+
+    day: int
+    """Days since the epoch, UTC."""
+    chatbot: str | None
+    number: int
 
 
 class EventGroup(NamedTuple):
@@ -115,6 +125,22 @@ def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
         .group_by(newest.c.destination, events.c.chatbot)
     )
     return [DeliveryGroup(row[0], None, *row[1:]) for row in connection.execute(query)]
+
+
+def waiting_days(connection: Connection) -> list[WaitingDay]:
+    """Count the newest waiting deliveries by the day of their receipt and by chatbot."""
+    names = len(pending_destinations(connection))
+    if not names:
+        return []
+    beyond = key_ends(connection, deliveries.c.id)[1]
+    newest = newest_of_each(connection, max(1, NEWEST // names), beyond).subquery("newest")
+    day = sql_day(events.c.received_at, floor=connection.dialect.name == "postgresql").label("day")
+    query = (
+        select(day, events.c.chatbot, func.count())
+        .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
+        .group_by("day", events.c.chatbot)
+    )
+    return [WaitingDay(*row) for row in connection.execute(query)]
 
 
 def unrecognised_groups(connection: Connection) -> list[EventGroup]:

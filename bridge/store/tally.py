@@ -119,7 +119,7 @@ def missing_counts(connection: Connection) -> dict[TallyKey, int]:
     took = deliveries.c.settled_at - events.c.received_at
     bucket = case(*((took < bound, number) for number, bound in enumerate(SPEED_BOUNDS)), else_=len(SPEED_BOUNDS))
     received = select(
-        _day(events.c.received_at, floor=floor).label("day"),
+        sql_day(events.c.received_at, floor=floor).label("day"),
         func.coalesce(events.c.chatbot, "").label("chatbot"),
         literal("").label("destination"),
         events.c.state,
@@ -128,7 +128,7 @@ def missing_counts(connection: Connection) -> dict[TallyKey, int]:
     )
     ended = (
         select(
-            _day(deliveries.c.settled_at, floor=floor),
+            sql_day(deliveries.c.settled_at, floor=floor),
             func.coalesce(events.c.chatbot, ""),
             deliveries.c.destination,
             case((delivered & deliveries.c.warning.is_not(None), WARNED_STATE), else_=deliveries.c.state),
@@ -146,7 +146,7 @@ def missing_counts(connection: Connection) -> dict[TallyKey, int]:
     return {TallyKey(*row[:-1]): int(row[-1]) for row in found}
 
 
-def _day(moment: Column[float | None] | Column[float], *, floor: bool) -> ColumnElement[int]:
+def sql_day(moment: Column[float | None] | Column[float], *, floor: bool) -> ColumnElement[int]:
     """Return the day of a time in SQL. A cast rounds in PostgreSQL, and cuts off in SQLite."""
     days = moment / literal(float(DAY))
     return cast(func.floor(days) if floor else days, Integer)
@@ -204,3 +204,16 @@ def span_counts(connection: Connection, spans: Iterable[tuple[int, int]]) -> lis
         .group_by("span", tally.c.chatbot, tally.c.destination, tally.c.state, tally.c.bucket)
     )
     return [SpanCount(*row) for row in connection.execute(query) if row.span >= 0]
+
+
+def day_counts(connection: Connection, first: int, end: int) -> list[SpanCount]:
+    """Sum the counts of all chatbots of each day from the first one to the day before the last one.
+
+    The spans are days after the first one. There are at most as many rows as days, states and buckets.
+    """
+    query = (
+        select(tally.c.day, tally.c.state, tally.c.bucket, cast(func.sum(_COUNT), tally.c.count.type))
+        .where(tally.c.day >= first, tally.c.day < end)
+        .group_by(tally.c.day, tally.c.state, tally.c.bucket)
+    )
+    return [SpanCount(day - first, "", "", *rest) for day, *rest in connection.execute(query)]

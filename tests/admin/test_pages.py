@@ -20,6 +20,7 @@ PAGES = (
     "/deliveries",
     "/problems",
     "/problems/quarantine",
+    "/tools/report",
     "/tools/completeness",
     "/tools/playground",
     "/tools/configuration",

@@ -1,15 +1,18 @@
 """What is shown of personal data, secrets and numbers; all of it pure."""
 
 import re
+from collections import Counter
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.admin.dashboard.charts import hours, meter, share
+from bridge.admin.dashboard.charts import bands, days, hours, meter
 from bridge.config.diagnostics import ConfigError
 from bridge.config.load import load
 from bridge.operations.masking import mask_values, masked_payload, masked_words, personal
+from bridge.operations.tally import TallyTotals
 
 
 def test_a_masked_lead_says_who_sent_it_and_not_who_it_is() -> None:
@@ -72,8 +75,12 @@ def test_pictures_say_what_they_show() -> None:
     assert "Leads by hour: 4 in 3 hours, 3 in the busiest one" in drawn
     assert "00:00: 3" in drawn
     assert hours([0] * 24, 0).count("<rect") == 24
-    assert "Deliveries: 5 delivered, 1 dead" in share({"delivered": 5, "dead": 1})
-    assert "none yet" in share({})
+    drawn = days([(date(2026, 11, 23), TallyTotals()), (date(2026, 11, 24), TallyTotals(Counter(delivered=5, dead=1)))])
+    assert "Deliveries of 2 days: 5 delivered, 0 waiting, 1 not delivered" in drawn
+    assert "24 Nov: 5 delivered, 0 waiting, 1 not delivered" in drawn
+    assert drawn.count("<rect") == 2
+    assert "Deliveries: 5 under 5 s, 1 later" in bands([5, 0, 0, 1])
+    assert "none yet" in bands([0, 0, 0, 0])
     assert "&lt;daily&gt;: 5 of 100 left" in meter("<daily>", 5, 100)
     assert 'class="left low"' in meter("daily", 5, 100)
     assert 'width="0.0"' in meter("daily", 5, 0)

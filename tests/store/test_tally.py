@@ -1,6 +1,7 @@
 """The tally: what it counts, that it stays when rows go, and the numbers that are read from it."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import delete
 from bridge.delivery import retry
 from bridge.event import EventState
 from bridge.operations.store_access import OpenStore
-from bridge.operations.tally import TallyTotals, complete_tally, period_totals
+from bridge.operations.tally import PERIODS, TallyTotals, complete_tally, period_totals, read_history
 from bridge.store import commands
 from bridge.store.driver import Driver
 from bridge.store.interface import NewDelivery, RoutedEvent
@@ -58,8 +59,12 @@ async def test_numbers_of_the_past_outlive_the_rows(store: SqlStore, driver: Dri
 
     def numbers() -> list[tuple[int, ...]]:
         with driver.engine().connect() as connection:
-            found = period_totals(connection, NOW)
-        assert [each.days for each in found] == [1, 7, 30]
+            found = [period_totals(connection, NOW, days) for days in PERIODS]
+            history = read_history(connection, NOW)
+        for shown, each in zip(history.periods, found, strict=True):
+            assert (shown.days, shown.whole, shown.before) == (each.days, each.whole, each.before)
+        assert [total.received for _, total in history.days[-11:]] == [1, *[0] * 9, 5]
+        assert history.days[-1] == (datetime.fromtimestamp(NOW, UTC).date(), found[0].whole)
         for each in found:
             assert each.chatbots["acme"][0].states == each.whole.states - Counter(unrecognised=1)
             assert each.chatbots[""][0].states == Counter(unrecognised=1)
@@ -88,12 +93,12 @@ async def test_a_tally_that_was_lost_is_counted_again(store: SqlStore, driver: D
     await store.accept([routed("crm") for _ in range(3)])
     await settle(store, {1: Delivered("1"), 2: Delivered("2", warning="left out")}, NOW + 7.0)
     with driver.engine().connect() as connection:
-        before = period_totals(connection, NOW)[0]
+        before = period_totals(connection, NOW, 1)
     with transaction(driver) as connection:
         connection.execute(delete(tally).where(tally.c.state != "delivered"))
     assert complete_tally(OpenStore(driver)) == 4
     with driver.engine().connect() as connection:
-        assert period_totals(connection, NOW)[0] == before
+        assert period_totals(connection, NOW, 1) == before
     assert complete_tally(OpenStore(driver)) == 0
 
 

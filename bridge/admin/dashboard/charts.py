@@ -3,18 +3,25 @@
 Each has its content in its title, for screen readers. Colours come from the style sheet by class, for light and dark.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import date
 from html import escape
 from typing import Final
 
 from markupsafe import Markup
+
+from bridge.operations.tally import TallyTotals
 
 _WIDTH: Final = 720
 _HEIGHT: Final = 140
 _TOP: Final = 16
 _BASE: Final = 100
 """Height of the highest bar."""
-_STATES: Final = ("delivered", "pending", "dead", "discarded")
+_STATES: Final = ("delivered", "pending", "dead")
+_WEEK: Final = 7
+_NAMES: Final = ("delivered", "waiting", "not delivered")
+BANDS: Final = ("under 5 s", "under 1 min", "under 1 h", "later")
+"""Names of the bands of speed; see `bridge.store.tally.SPEED_BANDS`."""
 
 
 def hours(counts: Sequence[int], first_hour: int) -> Markup:
@@ -37,20 +44,47 @@ def hours(counts: Sequence[int], first_hour: int) -> Markup:
     return _picture(f"0 0 {_WIDTH} {_HEIGHT}", "hours", title, "".join(drawn))
 
 
-def share(states: Mapping[str, int]) -> Markup:
-    """Draw the states of deliveries as shares of one bar."""
-    total = sum(states.values())
-    known = [(state, states[state]) for state in _STATES if states.get(state)]
+def days(history: Sequence[tuple[date, TallyTotals]]) -> Markup:
+    """Draw a stacked bar for each day: delivered, waiting and not delivered deliveries."""
+    parts = [(day, (each.delivered, each.waiting, each.dead)) for day, each in history]
+    top = max([*(sum(counts) for _, counts in parts), 1])
+    step = _WIDTH / max(len(parts), 1)
+    drawn = [f'<text x="2" y="12">{top}</text><path class="scale" d="M0 16H{_WIDTH}M0 {_TOP + _BASE}H{_WIDTH}"/>']
+    for at, (day, counts) in enumerate(parts):
+        x, y = round(at * step + 2, 1), float(_TOP + _BASE)
+        bars = []
+        for state, count in zip(_STATES, counts, strict=True):
+            height = _BASE * count / top
+            y -= height
+            if count:
+                bars.append(f'<rect class="{state}" x="{x}" y="{y:.1f}" width="{step - 4:.1f}" height="{height:.1f}"/>')
+        said = ", ".join(f"{count} {name}" for name, count in zip(_NAMES, counts, strict=True))
+        drawn.append(f"<g><title>{day:%d %b}: {said}</title>{''.join(bars)}</g>")
+        if (len(parts) - 1 - at) % _WEEK == 0:
+            end = at == len(parts) - 1
+            place = f'x="{_WIDTH - 2}" text-anchor="end"' if end else f'x="{x}"'
+            drawn.append(f'<text {place} y="{_HEIGHT - 4}">{day:%d %b}</text>')
+    sums = [sum(counts) for counts in zip(*(counts for _, counts in parts), strict=True)]
+    title = f"Deliveries of {len(parts)} days: " + ", ".join(
+        f"{count} {name}" for name, count in zip(_NAMES, sums, strict=True)
+    )
+    return _picture(f"0 0 {_WIDTH} {_HEIGHT}", "hours", title, "".join(drawn))
+
+
+def bands(counts: Sequence[int]) -> Markup:
+    """Draw the deliveries under 5 s, 1 min and 1 h, and the later ones, as shares of one bar."""
+    total = sum(counts)
+    known = [(at, count) for at, count in enumerate(counts) if count]
     drawn, x = [], 0.0
-    for state, count in known:
-        # A state with few deliveries is visible too.
+    for at, count in known:
+        # A band with few deliveries is visible too.
         width = max(4.0, _WIDTH * count / total)
         drawn.append(
-            f'<rect class="{state}" x="{x:.1f}" y="0" width="{width:.1f}" height="16">'
-            f"<title>{state}: {count}</title></rect>"
+            f'<rect class="band{at}" x="{x:.1f}" y="0" width="{width:.1f}" height="16">'
+            f"<title>{BANDS[at]}: {count}</title></rect>"
         )
         x += width
-    title = "Deliveries: " + (", ".join(f"{count} {state}" for state, count in known) or "none yet")
+    title = "Deliveries: " + (", ".join(f"{count} {BANDS[at]}" for at, count in known) or "none yet")
     return _picture(f"0 0 {max(x, 1.0):.1f} 16", "share", title, "".join(drawn))
 
 

@@ -22,7 +22,7 @@ from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
-from bridge.operations.tally import period_totals
+from bridge.operations.tally import PERIODS, read_history
 
 
 class Pages:
@@ -60,6 +60,7 @@ class Pages:
         router.add_post("/logout", self._log_out)
         router.add_get("/", show(self._overview))
         router.add_get("/tools", show(self._tools))
+        router.add_get("/tools/report", show(self._report))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._leads.add_to(router)
@@ -124,9 +125,13 @@ class Pages:
         asked: dict[str, Query[object]] = {
             "found": self._api.overview_shown(audience(caller)),
             "problems": self._problems.recent,
-            "periods": partial(period_totals, now=now),
+            "history": partial(read_history, now=now),
         }
         return self._screen.page("overview.html", caller, asked, now=now)
+
+    async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
+        found = self._api.report_shown(parse_fields(request_schemas.ReportRequest, request.query))
+        return self._screen.page("report.html", caller, {"found": found}, periods=PERIODS)
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)

@@ -42,7 +42,14 @@ class Rendering:
         self._environment.filters["change"] = change
         self._environment.filters["percent"] = percent
         self._environment.filters["lasting"] = lasting
-        self._environment.globals |= {"hours": charts.hours, "share": charts.share, "meter": charts.meter}
+        self._environment.filters["points"] = points
+        self._environment.globals |= {
+            "hours": charts.hours,
+            "days": charts.days,
+            "bands": charts.bands,
+            "BANDS": charts.BANDS,
+            "meter": charts.meter,
+        }
         self._files = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
         }
@@ -114,6 +121,11 @@ def percent(share: float | None) -> str:
     return f"{min(round(100 * share), 99) if share < 1 else 100} %"
 
 
-def change(number: int, before: int) -> str:
+def change(number: float | None, before: float | None) -> str:
     """Write the change to a number before it: `+12 %`. Empty without one to compare with."""
-    return f"{100 * (number - before) / before:+.0f} %" if before else ""
+    return f"{100 * (number - before) / before:+.0f} %" if before and number is not None else ""
+
+
+def points(share: float | None, before: float | None) -> str:
+    """Write the change to a share before it: `+1.5 points`. Empty without one to compare with."""
+    return "" if share is None or before is None else f"{100 * (share - before):+.1f} points"
