@@ -254,7 +254,7 @@ async def _settle(
             outcome, seconds = _outcome(lead, destination, chance, now)
             if outcome is None:
                 continue
-            timing = retry.CallTiming(lead.received_at + seconds, 0.25)
+            timing = retry.CallTiming(lead.received_at + seconds - 0.25, 0.25)
             settlements.append(retry.decide(delivery, outcome, timing, SCHEDULE, 0.0, excused=False))
             state = settlements[-1].state
             warned = isinstance(outcome, Delivered) and outcome.warning is not None

@@ -14,11 +14,13 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import BrowserContext, expect
 
 from bridge import app
+from bridge.admin.dashboard.rendering import change, percent, took
 from bridge.config.reload import load_files
 from bridge.event import EventState
 from bridge.operations.chatbots import is_silent
+from bridge.operations.tally import PERIODS, TallyTotals
 from bridge.store.interface import DeliveryState
-from bridge.store.tally import day_of
+from bridge.store.tally import bucket_of, day_of
 from tests.browser import scene
 from tests.browser.conftest import SECONDS, chromium_started
 from tests.browser.person import Person
@@ -86,6 +88,90 @@ async def person(agency: Agency) -> AsyncIterator[Person]:
     yield somebody
     await somebody.page.close()
     assert somebody.complaints == []
+
+
+def counted_totals(sent: Scene, today: int, days: int) -> dict[str, TallyTotals]:
+    """Count from what was sent the numbers of the last days, by chatbot and for all."""
+    found = {name: TallyTotals() for name in ("All", *scene.CHATBOTS)}
+    for lead in sent.leads:
+        for totals in (found["All"], found[lead.chatbot]):
+            if today - day_of(lead.received_at) < days:
+                totals.states[lead.state] += 1
+                totals.waiting += [each.state for each in lead.deliveries.values()].count(DeliveryState.PENDING)
+            for each in lead.deliveries.values():
+                ended_at = lead.received_at + (1.0 if each.seconds is None else each.seconds)
+                if each.state is DeliveryState.PENDING or today - day_of(ended_at) >= days:
+                    continue
+                totals.states[each.state] += 1
+                totals.warned += each.warning
+                if each.seconds is not None:
+                    totals.buckets[bucket_of(lead.received_at, ended_at)] += 1
+    return found
+
+
+async def test_the_owner_reads_leads_by_chatbot_and_typical_time_of_the_week(agency: Agency, person: Person) -> None:
+    today = day_of(time.time())
+    week = counted_totals(agency.sent, today, 7)
+    await person.click(person.page.get_by_role("link", name="Report by chatbot"))
+    await expect(person.heading("Report: 7 days")).to_be_visible()
+    assert person.clicks <= 1
+    rows = await person.page.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.firstChild.textContent.trim()))"
+    )
+    assert {row[0]: row[1:] for row in rows} == {
+        name: [
+            *(str(each.received), str(each.delivered), percent(each.share)),
+            *(took(each.quantile(0.5)), took(each.quantile(0.95))),
+            *(str(each.waiting), str(each.dead), str(each.warned)),
+        ]
+        for name, each in week.items()
+    }
+    assert await person.barriers() == []
+    await person.page.emulate_media(media="print")
+    await expect(person.page.get_by_role("navigation")).to_be_hidden()
+    await expect(person.page.get_by_role("table")).to_be_visible()
+
+
+async def test_home_and_the_report_have_the_numbers_of_what_was_sent(agency: Agency, person: Person) -> None:
+    today = day_of(time.time())
+    rows = (
+        await person.page.get_by_role("region", name="Leads and speed")
+        .locator("tbody tr")
+        .evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))")
+    )
+    for days, row in zip(PERIODS, rows, strict=True):
+        now, longer = (counted_totals(agency.sent, today, each) for each in (days, 2 * days))
+        whole, both = now["All"], longer["All"]
+        assert [cell.split(" ")[0] for cell in (row[1], row[5], *row[6:])] == [
+            str(each) for each in (whole.received, whole.missing, *whole.bands)
+        ]
+        assert row[1].split(" ", 1)[1:] == [x for x in [change(whole.received, both.received - whole.received)] if x]
+        assert row[5].split(" ")[1] == f"{2 * whole.missing - both.missing:+d}"
+        assert row[2].startswith(percent(whole.share))
+        assert row[3].startswith(took(whole.quantile(0.5)))
+        assert row[4].startswith(took(whole.quantile(0.95)))
+        report = await (await person.page.request.get(f"/api/report?days={days}")).json()
+        assert {each["chatbot"] or "All": each["numbers"] for each in (report["whole"], *report["chatbots"])} == {
+            name: {
+                "leads": each.received,
+                "delivered": each.delivered,
+                "waiting": each.waiting,
+                "dead": each.dead,
+                "warnings": each.warned,
+                "share": each.share,
+                "median": each.quantile(0.5),
+                "p95": each.quantile(0.95),
+            }
+            for name, each in now.items()
+        }
+        assert report["whole"]["before"]["leads"] == both.received - whole.received
+    month = counted_totals(agency.sent, today, 30)["All"]
+    said = f"{month.delivered} delivered, {month.waiting} waiting, {month.dead} not delivered"
+    await expect(person.page.get_by_role("img", name=f"Deliveries of 30 days: {said}")).to_be_visible()
+    await person.page.get_by_text("As a table").click()
+    table = person.page.get_by_role("region", name="Deliveries by day").locator("tbody tr")
+    await expect(table).to_have_count(30)
+    assert await person.barriers() == []
 
 
 async def test_a_salesperson_finds_a_lead_by_a_part_of_the_name_and_reads_why_it_waits(
