@@ -313,7 +313,9 @@ class ReportSchema(ApiSchema):
     days: int
     since: str = Field(description="Beginning of the first day, UTC. Today is the last one.")
     whole: ReportLineSchema
-    chatbots: Sequence[ReportLineSchema] = Field(description="All configured ones and those that had leads then, the most leads first.")
+    chatbots: Sequence[ReportLineSchema] = Field(
+        description="All configured ones and those that had leads then, the most leads first."
+    )
 
 
 class ActionResultSchema(ApiSchema):

@@ -38,7 +38,7 @@ class ChatbotSummary:
     received_before: int
     """Leads of the week before."""
     share: float | None
-    """Part that arrived of the deliveries that ended in the last `WEEK` days, and of those waiting since; None if there are none."""
+    """Part that arrived of the deliveries that ended or whose leads wait since the last `WEEK` days; None without any."""
     typical: float | None
     """Seconds within which half of those that arrived did so."""
     waiting: int
