@@ -38,7 +38,7 @@ class ChatbotSummary:
     received_before: int
     """Leads of the week before."""
     share: float | None
-    """Part that arrived of the deliveries that ended or whose leads wait since the last `WEEK` days; None without any."""
+    """Part that arrived of the deliveries of the last `WEEK` days; see `TallyTotals.share`."""
     typical: float | None
     """Seconds within which half of those that arrived did so."""
     waiting: int
