@@ -28,7 +28,7 @@ class GoHighLevelActivities:
         self._location_id = location_id
 
     def planned(
-        self, activity: Activity, calendar: str | None, contact_id: str
+        self, activity: Activity, calendar: str | None, contact_id: str, owner: str
     ) -> list[tuple[str, URL, Mapping[str, Any]]]:
         """Return the requests for an activity, in their order: name in the memo, URL and document."""
         contact = self._base / "contacts" / contact_id
@@ -38,18 +38,19 @@ class GoHighLevelActivities:
             return [meeting, ("note", contact / "notes", requests.note(activity))]
         if activity.kind is ActivityKind.NOTE:
             return [("note", contact / "notes", requests.note(activity))]
-        return [("task", contact / "tasks", requests.task(activity))]
+        return [("task", contact / "tasks", requests.task(activity, owner))]
 
     async def write(
-        self, activity: Activity, calendar: str | None, contact_id: str, *, is_new: bool
+        self, activity: Activity, calendar: str | None, contact_id: str, owner: str, *, is_new: bool
     ) -> dict[str, ActivityResult]:
         """Ensure that an activity exists, and return the ids by the names in the memo.
 
-        A meeting becomes an appointment in the calendar, with a note that has its text; without a calendar, a task.
+        A meeting becomes an appointment in the calendar, with a note that has its text; without a calendar, a task
+        of the contact's owner.
         """
         contact = self._base / "contacts" / contact_id
         done: dict[str, ActivityResult] = {}
-        for name, url, document in self.planned(activity, calendar, contact_id):
+        for name, url, document in self.planned(activity, calendar, contact_id, owner):
             if is_new:
                 found = None
             elif name == "meeting" and calendar:

@@ -96,7 +96,9 @@ class GoHighLevelConnector(Connector):
         why = activity_reason(activity.kind, activity.start, settings)
         if activity.kind is ActivityKind.MEETING and settings.calendar is None:
             why = "a task, because the route has no `appointment: {calendar: …}`"
-        calls = self._activities.planned(activity, settings.calendar, _CONTACT)
+        calls = self._activities.planned(
+            activity, settings.calendar, _CONTACT, str(record.fields.get(requests.OWNER) or "")
+        )
         return [
             Preview("POST", str(url), headers, orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), why)
             for _, url, document in calls
@@ -138,7 +140,7 @@ class GoHighLevelConnector(Connector):
         memo = dict(record.memo)
         if activity is not None and memo.keys().isdisjoint(_MEMO):
             done = await self._activities.write(
-                activity, appointment.calendar, str(contact.remote_id), is_new=written.is_new
+                activity, appointment.calendar, str(contact.remote_id), written.owner, is_new=written.is_new
             )
             for name, found in done.items():
                 if not isinstance(found, str):

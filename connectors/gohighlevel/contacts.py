@@ -8,7 +8,7 @@ from yarl import URL
 
 from connectors.base import Delivered, Outcome, Record, Rejected, Retry
 from connectors.gohighlevel import answers, requests
-from connectors.gohighlevel.requests import EMAIL, KEYS, TAGS
+from connectors.gohighlevel.requests import EMAIL, KEYS, OWNER, TAGS
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.phone_numbers import e164_notation
 
@@ -21,6 +21,8 @@ class WrittenContact:
     dropped: Mapping[str, Any]
     """Values that the API refused or that would replace others, by field."""
     is_new: bool = False
+    owner: str = ""
+    """Id of the user who owns the contact."""
 
 
 class GoHighLevelContacts:
@@ -65,7 +67,8 @@ class GoHighLevelContacts:
             added = await self._api.call("POST", self._contacts / outcome.remote_id / "tags", {"tags": tags})
             if not isinstance(added, Reply):
                 return WrittenContact(added, dropped)
-        return WrittenContact(outcome, dropped, is_new)
+        owner = str(fields.get(OWNER) or (held or {}).get(OWNER) or "")
+        return WrittenContact(outcome, dropped, is_new, owner)
 
     async def _held(self, record: Record) -> Mapping[str, Any] | Retry | Rejected | None:
         """Return the existing contact of a record, None if there is none.

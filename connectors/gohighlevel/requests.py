@@ -16,6 +16,8 @@ EMAIL = "email"
 KEYS = (EMAIL, "phone")
 """Fields by which the API finds a contact."""
 TAGS = "tags"
+OWNER = "assignedTo"
+"""Field for the id of the user who owns a contact."""
 VERSION = "2021-07-28"
 """Value of the header `Version` that the API requires (marketplace.gohighlevel.com, Contacts, "Upsert Contact")."""
 CUSTOM = "custom."
@@ -77,10 +79,12 @@ def note(activity: Activity) -> dict[str, Any]:
     return {"body": activity.marked_text}
 
 
-def task(activity: Activity) -> dict[str, Any]:
+def task(activity: Activity, owner: str) -> dict[str, Any]:
     """Return the document of a task: due at the appointment's start, or at once if a person has to read the time."""
     due = _iso(activity.start or activity.created)
-    return {"title": activity.title, "body": activity.marked_text, "dueDate": due, "completed": False}
+    return {"title": activity.title, "body": activity.marked_text, "dueDate": due, "completed": False} | (
+        {OWNER: owner} if owner else {}
+    )
 
 
 def event(activity: Activity, calendar: str, contact_id: str, location_id: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _FIELDS = frozenset(
         "website",
         "source",
         "tags",
+        "assignedTo",
         "country",
         "customFields",
     }

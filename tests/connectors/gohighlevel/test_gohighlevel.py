@@ -248,6 +248,15 @@ async def test_an_appointment_is_written_once(content: str, calendar: str | None
             assert (each["toNotify"], each["contactId"]) == (False, "contact1")
 
 
+async def test_a_task_belongs_to_the_owner_that_the_contact_has() -> None:
+    async with fake() as crm:
+        for number, user in enumerate(("ann", "bob")):
+            made = record({"email": "a@b.co", "assignedTo": user}, f"r{number}", Type="Appointment", Content="some day")
+            (outcome,) = await deliver(crm, replace(made, create_only=frozenset({"assignedTo"})))
+            assert isinstance(outcome, Delivered), outcome
+        assert [each["assignedTo"] for each in (*crm.contacts, *crm.activities["tasks"])] == ["ann"] * 3
+
+
 async def test_a_phone_that_the_api_refuses_for_another_contact_is_dropped() -> None:
     async with fake() as crm:
         await deliver(crm, record({"email": "a@b.co"}))
