@@ -5,7 +5,7 @@ Each query examines a bounded number of rows, or the tally, so its cost does not
 
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, Select, Subquery, case, func, select
 
 from bridge.event import EventState, Form
 from bridge.store.interface import DeliveryState
@@ -106,11 +106,9 @@ def warned_groups(connection: Connection, since: float) -> list[DeliveryGroup]:
 
 def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
     """Group the newest waiting deliveries of each destination; the times are those of their receipt."""
-    names = len(pending_destinations(connection))
-    if not names:
+    newest = _newest_waiting(connection)
+    if newest is None:
         return []
-    beyond = key_ends(connection, deliveries.c.id)[1]
-    newest = newest_of_each(connection, max(1, NEWEST_WAITING // names), beyond).subquery("newest")
     received_at = events.c.received_at
     query = (
         select(
@@ -129,11 +127,9 @@ def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
 
 def waiting_days(connection: Connection) -> list[WaitingDay]:
     """Count the newest waiting deliveries by the day of their receipt and by chatbot."""
-    names = len(pending_destinations(connection))
-    if not names:
+    newest = _newest_waiting(connection)
+    if newest is None:
         return []
-    beyond = key_ends(connection, deliveries.c.id)[1]
-    newest = newest_of_each(connection, max(1, NEWEST // names), beyond).subquery("newest")
     day = sql_day(events.c.received_at, floor=connection.dialect.name == "postgresql").label("day")
     query = (
         select(day, events.c.chatbot, func.count())
@@ -155,6 +151,13 @@ def unrecognised_groups(connection: Connection) -> list[EventGroup]:
     at = newest.c.received_at
     query = select(newest.c.chatbot, func.count(), func.min(at), func.max(at), func.max(newest.c.seq))
     return [EventGroup(*row) for row in connection.execute(query.group_by(newest.c.chatbot))]
+
+
+def _newest_waiting(connection: Connection) -> Subquery | None:
+    """Return the newest waiting deliveries of each destination; None if nothing waits."""
+    names = len(pending_destinations(connection))
+    beyond = key_ends(connection, deliveries.c.id)[1]
+    return newest_of_each(connection, max(1, NEWEST_WAITING // names), beyond).subquery("newest") if names else None
 
 
 def _settled() -> _Select:

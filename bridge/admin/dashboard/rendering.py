@@ -128,4 +128,4 @@ def change(number: float | None, before: float | None) -> str:
 
 def points(share: float | None, before: float | None) -> str:
     """Write the change to a share before it: `+1.5 points`. Empty without one to compare with."""
-    return "" if share is None or before is None else f"{100 * (share - before):+.1f} points"
+    return "" if share is None or before is None or share == before else f"{100 * (share - before):+.1f} points"
