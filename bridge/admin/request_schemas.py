@@ -91,7 +91,7 @@ class EmptyRequest(ApiRequest):
 class ReportRequest(ApiRequest):
     """The length of a report."""
 
-    days: Annotated[int, Field(ge=1, le=366), BeforeValidator(_digits)] = Field(
+    days: Annotated[int, Field(ge=1, le=92), BeforeValidator(_digits)] = Field(
         7, description="Number of days. The last one is today, which is not over."
     )
 

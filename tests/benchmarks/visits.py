@@ -73,7 +73,7 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     for what, chosen in _bulk():
         yield Visit(f"preview of a replay, {what}", "/problems", {"action": "replay", **chosen})
     yield Visit("quarantine, one chatbot", "/problems/quarantine?chatbot=website")
-    yield Visit("report, a year", "/tools/report?days=366")
+    yield Visit("report, a quarter", "/tools/report?days=92")
     yield Visit("reconcile, a month", "/tools/completeness?span=30d")
     yield Visit("audit, one action", "/tools/audit?action=search")
     yield Visit("playground, a route", "/tools/playground?route=website:0")
