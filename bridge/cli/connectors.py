@@ -145,7 +145,7 @@ def new(
     _write(files)
     output.say()
     output.say("Next:")
-    output.say(f"  python -m pytest {folder}    # needs pytest and pytest-asyncio")
+    output.say(f"  (cd {folder} && python -m pytest)    # needs pytest and pytest-asyncio")
     output.say(f"  leadbridge connectors show {name} --plugins {folder}")
     output.say(f"  and in the configuration: `plugins: [{folder}]`, `connector: {name}`")
 
