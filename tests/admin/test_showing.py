@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.admin.dashboard.charts import bands, days, hours, meter
+from bridge.admin.dashboard.rendering import change
 from bridge.config.diagnostics import ConfigError
 from bridge.config.load import load
 from bridge.operations.masking import mask_values, masked_payload, masked_words, personal
@@ -99,3 +100,13 @@ def test_a_viewers_token_is_checked(tmp_path: Path, server: str, wrong: str) -> 
     with pytest.raises(ConfigError, match=wrong) as raised:
         load(tmp_path / "config.yaml", {})
     assert "0123456789abcdef" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "written"),
+    [(12, 10, "+20 %"), (5, 10, "-50 %"), (100, 10, "+900 %"), (101, 10, ""), (3, 0, "")],
+)
+def test_a_change_is_written_where_there_is_something_to_compare_with(
+    number: float, before: float, written: str
+) -> None:
+    assert change(number, before) == written

@@ -18,6 +18,8 @@ from bridge.operations.masking import reason_text
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
 _FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _SHORT: Final = 10.0
+_COMPARABLE: Final = 10
+"""A number more than so many times the one before is not compared with it: `+10096 %` says nothing."""
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -122,8 +124,10 @@ def percent(share: float | None) -> str:
 
 
 def change(number: float | None, before: float | None) -> str:
-    """Write the change to a number before it: `+12 %`. Empty without one to compare with."""
-    return f"{100 * (number - before) / before:+.0f} %" if before and number is not None else ""
+    """Write the change to a number before it: `+12 %`. Empty without one to compare with, or with a tenth of it."""
+    if not before or number is None or number > _COMPARABLE * before:
+        return ""
+    return f"{100 * (number - before) / before:+.0f} %"
 
 
 def points(share: float | None, before: float | None) -> str:
