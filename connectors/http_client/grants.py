@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from urllib.parse import urlencode
 
 from yarl import URL
@@ -49,17 +51,25 @@ class Assertion:
             ValueError: the key cannot sign, with a line for the operator.
         """
         import jwt  # noqa: PLC0415 - takes 60 ms that few destinations need
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
 
         optional = {"sub": self.subject, "scope": self.scope}
         claims = {"iss": self.issuer, "aud": self.audience, "iat": int(now), "exp": int(now) + _LIFETIME}
         claims |= {name: value for name, value in optional.items() if value}
         headers = {"kid": self.key_id} if self.key_id else None
         try:
-            return jwt.encode(claims, self.private_key, algorithm="RS256", headers=headers)
-        except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-            # PyJWT raises its own error for another kind of key, a TypeError for a key with a password, and an
-            # AttributeError for a public key.
+            return jwt.encode(claims, _loaded_key(self.private_key), algorithm="RS256", headers=headers)
+        except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError):
+            # Another kind of key, a key with a password, or a public key.
             raise ValueError("must be an RSA private key in PEM form, without a password") from None
+
+
+@lru_cache(maxsize=64)
+def _loaded_key(pem: str) -> Any:
+    """Return the key of a PEM text. Kept, because its check takes 50 ms and a configuration is checked often."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    return load_pem_private_key(pem.encode(), None)
 
 
 class GrantedTokens:
