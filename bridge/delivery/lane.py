@@ -278,7 +278,10 @@ class Lane:
         outcomes, signs = state.suspects.judge([each.delivery for each in batch], outcomes)
         if signs:
             doubts = [*signs.values()]
-            state.health = state.health.after(doubts, call, schedule, self._chance(), decided_at=decided_at)
+            now = self._time.now()
+            state.health = state.health.after(
+                doubts, call, schedule, self._chance(), decided_at=decided_at, noted_at=now
+            )
         excused = state.health.pause is not None
         if state.health.pause != before:
             self._pausing = self._tasks.start(self._write_pause(state.health.pause))

@@ -155,7 +155,7 @@ class DestinationHealth:
     """Number of calls that failed since the pause began, with the one that began it."""
     pause: Pause | None = None
     since: float = 0.0
-    """When the pause began or was prolonged last."""
+    """When the lane learnt that it has to pause, or to pause longer."""
     asked: bool = False
     """True if the destination itself asked for the pause."""
 
@@ -167,8 +167,13 @@ class DestinationHealth:
         chance: float,
         *,
         decided_at: float | None = None,
+        noted_at: float | None = None,
     ) -> "DestinationHealth":
-        """Return the health after a call that the lane decided on at `decided_at`, by default when the call began.
+        """Return the health after a call.
+
+        The lane decided on the call at `decided_at`, by default when the call began, and learnt its result at
+        `noted_at`, by default when the call ended. Another call that is decided on between the end and that moment is
+        under way when the pause begins.
 
         A call that shows that the destination works (it took or refused a record by itself) ends a pause. A call that
         was under way when the pause began does not lengthen the pause, unless the destination asks for more. It does
@@ -177,7 +182,8 @@ class DestinationHealth:
         """
         trouble = _trouble(outcomes)
         began = call.started_at if decided_at is None else decided_at
-        was_on_its_way = self.pause is not None and began < self.since
+        # The loop's clock has steps of a millisecond, so a call of the same moment may have been begun before.
+        was_on_its_way = self.pause is not None and began <= self.since
         if trouble is None:
             return self if was_on_its_way and self.asked else HEALTHY
         if was_on_its_way and trouble.after is None:
@@ -187,7 +193,8 @@ class DestinationHealth:
             return DestinationHealth(unclear=unclear)
         now = call.ended_at
         pause = self._paused(trouble, now, schedule, chance)
-        return DestinationHealth(unclear, self.probes + 1, pause, now, asked=trouble.after is not None)
+        since = now if noted_at is None else noted_at
+        return DestinationHealth(unclear, self.probes + 1, pause, since, asked=trouble.after is not None)
 
     def _paused(self, trouble: Retry, now: float, schedule: RetrySchedule, chance: float) -> Pause:
         seconds = trouble.after

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.delivery import retry
-from bridge.delivery.retry import LONGEST_PROBE, UNCLEAR_LIMIT, CallTiming, DestinationHealth, decide
+from bridge.delivery.retry import HEALTHY, LONGEST_PROBE, UNCLEAR_LIMIT, CallTiming, DestinationHealth, decide
 from bridge.store.interface import Delivery, DeliveryState
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE
@@ -138,6 +138,17 @@ def test_a_call_counts_from_when_it_was_taken_up_not_from_when_it_began() -> Non
     asked = health((NOW, [dataclasses.replace(DOWN, after=60.0)]))
     late = asked.after([Delivered()], CallTiming(NOW + 1, 0.0), SCHEDULE, 0.0, decided_at=NOW - 1)
     assert late == asked
+
+
+def test_a_call_that_was_begun_before_the_lane_learnt_of_the_pause_does_not_end_it() -> None:
+    """The refusal has ended, and its task has not run yet, when the lane begins another call."""
+    refusal = Retry(Reason.RATE_LIMITED, "429", Blame.DESTINATION, after=60.0)
+    asked = HEALTHY.after([refusal], CallTiming(NOW, 1.0), SCHEDULE, 0.0, decided_at=NOW, noted_at=NOW + 1.02)
+    for decided_at in (NOW + 1.01, NOW + 1.02):
+        between = asked.after([Delivered()], CallTiming(decided_at, 0.1), SCHEDULE, 0.0, decided_at=decided_at)
+        assert between == asked
+    probe = asked.after([Delivered()], CallTiming(NOW + 61, 0.1), SCHEDULE, 0.0, decided_at=NOW + 61)
+    assert probe == HEALTHY
 
 
 def test_a_sign_of_life_ends_the_pause() -> None:
