@@ -135,7 +135,7 @@ def problem_list(files: Files | None) -> list[schemas.ProblemSchema]:
 
 
 def findings(config: Config, files: Files | None) -> list[Finding]:
-    """Return what is wrong with the files on disk. Call it in a thread: it reads them, and checks what changed."""
+    """Return the problems of the files on disk. Call it in a thread: it reads them and checks the changed ones."""
     changed = files is not None and dict(read_files(files.path, Findings())) != dict(files.contents)
     left_out = [each.file for each in config.left_out]
     errors = [each for each in problem_list(files) if each.severity == "error"] if changed else []

@@ -121,7 +121,7 @@ class DryRuns:
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="playground")
         self._attempts: list[Future[Any]] = []
-        """Dry runs of the playground, also those that nobody waits for any more."""
+        """Dry runs of the playground, also those whose reader has left."""
 
     async def lead(self, work: Callable[[], T]) -> T:
         """Run the dry runs of a lead's page, one page at a time. Raises RequestRefusedError and UnansweredError."""

@@ -96,7 +96,7 @@ def show_overview(connection: Connection, quotas: Quotas, now: float, audience: 
 
 
 def show_report(connection: Connection, names: Collection[str], now: float, days: int) -> schemas.ReportSchema:
-    """Read the numbers of the last days, for all and for each of these chatbots and those that had leads."""
+    """Read the numbers of the last days, for all chatbots together and for each."""
     found = period_totals(connection, now, days)
     # Without the events of no known chatbot, which are no leads.
     known = {*names, *(name for name in found.chatbots if name)}

@@ -23,7 +23,7 @@ class FailureSchema(ApiSchema):
     """The reason why a request failed."""
 
     status: Literal["error"] = "error"
-    error: str = Field(description="What is wrong, and what to do.")
+    error: str = Field(description="The problem, and the next step.")
 
 
 class EventSchema(ApiSchema):

@@ -58,7 +58,7 @@ class ConfigError(LeadbridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Which values come from presets, and which destinations and chatbots use each preset."""
+    """The values that come from presets, and the destinations and chatbots that use each preset."""
 
     taken: dict[ConfigPath, ConfigPath] = field(default_factory=dict)
     """Path in a preset, by the path of the value that was taken from it."""

@@ -155,7 +155,7 @@ class DestinationHealth:
     """Number of calls that failed since the pause began, with the one that began it."""
     pause: Pause | None = None
     since: float = 0.0
-    """When the lane learnt that it has to pause, or to pause longer."""
+    """Time at which the lane learnt that it has to pause, or to pause longer."""
     asked: bool = False
     """True if the destination itself asked for the pause."""
 

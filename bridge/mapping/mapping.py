@@ -125,7 +125,7 @@ class _Field:
     required: bool
     keep_empty: bool
     write: str | None
-    """When it is written; None if the configuration does not say so, which means always."""
+    """Mode of writing; None if the configuration names none, which means always."""
 
     def value(self, event_variables: abc.Mapping[str, Any], trace: list[TraceStep] | None = None) -> Any:
         """Return the value, or `_LEFT_OUT` if it is empty. Add each step to `trace` if it is given."""

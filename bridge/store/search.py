@@ -97,7 +97,7 @@ class DeliveryFilter:
     before: int | None = None
     limit: int = PAGE
     warning: bool | None = None
-    """Whether it was delivered with a warning."""
+    """True for deliveries with a warning, False for those without."""
     chatbots: frozenset[str] | None = None
     """The only chatbots that the reader may see."""
 

@@ -32,7 +32,7 @@ class ProblemPages:
         self._screen = screen
         self._clock = clock
         self._read: tuple[float, list[Problem]] | None = None
-        """When all problems were read last, and the problems."""
+        """Time of the last reading of all problems, and the problems."""
         screen.problem_count = lambda connection: len(self.recent(connection))
 
     def add_to(self, router: web.UrlDispatcher) -> None:

@@ -117,7 +117,7 @@ def lasting(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share in whole percent; what is not all never reads as 100."""
+    """Write a share in whole percent. Only a whole share reads as 100."""
     if share is None:
         return "-"
     return f"{min(round(100 * share), 99) if share < 1 else 100} %"
