@@ -92,13 +92,13 @@ class AppointmentPlan:
     """Type of the meeting."""
     location: str
     created: datetime | None
-    """When the appointment was made; None if unknown."""
+    """Time at which the appointment was made; None if unknown."""
     start: datetime | None
     """Start in UTC; None if the text does not state it beyond doubt."""
     end: datetime | None
     """End in UTC; None with `start`."""
     reminder: datetime | None
-    """When the owner is reminded, in UTC; None with `start`."""
+    """Time of the owner's reminder, in UTC; None with `start`."""
 
 
 class ActivityKind(StrEnum):
@@ -119,7 +119,7 @@ class Activity:
     text: str
     """Plain text without the mark; may be empty."""
     created: datetime
-    """When the event was created, in UTC."""
+    """Time of the event's creation, in UTC."""
     start: datetime | None = None
     """Start of a meeting, in UTC."""
     end: datetime | None = None
@@ -128,7 +128,7 @@ class Activity:
     category: str | None = None
     """Type of a meeting."""
     reminder: datetime | None = None
-    """When the owner of a meeting is reminded, in UTC."""
+    """Time of the reminder for a meeting's owner, in UTC."""
 
     @property
     def marked_text(self) -> str:

@@ -314,7 +314,7 @@ class ReportSchema(ApiSchema):
     since: str = Field(description="Beginning of the first day, UTC. Today is the last one.")
     whole: ReportLineSchema
     chatbots: Sequence[ReportLineSchema] = Field(
-        description="All configured ones and those that had leads then, the most leads first."
+        description="All configured chatbots, and others that had leads in these days; most leads first."
     )
 
 

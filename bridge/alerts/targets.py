@@ -89,7 +89,7 @@ class Outbox:
         self._busy: set[str] = set()
 
     async def post(self, urls: Sequence[str], messages: Sequence[Notification], now: float) -> None:
-        """Send messages to all targets, also those that failed before, and wait for the slowest.
+        """Send messages to all targets, including targets that failed before, and wait for the slowest.
 
         A target that fails keeps its messages, and a later call tries again.
         """

@@ -58,7 +58,7 @@ def init(
         ),
     ] = None,
     trial: Annotated[
-        bool, typer.Option("--trial", help="Write one that works at once, into a sandbox CRM: for a container.")
+        bool, typer.Option("--trial", help="Write a configuration that works at once, with a sandbox CRM.")
     ] = False,
 ) -> None:
     """Write a configuration to begin with: config.yaml, commented, .env.example and config.schema.json.
@@ -149,7 +149,7 @@ def _begin(
     connector: str | None,
     url: str | None,
 ) -> None:
-    """Ask for what is missing, and write the first configuration of a folder."""
+    """Ask for the missing answers, and write the first configuration of a folder."""
     kinds = {name: kind for name, kind in connectors().items() if kind.starter()}
     if inputs.is_terminal() and connector is None:
         output.say("Where do the leads go?")

@@ -157,7 +157,7 @@ class _Loading:
             self.plugins.connectors[name] = entry
 
     def add_transforms(self, path: ConfigPath, place: Position, found: object, source: str) -> None:
-        """Add the transforms of a module, except those that another module has already provided."""
+        """Add the transforms of a module. Names that another module has already provided are skipped."""
         known = {**ExpressionSandbox({}).filters, **self.plugins.transforms}
         for each in transforms_in(found):
             if id(each) in self._added:

@@ -1,4 +1,4 @@
-"""What goes with a record: its company, its note, meeting or task, the follow-up task, the deal, and the list.
+"""Companions of a record: its company, its note, meeting or task, the follow-up task, the deal, and the list.
 
 Each is written once. Its id is kept in the memo (`company`, `note`, `meeting`, `task`, `follow_up`, `deal`, `list`), so
 a later attempt writes only what is missing.
