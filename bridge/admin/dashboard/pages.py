@@ -14,6 +14,7 @@ from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role, caller_of
 from bridge.admin.dashboard.chatbot_pages import ChatbotPages
 from bridge.admin.dashboard.destination_pages import DestinationPages
+from bridge.admin.dashboard.lead_list_pages import LeadListPages
 from bridge.admin.dashboard.lead_pages import LeadPages
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, next_path, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
@@ -44,6 +45,7 @@ class Pages:
         self._clock = clock
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
+        self._lead_list = LeadListPages(api, self._screen, clock)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
@@ -63,6 +65,7 @@ class Pages:
         router.add_get("/tools/report", show(self._report))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
+        self._lead_list.add_to(router)
         self._leads.add_to(router)
         self._chatbots.add_to(router)
         self._destinations.add_to(router)
