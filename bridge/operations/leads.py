@@ -1,7 +1,10 @@
 """Leads as people see them: the person, what became of the lead at each destination, and why. Reads only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
@@ -16,6 +19,33 @@ from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
 
 UNKNOWN = "Somebody without a name"
 """Stands for a person whose event has neither a name nor an address nor a phone number."""
+
+
+class LeadState(StrEnum):
+    """States that leads are selected by: those of their deliveries, and those of events without deliveries."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+    WARNING = "warning"
+    TEST = "test"
+    UNRECOGNISED = "unrecognised"
+
+
+Criteria: TypeAlias = Sequence[EventFilter] | DeliveryFilter
+"""Filters of events, of which the first that finds any is used; or a filter of deliveries, whose events are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadQuery:
+    """A selection of leads. A field that is None matches every lead."""
+
+    state: LeadState | None = None
+    chatbot: str | None = None
+    destination: str | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,32 +78,81 @@ class DeliveryAnswer:
     next_try_at: float | None = None
 
 
+def lead_criteria(
+    query: LeadQuery, chatbots: frozenset[str] | None, before: int | None = None, limit: int = PAGE
+) -> Criteria:
+    """Return the criteria of a page: of deliveries, if the query has a destination or one of their states. Pure.
+
+    Args:
+        query: Selection of leads.
+        chatbots: The only chatbots that the reader may see; None for all.
+        before: Cursor of the page.
+        limit: Most leads of the page.
+    """
+    kind = EventState(query.state) if query.state in {LeadState.TEST, LeadState.UNRECOGNISED} else None
+    if kind or (query.state is None and query.destination is None):
+        chosen = EventFilter(query.chatbot, kind, before=before, limit=limit, chatbots=chatbots)
+        return [replace(chosen, since=query.since, until=query.until)]
+    warned = query.state is LeadState.WARNING
+    return DeliveryFilter(
+        query.chatbot,
+        query.destination,
+        None if query.state is None or warned else DeliveryState(query.state),
+        since=query.since,
+        until=query.until,
+        before=before,
+        limit=limit,
+        warning=True if warned else None,
+        chatbots=chatbots,
+    )
+
+
 def list_leads(
-    connection: Connection,
-    criteria: Sequence[EventFilter] | DeliveryFilter,
-    audience: Audience,
-    identity_key: bytes | None = None,
+    connection: Connection, criteria: Criteria, audience: Audience, identity_key: bytes | None = None
 ) -> LeadPage:
     """Read a page of leads.
 
     Args:
         connection: Connection to the store.
-        criteria: Filters of events, of which the first that finds any is used; or a filter of deliveries, whose events
-            are read.
+        criteria: Criteria of the page.
         audience: Reader of the list.
         identity_key: The configuration's own; it finds the events of a person.
     """
+    rows, following = found_events(connection, criteria, identity_key)
+    return LeadPage(_leads(connection, rows, audience), following)
+
+
+def list_shown(
+    connection: Connection, seqs: Sequence[int], audience: Audience, chatbots: frozenset[str] | None
+) -> LeadPage:
+    """Read the leads that somebody looks at already, by the numbers of their events, as far as the reader sees them."""
+    rows = [row for row in queries.events_in(connection, seqs) if chatbots is None or row.chatbot in chatbots]
+    return LeadPage(_leads(connection, rows, audience), None)
+
+
+def count_new(connection: Connection, criteria: Criteria, shown: AbstractSet[int]) -> int:
+    """Count the leads of the first page that are new to somebody who looks at those shown."""
+    rows, following = found_events(connection, criteria)
+    oldest = 0 if following is None else min(shown, default=0)
+    return sum(row.seq > oldest and row.seq not in shown for row in rows)
+
+
+def found_events(
+    connection: Connection, criteria: Criteria, identity_key: bytes | None = None
+) -> tuple[Sequence[EventRow], int | None]:
+    """Read the events of a page of leads, newest first, and the cursor of the next page."""
     if isinstance(criteria, DeliveryFilter):
         found = find_deliveries(connection, criteria)
-        rows = queries.events_in(connection, queries.event_seqs(connection, [each.id for each in found.rows]))
-        following = found.next
-    else:
-        page = events.search(connection, criteria, identity_key)
-        rows, following = list(page.rows), page.next
+        seqs = queries.event_seqs(connection, [each.id for each in found.rows])
+        return queries.events_in(connection, seqs), found.next
+    page = events.search(connection, criteria, identity_key)
+    return page.rows, page.next
+
+
+def _leads(connection: Connection, rows: Sequence[EventRow], audience: Audience) -> Sequence[Lead]:
     seqs = [row.seq for row in rows]
     payloads, deliveries = queries.payloads(connection, seqs), queries.deliveries_of_events(connection, seqs)
-    leads = [Lead(row, person_label(payloads[row.seq], audience), deliveries.get(row.seq, ())) for row in rows]
-    return LeadPage(leads, following)
+    return [Lead(row, person_label(payloads[row.seq], audience), deliveries.get(row.seq, ())) for row in rows]
 
 
 def person_labels(connection: Connection, seqs: Sequence[int], audience: Audience) -> dict[str, str]:

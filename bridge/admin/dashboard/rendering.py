@@ -16,7 +16,12 @@ from bridge.operations.event_dry_run import json_text
 from bridge.operations.masking import reason_text
 
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
-_FILES: Final = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_FILES: Final = {
+    "style.css": "text/css",
+    "live.js": "text/javascript",
+    "leads.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 _SHORT: Final = 10.0
 _COMPARABLE: Final = 10
 """A number more than so many times the one before is not compared with it: `+10096 %` says nothing."""

@@ -11,7 +11,7 @@ function selectedIn(part) {
 async function refresh() {
   const parts = [...document.querySelectorAll("[data-live][id]")];
   if (!parts.length || document.hidden) return;
-  const answer = await fetch(location.href, {
+  const answer = await fetch(document.querySelector("[data-live-from]")?.dataset.liveFrom ?? location.href, {
     credentials: "same-origin",
     headers: { "Leadbridge-Refresh": "1" },
     redirect: "error",
