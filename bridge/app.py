@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import os
 import resource
 import signal
@@ -17,7 +18,6 @@ import structlog
 from aiohttp import web
 
 from bridge.admin.desk import Desk
-from bridge.admin.listener import Admin
 from bridge.admin.metrics import Metrics
 from bridge.alerts.watch import Watch
 from bridge.config.live import LiveConfiguration
@@ -142,19 +142,23 @@ async def running(
             tracer=tracer,
         )
         stack.callback(receiver.close)
-        admin = Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
-        admin.health.spool = spool
-        shutdown.add("admin", admin.close, most=ADMIN_SECONDS)
-        admin_address = await _listen(
-            shutdown,
-            ApplicationRunner(admin.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS),
-            config.server.admin,
-        )
-        # Last, so that it is first to go: nothing is accepted any more while the rest is being settled.
+        admin = contextlib.AsyncExitStack()
+        shutdown.add("admin", admin.aclose, most=2 * ADMIN_SECONDS)
+        # Added last, so that it ends first: nothing is accepted any more while the rest is being settled.
         address = await _listen(
-            shutdown,
+            partial(shutdown.add, "requests"),
             web.ServerRunner(receiver.server(), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
+        )
+        # After the webhook endpoint, which answers sooner by the time of this import.
+        listener = await asyncio.to_thread(importlib.import_module, "bridge.admin.listener")
+        made = listener.Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
+        made.health.spool = spool
+        admin.push_async_callback(made.close)
+        admin_address = await _listen(
+            admin.push_async_callback,
+            ApplicationRunner(made.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS),
+            config.server.admin,
         )
         stack.callback(_begin_end, shutdown, relay, lanes)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
@@ -335,10 +339,14 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
         rest = min(2 * rest, LONGEST_REST)
 
 
-async def _listen(shutdown: Shutdown, runner: web.BaseRunner, address: ListenAddress) -> ListenAddress:
-    """Begin to listen; answers the address with the port that was taken. Raises OperatorError."""
+async def _listen(
+    at_the_end: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
+    runner: web.BaseRunner,
+    address: ListenAddress,
+) -> ListenAddress:
+    """Begin to listen, and have the runner ended; return the address with the chosen port. Raises OperatorError."""
     await runner.setup()
-    shutdown.add(f"requests to {address}", runner.cleanup)
+    at_the_end(runner.cleanup)
     site = web.TCPSite(runner, address.host, address.port)
     try:
         await site.start()

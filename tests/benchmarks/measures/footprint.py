@@ -51,7 +51,7 @@ def _memory(name: str, starts: Sequence[_Start], bare: Sequence[_Start]) -> Figu
 
 def _seconds(name: str, starts: Sequence[_Start], bare: Sequence[_Start]) -> Figure:
     ours, reference = (statistics.median(each.seconds for each in side) for side in (starts, bare))
-    return Figure(name, "s", ours, reference, ours / reference, 1.5, 1.0)
+    return Figure(name, "s", ours, reference, ours / reference, 1.0, 0.8)
 
 
 def _start(bench: Bench, made: Setup) -> _Start:
