@@ -150,16 +150,9 @@ async def running(
             web.ServerRunner(receiver.server(), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
         )
-        # After the webhook endpoint, which answers sooner by the time of this import.
-        listener = await asyncio.to_thread(importlib.import_module, "bridge.admin.listener")
-        made = listener.Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
-        made.health.spool = spool
-        admin.push_async_callback(made.close)
-        admin_address = await _listen(
-            admin.push_async_callback,
-            ApplicationRunner(made.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS),
-            config.server.admin,
-        )
+        # After the webhook endpoint, which answers sooner by the time of an import.
+        console = await _console(admin, store, driver, lanes, metrics, in_use, clock, spool)
+        admin_address = await _listen(admin.push_async_callback, console, config.server.admin)
         stack.callback(_begin_end, shutdown, relay, lanes)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
         yield Running(address, admin_address, lanes, in_use, shutdown)
@@ -337,6 +330,24 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
             rest = FIRST_REST
         await asyncio.sleep(rest)
         rest = min(2 * rest, LONGEST_REST)
+
+
+async def _console(
+    ends: contextlib.AsyncExitStack,
+    store: SqlStore,
+    driver: Driver,
+    lanes: Lanes,
+    metrics: Metrics,
+    in_use: LiveConfiguration,
+    clock: Callable[[], float],
+    spool: Spool | None,
+) -> web.BaseRunner:
+    """Return the runner of the admin listener. It is imported in a thread, while the webhook is served already."""
+    listener = await asyncio.to_thread(importlib.import_module, "bridge.admin.listener")
+    made = listener.Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
+    made.health.spool = spool
+    ends.push_async_callback(made.close)
+    return ApplicationRunner(made.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS)
 
 
 async def _listen(
