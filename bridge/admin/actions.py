@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas, schemas
-from bridge.admin.api import permit_delivery, permit_event
+from bridge.admin.api import permit_delivery, permit_event, permit_request
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.desk import Desk
@@ -57,10 +57,23 @@ class ActionEndpoints:
             ),
             _order("/api/bulk", "Begin a bulk change.", request_schemas.RunRequest, schemas.RunSchema, self.begin, ()),
             Endpoint(
-                "GET", "/api/bulk", "The latest runs.", request_schemas.EmptyRequest, schemas.RunListSchema, self.runs
+                "GET",
+                "/api/bulk",
+                "The latest runs.",
+                request_schemas.EmptyRequest,
+                schemas.RunListSchema,
+                self.runs,
+                scoped=True,
             ),
             Endpoint(
-                "GET", "/api/bulk/{id}", "Progress of a run.", number, schemas.RunSchema, self.run, failures=(404,)
+                "GET",
+                "/api/bulk/{id}",
+                "Progress of a run.",
+                number,
+                schemas.RunSchema,
+                self.run,
+                failures=(404,),
+                scoped=True,
             ),
             _order("/api/bulk/{id}/cancel", "End a run early.", number, schemas.RunSchema, self.cancel),
             _order("/api/lanes/{name}/pause", "Pause a lane.", request_schemas.PauseRequest, done, self.pause),
@@ -80,7 +93,9 @@ class ActionEndpoints:
         await permit_event(self._desk, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
         return await self._do(
-            lambda connection: deliveries.replay_event(connection, who, request.id, config, now, one_entry=True)
+            lambda connection: deliveries.replay_event(
+                connection, who, request.id, config, now, one_entry=True, only=caller.chatbots
+            )
         )
 
     async def discard_event(
@@ -103,26 +118,28 @@ class ActionEndpoints:
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.discard(connection, who, request.id, now))
 
-    async def preview(self, _: Caller, request: request_schemas.BulkRequest) -> schemas.ExtentSchema:
+    async def preview(self, caller: Caller, request: request_schemas.BulkRequest) -> schemas.ExtentSchema:
         """Count the deliveries that a run would handle."""
-        extent = await self._runs.preview(_filter(request))
+        extent = await self._runs.preview(_filter(caller, request))
         return schemas.ExtentSchema(count=extent.count, through=extent.through)
 
     async def begin(self, caller: Caller, request: request_schemas.RunRequest) -> schemas.RunSchema:
         """Begin a run."""
-        return run_schema(await self._runs.begin(caller, Bulk(request.action, _filter(request)), request.through))
+        return run_schema(
+            await self._runs.begin(caller, Bulk(request.action, _filter(caller, request)), request.through)
+        )
 
-    async def runs(self, _: Caller, __: request_schemas.EmptyRequest) -> schemas.RunListSchema:
+    async def runs(self, caller: Caller, _: request_schemas.EmptyRequest) -> schemas.RunListSchema:
         """Return the latest runs."""
-        return schemas.RunListSchema(runs=[run_schema(each) for each in self._runs.all()])
+        return schemas.RunListSchema(runs=[run_schema(each) for each in self._runs.all(caller)])
 
-    async def run(self, _: Caller, request: request_schemas.NumberRequest) -> schemas.RunSchema:
+    async def run(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.RunSchema:
         """Return one run."""
-        return run_schema(self._runs.find(request.id))
+        return run_schema(self._runs.find(caller, request.id))
 
     async def cancel(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.RunSchema:
         """End a run after its current step."""
-        run = self._runs.find(request.id)
+        run = self._runs.find(caller, request.id)
         await self._runs.cancel(caller, run)
         return run_schema(run)
 
@@ -140,15 +157,18 @@ class ActionEndpoints:
 
     async def release(self, caller: Caller, request: request_schemas.ReleaseRequest) -> schemas.ActionResultSchema:
         """Verify a refused request again, and accept its events if its signature holds."""
+        await permit_request(self._desk, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
+        any_age, only = request.any_age, caller.chatbots
         return await self._do(
-            lambda connection: quarantine.release(connection, who, request.id, config, now, any_age=request.any_age)
+            lambda connection: quarantine.release(connection, who, request.id, config, now, any_age=any_age, only=only)
         )
 
     async def discard_request(
         self, caller: Caller, request: request_schemas.NumberRequest
     ) -> schemas.ActionResultSchema:
         """Delete a refused request for good."""
+        await permit_request(self._desk, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: quarantine.discard(connection, who, request.id, now))
 
@@ -156,9 +176,9 @@ class ActionEndpoints:
         return schemas.ActionResultSchema(message=(await self._audit.change(operation)).message)
 
 
-def _filter(request: request_schemas.BulkRequest) -> DeliverySelection:
+def _filter(caller: Caller, request: request_schemas.BulkRequest) -> DeliverySelection:
     reason = request.reason.value if request.reason else None
-    return DeliverySelection(request.state, request.chatbot, request.destination, reason)
+    return DeliverySelection(request.state, request.chatbot, request.destination, reason, caller.chatbots)
 
 
 def _order(
@@ -169,5 +189,6 @@ def _order(
     act: Callable[[Caller, Any], Awaitable[schemas.ApiSchema]],
     failures: tuple[int, ...] = (404,),
 ) -> Endpoint:
-    scoped = path.startswith(("/api/events/", "/api/deliveries/"))
+    # The pause of a lane concerns all chatbots that use its destination.
+    scoped = not path.startswith("/api/lanes/")
     return Endpoint("POST", path, summary, request, answer, act, Role.OPERATOR, failures, scoped)

@@ -17,9 +17,11 @@ from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import NotFoundError
-from bridge.operations import deliveries, events
+from bridge.operations import deliveries, events, quarantine
 from bridge.operations.audit import Action, Subject
+from bridge.operations.lanes import chatbots_of
 from bridge.operations.masking import Audience
+from bridge.store import queries
 from bridge.store.queries import PageRequest
 from bridge.store.search import DeliveryFilter, EventFilter
 
@@ -58,6 +60,7 @@ class ReadEndpoints:
                 request_schemas.EmptyRequest,
                 schemas.OverviewSchema,
                 self._overview,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -66,6 +69,7 @@ class ReadEndpoints:
                 request_schemas.ReportRequest,
                 schemas.ReportSchema,
                 self._report,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -121,6 +125,7 @@ class ReadEndpoints:
                 request_schemas.LaneListRequest,
                 schemas.LaneListSchema,
                 self._lane_list,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -129,6 +134,7 @@ class ReadEndpoints:
                 request_schemas.QuarantineListRequest,
                 schemas.QuarantinePageSchema,
                 self._quarantine,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -146,6 +152,7 @@ class ReadEndpoints:
                 request_schemas.EmptyRequest,
                 schemas.DestinationListSchema,
                 self._destinations,
+                scoped=True,
             ),
             Endpoint(
                 "GET",
@@ -170,11 +177,23 @@ class ReadEndpoints:
 
     def overview_shown(self, audience: Audience) -> Query[schemas.OverviewSchema]:
         """Return the query of the overview."""
-        return partial(presentation.show_overview, quotas=self._quotas(), now=self._clock(), audience=audience)
+        return partial(
+            presentation.show_overview,
+            config=self.config(),
+            quotas=self._quotas(audience),
+            now=self._clock(),
+            audience=audience,
+        )
 
-    def report_shown(self, request: request_schemas.ReportRequest) -> Query[schemas.ReportSchema]:
+    def report_shown(self, caller: Caller, request: request_schemas.ReportRequest) -> Query[schemas.ReportSchema]:
         """Return the query of a report."""
-        return partial(presentation.show_report, names=self.config().chatbots, now=self._clock(), days=request.days)
+        return partial(
+            presentation.show_report,
+            names=self.config().chatbots,
+            now=self._clock(),
+            days=request.days,
+            only=caller.chatbots,
+        )
 
     def events_shown(self, caller: Caller, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
         """Return the query of a page of events."""
@@ -220,16 +239,21 @@ class ReadEndpoints:
         return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 
     def lanes_shown(self, audience: Audience) -> Query[schemas.LaneListSchema]:
-        """Return the query of all lanes."""
+        """Return the query of the lanes that the reader may see."""
         return partial(
-            presentation.show_lanes, config=self.config(), quotas=self._quotas(), now=self._clock(), audience=audience
+            presentation.show_lanes,
+            config=self.config(),
+            quotas=self._quotas(audience),
+            now=self._clock(),
+            audience=audience,
         )
 
-    def quarantine_shown(self, request: request_schemas.QuarantineListRequest) -> Query[schemas.QuarantinePageSchema]:
+    def quarantine_shown(
+        self, caller: Caller, request: request_schemas.QuarantineListRequest
+    ) -> Query[schemas.QuarantinePageSchema]:
         """Return the query of a page of refused requests."""
-        return partial(
-            presentation.show_quarantine, page=PageRequest(request.chatbot, before=request.before, limit=request.limit)
-        )
+        page = PageRequest(request.chatbot, before=request.before, limit=request.limit, chatbots=caller.chatbots)
+        return partial(presentation.show_quarantine, page=page)
 
     def audit_shown(self, request: request_schemas.AuditListRequest) -> Query[schemas.AuditPageSchema]:
         """Return the query of a page of the audit log."""
@@ -245,8 +269,8 @@ class ReadEndpoints:
     async def _overview(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.overview_shown(audience(caller)))
 
-    async def _report(self, _: Caller, request: request_schemas.ReportRequest) -> bytes:
-        return await self.desk.json(self.report_shown(request))
+    async def _report(self, caller: Caller, request: request_schemas.ReportRequest) -> bytes:
+        return await self.desk.json(self.report_shown(caller, request))
 
     async def _events(self, caller: Caller, request: request_schemas.EventListRequest) -> bytes:
         return await self.desk.json(self.events_shown(caller, request))
@@ -280,12 +304,14 @@ class ReadEndpoints:
 
     async def _lane_list(self, caller: Caller, request: request_schemas.LaneListRequest) -> bytes:
         _may_reveal(caller, reveal=request.reveal)
+        if request.reveal and caller.chatbots is not None:
+            raise RequestRefusedError(403, "only users of all chatbots see what a shared destination said")
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
         return await self.desk.json(self.lanes_shown(audience(caller, reveal=request.reveal)))
 
-    async def _quarantine(self, _: Caller, request: request_schemas.QuarantineListRequest) -> bytes:
-        return await self.desk.json(self.quarantine_shown(request))
+    async def _quarantine(self, caller: Caller, request: request_schemas.QuarantineListRequest) -> bytes:
+        return await self.desk.json(self.quarantine_shown(caller, request))
 
     async def _audit_page(self, _: Caller, request: request_schemas.AuditListRequest) -> bytes:
         return await self.desk.json(self.audit_shown(request))
@@ -293,17 +319,23 @@ class ReadEndpoints:
     async def _chatbots(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(lambda _: configuration.chatbot_list(self.config(), caller.chatbots))
 
-    async def _destinations(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(lambda _: configuration.destination_list(self.config()))
+    async def _destinations(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
+        return await self.desk.json(lambda _: configuration.destination_list(self.config(), caller.chatbots))
 
     async def _configuration(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
         return await self.desk.json(self.configuration_shown())
 
-    def _quotas(self) -> presentation.Quotas:
-        """Return the quotas of each configured destination, as far as this process knows them."""
-        worked = self._lanes.destinations
+    def _quotas(self, audience: Audience) -> presentation.Quotas:
+        """Return the quotas of each configured destination, as far as this process knows them.
+
+        The quota of an account that other clients use too would tell a client how much they use it.
+        """
+        config, worked = self.config(), self._lanes.destinations
         return {
-            name: list(worked[name].connector.quotas()) if name in worked else [] for name in self.config().destinations
+            name: list(worked[name].connector.quotas())
+            if name in worked and all(map(audience.sees, chatbots_of(config, name)))
+            else []
+            for name in config.destinations
         }
 
 
@@ -332,6 +364,14 @@ async def permit_event(desk: Desk, caller: Caller, beginning: str) -> None:
             raise unseen
 
 
+async def permit_request(desk: Desk, caller: Caller, request: int) -> None:
+    """Raise NotFoundError for a refused request that names a chatbot that the caller does not see."""
+    if caller.chatbots is not None:
+        found = await desk.ask(partial(queries.quarantined, request=request))
+        if found is None or not caller.sees(found.chatbot):
+            raise quarantine.unknown(request)
+
+
 async def permit_delivery(desk: Desk, caller: Caller, delivery: int) -> None:
     """Raise NotFoundError for a delivery of a chatbot that the caller does not see, as if there were none."""
     if caller.chatbots is not None:
@@ -342,7 +382,7 @@ async def permit_delivery(desk: Desk, caller: Caller, delivery: int) -> None:
 
 def audience(caller: Caller, *, reveal: bool = False) -> Audience:
     """Return the reader's audience, which decides how personal data is masked."""
-    return Audience(caller.may(Role.OPERATOR), reveal)
+    return Audience(caller.may(Role.OPERATOR), reveal, caller.chatbots)
 
 
 def _may_reveal(caller: Caller, *, reveal: bool) -> None:

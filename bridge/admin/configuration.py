@@ -16,6 +16,7 @@ from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Fi
 from bridge.config.load import build, read_files
 from bridge.config.model import Chatbot, Config, Destination, Route
 from bridge.config.reload import Files
+from bridge.operations.lanes import destinations_of
 from bridge.operations.problems import Finding
 
 SECRET_MASK: Final = "**********"  # noqa: S105 - the mask itself
@@ -58,11 +59,10 @@ def chatbot_list(config: Config, seen: frozenset[str] | None = None) -> schemas.
     return schemas.ChatbotListSchema(chatbots=[chatbot_schema(each) for each in shown])
 
 
-def destination_list(config: Config) -> schemas.DestinationListSchema:
-    """Return the destinations."""
-    return schemas.DestinationListSchema(
-        destinations=[destination_schema(each) for each in config.destinations.values()]
-    )
+def destination_list(config: Config, seen: frozenset[str] | None = None) -> schemas.DestinationListSchema:
+    """Return the destinations; only those of the chatbots in `seen`, unless it is None."""
+    shown = [config.destinations[name] for name in destinations_of(config, seen)]
+    return schemas.DestinationListSchema(destinations=[destination_schema(each) for each in shown])
 
 
 def chatbot_schema(chatbot: Chatbot) -> schemas.ChatbotSchema:

@@ -82,13 +82,13 @@ class BulkRuns:
             self._running = asyncio.get_running_loop().create_task(work, name=f"run {run.id}")
             return run
 
-    def all(self) -> list[BulkRun]:
-        """Return the runs that are remembered, newest first."""
-        return list(self._runs)
+    def all(self, caller: Caller) -> list[BulkRun]:
+        """Return the runs that are remembered and that the caller may see, newest first."""
+        return [each for each in self._runs if _within(each.bulk.filter.chatbots, caller)]
 
-    def find(self, number: int) -> BulkRun:
+    def find(self, caller: Caller, number: int) -> BulkRun:
         """Return a run that is remembered. Raises NotFoundError."""
-        run = next((each for each in self._runs if each.id == number), None)
+        run = next((each for each in self.all(caller) if each.id == number), None)
         if run is None:
             raise NotFoundError(f"{number}: no run of this process has this number")
         return run
@@ -128,6 +128,11 @@ class BulkRuns:
                 run.state = "done" if run.state == "running" else run.state
                 break
         log.info("run_ended", run=run.id, state=run.state, done=run.progress.done)
+
+
+def _within(chatbots: frozenset[str] | None, caller: Caller) -> bool:
+    """Return True if a job about some chatbots, or about all of them, is about no other than the caller's."""
+    return caller.chatbots is None or (chatbots is not None and chatbots <= caller.chatbots)
 
 
 def run_schema(run: BulkRun) -> schemas.RunSchema:
@@ -202,19 +207,20 @@ class Inquiries:
                 raise ConflictError("another inquiry is under way: wait for its end, or cancel it")
             number = self._all[0].id + 1 if self._all else 1
             entry = await self._audit.note(caller, Action.INQUIRE, Subject.INQUIRY, str(number), 0, span=span)
-            inquiry = Inquiry(number, span, entry, Reconciliation(self._clock() - parse_duration(span)))
+            result = Reconciliation(self._clock() - parse_duration(span), only=caller.chatbots)
+            inquiry = Inquiry(number, span, entry, result)
             self._all.appendleft(inquiry)
             work = self._work(inquiry)
             self._running = asyncio.get_running_loop().create_task(work, name=f"inquiry {number}")
             return inquiry
 
-    def all(self) -> list[Inquiry]:
-        """Return the inquiries that are remembered, newest first."""
-        return list(self._all)
+    def all(self, caller: Caller) -> list[Inquiry]:
+        """Return the inquiries that are remembered and that the caller may see, newest first."""
+        return [each for each in self._all if _within(each.result.only, caller)]
 
-    def find(self, number: int) -> Inquiry:
+    def find(self, caller: Caller, number: int) -> Inquiry:
         """Return an inquiry that is remembered. Raises NotFoundError."""
-        inquiry = next((each for each in self._all if each.id == number), None)
+        inquiry = next((each for each in self.all(caller) if each.id == number), None)
         if inquiry is None:
             raise NotFoundError(f"{number}: no inquiry of this process has this number")
         return inquiry

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from sqlalchemy import Connection
@@ -73,13 +74,20 @@ def show_delivery(
 def show_lanes(
     connection: Connection, config: Config, quotas: Quotas, now: float, audience: Audience
 ) -> schemas.LaneListSchema:
-    """Read all lanes."""
-    return schemas.LaneListSchema(lanes=_lane_schemas(lanes.list_lanes(connection, config, now), quotas, audience))
+    """Read the lanes that the reader may see."""
+    rows = (
+        lanes.list_lanes(connection, config, now)
+        if audience.chatbots is None
+        else lanes.own_lanes(connection, config, now, audience.chatbots)
+    )
+    return schemas.LaneListSchema(lanes=_lane_schemas(rows, quotas, audience))
 
 
-def show_overview(connection: Connection, quotas: Quotas, now: float, audience: Audience) -> schemas.OverviewSchema:
-    """Count the leads of the last hours, and the waiting deliveries."""
-    overview = read_overview(connection, list(quotas), now)
+def show_overview(
+    connection: Connection, config: Config, quotas: Quotas, now: float, audience: Audience
+) -> schemas.OverviewSchema:
+    """Count the leads of the last hours, and the waiting deliveries, that the reader may see."""
+    overview = read_overview(connection, config, now, audience.chatbots)
     return schemas.OverviewSchema(
         since=timestamp(overview.day.since),
         accepted_by_hour=overview.day.accepted,
@@ -95,11 +103,14 @@ def show_overview(connection: Connection, quotas: Quotas, now: float, audience: 
     )
 
 
-def show_report(connection: Connection, names: Collection[str], now: float, days: int) -> schemas.ReportSchema:
-    """Read the numbers of the last days, for all chatbots together and for each."""
-    found = period_totals(connection, now, days)
+def show_report(
+    connection: Connection, names: Collection[str], now: float, days: int, only: AbstractSet[str] | None = None
+) -> schemas.ReportSchema:
+    """Read the numbers of the last days, for all chatbots together, or `only` these, and for each."""
+    found = period_totals(connection, now, days, only)
     # Without the events of no known chatbot, which are no leads.
     known = {*names, *(name for name in found.chatbots if name)}
+    known = known if only is None else known & only
     lines = [_report_line(name, *found.pair(name)) for name in known]
     return schemas.ReportSchema(
         days=days,
@@ -217,9 +228,13 @@ def delivery_details_schema(
 
 
 def lane_schema(row: LaneRow, quotas: Sequence[Quota], audience: Audience) -> schemas.LaneSchema:
-    """Return a lane. Only operators see the reason that an operator wrote for a pause."""
+    """Return a lane. Only operators of all chatbots see the words of an operator or a destination about a pause.
+
+    These words may name another client, or one of its leads.
+    """
     pause = row.pause if row.configured else None
     held = pause is not None and pause.by == "operator"
+    whole = audience.chatbots is None
     return schemas.LaneSchema(
         name=row.name,
         state=row.state,
@@ -229,9 +244,9 @@ def lane_schema(row: LaneRow, quotas: Sequence[Quota], audience: Audience) -> sc
         dead=row.dead,
         owner=row.owner,
         paused_by=pause.by if pause else None,
-        reason="by an operator" if held and not audience.operator else row.why(),
+        reason="by an operator" if held and not (audience.operator and whole) else row.why(),
         meaning=HELD if held else reason_text(pause.reason) if pause else None,
-        detail=visible_detail(pause.detail, pause.reason, audience) if pause else None,
+        detail=visible_detail(pause.detail, pause.reason, audience) if pause and whole else None,
         paused_until=optional_timestamp(pause.until) if pause else None,
         paused_since=optional_timestamp(pause.since) if pause else None,
         quotas=[

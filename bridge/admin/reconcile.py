@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -85,9 +85,9 @@ class InquiryListSchema(ApiSchema):
     inquiries: Sequence[InquirySchema]
 
 
-def received(connection: Connection, since: float) -> ReconcileSchema:
-    """Count the newest `NEWEST` events; an inquiry counts all."""
-    counted, complete = count_newest(connection, since, NEWEST)
+def received(connection: Connection, since: float, only: frozenset[str] | None = None) -> ReconcileSchema:
+    """Count the newest `NEWEST` events, or those of `only` these chatbots among them; an inquiry counts all."""
+    counted, complete = count_newest(connection, since, NEWEST, only)
     return reconciled(counted, since, complete=complete)
 
 
@@ -147,55 +147,53 @@ class ReconcileEndpoints:
     def endpoints(self) -> Sequence[Endpoint]:
         """Return the endpoints."""
         span, number = request_schemas.SpanRequest, request_schemas.NumberRequest
-        operator = Role.OPERATOR
+        viewer, operator = Role.VIEWER, Role.OPERATOR
         online = "/api/reconcile/online"
+        one = f"{online}/{{id}}"
         ask, cancel = "Ask the destinations if they still hold the records.", "End an inquiry early."
-        return [
-            Endpoint("GET", "/api/reconcile", "Received events and their outcomes.", span, ReconcileSchema, self._look),
-            Endpoint("POST", online, ask, span, InquirySchema, self.begin, operator),
-            Endpoint(
-                "GET", online, "The latest inquiries.", request_schemas.EmptyRequest, InquiryListSchema, self.inquiries
-            ),
-            Endpoint(
+        answers: Sequence[tuple[str, str, str, type[request_schemas.ApiRequest], type[ApiSchema], Any, Role]] = (
+            ("GET", "/api/reconcile", "Received events and their outcomes.", span, ReconcileSchema, self._look, viewer),
+            ("POST", online, ask, span, InquirySchema, self.begin, operator),
+            (
                 "GET",
-                f"{online}/{{id}}",
-                "Progress of an inquiry.",
-                number,
-                InquirySchema,
-                self.inquiry,
-                failures=(404,),
+                online,
+                "The latest inquiries.",
+                request_schemas.EmptyRequest,
+                InquiryListSchema,
+                self.inquiries,
+                viewer,
             ),
-            Endpoint(
-                "POST", f"{online}/{{id}}/cancel", cancel, number, InquirySchema, self.cancel, operator, failures=(404,)
-            ),
-        ]
+            ("GET", one, "Progress of an inquiry.", number, InquirySchema, self.inquiry, viewer),
+            ("POST", f"{one}/cancel", cancel, number, InquirySchema, self.cancel, operator),
+        )
+        return [Endpoint(*each, failures=(404,) if each[1].startswith(one) else (), scoped=True) for each in answers]
 
-    def shown(self, since: float) -> Query[ReconcileSchema]:
+    def shown(self, caller: Caller, since: float) -> Query[ReconcileSchema]:
         """Return the query of the events since a time and their outcomes."""
-        return partial(received, since=since)
+        return partial(received, since=since, only=caller.chatbots)
 
     def since(self, request: request_schemas.SpanRequest) -> float:
         """Return the beginning of a span that ends now."""
         return self._clock() - parse_duration(request.span)
 
-    async def _look(self, _: Caller, request: request_schemas.SpanRequest) -> bytes:
-        return await self._api.desk.json(self.shown(self.since(request)))
+    async def _look(self, caller: Caller, request: request_schemas.SpanRequest) -> bytes:
+        return await self._api.desk.json(self.shown(caller, self.since(request)))
 
     async def begin(self, caller: Caller, request: request_schemas.SpanRequest) -> InquirySchema:
         """Begin an inquiry."""
         return inquiry_schema(await self._inquiries.begin(caller, request.span))
 
-    async def inquiries(self, _: Caller, __: request_schemas.EmptyRequest) -> InquiryListSchema:
+    async def inquiries(self, caller: Caller, _: request_schemas.EmptyRequest) -> InquiryListSchema:
         """Return the latest inquiries."""
-        return InquiryListSchema(inquiries=[inquiry_schema(each) for each in self._inquiries.all()])
+        return InquiryListSchema(inquiries=[inquiry_schema(each) for each in self._inquiries.all(caller)])
 
-    async def inquiry(self, _: Caller, request: request_schemas.NumberRequest) -> InquirySchema:
+    async def inquiry(self, caller: Caller, request: request_schemas.NumberRequest) -> InquirySchema:
         """Return an inquiry."""
-        return inquiry_schema(self._inquiries.find(request.id))
+        return inquiry_schema(self._inquiries.find(caller, request.id))
 
     async def cancel(self, caller: Caller, request: request_schemas.NumberRequest) -> InquirySchema:
         """End an inquiry after its current calls."""
-        found = self._inquiries.find(request.id)
+        found = self._inquiries.find(caller, request.id)
         await self._inquiries.cancel(caller, found)
         return inquiry_schema(found)
 
@@ -211,10 +209,10 @@ class ReconcilePages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get("/tools/completeness", show(self._look))
-        router.add_post("/tools/completeness", act(self._begin))
-        router.add_get("/tools/completeness/{id}", show(self._inquiry))
-        router.add_post("/tools/completeness/{id}/cancel", act(self._cancel))
+        router.add_get("/tools/completeness", show(self._look, scoped=True))
+        router.add_post("/tools/completeness", act(self._begin, scoped=True))
+        router.add_get("/tools/completeness/{id}", show(self._inquiry, scoped=True))
+        router.add_post("/tools/completeness/{id}/cancel", act(self._cancel, scoped=True))
 
     async def _look(self, caller: Caller, request: web.Request) -> DashboardPage:
         wanted = parse_fields(request_schemas.SpanRequest, request.query)
@@ -230,7 +228,7 @@ class ReconcilePages:
             "reconcile.html",
             caller,
             {
-                "found": self._reconcile.shown(began),
+                "found": self._reconcile.shown(caller, began),
                 "dead": self._api.deliveries_shown(caller, dead),
                 "strange": self._api.events_shown(caller, strange),
             },

@@ -4,6 +4,9 @@ Both take the steps of a new request from where it ended (routing, or verificati
 their first receipt.
 """
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
 from sqlalchemy import Connection
 
 from bridge.config.model import Chatbot, Config
@@ -19,13 +22,15 @@ from bridge.store.interface import QuarantinedRequest, RoutedEvent
 from bridge.store.queries import EventRow
 
 
-def route_again(connection: Connection, event: EventRow, payload: bytes, config: Config) -> str:
+def route_again(
+    connection: Connection, event: EventRow, payload: bytes, config: Config, only: AbstractSet[str] | None = None
+) -> str:
     """Route an unrecognised event again; return a line about the result.
 
     Its signature was verified on receipt and is not verified again, but it becomes the event of a chatbot only if that
     chatbot has a key that verified it. A recognised event becomes another row, under the id of a recognised event, so
     that the same event, sent once more, is a duplicate of it. If the sender has done so already, the two become one.
-    Raises ConflictError if it is not recognised.
+    Raises ConflictError if it is not recognised, or if it is of another chatbot than `only` these.
     """
     try:
         document = decode(payload)
@@ -38,6 +43,7 @@ def route_again(connection: Connection, event: EventRow, payload: bytes, config:
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
         raise ConflictError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
+    _check_chatbots(f"event {event.id}", [routed], only)
     new = commands.replace_unrecognised(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
@@ -55,15 +61,23 @@ def _why_not_admitted(event: EventRow, chatbot: Chatbot) -> str:
 
 
 def release_request(
-    connection: Connection, request: int, quarantined: QuarantinedRequest, config: Config, *, any_age: bool = False
+    connection: Connection,
+    request: int,
+    quarantined: QuarantinedRequest,
+    config: Config,
+    *,
+    any_age: bool = False,
+    only: AbstractSet[str] | None = None,
 ) -> str | None:
     """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
 
     With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
-    if it is not there any more. Raises ConflictError if its signature still does not hold.
+    if it is not there any more. Raises ConflictError if its signature still does not hold, or if one of its events is
+    of another chatbot than `only` these.
     """
     identity = adopt(connection, config.store.identity_key)
     routed = _verified(request, quarantined, config, identity, any_age=any_age)
+    _check_chatbots(f"request {request}", routed, only)
     news = commands.release(connection, request, routed)
     if news is None:
         return None
@@ -84,6 +98,11 @@ def _verified(
             correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
         raise ConflictError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
     return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+
+
+def _check_chatbots(what: str, routed: Sequence[RoutedEvent], only: AbstractSet[str] | None) -> None:
+    if only is not None and any(each.event.chatbot not in only for each in routed):
+        raise ConflictError(f"{what}: is also about other chatbots: ask a user of all chatbots to do this")
 
 
 def acceptance(routed: RoutedEvent) -> str:

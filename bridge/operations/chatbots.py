@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -57,15 +58,17 @@ class ChatbotSummary:
         return kind, -self.dead, -self.waiting, -self.received, self.name
 
 
-def list_chatbots(connection: Connection, names: Iterable[str], now: float) -> list[ChatbotSummary]:
-    """Summarise these chatbots, worst first."""
-    week = period_totals(connection, now, WEEK)
+def list_chatbots(
+    connection: Connection, names: Iterable[str], now: float, only: AbstractSet[str] | None = None
+) -> list[ChatbotSummary]:
+    """Summarise these chatbots, worst first. With `only`, no events of others are examined."""
+    week = period_totals(connection, now, WEEK, only)
     last, proved = chatbot_queries.last_events(connection), chatbot_queries.proof_times(connection)
     days = chatbot_queries.lead_days(connection, day_of(now) - LOOK_BACK + 1)
     waiting, dead = Counter[str](), Counter[str]()
     for counts, groups in (
-        (waiting, chatbot_queries.waiting_groups(connection)),
-        (dead, chatbot_queries.dead_groups(connection)),
+        (waiting, chatbot_queries.waiting_groups(connection, only)),
+        (dead, chatbot_queries.dead_groups(connection, only)),
     ):
         for each in groups:
             counts[each.chatbot or ""] += each.number

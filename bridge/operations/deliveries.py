@@ -4,6 +4,7 @@ Each function that changes something runs inside the caller's transaction and wr
 """
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -51,16 +52,24 @@ def replay(connection: Connection, who: Who, delivery: int, now: float) -> Actio
 
 
 def replay_event(
-    connection: Connection, who: Who, event_id: str, config: Config, now: float, *, one_entry: bool
+    connection: Connection,
+    who: Who,
+    event_id: str,
+    config: Config,
+    now: float,
+    *,
+    one_entry: bool,
+    only: AbstractSet[str] | None = None,
 ) -> ActionResult:
     """Replay the dead deliveries of an event, or route it again if it is unrecognised.
 
-    With `one_entry` the audit log has one entry for the event, otherwise one for each delivery.
+    With `one_entry` the audit log has one entry for the event, otherwise one for each delivery. With `only`, an
+    unrecognised event must turn out to be of one of these chatbots.
     Raises NotFoundError, or ConflictError if there is nothing to replay or the event stays unrecognised.
     """
     event = events.find_event(connection, event_id)
     if event.state is EventState.UNRECOGNISED:
-        line = reprocess.route_again(connection, event, queries.payload(connection, event.seq), config)
+        line = reprocess.route_again(connection, event, queries.payload(connection, event.seq), config, only)
         entry = Entry(who, Action.REPLAY, Subject.EVENT, event.id, facts={"was": event.state.value})
         audit_log.add_entry(connection, entry, now)
         return ActionResult((line,), (entry,))

@@ -3,7 +3,9 @@
 Functions that change something run inside the caller's transaction and write their audit entry there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Connection
@@ -11,7 +13,8 @@ from sqlalchemy import Connection
 from bridge.config.model import Config
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
-from bridge.store import audit_log, commands
+from bridge.store import audit_log, chatbot_queries, commands
+from bridge.store.chatbot_queries import DeliveryGroup
 from bridge.store.interface import Pause
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 
@@ -42,13 +45,38 @@ def list_lanes(connection: Connection, config: Config, now: float, criteria: Lan
     ]
 
 
-def chatbots_of(config: Config, destination: str) -> list[str]:
-    """Return the names of the chatbots that have a route to a destination."""
+def own_lanes(connection: Connection, config: Config, now: float, only: AbstractSet[str]) -> list[LaneRow]:
+    """Return the lanes of the destinations of these chatbots, each with the numbers of their own deliveries.
+
+    A lane that is no longer configured is theirs as long as deliveries of theirs wait for it, or were given up.
+    """
+    waiting = _by_destination(chatbot_queries.waiting_groups(connection, only))
+    dead = _by_destination(chatbot_queries.dead_groups(connection, only))
+    theirs = {*destinations_of(config, only), *waiting, *dead}
+    return [
+        replace(
+            row,
+            pending=sum(each.number for each in waiting.get(row.name, ())),
+            oldest_pending_at=min((each.first_at for each in waiting.get(row.name, ())), default=None),
+            dead=sum(each.number for each in dead.get(row.name, ())),
+        )
+        for row in list_lanes(connection, config, now)
+        if row.name in theirs
+    ]
+
+
+def chatbots_of(config: Config, destination: str, only: AbstractSet[str] | None = None) -> list[str]:
+    """Return the names of the chatbots, or `only` of these chatbots, that have a route to a destination."""
     return [
         chatbot.name
         for chatbot in config.chatbots.values()
-        if any(route.destination == destination for route in chatbot.routes)
+        if (only is None or chatbot.name in only) and any(route.destination == destination for route in chatbot.routes)
     ]
+
+
+def destinations_of(config: Config, only: AbstractSet[str] | None = None) -> list[str]:
+    """Return the names of all destinations, or only of those to which these chatbots have a route."""
+    return [name for name in config.destinations if only is None or chatbots_of(config, name, only)]
 
 
 def removed_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:
@@ -84,3 +112,10 @@ def _check(connection: Connection, name: str, config: Config, now: float) -> Non
     known = [each.name for each in list_lanes(connection, config, now)]
     if name not in known:
         raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
+
+
+def _by_destination(groups: Iterable[DeliveryGroup]) -> dict[str, list[DeliveryGroup]]:
+    found: dict[str, list[DeliveryGroup]] = {}
+    for each in groups:
+        found.setdefault(each.destination, []).append(each)
+    return found

@@ -56,6 +56,12 @@ class Audience:
     operator: bool = False
     reveal: bool = False
     """True to show personal data and a destination's messages: to operators only, after an entry in the audit log."""
+    chatbots: frozenset[str] | None = None
+    """The only chatbots whose data they see; None for all."""
+
+    def sees(self, chatbot: str | None) -> bool:
+        """Return True if they see the data of a chatbot."""
+        return self.chatbots is None or chatbot in self.chatbots
 
 
 VIEWER: Final = Audience()

@@ -8,7 +8,8 @@ The text may be hostile, and the thread that works on it cannot be ended. So its
 and compiling takes its cost from a budget, as mapping does. Call it in a thread.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -65,12 +66,13 @@ class TrialResult:
     result: DryRun | None = None
 
 
-def places(config: Config) -> list[tuple[RoutePosition, str]]:
-    """Return the routes that can be tried, each with its name for a person."""
+def places(config: Config, only: AbstractSet[str] | None = None) -> list[tuple[RoutePosition, str]]:
+    """Return the routes that can be tried, each with its name for a person; with `only`, those of these chatbots."""
     return [
         (RoutePosition(chatbot.name, at), f"{chatbot.name} → {each.name}")
         for chatbot in config.chatbots.values()
         for at, each in enumerate(chatbot.routes)
+        if only is None or chatbot.name in only
     ]
 
 
@@ -81,8 +83,18 @@ def route_text(files: Files, place: RoutePosition) -> str:
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
-def run_trial(files: Files, place: RoutePosition, text: str, payload: bytes, now: float) -> TrialResult:
-    """Try an edited route on an event. Raises OperatorError if the files or the event cannot be used."""
+def run_trial(
+    files: Files,
+    place: RoutePosition,
+    text: str,
+    payload: bytes,
+    now: float,
+    destinations: Collection[str] | None = None,
+) -> TrialResult:
+    """Try an edited route on an event. Raises OperatorError if the files or the event cannot be used.
+
+    With `destinations`, the route may go to these only, as if there were no others.
+    """
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"the route or the event is longer than {TEXT_LIMIT:,} characters: shorten it")
     findings = Findings()
@@ -93,10 +105,10 @@ def run_trial(files: Files, place: RoutePosition, text: str, payload: bytes, now
         return _refused([problem])
     try:
         with spending(CompileBudget(COMPILE_STEPS)):
-            config = build(files.path, _edited(files.trees, place, edited), files.environ, Findings())
+            config = build(files.path, _edited(files.trees, place, edited, destinations), files.environ, Findings())
         return _tried(config, place, payload, now)
     except ConfigError as error:
-        return _refused(_own_problems(error, place))
+        return _refused(_own_problems(error, place, whole=destinations is None))
     except LimitError as error:
         return _refused([f"the route {error}"])
     finally:
@@ -179,8 +191,13 @@ def _chatbot_and_routes(trees: Mapping[Path, MapNode], place: RoutePosition) -> 
     raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
 
 
-def _edited(trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node) -> dict[Path, MapNode]:
-    """Return the files with the edited route, without the other chatbots: a thousand of them take a second."""
+def _edited(
+    trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node, destinations: Collection[str] | None
+) -> dict[Path, MapNode]:
+    """Return the files with the edited route, without the other chatbots: a thousand of them take a second.
+
+    Users are left out too, because they name other chatbots.
+    """
     chatbot, routes = _chatbot_and_routes(trees, place)
     items = [edited if at == place.at else each for at, each in enumerate(routes.items)]
     chatbot = MapNode(
@@ -190,18 +207,32 @@ def _edited(trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node) -
     )
     changed = {}
     for file, tree in trees.items():
-        chatbots = tree.items.get("chatbots")
-        if not isinstance(chatbots, MapNode):
-            changed[file] = tree
-            continue
-        mine: dict[str, Node] = {place.chatbot: chatbot} if place.chatbot in chatbots.items else {}
-        changed[file] = replace(tree, items={**tree.items, "chatbots": replace(chatbots, items=mine)})
+        sections = dict(tree.items)
+        for name, section in tree.items.items():
+            if name == "chatbots" and isinstance(section, MapNode):
+                mine: dict[str, Node] = {place.chatbot: chatbot} if place.chatbot in section.items else {}
+                sections[name] = replace(section, items=mine)
+            elif name == "server" and isinstance(section, MapNode):
+                sections[name] = _without(section, "users")
+            elif name == "destinations" and isinstance(section, MapNode) and destinations is not None:
+                sections[name] = _without(section, *(section.items.keys() - {*destinations}))
+        changed[file] = replace(tree, items=sections)
     return changed
 
 
-def _own_problems(error: ConfigError, place: RoutePosition) -> tuple[str, ...]:
-    """Return the errors with paths that begin at the route, because positions in the copy mean nothing to a person."""
+def _without(node: MapNode, *names: str) -> MapNode:
+    return replace(node, items={name: each for name, each in node.items.items() if name not in names})
+
+
+def _own_problems(error: ConfigError, place: RoutePosition, *, whole: bool) -> tuple[str, ...]:
+    """Return the errors with paths that begin at the route, because positions in the copy mean nothing to a person.
+
+    Without `whole`, errors elsewhere are left out: they may name what is another client's.
+    """
     mine = dotted_path(("chatbots", place.chatbot, "routes", place.at))
-    return tuple(
-        f"{each.path.removeprefix(mine).lstrip('.') or 'the route'}: {each.message}" for each in error.problems
+    own = tuple(
+        f"{each.path.removeprefix(mine).lstrip('.') or 'the route'}: {each.message}"
+        for each in error.problems
+        if whole or each.path.startswith(mine)
     )
+    return own or ("The files in use have errors elsewhere: ask a user of all chatbots.",)

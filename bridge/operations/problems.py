@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -23,7 +23,6 @@ from bridge.store.statistics import WARNED_SECONDS, DeadLetterCause, dead_letter
 from bridge.store.tally import DAY
 from connectors.base import Reason
 
-_Group = TypeVar("_Group", DeliveryGroup, EventGroup, RoomCount)
 SAMPLES_LIMIT: Final = 50
 """Most problems with a sample: each is a payload to read."""
 _WHEN_IT_WORKS: Final = "Replay them when the destination works again."
@@ -126,20 +125,17 @@ def find_problems(
         findings: Findings about the files of the configuration.
         only: Chatbots whose problems are wanted, with their part of each; None for all.
     """
-
-    def own(groups: Sequence[_Group]) -> list[_Group]:
-        return [each for each in groups if only is None or each.chatbot in only]
-
     names = [name for name in config.chatbots if only is None or name in only]
     lanes = all_lanes(connection, list(config.destinations), now)
     found = [_finding(each) for each in findings] if only is None else []
-    found += _lanes(lanes, own(chatbot_queries.waiting_groups(connection)), config, only)
+    found += _lanes(lanes, chatbot_queries.waiting_groups(connection, only), config, only)
     found += [_silent(name, day) for name, day in silent_chatbots(connection, names, now)]
     causes = dead_letter_causes(connection) if only is None else []
-    found += _dead(own(chatbot_queries.dead_groups(connection)), causes)
-    found += [each for row in own(room_counts(connection)) for each in _quarantined(row)]
-    found += _unrecognised(own(chatbot_queries.unrecognised_groups(connection)))
-    found += _warned(own(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS)))
+    found += _dead(chatbot_queries.dead_groups(connection, only), causes)
+    rooms = [row for row in room_counts(connection) if only is None or row.chatbot in only]
+    found += [each for row in rooms for each in _quarantined(row)]
+    found += _unrecognised(chatbot_queries.unrecognised_groups(connection, only))
+    found += _warned(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS, only))
     order = list(ProblemKind)
     return sorted(found, key=lambda each: (order.index(each.kind), -each.count, each.title))
 
@@ -171,7 +167,7 @@ def _lanes(
     for lane in lanes:
         kind, why, fix = _lane_trouble(lane)
         own = dict(by_name.get(lane.name, {}))
-        own = {name: 0 for name in chatbots_of(config, lane.name) if only is None or name in only} | own
+        own = dict.fromkeys(chatbots_of(config, lane.name, only), 0) | own
         if kind is None or (only is not None and not own):
             continue
         yield Problem(

@@ -3,6 +3,8 @@
 Functions that change something run inside the caller's transaction and write their audit entry there.
 """
 
+from collections.abc import Set as AbstractSet
+
 from sqlalchemy import Connection
 
 from bridge.config.model import Config
@@ -25,19 +27,26 @@ def all_ids(connection: Connection) -> list[int]:
 
 
 def release(
-    connection: Connection, who: Who, request: int, config: Config, now: float, *, any_age: bool = False
+    connection: Connection,
+    who: Who,
+    request: int,
+    config: Config,
+    now: float,
+    *,
+    any_age: bool = False,
+    only: AbstractSet[str] | None = None,
 ) -> ActionResult:
     """Verify a request again, and accept its events if its signature holds now.
 
-    With `any_age` the signature may be older or newer than the chatbot's tolerance.
-    Raises NotFoundError, or ConflictError if the request stays in quarantine.
+    With `any_age` the signature may be older or newer than the chatbot's tolerance. With `only`, all of its events
+    must be of these chatbots. Raises NotFoundError, or ConflictError if the request stays in quarantine.
     """
     quarantined = queries.quarantined(connection, request)
     if quarantined is None:
-        raise _unknown(request)
-    line = reprocess.release_request(connection, request, quarantined, config, any_age=any_age)
+        raise unknown(request)
+    line = reprocess.release_request(connection, request, quarantined, config, any_age=any_age, only=only)
     if line is None:
-        raise _unknown(request)
+        raise unknown(request)
     entry = Entry(who, Action.RELEASE, Subject.REQUEST, str(request), facts={"age": "any"} if any_age else {})
     audit_log.add_entry(connection, entry, now)
     return ActionResult((line,), (entry,))
@@ -46,11 +55,12 @@ def release(
 def discard(connection: Connection, who: Who, request: int, now: float) -> ActionResult:
     """Delete a request for good. Raises NotFoundError."""
     if not rooms.discard(connection, [request]):
-        raise _unknown(request)
+        raise unknown(request)
     entry = Entry(who, Action.DISCARD, Subject.REQUEST, str(request))
     audit_log.add_entry(connection, entry, now)
     return ActionResult((f"request {request}: discarded",), (entry,))
 
 
-def _unknown(request: int) -> NotFoundError:
+def unknown(request: int) -> NotFoundError:
+    """Return the error for an id that no request has."""
     return NotFoundError(f"{request}: no request in quarantine has this id", "quarantine")

@@ -243,6 +243,8 @@ class Reconciliation:
     """Answers of the destinations that are asked."""
     first: int = 0
     """Number of the first event."""
+    only: frozenset[str] | None = None
+    """The only chatbots whose events are looked at; None for all."""
 
     async def count(self, read: StoreReader, going: Callable[[], bool] = lambda: True) -> None:
         """Count the events in short steps, because a long query keeps the write-ahead log from starting anew.
@@ -251,11 +253,11 @@ class Reconciliation:
         """
         self.first = await read(partial(seq_at, moment=self.since))
         last = await read(history.last_event)
-        self.counted += await read(partial(history.count_quarantined, since=self.since))
+        self.counted += await read(partial(history.count_quarantined, since=self.since, only=self.only))
         for start, end in steps(self.first, last, SPAN):
             if not going():
                 return
-            self.counted += await read(partial(history.count_events, first=start, last=end))
+            self.counted += await read(partial(history.count_events, first=start, last=end, only=self.only))
 
     def prepare(self, config: Config, limit: int | None = None) -> int:
         """Begin an empty answer for each destination; return how many records all of them will be asked about."""
@@ -267,7 +269,11 @@ class Reconciliation:
         """Ask the destinations with delivered records, after `prepare`. Raises StoreUnavailableError."""
 
         async def page(destination: str, before: int | None) -> DeliveredPage:
-            return await read(partial(history.delivered_page, destination=destination, first=self.first, before=before))
+            return await read(
+                partial(
+                    history.delivered_page, destination=destination, first=self.first, before=before, only=self.only
+                )
+            )
 
         await ask_all(
             page, terms, config, {name: each for name, each in self.answers.items() if self.counted.delivered(name)}
@@ -282,9 +288,15 @@ class Reconciliation:
         return missing(self.counted, self.answers)
 
 
-def count_newest(connection: Connection, since: float, limit: int) -> tuple[OutcomeCounts, bool]:
-    """Count the events since a time, at most the newest `limit`; return True as well if these are all of them."""
+def count_newest(
+    connection: Connection, since: float, limit: int, only: frozenset[str] | None = None
+) -> tuple[OutcomeCounts, bool]:
+    """Count the events since a time, at most the newest `limit`; return True as well if these are all of them.
+
+    With `only`, those of these chatbots are counted.
+    """
     first, last = seq_at(connection, since), history.last_event(connection)
     low = max(first, last + 1 - limit)
-    counted = history.count_events(connection, low, last) + history.count_quarantined(connection, since)
+    counted = history.count_events(connection, low, last, only)
+    counted += history.count_quarantined(connection, since, only)
     return counted, low == first

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -116,15 +117,18 @@ class PeriodTotals:
         return self.chatbots.setdefault(chatbot, (TallyTotals(), TallyTotals()))
 
 
-def period_totals(connection: Connection, now: float, days: int) -> PeriodTotals:
-    """Return the numbers of the last days, today included. Days begin at midnight UTC."""
+def period_totals(connection: Connection, now: float, days: int, only: AbstractSet[str] | None = None) -> PeriodTotals:
+    """Return the numbers of the last days, today included. Days begin at midnight UTC.
+
+    With `only`, those of these chatbots.
+    """
     tomorrow = day_of(now) + 1
     found = PeriodTotals(days)
     whole = (found.whole, found.before)
-    for row in span_counts(connection, [(tomorrow - days, tomorrow), (tomorrow - 2 * days, tomorrow - days)]):
+    for row in span_counts(connection, [(tomorrow - days, tomorrow), (tomorrow - 2 * days, tomorrow - days)], only):
         whole[row.span].add(row)
         found.pair(row.chatbot)[row.span].add(row)
-    for each in waiting_days(connection):
+    for each in waiting_days(connection, only):
         span = (day_of(now) - each.day) // days
         if span in {0, 1}:
             whole[span].waiting += each.number
@@ -134,7 +138,7 @@ def period_totals(connection: Connection, now: float, days: int) -> PeriodTotals
 
 @dataclass(frozen=True, slots=True)
 class TallyHistory:
-    """Numbers of all chatbots together."""
+    """Numbers of all chatbots together, or of those of a reader."""
 
     periods: Sequence[PeriodTotals]
     """One for each of the `PERIODS`, without chatbots."""
@@ -142,14 +146,14 @@ class TallyHistory:
     """The days of the longest period, the oldest first."""
 
 
-def read_history(connection: Connection, now: float) -> TallyHistory:
-    """Read the numbers that Home shows."""
+def read_history(connection: Connection, now: float, only: AbstractSet[str] | None = None) -> TallyHistory:
+    """Read the numbers that Home shows; with `only`, those of these chatbots."""
     longest = max(PERIODS)
     first = day_of(now) + 1 - 2 * longest
     totals = [TallyTotals() for _ in range(2 * longest)]
-    for row in day_counts(connection, first, first + len(totals)):
+    for row in day_counts(connection, first, first + len(totals), only):
         totals[row.span].add(row)
-    for each in waiting_days(connection):
+    for each in waiting_days(connection, only):
         if 0 <= each.day - first < len(totals):
             totals[each.day - first].waiting += each.number
     return TallyHistory(

@@ -3,9 +3,10 @@
 Each query examines a bounded number of rows, or the tally, so its cost does not grow with the store.
 """
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Select, Subquery, case, func, select
+from sqlalchemy import ColumnElement, Connection, Subquery, case, func, select, true
 
 from bridge.event import EventState, Form
 from bridge.store.interface import DeliveryState
@@ -17,9 +18,10 @@ from bridge.store.tally import sql_day
 
 NEWEST: Final = 3_000
 """Most events, dead letters and warnings that are examined: the newest of each. A row takes up to 40 µs."""
+NEWEST_OWN: Final = 10_000
+"""Most dead letters, warnings and unrecognised events among which those of some chatbots are found."""
 NEWEST_WAITING: Final = 10_000
 """Most waiting deliveries that are examined, in equal shares of the destinations."""
-_Select: TypeAlias = Select[tuple[Any, ...]]
 
 
 class LastEvents(NamedTuple):
@@ -92,20 +94,22 @@ def lead_days(connection: Connection, since: int) -> dict[str, list[int]]:
     return found
 
 
-def dead_groups(connection: Connection) -> list[DeliveryGroup]:
-    """Group the newest dead letters by destination, reason and chatbot."""
-    dead = in_state(deliveries.c.state, DeliveryState.DEAD.value)
-    return _groups(connection, _settled().where(dead))
+def dead_groups(connection: Connection, only: AbstractSet[str] | None = None) -> list[DeliveryGroup]:
+    """Group the newest dead letters by destination, reason and chatbot; with `only`, those of these chatbots."""
+    return _groups(connection, in_state(deliveries.c.state, DeliveryState.DEAD.value), only)
 
 
-def warned_groups(connection: Connection, since: float) -> list[DeliveryGroup]:
-    """Group the newest deliveries that had a warning since a time."""
-    found = _groups(connection, _settled().where(deliveries.c.warning.is_not(None)), since)
+def warned_groups(connection: Connection, since: float, only: AbstractSet[str] | None = None) -> list[DeliveryGroup]:
+    """Group the newest deliveries that had a warning since a time; with `only`, those of these chatbots."""
+    found = _groups(connection, deliveries.c.warning.is_not(None), only, since)
     return [each._replace(reason=None) for each in found]
 
 
-def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
-    """Group the newest waiting deliveries of each destination; the times are those of their receipt."""
+def waiting_groups(connection: Connection, only: AbstractSet[str] | None = None) -> list[DeliveryGroup]:
+    """Group the newest waiting deliveries of each destination; the times are those of their receipt.
+
+    With `only`, those of these chatbots.
+    """
     newest = _newest_waiting(connection)
     if newest is None:
         return []
@@ -120,13 +124,14 @@ def waiting_groups(connection: Connection) -> list[DeliveryGroup]:
             func.max(newest.c.event_seq),
         )
         .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
+        .where(_of(only))
         .group_by(newest.c.destination, events.c.chatbot)
     )
     return [DeliveryGroup(row[0], None, *row[1:]) for row in connection.execute(query)]
 
 
-def waiting_days(connection: Connection) -> list[WaitingDay]:
-    """Count the newest waiting deliveries by the day of their receipt and by chatbot."""
+def waiting_days(connection: Connection, only: AbstractSet[str] | None = None) -> list[WaitingDay]:
+    """Count the newest waiting deliveries by the day of their receipt and by chatbot, or `only` of these chatbots."""
     newest = _newest_waiting(connection)
     if newest is None:
         return []
@@ -134,22 +139,25 @@ def waiting_days(connection: Connection) -> list[WaitingDay]:
     query = (
         select(day, events.c.chatbot, func.count())
         .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
+        .where(_of(only))
         .group_by("day", events.c.chatbot)
     )
     return [WaitingDay(*row) for row in connection.execute(query)]
 
 
-def unrecognised_groups(connection: Connection) -> list[EventGroup]:
-    """Group the newest unrecognised events by chatbot."""
+def unrecognised_groups(connection: Connection, only: AbstractSet[str] | None = None) -> list[EventGroup]:
+    """Group the newest unrecognised events by chatbot; with `only`, those of these chatbots."""
     newest = (
         select(events.c.seq, events.c.chatbot, events.c.received_at)
         .where(in_state(events.c.state, EventState.UNRECOGNISED.value))
         .order_by(events.c.seq.desc())
-        .limit(NEWEST)
+        .limit(NEWEST if only is None else NEWEST_OWN)
         .subquery("newest")
     )
     at = newest.c.received_at
     query = select(newest.c.chatbot, func.count(), func.min(at), func.max(at), func.max(newest.c.seq))
+    if only is not None:
+        query = query.where(newest.c.chatbot.in_(only))
     return [EventGroup(*row) for row in connection.execute(query.group_by(newest.c.chatbot))]
 
 
@@ -160,26 +168,38 @@ def _newest_waiting(connection: Connection) -> Subquery | None:
     return newest_of_each(connection, max(1, NEWEST_WAITING // names), beyond).subquery("newest") if names else None
 
 
-def _settled() -> _Select:
+def _groups(
+    connection: Connection, chosen: ColumnElement[bool], only: AbstractSet[str] | None, since: float = 0.0
+) -> list[DeliveryGroup]:
+    """Group the newest settled deliveries that a condition selects, by destination, reason and chatbot."""
     columns = deliveries.c
-    return select(columns.id, columns.event_seq, columns.destination, columns.reason, columns.settled_at)
-
-
-def _groups(connection: Connection, chosen: _Select, since: float = 0.0) -> list[DeliveryGroup]:
-    newest = chosen.order_by(deliveries.c.id.desc()).limit(NEWEST).subquery("newest")
-    at = newest.c.settled_at
+    # An index holds these columns, so the rows of other chatbots' deliveries are not read.
+    newest = (
+        select(columns.id, columns.event_seq)
+        .where(chosen)
+        .order_by(columns.id.desc())
+        .limit(NEWEST if only is None else NEWEST_OWN)
+        .subquery("newest")
+    )
+    at = columns.settled_at
     query = (
         select(
-            newest.c.destination,
-            newest.c.reason,
+            columns.destination,
+            columns.reason,
             events.c.chatbot,
             func.count(),
             func.min(at),
             func.max(at),
             func.max(newest.c.event_seq),
         )
-        .select_from(newest.join(events, events.c.seq == newest.c.event_seq))
-        .where(at >= since)
-        .group_by(newest.c.destination, newest.c.reason, events.c.chatbot)
+        .select_from(
+            newest.join(events, events.c.seq == newest.c.event_seq).join(deliveries, columns.id == newest.c.id)
+        )
+        .where(_of(only), at >= since)
+        .group_by(columns.destination, columns.reason, events.c.chatbot)
     )
     return [DeliveryGroup(*row) for row in connection.execute(query)]
+
+
+def _of(only: AbstractSet[str] | None) -> ColumnElement[bool]:
+    return true() if only is None else events.c.chatbot.in_(only)

@@ -49,6 +49,8 @@ class DeliverySelection:
     chatbot: str | None = None
     destination: str | None = None
     reason: str | None = None
+    chatbots: frozenset[str] | None = None
+    """The only chatbots whose deliveries the acting person may change; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +229,12 @@ def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[D
 
 def _select(connection: Connection, chosen: DeliverySelection) -> Select[int]:
     asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
+    if chosen.chatbot is not None or chosen.chatbots is not None:
+        asked = asked.select_from(deliveries.join(events))
     if chosen.chatbot is not None:
-        asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot == chosen.chatbot)
+        asked = asked.where(events.c.chatbot == chosen.chatbot)
+    if chosen.chatbots is not None:
+        asked = asked.where(events.c.chatbot.in_(chosen.chatbots))
     if chosen.destination is not None:
         asked = asked.where(deliveries.c.destination == chosen.destination)
     elif chosen.state is DeliveryState.PENDING:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from bridge.event import EventState, Room
 from bridge.store import queries
@@ -138,9 +139,14 @@ def last_event(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
 
-def count_events(connection: Connection, first: int, last: int) -> OutcomeCounts:
-    """Count the deliveries of the events with numbers from `first` to `last` by state; about 4 µs for each event."""
-    span = events.c.seq.between(first, last)
+def count_events(connection: Connection, first: int, last: int, only: AbstractSet[str] | None = None) -> OutcomeCounts:
+    """Count the deliveries of the events with numbers from `first` to `last` by state; about 4 µs for each event.
+
+    With `only`, those of these chatbots.
+    """
+    span: ColumnElement[bool] = events.c.seq.between(first, last)
+    if only is not None:
+        span = and_(span, events.c.chatbot.in_(only))
     # The bound is on both tables, because PostgreSQL would read all deliveries to join those of some events.
     theirs = and_(deliveries.c.event_seq == events.c.seq, deliveries.c.event_seq.between(first, last))
     query = (
@@ -160,16 +166,19 @@ def count_events(connection: Connection, first: int, last: int) -> OutcomeCounts
     return OutcomeCounts(states, untaken, connection.execute(strange).scalar_one())
 
 
-def count_quarantined(connection: Connection, since: float) -> OutcomeCounts:
-    """Count the quarantined requests since a time that may be leads, without junk."""
+def count_quarantined(connection: Connection, since: float, only: AbstractSet[str] | None = None) -> OutcomeCounts:
+    """Count the quarantined requests since a time that may be leads, without junk; see `count_events`."""
     counted = Counter[str]()
     for each in room_counts(connection, since):
-        counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
+        if only is None or each.chatbot in only:
+            counted[each.chatbot] += each.count if each.room is not Room.JUNK else 0
     return OutcomeCounts(quarantined=+counted)
 
 
-def delivered_page(connection: Connection, destination: str, first: int, before: int | None) -> DeliveredPage:
-    """Read a page of delivered deliveries of the events with numbers from `first` on.
+def delivered_page(
+    connection: Connection, destination: str, first: int, before: int | None, only: AbstractSet[str] | None = None
+) -> DeliveredPage:
+    """Read a page of delivered deliveries of the events with numbers from `first` on; see `count_events`.
 
     A page examines at most `SPAN` deliveries. `before` is the cursor of the page before.
     """
@@ -192,6 +201,8 @@ def delivered_page(connection: Connection, destination: str, first: int, before:
         .order_by(deliveries.c.id.desc())
         .limit(AT_ONCE)
     )
+    if only is not None:
+        query = query.where(events.c.chatbot.in_(only))
     keys = keys_of(connection)
     rows = [
         DeliveredRecord(

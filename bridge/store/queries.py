@@ -34,6 +34,8 @@ class PageRequest:
     before: int | None = None
     """The cursor: only rows before this number (`EventRow.seq`, otherwise the id)."""
     limit: int = PAGE
+    chatbots: frozenset[str] | None = None
+    """The only chatbots that the reader may see; for refused requests only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +382,8 @@ def quarantine_page(connection: Connection, page: PageRequest) -> list[Quarantin
     query = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
     if page.chatbot is not None:
         query = query.where(quarantine.c.chatbot == page.chatbot)
+    if page.chatbots is not None:
+        query = query.where(quarantine.c.chatbot.in_(page.chatbots))
     if page.before is not None:
         query = query.where(quarantine.c.id < page.before)
     rows = connection.execute(query.order_by(quarantine.c.id.desc()).limit(page.limit))

@@ -4,6 +4,7 @@ Reads only. Every query is bounded, so that it may run every few seconds on a st
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Connection, cast, func, select
@@ -93,8 +94,8 @@ class AlertStatistics:
     warned: Sequence[WarnedDeliveries] = ()
 
 
-def day(connection: Connection, now: float) -> Day:
-    """Count the events of the last hours, at most the newest `SPAN`."""
+def day(connection: Connection, now: float, only: AbstractSet[str] | None = None) -> Day:
+    """Count the events of the last hours, at most the newest `SPAN`; with `only`, those of these chatbots."""
     since = (int(now) // HOUR - HOURS + 1) * HOUR
     first = seq_at(connection, since)
     last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
@@ -105,10 +106,12 @@ def day(connection: Connection, now: float) -> Day:
         .where(events.c.seq >= low, events.c.received_at >= since, in_state(events.c.state, EventState.ACCEPTED.value))
         .group_by("hour")
     )
+    if only is not None:
+        query = query.where(events.c.chatbot.in_(only))
     accepted = [0] * HOURS
     for at, count in connection.execute(query):
         accepted[min(max(int(at), 0), HOURS - 1)] += count
-    return Day(float(since), accepted, _states(connection, first_delivery(connection, low)), low == first)
+    return Day(float(since), accepted, _states(connection, first_delivery(connection, low), only), low == first)
 
 
 def dead_letter_causes(connection: Connection) -> list[DeadLetterCause]:
@@ -157,10 +160,12 @@ def warned_deliveries(connection: Connection, since: float) -> tuple[WarnedDeliv
     return tuple(WarnedDeliveries(*row) for row in connection.execute(query))
 
 
-def _states(connection: Connection, first: int | None) -> dict[DeliveryState, int]:
+def _states(connection: Connection, first: int | None, only: AbstractSet[str] | None) -> dict[DeliveryState, int]:
     if first is None:
         return {}
     query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
+    if only is not None:
+        query = query.select_from(deliveries.join(events)).where(events.c.chatbot.in_(only))
     return {DeliveryState(state): count for state, count in connection.execute(query)}
 
 

@@ -10,6 +10,7 @@ plus the rows that are gone.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -182,10 +183,12 @@ class SpanCount(NamedTuple):
     number: int
 
 
-def span_counts(connection: Connection, spans: Iterable[tuple[int, int]]) -> list[SpanCount]:
+def span_counts(
+    connection: Connection, spans: Iterable[tuple[int, int]], only: AbstractSet[str] | None = None
+) -> list[SpanCount]:
     """Sum the counts of spans of days, each from its first day to the day before its last one.
 
-    The spans do not overlap, so each row is read once.
+    The spans do not overlap, so each row is read once. With `only`, those of these chatbots.
     """
     asked = [*spans]
     number = case(
@@ -203,11 +206,13 @@ def span_counts(connection: Connection, spans: Iterable[tuple[int, int]]) -> lis
         .where(tally.c.day >= min(first for first, _ in asked), tally.c.day < max(end for _, end in asked))
         .group_by("span", tally.c.chatbot, tally.c.destination, tally.c.state, tally.c.bucket)
     )
+    if only is not None:
+        query = query.where(tally.c.chatbot.in_(only))
     return [SpanCount(*row) for row in connection.execute(query) if row.span >= 0]
 
 
-def day_counts(connection: Connection, first: int, end: int) -> list[SpanCount]:
-    """Sum the counts of all chatbots of each day from the first one to the day before the last one.
+def day_counts(connection: Connection, first: int, end: int, only: AbstractSet[str] | None = None) -> list[SpanCount]:
+    """Sum the counts of all chatbots, or `only` of these, of each day from the first one to the day before the last.
 
     The spans are days after the first one. There are at most as many rows as days, states and buckets.
     """
@@ -216,4 +221,6 @@ def day_counts(connection: Connection, first: int, end: int) -> list[SpanCount]:
         .where(tally.c.day >= first, tally.c.day < end)
         .group_by(tally.c.day, tally.c.state, tally.c.bucket)
     )
+    if only is not None:
+        query = query.where(tally.c.chatbot.in_(only))
     return [SpanCount(day - first, "", "", *rest) for day, *rest in connection.execute(query)]

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bridge import app
+from bridge.admin.listener import Admin
 from bridge.config.model import Config, StoreSettings
 from bridge.config.reload import load_files
 from bridge.ingress.signature import sign
@@ -92,6 +93,21 @@ class Desk:
         """Wait until nothing waits any more."""
         while (await self.ask("GET", path))[1]["deliveries"]:
             pass
+
+
+@pytest.fixture
+def routes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """All that the listener answers, as methods and paths."""
+    found: list[tuple[str, str]] = []
+    make = Admin.application
+
+    def noted(admin: Admin) -> web.Application:
+        application = make(admin)
+        found.extend((each.method, each.resource.canonical) for each in application.router.routes() if each.resource)
+        return application
+
+    monkeypatch.setattr(Admin, "application", noted)
+    return found
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from aiohttp.test_utils import TestServer
 from bridge import app
 from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role, User
 from bridge.admin.dashboard.page import REFRESH
-from bridge.admin.listener import Admin
 from bridge.admin.request_schemas import SearchRequest
 from bridge.admin.searches import SEARCH_LIMIT, SEARCH_TOTAL, Searches
 from bridge.config.reload import load_files
@@ -80,21 +79,6 @@ async def answer(request: web.Request) -> web.Response:
     said = {"message": f"{WORDS}: {await request.text()}", "error": WORDS}
     done = {"id": "planted-record-0042", "link": "https://crm.example.com/planted-link"}
     return web.json_response(done if status == 200 else said, status=status)
-
-
-@pytest.fixture
-def routes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """All that the listener answers, as methods and paths."""
-    found: list[tuple[str, str]] = []
-    make = Admin.application
-
-    def noted(admin: Admin) -> web.Application:
-        application = make(admin)
-        found.extend((each.method, each.resource.canonical) for each in application.router.routes() if each.resource)
-        return application
-
-    monkeypatch.setattr(Admin, "application", noted)
-    return found
 
 
 @pytest.fixture

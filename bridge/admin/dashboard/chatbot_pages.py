@@ -13,6 +13,7 @@ from bridge.admin.dashboard.page import DashboardPage, Screen
 from bridge.config.model import Chatbot
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.chatbots import SILENCE_RULE, ChatbotSummary, list_chatbots
+from bridge.operations.lanes import destinations_of
 from bridge.operations.leads import list_leads
 from bridge.store.chatbot_queries import NEWEST
 from bridge.store.search import EventFilter
@@ -31,26 +32,26 @@ class ChatbotPages:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
-        router.add_get("/chatbots", self._screen.show(self._list))
-        router.add_get("/chatbots/{name}", self._screen.show(self._chatbot))
+        router.add_get("/chatbots", self._screen.show(self._list, scoped=True))
+        router.add_get("/chatbots/{name}", self._screen.show(self._chatbot, scoped=True))
 
     async def _list(self, caller: Caller, _: web.Request) -> DashboardPage:
-        now, names = self._clock(), list(self._api.config().chatbots)
+        now, names = self._clock(), list(filter(caller.sees, self._api.config().chatbots))
         return self._screen.page(
             "chatbots.html",
             caller,
-            {"chatbots": partial(list_chatbots, names=names, now=now)},
+            {"chatbots": partial(list_chatbots, names=names, now=now, only=caller.chatbots)},
             rule=SILENCE_RULE,
             limit=NEWEST,
             now=now,
         )
 
     async def _chatbot(self, caller: Caller, request: web.Request) -> DashboardPage:
-        chatbot = self._named(request.match_info["name"])
+        chatbot = self._named(caller, request.match_info["name"])
         now, config = self._clock(), self._api.config()
 
         def summary(connection: Connection) -> ChatbotSummary:
-            return list_chatbots(connection, [chatbot.name], now)[0]
+            return list_chatbots(connection, [chatbot.name], now, frozenset({chatbot.name}))[0]
 
         newest: Sequence[EventFilter] = [EventFilter(chatbot.name, limit=NEWEST_LEADS)]
         return self._screen.page(
@@ -62,13 +63,13 @@ class ChatbotPages:
             },
             chatbot=chatbot_schema(chatbot),
             targets=[each.destination for each in chatbot.routes],
-            destinations=list(config.destinations),
+            destinations=destinations_of(config, caller.chatbots),
             rule=SILENCE_RULE,
             now=now,
         )
 
-    def _named(self, name: str) -> Chatbot:
-        chatbots = self._api.config().chatbots
+    def _named(self, caller: Caller, name: str) -> Chatbot:
+        chatbots = {key: each for key, each in self._api.config().chatbots.items() if caller.sees(key)}
         if name not in chatbots:
             raise NotFoundError(f"There is no chatbot {name!r}{did_you_mean(name, chatbots)}.")
         return chatbots[name]

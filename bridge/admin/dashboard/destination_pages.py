@@ -15,7 +15,7 @@ from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse
 from bridge.admin.desk import Query
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, Subject
-from bridge.operations.lanes import chatbots_of
+from bridge.operations.lanes import chatbots_of, destinations_of
 from bridge.operations.leads import LeadPage, list_leads
 from bridge.store.lane_queries import LaneStatus
 from bridge.store.search import DeliveryFilter
@@ -39,9 +39,9 @@ class DestinationPages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get("/destinations", show(self._list))
+        router.add_get("/destinations", show(self._list, scoped=True))
         router.add_post("/destinations", act(self._reveal_all))
-        router.add_get("/destinations/{name}", show(self._destination))
+        router.add_get("/destinations/{name}", show(self._destination, scoped=True))
         router.add_post("/destinations/{name}", act(self._reveal))
         router.add_post("/destinations/{name}/pause", act(self._pause))
         router.add_post("/destinations/{name}/resume", act(self._resume))
@@ -75,9 +75,8 @@ class DestinationPages:
                 raise NotFoundError(f"There is no destination {name!r}{did_you_mean(name, [x.name for x in found])}.")
             return named
 
-        newest: Query[LeadPage] = partial(
-            list_leads, criteria=DeliveryFilter(destination=name, limit=NEWEST_LEADS), audience=audience(caller)
-        )
+        criteria = DeliveryFilter(destination=name, limit=NEWEST_LEADS, chatbots=caller.chatbots)
+        newest: Query[LeadPage] = partial(list_leads, criteria=criteria, audience=audience(caller))
         configured = config.destinations.get(name)
         return self._screen.page(
             "destination.html",
@@ -85,8 +84,8 @@ class DestinationPages:
             {"lane": lane, "page": newest},
             name=name,
             settings=destination_schema(configured) if configured else None,
-            chatbots=chatbots_of(config, name),
-            destinations=list(config.destinations),
+            chatbots=chatbots_of(config, name, caller.chatbots),
+            destinations=destinations_of(config, caller.chatbots),
             now=self._clock(),
             masked=not reveal,
         )

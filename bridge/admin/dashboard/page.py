@@ -59,8 +59,8 @@ class Screen:
         self._desk = desk
         self._said: OrderedDict[Holder, str] = OrderedDict()
         """Message for the next page of a caller."""
-        self.problem_count: Query[int] | None = None
-        """Query of the number in the navigation."""
+        self.problem_count: Callable[[frozenset[str] | None], Query[int]] | None = None
+        """Returns the query of the number in the navigation, for the reader of some chatbots or of all."""
 
     def show(
         self, act: Show, role: Role = Role.VIEWER, *, scoped: bool = False
@@ -98,7 +98,7 @@ class Screen:
         **values: Any,  # noqa: ANN401 - what the template uses
     ) -> DashboardPage:
         """Describe a page; the template gets the results of `queries` and the values."""
-        counted = {"problem_count": self.problem_count} if self.problem_count and caller.chatbots is None else {}
+        counted = {"problem_count": self.problem_count(caller.chatbots)} if self.problem_count else {}
         return DashboardPage(template, caller, values, {**queries, **counted})
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
@@ -121,7 +121,7 @@ class Screen:
                     else ""
                 )
                 return web.Response(status=303, headers={"Location": f"/login{wanted}"})
-            if refused := self._refused(caller, request, role, scoped=scoped):
+            if refused := self._refused(caller, role, scoped=scoped):
                 return refused
             seen = await do(caller)
             if not isinstance(seen, DashboardPage):
@@ -135,12 +135,10 @@ class Screen:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
 
-    def _refused(self, caller: Caller, request: web.Request, role: Role, *, scoped: bool) -> web.Response | None:
+    def _refused(self, caller: Caller, role: Role, *, scoped: bool) -> web.Response | None:
         """Return the answer to a caller without the rights that a page needs; None if the caller has them."""
         if caller.chatbots is not None and not scoped:
-            if request.path == "/":
-                return web.Response(status=303, headers={"Location": "/leads"})
-            return self._trouble(caller, 403, "This page is about all chatbots. Yours are under Leads.")
+            return self._trouble(caller, 403, "This is about all chatbots, so only a user of all chatbots may do it.")
         if not caller.may(role):
             return self._trouble(caller, 403, "Only operators may do this: log in with an operator's token.")
         return None

@@ -60,9 +60,9 @@ class Pages:
         router.add_get("/login", self._login)
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
-        router.add_get("/", show(self._overview))
-        router.add_get("/tools", show(self._tools))
-        router.add_get("/tools/report", show(self._report))
+        router.add_get("/", show(self._overview, scoped=True))
+        router.add_get("/tools", show(self._tools, scoped=True))
+        router.add_get("/tools/report", show(self._report, scoped=True))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._lead_list.add_to(router)
@@ -127,13 +127,13 @@ class Pages:
         now = self._clock()
         asked: dict[str, Query[object]] = {
             "found": self._api.overview_shown(audience(caller)),
-            "problems": self._problems.recent,
-            "history": partial(read_history, now=now),
+            "problems": partial(self._problems.recent, only=caller.chatbots),
+            "history": partial(read_history, now=now, only=caller.chatbots),
         }
         return self._screen.page("overview.html", caller, asked, now=now)
 
     async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = self._api.report_shown(parse_fields(request_schemas.ReportRequest, request.query))
+        found = self._api.report_shown(caller, parse_fields(request_schemas.ReportRequest, request.query))
         return self._screen.page("report.html", caller, {"found": found}, periods=PERIODS)
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:

@@ -6,7 +6,7 @@ from functools import partial
 from aiohttp import web
 
 from bridge.admin import request_schemas
-from bridge.admin.api import ReadEndpoints
+from bridge.admin.api import ReadEndpoints, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
@@ -16,6 +16,7 @@ from bridge.config.reload import Files
 from bridge.errors import OperatorError
 from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
+from bridge.operations.lanes import destinations_of
 from bridge.operations.playground import RoutePosition, TrialResult
 
 EXAMPLE = """{
@@ -36,11 +37,11 @@ class PlaygroundPage:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the page."""
-        router.add_get("/tools/playground", self._screen.show(self._show, Role.OPERATOR))
-        router.add_post("/tools/playground", self._screen.act(self._try))
+        router.add_get("/tools/playground", self._screen.show(self._show, Role.OPERATOR, scoped=True))
+        router.add_post("/tools/playground", self._screen.act(self._try, scoped=True))
 
     async def _show(self, caller: Caller, request: web.Request) -> DashboardPage:
-        place = self._place(request.query.get("route", ""))
+        place = self._place(caller, request.query.get("route", ""))
         text = ""
         if place:
             files, config = self._files(), self._api.config()
@@ -48,7 +49,7 @@ class PlaygroundPage:
         return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
 
     async def _try(self, caller: Caller, _: web.Request, form: FormFields) -> DashboardPage:
-        place = self._place(form.get("route", ""))
+        place = self._place(caller, form.get("route", ""))
         if place is None:
             raise RequestRefusedError(400, "choose a route first")
         name = self._api.config().chatbots[place.chatbot].routes[place.at].name
@@ -57,9 +58,10 @@ class PlaygroundPage:
         if form.get("id", "").strip():
             payload = await self._stored(caller, form)
         text = form.get("yaml", "")
+        theirs = None if caller.chatbots is None else destinations_of(self._api.config(), caller.chatbots)
         try:
             tried = await self._dry_runs.attempt(
-                partial(playground.run_trial, self._files(), place, text, payload, self._clock())
+                partial(playground.run_trial, self._files(), place, text, payload, self._clock(), theirs)
             )
         except UnansweredError:
             raise
@@ -69,6 +71,7 @@ class PlaygroundPage:
 
     async def _stored(self, caller: Caller, form: FormFields) -> bytes:
         wanted = parse_fields(request_schemas.EventIdRequest, form).id
+        await permit_event(self._api.desk, caller, wanted)
         event = await self._api.desk.ask(partial(events.show, beginning=wanted))
         await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
         return bytes(event.payload)
@@ -80,14 +83,16 @@ class PlaygroundPage:
             raise OperatorError("this bridge was not started from files, so there is no route to edit")
         return files
 
-    def _place(self, text: str) -> RoutePosition | None:
-        known = {f"{place.chatbot}:{place.at}": place for place, _ in playground.places(self._api.config())}
+    def _place(self, caller: Caller, text: str) -> RoutePosition | None:
+        offered = playground.places(self._api.config(), caller.chatbots)
+        known = {f"{place.chatbot}:{place.at}": place for place, _ in offered}
         return known.get(text)
 
     def _page(
         self, caller: Caller, place: RoutePosition | None, said: Mapping[str, str], tried: TrialResult | None
     ) -> DashboardPage:
-        routes = [(f"{each.chatbot}:{each.at}", name) for each, name in playground.places(self._api.config())]
+        offered = playground.places(self._api.config(), caller.chatbots)
+        routes = [(f"{each.chatbot}:{each.at}", name) for each, name in offered]
         return self._screen.page(
             "playground.html",
             caller,

@@ -20,6 +20,9 @@ from bridge.store.commands import BulkAction
 RECENT_SECONDS = 10.0
 """Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""
 
+READERS_LIMIT = 100
+"""Most readers of different chatbots whose problems are remembered."""
+
 
 class ProblemPages:
     """The pages and their forms, and the number of problems for the navigation."""
@@ -31,20 +34,20 @@ class ProblemPages:
         self._actions = actions
         self._screen = screen
         self._clock = clock
-        self._read: tuple[float, list[Problem]] | None = None
-        """Time of the last reading of all problems, and the problems."""
-        screen.problem_count = lambda connection: len(self.recent(connection))
+        self._read: dict[frozenset[str] | None, tuple[float, list[Problem]]] = {}
+        """Time of the last reading of the problems of some chatbots, or of all, and the problems."""
+        screen.problem_count = lambda only: lambda connection: len(self.recent(connection, only))
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
-        router.add_get("/problems", show(self._list))
-        router.add_post("/problems", act(self._bulk))
-        router.add_get("/problems/runs/{id}", show(self._run))
-        router.add_post("/problems/runs/{id}/cancel", act(self._cancel))
-        router.add_get("/problems/quarantine", show(self._quarantine))
-        router.add_post("/problems/quarantine/{id}/release", act(self._release))
-        router.add_post("/problems/quarantine/{id}/discard", act(self._discard))
+        router.add_get("/problems", show(self._list, scoped=True))
+        router.add_post("/problems", act(self._bulk, scoped=True))
+        router.add_get("/problems/runs/{id}", show(self._run, scoped=True))
+        router.add_post("/problems/runs/{id}/cancel", act(self._cancel, scoped=True))
+        router.add_get("/problems/quarantine", show(self._quarantine, scoped=True))
+        router.add_post("/problems/quarantine/{id}/release", act(self._release, scoped=True))
+        router.add_post("/problems/quarantine/{id}/discard", act(self._discard, scoped=True))
 
     async def _list(self, caller: Caller, request: web.Request) -> DashboardPage:
         chatbot, destination = (request.query.get(name, "") for name in ("chatbot", "destination"))
@@ -55,7 +58,7 @@ class ProblemPages:
             {"found": partial(self._found, chatbot=chatbot, destination=destination, audience=audience(caller))},
             chatbot=chatbot,
             destination=destination,
-            chatbots=sorted({*self._api.config().chatbots, chatbot} - {""}),
+            chatbots=sorted({*filter(caller.sees, self._api.config().chatbots), chatbot} - {""}),
             limit=NEWEST,
             runs=runs.runs,
             now=self._clock(),
@@ -65,25 +68,28 @@ class ProblemPages:
         self, connection: Connection, chatbot: str, destination: str, audience: Audience
     ) -> list[tuple[Problem, Sample | None]]:
         """Return the problems of a chatbot, a destination, or all, each with one of its leads."""
-        problems = self._problems(connection, chatbot)
+        only = audience.chatbots
+        if chatbot:
+            only = frozenset({chatbot} if audience.sees(chatbot) else ())
+        problems = self._problems(connection, only)
         if destination:
             problems = [each for each in problems if each.destination == destination]
         samples = sampled(connection, problems, audience)
         return [(each, samples.get(each.key)) for each in problems]
 
-    def _problems(self, connection: Connection, chatbot: str = "") -> list[Problem]:
+    def _problems(self, connection: Connection, only: frozenset[str] | None) -> list[Problem]:
         config, now = self._api.config(), self._clock()
-        only = frozenset({chatbot}) if chatbot else None
-        found = find_problems(connection, config, now, findings(config, self._api.files()), only)
-        if only is None:
-            self._read = now, found
+        noticed = findings(config, self._api.files()) if only is None else ()
+        found = find_problems(connection, config, now, noticed, only)
+        if len(self._read) >= READERS_LIMIT:
+            self._read.clear()
+        self._read[only] = now, found
         return found
 
-    def recent(self, connection: Connection) -> list[Problem]:
-        """Return all problems, read no longer than `RECENT_SECONDS` ago."""
-        if self._read and 0 <= self._clock() - self._read[0] < RECENT_SECONDS:
-            return self._read[1]
-        return self._problems(connection)
+    def recent(self, connection: Connection, only: frozenset[str] | None) -> list[Problem]:
+        """Return the problems of all chatbots, or of `only` these, read no longer than `RECENT_SECONDS` ago."""
+        at, found = self._read.get(only, (float("-inf"), []))
+        return found if 0 <= self._clock() - at < RECENT_SECONDS else self._problems(connection, only)
 
     async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
         """Show the number of deliveries first; after the confirmation change exactly these."""
@@ -105,7 +111,7 @@ class ProblemPages:
         return self._screen.say(caller, f"Run {run.id}: {run.state}.", f"/problems/runs/{run.id}")
 
     async def _quarantine(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = self._api.quarantine_shown(parse_fields(request_schemas.QuarantineListRequest, request.query))
+        found = self._api.quarantine_shown(caller, parse_fields(request_schemas.QuarantineListRequest, request.query))
         return self._screen.page("quarantine.html", caller, {"found": found}, query=dict(request.query))
 
     async def _release(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:

@@ -66,6 +66,7 @@ class Rendering:
         return self._environment.get_template(template).render(
             caller=caller,
             operator=caller is not None and caller.may(Role.OPERATOR),
+            sees_all=caller is not None and caller.chatbots is None,
             csrf=caller.session.csrf if caller and caller.session else "",
             **values,
         )
