@@ -64,8 +64,6 @@ class Driver(Protocol):
     """True if `lock` keeps every other process from serving the store."""
     commits_by_kind: bool
     """True if accepts, outcomes, and each other change of a group are separate transactions."""
-    turn_seconds: float
-    """Approximate time for which a group of one process keeps those of the others waiting."""
     patience: float | None
     """Seconds after which events that are not committed go to the spool; None if there is no spool."""
 

@@ -88,8 +88,6 @@ class PostgresDriver:
     # Accepts and settles are then one statement each, which the server ends by itself. So none of their locks waits
     # for this process, which may be slow or stopped.
     commits_by_kind: bool = True
-    # A commit of many events on two shared cores (docs/internals/store.md, "Commits on PostgreSQL").
-    turn_seconds: float = 0.007
     patience: float | None = 3.0
     errors: tuple[type[Exception], ...] = (psycopg.Error, exc.SQLAlchemyError, OSError)
     refusals: tuple[type[Exception], ...] = (

@@ -37,8 +37,6 @@ MOVED = "was renamed, removed or replaced while it is in use; put the same file 
 NOTIFY_SECONDS = 0.05
 """Shortest time between two notifications of other processes. Each notification wakes every process, which costs as
 much as a commit."""
-SPACING_LIMIT = 0.05
-"""Most seconds that a group waits after the beginning of the one before."""
 SETTLED_ELSEWHERE_SECONDS = 0.5
 """Time after which undelivered events are checked again, because another process may have delivered them."""
 
@@ -144,11 +142,7 @@ class SqlStore:
 
     async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
         """Send a heartbeat and read the other members; see `Store.heartbeat`."""
-        membership = await self._leases.heartbeat(owner, names, now, ttl)
-        # A group that begins before the other processes have had their turns would wait for them, and could not take
-        # events that come meanwhile. The fewer events share a commit, the more each costs.
-        self._writer.spacing = min((len(membership.candidates) - 1) * self._driver.turn_seconds, SPACING_LIMIT)
-        return membership
+        return await self._leases.heartbeat(owner, names, now, ttl)
 
     async def claim(self, owner: str, names: Sequence[str], now: float, ttl: float) -> dict[str, Lease]:
         """Take or renew lanes; see `Store.claim`."""

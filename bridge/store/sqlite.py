@@ -62,7 +62,6 @@ class SqliteDriver:
     begin_keeping: str = begin
     exclusive: bool = True
     commits_by_kind: bool = False
-    turn_seconds: float = 0.0
     patience: float | None = None
     errors: tuple[type[Exception], ...] = (sqlite3.Error, exc.SQLAlchemyError)
     refusals: tuple[type[Exception], ...] = (

@@ -1,9 +1,7 @@
 """The writer: a thread that commits all waiting changes in one transaction.
 
 A commit costs the same disk sync, and much the same processor time, for one change as for a hundred. Changes that
-arrive during a commit form the next group. With `spacing`, changes from senders also wait until that time has passed
-since the last group began. Outcomes never wait for `spacing`: a call whose outcome is not settled is repeated after a
-crash.
+arrive during a commit form the next group.
 """
 
 import asyncio
@@ -58,8 +56,6 @@ class Writer(Generic[ChangeT]):
         self._committed = committed
         self._look = look
         self._kind = kind
-        self.spacing = 0.0
-        """Seconds between the beginnings of two groups of changes from senders. May be set at any time, in the loop."""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry[ChangeT]] = []
@@ -67,10 +63,6 @@ class Writer(Generic[ChangeT]):
         """The group that the thread has."""
         self._busy = False
         """True if the thread has a group or is about to get one."""
-        self._next_at = self._loop.time()
-        """Time from which the next group may begin."""
-        self._spaced: asyncio.TimerHandle | None = None
-        """Timer that hands the next group over at that time."""
         self._overdue: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -83,8 +75,7 @@ class Writer(Generic[ChangeT]):
     def submit(self, change: ChangeT, *, sent: bool = False) -> "asyncio.Future[Result]":
         """Queue a change. The future gets its result after the commit. Call it in the loop's thread only.
 
-        A change that comes from a sender (`sent`) may wait for others like it, and fails with StoreUnavailableError if
-        the store takes too long.
+        A change that comes from a sender (`sent`) fails with StoreUnavailableError if the store takes too long.
 
         Raises StoreBusyError if too many changes wait, StoreUnavailableError after `close`.
         """
@@ -98,10 +89,6 @@ class Writer(Generic[ChangeT]):
             # then contend for the interpreter once per group, not once per change.
             self._drained.clear()
             self._loop.call_soon(self._hand_over)
-        elif self._spaced and not sent:
-            self._spaced.cancel()
-            self._spaced = None
-            self._loop.call_soon(self._give)
         self._waiting.append((change, future, sent))
         return future
 
@@ -114,19 +101,11 @@ class Writer(Generic[ChangeT]):
         await asyncio.to_thread(self._thread.join)
 
     def _hand_over(self) -> None:
-        """Hand the next group to the idle thread, now or when the spacing allows it. Runs in the loop."""
+        """Hand the next group to the idle thread. Runs in the loop."""
         if not self._waiting:
             self._drained.set()
             return
         self._busy = True
-        if self._loop.time() < self._next_at and all(sent for _, _, sent in self._waiting):
-            self._spaced = self._loop.call_at(self._next_at, self._give)
-        else:
-            self._give()
-
-    def _give(self) -> None:
-        self._spaced = None
-        self._next_at = self._loop.time() + self.spacing
         self._group = self._waiting[:GROUP_LIMIT]
         del self._waiting[:GROUP_LIMIT]
         if self._patience is not None:

@@ -20,7 +20,7 @@ from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, lanes
 from bridge.store.secrets import read_secret, write_secret
-from bridge.store.sql import NOTIFY_SECONDS, SPACING_LIMIT, SqlStore
+from bridge.store.sql import NOTIFY_SECONDS, SqlStore
 from bridge.store.transaction import TURN
 from bridge.store.url import driver_for
 from tests.building import IDENTITY, NOW, event, routed
@@ -362,18 +362,6 @@ async def test_a_refused_request_does_not_wait_for_a_table_that_is_locked(
             await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
         blocker.rollback()
     await store.close()
-
-
-async def test_processes_leave_each_other_time_for_their_turns(store: SqlStore, other: SqlStore) -> None:
-    turn = ToldDriver.turn_seconds
-    await store.heartbeat("one", ["crm"], NOW, 60.0)
-    assert store._writer.spacing == 0
-    await other.heartbeat("two", ["crm"], NOW, 60.0)
-    await store.heartbeat("one", ["crm"], NOW, 60.0)
-    assert (store._writer.spacing, other._writer.spacing) == (turn, turn)
-    for number in range(20):
-        await other.heartbeat(f"further {number}", ["crm"], NOW, 60.0)
-    assert other._writer.spacing == SPACING_LIMIT
 
 
 async def test_a_primary_that_has_become_a_standby_is_left(store: SqlStore, driver: ToldDriver, database: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -40,57 +40,11 @@ async def writer(committing: Committing) -> AsyncIterator[Writer[str]]:
     await made.close()
 
 
-@pytest.fixture
-async def timers(monkeypatch: pytest.MonkeyPatch, writer: Writer[str]) -> list[Callable[[], None]]:
-    """What the writer would have done later, in place of doing it."""
-    loop = asyncio.get_running_loop()
-    later: list[Callable[[], None]] = []
-
-    def call_at(when: float, step: Callable[[], None]) -> asyncio.TimerHandle:
-        later.append(step)
-        return asyncio.TimerHandle(when, step, (), loop)
-
-    # The store is given all the time it wants.
-    monkeypatch.setattr(writer, "_patience", None)
-    monkeypatch.setattr(loop, "call_at", call_at)
-    return later
-
-
 async def test_a_change_that_finds_the_store_idle_waits_for_nothing(
-    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
+    writer: Writer[str], committing: Committing
 ) -> None:
-    writer.spacing = 1_000.0
     assert await writer.submit("a", sent=True) == "A"
     assert committing.groups == [["a"]]
-    assert not timers
-
-
-async def test_what_is_sent_within_the_spacing_is_one_group(
-    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
-) -> None:
-    writer.spacing = 1_000.0
-    await writer.submit("a", sent=True)
-    waiting = [writer.submit("b", sent=True)]
-    await asyncio.sleep(0)
-    waiting.append(writer.submit("c", sent=True))
-    await asyncio.sleep(0)
-    assert (len(committing.groups), len(timers)) == (1, 1)
-    timers.pop()()
-    assert [await each for each in waiting] == ["B", "C"]
-    assert committing.groups == [["a"], ["b", "c"]]
-
-
-async def test_an_outcome_does_not_wait_and_takes_along_what_does(
-    writer: Writer[str], committing: Committing, timers: list[Callable[[], None]]
-) -> None:
-    writer.spacing = 1_000.0
-    await writer.submit("a", sent=True)
-    assert await writer.submit("first outcome") == "FIRST OUTCOME"
-    waiting = writer.submit("b", sent=True)
-    await asyncio.sleep(0)
-    assert await writer.submit("second outcome") == "SECOND OUTCOME"
-    assert committing.groups == [["a"], ["first outcome"], ["b", "second outcome"]]
-    assert await waiting == "B"
 
 
 async def test_what_was_sent_fails_when_the_store_takes_too_long(writer: Writer[str], committing: Committing) -> None:
@@ -132,9 +86,8 @@ async def test_a_commit_in_time_stops_the_clock(writer: Writer[str], monkeypatch
     assert [clock.cancelled() for clock in clocks] == [True]
 
 
-async def test_close_commits_what_waits_for_its_time(committing: Committing) -> None:
+async def test_close_commits_what_waits(committing: Committing) -> None:
     writer: Writer[str] = Writer(committing, lambda *_: None, lambda: None)
-    writer.spacing = 0.01
     await writer.submit("a", sent=True)
     waiting = writer.submit("b", sent=True)
     await writer.close()
