@@ -42,6 +42,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 NOT_KEPT = "no-store"
+UNCHANGED = 304
 BAD = frozenset({400, 413, 415})
 """Statuses of requests that cannot be read; each is logged."""
 
@@ -143,7 +144,9 @@ async def _surround(request: web.Request, handler: Handler) -> web.StreamRespons
         response = error_response(500, "a fault of the program; the log says more")
     if response.status in BAD:
         log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
-    response.headers.update(HEADERS)
+    if response.status != UNCHANGED:
+        # Without a body, the headers of the response before it hold.
+        response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", NOT_KEPT)
     return response
 

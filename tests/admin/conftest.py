@@ -59,12 +59,23 @@ class Crm:
 
 
 @dataclass
+class Watch:
+    """A clock that runs, and can be set ahead."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass
 class Desk:
     """Somebody who looks at the admin listener."""
 
     bridge: app.Running
     session: aiohttp.ClientSession
     crm: Crm
+    watch: Watch = field(default_factory=Watch, kw_only=True)
 
     async def ask(self, method: str, path: str, token: str | None = OPERATOR, **options: Any) -> tuple[int, Any]:
         """Ask the API."""
@@ -121,9 +132,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         file.write_text(CONFIG.format(folder=tmp_path, url=crm.url, serial=SERIAL))
         environ = {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": CRM_TOKEN, "KEY": KEY.decode()}
         config, files = load_files(file, environ)
-        jar = aiohttp.CookieJar(unsafe=True)
-        async with app.running(config, files) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
-            yield Desk(running, session, crm)
+        jar, watch = aiohttp.CookieJar(unsafe=True), Watch()
+        async with app.running(config, files, watch) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
+            yield Desk(running, session, crm, watch=watch)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     lists = ("leads", "deliveries", "chatbots", "destinations", "problems", "problems/quarantine")
     for name in (*lists, "chatbots/acme", "destinations/crm", *tools, f"leads/{event}"):
         await page.goto(f"/{name}")
-        for each in await page.locator("details").all():
+        for each in await page.locator("main details").all():
             await each.locator("summary").click()
         yield "lead" if event in name else name.rpartition("/")[2]
     await page.get_by_role("button", name="Show personal data").click()

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
-from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
 from bridge.admin.desk import Desk, Query, QueryRunner
 from bridge.admin.endpoint import status_of
 from bridge.admin.request_schemas import ApiRequest
@@ -38,10 +38,11 @@ class DashboardPage:
     queries: Mapping[str, Query[Any]]
     """Values that are read from the store."""
 
-    def render(self, rendering: Rendering, ask: QueryRunner, said: str | None) -> bytes:
-        """Render the page; `said` is the message of the form before it."""
+    def render(self, rendering: Rendering, ask: QueryRunner, said: str | None) -> tuple[bytes, str]:
+        """Render the page, and return its version too; `said` is the message of the form before it."""
         values = {**self.values, **{name: ask(query) for name, query in self.queries.items()}, "said": said}
-        return rendering.text(self.template, self.caller, **values).encode()
+        page, version = versioned(rendering.text(self.template, self.caller, **values))
+        return page.encode(), version
 
 
 PageResponse = web.StreamResponse | DashboardPage
@@ -127,7 +128,9 @@ class Screen:
             if not isinstance(seen, DashboardPage):
                 return seen
             said = self._hear(caller, request)
-            body = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
+            body, version = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
+            if REFRESH in request.headers and is_known(request, version):
+                return web.Response(status=304, headers={"ETag": f'"{version}"'})
             return web.Response(body=body, content_type="text/html", charset="utf-8")
         except (RequestRefusedError, OperatorError) as error:
             answer = self._trouble(caller, status_of(error), str(error))

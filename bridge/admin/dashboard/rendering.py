@@ -1,6 +1,9 @@
 """Rendering of the dashboard's templates, and its static files."""
 
+import hashlib
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
@@ -8,6 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
@@ -20,12 +24,26 @@ _FILES: Final = {
     "style.css": "text/css",
     "live.js": "text/javascript",
     "leads.js": "text/javascript",
+    "keys.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_YEAR: Final = 365 * 86_400
+_UNVERSIONED: Final = 'data-version=""'
+"""Place of the version in a page. No value can contain it, because quotes are escaped."""
+_PASSING: Final = re.compile(r"(?<=data-age>)[^<]*|<p data-said[^<]*</p>\n")
+"""Texts that differ from one moment to the next although nothing changed: ages, and the message after a form."""
 _SHORT: Final = 10.0
 _COMPARABLE: Final = 10
 """A number more than so many times the one before is not compared with it: `+10096 %` says nothing."""
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A static file."""
+
+    content: bytes
+    version: str
 
 
 class Rendering:
@@ -56,10 +74,12 @@ class Rendering:
             "bands": charts.bands,
             "BANDS": charts.BANDS,
             "meter": charts.meter,
+            "static": self._address,
         }
-        self._files = {
+        contents = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
         }
+        self._files = {name: _File(content, _digest(content)) for name, content in contents.items()}
 
     def text(self, template: str, caller: Caller | None, **values: Any) -> str:  # noqa: ANN401 - what the template uses
         """Return the text of a page."""
@@ -76,12 +96,38 @@ class Rendering:
         return web.Response(status=status, text=self.text(template, caller, **values), content_type="text/html")
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer with the style sheet, the script or the icon."""
+        """Answer with the style sheet, a script or the icon. Pages ask for a version, which never changes."""
         name = request.match_info["name"]
         if name not in self._files:
             raise web.HTTPNotFound
-        headers = {"Cache-Control": "max-age=300"}
-        return web.Response(body=self._files[name], content_type=_FILES[name], charset="utf-8", headers=headers)
+        known = self._files[name]
+        lasting = request.query.get("v") == known.version
+        headers = {
+            "Cache-Control": f"max-age={_YEAR}, immutable" if lasting else "no-cache",
+            "ETag": f'"{known.version}"',
+        }
+        if is_known(request, known.version):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=known.content, content_type=_FILES[name], charset="utf-8", headers=headers)
+
+    def _address(self, name: str) -> str:
+        """Return the address of a static file in its present version."""
+        return f"/static/{name}?v={self._files[name].version}"
+
+
+def versioned(page: str) -> tuple[str, str]:
+    """Return a page with its version in it, and the version: a hash of all that is not passing."""
+    version = _digest(_PASSING.sub("", page).encode())
+    return page.replace(_UNVERSIONED, f'data-version="{version}"', 1), version
+
+
+def is_known(request: web.Request, version: str) -> bool:
+    """Return True if the sender of a request has this version of the response already."""
+    return any(each.value == version for each in request.if_none_match or ())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
 def older(cursor: int, path: str, query: Mapping[str, str]) -> str:
@@ -89,11 +135,13 @@ def older(cursor: int, path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode({**query, 'before': str(cursor)})}"
 
 
-def age(written: str | None, now: float) -> str:
-    """Write the time since a moment in one unit: `5 min`."""
+def age(moment: str | float | None, now: float) -> str:
+    """Write the time since a moment in one unit: `5 min`. live.js goes on with it."""
+    written = optional_timestamp(moment) if isinstance(moment, float) else moment
     if written is None:
         return "-"
-    return duration(now - datetime.fromisoformat(written).timestamp())
+    text = duration(now - datetime.fromisoformat(written).timestamp())
+    return Markup('<time datetime="{}" title="{} UTC" data-age>{}</time>').format(written, clock(written), text)
 
 
 def since(moment: float, now: float) -> str:
