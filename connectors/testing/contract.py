@@ -4,13 +4,20 @@ Needs pytest and pytest-asyncio, which the bridge itself does not: import this m
 """
 
 from connectors.testing.answer_clauses import AnswerClauses
+from connectors.testing.batch_clauses import BatchClauses
 from connectors.testing.declaration_clauses import DeclarationClauses
 from connectors.testing.secrecy_clauses import SecrecyClauses
 from connectors.testing.trial import FakeT
 from connectors.testing.write_clauses import WriteClauses
 
 
-class ConnectorContract(AnswerClauses[FakeT], WriteClauses[FakeT], SecrecyClauses[FakeT], DeclarationClauses[FakeT]):
+class ConnectorContract(
+    AnswerClauses[FakeT],
+    WriteClauses[FakeT],
+    BatchClauses[FakeT],
+    SecrecyClauses[FakeT],
+    DeclarationClauses[FakeT],
+):
     """Tests of a connector: its outcomes for answers, no lost or doubled leads, and no disclosure of secrets.
 
     Each test creates its own fake and connector. Faults are injected into the fake (`Fake.faults`): every status,

@@ -1,8 +1,10 @@
 """Faults that a test can inject into a sandbox."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+
+from connectors.testing.contacts import Reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Fault:
     """True to send half of the body, although Content-Length promises all of it, and close the connection."""
     closes: bool = False
     """True to close the connection without an answer."""
+    edit: Callable[[Reply], Reply] | None = None
+    """Without `status`: returns what the sandbox sends in place of its answer."""
 
     @classmethod
     def answers(
@@ -42,6 +46,11 @@ class Fault:
     def half_an_answer(cls) -> "Fault":
         """Return a fault that writes the records, sends half of the body and closes the connection."""
         return cls(cut=True, written=True)
+
+    @classmethod
+    def edits(cls, edit: Callable[[Reply], Reply]) -> "Fault":
+        """Return a fault that writes the records and changes the answer, such as one without a row."""
+        return cls(edit=edit, written=True)
 
     @classmethod
     def slow(cls, delay: float, *, written: bool = True) -> "Fault":

@@ -11,10 +11,9 @@ import pytest
 
 from connectors.base import Delivered, Finding, MappedField, MappedRoute, Preview, Quota, Severity
 from connectors.testing.faults import Fault
-from connectors.testing.subject import Subject, secrets_in
-from connectors.testing.trial import FakeT, Run, claim, nothing_left_behind
+from connectors.testing.subject import Subject
+from connectors.testing.trial import FakeT, claim, nothing_left_behind
 
-_LEAST = 4  # characters; shorter values occur in any text
 _REPEATING = (200, 400, 401, 403, 409, 422, 429, 500)
 _SAID = "SAID"  # stands for the words
 _BODIES: tuple[object, ...] = (
@@ -40,8 +39,8 @@ class SecrecyClauses(Subject[FakeT]):
             for body in _BODIES:
                 async with self.running() as run:
                     await run.one(self.record())
-                    secrets |= self._secrets(run)
-                    run.fake.faults.share(_repeating(status, body, self._secrets(run)), 1.0, self.on)
+                    secrets |= self.secrets(run)
+                    run.fake.faults.share(_repeating(status, body, self.secrets(run)), 1.0, self.on)
                     texts.append(await run.one(self.record(1)))
         texts += [*caplog.messages, caplog.text, *capfd.readouterr()]
         found = {text[:200] for text in map(repr, texts) for secret in secrets if secret in text}
@@ -171,13 +170,7 @@ class SecrecyClauses(Subject[FakeT]):
             outcome = await run.one(self.record())
             shown = run.connector.preview([self.record()])
             findings = await run.connector.probe([self._wanted()])
-            return self._secrets(run), [run.connector, settings, outcome, shown, findings]
-
-    def _secrets(self, run: Run[FakeT]) -> set[str]:
-        """Return the settings' secrets, and the tokens that the fake received."""
-        settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
-        shown = [str(arrival.headers.get("Authorization", "")).partition(" ")[2] for arrival in run.fake.ledger]
-        return {each for each in (*secrets_in(settings), *shown) if len(each) >= _LEAST}
+            return self.secrets(run), [run.connector, settings, outcome, shown, findings]
 
     def _wanted(self) -> MappedRoute:
         fields = self.record().fields

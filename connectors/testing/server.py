@@ -143,7 +143,7 @@ async def respond_badly(fault: Fault, request: web.Request, answer: Callable[[],
         _hang_up(request)
         return web.Response()
     if fault.status is None and reply is not None:
-        response = respond(reply)
+        response = respond(fault.edit(reply) if fault.edit else reply)
     else:
         response = web.Response(status=fault.status or 500, headers=fault.headers, body=fault.body)
     return await _send_badly(fault, request, response) if fault.drip or fault.cut else response

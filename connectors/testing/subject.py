@@ -22,7 +22,9 @@ from connectors.base import (
     RouteSettings,
     Vault,
 )
+from connectors.testing.answer_rows import with_status
 from connectors.testing.expressions import PlainExpressions
+from connectors.testing.faults import Fault
 from connectors.testing.trial import FakeT, Run, claim
 
 EVENT_NAMES = frozenset(
@@ -42,6 +44,7 @@ EVENT_NAMES = frozenset(
     }
 )
 """Names that a template may use: the vendor's fields, `event` and `chatbot`."""
+_LEAST = 4  # characters of a secret; shorter values occur in any text
 
 
 class MemoryVault:
@@ -91,6 +94,14 @@ class Subject(Generic[FakeT]):
     def refused(self) -> Mapping[str, Any]:
         """Return fields that the API refuses for good, such as a lead without a required field."""
         pytest.skip("the class names no refused record")
+
+    def failing(self, answer: Any, status: int) -> Any:
+        """Return the answer to a batch with a refused record as if that record had failed with a status (429, 503).
+
+        By default each 4xx under a name such as `status` or `code` in a row is replaced. Override it if the API has its
+        own words for a busy or failing server, such as `"code": "SERVER_BUSY"`.
+        """
+        return with_status(answer, status)
 
     def conditional(self) -> str:
         """Return a text field of `fields` that `held` shows, for a connector with `conditional_writes`."""
@@ -205,6 +216,24 @@ class Subject(Generic[FakeT]):
         held = self.sorted_held(run.fake)
         claim(len(held) >= len(numbers), f"the fake holds {len(held)} things after {len(numbers)} leads: see `held`")
         return held, requests
+
+    def spoil(self, run: Run[FakeT], at: int, fault: Fault) -> None:
+        """Let one request fail, after `at` successful ones."""
+        run.fake.faults.next(Fault(), times=at, on=self.on)
+        run.fake.faults.next(fault, on=self.on)
+
+    def check_arrival(self, run: Run[FakeT], wanted: Sequence[str], outcome: object, after: str) -> None:
+        """Fail unless a lead was delivered and the fake's content is as wanted."""
+        __tracebackhide__ = True
+        claim(isinstance(outcome, Delivered), f"after {after}, the lead must be Delivered in the end: {outcome!r}")
+        held = self.sorted_held(run.fake)
+        claim(held == wanted, f"after {after}, the fake must hold\n  {wanted}\nand holds\n  {held}")
+
+    def secrets(self, run: Run[FakeT]) -> set[str]:
+        """Return the settings' secrets, and the tokens that the fake received."""
+        settings = run.connector.destination_settings.model_validate(dict(self.settings(run.fake)))
+        shown = [str(arrival.headers.get("Authorization", "")).partition(" ")[2] for arrival in run.fake.ledger]
+        return {each for each in (*secrets_in(settings), *shown) if len(each) >= _LEAST}
 
 
 def secrets_in(model: BaseModel) -> Iterator[str]:

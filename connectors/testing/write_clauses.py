@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from connectors.base import Blame, Delivered, Rejected, Retry
+from connectors.base import Blame, Delivered, Retry
 from connectors.testing.faults import Fault
 from connectors.testing.subject import Subject
 from connectors.testing.trial import FakeT, Run, claim
@@ -37,9 +37,9 @@ class WriteClauses(Subject[FakeT]):
         wanted, requests = await self.clean(0)
         for at in range(requests):
             async with self.running() as run:
-                self._spoil(run, at, fault)
+                self.spoil(run, at, fault)
                 outcome = await run.until_delivered(self.record(), is_repeat=False)
-            self._as_wanted(run, wanted, outcome, f"request {at + 1} of {requests} went wrong")
+            self.check_arrival(run, wanted, outcome, f"request {at + 1} of {requests} went wrong")
 
     @pytest.mark.parametrize("written", [True, False], ids=["after the write", "before the write"])
     async def test_a_time_out_at_any_request_costs_and_doubles_nothing(self, *, written: bool) -> None:
@@ -48,14 +48,14 @@ class WriteClauses(Subject[FakeT]):
         for at in range(requests):
             async with self.fake() as fake:
                 async with self.at_work(fake, seconds=_TIMEOUT) as run:
-                    self._spoil(run, at, Fault.slow(_LONG, written=written))
+                    self.spoil(run, at, Fault.slow(_LONG, written=written))
                     cut = await run.one(self.record())
                     told = isinstance(cut, Retry) and cut.blame is not Blame.RECORD
                     claim(told, f"a time-out must give Retry, it gave {cut!r}")
                 fake.faults.clear()
                 async with self.at_work(fake) as run:
                     outcome = await run.until_delivered(self.record(memo=cut.memo))
-            self._as_wanted(run, wanted, outcome, f"request {at + 1} of {requests} ran out of time")
+            self.check_arrival(run, wanted, outcome, f"request {at + 1} of {requests} ran out of time")
 
     async def test_killed_after_any_request_it_doubles_nothing(self) -> None:
         """The process is killed before it stores an outcome: the lead is delivered again without any memory."""
@@ -67,7 +67,7 @@ class WriteClauses(Subject[FakeT]):
                 fake.faults.clear()
                 async with self.at_work(fake) as run:
                     outcome = await run.one(self.record())
-            self._as_wanted(run, wanted, outcome, f"it was killed at request {at + 1} of {requests}")
+            self.check_arrival(run, wanted, outcome, f"it was killed at request {at + 1} of {requests}")
 
     async def test_cancelled_at_any_request_it_works_on(self) -> None:
         """A cancelled call ends at once, and the same connector accepts the same lead again."""
@@ -77,7 +77,7 @@ class WriteClauses(Subject[FakeT]):
                 await self._cancelled_at(run, at)
                 run.fake.faults.clear()
                 outcome = await run.until_delivered(self.record())
-            self._as_wanted(run, wanted, outcome, f"it was cancelled at request {at + 1} of {requests}")
+            self.check_arrival(run, wanted, outcome, f"it was cancelled at request {at + 1} of {requests}")
 
     async def test_the_same_lead_twice_is_held_once(self) -> None:
         """A replay, and a delivery whose outcome could not be stored."""
@@ -86,9 +86,9 @@ class WriteClauses(Subject[FakeT]):
             first = await run.one(self.record())
             unknown = await run.one(self.record())
             replayed = await run.one(self.record(is_repeat=True, memo=first.memo))
-        self._as_wanted(run, wanted, first, "it was the first time")
-        self._as_wanted(run, wanted, unknown, "the first outcome was lost")
-        self._as_wanted(run, wanted, replayed, "it was replayed")
+        self.check_arrival(run, wanted, first, "it was the first time")
+        self.check_arrival(run, wanted, unknown, "the first outcome was lost")
+        self.check_arrival(run, wanted, replayed, "it was replayed")
 
     async def test_many_at_once(self) -> None:
         """`deliver` is called in parallel."""
@@ -96,7 +96,7 @@ class WriteClauses(Subject[FakeT]):
         async with self.running() as run:
             outcomes = await asyncio.gather(*(run.one(self.record(number)) for number in range(_CROWD)))
         for outcome in outcomes:
-            self._as_wanted(run, wanted, outcome, f"{_CROWD} were written at once")
+            self.check_arrival(run, wanted, outcome, f"{_CROWD} were written at once")
         ids = [each.remote_id for each in outcomes if isinstance(each, Delivered) and each.remote_id]
         claim(len(set(ids)) == len(ids), f"two leads have the same remote_id: {ids}")
 
@@ -120,58 +120,8 @@ class WriteClauses(Subject[FakeT]):
             outcomes = await asyncio.gather(*(run.one(self.record(number)) for number in range(1, _CROWD)))
             fetched = self.tokens(run.fake) - before
         for outcome in (first, *outcomes):
-            self._as_wanted(run, wanted, outcome, "the token expired")
+            self.check_arrival(run, wanted, outcome, "the token expired")
         claim(fetched == 1, f"{_CROWD - 1} callers need one new token, {fetched} were fetched")
-
-    async def test_batches_at_once_whose_token_has_expired_are_sent_again(self) -> None:
-        """A 401 means that nothing was done, so each batch can be sent again with the one new token."""
-        async with self.running() as run:
-            self._batches(run)
-            await run.one(self.record(0))
-            self.expire(run.fake)
-            before = self.tokens(run.fake)
-            batches = [(self.record(number), self.record(number + 1)) for number in range(1, _CROWD, 2)]
-            found = await asyncio.gather(*(run.deliver(*batch) for batch in batches))
-            fetched = self.tokens(run.fake) - before
-        outcomes = [outcome for batch in found for outcome in batch]
-        claim(all(isinstance(each, Delivered) for each in outcomes), f"the token expired: {outcomes}")
-        claim(fetched == 1, f"{len(batches)} batches need one new token, {fetched} were fetched")
-
-    async def test_a_full_batch(self) -> None:
-        """As many records as the API takes."""
-        async with self.running() as run:
-            self._batches(run)
-            size = min(run.connector.max_batch, _LARGEST)
-            outcomes = await run.deliver(*(self.record(number) for number in range(size)))
-        claim(all(isinstance(each, Delivered) for each in outcomes), f"a batch of {size} gave {outcomes!r:.500}")
-        ids = [each.remote_id for each in outcomes if isinstance(each, Delivered) and each.remote_id]
-        claim(len(set(ids)) == len(ids), "two leads of a batch have the same remote_id")
-        claim(len(self.held(run.fake)) >= size, f"{len(self.held(run.fake))} of {size} are held")
-
-    async def test_each_outcome_of_a_batch_is_its_own_records(self) -> None:
-        """A refused record stands alone, wherever it is in the batch."""
-        bad = self.refused()
-        for at in range(3):
-            async with self.running() as run:
-                self._batches(run)
-                batch = [self.record(number, fields=bad if number == at else None) for number in range(3)]
-                outcomes = await run.settle(batch)
-            kinds = [type(each) for each in outcomes]
-            wanted = [Rejected if number == at else Delivered for number in range(3)]
-            claim(kinds == wanted, f"record {at + 1} of 3 is bad; outcomes: {outcomes}")
-            claim(self.held(run.fake), "the good ones of the batch must be held")
-
-    async def test_a_lost_answer_to_a_batch_costs_and_doubles_nothing(self) -> None:
-        """The outcome of all its records is unknown, and they are delivered again."""
-        wanted, _ = await self.clean(0, 1)
-        async with self.running() as run:
-            self._batches(run)
-            run.fake.faults.next(Fault.disconnects(written=True), on=self.on)
-            batch = [self.record(0), self.record(1)]
-            await run.deliver(*batch)
-            outcomes = [await run.until_delivered(each) for each in batch]
-        for outcome in outcomes:
-            self._as_wanted(run, wanted, outcome, "the answer to a batch was lost")
 
     async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
         """`Record.create_only` and `Record.if_empty` keep what the API holds, and are written to a new record."""
@@ -191,26 +141,9 @@ class WriteClauses(Subject[FakeT]):
                 await run.one(self.record(0, later, id="e" * 32))
                 claim(f"{given[name]} later" in str(self.held(run.fake)), f"`held` must show {name}")
 
-    async def test_one_person_twice_does_not_spoil_a_batch(self) -> None:
-        """The two never share a call (`batch_key`), or the API takes both, or a batch that it refuses can be split."""
-        wanted, _ = await self.clean(0)
-        async with self.running() as run:
-            self._batches(run)
-            twins = [self.record(0), self.record(0, id="f" * 32)]
-            keys = {run.connector.batch_key(each) for each in twins}
-            outcomes = [await run.one(each) for each in twins] if len(keys) == 1 else await run.settle(twins)
-        claim(all(isinstance(each, Delivered) for each in outcomes), f"one person twice gave {outcomes}")
-        many = len(self.held(run.fake))
-        claim(many <= 2 * len(wanted), f"one person twice left {many} things")
-
-    def _spoil(self, run: Run[FakeT], at: int, fault: Fault) -> None:
-        """Let one request fail, after `at` successful ones."""
-        run.fake.faults.next(Fault(), times=at, on=self.on)
-        run.fake.faults.next(fault, on=self.on)
-
     async def _cancelled_at(self, run: Run[FakeT], at: int) -> None:
         """Cancel a delivery once one of its requests has arrived and has been processed."""
-        self._spoil(run, at, Fault.slow(_LONG))
+        self.spoil(run, at, Fault.slow(_LONG))
         call = asyncio.create_task(run.connector.deliver([self.record()]))
         while self.hit(run.fake) <= at and not call.done():  # noqa: ASYNC110 - a fake has no event to wait for
             await asyncio.sleep(0.001)
@@ -218,12 +151,3 @@ class WriteClauses(Subject[FakeT]):
         done, _ = await asyncio.wait([call], timeout=2)
         claim(done, "a call that is cancelled must end at once")
         claim(call.cancelled(), "CancelledError must not be swallowed")
-
-    def _as_wanted(self, run: Run[FakeT], wanted: list[str], outcome: object, after: str) -> None:
-        claim(isinstance(outcome, Delivered), f"after {after}, the lead must be Delivered in the end: {outcome!r}")
-        held = self.sorted_held(run.fake)
-        claim(held == wanted, f"after {after}, the fake must hold\n  {wanted}\nand holds\n  {held}")
-
-    def _batches(self, run: Run[FakeT]) -> None:
-        if not run.connector.batches():
-            pytest.skip("a call of this connector takes one record")

@@ -7,6 +7,7 @@ import pytest
 
 from connectors.base import Expressions, Record, Rejected
 from connectors.hubspot import HubSpotConnector
+from connectors.testing.batch_clauses import BatchClauses
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.hubspot import ACCESS_TOKEN, HubSpotSandbox, OAuthApp, Property
 from connectors.testing.subject import Subject
@@ -46,7 +47,7 @@ class HubSpotContract(HubSpotSubject, ConnectorContract[HubSpotSandbox]):
     """All clauses."""
 
 
-class HubSpotWrites(HubSpotSubject, WriteClauses[HubSpotSandbox]):
+class HubSpotWrites(HubSpotSubject, WriteClauses[HubSpotSandbox], BatchClauses[HubSpotSandbox]):
     """The clauses on lost and doubled leads."""
 
 

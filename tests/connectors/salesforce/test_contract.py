@@ -1,5 +1,7 @@
 """The `salesforce` connector under the contract that every connector is under: with leads, and with appointments."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -45,6 +47,10 @@ class TestLeads(ConnectorContract[SalesforceSandbox]):
 
     def refused(self) -> dict[str, Any]:
         return {"LastName": "A", "Company": "B", "NumberOfEmployees": {"not": "a number"}}
+
+    def failing(self, answer: Any, status: int) -> Any:
+        code = {429: "REQUEST_LIMIT_EXCEEDED", 503: "SERVER_UNAVAILABLE"}[status]
+        return json.loads(re.sub(r'"(errorCode|statusCode)": "\w+"', rf'"\1": "{code}"', json.dumps(answer)))
 
     def expire(self, fake: SalesforceSandbox) -> None:
         fake.tokens.expire()

@@ -1,5 +1,6 @@
 """The `zoho` connector: under the contract, and what is its own."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from connectors.base import (
     Severity,
 )
 from connectors.testing import Fault
+from connectors.testing.batch_clauses import BatchClauses
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.subject import MemoryVault, Subject
 from connectors.testing.write_clauses import WriteClauses
@@ -92,6 +94,10 @@ class Described(Subject[ZohoFake]):
     def refused(self) -> dict[str, Any]:
         return {"Last_Name": "Nobody", "Email": "without-a-company@example.com"}
 
+    def failing(self, answer: Any, status: int) -> Any:
+        code = {429: "TOO_MANY_REQUESTS", 503: "INTERNAL_ERROR"}[status]
+        return json.loads(json.dumps(answer).replace("MANDATORY_NOT_FOUND", code))
+
     def held(self, fake: ZohoFake) -> list[object]:
         return [{name: value for name, value in each.items() if name != "id"} for each in fake.leads]
 
@@ -106,7 +112,7 @@ class TestContract(Described, ConnectorContract[ZohoFake]):
     """All clauses."""
 
 
-class TestWithNotes(Described, WriteClauses[ZohoFake]):
+class TestWithNotes(Described, WriteClauses[ZohoFake], BatchClauses[ZohoFake]):
     """Each lead with a note, which is no upsert, and with a field that is read before it is written."""
 
     def route(self) -> dict[str, Any]:
