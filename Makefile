@@ -41,6 +41,7 @@ chaos: $(READY)  ## The real program under load and blows, SIGKILL first: no ack
 docs: $(READY)  ## The editor's schema and the reference, generated from the code; then the site, into the folder site.
 	$(BIN)/leadbridge schema > config.schema.json
 	$(BIN)/python -m bridge.config.reference > docs/configuration.md
+	$(BIN)/python docs/reference_pages.py > docs/extend/signatures.md
 	$(SITE)
 
 lock: $(READY)  ## Pin the newest versions that pyproject.toml allows; `make lock UPGRADE=` changes no more than it must.

@@ -1,9 +1,13 @@
-"""Parts of pages that are generated when the site is built: commands, the API, recipes, signatures for plug-ins."""
+"""Parts of pages that are generated when the site is built: commands, the API, recipes.
+
+Run as a program, it writes the page of signatures, which stands in the repository: `make docs`.
+"""
 
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +28,48 @@ PLUGIN_API = {
     "connectors/base.py": (
         "Connector",
         "Context",
+        "DestinationSettings",
+        "SettingError",
         "Preview",
         "Quota",
         "MappedRoute",
         "MappedField",
         "Finding",
+        "Severity",
         "Vault",
+        "VaultError",
+        "Expressions",
+        "ExpressionError",
+        "parse_duration",
+        "parse_size",
     ),
-    "connectors/record.py": ("Record", "RemoteRecord", "RouteSettings"),
+    "connectors/record.py": ("Record", "RemoteRecord", "RouteSettings", "writable_fields"),
     "connectors/outcome.py": ("Delivered", "Retry", "Rejected", "Blame", "Reason"),
     "connectors/http_client/json_api.py": ("JsonApi", "Reply"),
     "connectors/http_client/session.py": ("HttpSession",),
+    "connectors/http_client/answer.py": ("Answer", "Failure"),
+    "connectors/http_client/status_table.py": ("classify", "message_in", "shorten"),
     "connectors/http_client/settings.py": ("NetworkSettings", "TlsSettings"),
     "connectors/http_client/address_guard.py": ("check_url",),
     "connectors/http_client/masking.py": ("Secrets",),
     "connectors/http_client/tokens.py": ("TokenSource", "RefreshToken"),
     "connectors/testing/subject.py": ("Subject",),
+    "connectors/testing/trial.py": ("Run",),
     "connectors/testing/fake.py": ("FakeApi", "json_object"),
     "connectors/testing/contacts.py": ("Reply", "RefusedError"),
     "connectors/testing/sandbox.py": ("Sandbox",),
-    "connectors/testing/faults.py": ("Faults",),
+    "connectors/testing/faults.py": ("Fault", "Faults"),
+    "connectors/testing/server.py": ("Arrival",),
 }
 """Classes and functions that the author of a connector uses, by file."""
+
+_SIGNATURES = """# Signatures
+
+<!-- Generated from the code by `make docs`. Do not edit. -->
+
+Every class and function that a connector or its test uses. `ConnectorContract` (`connectors.testing.contract`) is a
+`Subject` with tests.
+"""
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -54,7 +78,6 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "reference/commands.md": command_lines,
         "reference/api.md": api_lines,
-        "extend/signatures.md": lambda: signature_lines(folder.parent),
         "recipes/index.md": lambda: recipe_lines(folder / "recipes"),
     }
     lines = parts.get(page.file.src_uri)
@@ -138,18 +161,31 @@ def _operation(title: str, operation: Mapping[str, Any], schemas: Mapping[str, A
     )
 
 
+def signatures_page(root: Path) -> str:
+    """Return the page about the classes that a connector and its test use."""
+    names = table(("module", "has"), ([f"`{_module(file)}`", ", ".join(has)] for file, has in PLUGIN_API.items()))
+    text = "\n".join([_SIGNATURES, *names, *signature_lines(root)])
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", text)).rstrip() + "\n"
+
+
 def signature_lines(root: Path) -> Iterator[str]:
-    """Return the lines of the page about the classes that a connector and its test use."""
+    """Return its sections, one for each class and function."""
     for file, names in PLUGIN_API.items():
-        module = file.removesuffix(".py").replace("/", ".")
-        parts = {each.name: each for each in ast.parse((root / file).read_text("utf-8")).body if hasattr(each, "name")}
+        module = _module(file)
+        text = (root / file).read_text("utf-8")
+        parts = {each.name: each for each in ast.parse(text).body if hasattr(each, "name")}
         for name in names:
             title = f"{name} of a fake" if (name, file) == ("Reply", "connectors/testing/contacts.py") else name
             yield f"\n## {title}\n\n`from {module} import {name}`\n"
-            yield from (_class if isinstance(parts[name], ast.ClassDef) else _function)(parts[name])
+            describe = _class if isinstance(parts[name], ast.ClassDef) else _function
+            yield from describe(parts[name], text.splitlines())
 
 
-def _class(part: Any) -> Iterator[str]:
+def _module(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".")
+
+
+def _class(part: Any, lines: Sequence[str]) -> Iterator[str]:
     """Return the description of a class, its attributes, and its public methods."""
     yield _paragraphs(ast.get_docstring(part))
     for position, node in enumerate(part.body):
@@ -161,14 +197,17 @@ def _class(part: Any) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
             node.name == "__init__" or not node.name.startswith("_")
         ):
-            yield from _function(node)
+            yield from _function(node, lines)
 
 
-def _function(node: Any) -> Iterator[str]:
-    """Return the signature and the description of a function."""
-    kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    yield f"\n```python\n{kind} {node.name}({ast.unparse(node.args)}){result}: ...\n```\n"
+def _function(node: Any, lines: Sequence[str]) -> Iterator[str]:
+    """Return the signature, as it stands in the code, and the description of a function."""
+    first = min(each.lineno for each in (node, *node.decorator_list)) - 1
+    body = node.body[0]
+    on_one_line = bool(lines[body.lineno - 1][: body.col_offset].strip())
+    signature = textwrap.dedent("\n".join(lines[first : body.lineno - 1 + on_one_line]))
+    signature = re.sub(r"  # noqa.*", "", signature).removesuffix(" ...")
+    yield f"\n```python\n{signature} ...\n```\n"
     yield _paragraphs(ast.get_docstring(node))
 
 
@@ -192,3 +231,7 @@ def _text(text: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    print(signatures_page(Path(__file__).parent.parent), end="")  # noqa: T201 - the page itself

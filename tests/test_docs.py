@@ -3,10 +3,10 @@
 import ast
 import asyncio
 import importlib
+import importlib.util
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -141,9 +141,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in BLOCKS:
         if block.text.startswith("# plugins/"):
             (folder / block.text.split(maxsplit=2)[1]).write_text(block.text)
-    assert leadbridge("connectors", "new", "my_crm", folder / "my_crm").exit_code == 0
-    for example in (DOCS / "examples").glob("*"):
-        shutil.copytree(example, folder / example.name, ignore=shutil.ignore_patterns("__pycache__"))
+    assert leadbridge("connectors", "new", "--batch", "my_crm", folder / "my_crm").exit_code == 0
     return folder
 
 
@@ -210,6 +208,24 @@ def test_rows_of_a_table_have_equal_cells(page: Path) -> None:
     tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)
     uneven = [table for table in tables if len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) > 1]
     assert uneven == []
+
+
+def test_the_page_of_signatures_is_fresh() -> None:
+    spec = importlib.util.spec_from_file_location("reference_pages", DOCS / "reference_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    assert (DOCS / "extend/signatures.md").read_text() == pages.signatures_page(ROOT), "run `make docs`"
+
+
+def test_the_page_on_batches_quotes_the_new_connector(place: Path) -> None:
+    assert leadbridge("connectors", "new", "--batch", "my_crm", place / "batches").exit_code == 0
+    written = {line.strip() for path in (place / "batches").iterdir() for line in path.read_text().splitlines()}
+    quoted = [each.text for each in BLOCKS if each.page.name == "batches.md" and each.kind == "python"]
+    quoted = [each for each in quoted if not each.startswith("def failing")]
+    assert len(quoted) == 3
+    assert [line for each in quoted for line in each.splitlines() if line.strip() not in written] == []
 
 
 @pytest.mark.parametrize("arguments", ["serv", "check --onlin", "deliveries lst", "lanes pause NAME --why x"])

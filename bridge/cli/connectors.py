@@ -59,6 +59,10 @@ _COLUMNS = ("setting", "meaning", "default", "example")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _TEMPLATES: Mapping[str, str] = {"{}.py": "new_connector.txt", "test_{}.py": "new_connector_test.txt"}
 """Files of a new connector, and their templates."""
+_BATCH_TEMPLATES: Mapping[str, str] = {
+    "{}.py": "new_batch_connector.txt",
+    "test_{}.py": "new_batch_connector_test.txt",
+}
 
 _CONFIGURATION = "Include the plug-ins of this configuration."
 PluginsPathArgument = Annotated[Path | None, typer.Argument(metavar="PATH", show_default=False, help=_CONFIGURATION)]
@@ -116,7 +120,9 @@ def show(
             output.show_rows(rows, _COLUMNS, as_json=False)
 
 
-@app.command(epilog=output.examples("leadbridge connectors new acme_crm plugins"))
+@app.command(
+    epilog=output.examples("leadbridge connectors new acme_crm plugins", "leadbridge connectors new --batch acme_crm")
+)
 def new(
     name: Annotated[
         str,
@@ -127,10 +133,15 @@ def new(
     folder: Annotated[
         Path | None, typer.Argument(metavar="FOLDER", help="Where to write it.", show_default="a new folder NAME")
     ] = None,
+    *,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Begin with an API that takes many records in a call and answers 207.")
+    ] = False,
 ) -> None:
     """Write a connector to begin with, and its test, into one folder; next, see docs/extend/connectors.md.
 
     It works as it is: it writes each record as JSON, and its test holds it to everything that connectors are held to.
+    With --batch it writes many records in one call, and reads a result for each; see docs/extend/batches.md.
     Nothing is overwritten: if one of the files is there, nothing is written, and the exit status is 1.
     """
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name.startswith("test_") or name == "conftest":
@@ -139,8 +150,9 @@ def new(
         raise OperatorError(f"there is a connector `{name}` already; choose another name")
     folder = folder or Path(name)
     words = {"name": name, "Name": "".join(part.capitalize() for part in name.split("_"))}
+    templates = _BATCH_TEMPLATES if batch else _TEMPLATES
     files = {
-        folder / file.format(name): Template(_template(source)).substitute(words) for file, source in _TEMPLATES.items()
+        folder / file.format(name): Template(_template(source)).substitute(words) for file, source in templates.items()
     }
     _write(files)
     output.say()

@@ -93,7 +93,7 @@ class Faults:
         self._shares: list[tuple[str, float, Fault]] = []
 
     def next(self, fault: Fault, times: int = 1, on: str | None = None) -> None:
-        """Give the next `times` calls this fault, after the calls that already have one.
+        """Add this fault to the next `times` calls that have none yet.
 
         Args:
             fault: The fault.
@@ -103,7 +103,7 @@ class Faults:
         self._next.extend([(on or "", fault)] * times)
 
     def share(self, fault: Fault, share: float, on: str | None = None) -> None:
-        """Give this share of all calls, 0 to 1, this fault until `clear`. 1 means every call; `on` as in `next`."""
+        """Add this fault to a share of all calls, 0 to 1, until `clear`. 1 means every call; `on` as in `next`."""
         self._shares.append((on or "", share, fault))
 
     def clear(self) -> None:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Place
 
 
-def test_a_new_connector_holds_its_contract(place: "Place") -> None:
-    result = place("connectors", "new", "my_crm")
+@pytest.mark.parametrize("options", [(), ("--batch",)], ids=["one by one", "in batches"])
+def test_a_new_connector_holds_its_contract(place: "Place", options: tuple[str, ...]) -> None:
+    result = place("connectors", "new", *options, "my_crm")
     assert result.exit_code == 0, result.output
     assert {each.name for each in (place.folder / "my_crm").iterdir()} == {"my_crm.py", "test_my_crm.py"}
 
