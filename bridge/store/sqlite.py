@@ -80,6 +80,7 @@ class SqliteDriver:
         self.keys = keys
         self.path = Path(url.database)
         self.name: str = url.database
+        self._log_path = self.path.with_name(self.path.name + "-wal")
         self._lock: _FileLock | None = None
         self._checkpointer: _Checkpointer | None = None
         self._version: int | None = None
@@ -160,8 +161,7 @@ class SqliteDriver:
         """Compare the paths of the database file and its log with the open files; see `Driver.moved`."""
         if self._file and _identity(self.path) != self._file:
             return self.name
-        log_file = self.path.with_name(self.path.name + "-wal")
-        found = _identity(log_file)
+        found = _identity(self._log_path)
         if self._log is None or self._log[0] is not writer:
             # The engine deletes the log with its last connection and creates a new one with the next.
             self._log = (writer, found) if writer is not None and found else None
