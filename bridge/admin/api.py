@@ -229,8 +229,8 @@ class ReadEndpoints:
             request.destination,
             request.state,
             request.reason.value if request.reason else None,
-            _seconds(request.since),
-            _seconds(request.until),
+            seconds(request.since),
+            seconds(request.until),
             request.before,
             request.limit,
             request.warning,
@@ -279,7 +279,7 @@ class ReadEndpoints:
         return await self.desk.json(await self.person_shown(caller, request))
 
     async def _event(self, caller: Caller, request: request_schemas.EventRequest) -> bytes:
-        _may_reveal(caller, reveal=request.reveal)
+        may_reveal(caller, reveal=request.reveal)
         await permit_event(self.desk, caller, request.id)
         configured = self.config().destinations
         query = partial(presentation.show_event, beginning=request.id, configured=configured, reveal=request.reveal)
@@ -292,7 +292,7 @@ class ReadEndpoints:
         return await self.desk.json(self.deliveries_shown(caller, request))
 
     async def _delivery(self, caller: Caller, request: request_schemas.DeliveryRequest) -> bytes:
-        _may_reveal(caller, reveal=request.reveal)
+        may_reveal(caller, reveal=request.reveal)
         await permit_delivery(self.desk, caller, request.id)
         shown = audience(caller, reveal=request.reveal)
         configured = self.config().destinations
@@ -303,7 +303,7 @@ class ReadEndpoints:
         return made
 
     async def _lane_list(self, caller: Caller, request: request_schemas.LaneListRequest) -> bytes:
-        _may_reveal(caller, reveal=request.reveal)
+        may_reveal(caller, reveal=request.reveal)
         if request.reveal and caller.chatbots is not None:
             raise RequestRefusedError(403, "only users of all chatbots see what a shared destination said")
         if request.reveal:
@@ -343,8 +343,8 @@ def _events_wanted(caller: Caller, request: request_schemas.EventListRequest) ->
     return EventFilter(
         request.chatbot,
         request.state,
-        since=_seconds(request.since),
-        until=_seconds(request.until),
+        since=seconds(request.since),
+        until=seconds(request.until),
         before=request.before,
         limit=request.limit,
         chatbots=caller.chatbots,
@@ -385,10 +385,12 @@ def audience(caller: Caller, *, reveal: bool = False) -> Audience:
     return Audience(caller.may(Role.OPERATOR), reveal, caller.chatbots)
 
 
-def _may_reveal(caller: Caller, *, reveal: bool) -> None:
+def may_reveal(caller: Caller, *, reveal: bool) -> None:
+    """Refuse a reveal to a viewer. Raises RequestRefusedError."""
     if reveal and not caller.may(Role.OPERATOR):
         raise RequestRefusedError(403, "only operators see personal data: use server.admin_token")
 
 
-def _seconds(moment: datetime | None) -> float | None:
+def seconds(moment: datetime | None) -> float | None:
+    """Return a moment as the store has it."""
     return None if moment is None else moment.timestamp()

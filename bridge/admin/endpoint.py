@@ -3,13 +3,16 @@
 Requests and responses are models, so the check of a request and the OpenAPI document cannot disagree.
 """
 
+import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
@@ -21,9 +24,14 @@ from bridge.errors import NotFoundError, OperatorError, StoreUnavailableError
 BODY_LIMIT = 256 * 1024
 """Maximum number of bytes of a request's body on the admin listener."""
 JSON_TYPE = "application/json"
+CSV_TYPE = "text/csv"
+FILE_SECONDS = 600.0
+"""Seconds that a file may take."""
 PATH_DIGITS = 20
 """Maximum number of digits of a number in a path."""
 _IN_PATH = re.compile(r"\{(\w+)\}")
+
+log = structlog.get_logger()
 
 
 class UnansweredError(OperatorError):
@@ -39,9 +47,10 @@ class Endpoint:
     """Names in braces are fields of `request`."""
     summary: str
     given: type[ApiRequest]
-    answer: type[BaseModel]
-    act: Callable[[Caller, Any], Awaitable[BaseModel | bytes]]
-    """Takes the caller and an instance of `request`; returns an instance of `response`, or its JSON.
+    answer: type[BaseModel] | None
+    """None for a CSV file."""
+    act: Callable[[Caller, Any], Awaitable[BaseModel | bytes | AsyncGenerator[bytes, None]]]
+    """Takes the caller and an instance of `given`; returns an instance of `answer`, its JSON, or the parts of a file.
 
     Raises NotFoundError, ConflictError, StoreUnavailableError, UnansweredError.
     """
@@ -64,12 +73,13 @@ class ApiCall:
         self._endpoint = endpoint
         self._gate = gate
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         try:
             caller = self._caller(request)
             given = await read_request(self._endpoint, request)
-            return _response(await self._endpoint.act(caller, given))
+            result = await self._endpoint.act(caller, given)
+            return await send_file(request, result) if isinstance(result, AsyncGenerator) else _response(result)
         except RequestRefusedError as error:
             return refusal_response(error)
         except OperatorError as error:
@@ -100,6 +110,36 @@ async def read_request(endpoint: Endpoint, request: web.Request) -> ApiRequest:
     body = await _body(request, required=bool(needed - endpoint.in_path))
     text = json.dumps({**body, **said})
     return _checked(lambda: endpoint.given.model_validate_json(text, strict=True), body.keys() & said)
+
+
+async def send_file(request: web.Request, parts: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send a CSV file part by part, as fast as its reader takes it. Raises what making the first part raises.
+
+    If a later part fails, or the reader is too slow, the connection is cut, so that nobody takes a part for the whole.
+    """
+    async with contextlib.aclosing(parts):
+        first = await anext(parts, b"")
+        response = web.StreamResponse(headers={"Content-Disposition": 'attachment; filename="leads.csv"'})
+        response.content_type, response.charset = CSV_TYPE, "utf-8"
+        await response.prepare(request)
+        try:
+            async with asyncio.timeout(FILE_SECONDS):
+                await response.write(first)
+                async for part in parts:
+                    await response.write(part)
+                await response.write_eof()
+        except (OperatorError, OSError) as error:
+            _cut(request)
+            log.warning("file_cut", reason=type(error).__name__)
+        except BaseException:
+            _cut(request)
+            raise
+    return response
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
 
 
 def status_of(error: RequestRefusedError | OperatorError) -> int:

@@ -18,6 +18,7 @@ from bridge.admin.dashboard.pages import Pages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk, DryRuns
 from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
+from bridge.admin.export import LeadExports
 from bridge.admin.health import HealthEndpoints
 from bridge.admin.jobs import BulkRuns, Inquiries
 from bridge.admin.metrics import Metrics
@@ -75,16 +76,19 @@ class Admin:
         self.health = HealthEndpoints(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
         self._api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
         self._actions = ActionEndpoints(self._desk, self._audit, self._runs, config, clock)
+        self._exports = LeadExports(self._desk, self._audit, config)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = ReconcileEndpoints(self._api, self._inquiries, clock)
-        self._pages = Pages(self._api, self._actions, self._reconcile, self._gate, rendering, self._dry_runs, clock)
+        self._pages = Pages(
+            self._api, self._actions, self._exports, self._reconcile, self._gate, rendering, self._dry_runs, clock
+        )
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
         application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
-        application.on_response_prepare.append(_unnamed)
+        application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
-        groups = (self._api, self._actions, self._reconcile)
+        groups = (self._api, self._exports, self._actions, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
@@ -118,14 +122,18 @@ class Admin:
         return response
 
 
-async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
-    """Remove the name and version of the server's software, which aiohttp adds."""
+async def _complete(_: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers, and remove the name and version of the server's software, which aiohttp adds."""
     response.headers.popall("Server", None)
+    if response.status != UNCHANGED:
+        # Without a body, the headers of the response before it hold.
+        response.headers.update(HEADERS)
+    response.headers.setdefault("Cache-Control", NOT_KEPT)
 
 
 @web.middleware
 async def _surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Add the headers to every response, and answer errors of the API as JSON."""
+    """Answer errors of the API as JSON, and any fault."""
     try:
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
@@ -133,7 +141,6 @@ async def _surround(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         response = _said(error) if request.path.startswith("/api/") else error
         if response is error:
-            error.headers.update(HEADERS)
             raise
     except BROKEN:
         # Answered and logged below the application: the client hung up, or its body is broken.
@@ -144,10 +151,6 @@ async def _surround(request: web.Request, handler: Handler) -> web.StreamRespons
         response = error_response(500, "a fault of the program; the log says more")
     if response.status in BAD:
         log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
-    if response.status != UNCHANGED:
-        # Without a body, the headers of the response before it hold.
-        response.headers.update(HEADERS)
-    response.headers.setdefault("Cache-Control", NOT_KEPT)
     return response
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from bridge.admin.authentication import Role
-from bridge.admin.endpoint import JSON_TYPE, Endpoint
+from bridge.admin.endpoint import CSV_TYPE, JSON_TYPE, Endpoint
 from bridge.admin.schemas import FailureSchema
 
 if TYPE_CHECKING:
@@ -33,13 +33,18 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Return the document."""
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(FailureSchema, "serialization")]
     for each in endpoints:
-        wanted += [(each.given, "validation"), (each.answer, "serialization")]
+        wanted.append((each.given, "validation"))
+        if each.answer:
+            wanted.append((each.answer, "serialization"))
     refs, found = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF + "{model}")
     definitions = found["$defs"]
     paths: dict[str, dict[str, Any]] = {}
     for each in endpoints:
         given = definitions[refs[each.given, "validation"]["$ref"].removeprefix(_REF)]
-        operation = _operation(each, given, refs[each.answer, "serialization"], refs[FailureSchema, "serialization"])
+        answer: Mapping[str, Any] = {CSV_TYPE: {"schema": {"type": "string"}}}
+        if each.answer:
+            answer = {JSON_TYPE: {"schema": refs[each.answer, "serialization"]}}
+        operation = _operation(each, given, answer, refs[FailureSchema, "serialization"])
         paths.setdefault(each.path, {})[each.method.lower()] = operation
     inputs = {refs[each.given, "validation"]["$ref"].removeprefix(_REF) for each in endpoints}
     return {
@@ -80,7 +85,7 @@ def _operation(
             for name in sorted(outside, key=list(properties).index)
         ],
         "responses": {
-            "200": {"description": "The answer.", "content": {JSON_TYPE: {"schema": answer}}},
+            "200": {"description": "The answer.", "content": answer},
             **{
                 str(status): {"description": _SAYS[status], "content": {JSON_TYPE: {"schema": error_response}}}
                 for status in sorted({*_ALWAYS, *endpoint.failures, *_failures(endpoint)})

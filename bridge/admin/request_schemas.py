@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from bridge.event import EventState
 from bridge.operations.audit import Action
+from bridge.operations.leads import LeadState
 from bridge.store.commands import BulkAction
 from bridge.store.interface import PAGE, DeliveryState
 from connectors.base import Reason
@@ -135,6 +136,19 @@ class EventIdRequest(ApiRequest):
     """Request about an event."""
 
     id: EventId = Field(description="Id of the event, or a unique beginning of it.")
+
+
+class LeadExportRequest(ApiRequest):
+    """Filter of a file of leads."""
+
+    state: LeadState | None = Field(
+        default=None, description="The state of one of its deliveries, or of an event without deliveries."
+    )
+    chatbot: ChatbotField = None
+    destination: DestinationField = None
+    since: SinceField = None
+    until: UntilField = None
+    reveal: RevealField = False
 
 
 class DeliveryListRequest(ApiRequest):

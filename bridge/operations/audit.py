@@ -28,6 +28,8 @@ class Action(StrEnum):
     """A search for a person."""
     REVEAL = "reveal"
     """A view of personal data that is masked otherwise."""
+    EXPORT = "export"
+    """A file of leads with their personal data."""
     REPLAY = "replay"
     REPLAY_ALL = "replay_all"
     DISCARD = "discard"

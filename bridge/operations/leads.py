@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -46,6 +46,19 @@ class LeadQuery:
     destination: str | None = None
     since: float | None = None
     until: float | None = None
+
+
+class Person(NamedTuple):
+    """A person as an audience may see them; empty texts for what the event does not have."""
+
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+
+    def __repr__(self) -> str:
+        """Hide the person from logs and errors."""
+        return "Person()"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -171,19 +184,25 @@ def person_label(payload: bytes, audience: Audience) -> str:
     A viewer sees no more than a first character of each. An operator recognises the person, and sees everything once
     personal data is revealed.
     """
+    person = person_of(payload, audience)
+    name = f"{person.first_name} {person.last_name}" if audience.operator else person.first_name or person.last_name
+    parts = [name.strip(), person.email or person.phone]
+    return " · ".join(each[:80] for each in parts if each) or UNKNOWN
+
+
+def person_of(payload: bytes, audience: Audience) -> Person:
+    """Return the person of an event, masked for the audience as `person_label` says."""
     try:
         document = decode(payload)
     except ValueError:
-        return UNKNOWN
-    first, last = (text_of(document, name).strip() for name in ("FirstName", "LastName"))
-    contact = text_of(document, "Email").strip() or text_of(document, "PhoneNumber").strip()
+        return Person("", "", "", "")
+    fields = [text_of(document, name).strip() for name in ("FirstName", "LastName", "Email", "PhoneNumber")]
     if audience.reveal:
-        parts = [f"{first} {last}".strip(), contact]
-    elif audience.operator:
-        parts = [f"{first} {last[:1] + '.' if last else ''}".strip(), _shortened(contact)]
-    else:
-        parts = [masked_text(each) if each else "" for each in (first or last, contact)]
-    return " · ".join(each[:80] for each in parts if each) or UNKNOWN
+        return Person(*fields)
+    if not audience.operator:
+        return Person(*(masked_text(each) if each else "" for each in fields))
+    first, last, email, phone = fields
+    return Person(first, f"{last[:1]}." if last else "", _shortened(email), _shortened(phone))
 
 
 def lead_answer(event: EventRow) -> DeliveryAnswer | None:

@@ -50,7 +50,7 @@ class Visitor:
     ) -> tuple[float, bytes]:
         """Ask, or post a form or (to the API) JSON; give the seconds until all was read, and what.
 
-        Raises WrongAnswerError where the status is another one than expected.
+        Of a file only the first bytes are read. Raises WrongAnswerError where the status is another one than expected.
         """
         method, body, headers = "GET", None, {"Cookie": self._cookie}
         if form is not None and path.startswith("/api/"):
@@ -62,8 +62,12 @@ class Visitor:
         began = time.perf_counter()
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
-        content = answer.read()
+        is_file = path.partition("?")[0].endswith(".csv")
+        content = answer.read1() if is_file else answer.read()
         took = time.perf_counter() - began
+        if is_file:
+            # The next request opens another connection.
+            self._connection.close()
         if answer.status == HTTPStatus.SEE_OTHER and expected == HTTPStatus.OK:
             # A search leads to its result, as a browser follows it.
             again, content = self.ask(answer.headers["Location"])

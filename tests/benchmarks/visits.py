@@ -15,6 +15,7 @@ from tests.benchmarks.fullness import FAITHFUL, PHONE_ONLY, Fullness
 from tests.benchmarks.visitor import Visitor
 
 _LINK: Final = re.compile(r'<a href="(/[a-z]*)"')
+_LOST: Final = {"state": "dead", "chatbot": "clinic-north", "destination": "salesforce"}
 _PLACE: Final = re.compile(r"\{\w+\}")
 
 
@@ -60,6 +61,11 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     yield Visit("events", "/leads")
     for what, query in _event_filters(fullness):
         yield Visit(f"events, {what}", f"/leads?{urlencode(query)}")
+    for what, query in _lead_filters():
+        yield Visit(f"leads, {what}", f"/leads?{urlencode(query)}")
+        yield Visit(f"leads, {what}, as a file", f"/leads.csv?{urlencode(query)}")
+        newest = ".".join(str(fullness.events - number) for number in range(100))
+        yield Visit(f"leads, {what}, shown already", f"/leads?{urlencode({**query, 'rows': newest})}")
     yield Visit("deliveries", "/deliveries")
     for what, query in _delivery_filters(fullness):
         yield Visit(f"deliveries, {what}", f"/deliveries?{urlencode(query)}")
@@ -123,6 +129,7 @@ def _calls(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
         ("a phone of nobody, deep", {"phone": "+99 999 999 999", **deep}),
     ):
         yield Visit(f"api: search, {what}", "/api/events/search", wanted)
+    yield Visit("api: leads as a file", "/api/leads.csv")
     yield Visit("api: reconcile, a month", "/api/reconcile?span=30d")
     for what, chosen in _bulk():
         yield Visit(f"api: preview of a replay, {what}", "/api/bulk/preview", {"action": "replay", **chosen})
@@ -138,6 +145,19 @@ def _event_filters(fullness: Fullness) -> Sequence[tuple[str, Mapping[str, objec
         ("tests", {"state": "test"}),
         ("unrecognised", {"state": "unrecognised"}),
         ("unrecognised, one chatbot", {"state": "unrecognised", "chatbot": "hotel"}),
+    )
+
+
+def _lead_filters() -> Sequence[tuple[str, Mapping[str, object]]]:
+    day = f"{datetime.now(UTC) - timedelta(days=12):%Y-%m-%d}"
+    return (
+        ("all", {}),
+        ("today", {"days": 1}),
+        ("not delivered, one chatbot and destination, a day", {**_LOST, "from": day, "to": day}),
+        ("in the CRM, a destination of none", {"state": "delivered", "destination": "gone"}),
+        ("waiting, one chatbot", {"state": "pending", "chatbot": "shop"}),
+        ("with a warning, 30 days", {"state": "warning", "days": 30}),
+        ("tests, one chatbot", {"state": "test", "chatbot": "hotel"}),
     )
 
 

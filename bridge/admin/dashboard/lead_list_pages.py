@@ -1,7 +1,9 @@
 """Pages with lists: leads with their filter or of a search, and deliveries."""
 
+import contextlib
 import re
-from collections.abc import Callable
+from codecs import BOM_UTF8
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -14,7 +16,9 @@ from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.dashboard.lead_filter import PERIODS, STATES, LeadFilter
 from bridge.admin.dashboard.lead_search import LEADS, LeadSearches, Search
-from bridge.admin.dashboard.page import DashboardPage, Screen, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
+from bridge.admin.endpoint import send_file
+from bridge.admin.export import LeadExports
 from bridge.config.model import Config
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
 from bridge.store.interface import PAGE, DeliveryState
@@ -26,8 +30,9 @@ _NUMBERS: Final = re.compile(r"\d{1,18}(\.\d{1,18}){0,499}", re.ASCII)
 class LeadListPages:
     """The pages and the form of the search."""
 
-    def __init__(self, api: ReadEndpoints, screen: Screen, clock: Callable[[], float]) -> None:
+    def __init__(self, api: ReadEndpoints, exports: LeadExports, screen: Screen, clock: Callable[[], float]) -> None:
         self._api = api
+        self._exports = exports
         self._screen = screen
         self._clock = clock
         self._searches = LeadSearches(api)
@@ -38,6 +43,8 @@ class LeadListPages:
         router.add_get(LEADS, show(self._leads, scoped=True))
         # A search posts its text, because addresses end up in the logs of proxies and the histories of browsers.
         router.add_post(LEADS, act(self._searches.search, role=Role.VIEWER, scoped=True))
+        router.add_get("/leads.csv", show(self._masked_file, scoped=True))
+        router.add_post("/leads.csv", act(self._whole_file, scoped=True))
         router.add_get("/deliveries", show(self._deliveries, scoped=True))
 
     async def _leads(self, caller: Caller, request: web.Request) -> DashboardPage:
@@ -77,6 +84,24 @@ class LeadListPages:
             now=now,
         )
 
+    async def _masked_file(self, caller: Caller, request: web.Request) -> web.StreamResponse:
+        return await self._file(caller, request, request.query, reveal=False)
+
+    async def _whole_file(self, caller: Caller, request: web.Request, form: FormFields) -> web.StreamResponse:
+        return await self._file(caller, request, form, reveal=True)
+
+    async def _file(
+        self, caller: Caller, request: web.Request, fields: FormFields, *, reveal: bool
+    ) -> web.StreamResponse:
+        """Send the leads of a filter or a search as a file that spreadsheets read as UTF-8."""
+        search = self._searches.find(caller, fields["search"]) if fields.get("search") else None
+        chosen = LeadFilter.of({} if search else fields)
+        criteria = self._criteria(caller, search, chosen, None, self._clock())
+        facts = {"state": chosen.state, "chatbot": chosen.chatbot, "destination": chosen.destination}
+        by = {"by": "search"} if search else {}
+        parts = self._exports.parts(caller, criteria, {**facts, **by}, reveal=reveal)
+        return await send_file(request, _marked(parts))
+
     def _criteria(
         self, caller: Caller, search: Search | None, chosen: LeadFilter, before: int | None, now: float
     ) -> Criteria:
@@ -99,6 +124,15 @@ class LeadListPages:
             states=list(DeliveryState),
             reasons=list(Reason),
         )
+
+
+async def _marked(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Put the mark of UTF-8 in front of a file."""
+    async with contextlib.aclosing(parts):
+        mark = BOM_UTF8
+        async for part in parts:
+            yield mark + part
+            mark = b""
 
 
 def numbers(name: str, text: str) -> list[int]:

@@ -21,6 +21,7 @@ from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns, Query
+from bridge.admin.export import LeadExports
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
 from bridge.operations.tally import PERIODS, read_history
@@ -33,6 +34,7 @@ class Pages:
         self,
         api: ReadEndpoints,
         actions: ActionEndpoints,
+        exports: LeadExports,
         reconcile: ReconcileEndpoints,
         gate: Gate,
         rendering: Rendering,
@@ -45,7 +47,7 @@ class Pages:
         self._clock = clock
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
-        self._lead_list = LeadListPages(api, self._screen, clock)
+        self._lead_list = LeadListPages(api, exports, self._screen, clock)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
