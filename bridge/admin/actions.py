@@ -1,6 +1,7 @@
 """Endpoints of the API that change something. They are for operators, and the audit log has each change."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,7 +17,8 @@ from bridge.config.model import Config
 from bridge.operations import deliveries, events, lanes, quarantine
 from bridge.operations.audit import ActionResult
 from bridge.operations.bulk import Bulk
-from bridge.store.commands import DeliverySelection
+from bridge.operations.lead_selection import chosen_deliveries
+from bridge.store.commands import BulkAction, DeliverySelection
 
 
 class ActionEndpoints:
@@ -128,6 +130,13 @@ class ActionEndpoints:
         return run_schema(
             await self._runs.begin(caller, Bulk(request.action, _filter(caller, request)), request.through)
         )
+
+    async def begin_chosen(
+        self, caller: Caller, act: BulkAction, ids: Sequence[int], again: Sequence[int]
+    ) -> schemas.RunSchema:
+        """Begin a run over deliveries that somebody has selected one by one, after its preview."""
+        query = partial(chosen_deliveries, ids=ids, again=again, chatbots=caller.chatbots)
+        return run_schema(await self._runs.begin(caller, Bulk(act, await self._desk.ask(query)), None))
 
     async def runs(self, caller: Caller, _: request_schemas.EmptyRequest) -> schemas.RunListSchema:
         """Return the latest runs."""

@@ -25,7 +25,7 @@ from bridge.operations.audit import Action, Subject, Who
 from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.reconcile import CheckTerms, Reconciliation
 from bridge.store import audit_log
-from bridge.store.commands import DeliverySelection, SelectionExtent, selection_extent
+from bridge.store.commands import ChosenDeliveries, DeliverySelection, SelectionExtent, selection_extent
 from bridge.store.interface import Store
 from bridge.store.secrets import StoreVault
 from connectors.base import parse_duration
@@ -63,7 +63,9 @@ class BulkRuns:
         self._running: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
 
-    async def preview(self, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
+    async def preview(
+        self, chosen: DeliverySelection | ChosenDeliveries, through: int | None = None
+    ) -> SelectionExtent:
         """Count the deliveries that a run would handle."""
         return await self._desk.ask(partial(selection_extent, chosen=chosen, through=through))
 

@@ -190,7 +190,7 @@ def replay(
         return operations.replay_event(connection, BY_COMMAND, text, settings, now, one_entry=False)
 
     if selected:
-        _change_all(store, Bulk(BulkAction.REPLAY, selected), yes=yes, as_json=json)
+        _change_all(store, BulkAction.REPLAY, selected, yes=yes, as_json=json)
     else:
         _change_each(store, ids or (), replay_one, as_json=json)
 
@@ -227,7 +227,7 @@ def discard(
         return operations.discard_event(connection, BY_COMMAND, text, now)
 
     if selected:
-        _change_all(store, Bulk(BulkAction.DISCARD, selected), yes=yes, as_json=json)
+        _change_all(store, BulkAction.DISCARD, selected, yes=yes, as_json=json)
     else:
         _change_each(store, ids or (), discard_one, as_json=json)
 
@@ -294,10 +294,10 @@ def _change_each(
     inputs.change_each(ids, change, as_json=as_json)
 
 
-def _change_all(store: OpenStore, request: Bulk, *, yes: bool, as_json: bool) -> None:
-    verb, state = request.act.value, request.filter.state
+def _change_all(store: OpenStore, act: BulkAction, chosen: DeliverySelection, *, yes: bool, as_json: bool) -> None:
+    request, verb, state = Bulk(act, chosen), act.value, chosen.state
     with store.reading() as connection:
-        progress = Progress(selection_extent(connection, request.filter))
+        progress = Progress(selection_extent(connection, chosen))
     if progress.extent.count:
         inputs.confirm(f"{verb.capitalize()} {_count(progress.extent.count, state)}?", yes=yes)
     elif not as_json:

@@ -1,4 +1,4 @@
-"""Changes to all deliveries that a filter selects: a preview, then steps of a few hundred deliveries.
+"""Changes to all deliveries that a filter or a person selects: a preview, then steps of a few hundred deliveries.
 
 Each step is a transaction of the caller and takes deliveries in order of receipt, so that those of a contact stay in
 order. Between two steps the caller may show the progress, or stop. The audit log has one entry for a bulk replay or
@@ -15,17 +15,17 @@ from bridge.errors import ConflictError, NotFoundError
 from bridge.operations import deliveries
 from bridge.operations.audit import Action, Entry, Subject, Who
 from bridge.store import audit_log, commands
-from bridge.store.commands import BulkAction, DeliverySelection, SelectionExtent
+from bridge.store.commands import BulkAction, ChosenDeliveries, DeliverySelection, SelectionExtent
 
 _ACTIONS = {BulkAction.REPLAY: Action.REPLAY_ALL, BulkAction.DISCARD: Action.DISCARD_ALL}
 
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """A change to all deliveries that a filter selects."""
+    """A change to all deliveries that a filter selects, or that were chosen one by one."""
 
     act: BulkAction
-    filter: DeliverySelection
+    filter: DeliverySelection | ChosenDeliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,10 @@ def move_step(
     return MoveStep(lines, refusals, ids[-1] if ids else None)
 
 
-def selection(chosen: DeliverySelection) -> dict[str, str]:
+def selection(chosen: DeliverySelection | ChosenDeliveries) -> dict[str, str]:
     """Return the conditions of a filter by name, without those that are not set."""
+    if isinstance(chosen, ChosenDeliveries):
+        return {"leads": str(chosen.leads)}
     conditions = {
         "state": chosen.state.value,
         "chatbot": chosen.chatbot,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, func, or_, select, update
 
 from bridge.event import EventState
 from bridge.store.encryption import keys_of
@@ -49,6 +49,20 @@ class DeliverySelection:
     chatbot: str | None = None
     destination: str | None = None
     reason: str | None = None
+    chatbots: frozenset[str] | None = None
+    """The only chatbots whose deliveries the acting person may change; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenDeliveries:
+    """Deliveries that somebody has selected one by one."""
+
+    ids: tuple[int, ...]
+    """At most `IDS_LIMIT`. One that is delivered by the time of the action stays so."""
+    again: tuple[int, ...] = ()
+    """Those of them that are replayed although they are delivered."""
+    leads: int = 0
+    """Number of their leads."""
     chatbots: frozenset[str] | None = None
     """The only chatbots whose deliveries the acting person may change; None for all."""
 
@@ -183,8 +197,12 @@ def resume_lane(connection: Connection, name: str) -> bool:
     return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 
 
-def selection_extent(connection: Connection, chosen: DeliverySelection, through: int | None = None) -> SelectionExtent:
+def selection_extent(
+    connection: Connection, chosen: DeliverySelection | ChosenDeliveries, through: int | None = None
+) -> SelectionExtent:
     """Count the selected deliveries with ids up to `through`, at most the oldest `COUNT_LIMIT`."""
+    if isinstance(chosen, ChosenDeliveries):
+        return SelectionExtent(len(chosen.ids), max(chosen.ids, default=0))
     asked = _select(connection, chosen)
     if through is not None:
         asked = asked.where(deliveries.c.id <= through)
@@ -198,10 +216,18 @@ def selection_extent(connection: Connection, chosen: DeliverySelection, through:
 
 
 def change_next(
-    connection: Connection, chosen: DeliverySelection, act: BulkAction, after: int, through: int, now: float
+    connection: Connection,
+    chosen: DeliverySelection | ChosenDeliveries,
+    act: BulkAction,
+    after: int,
+    through: int,
+    now: float,
 ) -> Sequence[int]:
-    """Replay or discard the next deliveries that `next_ids` returns; return their ids."""
-    ids = next_ids(connection, chosen, after, through)
+    """Replay or discard the next deliveries in order of receipt, up to `IDS_LIMIT`; return their ids."""
+    if isinstance(chosen, ChosenDeliveries):
+        ids = _still_open(connection, chosen, after, through)
+    else:
+        ids = next_ids(connection, chosen, after, through)
     if ids:
         (replay if act is BulkAction.REPLAY else discard)(connection, ids, now)
     return ids
@@ -218,6 +244,17 @@ def next_ids(connection: Connection, chosen: DeliverySelection, after: int, thro
         selected = _select(connection, each).where(deliveries.c.id > after, deliveries.c.id <= through)
         ids += connection.execute(selected.order_by(deliveries.c.id).limit(limit)).scalars()
     return sorted(ids)[:limit]
+
+
+def _still_open(connection: Connection, chosen: ChosenDeliveries, after: int, through: int) -> Sequence[int]:
+    """Return the chosen deliveries with ids above `after` that are not delivered, and those replayed all the same."""
+    left = [each for each in sorted(chosen.ids) if after < each <= through][:IDS_LIMIT]
+    asked = select(deliveries.c.id).where(deliveries.c.id.in_(left)).order_by(deliveries.c.id)
+    undelivered = deliveries.c.state != DeliveryState.DELIVERED.value
+    asked = asked.where(or_(undelivered, deliveries.c.id.in_(chosen.again)))
+    if chosen.chatbots is not None:
+        asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot.in_(chosen.chatbots))
+    return connection.execute(asked).scalars().all()
 
 
 def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[DeliverySelection]:

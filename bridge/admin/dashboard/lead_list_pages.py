@@ -1,20 +1,18 @@
 """Pages with lists: leads with their filter or of a search, and deliveries."""
 
 import contextlib
-import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from aiohttp import web
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas
 from bridge.admin.api import ReadEndpoints, audience
-from bridge.admin.authentication import Caller, RequestRefusedError, Role
-from bridge.admin.dashboard.lead_filter import PERIODS, STATES, LeadFilter
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.dashboard.lead_filter import PERIODS, STATES, LeadFilter, numbers
 from bridge.admin.dashboard.lead_search import LEADS, LeadSearches, Search
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.endpoint import send_file
@@ -23,8 +21,6 @@ from bridge.config.model import Config
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
 from bridge.store.interface import PAGE, DeliveryState
 from connectors.base import Reason
-
-_NUMBERS: Final = re.compile(r"\d{1,18}(\.\d{1,18}){0,499}", re.ASCII)
 
 
 class LeadListPages:
@@ -133,13 +129,6 @@ async def _marked(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, N
         async for part in parts:
             yield mark + part
             mark = b""
-
-
-def numbers(name: str, text: str) -> list[int]:
-    """Read numbers with points between them, as forms and addresses have them. Raises RequestRefusedError."""
-    if text and not _NUMBERS.fullmatch(text):
-        raise RequestRefusedError(400, f"{name}: must be numbers with points between them")
-    return [int(each) for each in text.split(".") if each]
 
 
 def _none(_: Connection) -> int:

@@ -16,6 +16,7 @@ from bridge.admin.dashboard.chatbot_pages import ChatbotPages
 from bridge.admin.dashboard.destination_pages import DestinationPages
 from bridge.admin.dashboard.lead_list_pages import LeadListPages
 from bridge.admin.dashboard.lead_pages import LeadPages
+from bridge.admin.dashboard.lead_selection_page import LeadSelectionPage
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, next_path, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
@@ -48,6 +49,7 @@ class Pages:
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
         self._lead_list = LeadListPages(api, exports, self._screen, clock)
+        self._selection = LeadSelectionPage(api, actions, self._screen)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
@@ -68,6 +70,7 @@ class Pages:
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._lead_list.add_to(router)
+        self._selection.add_to(router)
         self._leads.add_to(router)
         self._chatbots.add_to(router)
         self._destinations.add_to(router)

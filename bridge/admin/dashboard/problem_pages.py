@@ -11,7 +11,7 @@ from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller
 from bridge.admin.configuration import findings
-from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, next_path, parse_fields
 from bridge.operations.masking import Audience
 from bridge.operations.problems import Problem, Sample, find_problems, sampled
 from bridge.store.chatbot_queries import NEWEST
@@ -104,7 +104,7 @@ class ProblemPages:
 
     async def _run(self, caller: Caller, request: web.Request) -> DashboardPage:
         run = await self._actions.run(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.page("run.html", caller, run=run)
+        return self._screen.page("run.html", caller, run=run, back=next_path(request.query.get("back", "/problems")))
 
     async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
         run = await self._actions.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
