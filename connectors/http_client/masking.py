@@ -1,7 +1,6 @@
 """Masking of secrets in texts that people read. Pure."""
 
 import json
-import re
 from collections import deque
 from urllib.parse import quote, quote_plus
 
@@ -21,22 +20,24 @@ class Secrets:
     def __init__(self, *secrets: str) -> None:
         self._lasting = {secret for secret in secrets if secret}
         self._passing: deque[str] = deque(maxlen=_PASSING_KEPT)
-        self._pattern = self._compiled()
+        self._spellings = self._sorted_spellings()
 
     def add_passing(self, secret: str) -> None:
         """Mask an access token from now on. Only the last few are remembered, because they are replaced often."""
         if secret not in self._passing:
             self._passing.append(secret)
-            self._pattern = self._compiled()
+            self._spellings = self._sorted_spellings()
 
     def mask(self, text: str) -> str:
         """Return the text with `MASK` in place of every secret, including secrets escaped for JSON or a URL."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        for spelling in self._spellings:
+            text = text.replace(spelling, MASK)
+        return text
 
-    def _compiled(self) -> re.Pattern[str] | None:
+    def _sorted_spellings(self) -> list[str]:
         spellings = {form for each in (*self._lasting, *self._passing) for form in _spellings(each)}
         # The longest first: a secret that begins like another one is then masked to its end.
-        return re.compile("|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))) if spellings else None
+        return sorted(spellings, key=len, reverse=True)
 
     def __repr__(self) -> str:
         """Return a text that shows no secret."""
