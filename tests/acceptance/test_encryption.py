@@ -29,7 +29,7 @@ from tests.acceptance.program import COMMAND, Program
 from tests.acceptance.sending import Sender, lead, signature, written
 from tests.acceptance.waiting import until
 from tests.chaos.database import Database, database
-from tests.tracing.collector import Collector
+from tests.telemetry.collector import Collector
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
 

@@ -16,7 +16,7 @@ from tests.acceptance.destination import Deciding, Decision
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead, signature, written
 from tests.acceptance.waiting import until
-from tests.tracing.collector import Collector, Taken
+from tests.telemetry.collector import Collector, Taken
 
 PERSONAL = {
     "FirstName": "Wilhelmina",

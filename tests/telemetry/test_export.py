@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bridge.telemetry import export
 from bridge.telemetry.export import SpanExport
 from tests.acceptance.waiting import until
-from tests.tracing.collector import Collector
+from tests.telemetry.collector import Collector
 
 
 class Scripted(SpanExporter):

@@ -26,8 +26,8 @@ from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected,
 from connectors.http_client.answer import Answer
 from connectors.http_client.session import _end_span
 from tests.building import NOW, Clock, FakeConnector, destination, event, lead
-from tests.tracing.bridge import Bridge, bridge
-from tests.tracing.collector import Collector, Taken
+from tests.telemetry.bridge import Bridge, bridge
+from tests.telemetry.collector import Collector, Taken
 
 
 async def one_request(_: Sequence[Record]) -> None:
