@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+CHECKERS := .venv/.checkers
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 AUDIT := .audit/bin
 BASE := python:3.13-slim
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
@@ -18,18 +20,19 @@ demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the m
 	$(BIN)/leadbridge demo
 
 test: $(READY)  ## The tests that need no machine of their own: five minutes on two cores, set-up included.
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal --ignore tests/acceptance
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not check and not thorough" --ignore tests/acceptance
 
 acceptance: $(READY)  ## The real program: killed, starved, flooded, cut off. Those that fill the machine run alone.
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m thorough --ignore tests/acceptance
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not alone" tests/acceptance
 	$(BIN)/python -m pytest -q -m alone tests/acceptance
 
-check: $(READY)  ## What a machine can see in the code and the documents without running the product.
+check: $(CHECKERS)  ## What a machine can see in the code and the documents without running the product.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_docs.py tests/config/test_schema.py
+	$(BIN)/python -m pytest -q tests/test_deploy.py tests/test_docs.py tests/test_prose.py tests/config/test_schema.py
 	$(SITE)
 
 bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark is missed.
@@ -38,7 +41,7 @@ bench: $(READY)  ## Ratios measured side by side in one run; fails when a mark i
 chaos: $(READY)  ## The real program under load and blows, SIGKILL first: no acknowledged lead is lost or doubled.
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-docs: $(READY)  ## The editor's schema and the reference, generated from the code; then the site, into the folder site.
+docs: $(CHECKERS)  ## The editor's schema and the reference, generated from the code; then the site, into the folder site.
 	$(BIN)/leadbridge schema > config.schema.json
 	$(BIN)/python -m bridge.config.reference > docs/configuration.md
 	$(BIN)/python docs/reference_pages.py > docs/extend/signatures.md
@@ -48,11 +51,13 @@ lock: $(READY)  ## Pin the newest versions that pyproject.toml allows; `make loc
 	$(BIN)/pip install --quiet uv
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra opentelemetry -o requirements.lock
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) $(UPGRADE) --group check -c requirements-dev.lock -o requirements-check.lock
 	$(COMPILE) $(UPGRADE) --group audit -o requirements-audit.lock
 
 audit: .audit/.ready  ## Ask PyPI's and OSV's lists of known holes about every pinned package; fails on a finding. Needs the net.
 	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.lock
+	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements-check.lock
 	$(AUDIT)/pip-audit --strict --require-hashes --disable-pip -r requirements-build.lock
 
 sbom: .audit/.ready  ## Write sbom.cdx.json: every Python package of the image, with its hashes (CycloneDX).
@@ -67,8 +72,12 @@ clean:
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP_INSTALL) --no-compile --require-hashes -r requirements-dev.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(CHECKERS): requirements-check.lock $(READY)
+	$(PIP_INSTALL) --no-compile --require-hashes -r requirements-check.lock
 	touch $@
 
 .audit/.ready: requirements-audit.lock

@@ -33,8 +33,11 @@ EXAMPLE = ROOT / "config.example.yaml"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 RECIPES = sorted((DOCS / "recipes").glob("*.yaml"))
 VARIABLES = {"HUBSPOT_ACCESS_TOKEN": "pat-na1-a-token", "ACME_SIGN_KEY": "a-signing-key-of-good-length"}
-# Modules that Apprise loads.
-pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.check,
+    # Modules that Apprise loads.
+    pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning"),
+]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"<!-- frame: ([\w-]+) -->\s*\Z")
 """Stands before a block that is no whole configuration: its routes, or settings for `http`; `other`: no part of one."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.check
 ROOT = Path(__file__).parent.parent
 WORDS_LIMIT = 40
 FIRST_WORDS = frozenset({"Give", "What", "Who", "Whether", "Which", "How", "Where", "When", "Why", "Tell"})

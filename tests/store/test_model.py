@@ -340,11 +340,18 @@ class OnEncryptedPostgresql(OnPostgresql):
     keys = OnEncryptedSqlite.keys
 
 
-TestSqlite = OnSqlite.TestCase
-TestSqlite.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
-TestPostgresql = OnPostgresql.TestCase
-TestPostgresql.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestEncryptedSqlite = OnEncryptedSqlite.TestCase
-TestEncryptedSqlite.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
-TestEncryptedPostgresql = OnEncryptedPostgresql.TestCase
-TestEncryptedPostgresql.settings = settings(max_examples=6, stateful_step_count=30, deadline=None)
+def case(machine: type[StoreModel], examples: int) -> Any:
+    """Make a test of a state machine."""
+    made: Any = type(machine.__name__, (machine,), {})
+    made.TestCase.settings = settings(max_examples=examples, stateful_step_count=30, deadline=None)
+    return made.TestCase
+
+
+TestSqlite = case(OnSqlite, 10)
+TestPostgresql = case(OnPostgresql, 6)
+TestEncryptedSqlite = case(OnEncryptedSqlite, 4)
+TestEncryptedPostgresql = case(OnEncryptedPostgresql, 2)
+TestSqliteLong = pytest.mark.thorough(case(OnSqlite, 50))
+TestPostgresqlLong = pytest.mark.thorough(case(OnPostgresql, 30))
+TestEncryptedSqliteLong = pytest.mark.thorough(case(OnEncryptedSqlite, 12))
+TestEncryptedPostgresqlLong = pytest.mark.thorough(case(OnEncryptedPostgresql, 8))
