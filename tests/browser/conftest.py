@@ -1,6 +1,5 @@
 """A bridge that was started from a file, a sandbox CRM behind it, and a real browser in front of it."""
 
-import contextlib
 import os
 import shutil
 import time
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from bridge import app
@@ -44,6 +44,13 @@ chatbots:
           message: Content
           {required}
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in one event loop, so that they can share a browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Dashboard:
             return await answer.json()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def dashboard(tmp_path: Path) -> AsyncIterator[Dashboard]:
     (tmp_path / "store").mkdir()
     async with Sandbox(key="email") as crm, aiohttp.ClientSession() as session:
@@ -108,26 +115,28 @@ async def dashboard(tmp_path: Path) -> AsyncIterator[Dashboard]:
             yield Dashboard(running, crm, file, session)
 
 
-@contextlib.asynccontextmanager
-async def chromium_started() -> AsyncIterator[Browser]:
-    """Start Chromium as the system has it: a desk may be without, a build may not."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Chromium as the system has it, started once for all tests. A desk may be without, a build may not."""
+    installed = shutil.which("chromium")
+    if installed is None:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing("no chromium on this machine: install it to see the dashboard in a browser (apt-get install chromium)")
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        launched = await playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
         yield launched
         await launched.close()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_started() as launched:
-        yield launched
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """The browser without any page or cookie."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def person(browser: Browser, dashboard: Dashboard) -> AsyncIterator[Person]:
     """Somebody at a desktop; a fault of any page that was seen fails the test at its end."""
     page = await browser.new_page(base_url=dashboard.url)
@@ -137,8 +146,10 @@ async def person(browser: Browser, dashboard: Dashboard) -> AsyncIterator[Person
 
 
 @pytest.fixture
-def album(tmp_path: Path) -> Path:
-    """The folder for the pictures, for a person to look at."""
-    folder = Path(os.environ.get("LEADBRIDGE_SCREENSHOTS") or tmp_path / "album")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def album() -> Path | None:
+    """The folder for pictures, where a person wants to look at them."""
+    folder = os.environ.get("LEADBRIDGE_SCREENSHOTS")
+    if not folder:
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)

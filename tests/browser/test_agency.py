@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from bridge import app
 from bridge.admin.dashboard.rendering import change, lasting, percent
@@ -22,11 +22,10 @@ from bridge.operations.tally import PERIODS, TallyTotals
 from bridge.store.interface import DeliveryState
 from bridge.store.tally import bucket_of, day_of
 from tests.browser import scene
-from tests.browser.conftest import SECONDS, chromium_started
+from tests.browser.conftest import SECONDS
 from tests.browser.person import Person
 from tests.browser.scene import Scene
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 MILLISECONDS = SECONDS * 1000
 DENSE = 24
 """Most pixels of a row, so that 40 fit on a screen."""
@@ -59,8 +58,8 @@ class Agency:
         return found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def agency(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agency]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def agency(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> AsyncIterator[Agency]:
     taken: list[str] = []
 
     async def take(request: web.Request) -> web.Response:
@@ -69,18 +68,19 @@ async def agency(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agen
 
     crm = web.Application()
     crm.router.add_post("/{name}", take)
-    async with TestServer(crm, host="127.0.0.1") as server, chromium_started() as browser:
+    async with TestServer(crm, host="127.0.0.1") as server:
         url = str(server.make_url("")).rstrip("/")
         sent = await asyncio.to_thread(scene.build, tmp_path_factory.mktemp("agency"), url, time.time())
         async with app.running(*load_files(sent.config, sent.environ)) as running:
-            context = await browser.new_context(base_url=f"http://{running.admin}")
+            context = await chromium.new_context(base_url=f"http://{running.admin}")
             page = await context.new_page()
             await Person(page).log_in()
             await page.close()
             yield Agency(sent, context, taken)
+            await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def person(agency: Agency) -> AsyncIterator[Person]:
     """Somebody on the first page; a fault of any page that was seen fails the test at its end."""
     somebody = Person(await agency.context.new_page())
