@@ -5,10 +5,10 @@ that takes too long, raises an exception or returns a wrong value becomes a find
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from bridge.config.diagnostics import ConfigPath, ConfigProblem
+from bridge.config.diagnostics import ConfigPath, ConfigProblem, dotted_path
 from bridge.config.model import Config, Destination
 from bridge.config.yaml_reader import SourceTree
 from bridge.mapping.expressions.engine import JinjaExpressions
@@ -26,6 +26,7 @@ CLOSING_SECONDS = 5.0
 _ALL_WELL = Finding(Severity.NOTE, "reachable, credentials accepted")
 _FAULT = "its connector's probe failed ({}): a fault of the connector, to be reported to its author"
 _MASK = "***"
+_NAMED = 5  # destinations in one message
 _SHORTEST_MASKED = 8  # characters; shorter texts are no secrets, and are parts of words by chance
 
 
@@ -34,6 +35,7 @@ class ProbeFinding:
     """A finding about a destination, with its position."""
 
     destination: str
+    """Name of the destination, or names of several."""
     severity: Severity
     problem: ConfigProblem
     """Position in the configuration, and message, also for a note."""
@@ -48,6 +50,17 @@ class _Questions:
     """Paths of the routes to it."""
     mapped: list[MappedRoute]
     """Mapped fields of these routes, in the same order."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Placed:
+    """A finding, and the path of its setting or field."""
+
+    finding: ProbeFinding
+    owner: ConfigPath
+    """Path of the destination or route."""
+    inside: ConfigPath
+    """Path inside it."""
 
 
 async def probe_all(
@@ -81,11 +94,11 @@ async def probe_all(
     outside = sorted(places.from_outside(), key=len, reverse=True)
     hidden = [text for text in outside if len(text) >= _SHORTEST_MASKED]
     seen = [
-        ProbeFinding(questions.destination.name, each.severity, _placed(questions, each, places, hidden))
+        _placed(questions, each, places, hidden)
         for questions, findings in zip(asked, answers, strict=True)
         for each in findings
     ]
-    return sorted(seen, key=lambda each: (each.problem, each.severity))
+    return sorted(_merged(seen, asked, places), key=lambda each: (each.problem, each.severity))
 
 
 def _questions(config: Config, places: SourceTree) -> list[_Questions]:
@@ -142,14 +155,53 @@ async def _answer(questions: _Questions, vault: Vault, gate: asyncio.Semaphore) 
     return found
 
 
-def _placed(questions: _Questions, found: Finding, places: SourceTree, hidden: Iterable[str]) -> ConfigProblem:
-    """Return the position of a finding, with values from outside the configuration masked."""
+def _placed(questions: _Questions, found: Finding, places: SourceTree, hidden: Iterable[str]) -> _Placed:
+    """Return a finding at its position, with values from outside the configuration masked."""
     message = " ".join(found.message.split())
     for text in hidden:
         message = message.replace(text, _MASK)
+    name = questions.destination.name
     if found.route is None or not 0 <= found.route < len(questions.routes):
-        return places.at_value(("destinations", questions.destination.name, *found.setting), message)
-    route = questions.routes[found.route]
-    if found.field is not None:
-        return places.at_key((*route, "fields", found.field), message)
-    return places.at_value((*route, *found.setting), message)
+        owner: ConfigPath = ("destinations", name)
+        inside: ConfigPath = found.setting
+    else:
+        owner = questions.routes[found.route]
+        inside = found.setting if found.field is None else ("fields", found.field)
+    at = places.at_value if inside == found.setting else places.at_key
+    return _Placed(ProbeFinding(name, found.severity, at((*owner, *inside), message)), owner, inside)
+
+
+def _merged(seen: Iterable[_Placed], asked: Iterable[_Questions], places: SourceTree) -> Iterator[ProbeFinding]:
+    """Return the findings, those of several destinations about one value of a preset as one."""
+    alike: dict[tuple[Severity, ConfigProblem], list[_Placed]] = {}
+    for each in seen:
+        origin = places.origins.path((*each.owner, *each.inside))
+        problem = replace(each.finding.problem, path=dotted_path(origin))
+        alike.setdefault((each.finding.severity, problem), []).append(each)
+    owners = [
+        (questions.destination.name, owner)
+        for questions in asked
+        for owner in (("destinations", questions.destination.name), *questions.routes)
+    ]
+    for (severity, problem), group in alike.items():
+        path = places.origins.path((*group[0].owner, *group[0].inside))
+        if len(group) == 1 or path == (*group[0].owner, *group[0].inside):
+            yield from (each.finding for each in group)
+            continue
+        names = list(dict.fromkeys(each.finding.destination for each in group))
+        users = {name for name, owner in owners if places.origins.path((*owner, *group[0].inside)) == path}
+        message = f"{problem.message} ({_used_by(names, len(users))})"
+        yield ProbeFinding(_listed(names), severity, replace(problem, message=message))
+
+
+def _used_by(names: Sequence[str], count: int) -> str:
+    """Return the destinations that share a finding; `count` destinations have the value that it is about."""
+    if len(names) == 1:
+        return f"used by destination `{names[0]}`"
+    if len(names) == count:
+        return f"used by {count} destinations"
+    return f"in {len(names)} of the {count} destinations that use it: {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -125,6 +125,66 @@ async def test_a_mapping_that_fits(place: "Place") -> None:
     assert (result.exit_code, crm.requests, FieldsConnector.closed) == (0, ["GET /fields"], 1)
 
 
+SHARED = """\
+server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0"}
+presets:
+  destinations:
+    crm: {connector: fields, token: "${TOKEN}"}
+  routes:
+    leads:
+      fields: {email: {from: Email, required: true}, lastname: {value: A}, company: {value: Acme}, mial: Email}
+"""
+
+
+def with_accounts(urls: dict[str, str], **own: str) -> str:
+    """Return a configuration with a chatbot and a destination for each account, all of the same presets."""
+    text = SHARED + "destinations:\n" + "".join(f'  {name}: {{use: crm, url: "{url}"}}\n' for name, url in urls.items())
+    text += "chatbots:\n"
+    for name in urls:
+        text += f'  {name}:\n    serial_number: {name}\n    signing_keys: ["${{ACME_KEY}}"]\n'
+        text += f"    routes: [{{use: leads, to: {name}{own.get(name, '')}}}]\n"
+    return text
+
+
+async def test_a_finding_in_a_preset_is_shown_once(place: "Place") -> None:
+    async with serving(TOKEN) as one, serving(TOKEN) as two, serving(TOKEN) as three:
+        accounts = {"one": one.url, "two": two.url, "three": three.url}
+        place.configure(with_accounts(accounts, three=", fields: {mial: null}"))
+        some = await online(place)
+        place.configure(with_accounts(accounts))
+        every = await online(place)
+        as_json = json.loads((await online(place, "--json")).stdout)
+
+    path = "presets.routes.leads.fields.mial"
+    finding = f"config.yaml:7:100: {path}: there is no such field (did you mean `email`?)"
+    assert some.stdout.splitlines() == [
+        f"{finding} (used by 2 destinations)",
+        "three: reachable, credentials accepted",
+    ]
+    assert every.stdout.splitlines() == [f"{finding} (used by 3 destinations)"]
+    assert [each["path"] for each in as_json] == [path]
+    assert every.exit_code == 1
+
+
+async def test_a_finding_in_a_preset_that_some_accounts_have_names_them(place: "Place") -> None:
+    async with serving(TOKEN) as one, serving(TOKEN) as two, serving(TOKEN) as three:
+        place.configure(
+            with_accounts({"one": one.url, "two": two.url, "three": three.url}).replace(", mial: Email", "")
+        )
+        two.scopes = ("read",)
+        single = await online(place)
+        three.scopes = ("read",)
+        some = await online(place)
+
+    said = "the token lacks the scope `write`; add it"
+    assert single.stdout.splitlines()[0] == f"config.yaml:4:37: destinations.two.token: {said}"
+    finding = f"config.yaml:4:37: presets.destinations.crm.token: {said}"
+    assert some.stdout.splitlines() == [
+        f"{finding} (in 2 of the 3 destinations that use it: two, three)",
+        "one: reachable, credentials accepted",
+    ]
+
+
 async def test_every_kind_of_finding_points_to_its_line(place: "Place") -> None:
     async with serving(TOKEN) as crm:
         crm.scopes = ("read",)
