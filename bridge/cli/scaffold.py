@@ -15,6 +15,7 @@ _PLAIN: Final = re.compile(r"(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-9_-]*",
 _MARK: Final = re.compile(r"@([a-z_]+)@")
 _SECTION: Final = re.compile(r"^(destination|route|expect):(.*)$", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\$\{([A-Z_]+)(:-[^}]*)?\}")
+_LONGEST: Final = 120  # characters of a line
 _URL: Final = '"${URL}"'
 
 
@@ -113,17 +114,14 @@ def added_chatbot(answers: Answers, chosen: ChosenPresets, starter: Starter | No
         starter: Starter of the destination's connector, for what no preset has.
     """
     values, name = _chatbot_values(answers), answers.chatbot
-    lines = [f"# The chatbot {name}. Written by `leadbridge init --add`.", ""]
+    lines = [f"# The chatbot {name}. Written by `leadbridge init --add`."]
     if chosen.destination and chosen.needs_destination:
-        lines += ["destinations:", f"  {answers.destination}:", f"    use: {_scalar(chosen.destination[0])}"]
-        settings = _without(starter.destination, chosen.destination[1]) if starter else ""
-        lines += [*textwrap.indent(_with_variables(settings, answers.destination), "    ").splitlines(), ""]
+        lines += ["destinations:", *_own_destination(answers, chosen.destination, starter)]
     lines += ["chatbots:", f"  {name}:", *([f"    use: {_scalar(chosen.chatbot[0])}"] if chosen.chatbot else [])]
-    lines += ["    # `SerialNumber` in the vendor's events.", f"    serial_number: {values['serial_number']}"]
+    lines += [f"    serial_number: {values['serial_number']}  # `SerialNumber` in the vendor's events"]
     if not (chosen.chatbot and chosen.chatbot[1].get("signing_keys")):
         key = values["sign_key"]
-        lines += ["    # The Sign Key that the vendor shows under Workspace > Webhook."]
-        lines += [f'    signing_keys: ["${{{key}:-no-sign-key-set-see-{key}}}"]']
+        lines += [f'    signing_keys: ["${{{key}:-no-sign-key-set-see-{key}}}"]  # the Sign Key: Workspace > Webhook']
     to = f"to: {values['to']}"
     if chosen.has_routes:
         return "\n".join([*lines, ""])
@@ -133,6 +131,16 @@ def added_chatbot(answers: Answers, chosen: ChosenPresets, starter: Starter | No
     elif starter:
         lines += ["    routes:", f"      - {to}", textwrap.indent(starter.route, "        ").rstrip()]
     return "\n".join([*lines, ""])
+
+
+def _own_destination(answers: Answers, preset: tuple[str, Mapping[str, Any]], starter: Starter | None) -> list[str]:
+    """Return the lines of a destination that uses a preset: one line, if all of it fits there."""
+    settings = _with_variables(_without(starter.destination, preset[1]) if starter else "", answers.destination)
+    keys = [f"use: {_scalar(preset[0])}", *(line for line in settings.splitlines() if not line.startswith("#"))]
+    short = f"  {answers.destination}: {{{', '.join(keys)}}}"
+    if len(short) <= _LONGEST and not any(line.startswith(" ") or line.endswith(":") for line in keys):
+        return [short]
+    return [f"  {answers.destination}:", f"    {keys[0]}", *textwrap.indent(settings, "    ").splitlines()]
 
 
 def _without(settings: str, preset: Mapping[str, Any]) -> str:

@@ -126,31 +126,69 @@ def test_another_chatbot(place: "Place", options: tuple[str, ...], expected: str
     assert route.destination == "crm"
 
 
-def test_a_client_with_an_account_of_its_own_is_a_few_lines(place: "Place") -> None:
-    place.path.unlink()
-    Path("presets.yaml").write_text(
-        """
+AGENCY = """
 presets:
-  destinations: {hubspot: {connector: hubspot, batch: {linger: 500ms}}}
-  routes: {leads: {when: Email or PhoneNumber, fields: {email: Email}}}
+  destinations:
+    hubspot: {connector: hubspot, batch: {linger: 500ms}}
+    salesforce: {connector: salesforce}
+  routes:
+    leads: {when: Email or PhoneNumber, fields: {email: Email}}
+    keyed: {external_id: Key__c, fields: {LastName: LastName}}
   chatbots: {workspace: {signing_keys: ["${SHARED_KEY:-a-shared-key-of-the-workspace}"]}}
 """
-    )
+
+
+def test_forty_clients_with_accounts_of_their_own_have_eight_lines_each(place: "Place") -> None:
+    place.path.unlink()
+    Path("presets.yaml").write_text(AGENCY)
+    for name, presets in {"client-00": ["workspace"], "client-01": []}.items():
+        options = [word for preset in ("leads", "hubspot", *presets) for word in ("--preset", preset)]
+        added = place("init", "--add", name, "--serial-number", f"serial-of-{name}", *options)
+        assert added.exit_code == 0, added.output
+        for number in range(2, 40, 2):  # the others, as the command would write them
+            text = Path(f"{name}.yaml").read_text()
+            other = f"client-{number + int(name[-1]):02}"
+            again = text.replace(name, other).replace(name.upper().replace("-", "_"), other.upper().replace("-", "_"))
+            Path(f"{other}.yaml").write_text(again)
+
+    files = list(place.folder.glob("client-*.yaml"))
+    checked = place("check", "-c", ".")
+
+    assert len(files) == 40
+    assert max(len(file.read_text().splitlines()) for file in files) <= 8
+    assert checked.exit_code == 0, checked.output
+    assert "Chatbots: 40. Destinations: 40." in checked.stdout
+
+
+def test_a_destination_with_many_settings_of_its_own_has_a_line_for_each(place: "Place") -> None:
+    place.path.unlink()
+    Path("presets.yaml").write_text(AGENCY)
+
+    added = place("init", "--add", "acme", "--serial-number", "1", "--preset", "keyed", "--preset", "salesforce")
+
+    assert added.exit_code == 0, added.output
+    text = Path("acme.yaml").read_text()
+    assert "\n  acme:\n    use: salesforce\n" in text
+    assert '\n    client_secret: "${ACME_CLIENT_SECRET:-not-set-see-ACME_CLIENT_SECRET}"\n' in text
+
+
+def test_a_client_with_an_account_of_its_own_is_a_few_lines(place: "Place") -> None:
+    place.path.unlink()
+    Path("presets.yaml").write_text(AGENCY)
     names = [word for name in ("workspace", "leads", "hubspot") for word in ("--preset", name)]
 
     added = place("init", "--add", "acme", "--serial-number", "0ff1ce", *names)
 
     assert added.exit_code == 0, added.output
     assert "destinations.acme.access_token: warning: uses the default" in added.stdout
-    assert [line for line in Path("acme.yaml").read_text().splitlines() if line and "#" not in line] == [
+    assert Path("acme.yaml").read_text().splitlines() == [
+        "# The chatbot acme. Written by `leadbridge init --add`.",
         "destinations:",
-        "  acme:",
-        "    use: hubspot",
-        '    access_token: "${ACME_TOKEN:-not-set-see-ACME_TOKEN}"',
+        '  acme: {use: hubspot, access_token: "${ACME_TOKEN:-not-set-see-ACME_TOKEN}"}',
         "chatbots:",
         "  acme:",
         "    use: workspace",
-        "    serial_number: 0ff1ce",
+        "    serial_number: 0ff1ce  # `SerialNumber` in the vendor's events",
         "    routes: [{use: leads, to: acme}]",
     ]
     again = place("init", "--add", "acme2", "--serial-number", "1", *names, "--destination", "acme")
