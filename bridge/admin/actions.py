@@ -122,7 +122,7 @@ class ActionEndpoints:
 
     async def preview(self, caller: Caller, request: request_schemas.BulkRequest) -> schemas.ExtentSchema:
         """Count the deliveries that a run would handle."""
-        extent = await self._runs.preview(_filter(caller, request))
+        extent = await self._runs.preview(Bulk(request.action, _filter(caller, request)))
         return schemas.ExtentSchema(count=extent.count, through=extent.through)
 
     async def begin(self, caller: Caller, request: request_schemas.RunRequest) -> schemas.RunSchema:

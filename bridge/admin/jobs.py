@@ -20,12 +20,12 @@ from bridge.admin.desk import Desk
 from bridge.config.model import Config, Destination
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
-from bridge.operations import bulk
 from bridge.operations.audit import Action, Subject, Who
 from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.reconcile import CheckTerms, Reconciliation
+from bridge.operations.recovery import Recovery
 from bridge.store import audit_log
-from bridge.store.commands import ChosenDeliveries, DeliverySelection, SelectionExtent, selection_extent
+from bridge.store.commands import SelectionExtent
 from bridge.store.interface import Store
 from bridge.store.secrets import StoreVault
 from connectors.base import parse_duration
@@ -45,7 +45,7 @@ class BulkRun:
     """A bulk change in the background. Changes while it is running."""
 
     id: int
-    bulk: Bulk
+    change: Bulk | Recovery
     progress: Progress
     state: str = "running"
     error: str | None = None
@@ -63,21 +63,19 @@ class BulkRuns:
         self._running: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
 
-    async def preview(
-        self, chosen: DeliverySelection | ChosenDeliveries, through: int | None = None
-    ) -> SelectionExtent:
-        """Count the deliveries that a run would handle."""
-        return await self._desk.ask(partial(selection_extent, chosen=chosen, through=through))
+    async def preview(self, change: Bulk | Recovery, through: int | None = None) -> SelectionExtent:
+        """Count what a run would handle."""
+        return await self._desk.ask(partial(change.extent, through=through))
 
-    async def begin(self, caller: Caller, request: Bulk, through: int | None) -> BulkRun:
+    async def begin(self, caller: Caller, change: Bulk | Recovery, through: int | None) -> BulkRun:
         """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""
-        extent = await self.preview(request.filter, through)
+        extent = await self.preview(change, through)
         async with self._beginning:
             if self._running and not self._running.done():
                 raise ConflictError("another run is under way: wait for its end, or cancel it")
             number = self._number + 1
-            entry = await self._audit.keep(bulk.audit_entry(caller.who(), request, extent, number))
-            run = BulkRun(number, request, Progress(extent, entry))
+            entry = await self._audit.keep(change.entry(caller.who(), extent, number))
+            run = BulkRun(number, change, Progress(extent, entry))
             self._number = number
             self._runs.appendleft(run)
             work = self._work(run, caller.who())
@@ -86,7 +84,7 @@ class BulkRuns:
 
     def all(self, caller: Caller) -> list[BulkRun]:
         """Return the runs that are remembered and that the caller may see, newest first."""
-        return [each for each in self._runs if _within(each.bulk.filter.chatbots, caller)]
+        return [each for each in self._runs if _within(each.change.filter.chatbots, caller)]
 
     def find(self, caller: Caller, number: int) -> BulkRun:
         """Return a run that is remembered. Raises NotFoundError."""
@@ -112,7 +110,7 @@ class BulkRuns:
     async def _work(self, run: BulkRun, who: Who) -> None:
         failures = 0
         while run.state == "running":
-            step = partial(bulk.step, who=who, bulk=run.bulk, progress=run.progress, now=self._clock())
+            step = partial(run.change.step, who=who, progress=run.progress, now=self._clock())
             try:
                 run.progress = await self._desk.change(step)
             except StoreUnavailableError as error:
@@ -142,11 +140,12 @@ def run_schema(run: BulkRun) -> schemas.RunSchema:
     return schemas.RunSchema.model_validate(
         {
             "id": run.id,
-            "action": run.bulk.act.value,
-            "chosen": bulk.selection(run.bulk.filter),
+            "action": run.change.act.value,
+            "chosen": run.change.chosen(),
             "state": run.state,
             "total": run.progress.extent.count,
             "done": run.progress.done,
+            "refused": run.progress.refused,
             "error": run.error,
         }
     )

@@ -22,6 +22,7 @@ from bridge.admin.export import LeadExports
 from bridge.admin.health import HealthEndpoints
 from bridge.admin.jobs import BulkRuns, Inquiries
 from bridge.admin.metrics import Metrics
+from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.reconcile import ReconcileEndpoints
 from bridge.admin.refusals import RefusalLog
 from bridge.config.model import Config
@@ -77,10 +78,19 @@ class Admin:
         self._api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
         self._actions = ActionEndpoints(self._desk, self._audit, self._runs, config, clock)
         self._exports = LeadExports(self._desk, self._audit, config)
+        self._problems = ProblemEndpoints(self._api, self._runs, clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
         self._reconcile = ReconcileEndpoints(self._api, self._inquiries, clock)
         self._pages = Pages(
-            self._api, self._actions, self._exports, self._reconcile, self._gate, rendering, self._dry_runs, clock
+            self._api,
+            self._actions,
+            self._exports,
+            self._problems,
+            self._reconcile,
+            self._gate,
+            rendering,
+            self._dry_runs,
+            clock,
         )
 
     def application(self) -> web.Application:
@@ -88,7 +98,7 @@ class Admin:
         application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
-        groups = (self._api, self._exports, self._actions, self._reconcile)
+        groups = (self._api, self._exports, self._actions, self._problems, self._reconcile)
         endpoints = [each for group in groups for each in group.endpoints()]
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)

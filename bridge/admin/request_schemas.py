@@ -10,11 +10,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from bridge.event import EventState
+from bridge.event import EventState, Room
 from bridge.operations.audit import Action
 from bridge.operations.leads import LeadState
+from bridge.operations.recovery import RecoveryAction
 from bridge.store.commands import BulkAction
 from bridge.store.interface import PAGE, DeliveryState
+from bridge.store.selection import Kept
 from connectors.base import Reason
 
 PAGE_LIMIT: Final = 500
@@ -62,6 +64,8 @@ EmailPart = Annotated[str, StringConstraints(pattern=rf"^(?:@|{_LETTER}){{3,320}
 PersonPart = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{2,320}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()./-]{4,30}[0-9]$")]
 LineText = Annotated[str, StringConstraints(pattern=r"^[ -~\u00a1-\ud7ff\ue000-\ufffd]{1,200}$")]
+Cause = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Days = Annotated[int, Field(ge=1, le=90), BeforeValidator(_digits)]
 Span = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}[smhd]$")]
 
 BeforeField = Annotated[Number | None, Field(description="The cursor: `next` of the page before.")]
@@ -199,6 +203,49 @@ class AuditListRequest(ApiRequest):
     action: Action | None = Field(default=None, description="Only entries of this action.")
     before: BeforeField = None
     limit: Limit = PAGE
+
+
+class ProblemListRequest(ApiRequest):
+    """Filter of the list of problems."""
+
+    chatbot: ChatbotField = None
+    destination: DestinationField = None
+
+
+class CauseRequest(ApiRequest):
+    """Request about the cause of a problem."""
+
+    cause: Cause = Field(description="`cause` of the problem.")
+    chatbot: Annotated[Name | None, Field(description="Only the part of the problem that is this chatbot's.")] = None
+
+
+class AcknowledgeRequest(CauseRequest):
+    """Request to acknowledge a problem."""
+
+    days: Days | None = Field(
+        default=None, description="Ignore the cause for so many days. Without it, its next case shows it again."
+    )
+
+
+class RecoveryRequest(ApiRequest):
+    """Filter of requests in quarantine or of unrecognised events, and the action."""
+
+    action: RecoveryAction = Field(description="`release` verifies requests again, and routes events again.")
+    kept: Kept
+    chatbot: ChatbotField = None
+    room: Room | None = Field(default=None, description="Only requests in this room of the quarantine.")
+    ids: Annotated[list[Number], Field(max_length=PAGE_LIMIT)] | None = Field(
+        default=None, description="Only the requests with these ids. They match no event, and neither does `room`."
+    )
+    any_age: Flag = Field(
+        default=False, description="True to accept a signature that is too old or too new. Its key must match."
+    )
+
+
+class RecoveryRunRequest(RecoveryRequest):
+    """Request to begin a recovery after its preview."""
+
+    through: Number | None = Field(default=None, description="`through` of the preview. Later ones are left alone.")
 
 
 class SpanRequest(ApiRequest):

@@ -318,6 +318,45 @@ class ReportSchema(ApiSchema):
     )
 
 
+class ProblemSampleSchema(ApiSchema):
+    """One of the leads of a problem."""
+
+    event: str
+    person: str = Field(description="Name and address, shortened; masked for viewers.")
+
+
+class AcknowledgementSchema(ApiSchema):
+    """A person's statement that a problem needs nobody else for now."""
+
+    user: str = Field(description="Name or role of the person.")
+    at: str
+    until: str | None = Field(description="Null if the next case of the cause ends it.")
+
+
+class ProblemGroupSchema(ApiSchema):
+    """A cause of trouble, and what it concerns."""
+
+    cause: str = Field(description="Name of the cause, for `acknowledge` and `reopen`.")
+    kind: str
+    title: str
+    why: str
+    fix: str
+    count: int = Field(description="Number of the leads, requests or findings that it concerns.")
+    chatbots: Mapping[str, int] = Field(description="Chatbots that it concerns, with their part of the count.")
+    destination: str | None
+    reason: str | None
+    first_at: str | None
+    last_at: str | None
+    sample: ProblemSampleSchema | None
+    acknowledged: AcknowledgementSchema | None
+
+
+class ProblemListSchema(ApiSchema):
+    """Everything that needs a person, the worst kind first, and last what somebody has acknowledged."""
+
+    problems: Sequence[ProblemGroupSchema]
+
+
 class ActionResultSchema(ApiSchema):
     """The result of an action."""
 
@@ -326,14 +365,14 @@ class ActionResultSchema(ApiSchema):
 
 
 class ExtentSchema(ApiSchema):
-    """Number of deliveries that a filter selects."""
+    """Number of deliveries, requests or events that a filter selects."""
 
     count: int
     through: int = Field(description="Id of the last one. Send it with the run, to leave later deliveries alone.")
 
 
 class RunSchema(ApiSchema):
-    """A bulk change of deliveries."""
+    """A bulk change of deliveries, requests in quarantine or unrecognised events."""
 
     id: int
     action: str
@@ -341,6 +380,10 @@ class RunSchema(ApiSchema):
     state: Literal["running", "done", "cancelled", "failed"]
     total: int
     done: int
+    refused: int = Field(
+        description="Number of those that stay as they were: their signature still does not hold, or "
+        "they are still not recognised."
+    )
     error: str | None
 
 

@@ -38,6 +38,7 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RELEASE = "release"
+    RELEASE_ALL = "release_all"
     CANCEL = "cancel"
     """The early end of a run or an inquiry."""
     INQUIRE = "inquire"
@@ -45,6 +46,10 @@ class Action(StrEnum):
     PLAYGROUND = "playground"
     """A dry run of an edited route."""
     BACKFILL = "backfill"
+    ACKNOWLEDGE = "acknowledge"
+    """A problem was acknowledged, or is ignored for some days."""
+    REOPEN = "reopen"
+    """The end of an acknowledgement."""
     ERASE = "erase"
     BACKUP = "backup"
     REKEY = "rekey"
@@ -62,6 +67,8 @@ class Subject(StrEnum):
     RUN = "run"
     INQUIRY = "inquiry"
     CHATBOT = "chatbot"
+    PROBLEM = "problem"
+    """The cause of a problem; see `bridge.operations.problems.Problem.key`."""
 
 
 class Means(StrEnum):

@@ -27,6 +27,22 @@ class Bulk:
     act: BulkAction
     filter: DeliverySelection | ChosenDeliveries
 
+    def chosen(self) -> dict[str, str]:
+        """Return the conditions by name, without those that are not set."""
+        return selection(self.filter)
+
+    def extent(self, connection: Connection, through: int | None = None) -> SelectionExtent:
+        """Count what the filter selects; with `through`, up to this id."""
+        return commands.selection_extent(connection, self.filter, through)
+
+    def entry(self, who: Who, extent: SelectionExtent, job: int | None = None) -> Entry:
+        """Return the audit entry; see `audit_entry`."""
+        return audit_entry(who, self, extent, job)
+
+    def step(self, connection: Connection, who: Who, progress: "Progress", now: float) -> "Progress":
+        """Change the next ones; see the function `step`."""
+        return step(connection, who, self, progress, now)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -40,6 +56,8 @@ class Progress:
     """Id of the last delivery that was handled."""
     done: int = 0
     """Number of deliveries that were changed."""
+    refused: int = 0
+    """Number of those that stay as they were, because they cannot be changed."""
     ended: bool = False
 
 

@@ -1,5 +1,6 @@
 """Problems: everything that needs a person, grouped by its cause, each with what fixes it. Reads only."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -95,8 +96,16 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """Text that identifies it on a page."""
-        return "-".join(filter(None, (self.kind.value, self.destination, self.reason))) or self.kind.value
+        """Name of the cause, of letters, digits, dots and dashes; another finding is another cause."""
+        reason = self.reason
+        if self.kind is ProblemKind.CONFIGURATION:
+            reason = hashlib.sha256(f"{self.title} {self.count} {self.why}".encode()).hexdigest()[:12]
+        return "-".join(filter(None, (self.kind.value, self.destination, reason)))
+
+    @property
+    def latest_at(self) -> float | None:
+        """Time of the latest case; None for a cause without times."""
+        return self.first_at if self.last_at is None else self.last_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,22 @@ installation = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    # `Problem.key`: words of the program, and names of the configuration.
+    Column("cause", String, nullable=False),
+    # The chatbots whose part of the problem it is, in order, separated by spaces; empty for all chatbots.
+    Column("chatbots", String, nullable=False),
+    Column("at", Double, nullable=False),
+    # Name or role of the person.
+    Column("user", String, nullable=False),
+    # The time of the latest case that the person knew of; a later one ends the acknowledgement.
+    Column("through", Double, nullable=False),
+    # Until then the cause is ignored, whatever comes. Null for an acknowledgement.
+    Column("until", Double, nullable=True),
+    PrimaryKeyConstraint("cause", "chatbots"),
+)
 
 audit = Table(
     "audit",

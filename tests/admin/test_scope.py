@@ -352,7 +352,7 @@ async def test_numbers_are_the_clients_own(clients: Clients) -> None:
 async def test_the_playground_knows_no_other_clients_destination(clients: Clients) -> None:
     async def attempt(text: str, token: str = CLIENT, **fields: str) -> str:
         form = {"csrf": "", "route": f"{OWN_BOT}:0", "yaml": text, "event": "{}", **fields}
-        return (await clients.raw("POST", "/tools/playground", token, data=form))[1]
+        return (await clients.raw("POST", "/tools/playground", token, data=form))[1].partition("<main")[2]
 
     known, unknown = [
         await attempt(f"{{to: {name}, fields: {{email: Email}}}}") for name in ("zebulon-crm", "nothing-crm")

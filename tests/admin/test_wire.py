@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from bridge.admin.dashboard.page import REFRESH
-from bridge.admin.dashboard.problem_pages import RECENT_SECONDS
+from bridge.admin.problems import RECENT_SECONDS
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_api import dead
 from tests.admin.test_pages import PAGES, log_in

@@ -23,6 +23,7 @@ from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns, Query
 from bridge.admin.export import LeadExports
+from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
 from bridge.operations.tally import PERIODS, read_history
@@ -36,6 +37,7 @@ class Pages:
         api: ReadEndpoints,
         actions: ActionEndpoints,
         exports: LeadExports,
+        problems: ProblemEndpoints,
         reconcile: ReconcileEndpoints,
         gate: Gate,
         rendering: Rendering,
@@ -46,6 +48,7 @@ class Pages:
         self._actions = actions
         self._gate = gate
         self._clock = clock
+        self._recent = problems.recent
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
         self._lead_list = LeadListPages(api, exports, self._screen, clock)
@@ -53,7 +56,7 @@ class Pages:
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
-        self._problems = ProblemPages(api, actions, self._screen, clock)
+        self._problems = ProblemPages(api, actions, problems, self._screen, clock)
         self._reconcile = ReconcilePages(api, reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
 
@@ -132,7 +135,7 @@ class Pages:
         now = self._clock()
         asked: dict[str, Query[object]] = {
             "found": self._api.overview_shown(audience(caller)),
-            "problems": partial(self._problems.recent, only=caller.chatbots),
+            "problems": partial(self._recent, reader=caller.chatbots),
             "history": partial(read_history, now=now, only=caller.chatbots),
         }
         return self._screen.page("overview.html", caller, asked, now=now)

@@ -1,7 +1,7 @@
-"""Pages about problems: the list, bulk changes and their runs, and the quarantine."""
+"""Pages about problems: the list with acknowledgements, bulk changes and their runs, and the quarantine."""
 
 from collections.abc import Callable
-from functools import partial
+from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -9,40 +9,47 @@ from sqlalchemy import Connection
 from bridge.admin import request_schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
-from bridge.admin.authentication import Caller
-from bridge.admin.configuration import findings
+from bridge.admin.authentication import Caller, RequestRefusedError
 from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, next_path, parse_fields
-from bridge.operations.masking import Audience
-from bridge.operations.problems import Problem, Sample, find_problems, sampled
+from bridge.admin.problems import ProblemEndpoints
+from bridge.operations.acknowledgement import ProblemList
+from bridge.operations.problems import Sample, sampled
+from bridge.operations.recovery import RecoveryAction
 from bridge.store.chatbot_queries import NEWEST
 from bridge.store.commands import BulkAction
 
-RECENT_SECONDS = 10.0
-"""Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""
-
-READERS_LIMIT = 100
-"""Most readers of different chatbots whose problems are remembered."""
+CHOSEN = "on:"
+"""Beginning of the name of a box that selects something; the rest is its id."""
+IGNORED_DAYS = 7
+"""Days for which a person can ignore a cause."""
 
 
 class ProblemPages:
     """The pages and their forms, and the number of problems for the navigation."""
 
     def __init__(
-        self, api: ReadEndpoints, actions: ActionEndpoints, screen: Screen, clock: Callable[[], float]
+        self,
+        api: ReadEndpoints,
+        actions: ActionEndpoints,
+        problems: ProblemEndpoints,
+        screen: Screen,
+        clock: Callable[[], float],
     ) -> None:
         self._api = api
         self._actions = actions
+        self._problems = problems
         self._screen = screen
         self._clock = clock
-        self._read: dict[frozenset[str] | None, tuple[float, list[Problem]]] = {}
-        """Time of the last reading of the problems of some chatbots, or of all, and the problems."""
-        screen.problem_count = lambda only: lambda connection: len(self.recent(connection, only))
+        screen.problem_count = lambda reader: lambda connection: len(problems.recent(connection, reader))
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
         show, act = self._screen.show, self._screen.act
         router.add_get("/problems", show(self._list, scoped=True))
         router.add_post("/problems", act(self._bulk, scoped=True))
+        router.add_post("/problems/acknowledge", act(self._acknowledge, scoped=True))
+        router.add_post("/problems/reopen", act(self._reopen, scoped=True))
+        router.add_post("/problems/recovery", act(self._recover, scoped=True))
         router.add_get("/problems/runs/{id}", show(self._run, scoped=True))
         router.add_post("/problems/runs/{id}/cancel", act(self._cancel, scoped=True))
         router.add_get("/problems/quarantine", show(self._quarantine, scoped=True))
@@ -51,45 +58,54 @@ class ProblemPages:
 
     async def _list(self, caller: Caller, request: web.Request) -> DashboardPage:
         chatbot, destination = (request.query.get(name, "") for name in ("chatbot", "destination"))
+        reader = audience(caller)
+
+        def found(connection: Connection) -> tuple[ProblemList, dict[str, Sample]]:
+            """Return the problems, and one lead of each by its key."""
+            listed = self._problems.found(connection, caller.chatbots, chatbot, destination)
+            every = [*listed.open, *(problem for problem, _ in listed.acknowledged)]
+            return listed, sampled(connection, every, reader)
+
         runs = await self._actions.runs(caller, request_schemas.EmptyRequest())
         return self._screen.page(
             "problems.html",
             caller,
-            {"found": partial(self._found, chatbot=chatbot, destination=destination, audience=audience(caller))},
+            {"found": found},
             chatbot=chatbot,
             destination=destination,
             chatbots=sorted({*filter(caller.sees, self._api.config().chatbots), chatbot} - {""}),
             limit=NEWEST,
+            days=IGNORED_DAYS,
             runs=runs.runs,
             now=self._clock(),
         )
 
-    def _found(
-        self, connection: Connection, chatbot: str, destination: str, audience: Audience
-    ) -> list[tuple[Problem, Sample | None]]:
-        """Return the problems of a chatbot, a destination, or all, each with one of its leads."""
-        only = audience.chatbots
-        if chatbot:
-            only = frozenset({chatbot} if audience.sees(chatbot) else ())
-        problems = self._problems(connection, only)
-        if destination:
-            problems = [each for each in problems if each.destination == destination]
-        samples = sampled(connection, problems, audience)
-        return [(each, samples.get(each.key)) for each in problems]
+    async def _acknowledge(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
+        """Acknowledge or ignore the selected problems, or one."""
+        causes = _chosen(form)
+        if not causes:
+            raise RequestRefusedError(400, "Select a problem first.")
+        asked = [parse_fields(request_schemas.AcknowledgeRequest, form, cause=each) for each in causes]
+        said = [(await self._problems.acknowledge(caller, each)).message for each in asked]
+        return self._screen.say(caller, "; ".join(said), _back(form))
 
-    def _problems(self, connection: Connection, only: frozenset[str] | None) -> list[Problem]:
-        config, now = self._api.config(), self._clock()
-        noticed = findings(config, self._api.files()) if only is None else ()
-        found = find_problems(connection, config, now, noticed, only)
-        if len(self._read) >= READERS_LIMIT:
-            self._read.clear()
-        self._read[only] = now, found
-        return found
+    async def _reopen(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
+        await self._problems.reopen(caller, parse_fields(request_schemas.CauseRequest, form))
+        return self._screen.say(caller, "The problem is open again.", _back(form))
 
-    def recent(self, connection: Connection, only: frozenset[str] | None) -> list[Problem]:
-        """Return the problems of all chatbots, or of `only` these, read no longer than `RECENT_SECONDS` ago."""
-        at, found = self._read.get(only, (float("-inf"), []))
-        return found if 0 <= self._clock() - at < RECENT_SECONDS else self._problems(connection, only)
+    async def _recover(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
+        """Show the number of requests or events first; after the confirmation change exactly these."""
+        ids = _chosen(form)
+        if form.get("selected") and not ids:
+            raise RequestRefusedError(400, "Select a request first.")
+        wanted = parse_fields(request_schemas.RecoveryRunRequest, form, **({"ids": ids} if ids else {}))
+        if form.get("sure") == "yes":
+            run = await self._problems.recover(caller, wanted)
+            return self._screen.say(caller, f"Run {run.id} has begun.", f"/problems/runs/{run.id}")
+        found = await self._problems.preview(caller, wanted)
+        return self._screen.page(
+            "recovery.html", caller, wanted=wanted, found=found, discard=wanted.action is RecoveryAction.DISCARD
+        )
 
     async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
         """Show the number of deliveries first; after the confirmation change exactly these."""
@@ -112,7 +128,10 @@ class ProblemPages:
 
     async def _quarantine(self, caller: Caller, request: web.Request) -> DashboardPage:
         found = self._api.quarantine_shown(caller, parse_fields(request_schemas.QuarantineListRequest, request.query))
-        return self._screen.page("quarantine.html", caller, {"found": found}, query=dict(request.query))
+        query = dict(request.query)
+        return self._screen.page(
+            "quarantine.html", caller, {"found": found}, query=query, chatbot=query.get("chatbot", "")
+        )
 
     async def _release(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
         wanted = parse_fields(request_schemas.ReleaseRequest, form, id=request.match_info["id"])
@@ -124,3 +143,15 @@ class ProblemPages:
             caller, parse_fields(request_schemas.NumberRequest, request.match_info)
         )
         return self._screen.say(caller, done.message, "/problems/quarantine")
+
+
+def _chosen(form: FormFields) -> list[str]:
+    """Return what the boxes of a form select, or the cause that it names."""
+    boxes = [name.removeprefix(CHOSEN) for name in form if name.startswith(CHOSEN)]
+    return boxes or [each for each in (form.get("cause", ""),) if each]
+
+
+def _back(form: FormFields) -> str:
+    """Return the path of the list of problems that has the form."""
+    chatbot = form.get("chatbot", "").strip()
+    return f"/problems?{urlencode({'chatbot': chatbot})}" if chatbot else "/problems"

@@ -86,6 +86,16 @@ def upgrade() -> None:
         postgresql_where=UNRECOGNISED,
     )
     op.create_table(
+        "acknowledgements",
+        sa.Column("cause", sa.String(), nullable=False),
+        sa.Column("chatbots", sa.String(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("through", sa.Double(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("cause", "chatbots", name=op.f("pk_acknowledgements")),
+    )
+    op.create_table(
         "installation",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),

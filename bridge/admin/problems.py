@@ -1,0 +1,202 @@
+"""Endpoints of the API about problems: the list, acknowledgements, and recovery of requests and unrecognised events."""
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Connection
+
+from bridge.admin import request_schemas, schemas
+from bridge.admin.api import ReadEndpoints, audience
+from bridge.admin.authentication import Caller, Role
+from bridge.admin.configuration import findings
+from bridge.admin.desk import Query
+from bridge.admin.endpoint import Endpoint
+from bridge.admin.jobs import BulkRuns, run_schema
+from bridge.admin.presentation import optional_timestamp
+from bridge.event import timestamp
+from bridge.operations import acknowledgement
+from bridge.operations.acknowledgement import ProblemList, named_problem, sort_problems
+from bridge.operations.problems import Problem, Sample, find_problems, sampled
+from bridge.operations.recovery import Recovery
+from bridge.store.acknowledgements import Acknowledgement
+from bridge.store.selection import KeptSelection
+
+RECENT_SECONDS = 10.0
+"""Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""
+READERS_LIMIT = 100
+"""Most readers of different chatbots whose problems are remembered."""
+Scope = frozenset[str] | None
+"""Names of chatbots; None for all."""
+
+
+class ProblemEndpoints:
+    """The endpoints; any number of calls in parallel."""
+
+    def __init__(self, api: ReadEndpoints, runs: BulkRuns, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._runs = runs
+        self._clock = clock
+        self._read: dict[Scope, tuple[float, list[Problem]]] = {}
+        """Time of the last reading of the open problems of each reader, and the problems."""
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints."""
+        done, operator = schemas.ActionResultSchema, Role.OPERATOR
+        listed, acknowledged = request_schemas.ProblemListRequest, request_schemas.AcknowledgeRequest
+        preview, begun = request_schemas.RecoveryRequest, request_schemas.RecoveryRunRequest
+        known, again = "Acknowledge a problem, or ignore it for some days.", "Show an acknowledged problem as open."
+        count = "Count the requests in quarantine, or the unrecognised events, of a recovery."
+        recover = "Release or discard requests in quarantine, or route or discard unrecognised events."
+        path, recovery = "/api/problems", "/api/recovery"
+        return [
+            Endpoint("GET", path, "Problems by cause.", listed, schemas.ProblemListSchema, self._list, scoped=True),
+            Endpoint(
+                "POST",
+                f"{path}/acknowledge",
+                known,
+                acknowledged,
+                done,
+                self.acknowledge,
+                operator,
+                (404,),
+                scoped=True,
+            ),
+            Endpoint(
+                "POST",
+                f"{path}/reopen",
+                again,
+                request_schemas.CauseRequest,
+                done,
+                self.reopen,
+                operator,
+                (404,),
+                scoped=True,
+            ),
+            Endpoint(
+                "POST",
+                f"{recovery}/preview",
+                count,
+                preview,
+                schemas.ExtentSchema,
+                self.preview,
+                operator,
+                scoped=True,
+            ),
+            Endpoint("POST", recovery, recover, begun, schemas.RunSchema, self.recover, operator, scoped=True),
+        ]
+
+    # -- queries that pages use too
+
+    def found(self, connection: Connection, reader: Scope, chatbot: str | None, destination: str | None) -> ProblemList:
+        """Read the problems that a reader may see, or of one chatbot or destination, open and acknowledged ones."""
+        only = _part(reader, chatbot)
+        problems = self._problems(connection, only)
+        if destination:
+            problems = [each for each in problems if each.destination == destination]
+        return sort_problems(connection, problems, reader, only, self._clock())
+
+    def recent(self, connection: Connection, reader: Scope) -> list[Problem]:
+        """Return the open problems that a reader may see, read no longer than `RECENT_SECONDS` ago."""
+        at, found = self._read.get(reader, (float("-inf"), []))
+        if 0 <= self._clock() - at < RECENT_SECONDS:
+            return found
+        still_open = list(self.found(connection, reader, None, None).open)
+        if len(self._read) >= READERS_LIMIT:
+            self._read.clear()
+        self._read[reader] = self._clock(), still_open
+        return still_open
+
+    def shown(self, caller: Caller, request: request_schemas.ProblemListRequest) -> Query[schemas.ProblemListSchema]:
+        """Return the query of the list."""
+        reader = audience(caller)
+
+        def query(connection: Connection) -> schemas.ProblemListSchema:
+            found = self.found(connection, caller.chatbots, request.chatbot, request.destination)
+            given: dict[str, Acknowledgement] = {problem.key: each for problem, each in found.acknowledged}
+            problems = [*found.open, *(problem for problem, _ in found.acknowledged)]
+            samples = sampled(connection, problems, reader)
+            return schemas.ProblemListSchema(
+                problems=[_problem_schema(each, samples.get(each.key), given.get(each.key)) for each in problems]
+            )
+
+        return query
+
+    # -- endpoints
+
+    async def _list(self, caller: Caller, request: request_schemas.ProblemListRequest) -> bytes:
+        return await self._api.desk.json(self.shown(caller, request))
+
+    async def acknowledge(
+        self, caller: Caller, request: request_schemas.AcknowledgeRequest
+    ) -> schemas.ActionResultSchema:
+        """Acknowledge a problem. Raises NotFoundError for a cause that the caller does not see."""
+        only = _part(caller.chatbots, request.chatbot)
+        # Read before the change, because it takes longer than a transaction may.
+        problem = named_problem(await self._api.desk.ask(partial(self._problems, only=only)), request.cause)
+        who, now, days = caller.who(), self._clock(), request.days
+        done = await self._api.audit.change(
+            lambda connection: acknowledgement.acknowledge(connection, who, problem, only, now, days)
+        )
+        self._read.clear()
+        return schemas.ActionResultSchema(message=done.message)
+
+    async def reopen(self, caller: Caller, request: request_schemas.CauseRequest) -> schemas.ActionResultSchema:
+        """Show a problem as open again. Raises NotFoundError for a cause that the caller does not see."""
+        only = _part(caller.chatbots, request.chatbot)
+        named_problem(await self._api.desk.ask(partial(self._problems, only=only)), request.cause)
+        who, now, scopes = caller.who(), self._clock(), {caller.chatbots, only}
+        done = await self._api.audit.change(
+            lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now)
+        )
+        self._read.clear()
+        return schemas.ActionResultSchema(message=done.message)
+
+    async def preview(self, caller: Caller, request: request_schemas.RecoveryRequest) -> schemas.ExtentSchema:
+        """Count what a recovery would handle."""
+        extent = await self._runs.preview(self._recovery(caller, request))
+        return schemas.ExtentSchema(count=extent.count, through=extent.through)
+
+    async def recover(self, caller: Caller, request: request_schemas.RecoveryRunRequest) -> schemas.RunSchema:
+        """Begin a recovery in the background."""
+        return run_schema(await self._runs.begin(caller, self._recovery(caller, request), request.through))
+
+    def _recovery(self, caller: Caller, request: request_schemas.RecoveryRequest) -> Recovery:
+        ids = None if request.ids is None else tuple(request.ids)
+        chosen = KeptSelection(request.kept, request.chatbot, request.room, ids, caller.chatbots)
+        return Recovery(request.action, chosen, self._api.config(), request.any_age)
+
+    def _problems(self, connection: Connection, only: Scope) -> list[Problem]:
+        config = self._api.config()
+        noticed = findings(config, self._api.files()) if only is None else ()
+        return find_problems(connection, config, self._clock(), noticed, only)
+
+
+def _part(reader: Scope, chatbot: str | None) -> Scope:
+    """Return the chatbots whose problems are wanted: one of those that the reader sees, or all of them."""
+    if not chatbot:
+        return reader
+    return frozenset({chatbot} if reader is None or chatbot in reader else ())
+
+
+def _problem_schema(
+    problem: Problem, sample: Sample | None, given: Acknowledgement | None
+) -> schemas.ProblemGroupSchema:
+    return schemas.ProblemGroupSchema(
+        cause=problem.key,
+        kind=problem.kind.value,
+        title=problem.title,
+        why=problem.why,
+        fix=problem.fix,
+        count=problem.count,
+        chatbots=problem.chatbots,
+        destination=problem.destination,
+        reason=problem.reason,
+        first_at=optional_timestamp(problem.first_at),
+        last_at=optional_timestamp(problem.last_at),
+        sample=schemas.ProblemSampleSchema(event=sample.event, person=sample.person) if sample else None,
+        acknowledged=schemas.AcknowledgementSchema(
+            user=given.user, at=timestamp(given.at), until=optional_timestamp(given.until)
+        )
+        if given
+        else None,
+    )

@@ -1,0 +1,97 @@
+"""Release, routing and discard of all requests in quarantine, or of all unrecognised events, that a filter selects.
+
+As in `bridge.operations.bulk`: a preview, then steps, each a transaction of the caller. A request or an event that
+stays as it was is counted as refused, and does not hold up the others.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Config
+from bridge.errors import ConflictError
+from bridge.ingress import reprocess
+from bridge.operations.audit import Action, Entry, Subject, Who
+from bridge.operations.bulk import Progress
+from bridge.store import audit_log, commands, quarantine, queries
+from bridge.store.commands import SelectionExtent
+from bridge.store.selection import Kept, KeptSelection, kept_extent, next_kept
+
+STEP: Final = 20
+"""Most requests or events that one transaction verifies or routes: each can be a megabyte."""
+
+
+class RecoveryAction(StrEnum):
+    """Changes to things that are kept."""
+
+    RELEASE = "release"
+    """Requests are verified again with the keys of today. Events are routed again."""
+    DISCARD = "discard"
+    """They are deleted for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A change to all things that a filter selects."""
+
+    act: RecoveryAction
+    filter: KeptSelection
+    config: Config = field(repr=False)
+    """The configuration whose keys and routes count, from the beginning to the end."""
+    any_age: bool = False
+    """True to accept signatures that are too old or too new. Their key must match."""
+
+    def chosen(self) -> dict[str, str]:
+        """Return the conditions of the filter by name."""
+        return self.filter.conditions()
+
+    def extent(self, connection: Connection, through: int | None = None) -> SelectionExtent:
+        """Count what the filter selects; with `through`, up to this id."""
+        return kept_extent(connection, self.filter, through)
+
+    def entry(self, who: Who, extent: SelectionExtent, job: int | None = None) -> Entry:
+        """Return the audit entry with a count of zero; `job` is its number if it runs in the background."""
+        action = Action.DISCARD_ALL if self.act is RecoveryAction.DISCARD else Action.RELEASE_ALL
+        facts: dict[str, str | int] = {"of": extent.count, **self.chosen(), **({"age": "any"} if self.any_age else {})}
+        if job is None:
+            return Entry(who, action, count=0, facts=facts)
+        return Entry(who, action, Subject.RUN, str(job), 0, facts)
+
+    def step(self, connection: Connection, who: Who, progress: Progress, now: float) -> Progress:
+        """Change the next ones, and return the new position."""
+        discards = self.act is RecoveryAction.DISCARD
+        limit = commands.IDS_LIMIT if discards else STEP
+        ids = next_kept(connection, self.filter, progress.after, progress.extent.through, limit)
+        if not ids:
+            return replace(progress, ended=True)
+        entry = progress.entry
+        if entry is None:
+            entry = audit_log.add_entry(connection, self.entry(who, progress.extent), now)
+        if not discards:
+            done = sum(self._released(connection, each) for each in ids)
+        elif self.filter.kept is Kept.REQUESTS:
+            done = quarantine.discard(connection, ids)
+        else:
+            done = commands.discard_unrecognised(connection, ids)
+        audit_log.add(connection, entry, done)
+        refused = 0 if discards else len(ids) - done
+        return replace(
+            progress, entry=entry, after=ids[-1], done=progress.done + done, refused=progress.refused + refused
+        )
+
+    def _released(self, connection: Connection, number: int) -> bool:
+        """Release a request or route an event; return False if it stays as it was."""
+        only = self.filter.chatbots
+        try:
+            if self.filter.kept is Kept.EVENTS:
+                for event in queries.events_in(connection, [number]):
+                    reprocess.route_again(connection, event, queries.payload(connection, number), self.config, only)
+                return True
+            found = queries.quarantined(connection, number)
+            return found is not None and bool(
+                reprocess.release_request(connection, number, found, self.config, any_age=self.any_age, only=only)
+            )
+        except ConflictError:
+            return False

@@ -1,0 +1,72 @@
+"""Acknowledgements of problems: who knows of a cause, and until when it is not shown as open.
+
+They hold names of the configuration and of users, no word of a lead.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select
+
+from bridge.store.schema import acknowledgements
+
+KEPT_SECONDS: Final = 180 * 86_400.0
+"""Age at which an acknowledgement is deleted with the next one, so that those of former causes go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """One person's statement that a cause needs nobody else for now."""
+
+    cause: str
+    chatbots: str
+    """Result of `scope_text`."""
+    at: float
+    user: str
+    through: float
+    """Time of the latest case that the person knew of."""
+    until: float | None
+    """End of an ignored cause; None if the next case ends it."""
+
+    def covers(self, latest_at: float | None, now: float) -> bool:
+        """Return True if a problem whose latest case is from a time is still acknowledged. Pure."""
+        if self.until is not None:
+            return now < self.until
+        return latest_at is None or latest_at <= self.through
+
+
+def scope_text(only: AbstractSet[str] | None) -> str:
+    """Return the text that names the chatbots whose part of a problem is meant; empty for all chatbots."""
+    return "" if only is None else " ".join(sorted(only))
+
+
+def acknowledged(connection: Connection, scopes: Iterable[str]) -> list[Acknowledgement]:
+    """Read the acknowledgements for these scopes."""
+    query = select(acknowledgements).where(acknowledgements.c.chatbots.in_([*scopes]))
+    return [
+        Acknowledgement(row.cause, row.chatbots, row.at, row.user, row.through, row.until)
+        for row in connection.execute(query)
+    ]
+
+
+def acknowledge(connection: Connection, given: Acknowledgement) -> None:
+    """Store an acknowledgement in place of an earlier one of the same cause and scope."""
+    reopen(connection, given.cause, given.chatbots)
+    connection.execute(delete(acknowledgements).where(acknowledgements.c.at < given.at - KEPT_SECONDS))
+    row = {
+        "cause": given.cause,
+        "chatbots": given.chatbots,
+        "at": given.at,
+        "user": given.user,
+        "through": given.through,
+        "until": given.until,
+    }
+    connection.execute(insert(acknowledgements).values(row))
+
+
+def reopen(connection: Connection, cause: str, scope: str) -> bool:
+    """Delete an acknowledgement. Returns False if there is none."""
+    chosen = acknowledgements.c.cause == cause, acknowledgements.c.chatbots == scope
+    return bool(connection.execute(delete(acknowledgements).where(*chosen)).rowcount)
