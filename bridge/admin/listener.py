@@ -14,7 +14,7 @@ from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Gate, RequestRefusedError
-from bridge.admin.dashboard.pages import Pages
+from bridge.admin.dashboard.pages import EndpointGroups, Pages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import Desk, DryRuns
 from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
@@ -75,31 +75,23 @@ class Admin:
         self._refusals = RefusalLog(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         self.health = HealthEndpoints(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
-        self._api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
-        self._actions = ActionEndpoints(self._desk, self._audit, self._runs, config, clock)
-        self._exports = LeadExports(self._desk, self._audit, config)
-        self._problems = ProblemEndpoints(self._api, self._runs, clock)
+        api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
         self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
-        self._reconcile = ReconcileEndpoints(self._api, self._inquiries, clock)
-        self._pages = Pages(
-            self._api,
-            self._actions,
-            self._exports,
-            self._problems,
-            self._reconcile,
-            self._gate,
-            rendering,
-            self._dry_runs,
-            clock,
+        self._groups = EndpointGroups(
+            api,
+            LeadExports(self._desk, self._audit, config),
+            ActionEndpoints(self._desk, self._audit, self._runs, config, clock),
+            ProblemEndpoints(api, self._runs, clock),
+            ReconcileEndpoints(api, self._inquiries, clock),
         )
+        self._pages = Pages(self._groups, self._gate, rendering, self._dry_runs, clock)
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
         application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
-        groups = (self._api, self._exports, self._actions, self._problems, self._reconcile)
-        endpoints = [each for group in groups for each in group.endpoints()]
+        endpoints = self._groups.endpoints()
         for each in endpoints:
             application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
         application.router.add_get("/api/openapi.json", partial(self._describe, endpoints))

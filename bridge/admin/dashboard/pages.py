@@ -4,6 +4,7 @@ The server renders them, and they work without JavaScript. A small script refres
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.desk import DryRuns, Query
+from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
@@ -29,35 +31,42 @@ from bridge.operations.audit import Action
 from bridge.operations.tally import PERIODS, read_history
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointGroups:
+    """The endpoints of the API, whose queries and actions the pages share."""
+
+    api: ReadEndpoints
+    exports: LeadExports
+    actions: ActionEndpoints
+    problems: ProblemEndpoints
+    reconcile: ReconcileEndpoints
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return all endpoints."""
+        groups = (self.api, self.exports, self.actions, self.problems, self.reconcile)
+        return [each for group in groups for each in group.endpoints()]
+
+
 class Pages:
     """All pages of the dashboard."""
 
     def __init__(
-        self,
-        api: ReadEndpoints,
-        actions: ActionEndpoints,
-        exports: LeadExports,
-        problems: ProblemEndpoints,
-        reconcile: ReconcileEndpoints,
-        gate: Gate,
-        rendering: Rendering,
-        dry_runs: DryRuns,
-        clock: Callable[[], float],
+        self, groups: EndpointGroups, gate: Gate, rendering: Rendering, dry_runs: DryRuns, clock: Callable[[], float]
     ) -> None:
+        api, actions, problems = groups.api, groups.actions, groups.problems
         self._api = api
-        self._actions = actions
         self._gate = gate
         self._clock = clock
         self._recent = problems.recent
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
-        self._lead_list = LeadListPages(api, exports, self._screen, clock)
+        self._lead_list = LeadListPages(api, groups.exports, self._screen, clock)
         self._selection = LeadSelectionPage(api, actions, self._screen)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
         self._problems = ProblemPages(api, actions, problems, self._screen, clock)
-        self._reconcile = ReconcilePages(api, reconcile, self._screen)
+        self._reconcile = ReconcilePages(api, groups.reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
