@@ -14,8 +14,10 @@ from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Gate, RequestRefusedError
+from bridge.admin.compression import compress
 from bridge.admin.dashboard.pages import EndpointGroups, Pages
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.dashboard.trouble import is_programs
 from bridge.admin.desk import Desk, DryRuns
 from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
 from bridge.admin.export import LeadExports
@@ -88,7 +90,7 @@ class Admin:
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
-        application = web.Application(middlewares=[self._audited, _surround], client_max_size=BODY_LIMIT)
+        application = web.Application(middlewares=[self._audited, self._surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
         endpoints = self._groups.endpoints()
@@ -117,6 +119,39 @@ class Admin:
         return web.Response(body=self._described, content_type=JSON_TYPE, charset="utf-8")
 
     @web.middleware
+    async def _surround(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Compress every response, and answer errors as pages or, for programs, as JSON."""
+        try:
+            if request.headers.get("Content-Encoding", "identity") != "identity":
+                raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = self._trouble(request, error.status, error.reason or "")
+            if allowed := error.headers.get("Allow"):
+                response.headers["Allow"] = allowed
+        except BROKEN:
+            # Answered and logged below the application: the client hung up, or its body is broken.
+            raise
+        except Exception as error:
+            # Without the message: it may hold a lead's data.
+            log.exception("fault", work="admin", path=_path(request), exc_info=error)
+            response = self._trouble(request, 500, "a fault of the program; the log says more")
+        if response.status in BAD:
+            log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
+        await compress(request, response)
+        return response
+
+    def _trouble(self, request: web.Request, status: int, reason: str) -> web.Response:
+        if is_programs(request):
+            return error_response(status, reason)
+        try:
+            return self._pages.troubles.unanswered(request, status)
+        except Exception as error:
+            # The fault may be one of all pages.
+            log.exception("fault", work="admin", path=_path(request), exc_info=error)
+            return error_response(status, reason)
+
+    @web.middleware
     async def _audited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Write refusals to the audit log."""
         response = await handler(request)
@@ -131,34 +166,6 @@ async def _complete(_: web.Request, response: web.StreamResponse) -> None:
         # Without a body, the headers of the response before it hold.
         response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", NOT_KEPT)
-
-
-@web.middleware
-async def _surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors of the API as JSON, and any fault."""
-    try:
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
-        response = await handler(request)
-    except web.HTTPException as error:
-        response = _said(error) if request.path.startswith("/api/") else error
-        if response is error:
-            raise
-    except BROKEN:
-        # Answered and logged below the application: the client hung up, or its body is broken.
-        raise
-    except Exception as error:
-        # Without the message: it may hold a lead's data.
-        log.exception("fault", work="admin", path=_path(request), exc_info=error)
-        response = error_response(500, "a fault of the program; the log says more")
-    if response.status in BAD:
-        log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
-    return response
-
-
-def _said(error: web.HTTPException) -> web.Response:
-    allowed = error.headers.get("Allow")
-    return error_response(error.status, error.reason or "", {"Allow": allowed} if allowed else None)
 
 
 def _path(request: web.Request) -> str | None:

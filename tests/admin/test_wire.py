@@ -2,12 +2,13 @@
 
 import asyncio
 import difflib
+import gzip
 import html
 import re
 import time
 from typing import Final
 
-from bridge.admin.dashboard.page import REFRESH
+from bridge.admin.compression import REFRESH
 from bridge.admin.problems import RECENT_SECONDS
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_api import dead
@@ -15,6 +16,7 @@ from tests.admin.test_pages import PAGES, log_in
 from tests.building import SERIAL
 
 QUIET_BYTES: Final = 300
+AGES: Final = re.compile(rb"(?<=data-age>)[^<]*")
 LIVE: Final = frozenset(
     {"/", "/leads", "/chatbots", "/chatbots/acme", "/destinations", "/destinations/crm", "/deliveries"}
 )
@@ -41,7 +43,7 @@ def status_of(response: bytes) -> int:
 
 
 def version_of(response: bytes) -> str:
-    found = re.search(rb'<body data-version="([0-9a-f]+)"', response)
+    found = re.search(rb' data-version="([0-9a-f]+)"', response)
     assert found
     return found[1].decode()
 
@@ -147,3 +149,42 @@ async def test_programs_with_a_token_can_ask_for_changes_too(desk: Desk) -> None
     version = version_of(await answered(desk, "/leads", **token))
     response = await answered(desk, "/leads", **token, **{REFRESH: "1", "If-None-Match": f'W/"{version}"'})
     assert status_of(response) == 304
+
+
+async def test_pages_files_and_the_api_are_compressed(desk: Desk) -> None:
+    paths = await scene(desk)
+    openly = {"Accept-Encoding": "br, gzip;q=0.8", "Sec-Fetch-Site": "same-origin"}
+    style = re.findall(r"/static/style[^\"]+", (await desk.see("/login"))[1])[0]
+    for path in (*paths, style, "/nothing", "/api/openapi.json", "/metrics"):
+        plain = await answered(desk, path, **{**openly, "Accept-Encoding": "gzip;q=0, br"})
+        packed = await answered(desk, path, **openly)
+        head, _, body = packed.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Encoding: gzip" in head, path
+        assert b"\r\nVary: Accept-Encoding" in head
+        # Metrics and ages differ from one moment to the next.
+        if path != "/metrics":
+            one, other = (AGES.sub(b"", each) for each in (plain.partition(b"\r\n\r\n")[2], gzip.decompress(body)))
+            assert one == other, path
+        assert len(packed) < len(plain) * 0.6, path
+    assert b"Content-Encoding" not in await answered(desk, "/healthz", **openly)
+
+
+async def test_programs_with_a_token_get_compressed_answers(desk: Desk) -> None:
+    token = {"Authorization": f"Bearer {OPERATOR}", "Accept-Encoding": "gzip"}
+    assert b"Content-Encoding: gzip" in await answered(desk, "/api/openapi.json", **token)
+
+
+async def test_a_page_that_another_site_opened_is_not_compressed(desk: Desk) -> None:
+    """Its address may hold a guess at a text of the page, and its length would say whether the guess is right."""
+    await log_in(desk)
+    for site in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {}):
+        page = await answered(desk, "/leads?state=dead", **{"Accept-Encoding": "gzip", **site})
+        assert b"Content-Encoding" not in page
+        # Nor are its refreshes, which the page itself asks for.
+        assert b"<body data-foreign " in page
+        own = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": "same-origin"}
+        assert b"Content-Encoding" not in await answered(desk, "/leads?state=dead", **own, **{REFRESH: "foreign"})
+        assert b"Content-Encoding" in await answered(desk, "/leads?state=dead", **own, **{REFRESH: "own"})
+    assert b"data-foreign" not in await answered(desk, "/leads", **{"Sec-Fetch-Site": "none"})
+    script = (await desk.see("/static/live.js"))[1]
+    assert '"foreign" in document.body.dataset ? "foreign" : "own"' in script

@@ -11,7 +11,8 @@ from bridge.admin.api import ReadEndpoints
 from bridge.admin.authentication import Caller, RequestRefusedError
 from bridge.admin.dashboard.lead_filter import LeadFilter, numbers
 from bridge.admin.dashboard.lead_search import LEADS
-from bridge.admin.dashboard.page import FormFields, PageResponse, Screen, next_path
+from bridge.admin.dashboard.page import FormFields, PageResponse, Screen
+from bridge.admin.dashboard.trouble import next_path
 from bridge.operations.lead_selection import select_deliveries
 from bridge.store.commands import BulkAction
 from bridge.store.interface import PAGE

@@ -14,15 +14,15 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.compression import REFRESH, is_own
 from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
+from bridge.admin.dashboard.trouble import SENT, TroublePages, kept_form, page_before
 from bridge.admin.desk import Desk, Query, QueryRunner
 from bridge.admin.endpoint import status_of
 from bridge.admin.request_schemas import ApiRequest
 from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000
-REFRESH = "Leadbridge-Refresh"
-"""Header that live.js sends when it refreshes a page that is shown already."""
 
 FormFields = Mapping[str, str]
 Holder = tuple[Role, str | None, str]
@@ -37,6 +37,7 @@ class DashboardPage:
     values: Mapping[str, Any]
     queries: Mapping[str, Query[Any]]
     """Values that are read from the store."""
+    status: int = 200
 
     def render(self, rendering: Rendering, ask: QueryRunner, said: str | None) -> tuple[bytes, str]:
         """Render the page, and return its version too; `said` is the message of the form before it."""
@@ -56,6 +57,7 @@ class Screen:
 
     def __init__(self, gate: Gate, rendering: Rendering, desk: Desk) -> None:
         self.gate = gate
+        self.troubles = TroublePages(gate, rendering)
         self._rendering = rendering
         self._desk = desk
         self._said: OrderedDict[Holder, str] = OrderedDict()
@@ -83,7 +85,7 @@ class Screen:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             async def do(caller: Caller) -> PageResponse:
-                form = await form_of(request)
+                form = request[SENT] = await form_of(request)
                 self.gate.check_form(caller, form.get(CSRF_FIELD))
                 return await act(caller, request, form)
 
@@ -116,13 +118,8 @@ class Screen:
         try:
             caller = self.gate.caller(request)
             if caller is None:
-                wanted = (
-                    f"?next={quote(request.path_qs, safe='')}"
-                    if request.method == "GET" and request.path != "/"
-                    else ""
-                )
-                return web.Response(status=303, headers={"Location": f"/login{wanted}"})
-            if refused := self._refused(caller, role, scoped=scoped):
+                return await self._login(request)
+            if refused := self._refused(caller, request, role, scoped=scoped):
                 return refused
             seen = await do(caller)
             if not isinstance(seen, DashboardPage):
@@ -131,36 +128,49 @@ class Screen:
             body, version = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
             if REFRESH in request.headers and is_known(request, version):
                 return web.Response(status=304, headers={"ETag": f'"{version}"'})
-            return web.Response(body=body, content_type="text/html", charset="utf-8")
+            if not is_own(request):
+                body = body.replace(b"<body ", b"<body data-foreign ", 1)
+            return web.Response(body=body, status=seen.status, content_type="text/html", charset="utf-8")
         except (RequestRefusedError, OperatorError) as error:
-            answer = self._trouble(caller, status_of(error), str(error))
+            answer = self.troubles.page(request, caller, status_of(error), str(error))
             if isinstance(error, RequestRefusedError) and error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
 
-    def _refused(self, caller: Caller, role: Role, *, scoped: bool) -> web.Response | None:
+    def _refused(self, caller: Caller, request: web.Request, role: Role, *, scoped: bool) -> web.Response | None:
         """Return the answer to a caller without the rights that a page needs; None if the caller has them."""
         if caller.chatbots is not None and not scoped:
-            return self._trouble(caller, 403, "This is about all chatbots, so only a user of all chatbots may do it.")
+            message = "This is about all chatbots, so only a user of all chatbots may do it."
+            return self.troubles.page(request, caller, 403, message)
         if not caller.may(role):
-            return self._trouble(caller, 403, "Only operators may do this: log in with an operator's token.")
+            message = f"You are logged in as a {caller.role}, and this needs an {role}: log in with an {role}'s token."
+            return self.troubles.page(request, caller, 403, message)
         return None
+
+    async def _login(self, request: web.Request) -> web.Response:
+        """Ask for a login, after which the page that was asked for is shown, or the form of the page before."""
+        posted = request.method == "POST"
+        form = kept_form(request, await form_of(request)) if posted else None
+        following = (page_before(request) if posted else request.path_qs) or "/"
+        if form:
+            return self._rendering.page(
+                "login.html",
+                None,
+                401,
+                said=None,
+                message="Your session has ended. Log in to go on: your input is kept.",
+                following=following,
+                waiting=form.waiting(),
+            )
+        wanted = f"?next={quote(following, safe='')}" if following != "/" else ""
+        return web.Response(status=303, headers={"Location": f"/login{wanted}"})
 
     def _hear(self, caller: Caller, request: web.Request) -> str | None:
         """Take the message for the page, except for a refresh, which shows the live parts only."""
         return None if REFRESH in request.headers else self._said.pop(holder_of(caller), None)
 
-    def _trouble(self, caller: Caller | None, status: int, message: str) -> web.Response:
-        return self._rendering.page("trouble.html", caller, status, said=None, message=message)
 
-
-def next_path(text: str) -> str:
-    """Return the page to show after a login: a path of this listener, or the start page."""
-    local = text.startswith("/") and not text.startswith(("//", "/\\", "/login")) and text.isprintable()
-    return text if local else "/"
-
-
-async def form_of(request: web.Request) -> FormFields:
+async def form_of(request: web.Request) -> dict[str, str]:
     """Read a form, without files, because no form here has one. Raises RequestRefusedError."""
     try:
         posted = await request.post()

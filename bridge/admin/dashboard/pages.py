@@ -18,10 +18,11 @@ from bridge.admin.dashboard.destination_pages import DestinationPages
 from bridge.admin.dashboard.lead_list_pages import LeadListPages
 from bridge.admin.dashboard.lead_pages import LeadPages
 from bridge.admin.dashboard.lead_selection_page import LeadSelectionPage
-from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, next_path, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.dashboard.trouble import next_path, waited
 from bridge.admin.desk import DryRuns, Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
@@ -60,6 +61,7 @@ class Pages:
         self._recent = problems.recent
         self._rendering = rendering
         self._screen = Screen(gate, rendering, api.desk)
+        self.troubles = self._screen.troubles
         self._lead_list = LeadListPages(api, groups.exports, self._screen, clock)
         self._selection = LeadSelectionPage(api, actions, self._screen)
         self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
@@ -94,7 +96,7 @@ class Pages:
 
     async def _login(self, request: web.Request) -> web.Response:
         following = next_path(request.query.get("next", ""))
-        return self._rendering.page("login.html", None, said=None, message=None, following=following)
+        return self._rendering.page("login.html", None, said=None, message=None, following=following, waiting={})
 
     async def _log_in(self, request: web.Request) -> web.Response:
         form: FormFields = {}
@@ -104,15 +106,25 @@ class Pages:
             form = await form_of(request)
             session = self._gate.login(form.get("token", "").strip(), request)
         except RequestRefusedError as error:
-            following = next_path(form.get("next", ""))
+            following, kept = next_path(form.get("next", "")), waited(form)
             answer = self._rendering.page(
-                "login.html", None, error.status, said=None, message=str(error), following=following
+                "login.html",
+                None,
+                error.status,
+                said=None,
+                message=str(error),
+                following=following,
+                waiting=kept.waiting() if kept else {},
             )
             if error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
-        await self._api.audit.passed(caller_of(session, request), Action.LOGIN)
-        answer = web.Response(status=303, headers={"Location": next_path(form.get("next", ""))})
+        caller = caller_of(session, request)
+        await self._api.audit.passed(caller, Action.LOGIN)
+        if kept := waited(form):
+            answer = self._screen.troubles.after_login(caller, kept)
+        else:
+            answer = web.Response(status=303, headers={"Location": next_path(form.get("next", ""))})
         # Behind a proxy that ends TLS the request itself is plain. A forged header only harms the sender's own cookie.
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         answer.set_cookie(

@@ -10,7 +10,8 @@ from bridge.admin import request_schemas
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller, RequestRefusedError
-from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, next_path, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.admin.dashboard.trouble import next_path
 from bridge.admin.problems import ProblemEndpoints
 from bridge.operations.acknowledgement import ProblemList
 from bridge.operations.problems import Sample, sampled
