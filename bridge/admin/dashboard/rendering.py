@@ -30,6 +30,7 @@ _FILES: Final = {
 _YEAR: Final = 365 * 86_400
 _UNVERSIONED: Final = 'data-version=""'
 """Place of the version in a page. No value can contain it, because quotes are escaped."""
+_LIVE: Final = " data-live"
 _PASSING: Final = re.compile(r"(?<=data-age>)[^<]*|<p data-said[^<]*</p>\n")
 """Texts that differ from one moment to the next although nothing changed: ages, and the message after a form."""
 _SHORT: Final = 10.0
@@ -116,14 +117,19 @@ class Rendering:
 
 
 def versioned(page: str) -> tuple[str, str]:
-    """Return a page with its version in it, and the version: a hash of all that is not passing."""
+    """Return a page with its version in it, and the version: a hash of all that is not passing.
+
+    A page without live parts is not refreshed, and has none.
+    """
+    if _LIVE not in page:
+        return page, ""
     version = _digest(_PASSING.sub("", page).encode())
     return page.replace(_UNVERSIONED, f'data-version="{version}"', 1), version
 
 
 def is_known(request: web.Request, version: str) -> bool:
     """Return True if the sender of a request has this version of the response already."""
-    return any(each.value == version for each in request.if_none_match or ())
+    return bool(version) and any(each.value == version for each in request.if_none_match or ())
 
 
 def _digest(content: bytes) -> str:
