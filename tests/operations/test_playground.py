@@ -1,4 +1,4 @@
-"""Dry runs of an edited route, without the page (tests/admin/test_pages.py)."""
+"""Dry runs of an edited route, without their page."""
 
 from collections.abc import Mapping
 from pathlib import Path
