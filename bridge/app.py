@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bridge.admin.desk import Desk
 from bridge.admin.metrics import Metrics
+from bridge.alerts.reporter import Reporter
 from bridge.alerts.watch import Watch
 from bridge.config.live import LiveConfiguration
 from bridge.config.model import Config, ListenAddress, StoreSettings
@@ -128,7 +129,14 @@ async def running(
             else await _spooled(stack, shutdown, config.store, store, identity, metrics.spooled)
         )
         watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
-        _background(shutdown, watch, store, spool, partial(prune_for_ever, in_use, store, clock, watch.pruning))
+        _background(
+            shutdown,
+            watch,
+            store,
+            spool,
+            prune=partial(prune_for_ever, in_use, store, clock, watch.pruning),
+            report=Reporter(in_use, store, desk.ask, clock).run,
+        )
         _beside(shutdown, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
         relay = Relay(store)
         store.on_settled = relay.settled
@@ -290,13 +298,16 @@ def _identity_of(spool: Spool | None, identity: Identity | None) -> Callable[[],
     return lambda: identity
 
 
-def _background(shutdown: Shutdown, watch: Watch, store: SqlStore, spool: Spool | None, prune: Work) -> None:
+def _background(
+    shutdown: Shutdown, watch: Watch, store: SqlStore, spool: Spool | None, *, prune: Work, report: Work
+) -> None:
     """Begin the work beside the traffic; the watch learns of whatever needs a person."""
     stores: list[SqlStore | Spool] = [store, spool] if spool else [store]
     watch.moved = lambda: [each.moved for each in stores if each.moved]
     for each in stores:
         each.on_moved = watch.wake
     _beside(shutdown, "alerting", watch.run, watch.failed)
+    _beside(shutdown, "reporting", report, watch.failed)
     _beside(shutdown, "pruning", prune, watch.failed)
     if spool:
         _beside(shutdown, "spool", spool.run, watch.failed)

@@ -89,7 +89,7 @@ class Environ(dict[str, str]):
             return "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
         if name == "SERVICE_ACCOUNT":
             return service_account()
-        if name.endswith(("ALERT_URL", "EMAIL_URL", "SLACK_URL", "TEAMS_URL", "SMS_URL")):
+        if name.endswith(("ALERT_URL", "REPORT_URL", "EMAIL_URL", "SLACK_URL", "TEAMS_URL", "SMS_URL")):
             return "json://localhost"
         return f"https://{name.lower()}.example.com" if name.endswith("URL") else f"value-number-0815-of-{name}"
 

@@ -1,14 +1,17 @@
-"""Sending of alerts through Apprise, each target in its own thread and with a time limit.
+"""Sending of alerts and reports through Apprise, each target in its own thread and with a time limit.
 
 The URLs are secrets, and Apprise's log may repeat them, so that log is discarded. Apprise is imported with the first
 message, because it is large.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -46,30 +49,74 @@ def is_address(url: str) -> bool:
         return False
 
 
-def send_notifications(url: str, messages: Sequence[Notification]) -> str | None:
-    """Send messages as one notification to one Apprise URL; see `Transport`."""
-    from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # noqa: PLC0415 - see above
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message in both forms."""
+
+    title: str
+    text: str
+    html: str | None = None
+    """The same for targets that show HTML, such as mail."""
+    good: bool = True
+    """False for a warning."""
+
+
+def send_message(url: str, message: Message) -> str | None:
+    """Send a message to one Apprise URL: blocking, from any thread. Returns the reason of a failure, or None."""
+    from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, OverflowMode  # noqa: PLC0415 - see above
 
     # Without Apprise's own limit for the call, which would leave threads that the process waits for at its end.
-    target = Apprise(asset=AppriseAsset(app_id="Leadbridge", service_timeout=0, http_redirects=False))
-    good = all(each.good for each in messages)
+    asset = AppriseAsset(app_id="Leadbridge", service_timeout=0, http_redirects=False)
     try:
-        if not target.add(url):
+        target = Apprise.instantiate(url, asset=asset)
+        if target is None:
             return UNKNOWN
-        taken = target.notify(
-            title=f"Leadbridge on {socket.gethostname()}",
-            body="\n".join(each.text for each in messages),
-            body_format=NotifyFormat.TEXT,
-            notify_type=NotifyType.SUCCESS if good else NotifyType.WARNING,
+        # A long report goes to a chat in parts.
+        target.overflow_mode = OverflowMode.SPLIT
+        html = message.html if target.resolve_format() is NotifyFormat.HTML else None
+        sender = Apprise(asset=asset)
+        sender.add(target)
+        taken = sender.notify(
+            title=message.title,
+            body=html or message.text,
+            body_format=NotifyFormat.HTML if html else NotifyFormat.TEXT,
+            notify_type=NotifyType.SUCCESS if message.good else NotifyType.WARNING,
         )
     except Exception as error:  # noqa: BLE001 - a plugin's fault is no reason to stop; its text may hold the URL
         return f"Apprise raised {type(error).__name__}"
     return None if taken else "it was not taken: see that the address is right, valid, and can be reached from here"
 
 
-def target_label(at: int, url: str) -> str:
+def send_notifications(url: str, messages: Sequence[Notification]) -> str | None:
+    """Send messages as one notification to one Apprise URL; see `Transport`."""
+    text = "\n".join(each.text for each in messages)
+    good = all(each.good for each in messages)
+    return send_message(url, Message(f"Leadbridge on {socket.gethostname()}", text, good=good))
+
+
+async def in_thread(send: Callable[[], str | None], ended: Callable[[], None] = lambda: None) -> str | None:
+    """Send in a thread that does not delay the end of the process; `ended` is called in the loop at its end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[str | None] = loop.create_future()
+
+    def finish(failure: str | None) -> None:
+        ended()
+        if not done.done():
+            done.set_result(failure)
+
+    def work() -> None:
+        failure = send()
+        # Without a loop nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(finish, failure)
+
+    threading.Thread(target=work, name="alert", daemon=True).start()
+    return await done
+
+
+def target_label(at: int, url: str, setting: str = "alerts") -> str:
     """Return a name of a target for logs: its position in the configuration, and its kind."""
-    return f"alerts.to[{at}] ({url.partition('://')[0]})"
+    return f"{setting}.to[{at}] ({url.partition('://')[0]})"
 
 
 class Outbox:
@@ -108,7 +155,8 @@ class Outbox:
         messages = self._waiting[url]
         try:
             async with asyncio.timeout(self._patience):
-                failure = await self._in_thread(url, messages)
+                self._busy.add(url)
+                failure = await in_thread(partial(self._send, url, messages), partial(self._busy.discard, url))
         except TimeoutError:
             failure = f"no answer within {self._patience:g} s"
         if failure is None:
@@ -120,24 +168,3 @@ class Outbox:
         failures = self._failures[url] = self._failures.get(url, 0) + 1
         self._not_before[url] = now + min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
         log.error("alert_not_sent", target=name, messages=len(messages), failure=failure)
-
-    async def _in_thread(self, url: str, messages: Sequence[Notification]) -> str | None:
-        """Send in a thread that does not delay the end of the process."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[str | None] = loop.create_future()
-        self._busy.add(url)
-
-        def ended(failure: str | None) -> None:
-            self._busy.discard(url)
-            if not done.done():
-                done.set_result(failure)
-
-        def work() -> None:
-            failure = self._send(url, messages)
-            try:
-                loop.call_soon_threadsafe(ended, failure)
-            except RuntimeError:
-                return  # the loop has ended: nobody waits any more
-
-        threading.Thread(target=work, name="alert", daemon=True).start()
-        return await done

@@ -53,6 +53,7 @@ COMMANDS = {
     "quarantine": "Look at requests with a bad signature; release them.",
     "audit": "See the actions of people.",
     "alerts": "Test that alerts arrive.",
+    "report": "Show or send the report of the last week.",
     "reconcile": "Compare received leads with delivered leads.",
     "doctor": "Find faults of the installation, and their remedies.",
     "healthcheck": "Ask the running bridge whether it lives, for container engines.",

@@ -104,15 +104,23 @@ def _ask(config: Config, places: SourceTree, *, as_json: bool) -> tuple[list[Fin
 
 
 def _unknown_targets(config: Config, places: SourceTree) -> list[ConfigProblem]:
-    """Return the targets of alerts that Apprise does not know. Only the command asks: Apprise takes half a second."""
-    if not config.alerts.to:
+    """Return the targets of alerts and reports that Apprise does not know.
+
+    Only the command asks: Apprise takes half a second.
+    """
+    paths: list[tuple[str, ...]] = [("alerts", "to")] if config.alerts.to else []
+    paths += [("reports", name, "to") for name, each in config.reports.items() if each.to]
+    if not paths:
         return []
     from bridge.alerts.targets import UNKNOWN, is_address
 
-    written = places.value(("alerts", "to"))
-    urls = {(): written} if isinstance(written, str) else {(at,): url for at, url in enumerate(written)}
-    unknown = [at for at, url in urls.items() if url and not is_address(str(url))]
-    return [places.at_value(("alerts", "to", *at), UNKNOWN) for at in unknown]
+    found = []
+    for path in paths:
+        written = places.value(path)
+        urls = {(): written} if isinstance(written, str) else {(at,): url for at, url in enumerate(written)}
+        unknown = [at for at, url in urls.items() if url and not is_address(str(url))]
+        found += [places.at_value((*path, *at), UNKNOWN) for at in unknown]
+    return found
 
 
 def _rows(severity: Severity, problems: Iterable[ConfigProblem]) -> list[FindingRow]:

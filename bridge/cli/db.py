@@ -62,7 +62,9 @@ def tally(path: PathArgument = None, *, config: ConfigOption = None, json: JsonO
     The tally holds the numbers of the past, which retention and `erase` leave. A count is never lowered, because rows
     that are gone cannot be counted again. It reads the whole store; a running `serve` is not held up.
     """
-    added = complete_tally(open_store(inputs.read_config(inputs.chosen_path(path, config))))
+    store = open_store(inputs.read_config(inputs.chosen_path(path, config)))
+    with output.waiting("counting all events and deliveries"):
+        added = complete_tally(store)
     if json:
         output.write_json({"added": added})
     else:

@@ -251,7 +251,7 @@ def _in_use(top: JsonSchema, definitions: Mapping[str, JsonSchema]) -> dict[str,
 
 def _section(name: str, schema: JsonSchema) -> JsonSchema:
     """Return the schema of a section, which may have no value; restrict the names of its entries."""
-    named = {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in KINDS else {}
+    named = {"propertyNames": {"pattern": f"^(?:{NAME_PATTERN.pattern})$"}} if name in {*KINDS, "reports"} else {}
     described: JsonSchema = {key: schema[key] for key in ("description", "default") if key in schema}
     kept = {key: value for key, value in schema.items() if key not in described}
     return {**described, "anyOf": [{**kept, **named}, {"type": "null"}]}

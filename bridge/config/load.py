@@ -1,6 +1,5 @@
 """Reads the files of a configuration, merges them, checks every part and reports all problems at once."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -18,8 +17,9 @@ from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
 from bridge.config.lint import check_accounts
 from bridge.config.merge import ConfigDraft, Model
-from bridge.config.model import AlertSettings, Chatbot, Config, ListenAddress, StoreSettings
-from bridge.config.schema import AlertsPart, ConfigPart, ServerPart, StorePart
+from bridge.config.model import Chatbot, Config, ListenAddress, StoreSettings
+from bridge.config.reports import alert_settings, build_reports
+from bridge.config.schema import ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import store_key, warn_if_readable
 from bridge.config.server import server_settings
 from bridge.config.substitution import Substitution
@@ -32,7 +32,6 @@ from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import EVENT_NAME_MEMBERS
 
 _LOCALHOST: Final = "localhost"
-_APPRISE: Final = re.compile(r"[a-z0-9]{1,40}://\S", re.ASCII | re.IGNORECASE)
 
 _NOWHERE: Final = Position("", 1, 1)
 
@@ -119,7 +118,8 @@ def build_placed(
     draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=whole)
     server = server_settings(draft)
     store = _store(draft)
-    alerts = _alerts(draft)
+    alerts = alert_settings(draft)
+    reports = build_reports(draft)
     destinations = build_destinations(draft, loaded.connectors)
     check_accounts(draft, destinations_of(destinations))
     chatbots = build_chatbots(draft, destinations)
@@ -134,6 +134,7 @@ def build_placed(
         chatbots=MappingProxyType(chatbots),
         warnings=tuple(sorted(findings.warnings)),
         alerts=alerts,
+        reports=MappingProxyType(reports),
         plugins=tuple(loaded.folders),
     )
     return config, SourceTree(root, findings.origins)
@@ -327,18 +328,6 @@ def _store_keys(draft: ConfigDraft, where: tuple[str, ...]) -> list[bytes]:
         keys.append(key)
         warn_if_readable(draft.findings, draft.root, path)
     return keys
-
-
-def _alerts(draft: ConfigDraft) -> AlertSettings | None:
-    part = _section(draft, AlertsPart, "alerts")
-    if part is None:
-        return None
-    for path, url in draft.texts(("alerts", "to")):
-        if url and not _APPRISE.match(url):
-            draft.value_error(path, "must be an Apprise URL such as mailto://user:password@example.com")
-        warn_if_readable(draft.findings, draft.root, path)
-    # An empty address is an unset variable: that receiver is switched off.
-    return AlertSettings(tuple(url for each in part.to if (url := _secret(each))), part.oldest, part.repeat)
 
 
 def _has_password(url: str) -> bool:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bridge.config.diagnostics import ConfigPath, ConfigProblem, Position
 from bridge.delivery.rate_limit import Pace
@@ -106,6 +107,29 @@ class AlertSettings:
     """Seconds that a lead may wait before an alert is sent."""
     repeat: float = 14_400.0
     """Seconds after which an alert is repeated if its cause persists."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeeklyTime:
+    """A moment of each week."""
+
+    weekday: int
+    """0 is Monday."""
+    hour: int
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """A weekly report: its content, its receivers and its time."""
+
+    name: str
+    to: tuple[str, ...] = field(repr=False)
+    """Apprise URLs, which are secrets."""
+    chatbots: frozenset[str] | None
+    """Chatbots that it is about; None for all."""
+    every: WeeklyTime
+    time_zone: ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +306,7 @@ class Config:
     warnings: tuple[ConfigProblem, ...] = ()
     """Warnings in the order of the files."""
     alerts: AlertSettings = AlertSettings()
+    reports: Mapping[str, ReportSettings] = field(default_factory=dict)
     plugins: tuple[FilePath, ...] = ()
     """Folders of plug-ins; a change in one of them changes the configuration."""
     left_out: tuple[LeftOut, ...] = ()

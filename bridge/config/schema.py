@@ -34,7 +34,11 @@ from bridge.config.units import (
     Duration,
     ListenSetting,
     PositiveDuration,
+    TimeZoneSetting,
+    WeeklySetting,
     parse_address,
+    parse_time_zone,
+    parse_weekly,
 )
 from bridge.mapping.field_form import FieldForm
 from connectors.base import parse_duration, parse_size
@@ -180,6 +184,32 @@ class AlertsPart(StrictModel):
     repeat: PositiveDuration = parsed_setting(
         "4h", parse_duration, "Time after which an alert is repeated if its cause persists.", "1d"
     )
+
+
+class ReportPart(StrictModel):
+    """A weekly report about leads, by e-mail or to a chat."""
+
+    to: Annotated[list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)] = (
+        Field(
+            min_length=1,
+            description="Apprise URLs of the receivers, as in `alerts.to`. Such a URL is a secret. Send the report now "
+            "with `leadbridge report NAME --send`.",
+            examples=[["${ACME_REPORT_URL}"]],
+        )
+    )
+    chatbots: tuple[str, ...] | None = Field(
+        default=None,
+        description="The chatbots that it is about, such as those of one client. Default: all.",
+        min_length=1,
+        examples=[["acme-website"]],
+    )
+    every: WeeklySetting = parsed_setting(
+        "monday 08:00",
+        parse_weekly,
+        "Day and time at which it is sent. It covers the seven whole days before, UTC.",
+        "friday 17:00",
+    )
+    time_zone: TimeZoneSetting = parsed_setting("UTC", parse_time_zone, "Time zone of `every`.", "Europe/Berlin")
 
 
 class RateLimitPart(StrictModel):
@@ -390,6 +420,7 @@ class ConfigPart(StrictModel):
     server: ServerPart = Field(default_factory=ServerPart, description="Settings of the two listeners.")
     store: StorePart = Field(default_factory=StorePart, description="Storage of events and deliveries.")
     alerts: AlertsPart = Field(default_factory=AlertsPart, description="Alerts to people.")
+    reports: dict[str, ReportPart] = Field(default={}, description="Weekly reports to people, by name.")
     plugins: Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=list[str] | str)] = Field(
         default=[],
         description="Folders with your own transforms and connectors in `*.py` files. A relative path starts at the "

@@ -310,7 +310,7 @@ class Lane:
         else:
             self._log.info("lane_resumed")
         try:
-            await self._store.pause(self._lease, self._time.stored_pause(pause))
+            await self._store.pause(self._lease, self._time.stored_pause(pause), self._time.now() + self._time.shift)
         except (StoreUnavailableError, LeaseLostError) as error:
             # Only the display of lanes depends on it. The settlement that follows meets the same trouble.
             self._log.warning("pause_not_written", error=str(error))

@@ -99,7 +99,7 @@ def pause(
 def resume(connection: Connection, who: Who, name: str, config: Config, now: float) -> ActionResult:
     """Resume the lanes of a destination after a pause by an operator or by the lane. Raises NotFoundError."""
     _check(connection, name, config, now)
-    was_paused = commands.resume_lane(connection, name)
+    was_paused = commands.resume_lane(connection, name, now)
     entry = Entry(who, Action.RESUME, Subject.LANE, name)
     audit_log.add_entry(connection, entry, now)
     return ActionResult((f"lane {name}: " + ("resumed" if was_paused else "was not paused"),), (entry,))

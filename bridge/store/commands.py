@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, 
 from bridge.event import EventState
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
+from bridge.store.pause_history import keep_pause
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
@@ -188,11 +189,14 @@ def pause_lane(connection: Connection, name: str, pause: Pause) -> None:
         "paused_since": pause.since,
     }
     insert_missing(connection, lanes, [{"name": name, "fence": 0}])
+    if pause.since is not None:
+        keep_pause(connection, name, pause.since)
     connection.execute(update(lanes).where(lanes.c.name == name).values(held))
 
 
-def resume_lane(connection: Connection, name: str) -> bool:
+def resume_lane(connection: Connection, name: str, now: float) -> bool:
     """End the pause of a destination's lane, an operator's or its own. Returns False if it was not paused."""
+    keep_pause(connection, name, now)
     paused = lanes.c.name == name, lanes.c.paused_by.is_not(None)
     return bool(connection.execute(update(lanes).where(*paused).values(_UNPAUSED)).rowcount)
 

@@ -249,8 +249,8 @@ class Store(Protocol):
         """Check that the store can commit. Raises StoreUnavailableError."""
         ...
 
-    async def pause(self, lease: Lease, pause: Pause | None) -> None:
-        """Write the lane's own pause, or its end. An operator's pause is not overwritten."""
+    async def pause(self, lease: Lease, pause: Pause | None, now: float) -> None:
+        """Write the lane's own pause, or its end at `now`. An operator's pause is not overwritten."""
         ...
 
     async def pause_of(self, lane: str) -> Pause | None:

@@ -21,6 +21,7 @@ from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
 from bridge.store.interface import Lease, Membership, Pause
 from bridge.store.lane_queries import pause_of
+from bridge.store.pause_history import keep_pause
 from bridge.store.queue import CustomChange
 from bridge.store.schema import lanes, members
 from bridge.store.transaction import add_lanes
@@ -130,12 +131,14 @@ def release_lanes(
     connection.execute(update(lanes).where(held).values(owner=None, lease_until=None))
 
 
-def write_pause(connection: Connection, lease: Lease, pause: Pause | None) -> None:
-    """Write the lane's own pause, or its end. An operator's pause stays. Raises LeaseLostError."""
+def write_pause(connection: Connection, lease: Lease, pause: Pause | None, now: float) -> None:
+    """Write the lane's own pause, or its end at a time. An operator's pause stays. Raises LeaseLostError."""
     query = select(lanes.c.fence).where(lanes.c.name == lease.lane).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None or row.fence != lease.fence:
         raise LeaseLostError(f"lane {lease.lane}: another process has taken it over")
+    if pause is None:
+        keep_pause(connection, lease.lane, now, by="lane")
     connection.execute(
         update(lanes)
         .where(lanes.c.name == lease.lane, or_(lanes.c.paused_by.is_(None), lanes.c.paused_by != "operator"))
@@ -279,9 +282,9 @@ class LeaseKeeper:
         except RowLockedError:
             await self._do(lambda c: release_lanes(c, owner, names, skip=True))
 
-    async def pause(self, held: Lease, pause: Pause | None) -> None:
+    async def pause(self, held: Lease, pause: Pause | None, now: float) -> None:
         """Write a lane's own pause; see `Store.pause`."""
-        await self._do(lambda c: write_pause(c, held, pause))
+        await self._do(lambda c: write_pause(c, held, pause, now))
 
     async def _do(self, function: Callable[[Connection], T]) -> T:
         return cast("T", await self._submit(CustomChange(function)))

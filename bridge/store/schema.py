@@ -192,6 +192,34 @@ lanes = Table(
     CheckConstraint("paused_by IS NULL OR (paused_by = 'lane') = (paused_until IS NOT NULL)", name="paused_until"),
 )
 
+pauses = Table(
+    "pauses",
+    metadata,
+    # A pause of a lane that is over; `bridge.store.pause_history` keeps the newest ones. An operator's reason is not
+    # kept, because a person wrote it.
+    Column("lane", String, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("ended_at", Double, nullable=False),
+    Column("paused_by", String, nullable=False),
+    Column("reason", String, nullable=True),
+    PrimaryKeyConstraint("lane", "since"),
+    CheckConstraint("paused_by IN ('operator', 'lane')", name="paused_by"),
+    sqlite_with_rowid=False,
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    # A receiver of a configured report: the report's name, and a keyed hash of the receiver's address.
+    Column("name", String, nullable=False),
+    Column("target", LargeBinary(32), nullable=False),
+    # Time for which the report was sent last. Until the first one: the time before this receiver was configured.
+    Column("sent_for", Double, nullable=False),
+    # A process sends it until this time, or nobody tries it again before.
+    Column("claimed_until", Double, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("name", "target"),
+)
+
 members = Table(
     "members",
     metadata,

@@ -157,9 +157,9 @@ class SqlStore:
         # An update that changes no value but is written: only that shows that the disk has room and can be written.
         await self.change(lambda c: c.execute(text("UPDATE alembic_version SET version_num = version_num")))
 
-    async def pause(self, lease_: Lease, pause: Pause | None) -> None:
+    async def pause(self, lease_: Lease, pause: Pause | None, now: float) -> None:
         """Write a lane's own pause; see `Store.pause`."""
-        await self._leases.pause(lease_, pause)
+        await self._leases.pause(lease_, pause, now)
 
     async def pause_of(self, lane: str) -> Pause | None:
         """Read a lane's pause; see `Store.pause_of`."""

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bridge.admin.dashboard.charts import bands, days, hours, meter
-from bridge.admin.dashboard.rendering import change
 from bridge.config.diagnostics import ConfigError
 from bridge.config.load import load
+from bridge.operations.figures import change
 from bridge.operations.masking import mask_values, masked_payload, masked_words, personal
 from bridge.operations.tally import TallyTotals
 

@@ -25,6 +25,9 @@ from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import SCHEDULE
 
 DAY: Final = 86_400.0
+HOUR: Final = 3_600.0
+PAUSED_SECONDS: Final = 600.0
+"""Length of the pause of `UNREACHABLE` that is over."""
 LEADS: Final = 2_500
 SILENT: Final = "harbor-hotel"
 """A chatbot that sent leads every day and has sent none for nine days."""
@@ -263,7 +266,11 @@ async def _settle(
         if settlements:
             await store.settle(lease, settlements)
     if destination == UNREACHABLE:
-        await store.pause(lease, Pause("lane", Reason.UNREACHABLE, "connection refused", now + 480.0))
+        began_at = now - 2 * HOUR
+        await store.pause(lease, Pause("lane", Reason.TIMEOUT, None, now - HOUR, began_at), began_at)
+        await store.pause(lease, None, began_at + PAUSED_SECONDS)
+        refused = Pause("lane", Reason.UNREACHABLE, "connection refused", now + 480.0, now - HOUR)
+        await store.pause(lease, refused, now - HOUR)
     await store.release("lane")
 
 

@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, BrowserContext, expect
 
 from bridge import app
-from bridge.admin.dashboard.rendering import change, lasting, percent
 from bridge.config.reload import load_files
 from bridge.event import EventState
 from bridge.operations.chatbots import is_silent
+from bridge.operations.figures import change, lasting, percent
 from bridge.operations.tally import PERIODS, TallyTotals
 from bridge.store.interface import DeliveryState
 from bridge.store.tally import bucket_of, day_of

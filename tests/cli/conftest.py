@@ -151,7 +151,7 @@ class Place:
 
         async def work(store: SqlStore) -> None:
             leases: dict[str, Lease] = await store.claim("lane", [destination], NOW, 10.0)
-            await store.pause(leases[destination], pause)
+            await store.pause(leases[destination], pause, NOW)
             await store.release("lane")
 
         self.with_store(work)

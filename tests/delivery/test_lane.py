@@ -867,9 +867,9 @@ async def test_one_record_pauses_a_busy_lane_a_few_times_and_is_given_up(
     pauses: list[Pause] = []
     write = lane.store.pause
 
-    async def write_pause(lease: Lease, pause: Pause | None) -> None:
+    async def write_pause(lease: Lease, pause: Pause | None, now: float) -> None:
         pauses.extend([pause] if pause else [])
-        await write(lease, pause)
+        await write(lease, pause, now)
 
     monkeypatch.setattr(lane.store, "pause", write_pause)
     await lane.start()

@@ -94,7 +94,7 @@ class MemoryStore:
         """Say that nobody has paused the lane: one that moves is tried anew; see `Store.pause_of`."""
         return None
 
-    async def pause(self, lease: Lease, pause: Pause | None) -> None:
+    async def pause(self, lease: Lease, pause: Pause | None, now: float) -> None:
         """Take note of nothing."""
 
     def _delivery(self, identity: int) -> Delivery:

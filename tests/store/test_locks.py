@@ -109,7 +109,7 @@ async def test_a_lane_whose_row_is_locked_is_the_only_one_that_waits(stores: lis
         assert (await other.claim("other", ["log", "crm"], NOW, LEASE_SECONDS)).keys() == {"log"}
         await other.release("other", ["log"])
         with pytest.raises(RowLockedError):
-            await store.pause(leases["crm"], Pause("lane", "unreachable"))
+            await store.pause(leases["crm"], Pause("lane", "unreachable"), NOW)
         assert await store.accept([routed("crm")]) == [True]
         await store.heartbeat("me", ["crm", "mail"], NOW, LEASE_SECONDS)
     assert await store.settle(leases["crm"], [delivered(1)]) == frozenset()
@@ -209,4 +209,4 @@ def _operator(driver: PostgresDriver) -> None:
                 case 1:
                     commands.pause_lane(connection, chance.choice(LANES), Pause("operator", "they asked for it"))
                 case _:
-                    commands.resume_lane(connection, chance.choice(LANES))
+                    commands.resume_lane(connection, chance.choice(LANES), NOW)

@@ -392,7 +392,7 @@ async def test_the_character_that_text_cannot_hold_is_replaced(store: SqlStore, 
     await store.accept([routed("crm")])
     held = await lease(store)
     await store.settle(held, [delivered(1)._replace(warning="a\0b", memo={"note": "c\0"})])
-    await store.pause(held, Pause("lane", "refused", "d\0", NOW))
+    await store.pause(held, Pause("lane", "refused", "d\0", NOW), NOW)
     (row,) = rows(driver, deliveries)
     assert row.warning == "a\ufffdb"
     paused = await store.pause_of("crm")

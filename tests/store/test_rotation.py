@@ -42,7 +42,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     await store.settle(
         held, [settled._replace(detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
     )
-    await store.pause(held, Pause("lane", "auth", SAID, NOW + 60))
+    await store.pause(held, Pause("lane", "auth", SAID, NOW + 60), NOW)
     await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)
     await store.change(lambda c: write_secret(c, "crm", "refresh_token", SAID, NOW))
     await store.close()

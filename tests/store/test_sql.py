@@ -188,7 +188,7 @@ async def test_an_owner_that_lost_its_lane_settles_nothing(store: SqlStore, driv
     with pytest.raises(LeaseLostError):
         await store.settle(old, [delivered(1)])
     with pytest.raises(LeaseLostError):
-        await store.pause(old, None)
+        await store.pause(old, None, NOW)
     assert [row.state for row in rows(driver, deliveries)] == ["pending"]
     await store.settle(new, [delivered(1)])
 
@@ -215,11 +215,11 @@ async def test_only_what_is_asked_for_is_renewed_and_what_was_over_is_renewed_al
 
 async def test_a_lanes_own_pause_does_not_overwrite_an_operators(store: SqlStore, driver: Driver) -> None:
     held = await lease(store)
-    await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60, NOW))
+    await store.pause(held, Pause("lane", "timeout", "no answer", NOW + 60, NOW), NOW)
     assert await store.pause_of("crm") == Pause("lane", "timeout", "no answer", NOW + 60, NOW)
     with driver.engine().begin() as connection:
         connection.execute(text("UPDATE lanes SET paused_by = 'operator', pause_reason = 'stop', paused_until = NULL"))
-    await store.pause(held, None)
+    await store.pause(held, None, NOW)
     paused = await store.pause_of("crm")
     assert paused is not None
     assert paused.by == "operator"

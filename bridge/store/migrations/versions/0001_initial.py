@@ -128,6 +128,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_members")),
     )
     op.create_table(
+        "pauses",
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=False),
+        sa.Column("paused_by", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.CheckConstraint("paused_by IN ('operator', 'lane')", name=op.f("ck_pauses_paused_by")),
+        sa.PrimaryKeyConstraint("lane", "since", name=op.f("pk_pauses")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "proofs",
         sa.Column("chatbot", sa.String(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(length=16), nullable=False),
@@ -147,6 +158,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
         sa.UniqueConstraint("chatbot", "digest", name=op.f("uq_quarantine_chatbot_digest")),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "reports",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("target", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("sent_for", sa.Double(), nullable=False),
+        sa.Column("claimed_until", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name", "target", name=op.f("pk_reports")),
     )
     op.create_table(
         "secrets",

@@ -1,0 +1,110 @@
+"""The report for people: leads, deliveries and speed of some days by chatbot, and the current problems. Reads only.
+
+The dashboard shows it, `leadbridge report` prints it, and `bridge.alerts.reporter` sends it each week.
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from bridge.config.model import Config, ReportSettings
+from bridge.operations.problems import Problem, find_problems
+from bridge.operations.tally import TallyTotals, totals_before
+from bridge.store.tally import DAY, day_of
+
+WEEK: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSpan:
+    """The days of a report, as days since the epoch, UTC."""
+
+    first: int
+    end: int
+    """The day after the last one."""
+
+    @property
+    def days(self) -> int:
+        """Number of days."""
+        return self.end - self.first
+
+    @property
+    def first_date(self) -> date:
+        """The first day."""
+        return datetime.fromtimestamp(self.first * DAY, UTC).date()
+
+    @property
+    def last_date(self) -> date:
+        """The last day."""
+        return datetime.fromtimestamp((self.end - 1) * DAY, UTC).date()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLine:
+    """Numbers of a chatbot, or of all together, and those of the equally long period before."""
+
+    chatbot: str | None
+    numbers: TallyTotals
+    before: TallyTotals
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report."""
+
+    span: ReportSpan
+    whole: ReportLine
+    chatbots: Sequence[ReportLine]
+    """Those with most leads first."""
+    problems: Sequence[Problem]
+    """What needs a person at the moment, the worst first."""
+
+
+def span_until_today(now: float, days: int) -> ReportSpan:
+    """Return the last days; the last one is today, which is not over."""
+    return ReportSpan(day_of(now) + 1 - days, day_of(now) + 1)
+
+
+def span_before(moment: float, days: int = WEEK) -> ReportSpan:
+    """Return the whole days before the day of a moment."""
+    return ReportSpan(day_of(moment) - days, day_of(moment))
+
+
+def last_due(settings: ReportSettings, now: float) -> float:
+    """Return the last time at which a report was or is due. Pure."""
+    local = datetime.fromtimestamp(now, settings.time_zone)
+    day = local.date() - timedelta(days=(local.weekday() - settings.every.weekday) % WEEK)
+    this_week = _moment(settings, day)
+    return this_week if this_week <= now else _moment(settings, day - timedelta(weeks=1))
+
+
+def read_report(
+    connection: Connection, config: Config, span: ReportSpan, now: float, chatbots: AbstractSet[str] | None = None
+) -> Report:
+    """Read a report about some chatbots; None stands for all, those that are no longer configured included."""
+    found = totals_before(connection, span.end, span.days)
+    # Without the events of no known chatbot, which are no leads.
+    known = {*config.chatbots, *(name for name in found.chatbots if name)} if chatbots is None else set(chatbots)
+    lines = [ReportLine(name, *found.pair(name)) for name in known]
+    whole = (found.whole, found.before) if chatbots is None else _sums(lines)
+    return Report(
+        span,
+        ReportLine(None, *whole),
+        sorted(lines, key=lambda each: (-each.numbers.received, each.chatbot or "")),
+        find_problems(connection, config, now, only=chatbots),
+    )
+
+
+def _sums(lines: Sequence[ReportLine]) -> tuple[TallyTotals, TallyTotals]:
+    return TallyTotals.sum(each.numbers for each in lines), TallyTotals.sum(each.before for each in lines)
+
+
+def _moment(settings: ReportSettings, day: date) -> float:
+    """Return the time of a report on a day by the clock on the wall, so that it is the same hour all year."""
+    every = settings.every
+    at = datetime(day.year, day.month, day.day, every.hour, every.minute, tzinfo=settings.time_zone)
+    return at.timestamp()

@@ -1,0 +1,252 @@
+"""Weekly reports from the store to a target that really listens: sent once, late if they were missed, and again."""
+
+import asyncio
+import socketserver
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bridge.admin.desk import Desk
+from bridge.alerts.report_text import report_message
+from bridge.alerts.reporter import CLAIM_SECONDS, Reporter
+from bridge.alerts.targets import Message, send_message
+from bridge.config.model import Config, ReportSettings, WeeklyTime
+from bridge.operations.problems import Problem, ProblemKind
+from bridge.operations.report import Report, ReportLine, last_due, span_before
+from bridge.operations.tally import TallyTotals
+from bridge.store.driver import Driver
+from bridge.store.sql import SqlStore
+from connectors.base import Delivered, Outcome, Reason, Rejected
+from tests.alerts.test_watch import Target
+from tests.building import Clock, chatbot, config, routed
+from tests.store.test_tally import settle
+
+pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
+
+DAY = 86_400.0
+WEEK = 7 * DAY
+DUE = datetime(2026, 11, 23, 8, 0, tzinfo=UTC).timestamp()
+"""A Monday, 08:00."""
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[Target]:
+    made = Target()
+    await made.server.start_server()
+    yield made
+    await made.server.close()
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """Takes mail by SMTP."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.mails: list[Any] = []
+        super().__init__(("127.0.0.1", 0), _Session)
+
+    @property
+    def url(self) -> str:
+        return f"mailto://127.0.0.1:{self.server_address[1]}?from=bridge@example.com&to=owner@example.com&mode=insecure"
+
+
+class _Session(socketserver.StreamRequestHandler):
+    server: Mailbox
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+        while line := self.rfile.readline().strip().upper():
+            if line == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                lines: list[bytes] = []
+                while (each := self.rfile.readline()) != b".\r\n":
+                    lines.append(each)
+                self.server.mails.append(message_from_bytes(b"".join(lines), policy=policy.default))
+            self.wfile.write(b"221 bye\r\n" if line == b"QUIT" else b"250 ok\r\n")
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with Mailbox() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def desk(driver: Driver) -> AsyncIterator[Desk]:
+    made = Desk(driver)
+    yield made
+    await made.close()
+
+
+def settings(*to: str, zone: str = "UTC", chatbots: frozenset[str] | None = None) -> ReportSettings:
+    return ReportSettings("weekly", to, chatbots, WeeklyTime(0, 8, 0), ZoneInfo(zone))
+
+
+def configured(*reports: ReportSettings) -> Config:
+    made = config([chatbot("acme"), chatbot("zenith", serial_numbers=("2",))])
+    return replace(made, reports={each.name: each for each in reports})
+
+
+def reporter(store: SqlStore, desk: Desk, clock: Clock, *reports: ReportSettings) -> Reporter:
+    return Reporter(lambda: configured(*reports), store, desk.ask, clock)
+
+
+async def lead(store: SqlStore, chatbot: str, at: float, outcome: Outcome | None) -> None:
+    made = routed("crm", received_at=at)
+    await store.accept([made._replace(event=made.event._replace(chatbot=chatbot))])
+    if outcome:
+        (due,) = await store.due("crm", 0, 100)
+        await settle(store, {due.id: outcome}, at + 2.0)
+
+
+@pytest.mark.each_engine
+async def test_a_report_is_sent_once_by_several_processes_and_across_restarts(
+    store: SqlStore, driver: Driver, desk: Desk, target: Target
+) -> None:
+    await lead(store, "acme", DUE - 2 * DAY, Delivered("1"))
+    clock, wanted = Clock(DUE - 60), settings(target.url)
+    others = [SqlStore(driver), SqlStore(driver)]
+    processes = [reporter(each, desk, clock, wanted) for each in (store, *others)]
+    await asyncio.gather(*(each.check() for each in processes))
+    assert target.taken == [], "nothing is owed for the time before"
+    clock.now = DUE
+    await asyncio.gather(*(each.check() for each in processes))
+    restarted = reporter(store, desk, clock, wanted)
+    for clock.now in (DUE + 30, DUE + CLAIM_SECONDS + 1, DUE + WEEK - 1):
+        await asyncio.gather(*(each.check() for each in (*processes, restarted)))
+    (taken,) = target.taken
+    assert taken["title"] == "Leads of weekly: 16 Nov to 22 Nov 2026"
+    assert "1 lead." in taken["message"].splitlines()
+    clock.now = DUE + WEEK
+    await asyncio.gather(*(each.check() for each in (*processes, restarted)))
+    assert [each["title"][-11:] for each in target.taken] == ["22 Nov 2026", "29 Nov 2026"]
+    for each in others:
+        await each.close()
+
+
+async def test_a_report_that_was_missed_is_sent_late_and_only_the_newest(
+    store: SqlStore, desk: Desk, target: Target
+) -> None:
+    clock, wanted = Clock(DUE - DAY), settings(target.url)
+    await reporter(store, desk, clock, wanted).check()
+    clock.now = DUE + 2 * WEEK + 3 * DAY
+    later = reporter(store, desk, clock, wanted)
+    await later.check()
+    await later.check()
+    (taken,) = target.taken
+    assert taken["title"].endswith("30 Nov to 06 Dec 2026"), "the days of its time, not those before the late sending"
+
+
+async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_theirs_once(
+    store: SqlStore, desk: Desk, target: Target
+) -> None:
+    other = Target()
+    await other.server.start_server()
+    clock, wanted = Clock(DUE - DAY), settings(target.url, other.url)
+    sender = reporter(store, desk, clock, wanted)
+    await sender.check()
+    target.status, clock.now = 500, DUE
+    await sender.check()
+    target.status = 200
+    for clock.now in (DUE + 30, DUE + CLAIM_SECONDS, DUE + 2 * CLAIM_SECONDS):
+        await sender.check()
+    assert (len(target.taken), len(other.taken)) == (2, 1)
+    await other.server.close()
+
+
+async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(store: SqlStore, desk: Desk) -> None:
+    clock, sent = Clock(DUE - DAY), []
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(url: str, message: Message) -> str | None:
+        begun.set()
+        goes_on.wait(10)
+        sent.append(message.title)
+        return None
+
+    def made() -> Reporter:
+        return Reporter(lambda: configured(settings("json://x/y")), store, desk.ask, clock, slow)
+
+    await made().check()
+    clock.now = DUE
+    stopped = asyncio.ensure_future(made().check())
+    await asyncio.to_thread(begun.wait, 10)
+    stopped.cancel()
+    goes_on.set()
+    await asyncio.gather(stopped, return_exceptions=True)
+    clock.now = DUE + 2 * CLAIM_SECONDS
+    await made().check()
+    assert len(sent) == 1
+
+
+async def test_a_client_gets_the_numbers_and_problems_of_its_chatbots_alone(
+    store: SqlStore, desk: Desk, driver: Driver, target: Target
+) -> None:
+    for chatbot_, days, outcome in (
+        ("acme", 2, Delivered("1")),
+        ("acme", 3, Rejected(Reason.REFUSED, "no: ada@example.com")),
+        ("zenith", 2, Delivered("2")),
+        ("zenith", 4, Rejected(Reason.UNROUTED, "zenith's")),
+        ("acme", 9, Delivered("3")),
+    ):
+        await lead(store, chatbot_, DUE - days * DAY, outcome)
+    await lead(store, "acme", DUE - 60, None)
+    clock, wanted = Clock(DUE - DAY), settings(target.url, chatbots=frozenset({"acme"}))
+    sender = reporter(store, desk, clock, wanted)
+    await sender.check()
+    clock.now = DUE
+    await sender.check()
+    (taken,) = target.taken
+    text = taken["message"]
+    assert "2 leads, +100 % compared with the 7 days before." in text
+    assert "1 delivery arrived, 50 % of all." in text
+    assert "1 not delivered" in text
+    assert "The destination refused the record." in text
+    assert "zenith" not in text
+    assert "ada@" not in text
+
+
+def test_a_mail_has_the_report_as_html_and_as_text(mailbox: Mailbox) -> None:
+    report = Report(
+        span_before(DUE),
+        ReportLine(None, TallyTotals(), TallyTotals()),
+        [ReportLine(name, TallyTotals(), TallyTotals()) for name in ("acme", "<b>zenith")],
+        [Problem(ProblemKind.DEAD, "crm: refused", "The destination refused the record.", "", 3)],
+    )
+    assert send_message(mailbox.url, report_message("all", report)) is None
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "Leads of all: 16 Nov to 22 Nov 2026"
+    parts = {each.get_content_type(): each.get_content() for each in mail.walk() if not each.is_multipart()}
+    assert "<li>&lt;b&gt;zenith: 0 leads</li>" in parts["text/html"]
+    assert {"- <b>zenith: 0 leads", "- crm: refused (3). The destination refused the record."} <= {
+        line.strip() for line in parts["text/plain"].splitlines()
+    }
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "due"),
+    [
+        ("UTC", "2026-11-23T07:59:59Z", "2026-11-16T08:00:00Z"),
+        ("UTC", "2026-11-23T08:00:00Z", "2026-11-23T08:00:00Z"),
+        ("Europe/Berlin", "2026-11-23T07:00:00Z", "2026-11-23T07:00:00Z"),
+        ("Europe/Berlin", "2026-11-23T06:59:59Z", "2026-11-16T07:00:00Z"),
+        # Summer time has begun between the two.
+        ("Europe/Berlin", "2026-03-30T06:00:00Z", "2026-03-30T06:00:00Z"),
+        ("Europe/Berlin", "2026-03-30T05:59:59Z", "2026-03-23T07:00:00Z"),
+        ("Asia/Tokyo", "2026-11-22T23:00:00Z", "2026-11-22T23:00:00Z"),
+    ],
+)
+def test_a_report_is_due_by_the_clock_of_its_time_zone(zone: str, now: str, due: str) -> None:
+    found = last_due(settings(zone=zone), datetime.fromisoformat(now).timestamp())
+    assert datetime.fromtimestamp(found, UTC) == datetime.fromisoformat(due)
