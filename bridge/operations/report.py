@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bridge.config.model import Config, ReportSettings
 from bridge.operations.problems import Problem, find_problems
-from bridge.operations.tally import TallyTotals, totals_before
+from bridge.operations.tally import TallyTotals, period_totals
 from bridge.store.tally import DAY, day_of
 
 WEEK: Final = 7
@@ -86,7 +86,7 @@ def read_report(
     connection: Connection, config: Config, span: ReportSpan, now: float, chatbots: AbstractSet[str] | None = None
 ) -> Report:
     """Read a report about some chatbots; None stands for all, those that are no longer configured included."""
-    found = totals_before(connection, span.end, span.days)
+    found = period_totals(connection, span.end * DAY - 1.0, span.days)
     # Without the events of no known chatbot, which are no leads.
     known = {*config.chatbots, *(name for name in found.chatbots if name)} if chatbots is None else set(chatbots)
     lines = [ReportLine(name, *found.pair(name)) for name in known]
@@ -100,7 +100,14 @@ def read_report(
 
 
 def _sums(lines: Sequence[ReportLine]) -> tuple[TallyTotals, TallyTotals]:
-    return TallyTotals.sum(each.numbers for each in lines), TallyTotals.sum(each.before for each in lines)
+    whole, before = TallyTotals(), TallyTotals()
+    for line in lines:
+        for total, part in ((whole, line.numbers), (before, line.before)):
+            total.states.update(part.states)
+            total.buckets.update(part.buckets)
+            total.warned += part.warned
+            total.waiting += part.waiting
+    return whole, before
 
 
 def _moment(settings: ReportSettings, day: date) -> float:

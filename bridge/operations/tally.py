@@ -93,17 +93,6 @@ class TallyTotals:
             passed += count
         return None
 
-    @classmethod
-    def sum(cls, parts: Iterable["TallyTotals"]) -> "TallyTotals":
-        """Return the sum of several."""
-        found = cls()
-        for each in parts:
-            found.states.update(each.states)
-            found.buckets.update(each.buckets)
-            found.warned += each.warned
-            found.waiting += each.waiting
-        return found
-
     def add(self, row: SpanCount) -> None:
         """Add a count."""
         is_delivered = row.state in _DELIVERED
@@ -128,7 +117,6 @@ class PeriodTotals:
         return self.chatbots.setdefault(chatbot, (TallyTotals(), TallyTotals()))
 
 
-<<<<<<< HEAD
 def period_totals(connection: Connection, now: float, days: int, only: AbstractSet[str] | None = None) -> PeriodTotals:
     """Return the numbers of the last days, today included. Days begin at midnight UTC.
 
@@ -142,22 +130,6 @@ def period_totals(connection: Connection, now: float, days: int, only: AbstractS
         found.pair(row.chatbot)[row.span].add(row)
     for each in waiting_days(connection, only):
         span = (day_of(now) - each.day) // days
-=======
-def period_totals(connection: Connection, now: float, days: int) -> PeriodTotals:
-    """Return the numbers of the last days, today included. Days begin at midnight UTC."""
-    return totals_before(connection, day_of(now) + 1, days)
-
-
-def totals_before(connection: Connection, end: int, days: int) -> PeriodTotals:
-    """Return the numbers of the days before a day."""
-    found = PeriodTotals(days)
-    whole = (found.whole, found.before)
-    for row in span_counts(connection, [(end - days, end), (end - 2 * days, end - days)]):
-        whole[row.span].add(row)
-        found.pair(row.chatbot)[row.span].add(row)
-    for each in waiting_days(connection):
-        span = (end - 1 - each.day) // days
->>>>>>> f3144fd (Weekly reports go to the agency and to each client, once per receiver, and a lane's pauses have a history)
         if span in {0, 1}:
             whole[span].waiting += each.number
             found.pair(each.chatbot or "")[span].waiting += each.number
@@ -185,12 +157,19 @@ def read_history(connection: Connection, now: float, only: AbstractSet[str] | No
         if 0 <= each.day - first < len(totals):
             totals[each.day - first].waiting += each.number
     return TallyHistory(
-        [
-            PeriodTotals(days, TallyTotals.sum(totals[-days:]), TallyTotals.sum(totals[-2 * days : -days]))
-            for days in PERIODS
-        ],
+        [PeriodTotals(days, _sum(totals[-days:]), _sum(totals[-2 * days : -days])) for days in PERIODS],
         [(_EPOCH + timedelta(days=first + at), totals[at]) for at in range(longest, 2 * longest)],
     )
+
+
+def _sum(parts: Iterable[TallyTotals]) -> TallyTotals:
+    found = TallyTotals()
+    for each in parts:
+        found.states.update(each.states)
+        found.buckets.update(each.buckets)
+        found.warned += each.warned
+        found.waiting += each.waiting
+    return found
 
 
 def complete_tally(store: OpenStore) -> int:
