@@ -86,28 +86,16 @@ def read_report(
     connection: Connection, config: Config, span: ReportSpan, now: float, chatbots: AbstractSet[str] | None = None
 ) -> Report:
     """Read a report about some chatbots; None stands for all, those that are no longer configured included."""
-    found = period_totals(connection, span.end * DAY - 1.0, span.days)
+    found = period_totals(connection, span.end * DAY - 1.0, span.days, chatbots)
     # Without the events of no known chatbot, which are no leads.
     known = {*config.chatbots, *(name for name in found.chatbots if name)} if chatbots is None else set(chatbots)
     lines = [ReportLine(name, *found.pair(name)) for name in known]
-    whole = (found.whole, found.before) if chatbots is None else _sums(lines)
     return Report(
         span,
-        ReportLine(None, *whole),
+        ReportLine(None, found.whole, found.before),
         sorted(lines, key=lambda each: (-each.numbers.received, each.chatbot or "")),
         find_problems(connection, config, now, only=chatbots),
     )
-
-
-def _sums(lines: Sequence[ReportLine]) -> tuple[TallyTotals, TallyTotals]:
-    whole, before = TallyTotals(), TallyTotals()
-    for line in lines:
-        for total, part in ((whole, line.numbers), (before, line.before)):
-            total.states.update(part.states)
-            total.buckets.update(part.buckets)
-            total.warned += part.warned
-            total.waiting += part.waiting
-    return whole, before
 
 
 def _moment(settings: ReportSettings, day: date) -> float:

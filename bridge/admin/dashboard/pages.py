@@ -29,6 +29,7 @@ from bridge.admin.export import LeadExports
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
+from bridge.operations.flow import read_flow
 from bridge.operations.tally import PERIODS, read_history
 
 
@@ -81,6 +82,7 @@ class Pages:
         router.add_get("/", show(self._overview, scoped=True))
         router.add_get("/tools", show(self._tools, scoped=True))
         router.add_get("/tools/report", show(self._report, scoped=True))
+        router.add_get("/tools/flow", show(self._flow, scoped=True))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._lead_list.add_to(router)
@@ -164,6 +166,10 @@ class Pages:
     async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
         found = self._api.report_shown(caller, parse_fields(request_schemas.ReportRequest, request.query))
         return self._screen.page("report.html", caller, {"found": found}, periods=PERIODS)
+
+    async def _flow(self, caller: Caller, _: web.Request) -> DashboardPage:
+        flow = partial(read_flow, config=self._api.config(), now=self._clock(), only=caller.chatbots)
+        return self._screen.page("flow.html", caller, {"flow": flow})
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)

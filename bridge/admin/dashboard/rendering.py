@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
+from bridge.admin.dashboard.flow_chart import flow_chart
 from bridge.admin.presentation import optional_timestamp
 from bridge.operations.event_dry_run import json_text
 from bridge.operations.figures import change, duration, lasting, percent, points, since
@@ -73,6 +74,7 @@ class Rendering:
             "BANDS": charts.BANDS,
             "meter": charts.meter,
             "static": self._address,
+            "flow_chart": flow_chart,
         }
         contents = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES
