@@ -21,6 +21,7 @@ from bridge.operations import deliveries, events, quarantine
 from bridge.operations.audit import Action, Subject
 from bridge.operations.lanes import chatbots_of
 from bridge.operations.masking import Audience
+from bridge.operations.report import span_before, span_until_today
 from bridge.store import queries
 from bridge.store.queries import PageRequest
 from bridge.store.search import DeliveryFilter, EventFilter
@@ -69,6 +70,7 @@ class ReadEndpoints:
                 request_schemas.ReportRequest,
                 schemas.ReportSchema,
                 self._report,
+                failures=(404,),
                 scoped=True,
             ),
             Endpoint(
@@ -186,14 +188,14 @@ class ReadEndpoints:
         )
 
     def report_shown(self, caller: Caller, request: request_schemas.ReportRequest) -> Query[schemas.ReportSchema]:
-        """Return the query of a report."""
-        return partial(
-            presentation.show_report,
-            names=self.config().chatbots,
-            now=self._clock(),
-            days=request.days,
-            only=caller.chatbots,
-        )
+        """Return the query of a report. Raises NotFoundError."""
+        config, now, only = self.config(), self._clock(), caller.chatbots
+        if request.chatbot is not None:
+            if request.chatbot not in config.chatbots or not caller.sees(request.chatbot):
+                raise NotFoundError(f"There is no chatbot {request.chatbot!r}.")
+            only = frozenset({request.chatbot})
+        span = span_until_today if request.until == "today" else span_before
+        return partial(presentation.show_report, config=config, span=span(now, request.days), now=now, only=only)
 
     def events_shown(self, caller: Caller, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
         """Return the query of a page of events."""

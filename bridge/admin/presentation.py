@@ -1,7 +1,7 @@
 """Responses of the API, which pages and commands show too: the queries, and schemas of the store's rows."""
 
 import json
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -14,13 +14,14 @@ from bridge.operations import deliveries, events, lanes
 from bridge.operations.audit import Action
 from bridge.operations.masking import HELD, Audience, masked_payload, personal, reason_text, visible_detail
 from bridge.operations.overview import read_overview
-from bridge.operations.tally import TallyTotals, period_totals
+from bridge.operations.report import ReportLine, ReportSpan, read_report
+from bridge.operations.tally import TallyTotals
 from bridge.store import audit_log, queries, statistics
 from bridge.store.audit_log import AuditRow
 from bridge.store.lane_queries import LaneRow
 from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, PageRequest, QuarantineRow
 from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
-from bridge.store.tally import DAY, day_of
+from bridge.store.tally import DAY
 from connectors.base import Quota
 
 Quotas = Mapping[str, Sequence[Quota]]
@@ -104,19 +105,19 @@ def show_overview(
 
 
 def show_report(
-    connection: Connection, names: Collection[str], now: float, days: int, only: AbstractSet[str] | None = None
+    connection: Connection, config: Config, span: ReportSpan, now: float, only: AbstractSet[str] | None = None
 ) -> schemas.ReportSchema:
-    """Read the numbers of the last days, for all chatbots together, or `only` these, and for each."""
-    found = period_totals(connection, now, days, only)
-    # Without the events of no known chatbot, which are no leads.
-    known = {*names, *(name for name in found.chatbots if name)}
-    known = known if only is None else known & only
-    lines = [_report_line(name, *found.pair(name)) for name in known]
+    """Read the numbers of some days, for all chatbots together, or `only` these, and for each."""
+    found = read_report(connection, config, span, now, only)
     return schemas.ReportSchema(
-        days=days,
-        since=timestamp(float((day_of(now) + 1 - days) * DAY)),
-        whole=_report_line(None, found.whole, found.before),
-        chatbots=sorted(lines, key=lambda each: (-each.numbers.leads, each.chatbot or "")),
+        days=span.days,
+        since=timestamp(float(span.first * DAY)),
+        until=timestamp(min(now, float(span.end * DAY))),
+        whole=_report_line(found.whole),
+        chatbots=[_report_line(each) for each in found.chatbots],
+        problems=[
+            schemas.ReportProblemSchema(title=each.title, why=each.why, count=each.count) for each in found.problems
+        ],
     )
 
 
@@ -141,8 +142,10 @@ def show_audit_log(
 # -- schemas
 
 
-def _report_line(chatbot: str | None, numbers: TallyTotals, before: TallyTotals) -> schemas.ReportLineSchema:
-    return schemas.ReportLineSchema(chatbot=chatbot, numbers=_report_numbers(numbers), before=_report_numbers(before))
+def _report_line(line: ReportLine) -> schemas.ReportLineSchema:
+    return schemas.ReportLineSchema(
+        chatbot=line.chatbot, numbers=_report_numbers(line.numbers), before=_report_numbers(line.before)
+    )
 
 
 def _report_numbers(totals: TallyTotals) -> schemas.ReportNumbersSchema:

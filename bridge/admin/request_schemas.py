@@ -96,9 +96,11 @@ class EmptyRequest(ApiRequest):
 class ReportRequest(ApiRequest):
     """The length of a report."""
 
-    days: Annotated[int, Field(ge=1, le=92), BeforeValidator(_digits)] = Field(
-        7, description="Number of days. The last one is today, which is not over."
+    days: Annotated[int, Field(ge=1, le=92), BeforeValidator(_digits)] = Field(7, description="Number of days.")
+    until: Literal["today", "yesterday"] = Field(
+        "today", description="The last day: today, which is not over, or yesterday."
     )
+    chatbot: str | None = Field(None, description="Only this chatbot.")
 
 
 class EventListRequest(ApiRequest):

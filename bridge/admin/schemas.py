@@ -307,15 +307,25 @@ class ReportLineSchema(ApiSchema):
     before: ReportNumbersSchema
 
 
+class ReportProblemSchema(ApiSchema):
+    """A problem of the moment."""
+
+    title: str
+    why: str
+    count: int
+
+
 class ReportSchema(ApiSchema):
     """Leads and deliveries of the last days, for all and by chatbot."""
 
     days: int
-    since: str = Field(description="Beginning of the first day, UTC. Today is the last one.")
+    since: str = Field(description="Beginning of the first day, UTC.")
+    until: str = Field(description="End of the last day, UTC; the moment of the report if the last day is today.")
     whole: ReportLineSchema
     chatbots: Sequence[ReportLineSchema] = Field(
         description="All configured chatbots, and others that had leads in these days; most leads first."
     )
+    problems: Sequence[ReportProblemSchema] = Field(description="What needs a person now, the worst first.")
 
 
 class ProblemSampleSchema(ApiSchema):

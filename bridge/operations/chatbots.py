@@ -17,6 +17,8 @@ from bridge.store.tally import DAY, day_of
 WEEK: Final = 7
 TYPICAL: Final = 0.5
 """Part of the deliveries that take no longer than the typical time."""
+TREND: Final = 30
+"""Days of the trend."""
 LOOK_BACK: Final = 60
 """Days in which the usual pauses of a chatbot are looked for."""
 REGULAR_DAYS: Final = 5
@@ -50,6 +52,8 @@ class ChatbotSummary:
     last_signed_at: float | None
     """Time at which a signature is known to have held last."""
     silent: bool
+    trend: Sequence[int]
+    """Leads of each of the last `TREND` days; the last one is today."""
 
     @property
     def rank(self) -> tuple[int, int, int, int, str]:
@@ -75,7 +79,8 @@ def list_chatbots(
     found = []
     for name in names:
         present, before = week.chatbots.get(name, (TallyTotals(), TallyTotals()))
-        times, own_days = last.get(name, LastEvents(None, None)), days.get(name, [])
+        times, counts_by_day = last.get(name, LastEvents(None, None)), days.get(name, {})
+        own_days = [*counts_by_day]
         lead_at = times.lead_at or (float(own_days[-1] * DAY) if own_days else None)
         signed = [each for each in (times.signed_at, proved.get(name)) if each is not None]
         found.append(
@@ -90,6 +95,7 @@ def list_chatbots(
                 lead_at,
                 max(signed, default=None),
                 is_silent(own_days, day_of(now)),
+                [counts_by_day.get(day, 0) for day in range(day_of(now) + 1 - TREND, day_of(now) + 1)],
             )
         )
     return sorted(found, key=lambda each: each.rank)
@@ -99,7 +105,8 @@ def silent_chatbots(connection: Connection, names: Iterable[str], now: float) ->
     """Return the silent ones of these chatbots, each with the day of its last lead."""
     today = day_of(now)
     days = chatbot_queries.lead_days(connection, today - LOOK_BACK + 1)
-    return [(name, days[name][-1]) for name in names if is_silent(days.get(name, ()), today)]
+    found = {name: [*days.get(name, ())] for name in names}
+    return [(name, own_days[-1]) for name, own_days in found.items() if is_silent(own_days, today)]
 
 
 def is_silent(days: Sequence[int], today: int) -> bool:

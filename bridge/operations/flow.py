@@ -21,7 +21,7 @@ _DELIVERED: Final = {DeliveryState.DELIVERED.value, WARNED_STATE}
 
 
 class FlowState(StrEnum):
-    """How something does, the worst first."""
+    """States of a chatbot, a route or a destination, the worst first."""
 
     BAD = "bad"
     """Leads were not delivered, or will not be without a person."""
@@ -43,7 +43,7 @@ class FlowCounts:
 
     @property
     def state(self) -> FlowState:
-        """How it does by its numbers."""
+        """Return the state by its numbers."""
         if self.dead:
             return FlowState.BAD
         if self.waiting:

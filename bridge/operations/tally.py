@@ -75,6 +75,12 @@ class TallyTotals:
         return max(0, self.states[DeliveryState.DEAD.value])
 
     @property
+    def error_rate(self) -> float | None:
+        """Part that was given up of the deliveries that ended by themselves; None if there are none."""
+        total = self.delivered + self.dead
+        return self.dead / total if total else None
+
+    @property
     def missing(self) -> int:
         """Number of deliveries that did not arrive: given up, or waiting."""
         return self.dead + self.waiting
@@ -133,6 +139,17 @@ def period_totals(connection: Connection, now: float, days: int, only: AbstractS
         if span in {0, 1}:
             whole[span].waiting += each.number
             found.pair(each.chatbot or "")[span].waiting += each.number
+    return found
+
+
+def destination_totals(
+    connection: Connection, now: float, days: int, only: AbstractSet[str] | None = None
+) -> dict[str, TallyTotals]:
+    """Return the numbers of the last days by destination, today included; with `only`, those of these chatbots."""
+    found: dict[str, TallyTotals] = {}
+    for row in span_counts(connection, [(day_of(now) + 1 - days, day_of(now) + 1)], only):
+        if row.destination:
+            found.setdefault(row.destination, TallyTotals()).add(row)
     return found
 
 

@@ -6,7 +6,7 @@ Each query examines a bounded number of rows, or the tally, so its cost does not
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Subquery, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, Subquery, case, cast, func, select, true
 
 from bridge.event import EventState, Form
 from bridge.store.interface import DeliveryState
@@ -78,19 +78,20 @@ def proof_times(connection: Connection) -> dict[str, float]:
     return {row.chatbot: row.proved_at for row in connection.execute(select(proofs.c.chatbot, proofs.c.proved_at))}
 
 
-def lead_days(connection: Connection, since: int) -> dict[str, list[int]]:
-    """Return the days with leads from a day on, as days since the epoch, by chatbot."""
+def lead_days(connection: Connection, since: int) -> dict[str, dict[int, int]]:
+    """Return the numbers of leads of the days with any from a day on, by chatbot and by days since the epoch."""
     counted = tally.c.destination == "", tally.c.state == EventState.ACCEPTED.value
+    leads = cast(func.sum(tally.c["count"]), tally.c["count"].type)
     query = (
-        select(tally.c.chatbot, tally.c.day)
+        select(tally.c.chatbot, tally.c.day, leads)
         .where(tally.c.day >= since, *counted)
         .group_by(tally.c.chatbot, tally.c.day)
         .having(func.sum(tally.c["count"]) > 0)
         .order_by(tally.c.chatbot, tally.c.day)
     )
-    found: dict[str, list[int]] = {}
-    for chatbot, day in connection.execute(query):
-        found.setdefault(chatbot, []).append(day)
+    found: dict[str, dict[int, int]] = {}
+    for chatbot, day, count in connection.execute(query):
+        found.setdefault(chatbot, {})[day] = count
     return found
 
 

@@ -88,6 +88,7 @@ class SentDelivery:
     seconds: float | None = None
     """From receipt to delivery."""
     warning: bool = False
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +263,14 @@ async def _settle(
             state = settlements[-1].state
             warned = isinstance(outcome, Delivered) and outcome.warning is not None
             done = seconds if state is DeliveryState.DELIVERED else None
-            lead.deliveries[destination] = SentDelivery(state, done, warned)
+            lead.deliveries[destination] = SentDelivery(state, done, warned, tried=True)
         if settlements:
             await store.settle(lease, settlements)
     if destination == UNREACHABLE:
         began_at = now - 2 * HOUR
         await store.pause(lease, Pause("lane", Reason.TIMEOUT, None, now - HOUR, began_at), began_at)
         await store.pause(lease, None, began_at + PAUSED_SECONDS)
-        refused = Pause("lane", Reason.UNREACHABLE, "connection refused", now + 480.0, now - HOUR)
+        refused = Pause("lane", Reason.UNREACHABLE, "connection refused", now + HOUR, now - HOUR)
         await store.pause(lease, refused, now - HOUR)
     await store.release("lane")
 

@@ -25,6 +25,7 @@ from tests.browser import scene
 from tests.browser.conftest import SECONDS
 from tests.browser.person import Person
 from tests.browser.scene import Scene
+from tests.browser.test_every_page import SCHEMES
 
 MILLISECONDS = SECONDS * 1000
 DENSE = 24
@@ -48,6 +49,14 @@ class Agency:
             for lead in self.sent.leads
             for name, each in lead.deliveries.items()
             if each.state is state
+        )
+
+    def calls(self, destination: str) -> Counter[bool]:
+        """Count the attempts at a destination by their success."""
+        return Counter(
+            each.seconds is not None
+            for lead in self.sent.leads
+            if (each := lead.deliveries.get(destination)) and each.tried
         )
 
     def by_chatbot(self, state: DeliveryState) -> Counter[str]:
@@ -106,6 +115,20 @@ def counted_totals(sent: Scene, today: int, days: int) -> dict[str, TallyTotals]
                 totals.warned += each.warning
                 if each.seconds is not None:
                     totals.buckets[bucket_of(lead.received_at, ended_at)] += 1
+    return found
+
+
+def counted_by_destination(sent: Scene, today: int, days: int) -> dict[str, TallyTotals]:
+    """Count from what was sent the deliveries that ended in the last days, by destination."""
+    found = {name: TallyTotals() for name in (*scene.DESTINATIONS, scene.REMOVED)}
+    for lead in sent.leads:
+        for name, each in lead.deliveries.items():
+            ended_at = lead.received_at + (1.0 if each.seconds is None else each.seconds)
+            if each.state is DeliveryState.PENDING or today - day_of(ended_at) >= days:
+                continue
+            found[name].states[each.state] += 1
+            if each.seconds is not None:
+                found[name].buckets[bucket_of(lead.received_at, ended_at)] += 1
     return found
 
 
@@ -208,14 +231,20 @@ async def test_the_operator_finds_the_troubled_and_the_silent_client(agency: Age
     assert {row[0].split()[0] for row in rows if "silent" in row[0]} == silent
     assert {row[0].split()[0] for row in rows[: len(silent)]} == silent
     assert rows[len(silent)][0] == scene.TROUBLED
-    assert next(row for row in rows if row[0].startswith(scene.UNUSED))[1:] == ["0", "-", "-", "0", "0", "-", "-"]
+    unused = next(row for row in rows if row[0].startswith(scene.UNUSED))
+    assert unused[1:] == ["0", "", "-", "-", "0", "0", "-", "-"]
 
     week = Counter(each.chatbot for each in accepted if today - day_of(each.received_at) < 7)
     waiting, dead = agency.by_chatbot(DeliveryState.PENDING), agency.by_chatbot(DeliveryState.DEAD)
-    shown = {row[0].split()[0]: [int(row[at].split()[0]) for at in (1, 4, 5)] for row in rows}
+    shown = {row[0].split()[0]: [int(row[at].split()[0]) for at in (1, 5, 6)] for row in rows}
     assert shown == {name: [week[name], waiting[name], dead[name]] for name in scene.CHATBOTS}
     totals = counted_totals(agency.sent, today, 7)
-    assert {row[0].split()[0]: row[2:4] for row in rows} == {
+    trends = await person.page.locator("svg.trend").evaluate_all("all => all.map(each => each.ariaLabel)")
+    month = counted_totals(agency.sent, today, 30)
+    assert [each.partition(",")[0] for each in trends] == [
+        f"{month[row[0].split()[0]].received} leads in 30 days" for row in rows
+    ]
+    assert {row[0].split()[0]: row[3:5] for row in rows} == {
         name: [percent(totals[name].share), lasting(totals[name].quantile(0.5))] for name in scene.CHATBOTS
     }
     assert await person.barriers() == []
@@ -225,6 +254,8 @@ async def test_a_chatbots_page_has_its_numbers_and_its_problems(agency: Agency, 
     await person.page.goto(f"/chatbots/{scene.TROUBLED}")
     dead = agency.by_chatbot(DeliveryState.DEAD)[scene.TROUBLED]
     await expect(person.page.locator(".answer")).to_contain_text(f"{dead} deliveries were given up.")
+    problems = person.page.locator("section", has=person.page.get_by_role("heading", name="Problems"))
+    await expect(problems).to_contain_text("The destination refused the record.")
     await person.click(person.page.get_by_role("link", name="See why"))
     await expect(person.heading(f"Problems of {scene.TROUBLED}")).to_be_visible()
     cause = person.page.locator("section", has=person.page.get_by_role("heading", name=re.compile("refused")))
@@ -243,6 +274,11 @@ async def test_every_destination_has_a_row_and_a_page(agency: Agency, person: Pe
     assert {row[0]: [int(row[2]), int(row[4])] for row in rows} == {
         name: [waiting[name], dead[name]] for name in (*scene.DESTINATIONS, scene.REMOVED)
     }
+    week = counted_by_destination(agency.sent, day_of(time.time()), 7)
+    assert {row[0]: row[5:8] for row in rows} == {
+        name: [str(each.delivered), percent(each.error_rate), lasting(each.quantile(0.5))]
+        for name, each in week.items()
+    }
     assert [row[:2] for row in rows[:2]] == [[scene.REMOVED, "removed"], [scene.UNREACHABLE, "paused"]]
     heights = await person.page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
     assert max(heights) <= DENSE
@@ -255,7 +291,91 @@ async def test_every_destination_has_a_row_and_a_page(agency: Agency, person: Pe
         f"Waiting\n{waiting[scene.UNREACHABLE]}", use_inner_text=True
     )
     await expect(person.page.locator("tbody tr")).to_have_count(20)
+    await expect(person.page.locator("section", has_text="Pauses before")).to_contain_text(
+        "for 10 min: The destination did not answer in time."
+    )
+    totals = week[scene.UNREACHABLE]
+    await expect(shown).to_contain_text(f"{totals.dead} of {totals.delivered + totals.dead} deliveries")
+    calls = agency.calls(scene.UNREACHABLE)
+    await expect(shown).to_contain_text(f"{calls[False]} of {calls.total()} attempts failed since")
+    await expect(shown).to_contain_text("typically 0.2 s, slow ones 0.2 s")
     assert await person.barriers() == []
+
+
+async def test_home_says_what_needs_a_person_worst_first(agency: Agency, person: Person) -> None:
+    needs = person.page.locator(".needs li")
+    texts = [" ".join(each.split()) for each in await needs.all_inner_texts()]
+    dead, waiting = Counter[str](), Counter[str]()
+    for counts, state in ((waiting, DeliveryState.PENDING), (dead, DeliveryState.DEAD)):
+        for (_, destination), count in agency.counted(state).items():
+            counts[destination] += count
+    unreachable = f"{waiting[scene.UNREACHABLE]} leads wait, the oldest for"
+    assert texts[0].startswith(f"{scene.UNREACHABLE}: nothing is delivered. The destination could not be reached.")
+    assert unreachable in texts[0]
+    assert "Next try at" in texts[0]
+    assert texts[1].startswith(f"{scene.REMOVED}: no longer configured, and leads wait for it.")
+    assert texts[2].startswith(f"{scene.SILENT}: silent.")
+    worst, count = max(dead.items(), key=lambda each: each[1])
+    assert f"{count} deliveries to {worst} were given up. The destination refused the record." in texts
+    assert any(each.startswith(f"{agency.sent.quarantined} requests of {scene.CHATBOTS[3]}") for each in texts)
+    for at in range(await needs.count()):
+        address = await needs.nth(at).get_by_role("link").first.get_attribute("href")
+        assert (await person.page.request.get(address or "")).ok
+
+
+async def test_the_flow_has_the_numbers_of_what_was_sent(agency: Agency, person: Person) -> None:
+    await person.page.goto("/tools/flow")
+    today = day_of(time.time())
+    await person.page.get_by_text("As a table").click()
+    rows = await person.rows()
+    delivered = Counter[tuple[str, str]]()
+    for lead in agency.sent.leads:
+        for name, each in lead.deliveries.items():
+            if each.seconds is not None and day_of(lead.received_at + each.seconds) == today:
+                delivered[lead.chatbot, name] += 1
+    waiting, dead = agency.counted(DeliveryState.PENDING), agency.counted(DeliveryState.DEAD)
+    received = counted_totals(agency.sent, today, 1)
+    shown = {(row[0].split()[0], row[2].split()[0]): [int(row[at]) for at in (1, 3, 4, 5)] for row in rows}
+    assert {chatbot for chatbot, _ in shown} == set(scene.CHATBOTS)
+    assert shown == {pair: [received[pair[0]].received, delivered[pair], waiting[pair], dead[pair]] for pair in shown}
+    assert sum(row[3] for row in shown.values()) == sum(dead.values())
+    picture = person.page.locator("svg.flow")
+    assert await picture.locator("a").count() == len(scene.CHATBOTS) + len(shown) + len(scene.DESTINATIONS) + 1
+    await expect(picture.locator(f'a[href="/destinations/{scene.UNREACHABLE}"] rect')).to_have_class("bad")
+    for scheme in SCHEMES:
+        await person.page.emulate_media(color_scheme=scheme)
+        assert await person.barriers() == []
+    await person.page.set_viewport_size({"width": 390, "height": 844})
+    assert await person.overflow() == 0
+    await person.page.get_by_role("link", name=scene.SHEET, exact=True).first.click()
+    await expect(person.heading(scene.SHEET)).to_be_visible()
+
+
+async def test_a_report_of_whole_days_for_one_client(agency: Agency, person: Person) -> None:
+    await person.page.goto("/tools/report")
+    await person.page.get_by_role("link", name="7 whole days until yesterday").click()
+    await person.page.locator("select[name=chatbot]").select_option(scene.TROUBLED)
+    await person.page.get_by_role("button", name="Show").click()
+    await expect(person.heading(f"Report of {scene.TROUBLED}: 7 days until yesterday")).to_be_visible()
+    today = day_of(time.time())
+    both, now = counted_totals(agency.sent, today, 8), counted_totals(agency.sent, today, 1)
+    rows = await person.page.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.firstChild.textContent.trim()))"
+    )
+    numbers = [both[scene.TROUBLED].received - now[scene.TROUBLED].received]
+    numbers.append(both[scene.TROUBLED].delivered - now[scene.TROUBLED].delivered)
+    assert [(row[0], [int(each) for each in row[1:3]]) for row in rows] == [
+        ("All", numbers),
+        (scene.TROUBLED, numbers),
+    ]
+    problems = person.page.locator("section", has_text="Problems now")
+    await expect(problems).to_contain_text("The destination refused the record.")
+    await expect(problems).not_to_contain_text(scene.REMOVED)
+    assert (await person.page.request.get("/tools/report?chatbot=nobody")).status == 404
+    person.complaints.clear()
+    await person.page.emulate_media(media="print")
+    await expect(person.page.get_by_role("button", name="Show")).to_be_hidden()
+    await expect(problems).to_be_visible()
 
 
 async def test_the_problems_are_all_in_one_list_with_their_number_in_the_navigation(

@@ -88,6 +88,15 @@ def bands(counts: Sequence[int]) -> Markup:
     return _picture(f"0 0 {max(x, 1.0):.1f} 16", "share", title, "".join(drawn))
 
 
+def trend(counts: Sequence[int]) -> Markup:
+    """Draw a small line of the leads of some days, today last."""
+    top, last = max([*counts, 1]), max(len(counts) - 1, 1)
+    places = [(100 * at / last, 19 - 18 * count / top) for at, count in enumerate(counts)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    title = f"{sum(counts)} leads in {len(counts)} days, at most {max(counts, default=0)} on one of them"
+    return _picture("-2 -1 104 22", "trend", title, f'<polyline points="{line}"/>')
+
+
 def meter(name: str, remaining: int, limit: int) -> Markup:
     """Draw the remaining part of a quota."""
     part = min(max(remaining / limit, 0.0), 1.0) if limit > 0 else 0.0
@@ -101,7 +110,7 @@ def meter(name: str, remaining: int, limit: int) -> Markup:
 
 def _picture(box: str, kind: str, title: str, drawn: str) -> Markup:
     label = escape(title)
-    stretch = ' preserveAspectRatio="none"' if kind == "share" else ""
+    stretch = ' preserveAspectRatio="none"' if kind in {"share", "trend"} else ""
     return Markup(  # noqa: S704 - made of numbers and of what is escaped
         f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{label}"{stretch}><title>{label}</title>'
         f"{drawn}</svg>"

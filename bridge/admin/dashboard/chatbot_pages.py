@@ -15,6 +15,7 @@ from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.chatbots import SILENCE_RULE, ChatbotSummary, list_chatbots
 from bridge.operations.lanes import destinations_of
 from bridge.operations.leads import list_leads
+from bridge.operations.problems import find_problems
 from bridge.store.chatbot_queries import NEWEST
 from bridge.store.search import EventFilter
 
@@ -60,6 +61,7 @@ class ChatbotPages:
             {
                 "found": summary,
                 "page": partial(list_leads, criteria=newest, audience=audience(caller)),
+                "problems": partial(find_problems, config=config, now=now, only=frozenset({chatbot.name})),
             },
             chatbot=chatbot_schema(chatbot),
             targets=[each.destination for each in chatbot.routes],

@@ -15,13 +15,19 @@ from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse
 from bridge.admin.desk import Query
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, Subject
+from bridge.operations.chatbots import WEEK
 from bridge.operations.lanes import chatbots_of, destinations_of
 from bridge.operations.leads import LeadPage, list_leads
+from bridge.operations.tally import destination_totals
+from bridge.store.attempt_statistics import attempt_statistics
 from bridge.store.lane_queries import LaneStatus
+from bridge.store.pause_history import past_pauses
 from bridge.store.search import DeliveryFilter
 
 NEWEST_LEADS = 20
 """Leads that a destination's page shows."""
+PAUSES = 10
+"""Past pauses that a destination's page shows."""
 _TROUBLE = (LaneStatus.REMOVED, LaneStatus.PAUSED, LaneStatus.UNOWNED, LaneStatus.RUNNING)
 
 
@@ -54,8 +60,12 @@ class DestinationPages:
         return self._all(caller, reveal=True)
 
     def _all(self, caller: Caller, *, reveal: bool) -> DashboardPage:
-        lanes = self._lanes(caller, reveal=reveal)
-        return self._screen.page("destinations.html", caller, {"lanes": lanes}, now=self._clock(), masked=not reveal)
+        now = self._clock()
+        asked: dict[str, Query[object]] = {
+            "lanes": self._lanes(caller, reveal=reveal),
+            "totals": partial(destination_totals, now=now, days=WEEK, only=caller.chatbots),
+        }
+        return self._screen.page("destinations.html", caller, asked, now=now, masked=not reveal)
 
     async def _destination(self, caller: Caller, request: web.Request) -> DashboardPage:
         return self._one(caller, request.match_info["name"], reveal=False)
@@ -66,7 +76,7 @@ class DestinationPages:
         return self._one(caller, name, reveal=True)
 
     def _one(self, caller: Caller, name: str, *, reveal: bool) -> DashboardPage:
-        config, lanes = self._api.config(), self._lanes(caller, reveal=reveal)
+        now, config, lanes = self._clock(), self._api.config(), self._lanes(caller, reveal=reveal)
 
         def lane(connection: Connection) -> schemas.LaneSchema:
             found = lanes(connection)
@@ -81,12 +91,18 @@ class DestinationPages:
         return self._screen.page(
             "destination.html",
             caller,
-            {"lane": lane, "page": newest},
+            {
+                "lane": lane,
+                "page": newest,
+                "calls": partial(attempt_statistics, destination=name, only=caller.chatbots),
+                "totals": partial(destination_totals, now=now, days=WEEK, only=caller.chatbots),
+                "pauses": partial(past_pauses, name=name, limit=PAUSES),
+            },
             name=name,
             settings=destination_schema(configured) if configured else None,
             chatbots=chatbots_of(config, name, caller.chatbots),
             destinations=destinations_of(config, caller.chatbots),
-            now=self._clock(),
+            now=now,
             masked=not reveal,
         )
 

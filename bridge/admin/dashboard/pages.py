@@ -164,8 +164,10 @@ class Pages:
         return self._screen.page("overview.html", caller, asked, now=now)
 
     async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = self._api.report_shown(caller, parse_fields(request_schemas.ReportRequest, request.query))
-        return self._screen.page("report.html", caller, {"found": found}, periods=PERIODS)
+        wanted = parse_fields(request_schemas.ReportRequest, request.query)
+        found = self._api.report_shown(caller, wanted)
+        names = sorted(filter(caller.sees, self._api.config().chatbots))
+        return self._screen.page("report.html", caller, {"found": found}, wanted=wanted, names=names, periods=PERIODS)
 
     async def _flow(self, caller: Caller, _: web.Request) -> DashboardPage:
         flow = partial(read_flow, config=self._api.config(), now=self._clock(), only=caller.chatbots)

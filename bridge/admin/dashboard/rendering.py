@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -20,6 +20,7 @@ from bridge.admin.presentation import optional_timestamp
 from bridge.operations.event_dry_run import json_text
 from bridge.operations.figures import change, duration, lasting, percent, points, since
 from bridge.operations.masking import reason_text
+from bridge.operations.problems import Problem, ProblemKind
 
 _FOLDER: Final = str(resources.files("bridge.admin.dashboard") / "templates")
 _FILES: Final = {
@@ -45,6 +46,10 @@ class _File:
     version: str
 
 
+NAMED: Final = 5
+"""Problems of a kind that Home names."""
+
+
 class Rendering:
     """Renders templates. All values are escaped, and a misspelt name in a template is an error."""
 
@@ -67,6 +72,7 @@ class Rendering:
         self._environment.filters["percent"] = percent
         self._environment.filters["lasting"] = lasting
         self._environment.filters["points"] = points
+        self._environment.filters["ranked"] = ranked
         self._environment.globals |= {
             "hours": charts.hours,
             "days": charts.days,
@@ -74,6 +80,7 @@ class Rendering:
             "BANDS": charts.BANDS,
             "meter": charts.meter,
             "static": self._address,
+            "trend": charts.trend,
             "flow_chart": flow_chart,
         }
         contents = {
@@ -154,3 +161,10 @@ def clock(written: str | None) -> str:
     if written is None:
         return "-"
     return datetime.fromisoformat(written).astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def ranked(problems: Sequence[Problem]) -> list[tuple[ProblemKind, Sequence[Problem], int]]:
+    """Return the first problems of each kind, in the order of the problems, with the number of the others."""
+    kinds = dict.fromkeys(each.kind for each in problems)
+    groups = [(kind, [each for each in problems if each.kind is kind]) for kind in kinds]
+    return [(kind, group[:NAMED], max(0, len(group) - NAMED)) for kind, group in groups]
