@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from bridge.admin.desk import Desk
-from bridge.operations import bulk
+from bridge.operations.bulk import Bulk
 from bridge.store import commands
 from connectors.testing import Fault
 from tests.browser.conftest import SECONDS, VIEWER, Dashboard
@@ -49,7 +49,7 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     steps, change = asyncio.Semaphore(0), Desk.change
 
     async def one_by_one(desk: Desk, work: Any) -> Any:
-        if getattr(work, "func", None) is bulk.step:
+        if getattr(getattr(work, "func", None), "__func__", None) is Bulk.step:
             await steps.acquire()
         return await change(desk, work)
 
