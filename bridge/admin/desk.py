@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -64,9 +65,12 @@ class Desk:
         """Return the result of a query as JSON. Raises what `work` raises."""
         return await self.work(lambda ask: ask(query).model_dump_json().encode())
 
-    async def change(self, action: Query[T]) -> T:
-        """Change something: committed when it returns, nothing changed if it raises. Raises StoreUnavailableError."""
-        return await self._loop.run_in_executor(self._threads, self._change, action)
+    async def change(self, action: Query[T], *, queue: bool = True) -> T:
+        """Change something: committed when it returns, nothing changed if it raises. Raises StoreUnavailableError.
+
+        `queue` is False for a change that no lane has to know.
+        """
+        return await self._loop.run_in_executor(self._threads, partial(self._change, action, queue=queue))
 
     async def close(self) -> None:
         """Wait for the calls that are under way, then close the connections."""
@@ -104,8 +108,8 @@ class Desk:
         with contextlib.suppress(*self._driver.errors):
             connection.close()
 
-    def _change(self, action: Query[T]) -> T:
-        with transaction(self._driver) as connection:
+    def _change(self, action: Query[T], *, queue: bool) -> T:
+        with transaction(self._driver, queue=queue) as connection:
             return action(connection)
 
 

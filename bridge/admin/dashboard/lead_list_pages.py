@@ -14,12 +14,14 @@ from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.lead_filter import PERIODS, STATES, LeadFilter, numbers
 from bridge.admin.dashboard.lead_search import LEADS, LeadSearches, Search
+from bridge.admin.dashboard.lead_views import LeadViews, owner
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.endpoint import send_file
 from bridge.admin.export import LeadExports
 from bridge.config.model import Config
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
 from bridge.store.interface import PAGE, DeliveryState
+from bridge.store.views import list_views
 from connectors.base import Reason
 
 
@@ -32,6 +34,7 @@ class LeadListPages:
         self._screen = screen
         self._clock = clock
         self._searches = LeadSearches(api)
+        self._views = LeadViews(api, screen)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
@@ -39,6 +42,7 @@ class LeadListPages:
         router.add_get(LEADS, show(self._leads, scoped=True))
         # A search posts its text, because addresses end up in the logs of proxies and the histories of browsers.
         router.add_post(LEADS, act(self._searches.search, role=Role.VIEWER, scoped=True))
+        self._views.add_to(router)
         router.add_get("/leads.csv", show(self._masked_file, scoped=True))
         router.add_post("/leads.csv", act(self._whole_file, scoped=True))
         router.add_get("/deliveries", show(self._deliveries, scoped=True))
@@ -66,8 +70,9 @@ class LeadListPages:
         return self._screen.page(
             "leads.html",
             caller,
-            {"page": page, "new": new},
+            {"page": page, "new": new, "views": partial(list_views, owner=owner(caller))},
             fields=chosen.fields,
+            chosen=chosen.address,
             query={**chosen.query, **({"search": fields["search"]} if search else {})},
             is_search=search is not None,
             sought=search.text if search else "",
