@@ -291,6 +291,7 @@ def test_postgresql_and_the_spool_before_it(place: "Place", embedded: SqliteDriv
     assert place("erase", "--email", ANN, "--yes").exit_code == 1
 
 
+@pytest.mark.thorough
 async def test_beside_the_real_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It serves all the while: of the erased leads nothing is sent, the others arrive, and its files are clean."""
     monkeypatch.chdir(tmp_path)

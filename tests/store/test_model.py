@@ -347,10 +347,10 @@ def case(machine: type[StoreModel], examples: int) -> Any:
     return made.TestCase
 
 
-TestSqlite = case(OnSqlite, 10)
-TestPostgresql = case(OnPostgresql, 6)
-TestEncryptedSqlite = case(OnEncryptedSqlite, 4)
-TestEncryptedPostgresql = case(OnEncryptedPostgresql, 2)
+TestSqlite = case(OnSqlite, 6)
+TestPostgresql = case(OnPostgresql, 4)
+TestEncryptedSqlite = case(OnEncryptedSqlite, 2)
+TestEncryptedPostgresql = case(OnEncryptedPostgresql, 1)
 TestSqliteLong = pytest.mark.thorough(case(OnSqlite, 50))
 TestPostgresqlLong = pytest.mark.thorough(case(OnPostgresql, 30))
 TestEncryptedSqliteLong = pytest.mark.thorough(case(OnEncryptedSqlite, 12))

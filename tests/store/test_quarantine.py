@@ -56,9 +56,9 @@ async def test_the_digest_of_a_body_confirms_no_guess(store: SqlStore, driver: D
 
 
 async def test_junk_does_not_crowd_out_a_lead(store: SqlStore, driver: Driver) -> None:
-    for number in range(300):
+    for number in range(40):
         await store.quarantine(request(number, room=Room.JUNK), IDENTITY)
-    for number in range(300, 600):
+    for number in range(40, 80):
         await store.quarantine(request(number, room=Room.STALE), IDENTITY)
 
     assert await store.quarantine(request(1_000), IDENTITY)
