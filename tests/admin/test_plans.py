@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
 def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
     """Give a store in which what waits is older than most of what was delivered, as the engine sees it by itself."""
     sqlite = request.param == "sqlite"
@@ -162,6 +162,7 @@ def scan(connection: sqlite3.Connection, statement: str, given: Any) -> str | No
     return f"{steps} steps" if steps > STEPS_OF_A_ROW * READ_ROWS else None
 
 
+@pytest.mark.thorough
 async def test_postgresql_reads_no_whole_table(
     database: str, asked: list[Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
