@@ -46,6 +46,7 @@ COMMANDS = {
     "send": "Send a signed event to the webhook, as the vendor would.",
     "demo": "Show the main job on this machine: sandbox CRMs, bridge and sender.",
     "sandbox": "Serve a sandbox of HubSpot or Salesforce on this machine, to try a configuration against.",
+    "problems": "See what needs a person, by cause.",
     "events": "Look at the events that were received; discard unrecognised ones.",
     "deliveries": "Look at deliveries; replay or discard dead letters.",
     "tail": "Follow events and deliveries as they happen.",

@@ -40,7 +40,8 @@ def migrate(path: PathArgument = None, *, config: ConfigOption = None, json: Jso
     kept = inputs.read_config(inputs.chosen_path(path, config)).store
     driver = driver_for(kept.url, kept.encryption_keys)
     try:
-        migrated = migration.migrate(driver.engine())
+        with output.waiting(f"bringing the store to revision {migration.HEAD}"):
+            migrated = migration.migrate(driver.engine())
         with driver.engine().begin() as connection:
             adopt(connection, kept.identity_key)
     except driver.errors as error:

@@ -1,5 +1,6 @@
 """`leadbridge quarantine`: list, release and discard requests with a bad signature."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -128,9 +129,18 @@ def _change_each(
     as_json: bool,
 ) -> None:
     inputs.check_selection(ids, everything=everything)
-    if not ids:
-        with store.reading() as connection:
-            ids = operations.all_ids(connection)
-        if not ids and not as_json:
-            output.say("the quarantine is empty")
-    inputs.change_each(ids, change, as_json=as_json)
+    if ids:
+        inputs.change_each(ids, change, as_json=as_json)
+        return
+    with store.reading() as connection:
+        ids = operations.all_ids(connection)
+    if not ids and not as_json:
+        output.say("the quarantine is empty")
+    # Without JSON, the lines of the requests are the progress.
+    with output.waiting() if as_json else contextlib.nullcontext(lambda _: None) as show_progress:
+
+        def change_one(request: int) -> ActionResult:
+            show_progress(f"request {ids.index(request) + 1:,} of {len(ids):,}")
+            return change(request)
+
+        inputs.change_each(ids, change_one, as_json=as_json)
