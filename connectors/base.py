@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
+from connectors.exchange import ExchangeLog, ExchangeRecorder, exchange_log
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.record import Record, RemoteRecord, RouteSettings
 
@@ -38,6 +39,8 @@ __all__ = [
     "Context",
     "Delivered",
     "DestinationSettings",
+    "ExchangeLog",
+    "ExchangeRecorder",
     "ExpressionError",
     "Expressions",
     "Finding",
@@ -57,6 +60,7 @@ __all__ = [
     "Severity",
     "Vault",
     "VaultError",
+    "exchange_log",
     "parse_duration",
     "parse_size",
     "read_appointment_start",

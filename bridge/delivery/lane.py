@@ -20,6 +20,7 @@ from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, refused_whole
 from bridge.delivery.batching import BatchItem
 from bridge.delivery.clock import LaneClock
+from bridge.delivery.exchanges import Exchanges, kept_text
 from bridge.delivery.lane_state import LaneState, ReadPlan
 from bridge.delivery.preparation import Preparation
 from bridge.delivery.rate_limit import Slot
@@ -72,6 +73,7 @@ class Lane:
         self._caller = caller or AttemptRunner()
         self._owned = owned
         self._log = log.bind(destination=destination.name)
+        self._exchanges = Exchanges(destination)
         self._preparation = Preparation(destination, chatbots, clock.now, self._caller, self._log)
         self._wake = asyncio.Event()
         self._tasks = _Tasks(self._wake)
@@ -256,12 +258,16 @@ class Lane:
                 if self.destination.pace:
                     self.destination.pace.prepay(slot or await self.destination.pace.take())
                     slot = None
+                exchanges = self._exchanges.begin([each.record.id for each in part])
                 outcomes, call = await self._caller.deliver(self.destination, part, self._time.now, self._log)
                 self.state.allowance = self._time.allowance(call_allowance(self.destination.connector, self._log))
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     continue
-                settlements = self._decide(part, outcomes, call, decided_at)
+                settlements = [
+                    each.with_exchange(kept_text(exchanges, item.record.id))
+                    for each, item in zip(self._decide(part, outcomes, call, decided_at), part, strict=True)
+                ]
                 if parts:
                     self._tasks.start(self._settle(settlements))
         finally:

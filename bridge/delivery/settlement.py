@@ -69,7 +69,7 @@ def minimal_settlement(settlement: Settlement) -> Settlement:
         remote_id=None,
         remote_url=None,
         memo={},
-        attempt=attempt and attempt._replace(status=None, detail=NOTE if attempt.detail is not None else None),
+        attempt=attempt and attempt._replace(status=None, detail=attempt.detail and NOTE, exchange=None),
     )
 
 

@@ -40,7 +40,7 @@ from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState
 from bridge.store.person_match import Mention, Person, PersonWords
 from bridge.store.queries import in_state, opened_request
-from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.schema import attempts, deliveries, events, exchanges, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
 
 READ_STEP = 500
@@ -65,6 +65,11 @@ _WORDS: Final[Sequence[tuple[FromClause, Sequence[Column[Any]], Sequence[Column[
         attempts.join(deliveries).join(events),
         (events.c.id, attempts.c.number, attempts.c.started_at),
         (attempts.c.detail,),
+    ),
+    (
+        exchanges.join(deliveries).join(events),
+        (events.c.id, exchanges.c.number, exchanges.c.at),
+        (exchanges.c.content,),
     ),
     (lanes, (lanes.c.name,), (lanes.c.pause_detail,)),
 )

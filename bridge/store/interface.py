@@ -96,6 +96,8 @@ class Attempt(NamedTuple):
     reason: Reason | None
     status: int | None
     detail: str | None
+    exchange: str | None = None
+    """Requests and answers of the call, as JSON (`bridge.delivery.exchanges`)."""
 
 
 class Settlement(NamedTuple):
@@ -122,6 +124,13 @@ class Settlement(NamedTuple):
     memo: Mapping[str, str] = MappingProxyType({})
     attempt: Attempt | None = None
     """None if no call was made: the mapping failed, or the route is gone."""
+
+    def with_exchange(self, exchange: str | None) -> "Settlement":
+        """Return the settlement with the requests and answers of its attempt."""
+        attempt = self.attempt
+        return (
+            self if attempt is None or exchange is None else self._replace(attempt=attempt._replace(exchange=exchange))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ WITH given AS MATERIALIZED (
     delivery bigint, route text, state text, due_at float8, attempts int, failures int, failing_since float8,
     settled_at float8, reason text, detail text, warning text, remote_id text, remote_url text, memo text, number int,
     started_at float8, duration float8, outcome text, attempt_reason text, status int, attempt_detail text,
-    lane text, fence int, day int, chatbot text, bucket int)
+    exchange text,    lane text, fence int, day int, chatbot text, bucket int)
 ), held AS MATERIALIZED (
   SELECT name, fence FROM lanes WHERE name = ANY(of_lanes) ORDER BY name FOR SHARE{skip}
 ), {free}mine AS MATERIALIZED (
@@ -119,6 +119,11 @@ WITH given AS MATERIALIZED (
     WHERE m.number IS NOT NULL AND NOT EXISTS (
       SELECT 1 FROM attempts a
       WHERE a.delivery_id = m.delivery AND a.number = m.number AND a.started_at = m.started_at)
+  RETURNING delivery_id, number
+), kept AS (
+  INSERT INTO exchanges (delivery_id, number, at, content)
+    SELECT m.delivery, m.number, m.started_at, m.exchange
+    FROM tried t JOIN mine m ON m.delivery = t.delivery_id AND m.number = t.number WHERE m.exchange IS NOT NULL
 )
 {result}"""
 

@@ -208,7 +208,7 @@ def _place(each: Settlement) -> tuple[int | None, str, int]:
     return day_of(each.settled_at), each.chatbot, bucket
 
 
-_NO_ATTEMPT = (None,) * 7
+_NO_ATTEMPT = (None,) * 8
 
 
 def _attempt_values(keys: KeyRing, event_id: tuple[bytes, ...], attempt: Attempt) -> tuple[Any, ...]:
@@ -221,6 +221,7 @@ def _attempt_values(keys: KeyRing, event_id: tuple[bytes, ...], attempt: Attempt
         attempt.status,
         # Not bound to the route: a delivery that is moved to another route keeps its attempts.
         keys.seal_text(attempt.detail, "attempts.detail", *event_id, attempt.number, attempt.started_at),
+        keys.seal_text(attempt.exchange, "exchanges.content", *event_id, attempt.number, attempt.started_at),
     )
 
 

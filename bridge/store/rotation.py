@@ -50,6 +50,7 @@ from bridge.store.schema import (
     attempts,
     deliveries,
     events,
+    exchanges,
     installation,
     lanes,
     members,
@@ -107,6 +108,12 @@ ENCRYPTED_TABLES: Final = (
         (attempts.c.detail,),
         (events.c.id, attempts.c.number, attempts.c.started_at),
         attempts.join(deliveries).join(events),
+    ),
+    EncryptedTable(
+        exchanges,
+        (exchanges.c.content,),
+        (events.c.id, exchanges.c.number, exchanges.c.at),
+        exchanges.join(deliveries).join(events),
     ),
     EncryptedTable(lanes, (lanes.c.pause_reason, lanes.c.pause_detail), (lanes.c.name,), lanes),
     EncryptedTable(

@@ -151,6 +151,21 @@ attempts = Table(
     sqlite_with_rowid=False,
 )
 
+exchanges = Table(
+    "exchanges",
+    metadata,
+    # The requests and answers of an attempt (`bridge.delivery.exchanges`), kept for `retention.EXCHANGE_SECONDS`.
+    Column("delivery_id", _ROW_ID, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    # Beginning of the attempt.
+    Column("at", Double, nullable=False),
+    # As JSON.
+    Column("content", Text, nullable=False),
+    PrimaryKeyConstraint("delivery_id", "number"),
+    # Finds those that have expired.
+    Index("ix_exchanges_at", "at"),
+)
+
 tally = Table(
     "tally",
     metadata,

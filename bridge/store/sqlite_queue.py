@@ -61,6 +61,7 @@ SETTLED = (
     "attempt_reason",
     "status",
     "attempt_detail",
+    "exchange",
     "lane",
     "fence",
     "day",
@@ -140,6 +141,8 @@ CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON settled WHEN NEW.delivery IS NOT
       NEW.attempt_detail
     FROM deliveries WHERE id = NEW.delivery AND route = NEW.route AND NEW.number IS NOT NULL
       AND EXISTS (SELECT 1 FROM lanes WHERE name = NEW.lane AND fence = NEW.fence);
+  INSERT INTO exchanges (delivery_id, number, at, content)
+    SELECT NEW.delivery, NEW.number, NEW.started_at, NEW.exchange WHERE changes() = 1 AND NEW.exchange IS NOT NULL;
 END"""  # noqa: S608 - only our own texts
 
 _COUNT_SETTLED = f"""

@@ -14,10 +14,10 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 from connectors.base import Context, SettingError
 from connectors.http.address import UnsendableError
 from connectors.http.settings import Auth, HmacSignature, HttpSettings, Sign, setting
+from connectors.http_client.masking import is_sensitive
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5; a line break would start another header
-_SENSITIVE = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _KEY = "Idempotency-Key"
 _OF_THE_CONNECTION = frozenset(
@@ -107,11 +107,6 @@ class Headers:
             self.templates[name] = context.expressions.template(value, names)
         else:
             self._fixed[name] = _sendable(name, value)
-
-
-def is_sensitive(name: str) -> bool:
-    """Return True if a header or a parameter of this name probably holds a secret."""
-    return _SENSITIVE.search(name) is not None
 
 
 def _auth_headers(auth: Auth | None) -> dict[str, str]:

@@ -17,10 +17,9 @@ from types import MappingProxyType
 from yarl import URL
 
 from connectors.base import Finding, Reason, Severity
-from connectors.http.headers import is_sensitive
 from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.masking import Secrets
+from connectors.http_client.masking import Secrets, is_sensitive
 from connectors.http_client.status_table import shorten, status_meaning
 
 _REFUSALS = frozenset({Reason.UNAUTHORIZED, Reason.FORBIDDEN})

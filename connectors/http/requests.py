@@ -13,9 +13,9 @@ from yarl import URL
 from connectors.base import Context, Preview, Record, SettingError
 from connectors.http.address import Address
 from connectors.http.body import Body
-from connectors.http.headers import NO_VARIABLES, Headers, is_sensitive
+from connectors.http.headers import NO_VARIABLES, Headers
 from connectors.http.settings import Auth, HttpSettings, OAuth2, setting
-from connectors.http_client.masking import MASK, Secrets
+from connectors.http_client.masking import MASK, Secrets, is_sensitive
 from connectors.http_client.status_table import CallTraits
 
 

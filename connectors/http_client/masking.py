@@ -1,13 +1,22 @@
 """Masking of secrets in texts that people read. Pure."""
 
 import json
+import re
 from collections import deque
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
 """Replacement for a secret."""
 
 _PASSING_KEPT = 4  # access tokens: the current one, and those of calls still under way
+_SENSITIVE = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1_024)
+def is_sensitive(name: str) -> bool:
+    """Return True if a header or a parameter of this name probably holds a secret."""
+    return _SENSITIVE.search(name) is not None
 
 
 class Secrets:

@@ -22,7 +22,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_after_delay, wait_random
 from yarl import URL
 
-from connectors.base import Blame, Context, Reason, Retry, SettingError, request_tracer
+from connectors.base import Blame, Context, Reason, Retry, SettingError, exchange_log, request_tracer
 from connectors.http_client.address_guard import GuardedResolver, guarded_sockets
 from connectors.http_client.answer import (
     Answer,
@@ -43,6 +43,7 @@ _KEEP_IDLE = 4.0  # seconds; less than the 5 after which Node and Apache close, 
 _QUICK = 1.0  # seconds; a failure that took longer is not tried again at once
 _QUICK_TRIES = 3
 _QUICK_WAIT = (0.1, 0.4)  # seconds before each further try, at random
+_CUT_OFF = "the call was cut off before the answer"
 _REPEATED_BY_AIOHTTP = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
 
 
@@ -102,14 +103,19 @@ class HttpSession:
             RuntimeError: after `close`.
             ValueError: for headers that HTTP cannot carry (a line break); nothing was sent.
         """
-        http = self._http or await self._open()
-        if isinstance(http, Failure):
-            return http
-        started = monotonic()
-        result = await self._once(http, method, url, headers, body)
-        if isinstance(result, Answer) or not result.momentary or monotonic() - started > _QUICK:
-            return result
-        return await self._retry(result, lambda: self._once(http, method, url, headers, body))
+        log = exchange_log.get()
+        if log is None:
+            return await self._send(method, url, headers, body)
+        try:
+            result = await self._send(method, url, headers, body)
+        except asyncio.CancelledError:
+            log.note(method, url, headers, body, fault=_CUT_OFF)
+            raise
+        if isinstance(result, Answer):
+            log.note(method, url, headers, body, answer=result, status=result.status, received=result.body)
+        else:
+            log.note(method, url, headers, body, status=result.outcome.status, fault=result.outcome.detail)
+        return result
 
     async def close(self) -> None:
         """Close the connections. A second call does nothing."""
@@ -120,6 +126,16 @@ class HttpSession:
             await self._http.close()
         if self._resolver is not None:
             await self._resolver.close()
+
+    async def _send(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer | Failure:
+        http = self._http or await self._open()
+        if isinstance(http, Failure):
+            return http
+        started = monotonic()
+        result = await self._once(http, method, url, headers, body)
+        if isinstance(result, Answer) or not result.momentary or monotonic() - started > _QUICK:
+            return result
+        return await self._retry(result, lambda: self._once(http, method, url, headers, body))
 
     async def _open(self) -> aiohttp.ClientSession | Failure:
         """Create the session on first use. If the TLS files cannot be read, the next call tries again."""

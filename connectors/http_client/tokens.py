@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from connectors.base import Blame, Delivered, Reason, Rejected, Retry, SettingError, Vault, VaultError
+from connectors.base import Blame, Delivered, Reason, Rejected, Retry, SettingError, Vault, VaultError, exchange_log
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.status_table import classify, message_in, shorten
@@ -98,6 +98,8 @@ class TokenSource(Generic[TokenT]):
             await asyncio.gather(fetching, return_exceptions=True)
 
     async def _fetch_one(self) -> TokenT | Failure:
+        # Nothing of it is kept: request and answer are made of secrets. This is the context of the fetch's own task.
+        exchange_log.set(None)
         try:
             token = await self._fetch()
             if not isinstance(token, Failure):

@@ -302,6 +302,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_attempts")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "exchanges",
+        sa.Column("delivery_id", ROW_ID, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["deliveries.id"], name=op.f("fk_exchanges_delivery_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_exchanges")),
+    )
+    op.create_index("ix_exchanges_at", "exchanges", ["at"], unique=False)
 
 
 def downgrade() -> None:

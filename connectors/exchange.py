@@ -1,0 +1,223 @@
+"""Exchanges of an attempt: the requests that a connector sent and the answers, kept for the operator who reads them.
+
+The bridge sets `exchange_log` around each `deliver`. `connectors.http_client.session.HttpSession` writes every request
+to it, except those for a token. Headers are not kept. Secrets are masked before a text is cut.
+
+A call with records of several people is shared. Only its method, its server and its status are kept for each of them,
+until the connector tells their parts apart: `log.part` keeps the item of the request and of the answer that belong to
+one record. Calls that a connector makes for one record of a batch belong between `with log.about(record.id)`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+import orjson
+from yarl import URL
+
+from connectors.http_client.masking import MASK, Secrets, is_sensitive
+
+BODY_LIMIT: Final = 4_096
+"""Maximum number of characters of one body."""
+URL_LIMIT: Final = 1_024
+CALLS_LIMIT: Final = 10
+"""Calls of one record that are kept: the first ones."""
+
+_MARGIN: Final = 4_096
+"""Bytes after the limit that are masked too, so that no secret is cut in two."""
+_SHORTEST: Final = 6
+"""Minimum number of characters of a credential that is searched in a text."""
+_NAMES: Final = r"(?:access|refresh|id|api|auth|bearer|session)_?token|token|client_?secret|secret|password|api_?key"
+_TOKEN: Final = re.compile(
+    rf"""("(?:{_NAMES}|assertion)"\s*:\s*")(?:[^"\\]|\\.)*|\b((?:{_NAMES}|assertion)=)[^&\s"']+""", re.IGNORECASE
+)
+"""A member of JSON, or a field of a form, whose name says that it holds a credential."""
+_HINTS: Final = ("oken", "ecret", "assw", "assertion", "pi_key", "piKey", "pikey", "OKEN", "ECRET", "ASSW", "PI_KEY")
+"""Parts of these names. Nearly no body has one, and looking for them costs less than the pattern."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exchange:
+    """One request and its answer, masked and cut."""
+
+    method: str
+    url: str
+    """Without the path, if the call was shared."""
+    sent: str | None
+    """Body of the request; None if there was none, or if it is not known which part of it belongs to the record."""
+    status: int | None
+    received: str | None
+    """Body of the answer; None as for `sent`."""
+    fault: str | None = None
+    """Reason why there is no whole answer."""
+    shared: bool = False
+    """True if the call had records of other people too."""
+
+
+@dataclass(slots=True, repr=False)
+class _Call:
+    """A call with the parts of each record; `answer` is kept so that its identity stays unique."""
+
+    exchange: Exchange
+    answer: object
+    owner: str | None
+    """Record that the call was made for; None for a shared call."""
+    parts: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+
+
+class _Answer(NamedTuple):
+    """Result of a request."""
+
+    given: object
+    status: int | None
+    body: bytes | None
+    fault: str | None
+
+
+_concerned: ContextVar[str | None] = ContextVar("concerned", default=None)
+
+
+class ExchangeLog:
+    """Exchanges of one `deliver`.
+
+    Args:
+        records: Ids of the records.
+        secrets: Masks the secrets of the destination.
+    """
+
+    def __init__(self, records: Sequence[str], secrets: Secrets) -> None:
+        self._only = records[0] if len(records) == 1 else None
+        self._secrets = secrets
+        self._calls: list[_Call] = []
+        self._counts: dict[str | None, int] = {}
+
+    @contextmanager
+    def about(self, record_id: str) -> Iterator[None]:
+        """Note that the calls made inside concern one record of a batch only."""
+        token = _concerned.set(record_id)
+        try:
+            yield
+        finally:
+            _concerned.reset(token)
+
+    def note(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        answer: object = None,
+        status: int | None = None,
+        received: bytes | None = None,
+        fault: str | None = None,
+    ) -> None:
+        """Keep a request and its answer. `answer` is the object that the connector gets, for `part`."""
+        # A fault here must not change the outcome of a call.
+        with suppress(Exception):
+            self._note(method, url, headers, body, _Answer(answer, status, received, fault))
+
+    def _note(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, answer: "_Answer") -> None:
+        owner = self._only or _concerned.get()
+        count = self._counts[owner] = self._counts.get(owner, 0) + 1
+        if count > CALLS_LIMIT:
+            return
+        if owner is None:
+            place = self._address(url.origin(), ())
+            exchange = Exchange(method, place, None, answer.status, None, answer.fault, shared=True)
+        else:
+            credentials = _credentials(headers)
+            sent, received = (self._text(each, credentials) for each in (body, answer.body))
+            place = self._address(url, credentials)
+            exchange = Exchange(method, place, sent, answer.status, received, answer.fault)
+        self._calls.append(_Call(exchange, answer.given, owner))
+
+    def part(self, answer: object, record_id: str, sent: object, received: object) -> None:
+        """Keep the parts of a shared call that belong to one record: bytes, texts or JSON values; None if unknown."""
+        for call in self._calls:
+            if call.owner is None and call.answer is answer and answer is not None:
+                call.parts[record_id] = self._part(sent), self._part(received)
+                return
+
+    def of(self, record_id: str) -> list[Exchange]:
+        """Return the exchanges of one record, in the order of the requests."""
+        found = []
+        for call in self._calls:
+            if call.owner == record_id:
+                found.append(call.exchange)
+            elif call.owner is None:
+                sent, received = call.parts.get(record_id, (None, None))
+                found.append(replace(call.exchange, sent=sent, received=received))
+        return found[:CALLS_LIMIT]
+
+    def _part(self, value: object) -> str | None:
+        if value is None:
+            return None
+        try:
+            made = value if isinstance(value, bytes) else value.encode() if isinstance(value, str) else _dumped(value)
+        except (TypeError, ValueError):
+            return None
+        return self._text(made, ())
+
+    def _address(self, url: URL, credentials: Sequence[str]) -> str:
+        if url.user is not None or url.password is not None:
+            url = url.with_user(None)
+        if url.raw_query_string:
+            hidden = {name: MASK for name in url.query if is_sensitive(name)}
+            url = url.update_query(hidden) if hidden else url
+        return self._masked(str(url), credentials)[:URL_LIMIT]
+
+    def _text(self, body: bytes | None, credentials: Sequence[str]) -> str | None:
+        if body is None:
+            return None
+        text = self._masked(
+            body[: BODY_LIMIT + _MARGIN].decode("utf-8", "replace").replace("\0", "\ufffd"), credentials
+        )
+        if len(body) > BODY_LIMIT + _MARGIN:
+            # The end may hold the beginning of a secret.
+            text = text[: max(0, len(text) - _MARGIN)]
+        return text if len(text) <= BODY_LIMIT and len(body) <= BODY_LIMIT + _MARGIN else _cut(text, len(body))
+
+    def _masked(self, text: str, credentials: Sequence[str]) -> str:
+        text = self._secrets.mask(text)
+        for each in credentials:
+            text = text.replace(each, MASK)
+        if any(each in text for each in _HINTS):
+            text = _TOKEN.sub(lambda found: f"{found[1] or found[2]}{MASK}", text)
+        return text
+
+
+class ExchangeRecorder:
+    """Maker of the logs of one destination.
+
+    Args:
+        secrets: Texts that are masked wherever they stand.
+    """
+
+    def __init__(self, *secrets: str) -> None:
+        self._secrets = Secrets(*secrets)
+
+    def begin(self, records: Sequence[str]) -> ExchangeLog:
+        """Return the log of a call with the records of these ids."""
+        return ExchangeLog(records, self._secrets)
+
+
+exchange_log: ContextVar[ExchangeLog | None] = ContextVar("exchange_log", default=None)
+"""Log of the attempt under way; None if nothing is to be kept, as for a probe or a token."""
+
+
+def _credentials(headers: Mapping[str, str]) -> list[str]:
+    """Return the values of the headers that hold credentials, such as a bearer token that is known to nobody else."""
+    values = (value for name, value in headers.items() if is_sensitive(name) and name.lower() != "idempotency-key")
+    return [part for value in values if len(part := value.partition(" ")[2] or value) >= _SHORTEST]
+
+
+def _cut(text: str, size: int) -> str:
+    return f"{text[:BODY_LIMIT]}… [cut: {size:,} bytes in all]"
+
+
+def _dumped(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
