@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
-from connectors.exchange import ExchangeLog, ExchangeRecorder, exchange_log
+from connectors.exchange import Exchange, ExchangeLog, ExchangeRecorder, exchange_log
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.record import Record, RemoteRecord, RouteSettings
 
@@ -39,6 +39,7 @@ __all__ = [
     "Context",
     "Delivered",
     "DestinationSettings",
+    "Exchange",
     "ExchangeLog",
     "ExchangeRecorder",
     "ExpressionError",

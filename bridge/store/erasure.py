@@ -37,6 +37,7 @@ from bridge.event import EVENT_TYPES, decode, fields_of
 from bridge.identity import Identity
 from bridge.store.driver import raw
 from bridge.store.encryption import keys_of
+from bridge.store.exchanges import texts_in
 from bridge.store.interface import DeliveryState
 from bridge.store.person_match import Mention, Person, PersonWords
 from bridge.store.queries import in_state, opened_request
@@ -187,7 +188,10 @@ def texts(
                     column.name: ring.open_text(text, f"{table.name}.{column.name}", *named)
                     for column, text in zip(columns, row[len(keys) + len(name) :], strict=False)
                 }
-                naming = tuple(each for each, text in opened.items() if text and words.in_text(text))
+                readable = texts_in if table is exchanges else _whole
+                naming = tuple(
+                    each for each, text in opened.items() if text and any(map(words.in_text, readable(text)))
+                )
                 if naming and (table is lanes or row[-1] not in deleted):
                     found.append(TextLocation(table, key, naming))
             yield found
@@ -267,6 +271,10 @@ def _event_ids(body: bytes, identity: Identity) -> Iterator[bytes]:
         fields = fields_of(each)
         if fields is not None and fields["Type"] in EVENT_TYPES:
             yield bytes.fromhex(identity.event_id(fields))
+
+
+def _whole(text: str) -> Sequence[str]:
+    return (text,)
 
 
 def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -13,6 +13,7 @@ all waiting events. The queries after the lock see everything that was committed
 volatile function takes a new snapshot for each query (https://www.postgresql.org/docs/current/xfunc-volatility.html).
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ SKIP_SECONDS = 5.0
 """Time after such a wait during which no outcome waits for a locked row."""
 
 _ROWS_LIMIT = 4_096
-_NUL = b"\\u0000"
-_REPLACED = b"\\ufffd"
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""The character NUL in JSON; not the six characters of its escape, which a text may hold too."""
 
 # An erased event is not kept again (`tombstones`). These scalar subqueries use the indexes of the keys; with NOT EXISTS
 # the planner may read the whole table for each call.
@@ -281,4 +282,5 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:
     """Write the rows as JSON. PostgreSQL's text cannot hold the character NUL, so U+FFFD stands in its place."""
-    return orjson.dumps(rows).replace(_NUL, _REPLACED).decode()
+    written = orjson.dumps(rows)
+    return (_NUL.sub(rb"\1\\ufffd", written) if b"\\u0000" in written else written).decode()

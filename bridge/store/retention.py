@@ -10,15 +10,16 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection, case, delete, func, select, tuple_
+from sqlalchemy import Connection, case, delete, func, select
 
 from bridge.config.model import Config
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.store.audit_log import prune_entries
+from bridge.store.exchanges import KEPT_SECONDS, prune_exchanges
 from bridge.store.interface import DeliveryState, PruneResult, Store
 from bridge.store.quarantine import AGE_LIMIT, prune_requests
-from bridge.store.schema import deliveries, events, exchanges
+from bridge.store.schema import deliveries, events
 from bridge.store.tombstones import prune_tombstones
 
 STEP = 500
@@ -65,20 +66,6 @@ def prune_events(connection: Connection, now: float, delivered: float, dead: flo
         delete(events).where(events.c.seq > after, events.c.seq <= last, events.c.received_at <= now - shown, ~wanted)
     )
     return PruneResult(last if len(seen) == STEP else None, deleted.rowcount)
-
-
-EXCHANGE_SECONDS = 7 * 86_400.0
-"""Time that the request and the answer of an attempt are kept, if its event is kept as long."""
-
-
-def prune_exchanges(connection: Connection, before: float) -> bool:
-    """Delete the next `STEP` exchanges of attempts that began before a time; return True if there may be more."""
-    expired = select(exchanges.c.delivery_id, exchanges.c.number).where(exchanges.c.at < before)
-    rows = connection.execute(expired.order_by(exchanges.c.at).limit(STEP)).all()
-    if rows:
-        chosen = tuple_(exchanges.c.delivery_id, exchanges.c.number).in_([tuple(row) for row in rows])
-        connection.execute(delete(exchanges).where(chosen))
-    return len(rows) == STEP
 
 
 ROUND_SECONDS = 3600.0
@@ -176,7 +163,7 @@ async def _round(config: Callable[[], Config], store: Store, clock: Callable[[],
     while more:
         more = await store.change(partial(prune_requests, before=clock() - AGE_LIMIT))
         more = await store.change(partial(prune_tombstones, now=clock())) or more
-        more = await store.change(partial(prune_exchanges, before=clock() - EXCHANGE_SECONDS)) or more
+        more = await store.change(partial(prune_exchanges, before=clock() - KEPT_SECONDS)) or more
         await asyncio.sleep(STEP_SECONDS)
     more = True
     while more:

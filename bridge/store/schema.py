@@ -154,7 +154,7 @@ attempts = Table(
 exchanges = Table(
     "exchanges",
     metadata,
-    # The requests and answers of an attempt (`bridge.delivery.exchanges`), kept for `retention.EXCHANGE_SECONDS`.
+    # The requests and answers of an attempt (`bridge.delivery.exchanges`), kept for `exchanges.KEPT_SECONDS`.
     Column("delivery_id", _ROW_ID, ForeignKey("deliveries.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),
     # Beginning of the attempt.

@@ -12,11 +12,13 @@ from bridge.event import EventState, Form
 from bridge.store import erasure
 from bridge.store.driver import Driver
 from bridge.store.erasure import PersonMatches, Remains
+from bridge.store.exchanges import read_content
 from bridge.store.interface import NewDelivery, QuarantinedRequest, RoutedEvent
 from bridge.store.person_match import EmailAddress, Mention, PersonWords, PhoneNumber
-from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.schema import attempts, deliveries, events, exchanges, lanes, quarantine
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
+from connectors.base import Exchange
 from tests.building import IDENTITY, NOW, event, lead, routed
 from tests.store.test_sql import delivered, lease, rows
 
@@ -270,6 +272,27 @@ async def test_what_destinations_said_of_the_person_goes_as_a_whole(
     assert [row.pause_detail for row in rows(driver, lanes)] == ["[erased]"]
 
 
+async def test_an_answer_that_names_the_person_goes_from_another_leads_attempt(store: SqlStore, driver: Driver) -> None:
+    """As a whole, however the destination wrote it; that of the person's own event goes with the event."""
+    bodies = [
+        '{"email": "ann@example.com"}',
+        '{"error": "known: ann\\u0040example.com"}',
+        '{"owner": "Ann  Bolena"}',
+        '{"message": "refused: I need forty chairs by the end of M"}',
+        '{"email": "joann@example.com"}',
+    ]
+    person = event(Email="ann@example.com", FirstName="Ann", LastName="Bolena", Content=MESSAGE)
+    await store.accept([RoutedEvent(person, (NewDelivery("crm", "crm"),)), *(routed("crm") for _ in bodies)])
+    exchanged = [Exchange("POST", "https://crm.example", None, 409, each) for each in [bodies[0], *bodies]]
+    held = await lease(store)
+    await store.settle(
+        held, [delivered(at).with_exchange(orjson.dumps([each]).decode()) for at, each in enumerate(exchanged, 1)]
+    )
+    erase_all(driver)
+    left = {row.delivery_id: read_content(row.content) for row in rows(driver, exchanges)}
+    assert left == {2: [], 3: [], 4: [], 5: [], 6: [exchanged[-1]]}
+
+
 async def test_an_outcome_that_comes_after_the_erasure_spoils_no_other(store: SqlStore, driver: Driver) -> None:
     """A call that is on its way is not called back: what came of it has no place any more."""
     await store.accept([routed("crm", Email="ann@example.com"), routed("crm")])
@@ -292,9 +315,14 @@ def in_files(driver: SqliteDriver) -> list[str]:
     return [name for name, content in contents.items() if any(each in content for each in ANN.spellings)]
 
 
-def erase_all(driver: SqliteDriver) -> None:
-    found, requests = look(driver)
-    steps = list(erasure.texts(lambda: driver.engine().connect(), PersonWords(ANN), list(found.sure)))
+def erase_all(driver: Driver) -> None:
+    words, found = PersonWords(ANN), PersonMatches()
+    after: int | None = 0
+    _, requests = look(driver)
+    with driver.engine().connect() as connection:
+        while after is not None:
+            after = erasure.match_events(connection, ANN, after, found, words, IDENTITY)
+    steps = list(erasure.texts(lambda: driver.engine().connect(), words, list(found.sure)))
     with driver.engine().begin() as connection:
         erasure.erase_events(connection, list(found.sure))
         erasure.erase_requests(connection, list(requests.sure))

@@ -18,7 +18,7 @@ from bridge.store.interface import NewDelivery, Pause, QuarantinedRequest, Route
 from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
 from bridge.store.queue import Accept, Settle
-from bridge.store.schema import attempts, deliveries, events, lanes
+from bridge.store.schema import attempts, deliveries, events, exchanges, lanes
 from bridge.store.secrets import read_secret, write_secret
 from bridge.store.sql import NOTIFY_SECONDS, SqlStore
 from bridge.store.transaction import TURN
@@ -263,8 +263,9 @@ async def test_a_settlement_whose_answer_was_lost_is_written_once(store: SqlStor
     await store.accept([routed("crm")])
     held = await lease(store)
     for _ in range(2):
-        await store.settle(held, [delivered(1)])
+        await store.settle(held, [delivered(1).with_exchange("[]")])
     assert len(rows(driver, attempts)) == 1
+    assert len(rows(driver, exchanges)) == 1
     another = delivered(1)
     assert another.attempt
     another = another._replace(attempt=another.attempt._replace(started_at=NOW + 1))

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from bridge.event import EventState
-from bridge.store import retention
+from bridge.store import exchanges, retention, schema
 from bridge.store.driver import Driver
 from bridge.store.interface import RoutedEvent
 from bridge.store.retention import prune_events
@@ -58,6 +58,24 @@ async def test_events_without_deliveries_have_their_time_too(
     assert len(rows(driver, events)) == 1
     await prune(store, NOW + days * DAY)
     assert rows(driver, events) == []
+
+
+async def test_exchanges_go_before_their_attempts(
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges, "STEP", 2)
+    await store.accept([routed("crm") for _ in range(4)])
+    made = [delivered(number).with_exchange("[]") for number in range(1, 5)]
+    assert made[3].attempt
+    made[3] = made[3]._replace(attempt=made[3].attempt._replace(started_at=NOW + 1))
+    await store.settle(await lease(store), made)
+    assert not await store.change(partial(exchanges.prune_exchanges, before=NOW))
+    assert await store.change(partial(exchanges.prune_exchanges, before=NOW + 0.5))
+    assert not await store.change(partial(exchanges.prune_exchanges, before=NOW + 0.5))
+    assert [row.delivery_id for row in rows(driver, schema.exchanges)] == [4]
+    assert len(rows(driver, attempts)) == 4
+    await prune(store, NOW + 30 * DAY + 1)
+    assert rows(driver, schema.exchanges) == []
 
 
 async def test_goes_on_in_steps_past_what_stays(

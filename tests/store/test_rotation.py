@@ -10,6 +10,7 @@ from bridge.errors import OperatorError
 from bridge.store import commands, rotation
 from bridge.store.driver import Driver
 from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_keys
+from bridge.store.exchanges import exchanges_of
 from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.queries import delivery_details, payload, quarantined
 from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
@@ -38,7 +39,8 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     (due,) = await store.due("crm", 0, 10)
     (read,) = await store.read("crm", [due.id])
     settled = delivered(due.id, read.event_id)
-    tried = Attempt(1, NOW, 0.1, "delivered", None, 200, SAID)
+    exchange = f'[{{"method": "POST", "url": "{SAID}", "sent": null, "status": 200, "received": null}}]'
+    tried = Attempt(1, NOW, 0.1, "delivered", None, 200, SAID, exchange)
     await store.settle(
         held, [settled._replace(detail=SAID, warning=SAID, remote_url=SAID, memo={"n": SAID}, attempt=tried)]
     )
@@ -124,6 +126,7 @@ async def test_all_of_it_gets_the_first_key_and_stays_what_it_was(driver: Driver
         assert other is not None
         assert (story.detail, story.warning, story.remote_url, story.memo["n"], story.tries[0].detail) == (SAID,) * 5
         assert other.detail == SAID
+        assert [each.url for each in exchanges_of(connection, first)[1]] == [SAID]
         kept = quarantined(connection, 1)
         assert kept is not None
         assert (kept.body, kept.signature) == (SAID.encode(), "t=1,v1=2")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import Engine, exc, inspect, select, text
 from sqlalchemy.engine import make_url
@@ -17,6 +18,7 @@ from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.event import EventState
 from bridge.store import commands, tombstones, writer
 from bridge.store.driver import READ_BYTES, Driver, raw
+from bridge.store.exchanges import exchanges_of
 from bridge.store.history import recent_events
 from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
 from bridge.store.migrate import HEAD, migrate, revision
@@ -25,6 +27,7 @@ from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.sqlite_queue import DUE
 from bridge.store.url import driver_for
+from connectors.base import Exchange
 from tests.building import NOW, event, routed
 
 pytestmark = pytest.mark.each_engine
@@ -165,6 +168,21 @@ async def test_settles_the_delivery_and_its_attempt_together(store: SqlStore, dr
     (row,) = rows(driver, deliveries)
     assert (row.state, row.due_at, row.remote_id, row.memo) == ("delivered", None, "r", '{"note":"7"}')
     assert [(each.delivery_id, each.number, each.status) for each in rows(driver, attempts)] == [(1, 1, 200)]
+
+
+SAID = 'NUL is written \\u0000, "\\\\u0000" in JSON, \ufffd where it cannot be kept'
+
+
+async def test_keeps_the_exchange_of_an_attempt(store: SqlStore, driver: Driver) -> None:
+    """A body that writes an escape of the character NUL is kept as it is, on both engines."""
+    await store.accept([routed("crm"), routed("crm")])
+    exchange = Exchange("POST", "https://crm.example/", SAID, 422, None, SAID)
+    settled = delivered(1)._replace(warning=SAID).with_exchange(orjson.dumps([exchange]).decode())
+    await store.settle(await lease(store), [settled, delivered(2)])
+    with driver.engine().connect() as connection:
+        assert exchanges_of(connection, 1) == {1: [exchange]}
+        assert exchanges_of(connection, 2) == {}
+    assert [row.warning for row in rows(driver, deliveries)] == [SAID, None]
 
 
 async def test_what_an_operator_has_ended_keeps_its_state_but_the_attempt_is_kept(
