@@ -22,7 +22,7 @@ from bridge.store.lane_queries import LaneRow
 from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, PageRequest, QuarantineRow
 from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
 from bridge.store.tally import DAY
-from connectors.base import Quota
+from connectors.base import Exchange, Quota
 
 Quotas = Mapping[str, Sequence[Quota]]
 """Quotas of each configured destination, as it last reported them."""
@@ -65,7 +65,7 @@ def show_delivery(
     connection: Connection, delivery: int, audience: Audience, configured: Container[str]
 ) -> schemas.DeliveryDetailsSchema:
     """Read all about a delivery. Raises NotFoundError."""
-    details = deliveries.show(connection, delivery)
+    details = deliveries.show(connection, delivery, exchanges=audience.reveal)
     if audience.reveal:
         return delivery_details_schema(details, audience, configured)
     payload = events.show(connection, details.row.event_id).payload
@@ -208,6 +208,20 @@ def attempt_schema(row: AttemptRow, audience: Audience, known: Sequence[str] = (
         meaning=reason_text(row.reason),
         status=row.status,
         detail=visible_detail(row.detail, row.reason, audience, known),
+        exchanges=[exchange_schema(each) for each in row.exchanges] if audience.reveal else [],
+    )
+
+
+def exchange_schema(exchange: Exchange) -> schemas.ExchangeSchema:
+    """Return one request of an attempt with its answer."""
+    return schemas.ExchangeSchema(
+        method=exchange.method,
+        url=exchange.url,
+        sent=exchange.sent,
+        status=exchange.status,
+        received=exchange.received,
+        fault=exchange.fault,
+        shared=exchange.shared,
     )
 
 

@@ -82,6 +82,20 @@ class EventDetailsSchema(ApiSchema):
     deliveries: Sequence[DeliverySchema]
 
 
+class ExchangeSchema(ApiSchema):
+    """One request of an attempt with its answer. Secrets are masked, and long texts are cut."""
+
+    method: str
+    url: str = Field(description="Without the path, if the call was shared.")
+    sent: str | None = Field(description="Body of the request.")
+    status: int | None
+    received: str | None = Field(description="Body of the answer.")
+    fault: str | None = Field(description="Reason why there is no whole answer.")
+    shared: bool = Field(
+        description="True if the call had records of other people too; only the parts of this one are shown."
+    )
+
+
 class AttemptSchema(ApiSchema):
     """One attempt of a delivery."""
 
@@ -93,6 +107,9 @@ class AttemptSchema(ApiSchema):
     meaning: MeaningField
     status: int | None
     detail: DetailField
+    exchanges: Sequence[ExchangeSchema] = Field(
+        description="Requests and answers, kept for 7 days; empty unless revealed."
+    )
 
 
 class DeliveryDetailsSchema(ApiSchema):

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pydantic import BaseModel, SecretStr
@@ -12,6 +13,8 @@ from bridge.config.yaml_tree import Node, Origin, Scalar, find_node
 
 SHORTEST: Final = 16
 """Minimum number of characters of a key or token; shorter ones can be guessed."""
+SHORTEST_HIDDEN: Final = 8
+"""Minimum number of characters of a text from a variable that is masked. Shorter ones are no secrets."""
 _PLACEHOLDER: Final = re.compile(
     r"(.)\1*|x{3,}[-_ ].*|(change|replace)[-_ ]?me.*|(your|put|insert|enter|paste)[-_ ].*|<.*>|\[.*\]|\{.*\}"
     r"|to[-_ ]?do.*|place-?holder.*|(my[-_ ]?)?(sign(ing)?[-_ ]?)?(key|secret|token|password)",
@@ -84,3 +87,22 @@ def secret_settings(value: object, path: ConfigPath = ()) -> Iterator[tuple[Conf
     elif isinstance(value, list | tuple):
         for at, each in enumerate(value):
             yield from secret_settings(each, (*path, at))
+
+
+def hidden_texts(settings: BaseModel, hidden: AbstractSet[ConfigPath]) -> list[str]:
+    """Return the texts at the `hidden` paths of settings: those from variables and secret files, except short ones."""
+    if not hidden:
+        return []
+    values = settings.model_dump(by_alias=True, exclude_none=True)
+    return [each for each in _texts_at(values, (), hidden) if len(each) >= SHORTEST_HIDDEN]
+
+
+def _texts_at(value: object, path: ConfigPath, hidden: AbstractSet[ConfigPath]) -> Iterator[str]:
+    if isinstance(value, str) and path in hidden:
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _texts_at(each, (*path, str(key)), hidden)
+    elif isinstance(value, list | tuple):
+        for at, each in enumerate(value):
+            yield from _texts_at(each, (*path, at), hidden)

@@ -24,9 +24,9 @@ OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.DEAD})
 """States in which a delivery can be discarded or moved."""
 
 
-def show(connection: Connection, delivery: int) -> DeliveryDetails:
-    """Read all about a delivery. Raises NotFoundError."""
-    story = queries.delivery_details(connection, delivery)
+def show(connection: Connection, delivery: int, *, exchanges: bool = False) -> DeliveryDetails:
+    """Read all about a delivery, with its requests and answers if asked for. Raises NotFoundError."""
+    story = queries.delivery_details(connection, delivery, exchanges=exchanges)
     if story is None:
         raise unknown(delivery)
     return story

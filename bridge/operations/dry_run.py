@@ -4,19 +4,24 @@ They take the steps of a lane, under the same bounds for each record. All record
 their time, and their characters. How many run at once is bounded too (`bridge.admin.desk.DryRuns`).
 """
 
+import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bridge.config.model import Config
+from bridge import event as events
+from bridge.config.model import Config, Destination
+from bridge.config.secrets import hidden_texts
+from bridge.event import EVENT_FIELDS
 from bridge.mapping.budget import Budget, spending
+from bridge.mapping.mapping import FieldTrace, event_variables
 from bridge.mapping.record import UnmappableError, build_record
-from bridge.operations.event_dry_run import json_text, preview_request
+from bridge.operations.event_dry_run import json_text, preview_request, value_text
 from bridge.operations.masking import mask_values
 from bridge.store.interface import Delivery
 from bridge.store.queries import DeliveryDetails, EventRow
-from connectors.base import Connector, ExpressionError, Preview, Record
+from connectors.base import ExpressionError, Preview, Record
 
 SECONDS: Final = 1.0
 """Seconds after which no further record is made for a page; each record takes at most a tenth."""
@@ -24,12 +29,27 @@ PAGE_TEXT: Final = 2_000_000
 """Maximum number of characters of HTML for all values on one page."""
 
 FEWER: Final = "not shown: the page would be too large"
+MASK: Final = "***"
 _LATER: Final = "not shown: the records before it took too long"
 _NO_RECORD: Final = "The configuration in use makes no record of this event."
+_NAME: Final = re.compile(r"\w+")
 _ROW: Final = 100
 """Characters of HTML around a value."""
 _ESCAPED: Final = 4
 """Additional characters of a character that HTML escapes."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FieldPath:
+    """The way of one field: what the visitor sent, the steps between, and what the record gets."""
+
+    field: str
+    steps: Sequence[tuple[str, str]]
+    """Label of each step and its result: a source, a transform, `lookup`, `default` or `value`."""
+    value: str | None
+    """Value in the record as text; None if the record does not have the field."""
+    problem: str | None = None
+    """Reason why there is no record."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -42,6 +62,10 @@ class DryRun:
     """The request with masked secrets; None if the connector cannot show it, or personal data is not shown."""
     problem: str | None = None
     """Reason why there is no record, or no request."""
+    paths: Sequence[FieldPath] = ()
+    """How each field of the route gets its value."""
+    unused: Sequence[str] = ()
+    """Fields that the visitor filled in and no field is made from."""
 
 
 class PageBudget:
@@ -96,7 +120,8 @@ def dry_run_stored(
         details.memo,
         event.verified_by,
     )
-    return dry_run(delivery, row.destination, config, allowance, reveal=reveal)
+    made = dry_run(delivery, row.destination, config, allowance, reveal=reveal)
+    return made if allowance.late else _with_paths(made, delivery, config, allowance, reveal=reveal)
 
 
 def dry_run(delivery: Delivery, destination: str, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:
@@ -113,14 +138,46 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Pag
         if known is None:
             return DryRun(fields, problem=f"destination {destination} is not in the configuration any more")
         # Without personal data there is no request, because it may hold the record's values anywhere.
-        return _previewed(record, fields, known.connector, allowance) if reveal else DryRun(fields)
+        return _previewed(record, fields, known, allowance) if reveal else DryRun(fields)
 
 
-def _previewed(record: Record, fields: Mapping[str, str], connector: Connector, allowance: PageBudget) -> DryRun:
+def _with_paths(made: DryRun, delivery: Delivery, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:
+    """Add how each field gets its value, by the trace that `leadbridge explain` shows."""
+    chatbot = config.chatbots.get(delivery.chatbot)
+    route = next((each for each in chatbot.routes if each.name == delivery.route), None) if chatbot else None
+    if route is None:
+        return made
     try:
-        request = preview_request(connector, record)
+        event = events.restore(delivery.event_id, delivery.chatbot, delivery.payload, delivery.received_at)
+    except ValueError:
+        return made
+    with spending(Budget()):
+        traces = route.mapping.trace(event_variables(event))
+    paths = []
+    for trace in traces:
+        path = _path(trace, reveal=reveal)
+        if not allowance.takes(path.field, path.value or "", *(text for step in path.steps for text in step)):
+            break
+        paths.append(path)
+    used = {name for trace in traces for label in trace.sources for name in _NAME.findall(label)}
+    unused = [name for name in EVENT_FIELDS if event.fields.get(name) and name not in used]
+    return replace(made, paths=paths, unused=unused)
+
+
+def _path(trace: FieldTrace, *, reveal: bool) -> FieldPath:
+    steps = [(each.label, value_text(each.value if reveal else mask_values(each.value))) for each in trace.steps]
+    value = None if trace.left_out else json_text(trace.value if reveal else mask_values(trace.value))
+    return FieldPath(trace.field, steps, value, trace.error and (trace.error if reveal else _NO_RECORD))
+
+
+def _previewed(record: Record, fields: Mapping[str, str], known: Destination, allowance: PageBudget) -> DryRun:
+    try:
+        request = preview_request(known.connector, record)
     except ExpressionError as error:
         return DryRun(fields, problem=error.message)
+    for text in hidden_texts(known.settings, known.hidden):
+        # The URL of a hook is its only secret.
+        request = replace(request, url=request.url.replace(text, MASK))
     headers = [text for header in request.headers.items() for text in header]
     if not allowance.takes(request.method, request.url, request.body, *headers):
         return DryRun(fields, problem=f"the request is {FEWER}")

@@ -105,8 +105,10 @@ def show(connection: Connection, beginning: str) -> EventDetails:
     return EventDetails(event, queries.payload(connection, event.seq), queries.deliveries_of(connection, event.seq))
 
 
-def show_lead(connection: Connection, beginning: str) -> tuple[EventDetails, Sequence[DeliveryDetails]]:
-    """Read an event as `show` does, and the attempts of its deliveries."""
+def show_lead(
+    connection: Connection, beginning: str, *, exchanges: bool = False
+) -> tuple[EventDetails, Sequence[DeliveryDetails]]:
+    """Read an event as `show` does, and the attempts of its deliveries, with requests and answers if asked for."""
     event = show(connection, beginning)
-    stories = [queries.delivery_details(connection, each.id) for each in event.deliveries]
+    stories = [queries.delivery_details(connection, each.id, exchanges=exchanges) for each in event.deliveries]
     return event, [each for each in stories if each]

@@ -1,6 +1,6 @@
 """Leads as people see them: the person, what became of the lead at each destination, and why. Reads only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,10 +10,9 @@ from sqlalchemy import Connection
 
 from bridge.event import EventState, decode, text_of
 from bridge.operations import events
-from bridge.operations.masking import HELD, Audience, masked_text, reason_text
+from bridge.operations.masking import Audience, masked_text
 from bridge.store import queries
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.lane_queries import LaneRow, LaneStatus
 from bridge.store.queries import DeliveryRow, EventRow
 from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
 
@@ -78,17 +77,6 @@ class LeadPage:
     leads: Sequence[Lead]
     next: int | None
     """Cursor of the next page; None on the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryAnswer:
-    """The answer to "where is my lead?" for one destination."""
-
-    text: str
-    """One or two sentences."""
-    tone: str
-    """`good`, `wait` or `bad`."""
-    next_try_at: float | None = None
 
 
 def lead_criteria(
@@ -203,55 +191,6 @@ def person_of(payload: bytes, audience: Audience) -> Person:
         return Person(*(masked_text(each) if each else "" for each in fields))
     first, last, email, phone = fields
     return Person(first, f"{last[:1]}." if last else "", _shortened(email), _shortened(phone))
-
-
-def lead_answer(event: EventRow) -> DeliveryAnswer | None:
-    """Return why an event has no delivery; None if its deliveries answer for it. Pure."""
-    match event.state:
-        case EventState.TEST:
-            return DeliveryAnswer("This is a test: it was stored and answered, and goes to no destination.", "good")
-        case EventState.UNRECOGNISED:
-            what = "Leadbridge does not recognise this event, so it went to no destination. It is kept: correct the "
-            return DeliveryAnswer(what + "configuration if it is a lead, then route it again.", "bad")
-    if not event.deliveries:
-        return DeliveryAnswer("No route of its chatbot takes this lead, so it goes to no destination.", "bad")
-    return None
-
-
-def delivery_answer(delivery: DeliveryRow, lanes: Mapping[str, LaneRow]) -> DeliveryAnswer:
-    """Return where a delivery is, why, and what happens next. Pure.
-
-    Args:
-        delivery: The delivery.
-        lanes: Lanes by the names of their destinations.
-    """
-    name, meaning = delivery.destination, reason_text(delivery.reason)
-    match delivery.state:
-        case DeliveryState.DELIVERED:
-            warned = ", with a warning" if delivery.warned else ""
-            return DeliveryAnswer(f"In {name}{warned}.", "wait" if warned else "good")
-        case DeliveryState.DISCARDED:
-            return DeliveryAnswer(f"Not in {name}: somebody discarded it.", "bad")
-        case DeliveryState.DEAD:
-            why = meaning or "It was given up."
-            return DeliveryAnswer(f"Not in {name}. {why} It is not tried again until somebody replays it.", "bad")
-        case DeliveryState.PENDING:
-            return _waiting_answer(delivery, lanes.get(name), meaning)
-
-
-def _waiting_answer(delivery: DeliveryRow, lane: LaneRow | None, meaning: str | None) -> DeliveryAnswer:
-    name = delivery.destination
-    if lane is None or lane.state is LaneStatus.REMOVED:
-        return DeliveryAnswer(f"Not in {name}: it is no longer configured. Move this delivery, or discard it.", "bad")
-    if lane.pause and lane.pause.by == "operator":
-        return DeliveryAnswer(f"Not in {name} yet. {HELD}", "wait")
-    if lane.pause:
-        why = reason_text(lane.pause.reason) or "The destination is in trouble."
-        return DeliveryAnswer(f"Not in {name} yet. {why}", "wait", lane.pause.until)
-    if delivery.failures:
-        tries = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
-        return DeliveryAnswer(f"Not in {name} yet: tried {tries}. {meaning or ''}".strip(), "wait", delivery.due_at)
-    return DeliveryAnswer(f"On its way to {name}.", "wait")
 
 
 def _shortened(contact: str) -> str:

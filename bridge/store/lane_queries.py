@@ -14,6 +14,8 @@ from bridge.store.schema import deliveries, events, lanes
 
 ACTIVE_LOOKED_AT = 50_000
 """Number of newest events that are searched for those of a chatbot. No index serves this query."""
+BEHIND_LOOKED_AT = 1_000
+"""Number of pending deliveries that are searched for an earlier one of the same person."""
 REMOVED = "no longer configured"
 """Reason why nothing is delivered to a destination that the configuration does not have."""
 
@@ -110,6 +112,30 @@ def has_pending(connection: Connection, chatbot: str, route: str, destination: s
         .limit(1)
     )
     return connection.execute(query).first() is not None
+
+
+def waiting_behind(connection: Connection, ids: Sequence[int]) -> frozenset[int]:
+    """Return those of some pending deliveries that wait for an earlier one of the same person to the same destination.
+
+    Looks at the `BEHIND_LOOKED_AT` deliveries before each.
+    """
+    found = set()
+    mine = select(deliveries.c.id, deliveries.c.destination, deliveries.c.contact).where(deliveries.c.id.in_(ids))
+    for row in connection.execute(mine).all() if ids else ():
+        before = (
+            select(deliveries.c.contact)
+            .where(
+                deliveries.c.destination == row.destination,
+                in_state(deliveries.c.state, DeliveryState.PENDING.value),
+                deliveries.c.id < row.id,
+            )
+            .order_by(deliveries.c.id.desc())
+            .limit(BEHIND_LOOKED_AT)
+            .subquery()
+        )
+        if connection.execute(select(before.c.contact).where(before.c.contact == row.contact).limit(1)).first():
+            found.add(row.id)
+    return frozenset(found)
 
 
 def pause_of(keys: KeyRing, row: _Row) -> Pause:

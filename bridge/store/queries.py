@@ -15,8 +15,10 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, S
 
 from bridge.event import EventState, Form, Room
 from bridge.store.encryption import KeyRing, keys_of, plain_size
+from bridge.store.exchanges import exchanges_of
 from bridge.store.interface import PAGE, DeliveryState, QuarantinedRequest
 from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
+from connectors.base import Exchange
 
 ATTEMPTS_LIMIT = 1_000
 """Most attempts that are shown of one delivery: the latest."""
@@ -85,6 +87,8 @@ class AttemptRow:
     reason: str | None
     status: int | None
     detail: str | None
+    exchanges: Sequence[Exchange] = ()
+    """Requests and answers; read for a person who may see personal data, and only as long as they are kept."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -259,8 +263,8 @@ def event_seqs(connection: Connection, ids: Sequence[int]) -> list[int]:
     return sorted(connection.execute(query).scalars(), reverse=True) if ids else []
 
 
-def delivery_details(connection: Connection, delivery: int) -> DeliveryDetails | None:
-    """Read all about one delivery; None if there is none with this id."""
+def delivery_details(connection: Connection, delivery: int, *, exchanges: bool = False) -> DeliveryDetails | None:
+    """Read all about one delivery, with the requests and answers if asked for; None if there is none with this id."""
     query = (
         select(
             *_DELIVERY,
@@ -287,7 +291,7 @@ def delivery_details(connection: Connection, delivery: int) -> DeliveryDetails |
         keys.open_text(row.remote_id, "deliveries.remote_id", *name),
         keys.open_text(row.remote_url, "deliveries.remote_url", *name),
         orjson.loads(memo) if memo else {},
-        _tries(connection, keys, row.event_id, delivery),
+        _tries(connection, keys, row.event_id, delivery, exchanges_of(connection, delivery) if exchanges else {}),
     )
 
 
@@ -361,13 +365,16 @@ def _delivery(row: _Row) -> DeliveryRow:
     )
 
 
-def _tries(connection: Connection, keys: KeyRing, event_id: bytes, delivery: int) -> list[AttemptRow]:
+def _tries(
+    connection: Connection, keys: KeyRing, event_id: bytes, delivery: int, exchanged: Mapping[int, Sequence[Exchange]]
+) -> list[AttemptRow]:
     query = select(*(column for column in attempts.c if column is not attempts.c.delivery_id))
     query = query.where(attempts.c.delivery_id == delivery).order_by(attempts.c.number.desc()).limit(ATTEMPTS_LIMIT)
     return [
         replace(
             AttemptRow(*row),
             detail=keys.open_text(row.detail, "attempts.detail", event_id, row.number, row.started_at),
+            exchanges=exchanged.get(row.number, ()),
         )
         for row in reversed(connection.execute(query).all())
     ]

@@ -5,21 +5,28 @@ from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
+from sqlalchemy import Connection
 
 from bridge.admin import presentation, request_schemas, schemas
 from bridge.admin.actions import ActionEndpoints
-from bridge.admin.api import ReadEndpoints, audience, permit_event
+from bridge.admin.api import ReadEndpoints, audience, permit_delivery, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError
-from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.admin.dashboard.reveals import Reveals
 from bridge.admin.desk import DryRuns
 from bridge.config.model import Config
-from bridge.operations import events, leads
-from bridge.operations.audit import Action, Subject
+from bridge.operations import deliveries, events, lead_progress, leads
 from bridge.operations.dry_run import FEWER, DryRun, PageBudget, dry_run_stored
+from bridge.operations.event_dry_run import json_text
 from bridge.operations.masking import Audience, personal
 from bridge.store import queries
-from bridge.store.lane_queries import all_lanes
+from bridge.store.exchanges import KEPT_DAYS
+from bridge.store.interface import DeliveryState
+from bridge.store.lane_queries import LaneRow, all_lanes, waiting_behind
 from bridge.store.queries import EventRow
+
+SURE = "sure"
+"""Field of a form that confirms an action."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,6 +44,8 @@ class LeadView:
     """The texts of a lead's page about the event and its deliveries."""
 
     payload: Mapping[str, str] | str
+    text: str | None
+    """The payload as JSON, once personal data is shown; None if the page would be too large."""
     deliveries: Sequence[DeliveryView]
 
 
@@ -56,44 +65,65 @@ class LeadPages:
         self._actions = actions
         self._screen = screen
         self._clock = clock
+        self._reveals = Reveals(api.audit, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the page."""
         show, act = self._screen.show, self._screen.act
         router.add_get("/leads/{id}", show(self._event, scoped=True))
         router.add_post("/leads/{id}", act(self._reveal, scoped=True))
+        router.add_post("/leads/{id}/mask", act(self._mask, scoped=True))
         router.add_post("/leads/{id}/replay", act(self._replay_event, scoped=True))
         router.add_post("/deliveries/{id}/replay", act(self._replay, scoped=True))
         router.add_post("/deliveries/{id}/discard", act(self._discard, scoped=True))
 
     async def _event(self, caller: Caller, request: web.Request) -> DashboardPage:
-        return await self._lead(caller, request, reveal=False)
+        event = await self._find(caller, request)
+        return await self._lead(caller, event.id, self._reveals.until(caller, event.id))
 
-    async def _reveal(self, caller: Caller, request: web.Request, _: FormFields) -> DashboardPage:
-        return await self._lead(caller, request, reveal=True)
+    async def _reveal(self, caller: Caller, request: web.Request, _: FormFields) -> PageResponse:
+        event = await self._find(caller, request)
+        until = await self._reveals.begin(caller, event.id)
+        if caller.session is None:
+            return await self._lead(caller, event.id, until)
+        return web.Response(status=303, headers={"Location": f"/leads/{event.id}"})
 
-    async def _lead(self, caller: Caller, request: web.Request, *, reveal: bool) -> DashboardPage:
+    async def _mask(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
+        event = await self._find(caller, request)
+        self._reveals.end(caller, event.id)
+        return web.Response(status=303, headers={"Location": f"/leads/{event.id}"})
+
+    async def _find(self, caller: Caller, request: web.Request) -> EventRow:
         wanted = parse_fields(request_schemas.EventIdRequest, request.match_info)
         await permit_event(self._api.desk, caller, wanted.id)
-        event, stories = await self._api.desk.ask(partial(events.show_lead, beginning=wanted.id))
-        row = event.row
-        names = list(self._api.config().destinations)
-        found = await self._api.desk.ask(partial(all_lanes, configured=names, now=self._clock()))
-        shown_lanes = {each.name: each for each in found}
-        if reveal:
-            await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, row.id)
-        work = partial(_shown, row, event.payload, stories, self._api.config(), audience(caller, reveal=reveal))
-        shown = await self._dry_runs.lead(work)
+        return await self._api.desk.ask(partial(events.find_event, beginning=wanted.id))
+
+    async def _lead(self, caller: Caller, event_id: str, until: float | None) -> DashboardPage:
+        """Show a lead; `until` is the time until which its personal data is shown, None if it is masked."""
+        now, config = self._clock(), self._api.config()
+        shown_to = audience(caller, reveal=until is not None)
+        read = partial(_read, event_id=event_id, destinations=list(config.destinations), now=now, audience=shown_to)
+        found = await self._api.desk.ask(read)
+        event, row = found.event, found.event.row
+        left_out = row.chatbot is not None and config.may_be_left_out(row.chatbot)
+        answers = [
+            lead_progress.delivery_answer(each, found.lanes, now, behind=each.id in found.behind, left_out=left_out)
+            for each in event.deliveries
+        ]
+        shown = await self._dry_runs.lead(partial(_shown, row, event.payload, found.stories, config, shown_to))
         return self._screen.page(
             "lead.html",
             caller,
-            now=self._clock(),
+            now=now,
             event=presentation.event_schema(row),
-            person=leads.person_label(event.payload, audience(caller, reveal=reveal)),
-            answers=[leads.delivery_answer(each, shown_lanes) for each in event.deliveries],
-            answer=leads.lead_answer(row),
+            person=leads.person_label(event.payload, shown_to),
+            answers=answers,
+            answer=lead_progress.lead_answer(row),
+            timeline=lead_progress.lead_timeline(row, found.stories, answers),
             payload=shown.payload,
-            masked=not reveal,
+            text=shown.text,
+            until=until,
+            kept_days=KEPT_DAYS,
             deliveries=shown.deliveries,
         )
 
@@ -102,13 +132,49 @@ class LeadPages:
         done = await self._actions.replay_event(caller, wanted)
         return self._screen.say(caller, done.message, "/leads")
 
-    async def _replay(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
-        done = await self._actions.replay(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
+    async def _replay(self, caller: Caller, request: web.Request, form: FormFields) -> PageResponse:
+        wanted = parse_fields(request_schemas.NumberRequest, request.match_info)
+        if form.get(SURE) != "yes":
+            delivery = await self._delivery(caller, wanted.id)
+            if delivery.state is DeliveryState.DELIVERED:
+                return self._question(caller, delivery, "replay")
+        done = await self._actions.replay(caller, wanted)
         return self._screen.say(caller, done.message, _back(form))
 
-    async def _discard(self, caller: Caller, request: web.Request, form: FormFields) -> web.Response:
-        done = await self._actions.discard(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
+    async def _discard(self, caller: Caller, request: web.Request, form: FormFields) -> PageResponse:
+        wanted = parse_fields(request_schemas.NumberRequest, request.match_info)
+        if form.get(SURE) != "yes":
+            delivery = await self._delivery(caller, wanted.id)
+            if delivery.state is not DeliveryState.DELIVERED:
+                return self._question(caller, delivery, "discard")
+        done = await self._actions.discard(caller, wanted)
         return self._screen.say(caller, done.message, _back(form))
+
+    async def _delivery(self, caller: Caller, number: int) -> queries.DeliveryRow:
+        await permit_delivery(self._api.desk, caller, number)
+        return (await self._api.desk.ask(partial(deliveries.show, delivery=number))).row
+
+    def _question(self, caller: Caller, delivery: queries.DeliveryRow, action: str) -> DashboardPage:
+        """Ask before an action that cannot be taken back, on a page of its own: it works without JavaScript."""
+        return self._screen.page("confirm.html", caller, delivery=delivery, action=action)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Found:
+    """A lead as the store has it."""
+
+    event: events.EventDetails
+    stories: Sequence[queries.DeliveryDetails]
+    lanes: Mapping[str, LaneRow]
+    behind: frozenset[int]
+    """Deliveries that wait for an earlier one of the same person."""
+
+
+def _read(connection: Connection, event_id: str, destinations: Sequence[str], now: float, audience: Audience) -> _Found:
+    event, stories = events.show_lead(connection, event_id, exchanges=audience.reveal)
+    pending = [each.id for each in event.deliveries if each.state is DeliveryState.PENDING]
+    lanes = {each.name: each for each in all_lanes(connection, destinations, now)} if event.deliveries else {}
+    return _Found(event, stories, lanes, waiting_behind(connection, pending))
 
 
 def _shown(
@@ -133,7 +199,12 @@ def _shown(
         )
         for each in stories
     ]
-    return LeadView(facts if isinstance(value, dict) else next(iter(facts.values())), views)
+    text = json_text(value) if audience.reveal else None
+    return LeadView(
+        facts if isinstance(value, dict) else next(iter(facts.values())),
+        text if text is not None and allowance.takes(text) else None,
+        views,
+    )
 
 
 def _delivery_view(
@@ -144,14 +215,24 @@ def _delivery_view(
     config: Config,
     allowance: PageBudget,
 ) -> DeliveryView:
-    attempts = [
-        each if allowance.takes(each.detail or "") else each.model_copy(update={"detail": FEWER})
-        for each in shown.attempts
-    ]
+    # The newest attempts get the room first.
+    attempts = [_fitting(each, allowance) for each in reversed(shown.attempts)][::-1]
     shown = shown.model_copy(update={"attempts": attempts})
     url = shown.remote_url or ""
     made = dry_run_stored(story, event, payload, config, allowance, reveal=not shown.masked)
     return DeliveryView(shown, made, url if url.startswith(("https://", "http://")) else None)
+
+
+def _fitting(attempt: schemas.AttemptSchema, allowance: PageBudget) -> schemas.AttemptSchema:
+    """Return an attempt with as much of its texts as the page has room for."""
+    exchanges = [
+        each
+        if allowance.takes(each.url, each.sent or "", each.received or "", each.fault or "")
+        else each.model_copy(update={"url": "", "sent": None, "received": None, "fault": FEWER})
+        for each in attempt.exchanges
+    ]
+    detail = attempt.detail if allowance.takes(attempt.detail or "") else FEWER
+    return attempt.model_copy(update={"detail": detail, "exchanges": exchanges})
 
 
 def _back(form: FormFields) -> str:

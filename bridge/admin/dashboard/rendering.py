@@ -28,6 +28,7 @@ _FILES: Final = {
     "live.js": "text/javascript",
     "leads.js": "text/javascript",
     "keys.js": "text/javascript",
+    "lead.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 _YEAR: Final = 365 * 86_400
