@@ -149,7 +149,7 @@ async def test_programs_do_not_share_messages_and_searches(agency: Agency) -> No
         async with asked as answer:
             return answer.status, answer.headers.get("Location", ""), await answer.text()
 
-    assert (await page(ADMIN, f"/deliveries/{foreign['id']}/discard", event=foreign["event"]))[0] == 303
+    assert (await page(ADMIN, f"/deliveries/{foreign['id']}/discard", event=foreign["event"], sure="yes"))[0] == 303
     said = f"delivery {foreign['id']}"
     assert said not in (await page(CLIENT, "/leads"))[2]
     assert said in (await page(ADMIN, "/tools"))[2], "it waits for its own caller"
