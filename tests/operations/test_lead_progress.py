@@ -40,7 +40,7 @@ def lanes(pause: Pause | None = None, owner: str | None = "me", *, configured: b
     return {"crm": LaneRow("crm", owner, pause, 1, NOW, 0, configured)}
 
 
-FAILED = {"attempts": 2, "failures": 2, "reason": "timeout"}
+FAILED: dict[str, Any] = {"attempts": 2, "failures": 2, "reason": "timeout"}
 PAUSED = Pause("lane", "unreachable", "no connection", NOW + 600, NOW - 60)
 REMOVED = (
     "crm is no longer configured. Add it to the configuration again, move this delivery to another route (leadbridge "
