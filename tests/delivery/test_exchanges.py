@@ -1,0 +1,95 @@
+"""The requests and answers that a lane keeps with its attempts: each record's own, and no secret of the settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from bridge.config.reload import load_files
+from bridge.delivery.exchanges import Exchanges, kept_text
+from bridge.store.driver import Driver
+from bridge.store.exchanges import exchanges_of
+from bridge.store.schema import exchanges
+from bridge.store.sql import SqlStore
+from connectors.base import Outcome, Reason, Record, Rejected, exchange_log
+from tests.building import all_delivered, routed
+from tests.delivery.test_lane import Rig
+from tests.store.test_sql import rows
+
+HOOK = "https://hooks.example.com/catch/8421/x7f3-secret"
+CONFIG = """
+server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0"}
+destinations:
+  hook: {connector: http, url: "${HOOK}", auth: {bearer: "${TOKEN}"}}
+  templated: {connector: http, url: "${HOOK}/{{ Email }}", headers: {X-Api-Key: "${KEY_OF_API}", X-Note: "plain words"}}
+"""
+ENVIRON = {"HOOK": HOOK, "TOKEN": "the-bearer-token-123", "KEY_OF_API": "the-api-key-456"}
+
+
+@pytest.mark.parametrize(("name", "said"), [("hook", ENVIRON["TOKEN"]), ("templated", ENVIRON["KEY_OF_API"])])
+def test_neither_a_credential_nor_a_url_from_a_variable_is_kept(name: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    config, _ = load_files(file, ENVIRON)
+    log = Exchanges(config.destinations[name]).begin(["1"])
+    try:
+        assert exchange_log.get() is log
+        body = f"{said}, plain words, ada@example.com".encode()
+        log.note("POST", URL(HOOK) / "ada@example.com", {}, body, status=200, received=body)
+    finally:
+        exchange_log.set(None)
+    kept = kept_text(log, "1") or ""
+    for secret in ("x7f3-secret", *ENVIRON.values()):
+        assert secret not in kept
+    assert "plain words" in kept
+    assert kept.count("ada@example.com") == 3
+
+
+@pytest.mark.each_engine
+async def test_each_attempt_keeps_its_own_part_of_a_shared_call(
+    store: SqlStore, driver: Driver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await store.accept([routed("crm", Email=f"{name}@example.com") for name in ("ada", "bob", "cyd")])
+    rig = Rig(store, driver, batch=3)
+
+    async def call(records: Sequence[Record]) -> None:
+        log = exchange_log.get()
+        assert log is not None
+        answer = object()
+        whole = " ".join(each.fields["email"] for each in records).encode()
+        log.note("POST", URL("https://crm.example/batch"), {}, whole, answer=answer, status=207, received=whole)
+        for each in records[:2]:
+            log.part(answer, each.id, {"email": each.fields["email"]}, each.fields["email"])
+
+    def refuse_second(records: Sequence[Record]) -> Sequence[Outcome]:
+        outcomes = list(all_delivered(records))
+        outcomes[1] = Rejected(Reason.REFUSED, "no", status=400)
+        return outcomes
+
+    rig.connector.before, rig.connector.answer = call, refuse_second
+    await rig.start()
+    await rig.settled(3)
+    await rig.stop()
+    assert [len(each) for each in rig.connector.calls] == [3]
+    with driver.engine().connect() as connection:
+        found = [exchanges_of(connection, number)[1] for number in (1, 2, 3)]
+    assert [(each.url, each.sent, each.received, each.status) for (each,) in found] == [
+        ("https://crm.example", '{"email":"ada@example.com"}', "ada@example.com", 207),
+        ("https://crm.example", '{"email":"bob@example.com"}', "bob@example.com", 207),
+        ("https://crm.example", None, None, 207),
+    ]
+    for name, row in zip(("ada", "bob", "cyd"), rows(driver, exchanges), strict=True):
+        others = {"ada", "bob", "cyd"} - {name}
+        assert not any(f"{each}@" in row.content for each in others)
+    assert "example.com" not in capsys.readouterr().out
+
+
+@pytest.mark.each_engine
+async def test_a_connector_that_sends_nothing_leaves_nothing(store: SqlStore, driver: Driver) -> None:
+    await store.accept([routed("crm")])
+    rig = Rig(store, driver)
+    await rig.start()
+    await rig.settled(1)
+    await rig.stop()
+    assert rows(driver, exchanges) == []
