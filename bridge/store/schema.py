@@ -6,7 +6,7 @@ An index that is partial on SQLite is partial on PostgreSQL too. The module `pos
 All times are seconds since the epoch. The migrations in `migrations/` build exactly these tables (a test compares
 them). SQLite and PostgreSQL differ in two places: SQLite's row ids need a plain INTEGER and the word AUTOINCREMENT
 (otherwise the id of a deleted newest row is used again, and a lane that has read past it does not see the
-new row), and its `attempts` table is stored in the order of its key.
+new row), and its tables `attempts` and `exchanges` are stored in the order of their keys.
 """
 
 from sqlalchemy import (
@@ -164,6 +164,7 @@ exchanges = Table(
     PrimaryKeyConstraint("delivery_id", "number"),
     # Finds those that have expired.
     Index("ix_exchanges_at", "at"),
+    sqlite_with_rowid=False,
 )
 
 tally = Table(

@@ -312,6 +312,7 @@ def upgrade() -> None:
             ["delivery_id"], ["deliveries.id"], name=op.f("fk_exchanges_delivery_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_exchanges")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_exchanges_at", "exchanges", ["at"], unique=False)
 
