@@ -82,7 +82,8 @@ def check(path: PathArgument = None, *, config: ConfigOption = None) -> None:
     driver = driver_of(settings)
     if not isinstance(driver, SqliteDriver):
         # First, because the spool is there even if the database is away.
-        _check_spool(Path(settings.store.spool))
+        with output.waiting("reading the spool"):
+            _check_spool(Path(settings.store.spool))
     store = open_store(settings)
     faults: list[str] = []
     # A server checks its own pages; only the embedded engine is asked to.

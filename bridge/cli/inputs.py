@@ -24,6 +24,8 @@ from connectors.base import parse_duration
 VARIABLE = "LEADBRIDGE_CONFIG"
 DEFAULT = "config.yaml"
 
+_LONG = 1.0  # seconds; shorter work shows no progress
+
 T = TypeVar("T")
 
 
@@ -74,7 +76,8 @@ def _without_collection(make: Callable[[], T]) -> T:
     # they are made, and as long again with each later collection, also at the end of the process.
     gc.disable()
     try:
-        return make()
+        with output.waiting("reading the configuration", after=_LONG):
+            return make()
     finally:
         gc.freeze()
         gc.enable()

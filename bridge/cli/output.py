@@ -10,15 +10,20 @@ import re
 import shutil
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from bridge.errors import LeadbridgeError, NotFoundError
+
+if TYPE_CHECKING:
+    from rich.status import Status
+    from rich.text import Text
 
 Shown = Mapping[str, Any]
 """A row of a listing, or the facts of one thing: JSON values by their names."""
@@ -119,20 +124,75 @@ def write_json(value: Any) -> None:
     typer.echo(text.encode("utf-8", "backslashreplace"))
 
 
+class _Progress:
+    """A line about the work under way, on standard error. It may be shown from another thread."""
+
+    under_way = False
+    """True while a line is in use: what is done inside it shows no second line."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lock = threading.Lock()
+        self._status: Status | None = None
+        self._is_over = False
+
+    def start(self) -> None:
+        """Show the line, unless the work is over."""
+        from rich.console import Console  # only a terminal needs it
+
+        with self._lock:
+            if not self._is_over:
+                self._status = Console(stderr=True).status(_plain_text(self._text))
+                self._status.start()
+
+    def show(self, text: str) -> None:
+        """Replace the text."""
+        with self._lock:
+            self._text = text
+            if self._status:
+                self._status.update(_plain_text(text))
+
+    def stop(self) -> None:
+        """Remove the line."""
+        with self._lock:
+            self._is_over = True
+            if self._status:
+                self._status.stop()
+
+
+def _plain_text(text: str) -> "Text":
+    from rich.text import Text  # only a terminal needs it
+
+    return Text(visible(text))
+
+
 @contextlib.contextmanager
-def waiting(text: str = "") -> Iterator[Callable[[str], None]]:
+def waiting(text: str = "", *, after: float = 0.0) -> Iterator[Callable[[str], None]]:
     """Show the progress on standard error until the context ends, if that is a terminal.
 
     The returned function replaces the text.
+
+    Args:
+        text: The work under way.
+        after: Seconds before it is shown, for work that is mostly short.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or _Progress.under_way:
         yield lambda _: None
         return
-    from rich.console import Console  # only a terminal needs it
-    from rich.text import Text
-
-    with Console(stderr=True).status(Text(visible(text))) as status:
-        yield lambda text: status.update(Text(visible(text)))
+    progress = _Progress(text)
+    timer = threading.Timer(after, progress.start)
+    timer.daemon = True
+    _Progress.under_way = True
+    try:
+        if after:
+            timer.start()
+        else:
+            progress.start()
+        yield progress.show
+    finally:
+        _Progress.under_way = False
+        timer.cancel()
+        progress.stop()
 
 
 def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, spare: Sequence[str] = ()) -> None:
