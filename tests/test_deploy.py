@@ -306,17 +306,56 @@ def test_the_unit_is_good() -> None:
         assert not said, "the program is not installed here; nothing else is wrong"
 
 
+# -- what the repository's host reads
+
+
+def fits(schema: str, path: Path) -> "subprocess.CompletedProcess[str]":
+    """Check a file by a schema that check-jsonschema brings along, without the net."""
+    return subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        ("vendor.github-workflows", "workflows/ci.yml"),
+        ("vendor.github-issue-forms", "ISSUE_TEMPLATE/fault.yml"),
+        ("vendor.github-issue-forms", "ISSUE_TEMPLATE/idea.yml"),
+        ("vendor.github-issue-config", "ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_the_files_of_the_host_fit_their_schemas(schema: str, name: str) -> None:
+    checked = fits(schema, ROOT / ".github" / name)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_mistake_in_the_workflow_would_be_seen(tmp_path: Path) -> None:
+    text = (ROOT / ".github/workflows/ci.yml").read_text()
+    wrong = tmp_path / "ci.yml"
+    wrong.write_text(text.replace("runs-on:", "run-on:", 1))
+    assert fits("vendor.github-workflows", wrong).returncode == 1
+
+
+def test_the_workflow_runs_all_checks_and_builds_for_both_processors() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    (command,) = [step["run"] for step in steps if "run" in step]
+    assert (ROOT / command.removeprefix("bash ")).exists()
+    (built,) = [step["with"] for step in steps if step.get("uses", "").startswith("docker/build-push-action@")]
+    assert built["platforms"].split(",") == ["linux/amd64", "linux/arm64"]
+    assert (ROOT / built["context"] / "Dockerfile").exists()
+
+
 # -- compose
 
 
 @each_compose
 def test_the_compose_files_fit_the_schema(path: Path) -> None:
-    checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    checked = fits("vendor.compose-spec", path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import resource
 import time
 from pathlib import Path
 
@@ -16,6 +18,12 @@ pytestmark = pytest.mark.alone
 
 CHATBOTS = 1_000
 RATE = 200
+CHECK_SECONDS = 4.0
+"""Of processor time, twice of what it takes: another program on the machine makes it slower, not dearer."""
+START_SECONDS = 4.0
+"""The same for a start, until the bridge listens."""
+RELOAD_SHARE = 0.7
+"""Of the seconds of a check in the same run: a reload reads one file anew, also while leads come."""
 
 
 def write(folder: Path, number: int, greeting: str = "FirstName") -> None:
@@ -53,14 +61,14 @@ async def test_a_thousand_chatbots_are_checked_started_and_reloaded_under_load(t
         for number in range(CHATBOTS):
             write(folder, number)
 
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), children_seconds()
         checked = await program.run("check", str(folder))
         assert checked.status == 0, checked.output
-        assert time.perf_counter() - started < 3.0
+        check_took = time.perf_counter() - started
+        assert children_seconds() - spent < CHECK_SECONDS
 
-        started = time.perf_counter()
         await program.start()
-        assert time.perf_counter() - started < 5.0
+        assert process_seconds(program.pid) < START_SECONDS
 
         answers: list[bool] = []
         sending = asyncio.create_task(send_steadily(sender, answers))
@@ -73,9 +81,22 @@ async def test_a_thousand_chatbots_are_checked_started_and_reloaded_under_load(t
 
         (reloaded,) = program.events("reloaded")
         assert (reloaded["result"], reloaded["chatbots"]) == ("complete", CHATBOTS)
-        assert reloaded["seconds"] < 1.0, f"{reloaded}, {time.time() - changed:.2f} s after the change"
+        said = f"{reloaded}, {time.time() - changed:.2f} s after the change; a check took {check_took:.2f} s"
+        assert reloaded["seconds"] < RELOAD_SHARE * check_took, said
         assert answers
         assert all(answers), f"{answers.count(False)} of {len(answers)} requests failed: {json.dumps(reloaded)}"
+
+
+def children_seconds() -> float:
+    """Return the processor time of the child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def process_seconds(pid: int) -> float:
+    """Return the processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def send_steadily(sender: Sender, answers: list[bool]) -> None:

@@ -208,6 +208,30 @@ async def test_a_refused_request_is_counted_and_discarded(desk: Desk) -> None:
     assert (await desk.ask("GET", "/api/overview"))[1]["quarantined"] == {}
 
 
+async def test_an_unrecognised_event_is_discarded_for_good(desk: Desk) -> None:
+    await desk.send(Type="Survey", Email="ada@example.com")
+    await desk.send(Email="other@example.com")
+    await desk.settled()
+    (unknown,) = await events(desk, state="unrecognised")
+    (known,) = await events(desk, state="accepted")
+    path = f"/api/events/{unknown['id']}/discard"
+
+    assert (await desk.ask("POST", path, token=None))[0] == 401
+    assert (await desk.ask("POST", path, token=VIEWER))[0] == 403
+    assert [each["id"] for each in await events(desk, state="unrecognised")] == [unknown["id"]]
+    assert (await desk.ask("POST", f"/api/events/{known['id']}/discard"))[0] == 409
+
+    status, answer = await desk.ask("POST", path)
+    assert status == 200, answer
+    assert answer["message"] == f"event {unknown['id']}: was unrecognised, is deleted"
+    assert (await desk.ask("POST", path))[0] == 404
+    assert (await desk.ask("GET", f"/api/events/{unknown['id']}"))[0] == 404
+    assert await events(desk, state="unrecognised") == []
+    assert [each["id"] for each in await events(desk)] == [known["id"]]
+    (entry,) = (await desk.ask("GET", "/api/audit?action=discard"))[1]["entries"]
+    assert (entry["subject"], entry["subject_id"], entry["who"]) == ("event", unknown["id"], "operator")
+
+
 async def test_the_overview_counts(desk: Desk) -> None:
     await desk.send()
     await dead(desk, 1)
