@@ -229,7 +229,7 @@ async def test_an_unrecognised_event_is_discarded_for_good(desk: Desk) -> None:
     assert await events(desk, state="unrecognised") == []
     assert [each["id"] for each in await events(desk)] == [known["id"]]
     (entry,) = (await desk.ask("GET", "/api/audit?action=discard"))[1]["entries"]
-    assert (entry["subject"], entry["subject_id"], entry["who"]) == ("event", unknown["id"], "operator")
+    assert (entry["subject"], entry["subject_id"], entry["role"]) == ("event", unknown["id"], "operator")
 
 
 async def test_the_overview_counts(desk: Desk) -> None:
