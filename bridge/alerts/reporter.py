@@ -9,18 +9,21 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection
 
-from bridge.alerts.report_text import report_message
 from bridge.alerts.targets import SEND_SECONDS, Message, in_thread, send_message, target_label
 from bridge.config.model import Config, ReportSettings
 from bridge.errors import StoreUnavailableError
-from bridge.operations.report import Report, last_due, read_report, span_before
 from bridge.store.interface import Store
 from bridge.store.report_log import ReportTarget, claim_report, note_sent, set_targets, target_states
+
+if TYPE_CHECKING:
+    from bridge.operations.report import Report
 
 CHECK_SECONDS = 30.0
 CLAIM_SECONDS = 300.0
@@ -30,7 +33,7 @@ STOP_SECONDS = 5.0
 
 log = structlog.get_logger()
 
-ReportQuery = Callable[[Callable[[Connection], Report]], Awaitable[Report]]
+ReportQuery = Callable[[Callable[[Connection], "Report"]], Awaitable["Report"]]
 """Queries the store beside the traffic; raises StoreUnavailableError."""
 Send = Callable[[str, Message], str | None]
 """Sends a message to a target: blocking, from any thread. Returns the reason of a failure, or None."""
@@ -128,6 +131,10 @@ class Reporter:
             raise
 
     async def _send_claimed(self, target: ReportTarget, to: _Receiver, due_at: float, now: float) -> None:
+        # Imported with the first report, because they are large.
+        from bridge.alerts.report_text import report_message  # noqa: PLC0415
+        from bridge.operations.report import read_report, span_before  # noqa: PLC0415
+
         settings = to.settings
         read = partial(
             read_report, config=self._config(), span=span_before(due_at), now=now, chatbots=settings.chatbots
@@ -147,3 +154,18 @@ class Reporter:
     async def _note(self, target: ReportTarget, due_at: float) -> None:
         await self._store.change(partial(note_sent, target=target, due_at=due_at))
         del self._sent[target]
+
+
+def last_due(settings: ReportSettings, now: float) -> float:
+    """Return the last time at which a report was or is due. Pure."""
+    local = datetime.fromtimestamp(now, settings.time_zone)
+    day = local.date() - timedelta(days=(local.weekday() - settings.every.weekday) % 7)
+    this_week = _moment(settings, day)
+    return this_week if this_week <= now else _moment(settings, day - timedelta(weeks=1))
+
+
+def _moment(settings: ReportSettings, day: date) -> float:
+    """Return the time of a report on a day by the clock on the wall, so that it is the same hour all year."""
+    every = settings.every
+    at = datetime(day.year, day.month, day.day, every.hour, every.minute, tzinfo=settings.time_zone)
+    return at.timestamp()

@@ -6,12 +6,12 @@ The dashboard shows it, `leadbridge report` prints it, and `bridge.alerts.report
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from bridge.config.model import Config, ReportSettings
+from bridge.config.model import Config
 from bridge.operations.problems import Problem, find_problems
 from bridge.operations.tally import TallyTotals, period_totals
 from bridge.store.tally import DAY, day_of
@@ -74,14 +74,6 @@ def span_before(moment: float, days: int = WEEK) -> ReportSpan:
     return ReportSpan(day_of(moment) - days, day_of(moment))
 
 
-def last_due(settings: ReportSettings, now: float) -> float:
-    """Return the last time at which a report was or is due. Pure."""
-    local = datetime.fromtimestamp(now, settings.time_zone)
-    day = local.date() - timedelta(days=(local.weekday() - settings.every.weekday) % WEEK)
-    this_week = _moment(settings, day)
-    return this_week if this_week <= now else _moment(settings, day - timedelta(weeks=1))
-
-
 def read_report(
     connection: Connection, config: Config, span: ReportSpan, now: float, chatbots: AbstractSet[str] | None = None
 ) -> Report:
@@ -96,10 +88,3 @@ def read_report(
         sorted(lines, key=lambda each: (-each.numbers.received, each.chatbot or "")),
         find_problems(connection, config, now, only=chatbots),
     )
-
-
-def _moment(settings: ReportSettings, day: date) -> float:
-    """Return the time of a report on a day by the clock on the wall, so that it is the same hour all year."""
-    every = settings.every
-    at = datetime(day.year, day.month, day.day, every.hour, every.minute, tzinfo=settings.time_zone)
-    return at.timestamp()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,17 +15,20 @@ import pytest
 
 from bridge.admin.desk import Desk
 from bridge.alerts.report_text import report_message
-from bridge.alerts.reporter import CLAIM_SECONDS, Reporter
+from bridge.alerts.reporter import CLAIM_SECONDS, Reporter, last_due
 from bridge.alerts.targets import Message, send_message
+from bridge.app import running
 from bridge.config.model import Config, ReportSettings, WeeklyTime
+from bridge.config.reload import load_files
 from bridge.operations.problems import Problem, ProblemKind
-from bridge.operations.report import Report, ReportLine, last_due, span_before
+from bridge.operations.report import Report, ReportLine, span_before
 from bridge.operations.tally import TallyTotals
 from bridge.store.driver import Driver
 from bridge.store.sql import SqlStore
+from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.alerts.test_watch import Target
-from tests.building import Clock, chatbot, config, routed
+from tests.building import SERIAL, Clock, chatbot, config, routed
 from tests.store.test_tally import settle
 
 pytestmark = pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
@@ -215,6 +219,32 @@ async def test_a_client_gets_the_numbers_and_problems_of_its_chatbots_alone(
     assert "The destination refused the record." in text
     assert "zenith" not in text
     assert "ada@" not in text
+
+
+async def test_a_bridge_that_runs_sends_what_was_due_while_it_was_down(
+    tmp_path: Path, embedded: SqliteDriver, target: Target
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "server: {listen: '127.0.0.1:0', admin: '127.0.0.1:0'}\n"
+        f"store: {{url: 'sqlite:///{embedded.path}'}}\n"
+        f"reports: {{weekly: {{to: '{target.url}', every: monday 08:00}}}}\n"
+        f"chatbots: {{acme: {{serial_number: {SERIAL}, signing_keys: a-signing-key-of-good-length}}}}\n"
+    )
+    made, files = load_files(path, {})
+
+    async def check(now: float) -> None:
+        opened = SqlStore(embedded)
+        await Reporter(lambda: made, opened, opened.query, lambda: now).check()
+        await opened.close()
+
+    await check(DUE - DAY)
+    async with running(made, files, lambda: DUE + DAY):
+        await asyncio.wait_for(target.first.wait(), 10)
+    # It was stopped while the receiver's answer was on its way.
+    await check(DUE + DAY + 2 * CLAIM_SECONDS)
+    (taken,) = target.taken
+    assert taken["title"] == "Leads of weekly: 16 Nov to 22 Nov 2026"
 
 
 def test_a_mail_has_the_report_as_html_and_as_text(mailbox: Mailbox) -> None:

@@ -64,12 +64,14 @@ class Target:
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
         self.status = 200
+        self.first = asyncio.Event()
         application = web.Application()
         application.router.add_post("/{secret}", self._take)
         self.server = TestServer(application)
 
     async def _take(self, request: web.Request) -> web.Response:
         self.taken.append(await request.json())
+        self.first.set()
         return web.Response(status=self.status)
 
     @property

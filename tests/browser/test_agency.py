@@ -302,6 +302,18 @@ async def test_every_destination_has_a_row_and_a_page(agency: Agency, person: Pe
     assert await person.barriers() == []
 
 
+async def test_a_removed_destination_has_a_page_with_what_waits(agency: Agency, person: Person) -> None:
+    await person.page.goto("/destinations")
+    await person.click(person.page.get_by_role("link", name=scene.REMOVED, exact=True))
+    await expect(person.heading(scene.REMOVED)).to_be_visible()
+    waiting = sum(count for (_, name), count in agency.counted(DeliveryState.PENDING).items() if name == scene.REMOVED)
+    await expect(person.page.locator("#now")).to_contain_text(f"no longer configured: {waiting} deliveries wait")
+    await expect(person.page.get_by_role("button", name=f"Discard {waiting} waiting")).to_be_visible()
+    await expect(person.page.get_by_role("button", name="Pause")).to_have_count(0)
+    await expect(person.page.locator("#newest tbody tr")).to_have_count(20)
+    assert await person.barriers() == []
+
+
 async def test_home_says_what_needs_a_person_worst_first(agency: Agency, person: Person) -> None:
     needs = person.page.locator(".needs li")
     texts = [" ".join(each.split()) for each in await needs.all_inner_texts()]
