@@ -151,6 +151,9 @@ async def test_the_owner_reads_leads_by_chatbot_and_typical_time_of_the_week(age
     }
     assert await person.barriers() == []
     await person.page.emulate_media(media="print")
+    # The width of A4 between its margins.
+    await person.page.set_viewport_size({"width": 680, "height": 1_000})
+    assert await person.overflow() == 0
     await expect(person.page.get_by_role("navigation")).to_be_hidden()
     await expect(person.page.get_by_role("table")).to_be_visible()
 
