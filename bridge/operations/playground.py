@@ -11,6 +11,7 @@ and compiling takes its cost from a budget, as mapping does. Call it in a thread
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ COMPILE_STEPS: Final = 500_000_000
 PROBLEMS_LIMIT: Final = 50
 """Maximum number of problems that are shown."""
 _PROBLEM_TEXT: Final = 500
+_FAILS: Final = "A condition of this route fails on this event."
 _EDITED: Final = "route"
 
 
@@ -64,6 +66,42 @@ class TrialResult:
     verdict: str = ""
     """Reason why there is no record although the route has no errors."""
     result: DryRun | None = None
+    in_use: "TrialResult | None" = None
+    """Result of the route in use for the same event, to compare with; None if it was not asked for."""
+
+
+class FieldChange(StrEnum):
+    """Kinds of differences between a field of two records."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    SAME = "same"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FieldDifference:
+    """A field of the record that the route in use makes, beside that of the edited one."""
+
+    name: str
+    before: str | None
+    """Value under the route in use; None if the record has no such field."""
+    after: str | None
+
+    @property
+    def change(self) -> FieldChange:
+        """The difference."""
+        if self.before is None:
+            return FieldChange.ADDED
+        if self.after is None:
+            return FieldChange.REMOVED
+        return FieldChange.SAME if self.before == self.after else FieldChange.CHANGED
+
+
+def differences(before: TrialResult, after: TrialResult) -> list[FieldDifference]:
+    """Return each field of both records, in the order of the second one, those that only the first one has at last."""
+    was, now = (each.result.fields or {} if each.result else {} for each in (before, after))
+    return [FieldDifference(name, was.get(name), now.get(name)) for name in dict.fromkeys([*now, *was])]
 
 
 def places(config: Config, only: AbstractSet[str] | None = None) -> list[tuple[RoutePosition, str]]:
@@ -90,13 +128,16 @@ def run_trial(
     payload: bytes,
     now: float,
     destinations: Collection[str] | None = None,
+    in_use: Config | None = None,
 ) -> TrialResult:
     """Try an edited route on an event. Raises OperatorError if the files or the event cannot be used.
 
-    With `destinations`, the route may go to these only, as if there were no others.
+    With `destinations`, the route may go to these only, as if there were no others. With `in_use`, the route of this
+    configuration is tried as well.
     """
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"the route or the event is longer than {TEXT_LIMIT:,} characters: shorten it")
+    allowance = PageBudget()
     findings = Findings()
     edited = read_yaml(_EDITED, text, findings)
     if edited is None or findings.problems:
@@ -106,7 +147,7 @@ def run_trial(
     try:
         with spending(CompileBudget(COMPILE_STEPS)):
             config = build(files.path, _edited(files.trees, place, edited, destinations), files.environ, Findings())
-        return _tried(config, place, payload, now)
+        tried = _tried(config, place, payload, now, allowance, reveal=True)
     except ConfigError as error:
         return _refused(_own_problems(error, place, whole=destinations is None))
     except LimitError as error:
@@ -114,9 +155,19 @@ def run_trial(
     finally:
         # Its patterns would stay there: up to 4 MiB each.
         compile_pattern.cache_clear()
+    if in_use is None:
+        return tried
+    return replace(tried, in_use=_tried(in_use, place, payload, now, allowance, reveal=True))
 
 
-def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> TrialResult:
+def run_in_use(config: Config, place: RoutePosition, payload: bytes, now: float) -> TrialResult:
+    """Try the route in use on an event, with personal data masked. Raises OperatorError if the event cannot be used."""
+    return _tried(config, place, payload, now, PageBudget(), reveal=False)
+
+
+def _tried(
+    config: Config, place: RoutePosition, payload: bytes, now: float, allowance: PageBudget, *, reveal: bool
+) -> TrialResult:
     chatbot = config.chatbots[place.chatbot]
     try:
         document = decode(payload)
@@ -134,8 +185,9 @@ def _tried(config: Config, place: RoutePosition, payload: bytes, now: float) -> 
     if delivery is None:
         return TrialResult(verdict=f"the route does not take this event: {why_skipped(mine, event)}")
     if delivery.problem:
-        return TrialResult(result=DryRun(problem=delivery.problem))
-    return TrialResult(result=dry_run(trial_delivery(event, mine), mine.destination, config, PageBudget(), reveal=True))
+        return TrialResult(result=DryRun(problem=delivery.problem if reveal else _FAILS))
+    made = dry_run(trial_delivery(event, mine), mine.destination, config, allowance, reveal=reveal)
+    return TrialResult(result=made)
 
 
 def _refused(problems: Sequence[str]) -> TrialResult:

@@ -1,4 +1,4 @@
-"""A page that stays open: it goes on by itself, leaves alone what a person holds, and says when it cannot go on."""
+"""Pages under a person's hands: they go on by themselves, leave alone what is held, and say when they cannot go on."""
 
 import asyncio
 import contextlib
@@ -206,3 +206,24 @@ async def test_a_phone_has_a_bar_of_four_entries(dashboard: Dashboard, person: P
     await bar.get_by_text("More").click()
     await bar.get_by_role("button", name="Log out").click()
     await expect(person.heading("Log in")).to_be_visible()
+
+
+async def test_the_playground_begins_with_the_last_event_and_shows_the_difference(
+    dashboard: Dashboard, person: Person
+) -> None:
+    await dashboard.delivered(FirstName="Ada", LastName="Lovelace", Email="ada@example.com")
+    await person.log_in()
+    page = person.page
+    await page.get_by_role("link", name="Tools").click()
+    await page.get_by_role("link", name="Playground").click()
+    await expect(page.get_by_role("link", name="Ada L. · a…@example.com")).to_be_visible()
+    route = page.get_by_label("The route, as YAML")
+    await route.fill((await route.input_value()).replace("message: Content", "note: Content"))
+    await page.get_by_role("button", name="Try it").click()
+    table = page.get_by_role("region", name="Difference to the route in use")
+    await expect(table.get_by_role("row", name="note added")).to_be_visible()
+    await expect(table.get_by_role("row", name="message removed")).to_be_visible()
+    await expect(table.get_by_role("row", name="email same")).to_contain_text("ada@example.com")
+    assert await person.barriers() == []
+    await page.set_viewport_size({"width": 320, "height": 640})
+    assert await person.overflow() <= 0

@@ -11,12 +11,13 @@ from bridge.config.diagnostics import Findings
 from bridge.config.load import fill_variables
 from bridge.config.reload import Files
 from bridge.mapping.pattern import compile_pattern
-from bridge.operations.dry_run import PageBudget, dry_run
+from bridge.operations.dry_run import DryRun, PageBudget, dry_run
 from bridge.operations.playground import (
     EXPANDED_LIMIT,
     PROBLEMS_LIMIT,
     RoutePosition,
     TrialResult,
+    differences,
     route_text,
     run_trial,
 )
@@ -163,3 +164,11 @@ def test_a_request_has_so_much_room_and_time_for_all_its_records() -> None:
     late = dry_run(delivery, "crm", in_use, allowance, reveal=True)
     assert (late.fields, late.request) == (None, None)
     assert late.problem == "not shown: the records before it took too long"
+
+
+def test_records_are_compared_field_by_field() -> None:
+    before = TrialResult(result=DryRun({"name": "Ada", "mail": "ada@example.com", "gone": "1"}))
+    after = TrialResult(result=DryRun({"mail": "ADA@example.com", "name": "Ada", "new": "2"}))
+    found = [(each.name, each.change) for each in differences(before, after)]
+    assert found == [("mail", "changed"), ("name", "same"), ("new", "added"), ("gone", "removed")]
+    assert {each.change for each in differences(TrialResult(verdict="skipped"), after)} == {"added"}

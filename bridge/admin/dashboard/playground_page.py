@@ -1,23 +1,28 @@
 """The playground, a page to try an edited route. It is for operators, because it shows payloads."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
 
-from bridge.admin import request_schemas
-from bridge.admin.api import ReadEndpoints, permit_event
+from bridge.admin import presentation, request_schemas
+from bridge.admin.api import ReadEndpoints, audience, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.desk import DryRuns
-from bridge.admin.endpoint import UnansweredError
+from bridge.admin.endpoint import UnansweredError, status_of
 from bridge.config.reload import Files
-from bridge.errors import OperatorError
+from bridge.errors import NotFoundError, OperatorError
+from bridge.event import EventState
 from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
+from bridge.operations.events import EventDetails
 from bridge.operations.lanes import destinations_of
+from bridge.operations.leads import person_label
 from bridge.operations.playground import RoutePosition, TrialResult
+from bridge.store.search import EventFilter
 
 EXAMPLE = """{
   "Type": "Lead", "FirstName": "Ada", "LastName": "Example", "Email": "ada@example.com",
@@ -41,12 +46,22 @@ class PlaygroundPage:
         router.add_post("/tools/playground", self._screen.act(self._try, scoped=True))
 
     async def _show(self, caller: Caller, request: web.Request) -> DashboardPage:
+        """Begin with an event, the last one if none is named, and with its route."""
         place = self._place(caller, request.query.get("route", ""))
-        text = ""
-        if place:
-            files, config = self._files(), self._api.config()
-            text = await self._api.desk.work(lambda _: without_secrets(playground.route_text(files, place), config))
-        return self._page(caller, place, {"yaml": text, "event": EXAMPLE, "id": request.query.get("event", "")}, None)
+        event = await self._event(caller, request.query.get("event", ""), place)
+        if place is None and self._api.files() is not None:
+            place = self._place_of(caller, event)
+        if place is None:
+            return self._page(caller, None, {}, event)
+        files, config, now = self._files(), self._api.config(), self._clock()
+        text = await self._api.desk.work(lambda _: without_secrets(playground.route_text(files, place), config))
+        if event is None:
+            return self._page(caller, place, {"yaml": text, "event": EXAMPLE})
+        try:
+            shown = await self._dry_runs.attempt(partial(playground.run_in_use, config, place, event.payload, now))
+        except OperatorError as error:
+            shown = TrialResult((str(error),))
+        return self._page(caller, place, {"yaml": text, "id": event.row.id}, event, shown)
 
     async def _try(self, caller: Caller, _: web.Request, form: FormFields) -> DashboardPage:
         place = self._place(caller, form.get("route", ""))
@@ -54,25 +69,51 @@ class PlaygroundPage:
             raise RequestRefusedError(400, "choose a route first")
         name = self._api.config().chatbots[place.chatbot].routes[place.at].name
         await self._api.audit.note(caller, Action.PLAYGROUND, Subject.CHATBOT, place.chatbot, route=name)
-        payload = form.get("event", "").encode()
-        if form.get("id", "").strip():
-            payload = await self._stored(caller, form)
-        text = form.get("yaml", "")
-        theirs = None if caller.chatbots is None else destinations_of(self._api.config(), caller.chatbots)
+        config, text = self._api.config(), form.get("yaml", "")
+        theirs = None if caller.chatbots is None else destinations_of(config, caller.chatbots)
+        status = 200
         try:
+            payload = await self._payload(caller, form)
             tried = await self._dry_runs.attempt(
-                partial(playground.run_trial, self._files(), place, text, payload, self._clock(), theirs)
+                partial(playground.run_trial, self._files(), place, text, payload, self._clock(), theirs, config)
             )
-        except UnansweredError:
-            raise
-        except OperatorError as error:
+        except (OperatorError, RequestRefusedError) as error:
+            # The page keeps what was written.
             tried = TrialResult((str(error),))
-        return self._page(caller, place, form, tried)
+            faults = RequestRefusedError | UnansweredError | NotFoundError
+            status = status_of(error) if isinstance(error, faults) else 200
+        return self._page(caller, place, form, tried=tried, status=status)
 
-    async def _stored(self, caller: Caller, form: FormFields) -> bytes:
-        wanted = parse_fields(request_schemas.EventIdRequest, form).id
-        await permit_event(self._api.desk, caller, wanted)
-        event = await self._api.desk.ask(partial(events.show, beginning=wanted))
+    async def _event(self, caller: Caller, wanted: str, place: RoutePosition | None) -> EventDetails | None:
+        """Return the event of an id; without one, the last event of the route's chatbot, or of all."""
+        if wanted:
+            beginning = parse_fields(request_schemas.EventIdRequest, {"id": wanted}).id
+            await permit_event(self._api.desk, caller, beginning)
+            return await self._api.desk.ask(partial(events.show, beginning=beginning))
+        criteria = EventFilter(place.chatbot if place else None, EventState.ACCEPTED, limit=1, chatbots=caller.chatbots)
+        found = (await self._api.desk.ask(partial(events.search, filters=[criteria]))).rows
+        return await self._api.desk.ask(partial(events.show, beginning=found[0].id)) if found else None
+
+    def _place_of(self, caller: Caller, event: EventDetails | None) -> RoutePosition | None:
+        """Return the route that an event took; else a route of its chatbot, or the first one."""
+        offered = [each for each, _ in playground.places(self._api.config(), caller.chatbots)]
+        if event is None:
+            return offered[0] if offered else None
+        mine = [each for each in offered if each.chatbot == event.row.chatbot]
+        taken = {each.route for each in event.deliveries}
+        chatbots = self._api.config().chatbots
+        of_event = [each for each in mine if chatbots[each.chatbot].routes[each.at].name in taken]
+        return next(iter([*of_event, *mine, *offered]), None)
+
+    async def _payload(self, caller: Caller, form: FormFields) -> bytes:
+        """Return the event of the form: the text, or the stored one of the id, whose reveal is logged."""
+        text, wanted = form.get("event", ""), form.get("id", "").strip()
+        # Somebody who writes an event means it, and not the one that the page began with.
+        if not wanted or (text.strip() and wanted == form.get("begun", "")):
+            return text.encode()
+        beginning = parse_fields(request_schemas.EventIdRequest, form).id
+        await permit_event(self._api.desk, caller, beginning)
+        event = await self._api.desk.ask(partial(events.show, beginning=beginning))
         await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
         return bytes(event.payload)
 
@@ -89,17 +130,27 @@ class PlaygroundPage:
         return known.get(text)
 
     def _page(
-        self, caller: Caller, place: RoutePosition | None, said: Mapping[str, str], tried: TrialResult | None
+        self,
+        caller: Caller,
+        place: RoutePosition | None,
+        said: Mapping[str, str],
+        event: EventDetails | None = None,
+        in_use: TrialResult | None = None,
+        tried: TrialResult | None = None,
+        status: int = 200,
     ) -> DashboardPage:
         offered = playground.places(self._api.config(), caller.chatbots)
-        routes = [(f"{each.chatbot}:{each.at}", name) for each, name in offered]
-        return self._screen.page(
+        page = self._screen.page(
             "playground.html",
             caller,
-            routes=routes,
+            routes=[(f"{each.chatbot}:{each.at}", name) for each, name in offered],
             chosen=f"{place.chatbot}:{place.at}" if place else "",
-            yaml=said.get("yaml", ""),
-            event=said.get("event", ""),
-            id=said.get("id", ""),
+            said_before={name: said.get(name, "") for name in ("yaml", "event", "id")},
+            event=event.row if event else None,
+            person=person_label(event.payload, audience(caller)) if event else "",
+            payload=presentation.payload_value(event.payload, reveal=False) if event else None,
+            in_use=in_use,
             tried=tried,
+            differences=playground.differences(tried.in_use, tried) if tried and tried.in_use else [],
         )
+        return replace(page, status=status)
