@@ -22,7 +22,7 @@ demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the m
 test: $(READY)  ## The tests that need no machine of their own: five minutes on two cores, set-up included.
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not check and not thorough" --ignore tests/acceptance
 
-acceptance: $(READY)  ## The real program: killed, starved, flooded, cut off. Those that fill the machine run alone.
+acceptance: $(CHECKERS)  ## The real program: killed, starved, flooded, cut off. Those that fill the machine run alone.
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m thorough --ignore tests/acceptance
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not alone" tests/acceptance
 	$(BIN)/python -m pytest -q -m alone tests/acceptance

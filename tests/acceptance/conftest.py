@@ -5,6 +5,10 @@ import os
 
 import pytest
 
+from tests.browser.conftest import chromium
+
+__all__ = ["chromium"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have each process begin with its part of the tests marked `long`, which wait for most of their time.

@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 import orjson
 
 ANSWER_SECONDS: Final = 60.0
+FILE_SECONDS: Final = 0.1
+"""Until a file is asked for again where there are too many at once."""
 _CSRF: Final = re.compile(r'name="csrf" value="([^"]+)"')
 
 
@@ -68,6 +70,10 @@ class Visitor:
         if is_file:
             # The next request opens another connection.
             self._connection.close()
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                # The program has not seen yet that the files before were given up.
+                time.sleep(FILE_SECONDS)
+                return self.ask(path, form, expected)
         if answer.status == HTTPStatus.SEE_OTHER and expected == HTTPStatus.OK:
             # A search leads to its result, as a browser follows it.
             again, content = self.ask(answer.headers["Location"])

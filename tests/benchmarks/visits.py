@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from tests.benchmarks.fullness import FAITHFUL, PHONE_ONLY, Fullness
+from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, FAITHFUL, PHONE_ONLY, Fullness
 from tests.benchmarks.visitor import Visitor
 
-_LINK: Final = re.compile(r'<a href="(/[a-z]*)"')
+_LINK: Final = re.compile(r'<a[^>]* href="(/[a-z./]*)["?]')
+_LINKING: Final = ("/", "/leads", "/chatbots", "/destinations", "/problems", "/tools")
+"""Pages whose links are followed."""
 _LOST: Final = {"state": "dead", "chatbot": "clinic-north", "destination": "salesforce"}
 _PLACE: Final = re.compile(r"\{\w+\}")
 
@@ -39,7 +41,7 @@ def visits(who: Visitor, fullness: Fullness) -> Sequence[Visit]:
     leads = {state: _one(who, state) for state in ("delivered", "dead", "pending")}
     known = [*_pages(leads, fullness), *_searches(fullness), *_calls(leads, fullness)]
     asked = {each.path.partition("?")[0] for each in known if each.form is None}
-    linked = [path for path in _LINK.findall(who.read("/")) if path not in asked]
+    linked = [path for page in _LINKING for path in _LINK.findall(who.read(page)) if path not in asked]
     described: Mapping[str, Any] = who.know("/api/openapi.json")["paths"]
     told = [path for path, methods in described.items() if "get" in methods and not _PLACE.search(path)]
     return [*known, *(Visit(path, path) for path in dict.fromkeys([*linked, *told]) if path not in asked)]
@@ -61,7 +63,7 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     yield Visit("events", "/leads")
     for what, query in _event_filters(fullness):
         yield Visit(f"events, {what}", f"/leads?{urlencode(query)}")
-    for what, query in _lead_filters():
+    for what, query in _lead_filters(fullness):
         yield Visit(f"leads, {what}", f"/leads?{urlencode(query)}")
         yield Visit(f"leads, {what}, as a file", f"/leads.csv?{urlencode(query)}")
         newest = ".".join(str(fullness.events - number) for number in range(100))
@@ -72,14 +74,17 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     for state, lead in leads.items():
         yield Visit(f"a lead, {state}", f"/leads/{lead['event']}")
         yield Visit(f"a lead, {state}, personal data shown", f"/leads/{lead['event']}", {})
-    for each in ("chatbots", "chatbots/website", "destinations", "destinations/mail"):
+    for each in ("chatbots", *(f"chatbots/{name}" for name in CHATBOTS)):
+        yield Visit(each, f"/{each}")
+    for each in ("destinations", *(f"destinations/{name}" for name in DESTINATIONS)):
         yield Visit(each, f"/{each}")
     yield Visit("problems", "/problems")
     yield Visit("problems, one chatbot", "/problems?chatbot=clinic-north")
     for what, chosen in _bulk():
         yield Visit(f"preview of a replay, {what}", "/problems", {"action": "replay", **chosen})
     yield Visit("quarantine, one chatbot", "/problems/quarantine?chatbot=website")
-    yield Visit("report, a quarter", "/tools/report?days=92")
+    for days in (1, 7, 30, 92):
+        yield Visit(f"report, {days} days", f"/tools/report?days={days}")
     yield Visit("reconcile, a month", "/tools/completeness?span=30d")
     yield Visit("audit, one action", "/tools/audit?action=search")
     yield Visit("playground, a route", "/tools/playground?route=website:0")
@@ -94,6 +99,9 @@ def _searches(fullness: Fullness) -> Iterator[Visit]:
         ("an e-mail of nobody", "nobody@example.com"),
         ("a part of e-mails", "rson.77"),
         ("a part of no e-mail", "zebra"),
+        ("a name", "Dávid Garcia 7734"),
+        ("a part of many names", "dávid gar"),
+        ("a name of nobody", "Lovelace"),
         ("a phone of many leads", PHONE_ONLY),
         ("the end of a phone", "202 000 1234"),
         ("a phone of nobody", "+99 999 999 999"),
@@ -148,14 +156,20 @@ def _event_filters(fullness: Fullness) -> Sequence[tuple[str, Mapping[str, objec
     )
 
 
-def _lead_filters() -> Sequence[tuple[str, Mapping[str, object]]]:
+def _lead_filters(fullness: Fullness) -> Sequence[tuple[str, Mapping[str, object]]]:
     day = f"{datetime.now(UTC) - timedelta(days=12):%Y-%m-%d}"
+    tokyo = {"from": day, "to": day, "zone": "Asia/Tokyo"}
     return (
         ("all", {}),
         ("today", {"days": 1}),
+        ("one chatbot, a day in Tokyo", {"chatbot": "hotel", **tokyo}),
+        ("one destination, half way back", {"destination": "sheet", "before": fullness.events // 2}),
         ("not delivered, one chatbot and destination, a day", {**_LOST, "from": day, "to": day}),
+        ("in the CRM, a day in Tokyo", {"state": "delivered", **tokyo}),
         ("in the CRM, a destination of none", {"state": "delivered", "destination": "gone"}),
         ("waiting, one chatbot", {"state": "pending", "chatbot": "shop"}),
+        ("waiting, one chatbot and destination", {"state": "pending", "chatbot": "shop", "destination": "mail"}),
+        ("discarded", {"state": "discarded"}),
         ("with a warning, 30 days", {"state": "warning", "days": 30}),
         ("tests, one chatbot", {"state": "test", "chatbot": "hotel"}),
     )

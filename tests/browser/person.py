@@ -1,12 +1,27 @@
 """Somebody who looks at the dashboard with a browser, and notes what the browser complains about."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, Response, expect
 
 OPERATOR = "the-token-of-an-operator"
-GRAVE = {"serious", "critical"}
+SOME_ROWS = {"exclude": [["tbody tr:nth-child(n+13)"]]}
+"""Part of a page that axe looks at: a hundred rows of one table are as one row is, and take as many times as long."""
+SUBMIT = """([path, fields]) => {
+  const form = document.createElement("form"), known = document.querySelector("[name=csrf]");
+  form.method = "post";
+  form.action = path;
+  for (const [name, value] of Object.entries({csrf: known ? known.value : "", ...fields})) {
+    const input = document.createElement("textarea");
+    input.name = name;
+    input.value = value;
+    form.append(input);
+  }
+  document.body.append(form);
+  form.submit();
+}"""
 FOCUS = """() => {
   const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
   const named = at.labels && at.labels.length ? at.labels[0].childNodes[0].textContent : at.textContent;
@@ -42,12 +57,17 @@ class Person:
         await self.page.goto("/login")
         await self.page.get_by_label("Token").fill(token)
         await self.page.get_by_role("button", name="Log in").click()
-        await expect(self.heading("Home")).to_be_visible()
+        await expect(self.page.get_by_role("button", name="Log out")).to_be_visible()
 
     async def find(self, who: str) -> None:
         """Search the events."""
         await self.page.get_by_label("Find a lead").fill(who)
         await self.click(self.page.get_by_role("button", name="Find"))
+
+    async def submit(self, path: str, fields: Mapping[str, str]) -> None:
+        """Send a form to an address, as a page would."""
+        async with self.page.expect_navigation():
+            await self.page.evaluate(SUBMIT, [path, dict(fields)])
 
     async def click(self, target: Locator) -> None:
         """Click, and count it."""
@@ -76,10 +96,8 @@ class Person:
 
     async def barriers(self) -> list[str]:
         """Give what axe finds that keeps somebody out. It is put into the page past its policy, by the debugger."""
-        found = (await Axe().run(self.page)).response["violations"]
-        return [
-            f"{each['id']}: {[node['target'] for node in each['nodes']]}" for each in found if each["impact"] in GRAVE
-        ]
+        found = (await Axe().run(self.page, SOME_ROWS, {"resultTypes": ["violations"]})).response["violations"]
+        return [f"{each['id']}: {[node['target'] for node in each['nodes']]}" for each in found]
 
     async def overflow(self) -> int:
         """Give by how many pixels the page is wider than the window."""

@@ -35,6 +35,8 @@ UNUSED: Final = "north-winery"
 """A chatbot that never sent anything."""
 TROUBLED: Final = "lakeside-dental"
 """The chatbot with most dead letters."""
+CLIENTS: Final = (TROUBLED, "lakeside-motors")
+"""Chatbots of one client, who has a user: one has dead letters, and what the other sends waits."""
 REMOVED: Final = "old-crm"
 """A destination that is no longer configured, with deliveries that wait."""
 UNREACHABLE: Final = "crm-02"
@@ -112,13 +114,14 @@ class Scene:
         )
 
 
-def build(folder: Path, crm: str, now: float) -> Scene:
+def build(folder: Path, crm: str, now: float, *, leads: int = LEADS) -> Scene:
     """Write the configuration and the store into an empty folder.
 
     Args:
         folder: Where `config.yaml` and `leadbridge.db` go.
         crm: URL of a server that takes what is still to be delivered.
         now: End of the month, in seconds since the epoch.
+        leads: How many were sent; with none, nothing was refused either, as on the first day.
     """
     environ = {f"KEY_{number:02}": f"signing-key-of-chatbot-{number:02}" for number in range(len(CHATBOTS))}
     environ |= {"ADMIN": "the-token-of-an-operator", "VIEWER": "the-token-of-a-viewer"}
@@ -128,10 +131,10 @@ def build(folder: Path, crm: str, now: float) -> Scene:
     after.write_text(_configuration(folder, crm, removed=True))
     driver = SqliteDriver(make_url(f"sqlite:///{folder}/leadbridge.db"))
     migrate(driver.engine())
-    leads = tuple(sorted(_leads(random.Random(19), now), key=lambda each: each.received_at))
-    quarantined = asyncio.run(_fill(driver, load(before, environ), leads, now))
+    sent = tuple(sorted(_leads(random.Random(19), now, leads), key=lambda each: each.received_at))
+    quarantined = asyncio.run(_fill(driver, load(before, environ), sent, now)) if sent else 0
     before.unlink()
-    return Scene(folder, after, environ, now, leads, quarantined)
+    return Scene(folder, after, environ, now, sent, quarantined)
 
 
 def _serial(number: int) -> str:
@@ -140,7 +143,9 @@ def _serial(number: int) -> str:
 
 def _configuration(folder: Path, crm: str, *, removed: bool) -> str:
     lines = [
-        'server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0", admin_token: "${ADMIN}", viewer_token: "${VIEWER}"}',
+        "server:",
+        '  {listen: "127.0.0.1:0", admin: "127.0.0.1:0", admin_token: "${ADMIN}", viewer_token: "${VIEWER}",',
+        f'  users: [{{name: client, token: "${{CLIENT}}", role: operator, chatbots: [{", ".join(CLIENTS)}]}}]}}',
         f'store: {{url: "sqlite:///{folder}/leadbridge.db"}}',
         "destinations:",
     ]
@@ -172,8 +177,8 @@ def _destinations(number: int, *, removed: bool) -> list[str]:
     return found
 
 
-def _leads(chance: random.Random, now: float) -> Iterator[SentLead]:
-    for number in range(LEADS):
+def _leads(chance: random.Random, now: float, count: int) -> Iterator[SentLead]:
+    for number in range(count):
         chatbot = _chatbot(chance, number)
         silent = chatbot == SILENT
         age = chance.uniform(9.2 if silent else 0.0, 30.0) * DAY if number % 50 else chance.uniform(0.0, 0.02) * DAY

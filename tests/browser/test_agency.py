@@ -1,20 +1,14 @@
 """What an agency asks of its month: where a lead is, who has trouble, who fell silent. Each within a few clicks."""
 
-import asyncio
 import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, BrowserContext, expect
 
-from bridge import app
-from bridge.config.reload import load_files
 from bridge.event import EventState
 from bridge.operations.chatbots import is_silent
 from bridge.operations.figures import change, lasting, percent
@@ -22,6 +16,7 @@ from bridge.operations.tally import PERIODS, TallyTotals
 from bridge.store.interface import DeliveryState
 from bridge.store.tally import bucket_of, day_of
 from tests.browser import scene
+from tests.browser.agency import Agency, serving
 from tests.browser.conftest import SECONDS
 from tests.browser.person import Person
 from tests.browser.scene import Scene
@@ -32,67 +27,27 @@ DENSE = 24
 """Most pixels of a row, so that 40 fit on a screen."""
 
 
-@dataclass
-class Agency:
-    """The month, a bridge that serves it, and a browser."""
-
-    sent: Scene
-    context: BrowserContext
-    """Somebody who has logged in."""
-    taken: list[str] = field(default_factory=list)
-    """Addresses of the people whose leads the CRMs took."""
-
-    def counted(self, state: DeliveryState) -> Counter[tuple[str, str]]:
-        """Count the sent deliveries in a state, by chatbot and destination."""
-        return Counter(
-            (lead.chatbot, name)
-            for lead in self.sent.leads
-            for name, each in lead.deliveries.items()
-            if each.state is state
-        )
-
-    def calls(self, destination: str) -> Counter[bool]:
-        """Count the attempts at a destination by their success."""
-        return Counter(
-            each.seconds is not None
-            for lead in self.sent.leads
-            if (each := lead.deliveries.get(destination)) and each.tried
-        )
-
-    def by_chatbot(self, state: DeliveryState) -> Counter[str]:
-        """Count the sent deliveries in a state by chatbot."""
-        found = Counter[str]()
-        for (chatbot, _), count in self.counted(state).items():
-            found[chatbot] += count
-        return found
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def agency(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Agency]:
+    async with serving(tmp_path_factory.mktemp("agency")) as served:
+        yield served
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def agency(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> AsyncIterator[Agency]:
-    taken: list[str] = []
-
-    async def take(request: web.Request) -> web.Response:
-        taken.append((await request.json())["email"])
-        return web.json_response({"id": len(taken)})
-
-    crm = web.Application()
-    crm.router.add_post("/{name}", take)
-    async with TestServer(crm, host="127.0.0.1") as server:
-        url = str(server.make_url("")).rstrip("/")
-        sent = await asyncio.to_thread(scene.build, tmp_path_factory.mktemp("agency"), url, time.time())
-        async with app.running(*load_files(sent.config, sent.environ)) as running:
-            context = await chromium.new_context(base_url=f"http://{running.admin}")
-            page = await context.new_page()
-            await Person(page).log_in()
-            await page.close()
-            yield Agency(sent, context, taken)
-            await context.close()
+async def context(agency: Agency, chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """Somebody who has logged in."""
+    found = await chromium.new_context(base_url=agency.url)
+    page = await found.new_page()
+    await Person(page).log_in()
+    await page.close()
+    yield found
+    await found.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def person(agency: Agency) -> AsyncIterator[Person]:
+async def person(context: BrowserContext) -> AsyncIterator[Person]:
     """Somebody on the first page; a fault of any page that was seen fails the test at its end."""
-    somebody = Person(await agency.context.new_page())
+    somebody = Person(await context.new_page())
     await somebody.page.goto("/")
     yield somebody
     await somebody.page.close()

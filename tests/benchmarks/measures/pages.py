@@ -86,9 +86,13 @@ async def _measure(bench: Bench, engine: str) -> list[Figure]:
 
 
 def _prepare(bench: Bench, made: Setup, fullness: Fullness) -> None:
-    for command in (("db", "migrate"), ("lanes", "pause", *DESTINATIONS)):
+    def run(*command: str) -> None:
         subprocess.run([str(bench.program), *command, "--config", str(made.config)], check=True, capture_output=True)
+
+    run("db", "migrate")
+    run("lanes", "pause", *DESTINATIONS)
     fill(driver_for(made.store), fullness, time.time())
+    run("db", "tally")
 
 
 @contextlib.contextmanager
