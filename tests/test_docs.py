@@ -21,7 +21,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from bridge.cli import COMMANDS, app
-from bridge.config import plugins
+from bridge.config import ConfigError, plugins
 from bridge.config.load import load
 from connectors.testing import HubSpotSandbox, SalesforceSandbox
 
@@ -158,6 +158,19 @@ def test_yaml_is_a_good_configuration(block: Block, place: Path) -> None:
     load(path, Environ())
 
 
+@pytest.mark.parametrize("name", ["agencies.md", "index.md"])
+def test_a_wrong_key_is_found(name: str, place: Path) -> None:
+    (block, *_) = [each for each in BLOCKS if each.page == DOCS / name and "serial_number" in each.text]
+    path = place / "config.yaml"
+    path.write_text(block.text.replace("serial_number", "serial_numbr", 1))
+    with pytest.raises(ConfigError, match="serial_numbr"):
+        load(path, Environ())
+
+
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    assert {each.kind for each in BLOCKS} <= {"", "sh", "yaml", "json", "python", "toml"}
+
+
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind == "json"], ids=str)
 def test_json_can_be_read(block: Block) -> None:
     json.loads(block.text)
@@ -226,7 +239,7 @@ def test_the_page_on_batches_quotes_the_new_connector(place: Path) -> None:
     assert leadbridge("connectors", "new", "--batch", "my_crm", place / "batches").exit_code == 0
     written = {line.strip() for path in (place / "batches").iterdir() for line in path.read_text().splitlines()}
     quoted = [each.text for each in BLOCKS if each.page.name == "batches.md" and each.kind == "python"]
-    quoted = [each for each in quoted if not each.startswith("def failing")]
+    quoted = [each for each in quoted if not each.startswith(("def failing", "class MyCrmRoute"))]
     assert len(quoted) == 3
     assert [line for each in quoted for line in each.splitlines() if line.strip() not in written] == []
 
