@@ -72,12 +72,12 @@ clean:
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) --no-compile --require-hashes -r requirements-dev.lock
+	$(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-dev.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(CHECKERS): requirements-check.lock $(READY)
-	$(PIP_INSTALL) --no-compile --require-hashes -r requirements-check.lock
+	$(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements-check.lock
 	touch $@
 
 .audit/.ready: requirements-audit.lock
